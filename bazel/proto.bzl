@@ -1,0 +1,48 @@
+"""C++ messages and gRPC stubs from .proto files, by Debian's protoc and plugin."""
+
+def cc_protos(name, srcs, services = [], deps = [], root = "", **kwargs):
+    """Generates and compiles one library.
+
+    Args:
+      name: of the cc_library.
+      srcs: .proto files with messages, by their import path.
+      services: .proto files that also declare a service.
+      deps: other cc_protos libraries whose files these import.
+      root: folder outside the tree that the import paths start from; the package itself when empty.
+      **kwargs: for the cc_library.
+    """
+    stems = [src[:-len(".proto")] for src in srcs + services]
+    outs = [stem + ext for stem in stems for ext in [".pb.h", ".pb.cc"]]
+    grpc_stems = [src[:-len(".proto")] for src in services]
+    outs += [stem + ext for stem in grpc_stems for ext in [".grpc.pb.h", ".grpc.pb.cc"]]
+    here = native.package_name()
+    googleapis = "/usr/share/gocode/src/github.com/grpc-ecosystem/grpc-gateway/third_party/googleapis"
+    command = ["protoc", "-I" + (root or here), "-I" + googleapis, "-I/usr/share/grpc-proto", "-I/usr/include"]
+    native.genrule(
+        name = name + "_generate",
+        srcs = [] if root else srcs + services + [dep + "_protos" for dep in deps if dep.startswith(":")],
+        outs = outs,
+        cmd = " && ".join(
+            [" ".join(command + ["--cpp_out=$(RULEDIR)"] + srcs + services)] +
+            ([" ".join(command + [
+                "--plugin=protoc-gen-grpc=/usr/bin/grpc_cpp_plugin",
+                "--grpc_out=$(RULEDIR)",
+            ] + services)] if services else []),
+        ),
+        message = "Generating C++ from",
+    )
+    if not root:
+        native.filegroup(
+            name = name + "_protos",
+            srcs = srcs + services + [dep + "_protos" for dep in deps if dep.startswith(":")],
+            visibility = ["//visibility:public"],
+        )
+    native.cc_library(
+        name = name,
+        srcs = [out for out in outs if out.endswith(".cc")],
+        hdrs = [out for out in outs if out.endswith(".h")],
+        copts = ["-Wno-unused-parameter"],
+        includes = ["."],
+        deps = deps + ["//third_party:grpc" if services else "//third_party:protobuf"],
+        **kwargs
+    )

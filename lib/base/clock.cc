@@ -1,0 +1,44 @@
+#include "lib/base/clock.h"
+
+#include <utility>
+
+#include "absl/time/clock.h"
+
+namespace parley {
+namespace {
+
+class SystemClock final : public Clock {
+ public:
+  absl::Time Now() const override { return absl::Now(); }
+};
+
+}  // namespace
+
+Clock* Clock::System() {
+  static SystemClock* const clock = new SystemClock;
+  return clock;
+}
+
+absl::Time FakeClock::Now() const {
+  MutexLock lock(&mutex_);
+  return now_;
+}
+
+void FakeClock::Advance(absl::Duration by) {
+  MutexLock lock(&mutex_);
+  now_ += by;
+  for (const auto& [id, jumped] : subscribers_) jumped();
+}
+
+uint64_t FakeClock::Subscribe(std::function<void()> jumped) {
+  MutexLock lock(&mutex_);
+  subscribers_[++last_id_] = std::move(jumped);
+  return last_id_;
+}
+
+void FakeClock::Unsubscribe(uint64_t id) {
+  MutexLock lock(&mutex_);
+  subscribers_.erase(id);
+}
+
+}  // namespace parley

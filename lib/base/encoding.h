@@ -1,0 +1,27 @@
+// Bytes as text. Decoders take exactly what the encoders make: no white space, no padding, no other case.
+#ifndef PARLEY_LIB_BASE_ENCODING_H_
+#define PARLEY_LIB_BASE_ENCODING_H_
+
+#include <optional>
+#include <string>
+
+#include "absl/strings/string_view.h"
+
+namespace parley {
+
+// RFC 4648 section 5, without padding.
+std::string Base64UrlEncode(absl::string_view bytes);
+std::optional<std::string> Base64UrlDecode(absl::string_view text);
+
+// Crockford's base 32, upper case: no I, L, O or U. Decoding folds case and reads I and L as 1, O as 0, because
+// people type these.
+std::string Base32Encode(absl::string_view bytes);
+std::optional<std::string> Base32Decode(absl::string_view text);
+
+// Lower case.
+std::string HexEncode(absl::string_view bytes);
+std::optional<std::string> HexDecode(absl::string_view text);
+
+}  // namespace parley
+
+#endif  // PARLEY_LIB_BASE_ENCODING_H_

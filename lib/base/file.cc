@@ -1,0 +1,143 @@
+#include "lib/base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+
+namespace parley {
+namespace {
+
+std::string FolderOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+// Reads to the end into `append`, called with each piece.
+template <typename Append>
+absl::Status ReadAll(int fd, const std::string& path, size_t max_bytes, Append append) {
+  char buffer[16384];
+  size_t total = 0;
+  absl::Cleanup wipe = [&buffer] { WipeMemory(buffer, sizeof(buffer)); };
+  while (true) {
+    const ssize_t count = read(fd, buffer, sizeof(buffer));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return FileError("read", path, errno);
+    if (count == 0) return absl::OkStatus();
+    total += static_cast<size_t>(count);
+    if (total > max_bytes) {
+      return Error(absl::StatusCode::kInvalidArgument, "FILE_TOO_LARGE",
+                   absl::StrCat(path, " is larger than the ", max_bytes, " bytes allowed"));
+    }
+    append(absl::string_view(buffer, static_cast<size_t>(count)));
+  }
+}
+
+absl::StatusOr<int> OpenRegular(const std::string& path, struct stat* info) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  if (fd < 0) return FileError("read", path, errno);
+  if (fstat(fd, info) != 0 || !S_ISREG(info->st_mode)) {
+    close(fd);
+    return Error(absl::StatusCode::kInvalidArgument, "FILE_IO", absl::StrCat(path, " is not a regular file"));
+  }
+  return fd;
+}
+
+}  // namespace
+
+absl::Status FileError(absl::string_view doing, absl::string_view path, int error_number) {
+  const std::string sentence = absl::StrCat("cannot ", doing, " ", path, ": ", ErrnoText(error_number));
+  switch (error_number) {
+    case ENOENT:
+    case ENOTDIR:
+      return Error(absl::StatusCode::kNotFound, "FILE_NOT_FOUND", sentence);
+    case EACCES:
+    case EPERM:
+      return Error(absl::StatusCode::kPermissionDenied, "FILE_PERMISSION", sentence);
+    case ENOSPC:
+    case EDQUOT:
+      return Error(absl::StatusCode::kResourceExhausted, "DISK_FULL", absl::StrCat(sentence, "; free some space"));
+    case EROFS:
+      return Error(absl::StatusCode::kFailedPrecondition, "DISK_READ_ONLY", sentence);
+    default:
+      return Error(absl::StatusCode::kUnavailable, "FILE_IO", sentence);
+  }
+}
+
+absl::StatusOr<std::string> ReadFile(const std::string& path, size_t max_bytes) {
+  struct stat info;
+  ASSIGN_OR_RETURN(const int fd, OpenRegular(path, &info));
+  absl::Cleanup close_it = [fd] { close(fd); };
+  std::string content;
+  RETURN_IF_ERROR(ReadAll(fd, path, max_bytes, [&content](absl::string_view piece) { absl::StrAppend(&content, piece); }));
+  return content;
+}
+
+absl::StatusOr<Secret> ReadSecretFile(const std::string& path, size_t max_bytes) {
+  struct stat info;
+  ASSIGN_OR_RETURN(const int fd, OpenRegular(path, &info));
+  absl::Cleanup close_it = [fd] { close(fd); };
+  if ((info.st_mode & 0077) != 0) {
+    return Error(absl::StatusCode::kFailedPrecondition, "FILE_EXPOSED",
+                 absl::StrCat(path, " holds a secret but others may open it; run: chmod 600 ", path));
+  }
+  if (info.st_uid != geteuid() && info.st_uid != 0) {
+    return Error(absl::StatusCode::kFailedPrecondition, "FILE_EXPOSED",
+                 absl::StrCat(path, " holds a secret but belongs to another user"));
+  }
+  std::string content;
+  content.reserve(max_bytes + 1);  // No reallocation leaves a copy behind.
+  RETURN_IF_ERROR(ReadAll(fd, path, max_bytes, [&content](absl::string_view piece) { absl::StrAppend(&content, piece); }));
+  return Secret::Take(std::move(content));
+}
+
+absl::Status WriteFileAtomically(const std::string& path, absl::string_view content, mode_t mode) {
+  std::string temporary = absl::StrCat(path, ".XXXXXX");
+  const int fd = mkostemp(temporary.data(), O_CLOEXEC);
+  if (fd < 0) return FileError("write", path, errno);
+  absl::Cleanup remove_it = [&temporary] { unlink(temporary.c_str()); };
+  absl::Cleanup close_it = [fd] { close(fd); };
+  if (fchmod(fd, mode) != 0) return FileError("write", path, errno);
+  while (!content.empty()) {
+    const ssize_t count = write(fd, content.data(), content.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return FileError("write", path, errno);
+    content.remove_prefix(static_cast<size_t>(count));
+  }
+  if (fsync(fd) != 0) return FileError("write", path, errno);
+  if (rename(temporary.c_str(), path.c_str()) != 0) return FileError("write", path, errno);
+  std::move(remove_it).Cancel();
+  return SyncFolder(FolderOf(path));
+}
+
+absl::Status WriteSecretFile(const std::string& path, const Secret& content) {
+  return WriteFileAtomically(path, content.Expose(), 0600);
+}
+
+absl::Status MakeFolders(const std::string& path, mode_t mode) {
+  for (size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
+    const std::string folder = path.substr(0, slash);
+    if (mkdir(folder.c_str(), mode) != 0 && errno != EEXIST) return FileError("make the folder", folder, errno);
+    if (slash == std::string::npos) break;
+  }
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0) return FileError("open", path, errno);
+  if (!S_ISDIR(info.st_mode)) return FileError("make the folder", path, ENOTDIR);
+  return absl::OkStatus();
+}
+
+absl::Status SyncFolder(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return FileError("open", path, errno);
+  absl::Cleanup close_it = [fd] { close(fd); };
+  if (fsync(fd) != 0) return FileError("write", path, errno);
+  return absl::OkStatus();
+}
+
+}  // namespace parley

@@ -1,0 +1,54 @@
+// Runs callbacks at their time, on one thread of its own. Nothing polls: the thread sleeps until the earliest.
+//
+// Callbacks run one after another and should be short. Threads: all methods may be called from any thread,
+// Schedule and Cancel also from a callback.
+#ifndef PARLEY_LIB_BASE_TIMER_QUEUE_H_
+#define PARLEY_LIB_BASE_TIMER_QUEUE_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+
+#include "absl/time/time.h"
+#include "lib/base/clock.h"
+#include "lib/base/mutex.h"
+
+namespace parley {
+
+class TimerQueue {
+ public:
+  using TimerId = uint64_t;
+
+  // `clock` must outlive the queue.
+  explicit TimerQueue(Clock* clock);
+  // Drops what has not run; waits for a callback that is running. Not to be called from a callback.
+  ~TimerQueue();
+  TimerQueue(const TimerQueue&) = delete;
+  TimerQueue& operator=(const TimerQueue&) = delete;
+
+  // Runs `callback` at `when`, at once when that has passed. Never returns 0.
+  TimerId Schedule(absl::Time when, std::function<void()> callback);
+  // True when the callback will not run; false when it has run, is running, or there is none.
+  bool Cancel(TimerId id);
+
+ private:
+  using Key = std::pair<absl::Time, TimerId>;
+  void Run();
+
+  Clock* const clock_;
+  Mutex mutex_;
+  CondVar wake_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  TimerId last_id_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<Key, std::function<void()>> timers_ ABSL_GUARDED_BY(mutex_);
+  std::unordered_map<TimerId, absl::Time> times_ ABSL_GUARDED_BY(mutex_);
+  uint64_t subscription_ = 0;
+  std::thread thread_;
+};
+
+}  // namespace parley
+
+#endif  // PARLEY_LIB_BASE_TIMER_QUEUE_H_

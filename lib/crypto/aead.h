@@ -1,0 +1,42 @@
+// AES-256-GCM-SIV (RFC 8452): what is sealed can be neither read nor changed, and a nonce used twice shows only
+// that the same plaintext was sealed twice.
+#ifndef PARLEY_LIB_CRYPTO_AEAD_H_
+#define PARLEY_LIB_CRYPTO_AEAD_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "lib/base/secret.h"
+
+namespace parley::crypto {
+
+inline constexpr size_t kAeadKeyBytes = 32;
+inline constexpr size_t kAeadNonceBytes = 12;
+inline constexpr size_t kAeadTagBytes = 16;
+
+// Threads: Seal and Open may be called at once from several.
+class Aead {
+ public:
+  // INVALID_ARGUMENT unless the key has 32 bytes.
+  static absl::StatusOr<Aead> Create(const Secret& key);
+  ~Aead();
+  Aead(Aead&&) noexcept;
+  Aead& operator=(Aead&&) noexcept;
+
+  // plaintext.size() + 16 bytes; `nonce` has 12.
+  std::string Seal(absl::string_view nonce, absl::string_view plaintext, absl::string_view associated_data) const;
+  // INVALID_ARGUMENT, always with the same sentence, when anything differs from what was sealed.
+  absl::StatusOr<Secret> Open(absl::string_view nonce, absl::string_view sealed,
+                              absl::string_view associated_data) const;
+
+ private:
+  struct Impl;
+  explicit Aead(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace parley::crypto
+
+#endif  // PARLEY_LIB_CRYPTO_AEAD_H_

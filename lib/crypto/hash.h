@@ -1,0 +1,37 @@
+// SHA-256 and HMAC-SHA-256 (FIPS 180-4, RFC 2104).
+#ifndef PARLEY_LIB_CRYPTO_HASH_H_
+#define PARLEY_LIB_CRYPTO_HASH_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "lib/base/secret.h"
+
+namespace parley::crypto {
+
+inline constexpr size_t kSha256Bytes = 32;
+
+// 32 bytes.
+std::string Sha256(absl::string_view bytes);
+std::string HmacSha256(const Secret& key, absl::string_view bytes);
+
+// SHA-256 of bytes that come in pieces.
+class Sha256Stream {
+ public:
+  Sha256Stream();
+  ~Sha256Stream();
+  Sha256Stream(Sha256Stream&&) noexcept;
+  Sha256Stream& operator=(Sha256Stream&&) noexcept;
+  void Update(absl::string_view bytes);
+  // Once; the stream is of no more use.
+  std::string Finish();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace parley::crypto
+
+#endif  // PARLEY_LIB_CRYPTO_HASH_H_

@@ -1,0 +1,20 @@
+// Where a service records what must be accounted for. keyd keeps the log; the others send their events to it.
+#ifndef PARLEY_LIB_RPC_AUDIT_H_
+#define PARLEY_LIB_RPC_AUDIT_H_
+
+#include "parley/key/v1/key_service.pb.h"
+
+namespace parley::rpc {
+
+// Threads: may be called from any thread.
+class AuditLog {
+ public:
+  virtual ~AuditLog() = default;
+  // Sets the event's id, time and service. Does not block on the network; a sink that is full drops the newest
+  // refusals, counts them, and says so in the log once it can.
+  virtual void Record(key::v1::AuditEvent event) = 0;
+};
+
+}  // namespace parley::rpc
+
+#endif  // PARLEY_LIB_RPC_AUDIT_H_

@@ -1,0 +1,16 @@
+// Errors between absl::Status and the wire: google.rpc.Status with one ErrorInfo of the domain "parley".
+#ifndef PARLEY_LIB_RPC_ERRORS_H_
+#define PARLEY_LIB_RPC_ERRORS_H_
+
+#include "absl/status/status.h"
+#include "grpcpp/support/status.h"
+
+namespace parley::rpc {
+
+// An error without a reason of its own gets its code's name as one.
+grpc::Status ToGrpc(const absl::Status& status);
+absl::Status FromGrpc(const grpc::Status& status);
+
+}  // namespace parley::rpc
+
+#endif  // PARLEY_LIB_RPC_ERRORS_H_

@@ -1,0 +1,72 @@
+// The one place that decides who may call what.
+//
+// Every handler starts here. The roles come from the (parley.access.v1.access) option of the method in its .proto;
+// a method without the option, or that the descriptor pool does not know, can be called by nobody. Each refusal is
+// recorded in the audit log.
+//
+//   grpc::ServerUnaryReactor* GetTask(grpc::CallbackServerContext* context, const GetTaskRequest* request,
+//                                     Task* response) override {
+//     return gate_->Unary(context, "parley.task.v1.TaskService.GetTask", [=, this](const Caller& caller) {
+//       return tasks_->Get(*request, response);
+//     });
+//   }
+//
+// Threads: all methods may be called from any thread.
+#ifndef PARLEY_LIB_RPC_GATE_H_
+#define PARLEY_LIB_RPC_GATE_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "grpcpp/support/server_callback.h"
+#include "lib/rpc/audit.h"
+#include "lib/rpc/worker_pool.h"
+#include "lib/transport/peer.h"
+#include "parley/access/v1/access.pb.h"
+
+namespace parley::rpc {
+
+// Who calls.
+struct Caller {
+  std::shared_ptr<const transport::Peer> peer;
+
+  access::v1::Role role() const { return static_cast<access::v1::Role>(peer->key.role); }
+  const std::string& subject() const { return peer->key.subject; }
+  // "operator/alice", for the audit log.
+  std::string Name() const;
+};
+
+// "admin" for ROLE_ADMIN and so on.
+std::string RoleName(access::v1::Role role);
+
+class Gate {
+ public:
+  // Finds the peer of a call: GrpcDoor::PeerOf.
+  using FindPeer = std::function<std::shared_ptr<const transport::Peer>(const grpc::ServerContextBase&)>;
+
+  // `audit` and `workers` must outlive the gate.
+  Gate(FindPeer find_peer, AuditLog* audit, WorkerPool* workers);
+
+  // UNAUTHENTICATED when the connection is gone; PERMISSION_DENIED (ROLE_NOT_ALLOWED) naming the role and the RPC.
+  absl::StatusOr<Caller> Admit(const grpc::ServerContextBase& context, absl::string_view method) const;
+
+  // Admits, then runs the handler on a worker and finishes the call with its status. The request and response stay
+  // valid until the handler returns.
+  grpc::ServerUnaryReactor* Unary(grpc::CallbackServerContext* context, absl::string_view method,
+                                  std::function<absl::Status(const Caller&)> handler) const;
+
+  WorkerPool* workers() const { return workers_; }
+
+ private:
+  const FindPeer find_peer_;
+  AuditLog* const audit_;
+  WorkerPool* const workers_;
+};
+
+}  // namespace parley::rpc
+
+#endif  // PARLEY_LIB_RPC_GATE_H_

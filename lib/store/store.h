@@ -1,0 +1,128 @@
+// An ordered key-value store: what a service knows, durable and watchable. One interface, several engines; one
+// conformance suite (conformance_test.h) that each must pass.
+//
+// Every commit gets the next revision. Reads see one revision; a commit applies whole or not at all, and only when
+// its conditions hold; a watch yields every commit after a revision, in order, none twice. What was acknowledged
+// survives kill -9. The operations are those of etcd's v3 API, so that its engine is a thin one.
+//
+// Threads: all methods may be called from any thread. Commit and the reads block.
+//
+// Errors: UNAVAILABLE (STORE_UNAVAILABLE), RESOURCE_EXHAUSTED (DISK_FULL), FAILED_PRECONDITION (DISK_READ_ONLY),
+// OUT_OF_RANGE (STORE_COMPACTED) for a revision that Compact has dropped, DATA_LOSS for a damaged file.
+#ifndef PARLEY_LIB_STORE_STORE_H_
+#define PARLEY_LIB_STORE_STORE_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+
+namespace parley::store {
+
+inline constexpr size_t kMaxKeyBytes = 512;
+inline constexpr size_t kMaxValueBytes = 1'500'000;  // etcd's limit of a request.
+
+struct Entry {
+  std::string key;
+  std::string value;
+  // Revision of the commit that first put it, since it was last absent, and of the one that put this value.
+  int64_t create_revision = 0;
+  int64_t mod_revision = 0;
+};
+
+// Keys from `begin` up to, not including, `end`.
+struct KeyRange {
+  std::string begin;
+  std::string end;
+  static KeyRange Prefix(absl::string_view prefix);
+};
+
+struct Page {
+  std::vector<Entry> entries;
+  // Revision that was read.
+  int64_t revision = 0;
+  // There are more after the last entry.
+  bool more = false;
+};
+
+// A lease: entries put under it vanish when it is revoked or its time runs out.
+using LeaseId = int64_t;
+
+struct Put {
+  std::string key;
+  std::string value;
+  LeaseId lease = 0;
+};
+
+struct Transaction {
+  // Holds when the key's mod_revision is this one; 0 when it must be absent.
+  struct Condition {
+    std::string key;
+    int64_t mod_revision = 0;
+  };
+  std::vector<Condition> conditions;
+  std::vector<Put> puts;
+  std::vector<std::string> deletes;
+
+  Transaction& IfAbsent(std::string key);
+  Transaction& IfUnchanged(const Entry& entry);
+  Transaction& Set(std::string key, std::string value, LeaseId lease = 0);
+  Transaction& Delete(std::string key);
+};
+
+struct Change {
+  std::string key;
+  // Unset when the key was deleted.
+  std::optional<std::string> value;
+  int64_t mod_revision = 0;
+};
+
+// Ends the watch when destroyed; waits for a callback that is running, unless called from it.
+class Watch {
+ public:
+  virtual ~Watch() = default;
+};
+
+class Store {
+ public:
+  // The changes of one commit, or of several in order; or an error, which ends the watch.
+  using WatchCallback = std::function<void(absl::StatusOr<std::vector<Change>> changes, int64_t revision)>;
+
+  virtual ~Store() = default;
+
+  // NOT_FOUND (KEY_NOT_FOUND) when absent. `revision` 0: the newest.
+  virtual absl::StatusOr<Entry> Get(absl::string_view key, int64_t revision = 0) = 0;
+  // In key order, at most `limit` entries (0: all).
+  virtual absl::StatusOr<Page> List(const KeyRange& range, size_t limit = 0, int64_t revision = 0) = 0;
+  // The newest revision; 0 when nothing was ever committed.
+  virtual absl::StatusOr<int64_t> Revision() = 0;
+
+  // Durable on return; its revision. ABORTED (CONFLICT) when a condition does not hold: nothing changed.
+  // Concurrent commits share one write to the disk.
+  virtual absl::StatusOr<int64_t> Commit(Transaction transaction) = 0;
+
+  // Every change of the range in commits after `revision`, then live. The callback runs on a thread of the store's,
+  // one call at a time, and must not block for long.
+  virtual absl::StatusOr<std::unique_ptr<Watch>> WatchRange(const KeyRange& range, int64_t revision,
+                                                            WatchCallback callback) = 0;
+
+  virtual absl::StatusOr<LeaseId> GrantLease(absl::Duration ttl) = 0;
+  // Starts its time again. NOT_FOUND (LEASE_NOT_FOUND) when it has run out.
+  virtual absl::Status KeepLeaseAlive(LeaseId lease) = 0;
+  virtual absl::Status RevokeLease(LeaseId lease) = 0;
+
+  // Forgets superseded values of revisions before this one.
+  virtual absl::Status Compact(int64_t revision) = 0;
+};
+
+}  // namespace parley::store
+
+#endif  // PARLEY_LIB_STORE_STORE_H_

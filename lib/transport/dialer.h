@@ -1,0 +1,64 @@
+// Connects by TLS-PSK, on behalf of a gRPC channel or for one's own use.
+//
+// A gRPC channel connects to target(), an abstract socket that only this process may use; per connection the dialer
+// opens TCP and TLS 1.2 with ECDHE-PSK-CHACHA20-POLY1305, and relays. So gRPC keeps its reconnects and back-off,
+// and never sees the key. When dialling fails gRPC sees a closed socket only: last_error() has the true reason.
+//
+// Threads: one epoll thread shared by all dialers of the process unless given another; all methods may be called
+// from any thread.
+#ifndef PARLEY_LIB_TRANSPORT_DIALER_H_
+#define PARLEY_LIB_TRANSPORT_DIALER_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "lib/base/clock.h"
+#include "lib/base/secret.h"
+
+namespace parley::transport {
+
+class Dialer {
+ public:
+  struct Options {
+    // host:port of the server.
+    std::string address;
+    std::string identity;
+    // 32 bytes.
+    Secret psk;
+    // When the key ends; a dial after that fails without a packet.
+    absl::Time not_after = absl::InfiniteFuture();
+    // TCP and TLS together.
+    absl::Duration timeout = absl::Seconds(10);
+    absl::Duration keepalive = absl::Seconds(30);
+    // Must outlive the dialer.
+    Clock* clock = Clock::System();
+  };
+
+  // INVALID_ARGUMENT (address, identity, psk).
+  static absl::StatusOr<std::unique_ptr<Dialer>> Create(Options options);
+  // Closes its connections.
+  ~Dialer();
+
+  // "unix-abstract:parley-dial-{128-bit random}".
+  const std::string& target() const;
+
+  // Why the newest dial failed; OK when it did not. Reasons: CONNECTION_REFUSED, CONNECTION_TIMEOUT,
+  // NAME_NOT_FOUND, UNREACHABLE, KEY_REFUSED (wrong, unknown, revoked or expired: the server does not say which),
+  // KEY_EXPIRED (by this machine's clock), NOT_A_PARLEY_SERVER.
+  absl::Status last_error() const;
+
+  // "TLS 1.2 ECDHE-PSK-CHACHA20-POLY1305"; empty before the first connection.
+  std::string protocol() const;
+
+ private:
+  class Impl;
+  explicit Dialer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace parley::transport
+
+#endif  // PARLEY_LIB_TRANSPORT_DIALER_H_

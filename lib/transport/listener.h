@@ -1,0 +1,110 @@
+// A TCP listener that yields only peers that have proved possession of a key.
+//
+// Two ways in on one port (docs/protocol/door.md): TLS 1.2 with ECDHE-PSK-CHACHA20-POLY1305 and nothing else, and
+// TLS 1.3 with certificates derived from the same keys. There is no plaintext, no fall-back and no resumption.
+// An unknown, expired or revoked identity looks like a wrong key: same alert, same time. An authenticated peer is
+// handed over as one end of a socket pair whose name is the connection's id; the listener relays between the two.
+//
+// Does not speak HTTP or gRPC; grpc_door.h joins it to a gRPC server.
+//
+// Threads: `Options::threads` epoll threads of its own; all methods may be called from any thread. Callbacks run
+// on the listener's threads and must not block.
+#ifndef PARLEY_LIB_TRANSPORT_LISTENER_H_
+#define PARLEY_LIB_TRANSPORT_LISTENER_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "lib/base/clock.h"
+#include "lib/base/secret.h"
+#include "lib/transport/peer.h"
+
+namespace parley::transport {
+
+// What was behind the door: the ALPN protocol that the peer chose.
+enum class Application { kGrpc, kRest };
+
+// Figures since the start.
+struct ListenerStats {
+  // By outcome: "ok", "refused", "timeout", "malformed", "overloaded".
+  std::map<std::string, int64_t> handshakes;
+  int64_t connections = 0;
+  int64_t handshakes_under_way = 0;
+  int64_t bytes_in = 0;
+  int64_t bytes_out = 0;
+};
+
+class Listener {
+ public:
+  struct Options {
+    // host:port; port 0 takes a free one.
+    std::string address;
+    // PEM chain and PKCS #8 key for TLS 1.3. Without them only TLS-PSK is served.
+    std::string certificate_pem;
+    Secret private_key_pem;
+    // Epoll threads. One per core saturates a machine; the relay is short work.
+    int threads = 2;
+    // A client on a bad line needs two round trips; who takes longer is holding a place.
+    absl::Duration handshake_timeout = absl::Seconds(10);
+    // Bounds memory under attack: a handshake costs about 20 KiB.
+    int max_handshakes = 1024;
+    // So that one address cannot take all of them.
+    int max_handshakes_per_address = 128;
+    // Bounds file descriptors: each connection holds two.
+    int max_connections = 20000;
+    // Detects a dead peer in about a minute.
+    absl::Duration keepalive = absl::Seconds(30);
+    // Whether peers that choose http/1.1 are wanted.
+    bool accept_rest = false;
+    // Must outlive the listener.
+    Clock* clock = Clock::System();
+  };
+
+  // Takes the fd: one end of a stream socket pair whose other end, the relay's, is named
+  // "\0parley-{connection_id}". Runs before any byte of the peer's is relayed.
+  using Handover = std::function<void(int fd, std::shared_ptr<const Peer> peer, Application application)>;
+
+  // Listens at once, but accepts only from Start on. `keys` must outlive the listener.
+  // INVALID_ARGUMENT (address, certificate), ADDRESS_IN_USE (reason) with the address, PERMISSION_DENIED.
+  static absl::StatusOr<std::unique_ptr<Listener>> Create(Options options, KeySource* keys);
+  ~Listener();
+
+  void Start(Handover handover);
+  // The real one, for port 0. host:port.
+  const std::string& address() const;
+
+  // The live connection of this id; null when it has closed. `connection_id` as in Peer, or with "parley-" or
+  // "unix-abstract:parley-" before it, as gRPC's ServerContext::peer() gives it ("%00" tolerated).
+  std::shared_ptr<const Peer> FindPeer(absl::string_view connection_id) const;
+
+  // Closes the connections under a key at once. Returns how many.
+  int CloseKey(absl::string_view key_id);
+  // Asks the source again about every live connection's identity and closes those it no longer accepts.
+  void Recheck();
+  // New certificate for new connections.
+  absl::Status ReplaceCertificate(absl::string_view certificate_pem, const Secret& private_key_pem);
+
+  // Stops accepting; live connections go on.
+  void StopAccepting();
+  // Closes everything and joins the threads.
+  void Shutdown();
+
+  ListenerStats stats() const;
+
+ private:
+  class Impl;
+  explicit Listener(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace parley::transport
+
+#endif  // PARLEY_LIB_TRANSPORT_LISTENER_H_

@@ -1,0 +1,56 @@
+// Who is at the other end of a connection, and where the door learns it from.
+#ifndef PARLEY_LIB_TRANSPORT_PEER_H_
+#define PARLEY_LIB_TRANSPORT_PEER_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "lib/base/secret.h"
+
+namespace parley::transport {
+
+// What a key stands for, as its KeySource says it. The transport itself looks only at not_after and key_id.
+struct KeyInfo {
+  // Names the key for revocation and logs; not secret. For Parley the serial, in hex.
+  std::string key_id;
+  int role = 0;
+  std::string subject;
+  // Connections under the key close then.
+  absl::Time not_after = absl::InfiniteFuture();
+};
+
+// One authenticated connection.
+struct Peer {
+  KeyInfo key;
+  // 32 hex digits, never used twice.
+  std::string connection_id;
+  // "192.0.2.7:50123".
+  std::string remote_address;
+  // E.g. "TLS 1.2 ECDHE-PSK-CHACHA20-POLY1305".
+  std::string protocol;
+};
+
+// Finds keys by the identity that a peer claims. Called on the listener's threads, in the middle of a handshake:
+// implementations answer from memory, in a time that does not tell good identities from bad ones.
+class KeySource {
+ public:
+  struct Key {
+    KeyInfo info;
+    // For TLS 1.2: 32 bytes.
+    Secret psk;
+    // For TLS 1.3: the DER SubjectPublicKeyInfo that the peer's certificate must have. Filled only when asked for.
+    std::string public_key;
+  };
+  enum class Want { kPsk, kPublicKey };
+
+  virtual ~KeySource() = default;
+  // Any error (unknown, expired, revoked) makes the handshake fail exactly like a wrong key.
+  virtual absl::StatusOr<Key> Find(absl::string_view identity, Want want) = 0;
+};
+
+}  // namespace parley::transport
+
+#endif  // PARLEY_LIB_TRANSPORT_PEER_H_
