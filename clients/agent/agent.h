@@ -1,0 +1,195 @@
+// Takes part in update tasks: what `parley join` and `parley agent` do.
+//
+// Join enters one task with a pasted key and carries out what it offers: verify, fetch, apply, check, confirm, or
+// roll back. RunDevice does the same for every task that matches a machine's labels, for as long as it is let.
+// Guarantees, whatever the server sends and whenever the process is killed: the target folder is the whole old set
+// or the whole new one; nothing is applied that the task's key has not signed, that is older than what was applied
+// before, or that has expired. docs/protocol/applying.md has the steps.
+//
+// Everything durable is in `state_dir`, which one process may use at a time, as it may each target.
+//
+//   agent::JoinOptions options;
+//   ASSIGN_OR_RETURN(options.key, keys::ParseJoinKey(pasted, absl::Now()));
+//   options.state_dir = "/var/lib/parley";
+//   options.into = "/etc/nginx";
+//   options.hooks.check = "nginx -t";
+//   options.hooks.apply = "systemctl reload nginx";
+//   ASSIGN_OR_RETURN(const agent::Outcome outcome, agent::Join(std::move(options), &printer));
+//
+// Threads: Join and RunDevice block. Observers are called on threads of the agent's, one call at a time.
+#ifndef PARLEY_CLIENTS_AGENT_AGENT_H_
+#define PARLEY_CLIENTS_AGENT_AGENT_H_
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "lib/base/clock.h"
+#include "lib/keys/credential.h"
+#include "lib/keys/join_key.h"
+#include "parley/task/v1/manifest.pb.h"
+#include "parley/task/v1/task.pb.h"
+
+namespace parley::agent {
+
+// Commands for /bin/sh -c, run after the new set is in place; empty ones are skipped. They see PARLEY_TASK,
+// PARLEY_REVISION, PARLEY_TARGET and PARLEY_DIGEST. Each may run again after a crash or with the old set during a
+// rollback, so both must bear repetition.
+struct Hooks {
+  std::string check;
+  std::string apply;
+  // Then the command's process group is killed, which counts as failure.
+  absl::Duration check_timeout = absl::Minutes(1);
+  absl::Duration apply_timeout = absl::Minutes(2);
+};
+
+struct Window {
+  absl::Time start;
+  absl::Time end;
+};
+
+// What to answer to an offer. The default accepts every one at once.
+struct Policy {
+  // Put offers off until then, as often as the task allows it.
+  absl::Time defer_until = absl::InfinitePast();
+  std::string defer_reason;
+  // Refuse every offer, with this sentence for the operator. Of a forced task Join then ends with an error.
+  std::optional<std::string> decline;
+  // Apply only within one of these; any time when empty.
+  std::vector<Window> windows;
+};
+
+// What Join and RunDevice have in common.
+struct Options {
+  // Folder for keys, progress and partial transfers; made with mode 0700.
+  std::string state_dir;
+  // Folder that the payload is laid over. Made when missing. "{task}" in it stands for the task's id.
+  std::string into;
+  Hooks hooks;
+  Policy policy;
+  std::map<std::string, std::string> labels;
+  // "os", "arch", "host" and "version" are filled in when absent.
+  std::map<std::string, std::string> facts;
+  // How long to try to confirm over a fresh connection before rolling back: a configuration that cuts the machine
+  // off heals itself. Below the task's apply lease (15 minutes).
+  absl::Duration confirm_timeout = absl::Minutes(10);
+  // Between attempts to reach a server that is away: doubles from the first to the second.
+  absl::Duration min_backoff = absl::Milliseconds(200);
+  absl::Duration max_backoff = absl::Seconds(30);
+  // How long to try before giving up when the server was never reached; a server that goes away later is waited
+  // for as long as the key lives.
+  absl::Duration connect_timeout = absl::Seconds(20);
+  // Must outlive the call.
+  Clock* clock = Clock::System();
+  // When given, ends the call with CANCELLED at the next safe moment; must outlive the call.
+  class Stop* stop = nullptr;
+};
+
+struct JoinOptions : Options {
+  // Without one, goes on with a task that was joined before from state_dir.
+  std::optional<keys::JoinKey> key;
+  // Which of the tasks in state_dir to go on with; the only one when empty. Not used with a key.
+  std::string task;
+  // Name within the task; DefaultClientName() when empty.
+  std::string client_name;
+  // Stay for later revisions until the task ends, instead of returning after the first that ends for this client.
+  bool follow = false;
+};
+
+struct DeviceOptions : Options {
+  // A device's credential.
+  keys::Credential credential;
+};
+
+// Ends Join or RunDevice from another thread or from a signal handler.
+class Stop {
+ public:
+  Stop();
+  ~Stop();
+  Stop(const Stop&) = delete;
+  Stop& operator=(const Stop&) = delete;
+  // Async-signal-safe; once is enough.
+  void Request();
+  bool requested() const;
+  // Readable from the request on; for poll.
+  int fd() const { return fd_; }
+
+ private:
+  const int fd_;
+};
+
+// Told what happens, in the order it happens. `task` is "tasks/{task}" everywhere. Must return quickly.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  // A connection stands: "taskd.example:7443", "TLS 1.2 ECDHE-PSK-CHACHA20-POLY1305".
+  virtual void Connected(const std::string& address, const std::string& protocol) {}
+  // The server is away, and why; tries again at `retry_time`.
+  virtual void Disconnected(const absl::Status& why, absl::Time retry_time) {}
+  // The device waits for a task that matches its labels.
+  virtual void Idle() {}
+  virtual void Joined(const task::v1::Task& task, const std::string& participant) {}
+  // No offer yet, or one put off. `until` is InfiniteFuture when nobody knows.
+  virtual void Waiting(const std::string& task, const std::string& reason, absl::Time until) {}
+  // Verified. `deadline`: it must be applied before.
+  virtual void Offered(const task::v1::Manifest& manifest, absl::Time deadline, bool forced) {}
+  // Bytes of compressed frames: here already, and in all as far as known (0: not yet).
+  virtual void Progress(const std::string& task, int64_t bytes, int64_t total) {}
+  // All there; `reused_bytes` of content were not sent because the target had them.
+  virtual void Fetched(const std::string& task, int64_t received_bytes, int64_t reused_bytes) {}
+  virtual void CheckPassed(const std::string& task, absl::Duration duration) {}
+  virtual void Applied(const std::string& task, absl::Duration duration) {}
+  virtual void Confirmed(const std::string& task, int64_t revision) {}
+  // `reason` is a code ("check_failed", "apply_failed", "interrupted", "unconfirmed"), `detail` the last output.
+  virtual void RollingBack(const std::string& task, const std::string& reason, const std::string& detail) {}
+  virtual void RolledBack(const std::string& task) {}
+  virtual void RollbackFailed(const std::string& task, const std::string& detail) {}
+  virtual void UpToDate(const std::string& task, int64_t revision) {}
+  // Refused by this client: by policy, or because what was offered does not verify.
+  virtual void Declined(const std::string& task, const std::string& code, const std::string& detail) {}
+  // The task has ended, or this client's part in it; `reason` for INELIGIBLE, CANCELED and TIMED_OUT.
+  virtual void Ended(const std::string& task, task::v1::Task::State task_state,
+                     task::v1::Participant::State client_state, const std::string& reason) {}
+  // RunDevice only: a task could not be carried out; the others go on.
+  virtual void Failed(const std::string& task, const absl::Status& why) {}
+};
+
+// How a client's part in a task has ended.
+struct Outcome {
+  std::string task;
+  // CONFIRMED, UP_TO_DATE, INELIGIBLE, DECLINED, ROLLED_BACK, ROLLBACK_FAILED, CANCELED or TIMED_OUT; unspecified
+  // when the task ended before anything was offered.
+  task::v1::Participant::State state = task::v1::Participant::STATE_UNSPECIFIED;
+  task::v1::Task::State task_state = task::v1::Task::STATE_UNSPECIFIED;
+  int64_t revision = 0;
+  // As Participant.reason and detail.
+  std::string reason;
+  std::string detail;
+
+  // Whether the offered set is installed.
+  bool ok() const {
+    return state == task::v1::Participant::STATE_CONFIRMED || state == task::v1::Participant::STATE_UP_TO_DATE;
+  }
+};
+
+// The host's name as a client's: lower case, [a-z0-9._-], at most 64.
+std::string DefaultClientName();
+
+// Blocks until the client's part has ended. A refusal, a rollback and an abort are outcomes; errors are what
+// stopped the agent itself. Reasons: KEY_REFUSED, KEY_EXPIRED, STATE_IN_USE, TARGET_IN_USE, STATE_MISSING,
+// TARGET_* (a folder that cannot be updated), FORCED, CONNECTION_* (never reached), MANIFEST_* and those of the
+// payload (also reported to the operator), and those of the server.
+absl::StatusOr<Outcome> Join(JoinOptions options, Observer* observer);
+
+// Blocks until stopped (CANCELLED) or until its key is refused or ends.
+absl::Status RunDevice(DeviceOptions options, Observer* observer);
+
+}  // namespace parley::agent
+
+#endif  // PARLEY_CLIENTS_AGENT_AGENT_H_
