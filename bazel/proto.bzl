@@ -1,6 +1,6 @@
 """C++ messages and gRPC stubs from .proto files, by Debian's protoc and plugin."""
 
-def cc_protos(name, srcs, services = [], deps = [], root = "", **kwargs):
+def cc_protos(name, srcs, services = [], deps = [], root = "", private = False, **kwargs):
     """Generates and compiles one library.
 
     Args:
@@ -9,6 +9,8 @@ def cc_protos(name, srcs, services = [], deps = [], root = "", **kwargs):
       services: .proto files that also declare a service.
       deps: other cc_protos libraries whose files these import.
       root: folder outside the tree that the import paths start from; the package itself when empty.
+      private: for files of one folder's own, outside the public API: they are included from the workspace's root,
+        as "lib/keys/credential.pb.h", and may import what //proto has.
       **kwargs: for the cc_library.
     """
     stems = [src[:-len(".proto")] for src in srcs + services]
@@ -16,25 +18,30 @@ def cc_protos(name, srcs, services = [], deps = [], root = "", **kwargs):
     grpc_stems = [src[:-len(".proto")] for src in services]
     outs += [stem + ext for stem in grpc_stems for ext in [".grpc.pb.h", ".grpc.pb.cc"]]
     here = native.package_name()
-    googleapis = "/usr/share/gocode/src/github.com/grpc-ecosystem/grpc-gateway/third_party/googleapis"
-    command = ["protoc", "-I" + (root or here), "-I" + googleapis, "-I/usr/share/grpc-proto", "-I/usr/include"]
+    protos = [dep + "_protos" for dep in deps if dep.startswith(":") or dep.startswith("//proto:")]
+    googleapis = "/usr/share/gocode/src/github.com/gogo/googleapis"
+    import_paths = ["-I.", "-Iproto"] if private else ["-I" + (root or here)]
+    prefix = here + "/" if private else ""
+    inputs = [prefix + src for src in srcs + services]
+    out_dir = "$(RULEDIR)" + "/.." * len(prefix.split("/")[:-1])
+    command = ["protoc"] + import_paths + ["-I" + googleapis, "-I/usr/share/grpc-proto", "-I/usr/include"]
     native.genrule(
         name = name + "_generate",
-        srcs = [] if root else srcs + services + [dep + "_protos" for dep in deps if dep.startswith(":")],
+        srcs = [] if root else srcs + services + protos,
         outs = outs,
         cmd = " && ".join(
-            [" ".join(command + ["--cpp_out=$(RULEDIR)"] + srcs + services)] +
+            [" ".join(command + ["--cpp_out=" + out_dir] + inputs)] +
             ([" ".join(command + [
                 "--plugin=protoc-gen-grpc=/usr/bin/grpc_cpp_plugin",
-                "--grpc_out=$(RULEDIR)",
-            ] + services)] if services else []),
+                "--grpc_out=" + out_dir,
+            ] + [prefix + src for src in services])] if services else []),
         ),
         message = "Generating C++ from",
     )
     if not root:
         native.filegroup(
             name = name + "_protos",
-            srcs = srcs + services + [dep + "_protos" for dep in deps if dep.startswith(":")],
+            srcs = srcs + services + protos,
             visibility = ["//visibility:public"],
         )
     native.cc_library(
@@ -42,7 +49,7 @@ def cc_protos(name, srcs, services = [], deps = [], root = "", **kwargs):
         srcs = [out for out in outs if out.endswith(".cc")],
         hdrs = [out for out in outs if out.endswith(".h")],
         copts = ["-Wno-unused-parameter"],
-        includes = ["."],
+        includes = [] if private else ["."],
         deps = deps + ["//third_party:grpc" if services else "//third_party:protobuf"],
         **kwargs
     )

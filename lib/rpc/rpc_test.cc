@@ -1,0 +1,124 @@
+#include <atomic>
+#include <latch>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "google/protobuf/descriptor.h"
+#include "google/rpc/status.pb.h"
+#include "gtest/gtest.h"
+#include "grpcpp/server_context.h"
+#include "lib/base/error.h"
+#include "lib/rpc/errors.h"
+#include "lib/rpc/gate.h"
+#include "lib/rpc/worker_pool.h"
+#include "parley/access/v1/access.pb.h"
+#include "parley/key/v1/key_service.pb.h"
+
+namespace parley::rpc {
+namespace {
+
+class FakeAuditLog final : public AuditLog {
+ public:
+  void Record(key::v1::AuditEvent event) override { events.push_back(std::move(event)); }
+  std::vector<key::v1::AuditEvent> events;
+};
+
+constexpr char kIssue[] = "parley.key.v1.KeyService.IssueCredential";
+
+class GateTest : public testing::Test {
+ protected:
+  absl::StatusOr<Caller> AdmitAs(int role, absl::string_view method) {
+    transport::Peer peer;
+    peer.key.role = role;
+    peer.key.subject = "alice";
+    peer_ = std::make_shared<const transport::Peer>(std::move(peer));
+    return gate_.Admit(grpc::ServerContext(), method);
+  }
+
+  // Links the descriptors in, as a service that serves them does.
+  const std::string linked_ = key::v1::CredentialRecord::descriptor()->full_name();
+  std::shared_ptr<const transport::Peer> peer_;
+  FakeAuditLog audit_;
+  WorkerPool workers_{1};
+  Gate gate_{[this](const grpc::ServerContextBase&) { return peer_; }, &audit_, &workers_};
+};
+
+TEST_F(GateTest, AdmitsARoleThatTheMethodNames) {
+  const auto caller = AdmitAs(access::v1::ROLE_ADMIN, kIssue);
+  ASSERT_TRUE(caller.ok()) << caller.status();
+  EXPECT_EQ(caller->Name(), "admin/alice");
+  EXPECT_TRUE(audit_.events.empty());
+}
+
+TEST_F(GateTest, RefusesEveryOtherRoleAndRecordsIt) {
+  for (int role = access::v1::Role_MIN; role <= access::v1::Role_MAX + 1; ++role) {
+    if (role == access::v1::ROLE_ADMIN) continue;
+    const auto caller = AdmitAs(role, kIssue);
+    EXPECT_EQ(caller.status().code(), absl::StatusCode::kPermissionDenied) << role;
+    EXPECT_EQ(Reason(caller.status()), "ROLE_NOT_ALLOWED");
+    ASSERT_FALSE(audit_.events.empty());
+    EXPECT_EQ(audit_.events.back().resource(), kIssue);
+  }
+  EXPECT_EQ(audit_.events.size(), access::v1::Role_MAX + 1);
+}
+
+TEST_F(GateTest, RefusesAMethodThatNobodyDeclared) {
+  EXPECT_EQ(AdmitAs(access::v1::ROLE_ADMIN, "parley.key.v1.KeyService.Nothing").status().code(),
+            absl::StatusCode::kPermissionDenied);
+}
+
+TEST_F(GateTest, RefusesACallWhoseConnectionIsGone) {
+  EXPECT_EQ(gate_.Admit(grpc::ServerContext(), kIssue).status().code(), absl::StatusCode::kUnauthenticated);
+}
+
+TEST(Errors, KeepReasonAndSentenceOverTheWire) {
+  const absl::Status status = Error(absl::StatusCode::kNotFound, "TASK_NOT_FOUND", "there is no task nginx-tls");
+  const absl::Status back = FromGrpc(ToGrpc(status));
+  EXPECT_EQ(back.code(), status.code());
+  EXPECT_EQ(back.message(), status.message());
+  EXPECT_EQ(Reason(back), "TASK_NOT_FOUND");
+}
+
+TEST(Errors, AnErrorWithoutAReasonGetsItsCode) {
+  EXPECT_EQ(Reason(FromGrpc(ToGrpc(absl::AbortedError("again")))), "ABORTED");
+}
+
+TEST(Errors, DetailsThatAreNotOursAreIgnored) {
+  const absl::Status status = FromGrpc(grpc::Status(grpc::StatusCode::INTERNAL, "broken", "\xff\x00garbage"));
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(Reason(status), "");
+}
+
+TEST(WorkerPool, FinishesWhatItWasGiven) {
+  std::atomic<int> done = 0;
+  {
+    WorkerPool pool(4);
+    for (int i = 0; i < 1000; ++i) pool.Run([&done] { ++done; });
+  }
+  EXPECT_EQ(done, 1000);
+}
+
+TEST(Strand, KeepsOrderWhilePoolsAreParallel) {
+  std::vector<int> order;
+  {
+    WorkerPool pool(4);
+    Strand strand(&pool);
+    for (int i = 0; i < 1000; ++i) strand.Run([&order, i] { order.push_back(i); });
+  }
+  ASSERT_EQ(order.size(), 1000);
+  for (int i = 0; i < 1000; ++i) EXPECT_EQ(order[i], i);
+}
+
+TEST(Strand, DoesNotHoldBackAnother) {
+  WorkerPool pool(2);
+  std::latch blocked(1), ran(1);
+  Strand first(&pool), second(&pool);
+  first.Run([&] { blocked.wait(); });
+  second.Run([&] { ran.count_down(); });
+  ran.wait();
+  blocked.count_down();
+}
+
+}  // namespace
+}  // namespace parley::rpc
