@@ -1,0 +1,98 @@
+// Keeps a service in step with keyd: its audience's keys, the revocations, its server certificate.
+//
+//   ASSIGN_OR_RETURN(auto follower, KeyFollower::Create({.credential_path = …, .names = {"taskd.example"}}));
+//   RETURN_IF_ERROR(follower->WaitUntilReady(absl::Seconds(30)));
+//   KeyFollower::Certificate certificate = follower->certificate();
+//   ASSIGN_OR_RETURN(auto door, GrpcDoor::Create({… certificate …}, follower->key_source()));
+//   follower->Attach(&door->listener());
+//   RETURN_IF_ERROR(door->Serve(&builder));
+//   …
+//   follower->Detach();  // before the door goes
+//
+// Guarantees: ready means that every live epoch and every revocation up to now is known, so a service that waits
+// for it never accepts a revoked key. From then on a revocation closes the attached listener's connections under
+// that key, a rotation that retires an epoch closes those under it, and a renewed certificate is given to the
+// listener. While keyd is away the service goes on with what it knows, and the follower reconnects with back-off.
+// When keyd refuses the credential, its file is read again: keyd writes a new one before the old one ends.
+//
+// Threads: all methods may be called from any thread. Three threads of its own.
+#ifndef PARLEY_LIB_KEYCLIENT_KEY_FOLLOWER_H_
+#define PARLEY_LIB_KEYCLIENT_KEY_FOLLOWER_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "lib/base/clock.h"
+#include "lib/base/secret.h"
+#include "lib/rpc/audit.h"
+
+namespace parley::keys {
+class AudienceKeySource;
+class Keyring;
+}  // namespace parley::keys
+
+namespace parley::transport {
+class Listener;
+}  // namespace parley::transport
+
+namespace parley::keyclient {
+
+class KeyFollower {
+ public:
+  struct Options {
+    // A service credential, mode 0600, as keyd writes it at its first start; its subject is the audience.
+    std::string credential_path;
+    // DNS names and IP addresses for the server certificate. None: no certificate is asked for.
+    std::vector<std::string> names;
+    // Must outlive the follower.
+    Clock* clock = Clock::System();
+  };
+
+  struct Certificate {
+    // Empty when Options::names is.
+    std::string certificate_pem;
+    Secret private_key_pem;
+    // The organisation's.
+    std::string ca_pem;
+  };
+
+  // Reads the credential and begins to connect. The errors of keys::ReadCredentialFile; INVALID_ARGUMENT
+  // (CREDENTIAL_ROLE) unless it is a service's with a key for keyd.
+  static absl::StatusOr<std::unique_ptr<KeyFollower>> Create(Options options);
+  // Sends what the audit log still holds, for at most 5 seconds.
+  ~KeyFollower();
+
+  // DEADLINE_EXCEEDED or the reason why keyd could not be reached, with keyd's address.
+  absl::Status WaitUntilReady(absl::Duration timeout);
+
+  // The audience: "taskd". keyd's name for this service.
+  const std::string& audience() const;
+  // For minting keys of the audience (join keys, members). Lives as long as the follower.
+  keys::Keyring* keyring();
+  // For the door. A service adds its own revocations here too. Lives as long as the follower.
+  keys::AudienceKeySource* key_source();
+  // The newest one; ready only after WaitUntilReady.
+  Certificate certificate() const;
+
+  // From now on this listener is kept in step; at most one. It must live until Detach, which waits for a call to
+  // it that is under way.
+  void Attach(transport::Listener* listener);
+  void Detach();
+
+  // Events go to keyd in batches, in order, and again until keyd has them; at most 10,000 wait. Lives as long as the
+  // follower.
+  rpc::AuditLog* audit_log();
+
+ private:
+  class Impl;
+  explicit KeyFollower(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace parley::keyclient
+
+#endif  // PARLEY_LIB_KEYCLIENT_KEY_FOLLOWER_H_
