@@ -1,0 +1,37 @@
+"""Counts the test cases of Bazel targets from their test.xml: prints `N passed, N failed`, and names the failed."""
+
+import os
+import sys
+import xml.etree.ElementTree
+
+
+def cases(logs, target):
+    """(passed, names of the failed) of one target; a target without a report counts as one failed case."""
+    path = os.path.join(logs, target.lstrip("@/").replace(":", "/"), "test.xml")
+    try:
+        tree = xml.etree.ElementTree.parse(path)
+    except (OSError, xml.etree.ElementTree.ParseError):
+        return 0, [f"{target} (did not run)"]
+    passed, failed = 0, []
+    for case in tree.iter("testcase"):
+        if case.find("failure") is not None or case.find("error") is not None:
+            failed.append(f"{target} {case.get('classname', '')}.{case.get('name', '')}")
+        elif case.find("skipped") is None and case.get("status") != "notrun":
+            passed += 1
+    return passed, failed
+
+
+def main():
+    passed, failed = 0, []
+    for target in sys.argv[2:]:
+        target_passed, target_failed = cases(sys.argv[1], target)
+        passed += target_passed
+        failed += target_failed
+    for name in failed:
+        print(f"failed: {name}")
+    print(f"{passed} passed, {len(failed)} failed")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
