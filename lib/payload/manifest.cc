@@ -1,0 +1,113 @@
+#include "lib/payload/manifest.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+
+namespace parley::payload {
+namespace {
+
+using task::v1::Manifest;
+using task::v1::SignedManifest;
+
+constexpr absl::string_view kSignatureContext("parley manifest v1\0", 19);
+
+std::string SignedBytes(absl::string_view manifest) { return absl::StrCat(kSignatureContext, manifest); }
+
+absl::Status Refuse(absl::StatusCode code, absl::string_view reason, absl::string_view sentence) {
+  return Error(code, reason, absl::StrCat("the manifest ", sentence));
+}
+
+// Seconds of the years 1 to 9999, which is what google.protobuf.Timestamp means.
+bool ReadTime(const google::protobuf::Timestamp& timestamp, absl::Time* time) {
+  if (timestamp.seconds() < -62135596800 || timestamp.seconds() > 253402300799) return false;
+  if (timestamp.nanos() < 0 || timestamp.nanos() > 999999999) return false;
+  *time = absl::FromUnixSeconds(timestamp.seconds()) + absl::Nanoseconds(timestamp.nanos());
+  return true;
+}
+
+void WriteTime(absl::Time time, google::protobuf::Timestamp* timestamp) {
+  timestamp->set_seconds(absl::ToUnixSeconds(time));
+  timestamp->set_nanos(
+      static_cast<int32_t>(absl::ToInt64Nanoseconds(time - absl::FromUnixSeconds(absl::ToUnixSeconds(time)))));
+}
+
+absl::Status CheckSize(size_t bytes) {
+  if (bytes <= kMaxManifestBytes) return absl::OkStatus();
+  return Refuse(absl::StatusCode::kInvalidArgument, "MANIFEST_TOO_LARGE",
+                absl::StrCat("has ", bytes, " bytes, over the limit of ", kMaxManifestBytes,
+                             "; put fewer files or shorter names into the payload"));
+}
+
+absl::Status CheckFields(const Manifest& manifest, absl::Time now) {
+  const auto malformed = [](absl::string_view why) {
+    return Refuse(absl::StatusCode::kInvalidArgument, "MANIFEST_MALFORMED", why);
+  };
+  absl::Time create_time, expire_time;
+  if (manifest.revision() < 1) return malformed("has no revision");
+  if (manifest.chunk_size() != kChunkBytes)
+    return malformed(absl::StrCat("has chunks of another size than ", kChunkBytes));
+  if (!manifest.has_expire_time() || !ReadTime(manifest.expire_time(), &expire_time)) return malformed("has no expiry");
+  if (!manifest.has_create_time() || !ReadTime(manifest.create_time(), &create_time)) {
+    return malformed("has no time of creation");
+  }
+  if (now >= expire_time) {
+    return Refuse(
+        absl::StatusCode::kFailedPrecondition, "MANIFEST_EXPIRED",
+        absl::StrCat("expired at ", absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", expire_time, absl::UTCTimeZone()),
+                     "; ask the operator to publish it again, and check this machine's clock"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<SignedManifest> SignManifest(const ManifestFields& fields, Files files, const crypto::SigningKey& key) {
+  std::sort(files.pointer_begin(), files.pointer_end(),
+            [](const task::v1::FileEntry* a, const task::v1::FileEntry* b) { return a->path() < b->path(); });
+  RETURN_IF_ERROR(ValidateFiles(files));
+  Manifest manifest;
+  manifest.set_task(fields.task);
+  manifest.set_revision(fields.revision);
+  manifest.set_digest(DigestFiles(files));
+  manifest.set_size(TotalBytes(files));
+  WriteTime(fields.expire_time, manifest.mutable_expire_time());
+  WriteTime(fields.create_time, manifest.mutable_create_time());
+  manifest.set_chunk_size(kChunkBytes);
+  *manifest.mutable_files() = std::move(files);
+  RETURN_IF_ERROR(CheckFields(manifest, fields.create_time));
+  SignedManifest signed_manifest;
+  if (!manifest.SerializeToString(signed_manifest.mutable_manifest())) {
+    return Refuse(absl::StatusCode::kInvalidArgument, "MANIFEST_MALFORMED", "cannot be serialized");
+  }
+  RETURN_IF_ERROR(CheckSize(signed_manifest.manifest().size()));
+  signed_manifest.set_signature(key.Sign(SignedBytes(signed_manifest.manifest())));
+  return signed_manifest;
+}
+
+absl::StatusOr<Manifest> VerifyManifest(const SignedManifest& signed_manifest, absl::string_view verification_key,
+                                        absl::string_view task, absl::Time now) {
+  RETURN_IF_ERROR(CheckSize(signed_manifest.manifest().size()));
+  if (!crypto::VerifySignature(verification_key, SignedBytes(signed_manifest.manifest()),
+                               signed_manifest.signature())) {
+    return Refuse(absl::StatusCode::kDataLoss, "MANIFEST_SIGNATURE",
+                  "is not signed by the task's key; somebody tampered with it, or the join key is for another task");
+  }
+  Manifest manifest;
+  if (!manifest.ParseFromString(signed_manifest.manifest())) {
+    return Refuse(absl::StatusCode::kInvalidArgument, "MANIFEST_MALFORMED", "is not a serialized Manifest");
+  }
+  if (manifest.task() != task) {
+    return Refuse(absl::StatusCode::kInvalidArgument, "MANIFEST_TASK", absl::StrCat("is for another task than ", task));
+  }
+  RETURN_IF_ERROR(CheckFields(manifest, now));
+  RETURN_IF_ERROR(ValidateFiles(manifest.files()));
+  if (manifest.size() != TotalBytes(manifest.files()) || manifest.digest() != DigestFiles(manifest.files())) {
+    return Refuse(absl::StatusCode::kDataLoss, "MANIFEST_DIGEST", "has another digest or size than its files");
+  }
+  return manifest;
+}
+
+}  // namespace parley::payload
