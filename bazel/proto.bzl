@@ -23,7 +23,7 @@ def cc_protos(name, srcs, services = [], deps = [], root = "", private = False, 
     import_paths = ["-I.", "-Iproto"] if private else ["-I" + (root or here)]
     prefix = here + "/" if private else ""
     inputs = [prefix + src for src in srcs + services]
-    out_dir = "$(RULEDIR)" + "/.." * len(prefix.split("/")[:-1])
+    out_dir = "$(BINDIR)" if private else "$(RULEDIR)"
     command = ["protoc"] + import_paths + ["-I" + googleapis, "-I/usr/share/grpc-proto", "-I/usr/include"]
     native.genrule(
         name = name + "_generate",

@@ -30,6 +30,8 @@ constexpr Table MakeBase32Table() {
   return table;
 }
 
+constexpr Table kBase32Table = MakeBase32Table();
+
 std::string Encode(absl::string_view bytes, absl::string_view alphabet, int bits) {
   std::string text;
   text.reserve((bytes.size() * 8 + bits - 1) / bits);
@@ -78,10 +80,10 @@ std::optional<std::string> Base64UrlDecode(absl::string_view text) {
 
 std::string Base32Encode(absl::string_view bytes) { return Encode(bytes, kBase32, 5); }
 
-std::optional<std::string> Base32Decode(absl::string_view text) {
-  static constexpr Table kTable = MakeBase32Table();
-  return Decode(text, kTable, 5);
-}
+std::optional<std::string> Base32Decode(absl::string_view text) { return Decode(text, kBase32Table, 5); }
+
+int Base32Value(char letter) { return kBase32Table[static_cast<uint8_t>(letter)]; }
+char Base32Letter(int value) { return kBase32[static_cast<size_t>(value) % kBase32.size()]; }
 
 std::string HexEncode(absl::string_view bytes) { return Encode(bytes, kHex, 4); }
 

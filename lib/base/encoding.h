@@ -17,6 +17,9 @@ std::optional<std::string> Base64UrlDecode(absl::string_view text);
 // people type these.
 std::string Base32Encode(absl::string_view bytes);
 std::optional<std::string> Base32Decode(absl::string_view text);
+// One letter of it: its value from 0 to 31, -1 for what is not a letter; and the letter of such a value.
+int Base32Value(char letter);
+char Base32Letter(int value);
 
 // Lower case.
 std::string HexEncode(absl::string_view bytes);

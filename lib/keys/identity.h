@@ -42,7 +42,7 @@ struct Claims {
   std::string subject;
   // 16 random bytes.
   std::string serial;
-  // Whole seconds.
+  // Whole seconds; minting rounds down.
   absl::Time not_after;
 };
 
@@ -62,7 +62,12 @@ class Keyring {
     Secret secret;
   };
 
-  Keyring() = default;
+  struct Opened {
+    Claims claims;
+    Secret secret;
+  };
+
+  Keyring();
   Keyring(const Keyring&) = delete;
   Keyring& operator=(const Keyring&) = delete;
 
@@ -71,7 +76,7 @@ class Keyring {
   uint32_t primary_epoch() const;
 
   // Seals the claims under the primary epoch. The same claims give the same identity, so a service that stored
-  // claims can make their key again. INVALID_ARGUMENT for a subject or serial of the wrong length;
+  // claims can make their key again. INVALID_ARGUMENT for a role, subject, serial or time that does not fit;
   // FAILED_PRECONDITION when there is no epoch yet.
   absl::StatusOr<Minted> Mint(const Claims& claims) const;
   // As Mint, under a given epoch. NOT_FOUND when it is not live.
@@ -82,16 +87,24 @@ class Keyring {
   absl::StatusOr<Claims> Open(absl::string_view identity) const;
   // The secret of an identity that Open accepts.
   absl::StatusOr<Secret> SecretOf(absl::string_view identity) const;
+  // Both at once, in a time that does not tell a good identity from one that is not: whatever is wrong with it,
+  // something is opened and a secret is derived.
+  absl::StatusOr<Opened> OpenWithSecret(absl::string_view identity) const;
 
  private:
   struct Epoch {
     Secret key;
     crypto::Aead aead;
   };
-  std::shared_ptr<const std::map<uint32_t, Epoch>> Epochs() const;
+  using Epochs = std::map<uint32_t, Epoch>;
+  static Epoch MakeEpoch(Secret key);
+  static absl::StatusOr<Minted> MintUnder(const Claims& claims, uint32_t number, const Epoch& epoch);
+  std::shared_ptr<const Epochs> epochs() const;
 
+  // Stands in for an epoch that does not exist. Random, so that nothing opens under it.
+  const Epoch decoy_;
   mutable Mutex mutex_;
-  std::shared_ptr<const std::map<uint32_t, Epoch>> epochs_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<const Epochs> epochs_ ABSL_GUARDED_BY(mutex_);
   uint32_t primary_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 

@@ -1,0 +1,114 @@
+#include "lib/keys/key_source.h"
+
+#include <map>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "lib/base/encoding.h"
+#include "lib/base/error.h"
+#include "lib/crypto/certificate.h"
+
+namespace parley::keys {
+namespace {
+
+using Want = transport::KeySource::Want;
+
+class AudienceKeySourceTest : public testing::Test {
+ protected:
+  AudienceKeySourceTest() {
+    std::map<uint32_t, Secret> keys;
+    keys.emplace(1, Secret::CopyOf(std::string(32, 'a')));
+    EXPECT_TRUE(keyring_.Replace(std::move(keys), 1).ok());
+    claims_ = {access::v1::ROLE_MEMBER, "task/client", std::string(16, 's'), clock_.Now() + absl::Hours(1)};
+    minted_ = *keyring_.Mint(claims_);
+  }
+
+  std::string ReasonOf(Want want = Want::kPsk) { return Reason(source_.Find(minted_.identity, want).status()); }
+
+  FakeClock clock_;
+  Keyring keyring_;
+  Claims claims_;
+  Keyring::Minted minted_;
+  AudienceKeySource source_{&keyring_, &clock_};
+};
+
+TEST_F(AudienceKeySourceTest, FindsWhatTheHolderDerives) {
+  const auto psk = source_.Find(minted_.identity, Want::kPsk);
+  ASSERT_TRUE(psk.ok()) << psk.status();
+  EXPECT_TRUE(psk->psk == DerivePsk(minted_.secret));
+  EXPECT_TRUE(psk->public_key.empty());
+  EXPECT_EQ(psk->info.key_id, HexEncode(claims_.serial));
+  EXPECT_EQ(psk->info.role, access::v1::ROLE_MEMBER);
+  EXPECT_EQ(psk->info.subject, "task/client");
+  EXPECT_EQ(psk->info.not_after, claims_.not_after);
+
+  const auto certificate = source_.Find(minted_.identity, Want::kPublicKey);
+  ASSERT_TRUE(certificate.ok()) << certificate.status();
+  EXPECT_TRUE(certificate->psk.empty());
+  EXPECT_EQ(certificate->public_key, crypto::EcKey::Derive(DeriveCertificateSeed(minted_.secret))->PublicKey());
+}
+
+TEST_F(AudienceKeySourceTest, RefusesUnknownIdentities) {
+  EXPECT_EQ(Reason(source_.Find("nobody", Want::kPsk).status()), "KEY_UNKNOWN");
+  EXPECT_EQ(Reason(source_.Find("", Want::kPublicKey).status()), "KEY_UNKNOWN");
+}
+
+TEST_F(AudienceKeySourceTest, RefusesAKeyFromTheSecondItExpires) {
+  clock_.Advance(absl::Hours(1) - absl::Seconds(1));
+  EXPECT_EQ(ReasonOf(), "");
+  clock_.Advance(absl::Seconds(1));
+  EXPECT_EQ(ReasonOf(), "KEY_EXPIRED");
+  EXPECT_EQ(ReasonOf(Want::kPublicKey), "KEY_EXPIRED");
+}
+
+TEST_F(AudienceKeySourceTest, RefusesARevokedKeyAndNoOther) {
+  source_.Revoke(std::string(16, 'x'), claims_.not_after);
+  EXPECT_EQ(ReasonOf(), "");
+  source_.Revoke(claims_.serial, claims_.not_after);
+  EXPECT_TRUE(source_.IsRevoked(claims_.serial));
+  EXPECT_EQ(ReasonOf(), "KEY_REVOKED");
+  EXPECT_EQ(ReasonOf(Want::kPublicKey), "KEY_REVOKED");
+  // A second report with an earlier end does not shorten it.
+  source_.Revoke(claims_.serial, clock_.Now() - absl::Hours(100));
+  EXPECT_EQ(ReasonOf(), "KEY_REVOKED");
+}
+
+TEST_F(AudienceKeySourceTest, ReplacesRevocations) {
+  source_.Revoke(claims_.serial, claims_.not_after);
+  source_.ReplaceRevocations({{std::string(16, 'x'), claims_.not_after}});
+  EXPECT_EQ(ReasonOf(), "");
+  EXPECT_TRUE(source_.IsRevoked(std::string(16, 'x')));
+  source_.ReplaceRevocations({{claims_.serial, claims_.not_after}});
+  EXPECT_EQ(ReasonOf(), "KEY_REVOKED");
+}
+
+TEST_F(AudienceKeySourceTest, ForgetsRevocationsOfExpiredKeysAlone) {
+  source_.Revoke(claims_.serial, clock_.Now() + absl::Hours(1000));
+  for (int i = 0; i < 10000; ++i) {
+    source_.Revoke(absl::StrCat("serial ", i), clock_.Now() + absl::Minutes(1));
+    clock_.Advance(absl::Minutes(1));
+  }
+  EXPECT_LT(source_.revocations(), 5000u);
+  EXPECT_TRUE(source_.IsRevoked("serial 9999"));
+  EXPECT_TRUE(source_.IsRevoked(claims_.serial));
+}
+
+TEST_F(AudienceKeySourceTest, AsksTheServicesOwnRefusalLast) {
+  int asked = 0;
+  AudienceKeySource source(&keyring_, &clock_, [&asked](const Claims& claims) {
+    ++asked;
+    return claims.subject == "task/client"
+               ? Error(absl::StatusCode::kUnauthenticated, "MEMBER_REMOVED", "the member was removed")
+               : absl::OkStatus();
+  });
+  EXPECT_EQ(Reason(source.Find("nobody", Want::kPsk).status()), "KEY_UNKNOWN");
+  EXPECT_EQ(asked, 0);
+  EXPECT_EQ(Reason(source.Find(minted_.identity, Want::kPsk).status()), "MEMBER_REMOVED");
+  claims_.subject = "task/other";
+  EXPECT_TRUE(source.Find(keyring_.Mint(claims_)->identity, Want::kPsk).ok());
+}
+
+}  // namespace
+}  // namespace parley::keys
