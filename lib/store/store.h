@@ -8,7 +8,9 @@
 // Threads: all methods may be called from any thread. Commit and the reads block.
 //
 // Errors: UNAVAILABLE (STORE_UNAVAILABLE), RESOURCE_EXHAUSTED (DISK_FULL), FAILED_PRECONDITION (DISK_READ_ONLY),
-// OUT_OF_RANGE (STORE_COMPACTED) for a revision that Compact has dropped, DATA_LOSS for a damaged file.
+// OUT_OF_RANGE (STORE_COMPACTED) for a revision that Compact has dropped and (STORE_FUTURE_REVISION) for one that is
+// not there yet, as after a restore from a backup; DATA_LOSS (STORE_DAMAGED) for a damaged file. After an error of
+// Commit that is not ABORTED, NOT_FOUND or INVALID_ARGUMENT the commit may or may not have been made.
 #ifndef PARLEY_LIB_STORE_STORE_H_
 #define PARLEY_LIB_STORE_STORE_H_
 
@@ -38,7 +40,7 @@ struct Entry {
   int64_t mod_revision = 0;
 };
 
-// Keys from `begin` up to, not including, `end`.
+// Keys from `begin` up to, not including, `end`; to the last key when `end` is empty.
 struct KeyRange {
   std::string begin;
   std::string end;
@@ -105,21 +107,25 @@ class Store {
   // The newest revision; 0 when nothing was ever committed.
   virtual absl::StatusOr<int64_t> Revision() = 0;
 
-  // Durable on return; its revision. ABORTED (CONFLICT) when a condition does not hold: nothing changed.
-  // Concurrent commits share one write to the disk.
+  // Durable on return; its revision, or the newest one when there was nothing to change. ABORTED (CONFLICT) when a
+  // condition does not hold: nothing changed. NOT_FOUND (LEASE_NOT_FOUND) for a lease that has run out.
+  // INVALID_ARGUMENT for a key or value of the wrong size and a key named twice. Concurrent commits share one write
+  // to the disk.
   virtual absl::StatusOr<int64_t> Commit(Transaction transaction) = 0;
 
   // Every change of the range in commits after `revision`, then live. The callback runs on a thread of the store's,
-  // one call at a time, and must not block for long.
+  // one call at a time, and must not block for long. To follow a state: List, then WatchRange from Page::revision.
   virtual absl::StatusOr<std::unique_ptr<Watch>> WatchRange(const KeyRange& range, int64_t revision,
                                                             WatchCallback callback) = 0;
 
+  // A restart of the engine gives every lease its whole time again.
   virtual absl::StatusOr<LeaseId> GrantLease(absl::Duration ttl) = 0;
   // Starts its time again. NOT_FOUND (LEASE_NOT_FOUND) when it has run out.
   virtual absl::Status KeepLeaseAlive(LeaseId lease) = 0;
   virtual absl::Status RevokeLease(LeaseId lease) = 0;
 
-  // Forgets superseded values of revisions before this one.
+  // Forgets the values that were superseded by this revision; from then on reads before it and watches from before it
+  // get OUT_OF_RANGE.
   virtual absl::Status Compact(int64_t revision) = 0;
 };
 

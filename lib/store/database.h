@@ -1,0 +1,81 @@
+// One SQLite connection: prepared statements that are kept, and errors that name the file.
+//
+// Threads: one at a time.
+#ifndef PARLEY_LIB_STORE_DATABASE_H_
+#define PARLEY_LIB_STORE_DATABASE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "sqlite3.h"
+
+namespace parley::store {
+
+class Database {
+ public:
+  // One run of a prepared statement. Bound bytes and columns are borrowed: the first must outlive the run, the
+  // second live until the next step.
+  class Statement {
+   public:
+    Statement(Database* database, sqlite3_stmt* statement) : database_(database), statement_(statement) {}
+    ~Statement();
+    Statement(const Statement&) = delete;
+    Statement& operator=(const Statement&) = delete;
+
+    Statement& Bind(int64_t number);
+    Statement& Bind(absl::string_view bytes);
+    // False after the last row.
+    absl::StatusOr<bool> Next();
+    // For statements without rows.
+    absl::Status Run();
+    int64_t Number(int column) const { return sqlite3_column_int64(statement_, column); }
+    absl::string_view Bytes(int column) const;
+
+   private:
+    Database* const database_;
+    sqlite3_stmt* const statement_;
+    int bound_ = 0;
+  };
+
+  // The file must be there.
+  static absl::StatusOr<std::unique_ptr<Database>> Open(const std::string& path);
+  ~Database();
+
+  // `sql` is kept by its address: a literal. Null inside when it cannot be prepared; then Next and Run say why.
+  Statement Prepare(const char* sql);
+  absl::Status Execute(const char* sql);
+  // The first column of the first row of a pragma or query.
+  absl::StatusOr<std::string> Value(const char* sql);
+  // Whether a transaction is open.
+  bool in_transaction() const { return sqlite3_get_autocommit(connection_) == 0; }
+  int64_t changed_rows() const { return sqlite3_changes64(connection_); }
+
+ private:
+  Database(std::string path, sqlite3* connection) : path_(std::move(path)), connection_(connection) {}
+  absl::Status Failure() const;
+  int LastErrno() const;
+
+  const std::string path_;
+  sqlite3* const connection_;
+  std::unordered_map<const char*, sqlite3_stmt*> statements_;
+};
+
+// Ends a read transaction when it goes.
+class ReadTransaction {
+ public:
+  explicit ReadTransaction(Database* database) : database_(database) {}
+  ~ReadTransaction();
+  absl::Status Begin();
+
+ private:
+  Database* const database_;
+};
+
+}  // namespace parley::store
+
+#endif  // PARLEY_LIB_STORE_DATABASE_H_
