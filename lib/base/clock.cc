@@ -20,24 +20,27 @@ Clock* Clock::System() {
 }
 
 absl::Time FakeClock::Now() const {
-  MutexLock lock(&mutex_);
+  MutexLock lock(&now_mutex_);
   return now_;
 }
 
 void FakeClock::Advance(absl::Duration by) {
-  MutexLock lock(&mutex_);
-  now_ += by;
+  {
+    MutexLock lock(&now_mutex_);
+    now_ += by;
+  }
+  MutexLock lock(&subscribers_mutex_);
   for (const auto& [id, jumped] : subscribers_) jumped();
 }
 
 uint64_t FakeClock::Subscribe(std::function<void()> jumped) {
-  MutexLock lock(&mutex_);
+  MutexLock lock(&subscribers_mutex_);
   subscribers_[++last_id_] = std::move(jumped);
   return last_id_;
 }
 
 void FakeClock::Unsubscribe(uint64_t id) {
-  MutexLock lock(&mutex_);
+  MutexLock lock(&subscribers_mutex_);
   subscribers_.erase(id);
 }
 

@@ -35,10 +35,12 @@ class FakeClock final : public Clock {
   void Unsubscribe(uint64_t id) override;
 
  private:
-  mutable Mutex mutex_;
-  absl::Time now_ ABSL_GUARDED_BY(mutex_);
-  uint64_t last_id_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::map<uint64_t, std::function<void()>> subscribers_ ABSL_GUARDED_BY(mutex_);
+  // Two, because a subscriber takes its own lock, under which it may ask for the time.
+  mutable Mutex now_mutex_;
+  absl::Time now_ ABSL_GUARDED_BY(now_mutex_);
+  Mutex subscribers_mutex_;
+  uint64_t last_id_ ABSL_GUARDED_BY(subscribers_mutex_) = 0;
+  std::map<uint64_t, std::function<void()>> subscribers_ ABSL_GUARDED_BY(subscribers_mutex_);
 };
 
 }  // namespace parley

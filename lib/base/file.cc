@@ -75,7 +75,8 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, size_t max_bytes) 
   ASSIGN_OR_RETURN(const int fd, OpenRegular(path, &info));
   absl::Cleanup close_it = [fd] { close(fd); };
   std::string content;
-  RETURN_IF_ERROR(ReadAll(fd, path, max_bytes, [&content](absl::string_view piece) { absl::StrAppend(&content, piece); }));
+  RETURN_IF_ERROR(
+      ReadAll(fd, path, max_bytes, [&content](absl::string_view piece) { absl::StrAppend(&content, piece); }));
   return content;
 }
 
@@ -93,7 +94,8 @@ absl::StatusOr<Secret> ReadSecretFile(const std::string& path, size_t max_bytes)
   }
   std::string content;
   content.reserve(max_bytes + 1);  // No reallocation leaves a copy behind.
-  RETURN_IF_ERROR(ReadAll(fd, path, max_bytes, [&content](absl::string_view piece) { absl::StrAppend(&content, piece); }));
+  RETURN_IF_ERROR(
+      ReadAll(fd, path, max_bytes, [&content](absl::string_view piece) { absl::StrAppend(&content, piece); }));
   return Secret::Take(std::move(content));
 }
 
