@@ -1,0 +1,55 @@
+#include "services/taskd/domain/counts.h"
+
+#include "services/taskd/domain/participant.h"
+
+namespace parley::taskd {
+
+using task::v1::Counts;
+using task::v1::Participant;
+
+void Count(Participant::State state, Participant::State lost_state, int64_t revision, int64_t task_revision, int sign,
+           Counts* counts) {
+  counts->set_joined(counts->joined() + sign);
+  const Participant::State place = state == Participant::STATE_LOST ? lost_state : state;
+  const bool outdated = revision < task_revision && state != Participant::STATE_CANCELED && !IsApplying(place);
+  switch (outdated ? Participant::STATE_JOINED : state) {
+    case Participant::STATE_UP_TO_DATE:
+      return counts->set_up_to_date(counts->up_to_date() + sign);
+    case Participant::STATE_INELIGIBLE:
+      return counts->set_ineligible(counts->ineligible() + sign);
+    case Participant::STATE_DEFERRED:
+      return counts->set_deferred(counts->deferred() + sign);
+    case Participant::STATE_DECLINED:
+      return counts->set_declined(counts->declined() + sign);
+    case Participant::STATE_ACCEPTED:
+    case Participant::STATE_TRANSFERRING:
+    case Participant::STATE_STAGED:
+    case Participant::STATE_APPLYING:
+    case Participant::STATE_CHECKING:
+    case Participant::STATE_ROLLING_BACK:
+      return counts->set_working(counts->working() + sign);
+    case Participant::STATE_CONFIRMED:
+      return counts->set_confirmed(counts->confirmed() + sign);
+    case Participant::STATE_ROLLED_BACK:
+      return counts->set_rolled_back(counts->rolled_back() + sign);
+    case Participant::STATE_ROLLBACK_FAILED:
+      return counts->set_rollback_failed(counts->rollback_failed() + sign);
+    case Participant::STATE_CANCELED:
+      return counts->set_canceled(counts->canceled() + sign);
+    case Participant::STATE_TIMED_OUT:
+      return counts->set_timed_out(counts->timed_out() + sign);
+    case Participant::STATE_LOST:
+      return counts->set_lost(counts->lost() + sign);
+    default:
+      return counts->set_waiting(counts->waiting() + sign);
+  }
+}
+
+int Failures(const Counts& counts) { return counts.rolled_back() + counts.rollback_failed() + counts.timed_out(); }
+
+int Ended(const Counts& counts) {
+  return Failures(counts) + counts.up_to_date() + counts.confirmed() + counts.declined() + counts.ineligible() +
+         counts.canceled();
+}
+
+}  // namespace parley::taskd

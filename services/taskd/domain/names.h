@@ -1,0 +1,55 @@
+// Names of tasks, clients and join keys: what is one, and what follows from one.
+#ifndef PARLEY_SERVICES_TASKD_DOMAIN_NAMES_H_
+#define PARLEY_SERVICES_TASKD_DOMAIN_NAMES_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace parley::taskd {
+
+// 3 to 32 characters of [a-z0-9-], a letter first, no '-' last.
+bool IsTaskId(absl::string_view id);
+// 1 to 64 characters of [a-z0-9._-], a letter or digit first.
+bool IsClientId(absl::string_view id);
+// 8-4-4-4-12 hex digits.
+bool IsUuid(absl::string_view text);
+
+struct ParticipantId {
+  std::string task;
+  std::string client;
+};
+struct JoinKeyId {
+  std::string task;
+  // 32 hex digits.
+  std::string serial;
+};
+
+// INVALID_ARGUMENT (NAME_MALFORMED) with the form that was expected.
+absl::StatusOr<std::string> ParseTaskName(absl::string_view name);
+absl::StatusOr<ParticipantId> ParseParticipantName(absl::string_view name);
+absl::StatusOr<JoinKeyId> ParseJoinKeyName(absl::string_view name);
+
+std::string TaskName(absl::string_view task);
+std::string ParticipantName(absl::string_view task, absl::string_view client);
+std::string JoinKeyName(absl::string_view task, absl::string_view serial);
+
+// 13 characters that stand for the client within its task: 65 bits of a hash, since a key's subject has no place for
+// 64 characters.
+std::string ClientTag(absl::string_view task, absl::string_view client);
+// Subject of a member key: "{task}/{tag}".
+std::string MemberSubject(absl::string_view task, absl::string_view tag);
+// The two parts again; empty when it is not one.
+struct MemberId {
+  std::string task;
+  std::string tag;
+};
+MemberId ParseMemberSubject(absl::string_view subject);
+
+// An id that says what the title says, and ends with 4 letters of `random`, which has at least 3 bytes.
+std::string TaskIdFromTitle(absl::string_view title, absl::string_view random);
+
+}  // namespace parley::taskd
+
+#endif  // PARLEY_SERVICES_TASKD_DOMAIN_NAMES_H_

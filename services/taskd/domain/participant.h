@@ -1,0 +1,77 @@
+// One client's way through a task: the state machine of docs/protocol/negotiation.md, as a pure function.
+//
+// Guarantees: an event either follows the table of that page, or changes nothing and is refused by name, or is
+// repeated or stale and changes nothing. No clock, no store: the same arguments give the same answer.
+#ifndef PARLEY_SERVICES_TASKD_DOMAIN_PARTICIPANT_H_
+#define PARLEY_SERVICES_TASKD_DOMAIN_PARTICIPANT_H_
+
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "parley/task/v1/participation_service.pb.h"
+#include "services/taskd/domain/record.pb.h"
+
+namespace parley::taskd {
+
+using ParticipantState = task::v1::Participant::State;
+using TaskState = task::v1::Task::State;
+
+// How many granted counters a client has in one revision, so that it cannot keep the server busy for ever.
+inline constexpr int kMaxCounters = 10;
+// A report of more bytes alone is stored no more often than this.
+inline constexpr absl::Duration kProgressCheckpoint = absl::Seconds(10);
+
+struct Event {
+  enum class Kind {
+    // What a client sends in a NegotiateRequest, whose kind is that of its message.
+    kRequest,
+    kConfirm,
+    // The client is connected, and the time or the task has changed: is there something to offer?
+    kOfferDue,
+    // The lease of the present state ran out; the client has been gone for the session lease.
+    kLeaseRanOut,
+    kSessionLost,
+    // The task has ended.
+    kTaskEnded,
+    // Its key was revoked, for the reason given.
+    kRevoked,
+  };
+  Kind kind;
+  const task::v1::NegotiateRequest* request = nullptr;
+  const task::v1::ConfirmRequest* confirm = nullptr;
+  // That a request or confirmation came over.
+  absl::string_view connection;
+  // For a lease or a session: Participant.version that it was decided on. Another version makes it stale.
+  int64_t version = 0;
+  absl::string_view reason;
+};
+
+// The record after the event; nothing when it changes nothing (repeated, stale, or not due).
+// FAILED_PRECONDITION: NO_TRANSITION, TASK_FORCED, DEFERRALS_EXHAUSTED, DEFERRAL_TOO_LONG, SAME_CONNECTION,
+// NOT_CHECKING, DIGEST_DIFFERS. INVALID_ARGUMENT: MESSAGE_MISSING, DEFERRAL_IN_THE_PAST.
+absl::StatusOr<std::optional<ParticipantRecord>> Advance(const ParticipantRecord& record, const Event& event,
+                                                         const TaskRecord& task, absl::Time now);
+
+// A client that has just joined. The caller fills in the member key.
+ParticipantRecord NewParticipant(absl::string_view client, const TaskRecord& task, absl::Time now);
+
+// The table's columns: "UP_TO_DATE", "INELIGIBLE" … end; LOST does not.
+bool HasEnded(ParticipantState state);
+// ACCEPTED to ROLLING_BACK: a client that vanishes there is LOST.
+bool IsWorking(ParticipantState state);
+// APPLYING to ROLLING_BACK: the client has begun to change what is installed, and is let finish.
+bool IsApplying(ParticipantState state);
+// The state that it is in, or was in before it was LOST.
+ParticipantState Place(const task::v1::Participant& participant);
+// It may fetch chunks of the revision that its state speaks of.
+bool MayFetch(const task::v1::Participant& participant);
+
+// A sentence for a reason code of this server's; the code itself for others.
+std::string ExplainReason(absl::string_view code);
+
+}  // namespace parley::taskd
+
+#endif  // PARLEY_SERVICES_TASKD_DOMAIN_PARTICIPANT_H_

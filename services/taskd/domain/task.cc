@@ -1,0 +1,117 @@
+#include "services/taskd/domain/task.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+#include "services/taskd/domain/counts.h"
+#include "services/taskd/domain/time.h"
+
+namespace parley::taskd {
+namespace {
+
+using task::v1::Counts;
+using task::v1::Task;
+
+TaskRecord End(const TaskRecord& task, Task::State state, absl::Time now) {
+  TaskRecord ended = task;
+  ended.mutable_task()->set_state(state);
+  *ended.mutable_end_time() = ToProto(now);
+  return ended;
+}
+
+}  // namespace
+
+bool TaskHasEnded(Task::State state) { return state >= Task::STATE_COMPLETED; }
+
+absl::string_view EndReason(Task::State state) {
+  switch (state) {
+    case Task::STATE_ABORTED:
+      return "task_aborted";
+    case Task::STATE_HALTED:
+      return "task_halted";
+    case Task::STATE_SUPERSEDED:
+      return "task_superseded";
+    default:
+      return "task_completed";
+  }
+}
+
+absl::Status CheckNotEnded(const TaskRecord& task) {
+  if (!TaskHasEnded(task.task().state())) return absl::OkStatus();
+  return Error(
+      absl::StatusCode::kFailedPrecondition, "TASK_ENDED",
+      absl::StrCat(task.task().name(), " ended at ", ShowTime(ToTime(task.end_time())), " (",
+                   Task::State_Name(task.task().state()).substr(sizeof("STATE_") - 1), "); create another task"));
+}
+
+absl::StatusOr<bool> Pause(TaskRecord* task) {
+  RETURN_IF_ERROR(CheckNotEnded(*task));
+  if (task->task().state() == Task::STATE_PAUSED) return false;
+  task->mutable_task()->set_state(Task::STATE_PAUSED);
+  return true;
+}
+
+absl::StatusOr<bool> Resume(TaskRecord* task, absl::Time now) {
+  RETURN_IF_ERROR(CheckNotEnded(*task));
+  if (task->task().state() != Task::STATE_PAUSED) return false;
+  task->mutable_task()->set_state(now < ToTime(task->task().start_time()) ? Task::STATE_SCHEDULED : Task::STATE_OPEN);
+  return true;
+}
+
+absl::StatusOr<bool> Abort(TaskRecord* task, absl::string_view reason, absl::Time now) {
+  if (task->task().state() == Task::STATE_ABORTED) return false;
+  RETURN_IF_ERROR(CheckNotEnded(*task));
+  *task = End(*task, Task::STATE_ABORTED, now);
+  task->set_end_reason(std::string(reason));
+  return true;
+}
+
+absl::Status Supersede(TaskRecord* task, absl::string_view by, absl::Time now) {
+  RETURN_IF_ERROR(CheckNotEnded(*task));
+  *task = End(*task, Task::STATE_SUPERSEDED, now);
+  task->set_end_reason(absl::StrCat(by, " took its place"));
+  return absl::OkStatus();
+}
+
+std::optional<TaskRecord> Due(const TaskRecord& record, const Counts& counts, absl::Time now) {
+  const Task& task = record.task();
+  if (TaskHasEnded(task.state())) return std::nullopt;
+  const int failures = Failures(counts);
+  const int expected = task.expected_clients();
+  if (now >= ToTime(task.expire_time())) {
+    // Whoever has not ended is about to be timed out.
+    const bool errors = failures > 0 || Ended(counts) < std::max(counts.joined(), expected);
+    TaskRecord ended = End(record,
+                           counts.joined() == 0 ? Task::STATE_EXPIRED
+                           : errors             ? Task::STATE_COMPLETED_WITH_ERRORS
+                                                : Task::STATE_COMPLETED,
+                           now);
+    ended.set_ended_by_time(true);
+    return ended;
+  }
+  if (task.max_failures() > 0 && failures > task.max_failures()) {
+    TaskRecord halted = End(record, Task::STATE_HALTED, now);
+    halted.set_end_reason(
+        absl::StrCat("halted after ", failures, " failures, over the limit of ", task.max_failures()));
+    return halted;
+  }
+  if (expected > 0 && Ended(counts) >= expected) {
+    return End(record, failures > 0 ? Task::STATE_COMPLETED_WITH_ERRORS : Task::STATE_COMPLETED, now);
+  }
+  if (task.state() == Task::STATE_SCHEDULED && now >= ToTime(task.start_time())) {
+    TaskRecord open = record;
+    open.mutable_task()->set_state(Task::STATE_OPEN);
+    return open;
+  }
+  return std::nullopt;
+}
+
+absl::Time NextDue(const TaskRecord& record) {
+  const Task& task = record.task();
+  if (TaskHasEnded(task.state())) return absl::InfiniteFuture();
+  const absl::Time end = ToTime(task.expire_time());
+  return task.state() == Task::STATE_SCHEDULED ? std::min(end, ToTime(task.start_time())) : end;
+}
+
+}  // namespace parley::taskd

@@ -1,0 +1,98 @@
+#include "services/taskd/domain/task.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "lib/base/error.h"
+#include "services/taskd/domain/time.h"
+
+namespace parley::taskd {
+namespace {
+
+using task::v1::Counts;
+using task::v1::Task;
+
+const absl::Time kNow = absl::FromUnixSeconds(1'700'000'000);
+const absl::Time kEnd = kNow + absl::Hours(1);
+
+TaskRecord MakeTask(Task::State state) {
+  TaskRecord record;
+  record.mutable_task()->set_name("tasks/abc");
+  record.mutable_task()->set_state(state);
+  *record.mutable_task()->mutable_start_time() = ToProto(kNow);
+  *record.mutable_task()->mutable_expire_time() = ToProto(kEnd);
+  return record;
+}
+
+Counts MakeCounts(int joined, int confirmed, int rolled_back = 0) {
+  Counts counts;
+  counts.set_joined(joined);
+  counts.set_confirmed(confirmed);
+  counts.set_rolled_back(rolled_back);
+  return counts;
+}
+
+TEST(Task, OpensAtItsStart) {
+  const TaskRecord task = MakeTask(Task::STATE_SCHEDULED);
+  EXPECT_FALSE(Due(task, Counts(), kNow - absl::Seconds(1)).has_value());
+  EXPECT_EQ(Due(task, Counts(), kNow)->task().state(), Task::STATE_OPEN);
+}
+
+TEST(Task, EndsWithItsTime) {
+  const TaskRecord task = MakeTask(Task::STATE_OPEN);
+  EXPECT_FALSE(Due(task, MakeCounts(1, 1), kEnd - absl::Seconds(1)).has_value());
+  EXPECT_EQ(Due(task, Counts(), kEnd)->task().state(), Task::STATE_EXPIRED);
+  EXPECT_EQ(Due(task, MakeCounts(2, 2), kEnd)->task().state(), Task::STATE_COMPLETED);
+  EXPECT_EQ(Due(task, MakeCounts(2, 1), kEnd)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
+  EXPECT_EQ(Due(task, MakeCounts(2, 1, 1), kEnd)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
+  EXPECT_TRUE(Due(task, MakeCounts(2, 2), kEnd)->ended_by_time());
+  EXPECT_FALSE(Due(MakeTask(Task::STATE_ABORTED), Counts(), kEnd).has_value());
+}
+
+TEST(Task, CompletesWithItsLastExpectedClient) {
+  TaskRecord task = MakeTask(Task::STATE_OPEN);
+  task.mutable_task()->set_expected_clients(2);
+  EXPECT_FALSE(Due(task, MakeCounts(3, 1), kNow).has_value());
+  EXPECT_EQ(Due(task, MakeCounts(3, 2), kNow)->task().state(), Task::STATE_COMPLETED);
+  EXPECT_EQ(Due(task, MakeCounts(3, 1, 1), kNow)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
+}
+
+TEST(Task, HaltsAfterTooManyFailures) {
+  TaskRecord task = MakeTask(Task::STATE_PAUSED);
+  task.mutable_task()->set_max_failures(1);
+  EXPECT_FALSE(Due(task, MakeCounts(3, 0, 1), kNow).has_value());
+  EXPECT_EQ(Due(task, MakeCounts(3, 0, 2), kNow)->task().state(), Task::STATE_HALTED);
+}
+
+TEST(Task, PausesResumesAndAbortsOnce) {
+  TaskRecord task = MakeTask(Task::STATE_OPEN);
+  EXPECT_TRUE(*Pause(&task));
+  EXPECT_FALSE(*Pause(&task));
+  EXPECT_TRUE(*Resume(&task, kNow));
+  EXPECT_FALSE(*Resume(&task, kNow));
+  EXPECT_EQ(task.task().state(), Task::STATE_OPEN);
+  EXPECT_TRUE(*Abort(&task, "wrong file", kNow));
+  EXPECT_FALSE(*Abort(&task, "again", kNow));
+  EXPECT_EQ(task.end_reason(), "wrong file");
+  EXPECT_EQ(Reason(Pause(&task).status()), "TASK_ENDED");
+  EXPECT_EQ(Reason(Resume(&task, kNow).status()), "TASK_ENDED");
+}
+
+TEST(Task, ResumedBeforeItsStartIsScheduledAgain) {
+  TaskRecord task = MakeTask(Task::STATE_SCHEDULED);
+  EXPECT_TRUE(*Pause(&task));
+  EXPECT_TRUE(*Resume(&task, kNow - absl::Hours(1)));
+  EXPECT_EQ(task.task().state(), Task::STATE_SCHEDULED);
+}
+
+TEST(Selector, MatchesOnlyAllOfItsLabels) {
+  using Map = std::map<std::string, std::string>;
+  EXPECT_TRUE(Matches(Map{{"role", "web"}}, Map{{"role", "web"}, {"site", "b"}}));
+  EXPECT_FALSE(Matches(Map{{"role", "web"}, {"site", "a"}}, Map{{"role", "web"}, {"site", "b"}}));
+  EXPECT_FALSE(Matches(Map{{"role", "web"}}, Map{}));
+  EXPECT_FALSE(Matches(Map{}, Map{{"role", "web"}}));
+}
+
+}  // namespace
+}  // namespace parley::taskd
