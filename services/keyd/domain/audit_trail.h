@@ -1,0 +1,62 @@
+// The audit log in the store: entries are appended in the transaction that does what they tell.
+//
+// Threads: all methods may be called from any thread.
+#ifndef PARLEY_SERVICES_KEYD_DOMAIN_AUDIT_TRAIL_H_
+#define PARLEY_SERVICES_KEYD_DOMAIN_AUDIT_TRAIL_H_
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "lib/audit/audit_chain.h"
+#include "lib/base/clock.h"
+#include "lib/base/mutex.h"
+#include "lib/store/store.h"
+#include "parley/key/v1/key_service.pb.h"
+
+namespace parley::keyd {
+
+// An event of keyd's own: id, time and service filled in.
+key::v1::AuditEvent MakeEvent(const Clock& clock, absl::string_view actor, absl::string_view action,
+                              absl::string_view resource, absl::string_view detail);
+
+class AuditTrail {
+ public:
+  // Adds to the transaction what is done together with the entries. `sequence` is the first entry's. May be called
+  // again with a fresh transaction.
+  using Operation = std::function<void(int64_t sequence, store::Transaction* transaction)>;
+
+  // `store` must outlive this.
+  explicit AuditTrail(store::Store* store) : store_(store) {}
+
+  // Commits the operation with the events, at least one; its revision. The errors of Store::Commit: CONFLICT when a
+  // condition of the operation does not hold.
+  absl::StatusOr<int64_t> Commit(std::vector<key::v1::AuditEvent> events, const Operation& operation);
+
+  // Appends those of a service's events that the log does not have yet.
+  absl::Status Append(absl::string_view service, const std::vector<key::v1::AuditEvent>& events);
+
+  absl::StatusOr<key::v1::ListAuditEventsResponse> List(int64_t after_sequence, size_t limit) const;
+
+ private:
+  struct Head {
+    audit::AuditMark mark;
+    // 0 before the first entry.
+    int64_t mod_revision = 0;
+  };
+  absl::Status LoadHead() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<int64_t> TryCommit(const std::vector<key::v1::AuditEvent>& events, const Operation& operation)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  store::Store* const store_;
+  Mutex mutex_;
+  // What the next entry follows; unknown at first and after an error.
+  std::optional<Head> head_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace parley::keyd
+
+#endif  // PARLEY_SERVICES_KEYD_DOMAIN_AUDIT_TRAIL_H_

@@ -1,0 +1,262 @@
+// The part of KeyAuthority that issues, lists and revokes credentials.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "lib/base/encoding.h"
+#include "lib/base/error.h"
+#include "lib/crypto/hash.h"
+#include "lib/crypto/kdf.h"
+#include "services/keyd/domain/key_authority.h"
+#include "services/keyd/domain/store_layout.h"
+#include "services/keyd/domain/timestamps.h"
+
+namespace parley::keyd {
+namespace {
+
+using key::v1::CredentialRecord;
+
+constexpr absl::string_view kNamePrefix = "credentials/";
+constexpr absl::Duration kRequestMemory = absl::Hours(24);
+constexpr size_t kMaxSubjectBytes = 48;
+constexpr size_t kMaxRevocationReasonBytes = 200;
+
+absl::Status Invalid(absl::string_view reason, absl::string_view sentence) {
+  return Error(absl::StatusCode::kInvalidArgument, reason, sentence);
+}
+
+absl::Status Damaged(absl::string_view key) {
+  return Error(absl::StatusCode::kDataLoss, "STORE_DAMAGED",
+               absl::StrCat("the store's entry ", key, " cannot be read; restore it from a backup"));
+}
+
+std::vector<absl::string_view> AudiencesOf(access::v1::Role role) {
+  switch (role) {
+    case access::v1::ROLE_ADMIN:
+    case access::v1::ROLE_AUDITOR:
+      return {keys::kTaskd, keys::kEnrolld, keys::kKeyd};
+    case access::v1::ROLE_OPERATOR:
+      return {keys::kTaskd, keys::kEnrolld};
+    case access::v1::ROLE_DEVICE:
+      return {keys::kTaskd};
+    case access::v1::ROLE_SERVICE:
+      return {keys::kKeyd};
+    default:
+      return {};
+  }
+}
+
+bool IsUuid(absl::string_view text) {
+  if (text.size() != 36) return false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+    if (dash ? text[i] != '-' : !absl::ascii_isxdigit(static_cast<unsigned char>(text[i]))) return false;
+  }
+  return true;
+}
+
+bool IsSubject(absl::string_view text) {
+  return !text.empty() && text.size() <= kMaxSubjectBytes && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return absl::ascii_islower(c) || absl::ascii_isdigit(c) || c == '.' || c == '_' || c == '-';
+  });
+}
+
+absl::Status CheckIssue(access::v1::Role role, absl::string_view subject, absl::Duration ttl) {
+  if (AudiencesOf(role).empty()) {
+    return Invalid("ROLE", "a credential's role is admin, operator, auditor, service or device");
+  }
+  if (!IsSubject(subject)) {
+    return Invalid("SUBJECT", "a subject has 1 to 48 characters out of a-z, 0-9, dot, underscore and hyphen");
+  }
+  // Its subject decides whose keys a service gets.
+  if (role == access::v1::ROLE_SERVICE && subject != keys::kTaskd && subject != keys::kEnrolld) {
+    return Invalid("SUBJECT", "a service's subject is taskd or enrolld");
+  }
+  if (ttl < absl::Seconds(1) || ttl > kMaxTtl) return Invalid("TTL", "a ttl must be 1 second to 366 days");
+  return absl::OkStatus();
+}
+
+std::string NameOf(absl::string_view serial_hex) { return absl::StrCat(kNamePrefix, serial_hex); }
+
+}  // namespace
+
+std::string SerialOfName(absl::string_view name) {
+  if (!absl::ConsumePrefix(&name, kNamePrefix)) return "";
+  const auto serial = HexDecode(name);
+  return serial.has_value() && serial->size() == keys::kSerialBytes ? std::string(name) : "";
+}
+
+absl::StatusOr<KeyAuthority::Issued> KeyAuthority::Issue(absl::string_view caller,
+                                                         const key::v1::IssueCredentialRequest& request) {
+  if (!IsUuid(request.request_id()))
+    return Invalid("REQUEST_ID", "request_id must be a UUID, a new one per credential");
+  IssueSpec spec{request.role(), request.subject(), request.has_ttl() ? FromProto(request.ttl()) : kDefaultTtl,
+                 std::string(caller)};
+  RETURN_IF_ERROR(CheckIssue(spec.role, spec.subject, spec.ttl));
+  spec.actor = absl::StrCat("admin/", caller);
+  spec.request_key =
+      absl::StrCat(kRequestPrefix,
+                   HexEncode(crypto::Sha256(absl::StrCat(caller, "\n", absl::AsciiStrToLower(request.request_id())))));
+  spec.request_digest = crypto::Sha256(
+      absl::StrCat(static_cast<int>(spec.role), "\n", spec.subject, "\n", absl::ToInt64Nanoseconds(spec.ttl)));
+
+  MutexLock lock(&mutex_);
+  const absl::StatusOr<store::Entry> earlier = store()->Get(spec.request_key);
+  if (!absl::IsNotFound(earlier.status())) {
+    RETURN_IF_ERROR(earlier.status());
+    records::IssueRequest answered;
+    if (!answered.ParseFromString(earlier->value)) return Damaged(earlier->key);
+    if (FromTimestamp(answered.expire_time()) >= options_.clock->Now()) {
+      if (answered.digest() != spec.request_digest) {
+        return Error(absl::StatusCode::kFailedPrecondition, "REQUEST_ID_REUSED",
+                     "this request_id was used for another credential; take a new one");
+      }
+      Issued issued;
+      ASSIGN_OR_RETURN(issued.record, Get(NameOf(answered.serial())));
+      ASSIGN_OR_RETURN(issued.credential, Mint(issued.record));
+      return issued;
+    }
+  }
+  return IssueNew(spec);
+}
+
+absl::StatusOr<KeyAuthority::Issued> KeyAuthority::IssueOwn(access::v1::Role role, absl::string_view subject,
+                                                            absl::Duration ttl) {
+  RETURN_IF_ERROR(CheckIssue(role, subject, ttl));
+  MutexLock lock(&mutex_);
+  return IssueNew({role, std::string(subject), ttl, "keyd", "keyd"});
+}
+
+absl::StatusOr<KeyAuthority::Issued> KeyAuthority::IssueNew(const IssueSpec& spec) {
+  const absl::Time now = options_.clock->Now();
+  const std::string serial = HexEncode(crypto::RandomBytes(keys::kSerialBytes));
+  Issued issued;
+  CredentialRecord& record = issued.record;
+  record.set_name(NameOf(serial));
+  record.set_role(spec.role);
+  record.set_subject(spec.subject);
+  *record.mutable_create_time() = ToTimestamp(now);
+  // Identities carry whole seconds; the record must say the same.
+  const absl::Duration rounded_ttl = absl::Ceil(now + spec.ttl - absl::UnixEpoch(), absl::Seconds(1));
+  *record.mutable_expire_time() = ToTimestamp(absl::UnixEpoch() + rounded_ttl);
+  record.set_issuer(spec.issuer);
+  record.set_epoch(primary_epoch());
+  ASSIGN_OR_RETURN(issued.credential, Mint(record));
+
+  records::IssueRequest answered;
+  answered.set_digest(spec.request_digest);
+  answered.set_serial(serial);
+  *answered.mutable_expire_time() = ToTimestamp(now + kRequestMemory);
+  const std::string detail = absl::StrCat(
+      absl::AsciiStrToLower(absl::StripPrefix(access::v1::Role_Name(spec.role), "ROLE_")), "/", spec.subject, " until ",
+      absl::FormatTime(absl::RFC3339_sec, issued.credential.not_after, absl::UTCTimeZone()));
+  RETURN_IF_ERROR(trail_
+                      .Commit({MakeEvent(*options_.clock, spec.actor, "credential.issued", record.name(), detail)},
+                              [&](int64_t sequence, store::Transaction* transaction) {
+                                transaction->conditions.push_back({kRootsKey, roots_revision_});
+                                transaction->IfAbsent(kCredentialPrefix + serial)
+                                    .Set(kCredentialPrefix + serial, record.SerializeAsString())
+                                    .Set(kIssuedPrefix + OrderedNumber(sequence), serial);
+                                if (!spec.request_key.empty()) {
+                                  transaction->Set(spec.request_key, answered.SerializeAsString());
+                                }
+                              })
+                      .status());
+  return issued;
+}
+
+absl::StatusOr<keys::Credential> KeyAuthority::Mint(const CredentialRecord& record) const {
+  keys::Credential credential;
+  credential.role = record.role();
+  credential.subject = record.subject();
+  credential.serial = SerialOfName(record.name());
+  credential.not_after = FromTimestamp(record.expire_time());
+  credential.ca_pem = ca_pem();
+  const keys::Claims claims{record.role(), record.subject(), *HexDecode(credential.serial), credential.not_after};
+  const std::map<std::string, std::string> addresses = this->addresses();
+  for (const absl::string_view audience : AudiencesOf(record.role())) {
+    const std::string name(audience);
+    absl::StatusOr<keys::Keyring::Minted> minted = keyrings_.at(name)->Mint(claims, record.epoch());
+    if (absl::IsNotFound(minted.status())) {
+      return Error(absl::StatusCode::kFailedPrecondition, "EPOCH_RETIRED",
+                   "the root that this credential was issued under has been retired; issue a new one");
+    }
+    RETURN_IF_ERROR(minted.status());
+    const auto address = addresses.find(name);
+    credential.keys.push_back({name, address == addresses.end() ? "" : address->second, std::move(minted->identity),
+                               std::move(minted->secret)});
+  }
+  return credential;
+}
+
+absl::StatusOr<store::Entry> KeyAuthority::Record(absl::string_view name) const {
+  const std::string serial = SerialOfName(name);
+  absl::StatusOr<store::Entry> entry = absl::NotFoundError("");
+  if (!serial.empty()) entry = store()->Get(kCredentialPrefix + serial);
+  if (!absl::IsNotFound(entry.status())) return entry;
+  return Error(
+      absl::StatusCode::kNotFound, "CREDENTIAL_NOT_FOUND",
+      absl::StrCat("there is no credential ", name.substr(0, 64), "; `parley key list` shows those there are"));
+}
+
+absl::StatusOr<CredentialRecord> KeyAuthority::Get(absl::string_view name) const {
+  ASSIGN_OR_RETURN(const store::Entry entry, Record(name));
+  CredentialRecord record;
+  if (!record.ParseFromString(entry.value)) return Damaged(entry.key);
+  return record;
+}
+
+absl::StatusOr<key::v1::ListCredentialsResponse> KeyAuthority::List(
+    const key::v1::ListCredentialsRequest& request) const {
+  if (request.page_size() < 0 || request.page_size() > 1000) {
+    return Invalid("PAGE_SIZE", "page_size must be 0 to 1000");
+  }
+  store::KeyRange range = store::KeyRange::Prefix(kIssuedPrefix);
+  if (const std::string& token = request.page_token(); !token.empty()) {
+    if (token.size() != 16 || !std::all_of(token.begin(), token.end(), absl::ascii_isxdigit)) {
+      return Invalid("PAGE_TOKEN", "page_token is not one that this service gave");
+    }
+    range.begin = absl::StrCat(kIssuedPrefix, token, "0");  // The next key after it.
+  }
+  ASSIGN_OR_RETURN(const store::Page page, store()->List(range, request.page_size() == 0 ? 100 : request.page_size()));
+  key::v1::ListCredentialsResponse response;
+  for (const store::Entry& issued : page.entries) {
+    ASSIGN_OR_RETURN(*response.add_credentials(), Get(NameOf(issued.value)));
+  }
+  if (page.more) {
+    response.set_next_page_token(std::string(absl::StripPrefix(page.entries.back().key, kIssuedPrefix)));
+  }
+  return response;
+}
+
+absl::StatusOr<CredentialRecord> KeyAuthority::Revoke(absl::string_view actor,
+                                                      const key::v1::RevokeCredentialRequest& request) {
+  if (request.reason().size() > kMaxRevocationReasonBytes) {
+    return Invalid("REVOCATION_REASON", "a reason may have at most 200 characters");
+  }
+  MutexLock lock(&mutex_);
+  ASSIGN_OR_RETURN(const store::Entry entry, Record(request.name()));
+  CredentialRecord record;
+  if (!record.ParseFromString(entry.value)) return Damaged(entry.key);
+  if (record.has_revoke_time()) return record;
+  *record.mutable_revoke_time() = ToTimestamp(options_.clock->Now());
+  key::v1::Revocation revocation;
+  revocation.set_serial(*HexDecode(SerialOfName(record.name())));
+  *revocation.mutable_expire_time() = record.expire_time();
+  RETURN_IF_ERROR(
+      trail_
+          .Commit({MakeEvent(*options_.clock, actor, "credential.revoked", record.name(), request.reason())},
+                  [&](int64_t, store::Transaction* transaction) {
+                    transaction->IfUnchanged(entry)
+                        .Set(entry.key, record.SerializeAsString())
+                        .Set(kRevocationPrefix + SerialOfName(record.name()), revocation.SerializeAsString());
+                  })
+          .status());
+  return record;
+}
+
+}  // namespace parley::keyd
