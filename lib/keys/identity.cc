@@ -147,13 +147,15 @@ absl::StatusOr<Keyring::Minted> Keyring::MintUnder(const Claims& claims, uint32_
 }
 
 absl::StatusOr<Keyring::Opened> Keyring::OpenWithSecret(absl::string_view identity) const {
-  // What does not have the form of an identity is replaced by something that does.
-  static constexpr size_t kUsualBytes = kHeaderBytes + kFixedClaimBytes + 16 + crypto::kAeadTagBytes;
-  if (identity.size() > kMaxIdentityBytes) identity = identity.substr(0, kMaxIdentityBytes + 1);
-  std::optional<std::string> raw = Base64UrlDecode(identity);
+  std::optional<std::string> raw = Base64UrlDecode(identity.substr(0, kMaxIdentityBytes + 1));
   const bool formed = raw.has_value() && raw->size() > kHeaderBytes + kFixedClaimBytes + crypto::kAeadTagBytes &&
                       identity.size() <= kMaxIdentityBytes && (*raw)[0] == kVersion;
-  if (!formed) raw = std::string(kUsualBytes, '\0');
+  // What does not have the form of an identity is replaced by something that does.
+  if (!formed) {
+    static const std::string* const placeholder = new std::string(kMaxIdentityBytes * 3 / 4, 'A');
+    identity = *placeholder;
+    raw = Base64UrlDecode(identity);
+  }
   const absl::string_view bytes = *raw;
   const absl::string_view header = bytes.substr(0, kHeaderBytes);
 

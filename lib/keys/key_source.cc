@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/crypto/certificate.h"
@@ -50,8 +49,7 @@ absl::StatusOr<transport::KeySource::Key> AudienceKeySource::Find(absl::string_v
 
 absl::Status AudienceKeySource::Check(const Claims& claims) const {
   if (clock_->Now() >= claims.not_after) {
-    return Error(absl::StatusCode::kUnauthenticated, "KEY_EXPIRED",
-                 absl::StrCat("the key expired at ", absl::FormatTime(claims.not_after, absl::UTCTimeZone())));
+    return Error(absl::StatusCode::kUnauthenticated, "KEY_EXPIRED", "the key has expired");
   }
   if (IsRevoked(claims.serial)) {
     return Error(absl::StatusCode::kUnauthenticated, "KEY_REVOKED", "the key was revoked");

@@ -1,10 +1,13 @@
 #include "lib/keys/key_source.h"
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "gtest/gtest.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
@@ -93,6 +96,42 @@ TEST_F(AudienceKeySourceTest, ForgetsRevocationsOfExpiredKeysAlone) {
   EXPECT_LT(source_.revocations(), 5000u);
   EXPECT_TRUE(source_.IsRevoked("serial 9999"));
   EXPECT_TRUE(source_.IsRevoked(claims_.serial));
+}
+
+// Medians of interleaved calls, with room for a busy machine: a short cut past the derivation would be far below half.
+TEST_F(AudienceKeySourceTest, TakesAsLongToRefuseAsToFind) {
+  const auto minted = [this](char serial, absl::Duration ttl) {
+    return keyring_.Mint({access::v1::ROLE_MEMBER, "task/client", std::string(16, serial), clock_.Now() + ttl})
+        ->identity;
+  };
+  std::string forged = *Base64UrlDecode(minted_.identity);
+  forged.back() ^= 1;
+  std::string other_epoch = *Base64UrlDecode(minted_.identity);
+  other_epoch[4] = 9;
+  source_.Revoke(std::string(16, 'r'), clock_.Now() + absl::Hours(1));
+  const std::vector<std::string> identities = {minted_.identity,
+                                               minted('e', -absl::Hours(1)),
+                                               minted('r', absl::Hours(1)),
+                                               Base64UrlEncode(forged),
+                                               Base64UrlEncode(other_epoch),
+                                               "not an identity",
+                                               ""};
+  for (const Want want : {Want::kPsk, Want::kPublicKey}) {
+    std::vector<std::vector<absl::Duration>> samples(identities.size());
+    for (int round = 0; round < 501; ++round) {
+      for (size_t i = 0; i < identities.size(); ++i) {
+        const absl::Time before = absl::Now();
+        EXPECT_EQ(source_.Find(identities[i], want).ok(), i == 0);
+        samples[i].push_back(absl::Now() - before);
+      }
+    }
+    for (auto& sample : samples) std::nth_element(sample.begin(), sample.begin() + 250, sample.end());
+    for (size_t i = 1; i < samples.size(); ++i) {
+      const double ratio = absl::FDivDuration(samples[i][250], samples[0][250]);
+      EXPECT_GT(ratio, 0.5) << i;
+      EXPECT_LT(ratio, 2.0) << i;
+    }
+  }
 }
 
 TEST_F(AudienceKeySourceTest, AsksTheServicesOwnRefusalLast) {
