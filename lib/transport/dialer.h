@@ -4,8 +4,7 @@
 // opens TCP and TLS 1.2 with ECDHE-PSK-CHACHA20-POLY1305, and relays. So gRPC keeps its reconnects and back-off,
 // and never sees the key. When dialling fails gRPC sees a closed socket only: last_error() has the true reason.
 //
-// Threads: one epoll thread shared by all dialers of the process unless given another; all methods may be called
-// from any thread.
+// Threads: one epoll thread shared by all dialers of the process; all methods may be called from any thread.
 #ifndef PARLEY_LIB_TRANSPORT_DIALER_H_
 #define PARLEY_LIB_TRANSPORT_DIALER_H_
 
@@ -45,9 +44,10 @@ class Dialer {
   // "unix-abstract:parley-dial-{128-bit random}".
   const std::string& target() const;
 
-  // Why the newest dial failed; OK when it did not. Reasons: CONNECTION_REFUSED, CONNECTION_TIMEOUT,
-  // NAME_NOT_FOUND, UNREACHABLE, KEY_REFUSED (wrong, unknown, revoked or expired: the server does not say which),
-  // KEY_EXPIRED (by this machine's clock), NOT_A_PARLEY_SERVER.
+  // Why the newest dial failed; OK when it did not. UNAVAILABLE: CONNECTION_REFUSED, CONNECTION_TIMEOUT,
+  // CONNECTION_CLOSED (before the handshake's end), UNREACHABLE. NOT_FOUND: NAME_NOT_FOUND. UNAUTHENTICATED:
+  // KEY_REFUSED (wrong, unknown, revoked or expired: the server does not say which), KEY_EXPIRED (by this machine's
+  // clock), SERVER_NOT_GENUINE (it does not know the key). FAILED_PRECONDITION: NOT_A_PARLEY_SERVER.
   absl::Status last_error() const;
 
   // "TLS 1.2 ECDHE-PSK-CHACHA20-POLY1305"; empty before the first connection.
@@ -55,8 +55,8 @@ class Dialer {
 
  private:
   class Impl;
-  explicit Dialer(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  explicit Dialer(std::shared_ptr<Impl> impl);
+  std::shared_ptr<Impl> impl_;
 };
 
 }  // namespace parley::transport

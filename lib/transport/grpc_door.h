@@ -9,7 +9,7 @@
 //   … stub->SayHello(…);  on UNAVAILABLE, channel->Explain(status) has the true reason.
 //
 // In a handler, door->PeerOf(*context) is the authenticated peer; there always is one, unless its connection has
-// closed meanwhile.
+// closed meanwhile. Health checks and reflection are the service's to turn on, as for any grpc::ServerBuilder.
 #ifndef PARLEY_LIB_TRANSPORT_GRPC_DOOR_H_
 #define PARLEY_LIB_TRANSPORT_GRPC_DOOR_H_
 

@@ -16,9 +16,7 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -34,7 +32,8 @@ enum class Application { kGrpc, kRest };
 
 // Figures since the start.
 struct ListenerStats {
-  // By outcome: "ok", "refused", "timeout", "malformed", "overloaded".
+  // By outcome: "ok", "refused" (no proof of a key), "timeout", "malformed" (not our TLS), "overloaded" (no place, or
+  // no file descriptor), "left" (the peer closed before the end).
   std::map<std::string, int64_t> handshakes;
   int64_t connections = 0;
   int64_t handshakes_under_way = 0;

@@ -1,0 +1,113 @@
+#include "lib/transport/address.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+
+namespace parley::transport {
+namespace {
+
+// The four bytes of an IPv4 address that is written as IPv6, else null.
+const uint8_t* MappedIpv4(const sockaddr_in6& address) {
+  return IN6_IS_ADDR_V4MAPPED(&address.sin6_addr) ? address.sin6_addr.s6_addr + 12 : nullptr;
+}
+
+absl::Status Malformed(absl::string_view text) {
+  return Error(absl::StatusCode::kInvalidArgument, "ADDRESS_INVALID",
+               absl::StrCat("\"", text, "\" is not an address; write it as host:port, e.g. taskd.example:7443"));
+}
+
+}  // namespace
+
+absl::StatusOr<HostPort> ParseHostPort(absl::string_view text) {
+  const size_t colon = text.rfind(':');
+  if (colon == absl::string_view::npos || text.size() > 300) return Malformed(text);
+  absl::string_view host = text.substr(0, colon);
+  const absl::string_view port = text.substr(colon + 1);
+  int number = 0;
+  if (port.empty() || port.size() > 5 ||
+      !std::all_of(port.begin(), port.end(), [](char c) { return c >= '0' && c <= '9'; }) ||
+      !absl::SimpleAtoi(port, &number) || number > 65535) {
+    return Malformed(text);
+  }
+  if (!host.empty() && host.front() == '[') {
+    if (host.size() < 3 || host.back() != ']') return Malformed(text);
+    host = host.substr(1, host.size() - 2);
+  } else if (host.find_first_of(":[]/ ") != absl::string_view::npos) {
+    return Malformed(text);
+  }
+  if (host.find('\0') != absl::string_view::npos) return Malformed(text);
+  return HostPort{std::string(host), std::to_string(number)};
+}
+
+absl::StatusOr<std::vector<SocketAddress>> Resolve(const HostPort& where, bool passive, bool numeric_only) {
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_NUMERICSERV | (passive ? AI_PASSIVE : 0) | (numeric_only ? AI_NUMERICHOST : 0);
+  addrinfo* found = nullptr;
+  const int error = getaddrinfo(where.host.empty() ? nullptr : where.host.c_str(), where.port.c_str(), &hints, &found);
+  if (error != 0) {
+    return Error(absl::StatusCode::kNotFound, "NAME_NOT_FOUND",
+                 absl::StrCat("cannot find the address of \"", where.host, "\" (", gai_strerror(error),
+                              "); check the name, and the name service of this machine"));
+  }
+  std::vector<SocketAddress> addresses;
+  for (const addrinfo* each = found; each != nullptr; each = each->ai_next) {
+    if (each->ai_addrlen > sizeof(sockaddr_storage)) continue;
+    SocketAddress& address = addresses.emplace_back();
+    memcpy(&address.storage, each->ai_addr, each->ai_addrlen);
+    address.size = each->ai_addrlen;
+  }
+  freeaddrinfo(found);
+  return addresses;
+}
+
+std::string FormatAddress(const SocketAddress& address) {
+  char text[INET6_ADDRSTRLEN] = "";
+  if (address.storage.ss_family == AF_INET) {
+    const auto& ipv4 = reinterpret_cast<const sockaddr_in&>(address.storage);
+    inet_ntop(AF_INET, &ipv4.sin_addr, text, sizeof(text));
+    return absl::StrCat(text, ":", ntohs(ipv4.sin_port));
+  }
+  if (address.storage.ss_family != AF_INET6) return "";
+  const auto& ipv6 = reinterpret_cast<const sockaddr_in6&>(address.storage);
+  if (const uint8_t* ipv4 = MappedIpv4(ipv6); ipv4 != nullptr) {
+    inet_ntop(AF_INET, ipv4, text, sizeof(text));
+    return absl::StrCat(text, ":", ntohs(ipv6.sin6_port));
+  }
+  inet_ntop(AF_INET6, &ipv6.sin6_addr, text, sizeof(text));
+  return absl::StrCat("[", text, "]:", ntohs(ipv6.sin6_port));
+}
+
+std::string SourceOf(const SocketAddress& address) {
+  if (address.storage.ss_family == AF_INET) {
+    const auto& ipv4 = reinterpret_cast<const sockaddr_in&>(address.storage);
+    return std::string(reinterpret_cast<const char*>(&ipv4.sin_addr), 4);
+  }
+  const auto& ipv6 = reinterpret_cast<const sockaddr_in6&>(address.storage);
+  if (const uint8_t* ipv4 = MappedIpv4(ipv6); ipv4 != nullptr)
+    return std::string(reinterpret_cast<const char*>(ipv4), 4);
+  return std::string(reinterpret_cast<const char*>(&ipv6.sin6_addr), 8);
+}
+
+SocketAddress AbstractAddress(absl::string_view name) {
+  SocketAddress address;
+  auto& local = reinterpret_cast<sockaddr_un&>(address.storage);
+  local.sun_family = AF_UNIX;
+  const size_t length = std::min(name.size(), sizeof(local.sun_path) - 1);
+  memcpy(local.sun_path + 1, name.data(), length);
+  address.size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + length);
+  return address;
+}
+
+}  // namespace parley::transport

@@ -1,0 +1,48 @@
+// host:port in text and as socket addresses.
+#ifndef PARLEY_LIB_TRANSPORT_ADDRESS_H_
+#define PARLEY_LIB_TRANSPORT_ADDRESS_H_
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace parley::transport {
+
+struct HostPort {
+  // Without brackets; empty means every address of this machine.
+  std::string host;
+  // Decimal.
+  std::string port;
+};
+
+// "host:port", "192.0.2.7:7443", "[2001:db8::1]:7443", ":7443". INVALID_ARGUMENT (ADDRESS_INVALID) for the rest.
+absl::StatusOr<HostPort> ParseHostPort(absl::string_view text);
+
+struct SocketAddress {
+  sockaddr_storage storage{};
+  socklen_t size = 0;
+  const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
+  sockaddr* get() { return reinterpret_cast<sockaddr*>(&storage); }
+};
+
+// The addresses of a host, in the order in which to try them. Asks the name service, and so blocks, unless
+// `numeric_only`. NOT_FOUND (NAME_NOT_FOUND).
+absl::StatusOr<std::vector<SocketAddress>> Resolve(const HostPort& where, bool passive, bool numeric_only);
+
+// "192.0.2.7:50123" or "[2001:db8::1]:50123"; IPv4 in IPv6 clothes is shown as IPv4.
+std::string FormatAddress(const SocketAddress& address);
+
+// What counts as one source: an IPv4 address, or the /64 network that one IPv6 customer has.
+std::string SourceOf(const SocketAddress& address);
+
+// The abstract Unix address "\0{name}".
+SocketAddress AbstractAddress(absl::string_view name);
+
+}  // namespace parley::transport
+
+#endif  // PARLEY_LIB_TRANSPORT_ADDRESS_H_

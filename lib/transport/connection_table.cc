@@ -1,0 +1,84 @@
+#include "lib/transport/connection_table.h"
+
+#include <utility>
+
+namespace parley::transport {
+
+void ConnectionTable::Insert(Entry entry) {
+  MutexLock lock(&mutex_);
+  std::string id = entry.peer->connection_id;
+  entries_.emplace(std::move(id), std::move(entry));
+}
+
+void ConnectionTable::Remove(absl::string_view connection_id) {
+  MutexLock lock(&mutex_);
+  entries_.erase(std::string(connection_id));
+}
+
+std::shared_ptr<const Peer> ConnectionTable::Find(absl::string_view connection_id) const {
+  MutexLock lock(&mutex_);
+  const auto found = entries_.find(std::string(connection_id));
+  return found == entries_.end() ? nullptr : found->second.peer;
+}
+
+int ConnectionTable::CloseKey(absl::string_view key_id) {
+  std::vector<Entry> taken;
+  {
+    MutexLock lock(&mutex_);
+    for (auto each = entries_.begin(); each != entries_.end();) {
+      if (each->second.peer->key.key_id == key_id) {
+        taken.push_back(std::move(each->second));
+        each = entries_.erase(each);
+      } else {
+        ++each;
+      }
+    }
+  }
+  for (const Entry& entry : taken) entry.close();
+  return static_cast<int>(taken.size());
+}
+
+int ConnectionTable::Close(absl::string_view connection_id) {
+  Entry taken;
+  {
+    MutexLock lock(&mutex_);
+    const auto found = entries_.find(std::string(connection_id));
+    if (found == entries_.end()) return 0;
+    taken = std::move(found->second);
+    entries_.erase(found);
+  }
+  taken.close();
+  return 1;
+}
+
+std::vector<ConnectionTable::Entry> ConnectionTable::All() const {
+  std::vector<Entry> entries;
+  MutexLock lock(&mutex_);
+  entries.reserve(entries_.size());
+  for (const auto& [id, entry] : entries_) entries.push_back(entry);
+  return entries;
+}
+
+bool HandshakePlaces::Take(const std::string& source) {
+  MutexLock lock(&mutex_);
+  if (total_ >= max_total_) return false;
+  int& mine = by_source_[source];
+  if (mine >= max_per_source_) return false;
+  ++mine;
+  ++total_;
+  return true;
+}
+
+void HandshakePlaces::Leave(const std::string& source) {
+  MutexLock lock(&mutex_);
+  --total_;
+  const auto found = by_source_.find(source);
+  if (--found->second == 0) by_source_.erase(found);
+}
+
+int HandshakePlaces::taken() const {
+  MutexLock lock(&mutex_);
+  return total_;
+}
+
+}  // namespace parley::transport

@@ -1,0 +1,64 @@
+// The live connections of a listener by id, and the places that handshakes take.
+//
+// Threads: all methods may be called from any thread.
+#ifndef PARLEY_LIB_TRANSPORT_CONNECTION_TABLE_H_
+#define PARLEY_LIB_TRANSPORT_CONNECTION_TABLE_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "lib/base/mutex.h"
+#include "lib/transport/peer.h"
+
+namespace parley::transport {
+
+class ConnectionTable {
+ public:
+  struct Entry {
+    std::shared_ptr<const Peer> peer;
+    std::string identity;
+    KeySource::Want want = KeySource::Want::kPsk;
+    // Ends the connection; may be called from any thread.
+    std::function<void()> close;
+  };
+
+  void Insert(Entry entry);
+  void Remove(absl::string_view connection_id);
+  std::shared_ptr<const Peer> Find(absl::string_view connection_id) const;
+
+  // Takes entries out of the table, so that no call finds them any more, and closes them. How many.
+  int CloseKey(absl::string_view key_id);
+  int Close(absl::string_view connection_id);
+  // A copy, to be looked at without holding up FindPeer.
+  std::vector<Entry> All() const;
+
+ private:
+  mutable Mutex mutex_;
+  std::unordered_map<std::string, Entry> entries_ ABSL_GUARDED_BY(mutex_);
+};
+
+// Counts handshakes under way, overall and per source, so that nobody takes all the places.
+class HandshakePlaces {
+ public:
+  HandshakePlaces(int max_total, int max_per_source) : max_total_(max_total), max_per_source_(max_per_source) {}
+
+  // False when there is none left. True must be followed by Leave.
+  bool Take(const std::string& source);
+  void Leave(const std::string& source);
+  int taken() const;
+
+ private:
+  const int max_total_;
+  const int max_per_source_;
+  mutable Mutex mutex_;
+  int total_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::unordered_map<std::string, int> by_source_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace parley::transport
+
+#endif  // PARLEY_LIB_TRANSPORT_CONNECTION_TABLE_H_

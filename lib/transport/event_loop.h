@@ -1,0 +1,94 @@
+// One thread that waits for sockets with epoll and runs their handlers, edge-triggered.
+//
+// A handler is told once of every change and so must read, or write, until the kernel says EAGAIN or gives less
+// than it was asked for. Handlers live in their loop's thread alone: other threads reach them by Post. A handler
+// that closes gives itself to Retire, so that an event of the same batch does not meet freed memory.
+//
+// Threads: Post, PostAfter, Stop and InLoop may be called from any thread, the rest in the loop or before an fd's
+// first event.
+#ifndef PARLEY_LIB_TRANSPORT_EVENT_LOOP_H_
+#define PARLEY_LIB_TRANSPORT_EVENT_LOOP_H_
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "lib/base/mutex.h"
+
+namespace parley::transport {
+
+class EventLoop {
+ public:
+  // A file descriptor's place in a loop. Must stay where it is while it is watched.
+  class Watch {
+   public:
+    virtual ~Watch() = default;
+    // `events`: EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR.
+    virtual void OnEvents(uint32_t events) = 0;
+  };
+
+  // Buffers that every handler may use until it returns, so that connections need none of their own.
+  struct Scratch {
+    static constexpr size_t kReadBytes = 128 * 1024;
+    std::unique_ptr<char[]> input{new char[kReadBytes]};
+    // Room for what one input decrypts to, together with a record begun earlier.
+    static constexpr size_t kPlainBytes = kReadBytes + 2 * 16 * 1024;
+    std::unique_ptr<char[]> plain{new char[kPlainBytes]};
+    std::string output;
+  };
+
+  EventLoop();
+  // Stops.
+  ~EventLoop();
+  EventLoop(const EventLoop&) = delete;
+  EventLoop& operator=(const EventLoop&) = delete;
+
+  // False with errno when the kernel has no room.
+  bool Add(int fd, uint32_t events, Watch* watch);
+  // Closing an fd that nobody has duplicated removes it as well.
+  void Remove(int fd);
+
+  // Runs `task` in the loop's thread, in order. Dropped, without running, once the loop has stopped.
+  void Post(std::function<void()> task);
+  // By the machine's clock: for retries and lingering, not for anything that a test must be able to pass over.
+  void PostAfter(absl::Duration delay, std::function<void()> task);
+  // Runs `task` in the loop's thread and waits until it has. At once when called in the loop.
+  void Run(const std::function<void()>& task);
+
+  // Frees it after the events of this batch.
+  void Retire(std::shared_ptr<void> handler) { retired_.push_back(std::move(handler)); }
+  Scratch& scratch() { return scratch_; }
+  bool InLoop() const { return std::this_thread::get_id() == thread_.get_id(); }
+
+  // Ends the thread and drops what has not run. Idempotent; not from the loop itself.
+  void Stop();
+
+ private:
+  using Instant = std::chrono::steady_clock::time_point;
+
+  void Loop();
+  void RunPosted();
+  int TimeoutMillis();
+
+  const int epoll_fd_;
+  const int wake_fd_;
+  Scratch scratch_;
+  std::vector<std::shared_ptr<void>> retired_;
+  std::multimap<Instant, std::function<void()>> delayed_;
+  Mutex mutex_;
+  std::vector<std::function<void()>> posted_ ABSL_GUARDED_BY(mutex_);
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  std::atomic<bool> stopping_{false};
+  std::thread thread_;
+};
+
+}  // namespace parley::transport
+
+#endif  // PARLEY_LIB_TRANSPORT_EVENT_LOOP_H_

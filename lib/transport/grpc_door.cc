@@ -1,0 +1,181 @@
+#include "lib/transport/grpc_door.h"
+
+#include <grpcpp/channel.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/channel_arguments.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+#include "lib/base/mutex.h"
+
+namespace parley::transport {
+namespace {
+
+// More calls than one client makes at once; what one connection can make the server hold.
+constexpr int kMaxStreams = 100;
+constexpr int kMaxMetadataBytes = 16 * 1024;
+constexpr int kMaxMessageBytes = 4 * 1024 * 1024;
+// So that connections spread anew over replicas; long streams get the grace and then resume from their cursor.
+constexpr int kMaxAgeMillis = 60 * 60 * 1000;
+constexpr int kMaxAgeGraceMillis = 5 * 60 * 1000;
+// For HTTP/2's preface: the peer is authenticated and local by now.
+constexpr int kPrefaceTimeoutMillis = 5000;
+// Clients may ask for a sign of life this often.
+constexpr int kMinPingMillis = 10 * 1000;
+
+void SetLimits(grpc::ServerBuilder* builder) {
+  builder->SetMaxReceiveMessageSize(kMaxMessageBytes);
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
+  builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, kMaxAgeMillis);
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, kMaxAgeGraceMillis);
+  builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kPrefaceTimeoutMillis);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kMinPingMillis);
+}
+
+}  // namespace
+
+class GrpcDoor::Impl {
+ public:
+  explicit Impl(std::unique_ptr<Listener> listener) : listener_(std::move(listener)) {}
+  ~Impl() { Shutdown(absl::InfinitePast()); }
+
+  absl::Status Serve(grpc::ServerBuilder* builder);
+  void Shutdown(absl::Time deadline);
+  void Wait() {
+    if (server_ != nullptr) server_->Wait();
+  }
+  Listener& listener() { return *listener_; }
+
+ private:
+  void HandOver(int fd);
+
+  std::unique_ptr<Listener> listener_;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;
+  std::unique_ptr<grpc::Server> server_;
+  Mutex mutex_;
+  // gRPC leaks an fd that it is given before its start or after its shutdown.
+  bool serving_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+absl::Status GrpcDoor::Impl::Serve(grpc::ServerBuilder* builder) {
+  using AcceptorType = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
+  SetLimits(builder);
+  // "Insecure" is what gRPC sees: a local socket, behind which the door has done the security.
+  acceptor_ =
+      builder->experimental().AddExternalConnectionAcceptor(AcceptorType::FROM_FD, grpc::InsecureServerCredentials());
+  server_ = builder->BuildAndStart();
+  if (server_ == nullptr) {
+    return Error(absl::StatusCode::kInternal, "SERVER_START_FAILED",
+                 "gRPC did not start; its log on standard error says why");
+  }
+  {
+    MutexLock lock(&mutex_);
+    serving_ = true;
+  }
+  listener_->Start([this](int fd, std::shared_ptr<const Peer>, Application) { HandOver(fd); });
+  return absl::OkStatus();
+}
+
+void GrpcDoor::Impl::HandOver(int fd) {
+  MutexLock lock(&mutex_);
+  if (!serving_) {
+    close(fd);
+    return;
+  }
+  grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
+  connection.fd = fd;
+  acceptor_->HandleNewConnection(&connection);
+}
+
+void GrpcDoor::Impl::Shutdown(absl::Time deadline) {
+  listener_->StopAccepting();
+  {
+    MutexLock lock(&mutex_);
+    if (!std::exchange(serving_, false)) return;
+  }
+  // The relays go on meanwhile: answers of the calls that still run pass through them.
+  server_->Shutdown(absl::ToChronoTime(deadline));
+  listener_->Shutdown();
+}
+
+absl::StatusOr<std::unique_ptr<GrpcDoor>> GrpcDoor::Create(Listener::Options options, KeySource* keys) {
+  if (options.accept_rest) {
+    return Error(absl::StatusCode::kInvalidArgument, "REST_NOT_SERVED",
+                 "GrpcDoor serves gRPC alone; for accept_rest use a Listener");
+  }
+  ASSIGN_OR_RETURN(auto listener, Listener::Create(std::move(options), keys));
+  return std::unique_ptr<GrpcDoor>(new GrpcDoor(std::make_unique<Impl>(std::move(listener))));
+}
+
+GrpcDoor::GrpcDoor(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+GrpcDoor::~GrpcDoor() = default;
+absl::Status GrpcDoor::Serve(grpc::ServerBuilder* builder) { return impl_->Serve(builder); }
+Listener& GrpcDoor::listener() { return impl_->listener(); }
+void GrpcDoor::Shutdown(absl::Time deadline) { impl_->Shutdown(deadline); }
+void GrpcDoor::Wait() { impl_->Wait(); }
+
+std::shared_ptr<const Peer> GrpcDoor::PeerOf(const grpc::ServerContextBase& context) const {
+  return impl_->listener().FindPeer(context.peer());
+}
+
+class Channel::Impl {
+ public:
+  Impl(std::unique_ptr<Dialer> dialer, const std::string& authority, absl::Duration timeout)
+      : dialer_(std::move(dialer)) {
+    grpc::ChannelArguments arguments;
+    arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, authority);
+    arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+    arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 10'000);
+    // In truth how long gRPC waits for a connection: the dialer must give up first, as it knows why.
+    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, static_cast<int>(timeout / absl::Milliseconds(1)) + 5000);
+    // Notices a server that hangs; a dead network is the relay's to notice.
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+    arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
+    // The target is a local socket, whatever https_proxy says.
+    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    channel_ = grpc::CreateCustomChannel(dialer_->target(), grpc::InsecureChannelCredentials(), arguments);
+  }
+
+  const Dialer& dialer() const { return *dialer_; }
+  std::shared_ptr<grpc::Channel> channel() const { return channel_; }
+
+ private:
+  const std::unique_ptr<Dialer> dialer_;
+  std::shared_ptr<grpc::Channel> channel_;
+};
+
+absl::StatusOr<std::unique_ptr<Channel>> Channel::Create(Dialer::Options options) {
+  const std::string authority = options.address;
+  const absl::Duration timeout = options.timeout;
+  ASSIGN_OR_RETURN(auto dialer, Dialer::Create(std::move(options)));
+  return std::unique_ptr<Channel>(new Channel(std::make_unique<Impl>(std::move(dialer), authority, timeout)));
+}
+
+Channel::Channel(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Channel::~Channel() = default;
+std::shared_ptr<grpc::Channel> Channel::grpc() const { return impl_->channel(); }
+const Dialer& Channel::dialer() const { return impl_->dialer(); }
+
+absl::Status Channel::Explain(const grpc::Status& status) const {
+  if (status.ok()) return absl::OkStatus();
+  // A call that waited for a connection ends by its deadline, but for the same cause.
+  if (status.error_code() == grpc::StatusCode::UNAVAILABLE ||
+      status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
+    if (absl::Status cause = impl_->dialer().last_error(); !cause.ok()) return cause;
+  }
+  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+}
+
+}  // namespace parley::transport

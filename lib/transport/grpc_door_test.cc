@@ -1,0 +1,244 @@
+#include "lib/transport/grpc_door.h"
+
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "lib/base/error.h"
+#include "lib/transport/testing/keys.h"
+#include "lib/transport/testing/tcp.h"
+#include "parley/echo/v1/echo.grpc.pb.h"
+
+namespace parley::transport {
+namespace {
+
+using echo::v1::DownloadRequest;
+using echo::v1::EchoRequest;
+using echo::v1::EchoResponse;
+using echo::v1::EchoService;
+
+class EchoHandler final : public EchoService::Service {
+ public:
+  explicit EchoHandler(GrpcDoor* door) : door_(door) {}
+
+  grpc::Status Answer(grpc::ServerContext* context, const EchoRequest& request, EchoResponse* response) {
+    const auto peer = door_->PeerOf(*context);
+    if (peer == nullptr) return grpc::Status(grpc::StatusCode::UNAUTHENTICATED, "no peer");
+    response->set_data(request.data());
+    response->set_subject(peer->key.subject);
+    return grpc::Status::OK;
+  }
+  grpc::Status Echo(grpc::ServerContext* context, const EchoRequest* request, EchoResponse* response) override {
+    return Answer(context, *request, response);
+  }
+  grpc::Status EchoStream(grpc::ServerContext* context,
+                          grpc::ServerReaderWriter<EchoResponse, EchoRequest>* stream) override {
+    EchoRequest request;
+    while (stream->Read(&request)) {
+      EchoResponse response;
+      if (const auto status = Answer(context, request, &response); !status.ok()) return status;
+      if (!stream->Write(response)) break;
+    }
+    return grpc::Status::OK;
+  }
+
+ private:
+  GrpcDoor* const door_;
+};
+
+class GrpcDoorTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    keys_.Add("alice");
+    keys_.Add("bob");
+    auto door = GrpcDoor::Create(Listener::Options{.address = "127.0.0.1:0", .threads = 1}, &keys_);
+    ASSERT_TRUE(door.ok()) << door.status();
+    door_ = *std::move(door);
+    service_ = std::make_unique<EchoHandler>(door_.get());
+    grpc::ServerBuilder builder;
+    builder.RegisterService(service_.get());
+    ASSERT_TRUE(door_->Serve(&builder).ok());
+  }
+
+  const std::string& address() { return door_->listener().address(); }
+
+  std::unique_ptr<Channel> Connect(const std::string& address, const std::string& identity,
+                                   const std::string& key = "") {
+    auto channel = Channel::Create(
+        Dialer::Options{.address = address, .identity = identity, .psk = PskOf(key.empty() ? identity : key)});
+    EXPECT_TRUE(channel.ok()) << channel.status();
+    return *std::move(channel);
+  }
+
+  // Calls Echo; the status as explained by the channel.
+  static absl::Status Call(Channel& channel, EchoResponse* response, absl::Duration timeout = absl::Seconds(10)) {
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+    EchoRequest request;
+    request.set_data("hello");
+    return channel.Explain(EchoService::NewStub(channel.grpc())->Echo(&context, request, response));
+  }
+
+  static absl::Status Call(Channel& channel) {
+    EchoResponse response;
+    return Call(channel, &response);
+  }
+
+  FakeKeys keys_;
+  std::unique_ptr<GrpcDoor> door_;
+  std::unique_ptr<EchoHandler> service_;
+};
+
+TEST_F(GrpcDoorTest, EveryCallKnowsItsPeer) {
+  const auto alice = Connect(address(), "alice");
+  const auto bob = Connect(address(), "bob");
+  for (int i = 0; i < 3; ++i) {
+    EchoResponse response;
+    ASSERT_EQ(Call(*alice, &response), absl::OkStatus());
+    EXPECT_EQ(response.data(), "hello");
+    EXPECT_EQ(response.subject(), "alice");
+    ASSERT_EQ(Call(*bob, &response), absl::OkStatus());
+    EXPECT_EQ(response.subject(), "bob");
+  }
+  EXPECT_EQ(alice->dialer().protocol(), "TLS 1.2 ECDHE-PSK-CHACHA20-POLY1305");
+  EXPECT_EQ(door_->listener().stats().handshakes["ok"], 2);
+}
+
+TEST_F(GrpcDoorTest, StreamsBothWaysAtOnce) {
+  const auto channel = Connect(address(), "alice");
+  const auto stub = EchoService::NewStub(channel->grpc());
+  grpc::ClientContext context;
+  const auto stream = stub->EchoStream(&context);
+  constexpr int kMessages = 200;
+  std::thread writer([&stream] {
+    for (int i = 0; i < kMessages; ++i) {
+      EchoRequest request;
+      request.set_data(std::string(i * 997 % 65536, static_cast<char>(i)));
+      ASSERT_TRUE(stream->Write(request));
+    }
+    stream->WritesDone();
+  });
+  EchoResponse response;
+  int received = 0;
+  while (stream->Read(&response)) {
+    EXPECT_EQ(response.data(), std::string(received * 997 % 65536, static_cast<char>(received)));
+    ++received;
+  }
+  writer.join();
+  EXPECT_EQ(received, kMessages);
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
+TEST_F(GrpcDoorTest, RevocationEndsCallsUnderWay) {
+  const auto channel = Connect(address(), "alice");
+  const auto stub = EchoService::NewStub(channel->grpc());
+  grpc::ClientContext context;
+  const auto stream = stub->EchoStream(&context);
+  EchoRequest request;
+  EchoResponse response;
+  ASSERT_TRUE(stream->Write(request));
+  ASSERT_TRUE(stream->Read(&response));
+  keys_.Revoke("alice");
+  EXPECT_EQ(door_->listener().CloseKey("alice"), 1);
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  const auto bob = Connect(address(), "bob");
+  EXPECT_EQ(Call(*bob), absl::OkStatus());
+}
+
+TEST_F(GrpcDoorTest, ShutdownLetsACallFinish) {
+  const auto channel = Connect(address(), "alice");
+  const auto stub = EchoService::NewStub(channel->grpc());
+  grpc::ClientContext context;
+  const auto stream = stub->EchoStream(&context);
+  EchoRequest request;
+  EchoResponse response;
+  ASSERT_TRUE(stream->Write(request));
+  ASSERT_TRUE(stream->Read(&response));
+  std::thread shutdown([this] { door_->Shutdown(absl::Now() + absl::Seconds(20)); });
+  ASSERT_TRUE(stream->Write(request));
+  ASSERT_TRUE(stream->Read(&response));
+  stream->WritesDone();
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_TRUE(stream->Finish().ok());
+  shutdown.join();
+  door_->Wait();
+}
+
+TEST_F(GrpcDoorTest, AChannelReconnectsByItself) {
+  const auto channel = Connect(address(), "alice");
+  ASSERT_EQ(Call(*channel), absl::OkStatus());
+  ASSERT_EQ(door_->listener().CloseKey("alice"), 1);
+  EchoResponse response;
+  // A call may still meet the old connection.
+  while (!Call(*channel, &response).ok()) {
+  }
+  EXPECT_EQ(response.subject(), "alice");
+}
+
+TEST_F(GrpcDoorTest, ExplainsAWrongKey) {
+  const absl::Status status = Call(*Connect(address(), "alice", "mallory"));
+  EXPECT_EQ(Reason(status), "KEY_REFUSED") << status;
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnauthenticated);
+}
+
+TEST_F(GrpcDoorTest, ExplainsAnUnknownIdentityLikeAWrongKey) {
+  EXPECT_EQ(Call(*Connect(address(), "nobody")).message(), Call(*Connect(address(), "alice", "mallory")).message());
+}
+
+TEST_F(GrpcDoorTest, ExplainsAServerThatDoesNotListen) {
+  const auto channel = Connect(FreePort(), "alice");
+  const absl::Status status = Call(*channel);
+  EXPECT_EQ(Reason(status), "CONNECTION_REFUSED") << status;
+}
+
+TEST_F(GrpcDoorTest, ExplainsAPlainTcpServer) {
+  EchoServer echo;
+  const absl::Status status = Call(*Connect(echo.address(), "alice"));
+  EXPECT_EQ(Reason(status), "NOT_A_PARLEY_SERVER") << status;
+}
+
+TEST_F(GrpcDoorTest, ExplainsANameThatDoesNotExist) {
+  const absl::Status status = Call(*Connect("no-such-host.invalid:7443", "alice"));
+  EXPECT_EQ(Reason(status), "NAME_NOT_FOUND") << status;
+}
+
+TEST_F(GrpcDoorTest, ExplainsASilentServer) {
+  SilentServer silent;
+  auto channel = Channel::Create(Dialer::Options{
+      .address = silent.address(), .identity = "alice", .psk = PskOf("alice"), .timeout = absl::Milliseconds(200)});
+  const absl::Status status = Call(**channel);
+  EXPECT_EQ(Reason(status), "CONNECTION_TIMEOUT") << status;
+}
+
+TEST_F(GrpcDoorTest, ExplainsAnExpiredKeyWithoutAPacket) {
+  FakeClock clock;
+  auto channel = Channel::Create(Dialer::Options{.address = address(),
+                                                 .identity = "alice",
+                                                 .psk = PskOf("alice"),
+                                                 .not_after = clock.Now() - absl::Seconds(1),
+                                                 .clock = &clock});
+  const absl::Status status = Call(**channel);
+  EXPECT_EQ(Reason(status), "KEY_EXPIRED") << status;
+  EXPECT_EQ(door_->listener().stats().connections, 0);
+}
+
+TEST_F(GrpcDoorTest, ADoorWithoutServeShutsDown) {
+  auto door = GrpcDoor::Create(Listener::Options{.address = "127.0.0.1:0"}, &keys_);
+  ASSERT_TRUE(door.ok());
+}
+
+TEST_F(GrpcDoorTest, TwoDoorsOnOneAddressAreRefused) {
+  const auto second = GrpcDoor::Create(Listener::Options{.address = address()}, &keys_);
+  EXPECT_EQ(Reason(second.status()), "ADDRESS_IN_USE") << second.status();
+}
+
+}  // namespace
+}  // namespace parley::transport

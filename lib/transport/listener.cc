@@ -1,0 +1,427 @@
+#include "lib/transport/listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "lib/base/encoding.h"
+#include "lib/base/error.h"
+#include "lib/base/timer_queue.h"
+#include "lib/crypto/kdf.h"
+#include "lib/transport/address.h"
+#include "lib/transport/connection_table.h"
+#include "lib/transport/event_loop.h"
+#include "lib/transport/relay.h"
+#include "lib/transport/tls_session.h"
+
+namespace parley::transport {
+namespace {
+
+constexpr int kBacklog = 1024;
+// Then the loop's other connections have their turn.
+constexpr int kAcceptsAtOnce = 64;
+// Until the kernel is asked again when not even a reserve descriptor could be had.
+constexpr absl::Duration kAcceptRetry = absl::Milliseconds(50);
+
+enum Outcome { kOk, kRefused, kTimeout, kMalformed, kOverloaded, kLeft, kOutcomes };
+constexpr const char* kOutcomeNames[kOutcomes] = {"ok", "refused", "timeout", "malformed", "overloaded", "left"};
+
+absl::Status ListenError(const std::string& address, int error_number) {
+  if (error_number == EADDRINUSE) {
+    return Error(absl::StatusCode::kFailedPrecondition, "ADDRESS_IN_USE",
+                 absl::StrCat("cannot listen on ", address, ": another process does; stop it, or choose another port"));
+  }
+  if (error_number == EACCES || error_number == EPERM) {
+    return Error(absl::StatusCode::kPermissionDenied, "ADDRESS_PERMISSION",
+                 absl::StrCat("cannot listen on ", address, ": this user may not; choose a port above 1023"));
+  }
+  return Error(
+      absl::StatusCode::kInvalidArgument, "ADDRESS_INVALID",
+      absl::StrCat("cannot listen on ", address, ": ", ErrnoText(error_number), "; give an address of this machine"));
+}
+
+absl::StatusOr<int> Listen(const std::string& address) {
+  ASSIGN_OR_RETURN(const HostPort where, ParseHostPort(address));
+  ASSIGN_OR_RETURN(std::vector<SocketAddress> found, Resolve(where, /*passive=*/true, /*numeric_only=*/false));
+  // For "every address" the name service puts 0.0.0.0 first; "::" takes IPv4 as well, where there is IPv6.
+  if (where.host.empty()) {
+    std::stable_partition(found.begin(), found.end(),
+                          [](const SocketAddress& each) { return each.storage.ss_family == AF_INET6; });
+  }
+  int error = EINVAL;
+  for (const SocketAddress& each : found) {
+    const int fd = socket(each.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+      error = errno;
+      continue;
+    }
+    const int yes = 1, no = 0;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+    if (where.host.empty()) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof(no));
+    if (bind(fd, each.get(), each.size) == 0 && listen(fd, kBacklog) == 0) return fd;
+    error = errno;
+    close(fd);
+    if (error != EAFNOSUPPORT && error != EADDRNOTAVAIL) break;
+  }
+  return ListenError(address, error);
+}
+
+// A closing that tells the peer at once, and leaves nothing in the kernel.
+void Reset(int fd) {
+  const linger now{.l_onoff = 1, .l_linger = 0};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+  close(fd);
+}
+
+}  // namespace
+
+class Listener::Impl final : public EventLoop::Watch {
+ public:
+  Impl(Options options, KeySource* keys, int fd, std::string address)
+      : options_(std::move(options)),
+        check_{keys, options_.clock, options_.accept_rest},
+        address_(std::move(address)),
+        places_(options_.max_handshakes, options_.max_handshakes_per_address),
+        listen_fd_(fd),
+        reserve_fd_(open("/dev/null", O_RDONLY | O_CLOEXEC)),
+        timers_(std::make_unique<TimerQueue>(options_.clock)) {
+    for (int i = 0; i < std::max(1, options_.threads); ++i) loops_.push_back(std::make_unique<Loop>());
+  }
+  ~Impl() override { Shutdown(); }
+
+  void Start(Handover handover);
+  void StopAccepting();
+  void Shutdown();
+  void UseContext(std::shared_ptr<SSL_CTX> context) {
+    MutexLock lock(&mutex_);
+    context_ = std::move(context);
+  }
+  void Recheck();
+  ListenerStats Stats() const;
+  const std::string& address() const { return address_; }
+  ConnectionTable& table() { return table_; }
+
+ private:
+  class Connection;
+  struct Loop {
+    EventLoop events;
+    // In the loop's thread.
+    std::unordered_map<Connection*, std::shared_ptr<Connection>> connections;
+  };
+
+  void OnEvents(uint32_t events) override;
+  bool AcceptOne();
+  void SurviveShortage();
+  void CloseAll();
+  void Admit(int fd, const SocketAddress& from);
+  void Count(Outcome outcome) { outcomes_[outcome].fetch_add(1, std::memory_order_relaxed); }
+  std::shared_ptr<SSL_CTX> context() {
+    MutexLock lock(&mutex_);
+    return context_;
+  }
+
+  const Options options_;
+  const PeerCheck check_;
+  const std::string address_;
+  Handover handover_;
+  HandshakePlaces places_;
+  ConnectionTable table_;
+  RelayCounters counters_;
+  std::atomic<int64_t> outcomes_[kOutcomes] = {};
+  std::atomic<int> open_{0};
+  Mutex mutex_;
+  std::shared_ptr<SSL_CTX> context_ ABSL_GUARDED_BY(mutex_);
+  // In the first loop's thread, once started.
+  int listen_fd_;
+  int reserve_fd_;
+  size_t next_loop_ = 0;
+  std::once_flag shut_down_;
+  std::vector<std::unique_ptr<Loop>> loops_;
+  std::unique_ptr<TimerQueue> timers_;
+};
+
+// From accept to close. In its loop's thread.
+class Listener::Impl::Connection final : public Relay::Owner, public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(Impl* listener, Loop* loop, const SocketAddress& from)
+      : listener_(listener), loop_(loop), source_(SourceOf(from)), remote_address_(FormatAddress(from)) {}
+
+  void Start(int fd);
+  void Close() { relay_->Close(); }
+  void OnHandshakeDone() override;
+  void OnHandshakeFailed() override;
+  void OnClosed() override;
+
+ private:
+  TimerQueue::TimerId CloseAt(absl::Time when, bool handshake);
+  void EndHandshake(Outcome outcome);
+  // Puts the peer into the table; null when the source has changed its mind since the handshake.
+  std::shared_ptr<const Peer> Register();
+
+  Impl* const listener_;
+  Loop* const loop_;
+  std::shared_ptr<Relay> relay_;
+  std::string source_;
+  std::string remote_address_;
+  std::string connection_id_;
+  TimerQueue::TimerId timer_ = 0;
+  bool shaking_hands_ = true;
+};
+
+void Listener::Impl::Connection::Start(int fd) {
+  timer_ = CloseAt(listener_->options_.clock->Now() + listener_->options_.handshake_timeout, /*handshake=*/true);
+  relay_ =
+      std::make_shared<Relay>(&loop_->events, fd, TlsSession::Accept(listener_->context().get(), &listener_->check_),
+                              this, &listener_->counters_);
+  relay_->Start(listener_->options_.keepalive);
+}
+
+TimerQueue::TimerId Listener::Impl::Connection::CloseAt(absl::Time when, bool handshake) {
+  if (when == absl::InfiniteFuture()) return 0;
+  return listener_->timers_->Schedule(when, [weak = weak_from_this(), loop = &loop_->events, handshake] {
+    loop->Post([weak, handshake] {
+      const auto connection = weak.lock();
+      if (connection == nullptr || (handshake && !connection->shaking_hands_)) return;
+      if (handshake) connection->EndHandshake(kTimeout);
+      connection->Close();
+    });
+  });
+}
+
+void Listener::Impl::Connection::EndHandshake(Outcome outcome) {
+  if (!std::exchange(shaking_hands_, false)) return;
+  listener_->Count(outcome);
+  listener_->places_.Leave(source_);
+  listener_->timers_->Cancel(timer_);
+  timer_ = 0;
+}
+
+std::shared_ptr<const Peer> Listener::Impl::Connection::Register() {
+  TlsSession& tls = relay_->tls();
+  auto peer = std::make_shared<Peer>();
+  peer->key = tls.key();
+  peer->connection_id = connection_id_ = HexEncode(crypto::RandomBytes(16));
+  peer->remote_address = std::move(remote_address_);
+  peer->protocol = tls.protocol();
+  listener_->table_.Insert({.peer = peer,
+                            .identity = tls.identity(),
+                            .want = tls.want(),
+                            .close = [weak = weak_from_this(), loop = &loop_->events] {
+                              loop->Post([weak] {
+                                if (const auto connection = weak.lock(); connection != nullptr) connection->Close();
+                              });
+                            }});
+  // A revocation since the key was found has not seen this connection in the table: ask again, now that one would.
+  if (!listener_->check_.keys->Find(tls.identity(), tls.want()).ok()) return nullptr;
+  return peer;
+}
+
+void Listener::Impl::Connection::OnHandshakeDone() {
+  const Application application = relay_->tls().alpn() == "http/1.1" ? Application::kRest : Application::kGrpc;
+  const std::shared_ptr<const Peer> peer = Register();
+  if (peer == nullptr) {
+    EndHandshake(kRefused);
+    return Close();
+  }
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) {
+    EndHandshake(kOverloaded);
+    return Close();
+  }
+  const SocketAddress name = AbstractAddress(absl::StrCat("parley-", connection_id_));
+  if (bind(pair[0], name.get(), name.size) != 0) {
+    close(pair[0]);
+    close(pair[1]);
+    EndHandshake(kOverloaded);
+    return Close();
+  }
+  EndHandshake(kOk);
+  timer_ = CloseAt(peer->key.not_after, /*handshake=*/false);
+  listener_->handover_(pair[1], peer, application);
+  relay_->Attach(pair[0]);
+}
+
+void Listener::Impl::Connection::OnHandshakeFailed() {
+  switch (relay_->tls().failure()) {
+    case TlsSession::Failure::kNone:
+      return EndHandshake(kLeft);
+    case TlsSession::Failure::kRefused:
+    case TlsSession::Failure::kKeyRefused:
+      return EndHandshake(kRefused);
+    case TlsSession::Failure::kMalformed:
+      return EndHandshake(kMalformed);
+  }
+}
+
+void Listener::Impl::Connection::OnClosed() {
+  EndHandshake(kLeft);
+  if (timer_ != 0) listener_->timers_->Cancel(timer_);
+  if (!connection_id_.empty()) listener_->table_.Remove(connection_id_);
+  listener_->open_.fetch_sub(1);
+  // The relay's caller may still stand in this object.
+  loop_->events.Retire(shared_from_this());
+  loop_->connections.erase(this);
+}
+
+void Listener::Impl::Start(Handover handover) {
+  handover_ = std::move(handover);
+  loops_[0]->events.Run([this] {
+    if (listen_fd_ >= 0) loops_[0]->events.Add(listen_fd_, EPOLLIN, this);
+  });
+}
+
+void Listener::Impl::OnEvents(uint32_t) {
+  for (int i = 0; i < kAcceptsAtOnce && AcceptOne(); ++i) {
+  }
+}
+
+bool Listener::Impl::AcceptOne() {
+  if (listen_fd_ < 0) return false;
+  SocketAddress from;
+  from.size = sizeof(from.storage);
+  const int fd = accept4(listen_fd_, from.get(), &from.size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  if (fd >= 0) {
+    Admit(fd, from);
+    return true;
+  }
+  if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+    SurviveShortage();
+    return false;
+  }
+  // The peer was gone before it was its turn; the next may not be.
+  return errno == ECONNABORTED || errno == EPROTO || errno == EINTR || errno == EPERM || errno == ENETDOWN;
+}
+
+// A connection that cannot be accepted keeps the listening socket readable. The reserve descriptor accepts it, so
+// that its peer learns at once, and the loop does not spin.
+void Listener::Impl::SurviveShortage() {
+  Count(kOverloaded);
+  if (reserve_fd_ >= 0) {
+    close(reserve_fd_);
+    const int fd = accept4(listen_fd_, nullptr, nullptr, SOCK_CLOEXEC);
+    if (fd >= 0) Reset(fd);
+    reserve_fd_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && reserve_fd_ >= 0) return;
+  }
+  // Another thread took even that one: look away for a moment.
+  EventLoop& events = loops_[0]->events;
+  events.Remove(listen_fd_);
+  events.PostAfter(kAcceptRetry, [this, &events] {
+    if (reserve_fd_ < 0) reserve_fd_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (listen_fd_ >= 0) events.Add(listen_fd_, EPOLLIN, this);
+  });
+}
+
+void Listener::Impl::Admit(int fd, const SocketAddress& from) {
+  const std::string source = SourceOf(from);
+  if (open_.load() >= options_.max_connections || !places_.Take(source)) {
+    Count(kOverloaded);
+    return Reset(fd);
+  }
+  open_.fetch_add(1);
+  Loop* loop = loops_[next_loop_++ % loops_.size()].get();
+  auto connection = std::make_shared<Connection>(this, loop, from);
+  const auto start = [loop, connection, fd] {
+    loop->connections.emplace(connection.get(), connection);
+    connection->Start(fd);
+  };
+  if (loop->events.InLoop()) {
+    start();
+  } else {
+    loop->events.Post(start);
+  }
+}
+
+void Listener::Impl::StopAccepting() {
+  loops_[0]->events.Run([this] {
+    if (listen_fd_ < 0) return;
+    loops_[0]->events.Remove(listen_fd_);
+    close(std::exchange(listen_fd_, -1));
+  });
+}
+
+void Listener::Impl::Shutdown() {
+  std::call_once(shut_down_, [this] { CloseAll(); });
+}
+
+void Listener::Impl::CloseAll() {
+  StopAccepting();
+  for (const auto& loop : loops_) {
+    loop->events.Run([&loop] {
+      std::vector<std::shared_ptr<Connection>> all;
+      for (const auto& [key, connection] : loop->connections) all.push_back(connection);
+      for (const auto& connection : all) connection->Close();
+    });
+  }
+  // No callback after this; then no task.
+  timers_.reset();
+  for (const auto& loop : loops_) loop->events.Stop();
+  if (reserve_fd_ >= 0) close(std::exchange(reserve_fd_, -1));
+}
+
+void Listener::Impl::Recheck() {
+  for (const ConnectionTable::Entry& entry : table_.All()) {
+    if (!check_.keys->Find(entry.identity, entry.want).ok()) table_.Close(entry.peer->connection_id);
+  }
+}
+
+ListenerStats Listener::Impl::Stats() const {
+  ListenerStats stats;
+  for (int i = 0; i < kOutcomes; ++i) stats.handshakes[kOutcomeNames[i]] = outcomes_[i].load();
+  stats.handshakes_under_way = places_.taken();
+  stats.connections = open_.load();
+  stats.bytes_in = counters_.bytes_in.load();
+  stats.bytes_out = counters_.bytes_out.load();
+  return stats;
+}
+
+absl::StatusOr<std::unique_ptr<Listener>> Listener::Create(Options options, KeySource* keys) {
+  ASSIGN_OR_RETURN(auto context, MakeServerContext(options.certificate_pem, options.private_key_pem));
+  options.private_key_pem = Secret();
+  ASSIGN_OR_RETURN(const int fd, Listen(options.address));
+  SocketAddress bound;
+  bound.size = sizeof(bound.storage);
+  getsockname(fd, bound.get(), &bound.size);
+  auto impl = std::make_unique<Impl>(std::move(options), keys, fd, FormatAddress(bound));
+  impl->UseContext(std::move(context));
+  return std::unique_ptr<Listener>(new Listener(std::move(impl)));
+}
+
+Listener::Listener(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Listener::~Listener() = default;
+
+void Listener::Start(Handover handover) { impl_->Start(std::move(handover)); }
+const std::string& Listener::address() const { return impl_->address(); }
+
+std::shared_ptr<const Peer> Listener::FindPeer(absl::string_view connection_id) const {
+  absl::ConsumePrefix(&connection_id, "unix-abstract:");
+  absl::ConsumePrefix(&connection_id, "%00");
+  absl::ConsumePrefix(&connection_id, "parley-");
+  return impl_->table().Find(connection_id);
+}
+
+int Listener::CloseKey(absl::string_view key_id) { return impl_->table().CloseKey(key_id); }
+void Listener::Recheck() { impl_->Recheck(); }
+
+absl::Status Listener::ReplaceCertificate(absl::string_view certificate_pem, const Secret& private_key_pem) {
+  ASSIGN_OR_RETURN(auto context, MakeServerContext(certificate_pem, private_key_pem));
+  impl_->UseContext(std::move(context));
+  return absl::OkStatus();
+}
+
+void Listener::StopAccepting() { impl_->StopAccepting(); }
+void Listener::Shutdown() { impl_->Shutdown(); }
+ListenerStats Listener::stats() const { return impl_->Stats(); }
+
+}  // namespace parley::transport

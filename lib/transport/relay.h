@@ -1,0 +1,113 @@
+// One connection: a TLS session over TCP on one side, a local stream socket on the other, and the bytes between.
+//
+// First the handshake; then the owner attaches the local socket, and bytes flow both ways. Each direction reads only
+// when what it read before has gone, so a reader that stalls stops the sender at the other end, and what a
+// connection holds meanwhile is at most one read. A connection without pending bytes holds no buffer.
+// An end in one direction is passed on, and the other direction goes on.
+//
+// Threads: everything, and every call to the owner, in the loop's thread.
+#ifndef PARLEY_LIB_TRANSPORT_RELAY_H_
+#define PARLEY_LIB_TRANSPORT_RELAY_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "lib/transport/event_loop.h"
+#include "lib/transport/tls_session.h"
+
+namespace parley::transport {
+
+struct RelayCounters {
+  std::atomic<int64_t> bytes_in{0};
+  std::atomic<int64_t> bytes_out{0};
+};
+
+class Relay : public std::enable_shared_from_this<Relay> {
+ public:
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    // The handshake is done. Attach or Close must follow before this returns.
+    virtual void OnHandshakeDone() = 0;
+    // The handshake failed as tls().failure() says, or the peer left when that is kNone. The relay goes on only to
+    // bring the alert across.
+    virtual void OnHandshakeFailed() = 0;
+    // Both sockets are closed. The last call; the owner may drop the relay.
+    virtual void OnClosed() = 0;
+  };
+
+  // Takes the fd. `loop`, `owner` and `counters` must outlive the relay.
+  Relay(EventLoop* loop, int tcp_fd, std::unique_ptr<TlsSession> tls, Owner* owner, RelayCounters* counters);
+  ~Relay();
+
+  // Sets the socket's options and begins the handshake.
+  void Start(absl::Duration keepalive);
+  // Takes the fd and begins to relay.
+  void Attach(int local_fd);
+  // Closes both sockets now, after the peer has been told if the kernel takes the few bytes.
+  void Close();
+
+  TlsSession& tls() { return *tls_; }
+  // Whether any byte came from the network.
+  bool heard() const { return heard_; }
+
+ private:
+  // One of the two sockets.
+  struct Side final : EventLoop::Watch {
+    explicit Side(Relay* relay) : relay(relay) {}
+    void OnEvents(uint32_t events) override;
+    // One recv. -1 for nothing now, 0 for the end.
+    ssize_t Read(char* to, size_t size);
+    // Sends what was kept before, then `bytes`, and keeps what the kernel does not take. False when the other end
+    // is gone.
+    bool Write(absl::string_view bytes);
+
+    Relay* const relay;
+    int fd = -1;
+    bool readable = false;
+    bool writable = true;
+    // The kernel has said that the other end sends no more: read on until that shows.
+    bool ending = false;
+    // Neither direction works any more.
+    bool gone = false;
+    // Nothing more will be read.
+    bool ended = false;
+    // Bytes that wait until the socket can be written.
+    std::string kept;
+    // Once `kept` has gone, tell the other end that nothing follows.
+    bool shut_after = false;
+    bool shut = false;
+  };
+
+  enum class Phase { kHandshake, kRelaying, kLingering, kClosed };
+
+  void OnReady();
+  void StepHandshake();
+  void Pump();
+  bool PumpIn();
+  bool PumpOut();
+  void FromNetwork(absl::string_view input);
+  void Settle(Side* side);
+  void FinishIfDone();
+  // Stops relaying; sends what is kept and waits a little for the peer to close, so that no reset overtakes an alert.
+  void Linger();
+  void Discard();
+
+  EventLoop* const loop_;
+  std::unique_ptr<TlsSession> tls_;
+  Owner* const owner_;
+  RelayCounters* const counters_;
+  Side tcp_;
+  Side local_;
+  Phase phase_ = Phase::kHandshake;
+  bool heard_ = false;
+  bool pumping_ = false;
+};
+
+}  // namespace parley::transport
+
+#endif  // PARLEY_LIB_TRANSPORT_RELAY_H_
