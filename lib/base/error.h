@@ -31,8 +31,8 @@ std::string ErrnoText(int error_number);
 #define PARLEY_CONCAT(a, b) PARLEY_CONCAT_INNER(a, b)
 
 // Returns from the function when the expression's status is an error.
-#define RETURN_IF_ERROR(expression)                                  \
-  do {                                                               \
+#define RETURN_IF_ERROR(expression)                                                              \
+  do {                                                                                           \
     if (absl::Status parley_status_ = (expression); !parley_status_.ok()) return parley_status_; \
   } while (false)
 

@@ -6,8 +6,8 @@
 
 #include "google/protobuf/descriptor.h"
 #include "google/rpc/status.pb.h"
-#include "gtest/gtest.h"
 #include "grpcpp/server_context.h"
+#include "gtest/gtest.h"
 #include "lib/base/error.h"
 #include "lib/rpc/errors.h"
 #include "lib/rpc/gate.h"
