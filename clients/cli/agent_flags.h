@@ -1,0 +1,39 @@
+// The options that `parley join` and `parley agent` have in common.
+#ifndef PARLEY_CLIENTS_CLI_AGENT_FLAGS_H_
+#define PARLEY_CLIENTS_CLI_AGENT_FLAGS_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "clients/agent/agent.h"
+#include "clients/cli/command.h"
+
+namespace parley::cli {
+
+struct AgentFlags {
+  std::string into, check, apply, state, check_timeout, apply_timeout, confirm_timeout;
+  std::vector<std::string> labels, facts;
+
+  // Adds them to a subcommand; the flags must outlive it.
+  void AddTo(CLI::App* command);
+  // Usage errors name the option.
+  absl::Status Fill(agent::Options* options) const;
+};
+
+// Ends the agent at the next safe moment on SIGINT and SIGTERM. One a process.
+class StopOnSignal {
+ public:
+  StopOnSignal();
+  agent::Stop* stop() { return &stop_; }
+
+ private:
+  agent::Stop stop_;
+};
+
+std::unique_ptr<agent::Observer> NewPrinter(const Globals& globals);
+
+}  // namespace parley::cli
+
+#endif  // PARLEY_CLIENTS_CLI_AGENT_FLAGS_H_

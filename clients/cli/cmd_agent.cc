@@ -1,0 +1,55 @@
+// parley agent.
+#include <memory>
+#include <utility>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "clients/agent/agent.h"
+#include "clients/cli/agent_flags.h"
+#include "clients/cli/command.h"
+#include "clients/cli/server.h"
+#include "lib/base/error.h"
+
+namespace parley::cli {
+namespace {
+
+absl::StatusOr<ExitCode> RunAgent(const Globals& globals, const AgentFlags& flags) {
+  agent::DeviceOptions options;
+  RETURN_IF_ERROR(flags.Fill(&options));
+  ASSIGN_OR_RETURN(options.credential, LoadCredential(globals));
+  if (options.credential.role != access::v1::ROLE_DEVICE) {
+    return UsageError(absl::StrCat("the credential ", CredentialPath(globals),
+                                   " is not a device's; an admin makes one with: parley key issue --role device "
+                                   "--subject NAME --out FILE"));
+  }
+  for (keys::AudienceKey& key : options.credential.keys) {
+    if (!globals.server.empty()) key.address = globals.server;
+  }
+  StopOnSignal signals;
+  options.stop = signals.stop();
+  const std::unique_ptr<agent::Observer> printer = NewPrinter(globals);
+  const absl::Status status = agent::RunDevice(std::move(options), printer.get());
+  if (absl::IsCancelled(status)) return kSuccess;
+  return status;
+}
+
+}  // namespace
+
+void AddAgent(CLI::App* app, Globals* globals) {
+  auto flags = std::make_shared<AgentFlags>();
+  CLI::App* command =
+      app->add_subcommand("agent", "Stay connected and take part in every task for this device's labels");
+  command->fallthrough();
+  flags->AddTo(command);
+  command->footer(
+      "Needs a device's credential, which an admin makes once:\n"
+      "  parley key issue --role device --subject web-1 --out web-1.credential\n"
+      "Example:\n"
+      "  parley agent --credential web-1.credential --label site=berlin \\\n"
+      "      --into /etc/nginx --check 'nginx -t' --apply 'systemctl reload nginx'\n"
+      "Takes part in tasks created with --select of labels that this device has. {task} in --into stands\n"
+      "for the task's name. Runs until it is stopped.");
+  command->callback([globals, flags] { globals->run = [globals, flags] { return RunAgent(*globals, *flags); }; });
+}
+
+}  // namespace parley::cli

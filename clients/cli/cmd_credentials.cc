@@ -1,0 +1,105 @@
+// parley credentials: what this machine holds, and its export for other stacks.
+#include <memory>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "absl/time/clock.h"
+#include "clients/cli/command.h"
+#include "clients/cli/format.h"
+#include "clients/cli/output.h"
+#include "clients/cli/server.h"
+#include "clients/cli/terminal.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/keys/credential.h"
+
+namespace parley::cli {
+namespace {
+
+struct ExportFlags {
+  std::string out, audience = "taskd";
+};
+
+absl::StatusOr<ExitCode> Export(const Globals& globals, const ExportFlags& flags) {
+  ASSIGN_OR_RETURN(const keys::Credential credential, LoadCredential(globals));
+  ASSIGN_OR_RETURN(const keys::AudienceKey* key, credential.KeyFor(flags.audience));
+  ASSIGN_OR_RETURN(const keys::ExportedCredential exported,
+                   keys::ExportCredential(credential, flags.audience, absl::Now()));
+  RETURN_IF_ERROR(MakeFolders(flags.out, 0700));
+  const std::string ca = flags.out + "/ca.pem", certificate = flags.out + "/client.pem",
+                    private_key = flags.out + "/client.key";
+  RETURN_IF_ERROR(WriteSecretFile(private_key, exported.key_pem));
+  RETURN_IF_ERROR(WriteFileAtomically(certificate, exported.certificate_pem, 0644));
+  RETURN_IF_ERROR(WriteFileAtomically(ca, exported.ca_pem, 0644));
+  const std::string address = globals.server.empty() ? key->address : globals.server;
+  if (globals.json()) {
+    JsonObject()
+        .Text("address", address)
+        .Text("ca", ca)
+        .Text("certificate", certificate)
+        .Text("key", private_key)
+        .Print();
+    return kSuccess;
+  }
+  PrintLine(absl::StrCat("  ", Green("✔"), " ", ca, ", ", certificate, ", ", private_key, ", good until ",
+                         TimeText(credential.not_after)));
+  PrintLine("  try:");
+  PrintLine(
+      absl::StrCat("  grpcurl -cacert ", ca, " -cert ", certificate, " -key ", private_key, " ", address, " list"));
+  return kSuccess;
+}
+
+absl::StatusOr<ExitCode> Show(const Globals& globals) {
+  ASSIGN_OR_RETURN(const keys::Credential credential, LoadCredential(globals));
+  const std::string role = absl::AsciiStrToLower(absl::StripPrefix(access::v1::Role_Name(credential.role), "ROLE_"));
+  if (globals.json()) {
+    std::string audiences;
+    for (const keys::AudienceKey& key : credential.keys) {
+      absl::StrAppend(&audiences, audiences.empty() ? "" : ",", JsonString(key.audience), ":", JsonString(key.address));
+    }
+    JsonObject()
+        .Text("file", CredentialPath(globals))
+        .Text("role", role)
+        .Text("subject", credential.subject)
+        .Text("serial", credential.serial)
+        .Text("expireTime", absl::FormatTime(absl::RFC3339_sec, credential.not_after, absl::UTCTimeZone()))
+        .Raw("audiences", absl::StrCat("{", audiences, "}"))
+        .Print();
+    return kSuccess;
+  }
+  PrintLine(absl::StrCat("  file     ", CredentialPath(globals)));
+  PrintLine(absl::StrCat("  for      ", role, " ", Printable(credential.subject)));
+  PrintLine(absl::StrCat("  serial   ", credential.serial));
+  PrintLine(absl::StrCat("  until    ", TimeText(credential.not_after),
+                         credential.not_after <= absl::Now() ? Red("  expired") : ""));
+  for (const keys::AudienceKey& key : credential.keys) {
+    PrintLine(absl::StrCat("  ", key.audience, std::string(key.audience.size() < 9 ? 9 - key.audience.size() : 1, ' '),
+                           Printable(key.address)));
+  }
+  return kSuccess;
+}
+
+}  // namespace
+
+void AddCredentials(CLI::App* app, Globals* globals) {
+  CLI::App* credentials = app->add_subcommand("credentials", "Show this machine's credential, or export it");
+  credentials->fallthrough();
+  credentials->require_subcommand(1);
+  CLI::App* show = credentials->add_subcommand("show", "Whom it stands for, until when, for which servers");
+  show->fallthrough();
+  show->callback([globals] { globals->run = [globals] { return Show(*globals); }; });
+  auto flags = std::make_shared<ExportFlags>();
+  CLI::App* exporting =
+      credentials->add_subcommand("export", "Write ca.pem, client.pem and client.key for grpcurl, curl and gRPC stubs");
+  exporting->fallthrough();
+  exporting->add_option("--out", flags->out, "Folder to write to; made when missing")->required();
+  exporting->add_option("--audience", flags->audience, "taskd, keyd or enrolld")->capture_default_str();
+  exporting->footer("Example:\n  parley credentials export --out ./certs");
+  exporting->callback([globals, flags] { globals->run = [globals, flags] { return Export(*globals, *flags); }; });
+}
+
+}  // namespace parley::cli

@@ -1,0 +1,202 @@
+// parley key: issue, list, get, revoke, rotate-root.
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "clients/cli/command.h"
+#include "clients/cli/format.h"
+#include "clients/cli/output.h"
+#include "clients/cli/paths.h"
+#include "clients/cli/server.h"
+#include "clients/cli/terminal.h"
+#include "lib/base/error.h"
+#include "lib/base/secret.h"
+#include "lib/keys/credential.h"
+#include "lib/keys/identity.h"
+#include "parley/key/v1/key_service.grpc.pb.h"
+
+namespace parley::cli {
+namespace {
+
+using key::v1::KeyService;
+
+struct KeyFlags {
+  std::string role, subject, out, ttl = "90d", serial, reason;
+  uint32_t retire_before = 0;
+};
+
+struct Keys {
+  std::unique_ptr<Server> server;
+  std::unique_ptr<KeyService::Stub> stub;
+};
+
+absl::StatusOr<Keys> ConnectKeys(const Globals& globals) {
+  Keys keys;
+  ASSIGN_OR_RETURN(keys.server, Server::Connect(globals, keys::kKeyd));
+  keys.stub = KeyService::NewStub(keys.server->channel());
+  return keys;
+}
+
+std::string RoleText(access::v1::Role role) {
+  return absl::AsciiStrToLower(absl::StripPrefix(access::v1::Role_Name(role), "ROLE_"));
+}
+
+std::string Serial(const key::v1::CredentialRecord& record) {
+  return std::string(absl::StripPrefix(record.name(), "credentials/"));
+}
+
+std::string Standing(const key::v1::CredentialRecord& record) {
+  if (record.has_revoke_time()) return "revoked " + TimeText(FromProto(record.revoke_time()));
+  return FromProto(record.expire_time()) <= absl::Now() ? "expired" : "good";
+}
+
+void ShowRecord(const Globals& globals, const key::v1::CredentialRecord& record) {
+  if (globals.json()) {
+    PrintJson(record);
+    return;
+  }
+  PrintLine(absl::StrCat("  serial   ", Serial(record)));
+  PrintLine(absl::StrCat("  for      ", RoleText(record.role()), " ", Printable(record.subject())));
+  PrintLine(absl::StrCat("  issued   ", TimeText(FromProto(record.create_time())), " by ", Printable(record.issuer())));
+  PrintLine(absl::StrCat("  until    ", TimeText(FromProto(record.expire_time()))));
+  PrintLine(absl::StrCat("  state    ", Standing(record)));
+}
+
+keys::Credential ToCredential(key::v1::IssueCredentialResponse* response) {
+  keys::Credential credential;
+  credential.role = response->record().role();
+  credential.subject = response->record().subject();
+  credential.serial = Serial(response->record());
+  credential.not_after = FromProto(response->record().expire_time());
+  credential.ca_pem = response->ca_pem();
+  for (key::v1::AudienceSecret& secret : *response->mutable_secrets()) {
+    keys::AudienceKey key;
+    key.audience = secret.audience();
+    key.address = secret.address();
+    key.identity = secret.identity();
+    key.secret = Secret::Take(std::move(*secret.mutable_secret()));
+    credential.keys.push_back(std::move(key));
+  }
+  return credential;
+}
+
+absl::StatusOr<ExitCode> Issue(const Globals& globals, const KeyFlags& flags) {
+  key::v1::IssueCredentialRequest request;
+  access::v1::Role role = access::v1::ROLE_UNSPECIFIED;
+  if (!access::v1::Role_Parse("ROLE_" + absl::AsciiStrToUpper(flags.role), &role)) {
+    return UsageError("--role is one of admin, operator, auditor, service and device");
+  }
+  ASSIGN_OR_RETURN(const absl::Duration ttl, ParseTtl("--ttl", flags.ttl, absl::Seconds(1), "a credential lives"));
+  request.set_request_id(NewRequestId());
+  request.set_role(role);
+  request.set_subject(flags.subject);
+  *request.mutable_ttl() = ToProto(ttl);
+  RETURN_IF_ERROR(CanCreate(flags.out, "the credential"));
+  ASSIGN_OR_RETURN(const Keys keys, ConnectKeys(globals));
+  ASSIGN_OR_RETURN(key::v1::IssueCredentialResponse response,
+                   keys.server->Call(keys.stub.get(), &KeyService::Stub::IssueCredential, request));
+  const keys::Credential credential = ToCredential(&response);
+  RETURN_IF_ERROR(keys::WriteCredentialFile(flags.out, credential));
+  ShowRecord(globals, response.record());
+  if (!globals.json()) {
+    PrintLine(absl::StrCat("  ", Green("✔"), " written to ", flags.out,
+                           ", mode 0600; this is the only copy: carry it to its holder and delete it here"));
+  }
+  return kSuccess;
+}
+
+absl::StatusOr<ExitCode> List(const Globals& globals) {
+  ASSIGN_OR_RETURN(const Keys keys, ConnectKeys(globals));
+  key::v1::ListCredentialsRequest request;
+  std::vector<std::vector<std::string>> rows;
+  do {
+    ASSIGN_OR_RETURN(const key::v1::ListCredentialsResponse page,
+                     keys.server->Call(keys.stub.get(), &KeyService::Stub::ListCredentials, request));
+    for (const key::v1::CredentialRecord& record : page.credentials()) {
+      if (globals.json()) PrintJson(record);
+      rows.push_back({Serial(record), RoleText(record.role()), record.subject(),
+                      TimeText(FromProto(record.expire_time())), Standing(record)});
+    }
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  if (!globals.json()) PrintTable({"SERIAL", "ROLE", "SUBJECT", "UNTIL", "STATE"}, rows);
+  return kSuccess;
+}
+
+absl::StatusOr<ExitCode> Get(const Globals& globals, const KeyFlags& flags) {
+  ASSIGN_OR_RETURN(const Keys keys, ConnectKeys(globals));
+  key::v1::GetCredentialRequest request;
+  request.set_name(absl::StrCat("credentials/", flags.serial));
+  ASSIGN_OR_RETURN(const key::v1::CredentialRecord record,
+                   keys.server->Call(keys.stub.get(), &KeyService::Stub::GetCredential, request));
+  ShowRecord(globals, record);
+  return kSuccess;
+}
+
+absl::StatusOr<ExitCode> Revoke(const Globals& globals, const KeyFlags& flags) {
+  ASSIGN_OR_RETURN(const Keys keys, ConnectKeys(globals));
+  key::v1::RevokeCredentialRequest request;
+  request.set_name(absl::StrCat("credentials/", flags.serial));
+  request.set_reason(flags.reason);
+  ASSIGN_OR_RETURN(const key::v1::CredentialRecord record,
+                   keys.server->Call(keys.stub.get(), &KeyService::Stub::RevokeCredential, request));
+  ShowRecord(globals, record);
+  return kSuccess;
+}
+
+absl::StatusOr<ExitCode> RotateRoot(const Globals& globals, const KeyFlags& flags) {
+  ASSIGN_OR_RETURN(const Keys keys, ConnectKeys(globals));
+  key::v1::RotateRootRequest request;
+  request.set_retire_before(flags.retire_before);
+  ASSIGN_OR_RETURN(const key::v1::RotateRootResponse response,
+                   keys.server->Call(keys.stub.get(), &KeyService::Stub::RotateRoot, request));
+  if (globals.json()) {
+    PrintJson(response);
+  } else {
+    PrintLine(absl::StrCat("  ", Green("✔"), " epoch ", response.primary_epoch(), " is primary: new keys come from it",
+                           flags.retire_before == 0
+                               ? "; earlier keys go on until you retire them with --retire-before"
+                               : absl::StrCat("; keys of epochs before ", flags.retire_before, " are dead")));
+  }
+  return kSuccess;
+}
+
+}  // namespace
+
+void AddKey(CLI::App* app, Globals* globals) {
+  CLI::App* key = app->add_subcommand("key", "Issue, list and revoke credentials; rotate the root");
+  key->fallthrough();
+  key->require_subcommand(1);
+  auto flags = std::make_shared<KeyFlags>();
+  const auto add = [&](const char* name, const char* description,
+                       absl::StatusOr<ExitCode> (*run)(const Globals&, const KeyFlags&)) {
+    CLI::App* command = key->add_subcommand(name, description);
+    command->fallthrough();
+    command->callback(
+        [globals, flags, run] { globals->run = [globals, flags, run] { return run(*globals, *flags); }; });
+    return command;
+  };
+  CLI::App* issue = add("issue", "Make a credential and write it to a file of mode 0600", &Issue);
+  issue->add_option("--role", flags->role, "admin, operator, auditor, service or device")->required();
+  issue->add_option("--subject", flags->subject, "Whom it stands for, e.g. alice or web-1")->required();
+  issue->add_option("--out", flags->out, "File to write, e.g. web-1.credential")->required();
+  issue->add_option("--ttl", flags->ttl, "How long it lives: 1s to 366d")->capture_default_str();
+  issue->footer("Example:\n  parley key issue --role device --subject web-1 --out web-1.credential");
+  add("list", "All credentials that were issued",
+      [](const Globals& globals, const KeyFlags&) { return List(globals); });
+  add("get", "One credential's record", &Get)
+      ->add_option("serial", flags->serial, "As in `parley key list`")
+      ->required();
+  CLI::App* revoke = add("revoke", "Revoke a credential; its connections close within a second", &Revoke);
+  revoke->add_option("serial", flags->serial, "As in `parley key list`")->required();
+  revoke->add_option("--reason", flags->reason, "Kept in the audit log");
+  add("rotate-root", "Make a new root epoch, from which keys are issued from now on", &RotateRoot)
+      ->add_option("--retire-before", flags->retire_before, "Kill every key of the epochs below this one");
+}
+
+}  // namespace parley::cli

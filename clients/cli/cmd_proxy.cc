@@ -1,0 +1,57 @@
+// parley proxy.
+#include <signal.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "clients/cli/command.h"
+#include "clients/cli/output.h"
+#include "clients/cli/proxy.h"
+#include "clients/cli/server.h"
+#include "clients/cli/signals.h"
+#include "clients/cli/terminal.h"
+#include "lib/base/error.h"
+
+namespace parley::cli {
+namespace {
+
+struct ProxyFlags {
+  std::string socket, audience = "taskd";
+};
+
+absl::StatusOr<ExitCode> Serve(const Globals& globals, const ProxyFlags& flags) {
+  SignalFd signals({SIGINT, SIGTERM});
+  ASSIGN_OR_RETURN(transport::Dialer::Options options, DialerOptions(globals, flags.audience));
+  const std::string address = options.address;
+  ASSIGN_OR_RETURN(const std::unique_ptr<Proxy> proxy, Proxy::Listen(flags.socket, std::move(options)));
+  if (globals.json()) {
+    JsonObject().Text("event", "ready").Text("socket", flags.socket).Text("address", address).Print();
+  } else {
+    PrintLine(absl::StrCat("  ", Green("✔"), " ", flags.socket, " leads to ", address,
+                           ", for this user only; try in another terminal:"));
+    PrintLine(absl::StrCat("  grpcurl -plaintext -unix ", flags.socket, " list"));
+  }
+  proxy->Serve(signals.fd());
+  return kSuccess;
+}
+
+}  // namespace
+
+void AddProxy(CLI::App* app, Globals* globals) {
+  auto flags = std::make_shared<ProxyFlags>();
+  CLI::App* command = app->add_subcommand("proxy", "Offer a plaintext unix socket that leads to the server");
+  command->fallthrough();
+  command->add_option("--socket", flags->socket, "Path of the socket to make, mode 0600")->required();
+  command->add_option("--audience", flags->audience, "taskd, keyd or enrolld")->capture_default_str();
+  command->footer(
+      "For programs without TLS-PSK of their own. Whoever can open the socket acts with your credential.\n"
+      "Example:\n"
+      "  parley proxy --socket /tmp/parley.sock &\n"
+      "  grpcurl -plaintext -unix /tmp/parley.sock parley.task.v1.TaskService/ListTasks");
+  command->callback([globals, flags] { globals->run = [globals, flags] { return Serve(*globals, *flags); }; });
+}
+
+}  // namespace parley::cli

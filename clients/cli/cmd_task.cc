@@ -1,0 +1,193 @@
+// parley task list, get, pause, resume, abort, members, revoke-member.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "clients/cli/command.h"
+#include "clients/cli/format.h"
+#include "clients/cli/output.h"
+#include "clients/cli/server.h"
+#include "clients/cli/task_name.h"
+#include "clients/cli/task_text.h"
+#include "clients/cli/terminal.h"
+#include "lib/base/encoding.h"
+#include "lib/base/error.h"
+#include "lib/keys/identity.h"
+#include "parley/task/v1/task_service.grpc.pb.h"
+
+namespace parley::cli {
+namespace {
+
+using task::v1::TaskService;
+
+// A connection and the stub over it.
+struct Tasks {
+  std::unique_ptr<Server> server;
+  std::unique_ptr<TaskService::Stub> stub;
+};
+
+absl::StatusOr<Tasks> ConnectTasks(const Globals& globals) {
+  Tasks tasks;
+  ASSIGN_OR_RETURN(tasks.server, Server::Connect(globals, keys::kTaskd));
+  tasks.stub = TaskService::NewStub(tasks.server->channel());
+  return tasks;
+}
+
+void ShowTask(const Globals& globals, const task::v1::Task& task) {
+  if (globals.json()) {
+    PrintJson(task);
+    return;
+  }
+  const auto line = [](absl::string_view name, absl::string_view value) {
+    if (!value.empty()) PrintLine(absl::StrCat("  ", name, std::string(11 - name.size(), ' '), Printable(value)));
+  };
+  line("task", TaskId(task.name()));
+  line("title", task.title());
+  line("state", absl::StrCat(StateText(task.state()), task.forced() ? ", forced" : ""));
+  line("clients", CountsText(task.counts()));
+  line("revision", absl::StrCat(task.revision(), task.server_signed() ? ", signed by the server" : ""));
+  line("payload", absl::StrCat(Count(task.payload_files(), "file"), ", ", BytesText(task.payload_bytes()),
+                               "   sha256:", HexEncode(task.payload_digest()).substr(0, 12), "…"));
+  line("open until", TimeText(FromProto(task.expire_time())));
+  std::string selector;
+  for (const auto& [key, value] : task.selector()) {
+    absl::StrAppend(&selector, selector.empty() ? "" : ", ", key, "=", value);
+  }
+  line("devices", selector);
+  line("creator", task.creator());
+}
+
+absl::StatusOr<ExitCode> List(const Globals& globals) {
+  ASSIGN_OR_RETURN(const Tasks tasks, ConnectTasks(globals));
+  task::v1::ListTasksRequest request;
+  std::vector<std::vector<std::string>> rows;
+  do {
+    ASSIGN_OR_RETURN(const task::v1::ListTasksResponse page,
+                     tasks.server->Call(tasks.stub.get(), &TaskService::Stub::ListTasks, request));
+    for (const task::v1::Task& task : page.tasks()) {
+      if (globals.json()) PrintJson(task);
+      rows.push_back({TaskId(task.name()), StateText(task.state()), absl::StrCat("r", task.revision()),
+                      TimeText(FromProto(task.expire_time())), CountsText(task.counts())});
+    }
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  if (globals.json()) return kSuccess;
+  if (rows.empty()) {
+    PrintLine("  no tasks yet; create one with: parley task create NAME --payload FOLDER");
+  } else {
+    PrintTable({"TASK", "STATE", "REVISION", "OPEN UNTIL", "CLIENTS"}, rows);
+  }
+  return kSuccess;
+}
+
+template <typename Request>
+absl::StatusOr<ExitCode> ChangeTask(const Globals& globals, const std::string& typed, Request request,
+                                    grpc::Status (TaskService::Stub::*method)(grpc::ClientContext*, const Request&,
+                                                                              task::v1::Task*)) {
+  ASSIGN_OR_RETURN(*request.mutable_name(), FullTaskName(typed));
+  ASSIGN_OR_RETURN(const Tasks tasks, ConnectTasks(globals));
+  ASSIGN_OR_RETURN(const task::v1::Task task, tasks.server->Call(tasks.stub.get(), method, request));
+  ShowTask(globals, task);
+  return kSuccess;
+}
+
+absl::StatusOr<ExitCode> Members(const Globals& globals, const std::string& typed) {
+  task::v1::ListParticipantsRequest request;
+  ASSIGN_OR_RETURN(*request.mutable_parent(), FullTaskName(typed));
+  ASSIGN_OR_RETURN(const Tasks tasks, ConnectTasks(globals));
+  std::vector<std::vector<std::string>> rows;
+  do {
+    ASSIGN_OR_RETURN(const task::v1::ListParticipantsResponse page,
+                     tasks.server->Call(tasks.stub.get(), &TaskService::Stub::ListParticipants, request));
+    for (const task::v1::Participant& client : page.participants()) {
+      if (globals.json()) PrintJson(client);
+      rows.push_back({ClientOf(client), absl::StrCat("r", client.revision()), TimeText(FromProto(client.update_time())),
+                      StandingText(client)});
+    }
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  if (globals.json()) return kSuccess;
+  if (rows.empty()) {
+    PrintLine("  nobody has joined yet; on a client, run: parley join --into FOLDER");
+  } else {
+    PrintTable({"CLIENT", "REVISION", "SINCE", "STANDING"}, rows);
+  }
+  return kSuccess;
+}
+
+absl::StatusOr<ExitCode> RevokeMember(const Globals& globals, const std::string& typed, const std::string& client,
+                                      const std::string& reason) {
+  ASSIGN_OR_RETURN(const std::string name, FullTaskName(typed));
+  task::v1::RevokeParticipantRequest request;
+  request.set_name(absl::StrCat(name, "/participants/", client));
+  request.set_reason(reason);
+  ASSIGN_OR_RETURN(const Tasks tasks, ConnectTasks(globals));
+  ASSIGN_OR_RETURN(const task::v1::Participant participant,
+                   tasks.server->Call(tasks.stub.get(), &TaskService::Stub::RevokeParticipant, request));
+  if (globals.json()) {
+    PrintJson(participant);
+  } else {
+    PrintLine(absl::StrCat("  ", Green("✔"), " ", client, " is out of ", TaskId(name), "; its key is dead"));
+  }
+  return kSuccess;
+}
+
+// A subcommand that takes one task.
+CLI::App* AddForTask(CLI::App* task, const char* name, const char* description, std::string* typed) {
+  CLI::App* command = task->add_subcommand(name, description);
+  command->fallthrough();
+  command->add_option("task", *typed, "The task's name")->required();
+  return command;
+}
+
+struct TaskFlags {
+  std::string task, client, reason;
+};
+
+}  // namespace
+
+void AddTask(CLI::App* app, Globals* globals) {
+  CLI::App* task = app->add_subcommand("task", "Create and steer update tasks");
+  task->fallthrough();
+  task->require_subcommand(1);
+  AddTaskCreate(task, globals);
+  AddTaskPublish(task, globals);
+  auto flags = std::make_shared<TaskFlags>();
+
+  CLI::App* list = task->add_subcommand("list", "All tasks, newest first");
+  list->fallthrough();
+  list->callback([globals] { globals->run = [globals] { return List(*globals); }; });
+
+  const auto when_chosen = [globals, flags](CLI::App* command, std::function<absl::StatusOr<ExitCode>()> run) {
+    command->callback([globals, flags, run] { globals->run = run; });
+  };
+  when_chosen(AddForTask(task, "get", "One task", &flags->task), [globals, flags] {
+    return ChangeTask(*globals, flags->task, task::v1::GetTaskRequest(), &TaskService::Stub::GetTask);
+  });
+  AddTaskWatch(task, globals);
+  when_chosen(AddForTask(task, "pause", "Stop making offers; who has accepted goes on", &flags->task),
+              [globals, flags] {
+                return ChangeTask(*globals, flags->task, task::v1::PauseTaskRequest(), &TaskService::Stub::PauseTask);
+              });
+  when_chosen(AddForTask(task, "resume", "Go on making offers", &flags->task), [globals, flags] {
+    return ChangeTask(*globals, flags->task, task::v1::ResumeTaskRequest(), &TaskService::Stub::ResumeTask);
+  });
+  CLI::App* abort = AddForTask(task, "abort", "End a task; who is applying finishes", &flags->task);
+  abort->add_option("--reason", flags->reason, "Shown to the clients, kept in the audit log");
+  when_chosen(abort, [globals, flags] {
+    task::v1::AbortTaskRequest request;
+    request.set_reason(flags->reason);
+    return ChangeTask(*globals, flags->task, request, &TaskService::Stub::AbortTask);
+  });
+  when_chosen(AddForTask(task, "members", "The clients of a task and where each stands", &flags->task),
+              [globals, flags] { return Members(*globals, flags->task); });
+  AddTaskKey(task, globals);
+  CLI::App* revoke = AddForTask(task, "revoke-member", "Take one client out of a task at once", &flags->task);
+  revoke->add_option("client", flags->client, "Its name in `parley task members`")->required();
+  revoke->add_option("--reason", flags->reason, "Kept in the audit log");
+  when_chosen(revoke, [globals, flags] { return RevokeMember(*globals, flags->task, flags->client, flags->reason); });
+}
+
+}  // namespace parley::cli

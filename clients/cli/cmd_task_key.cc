@@ -1,0 +1,138 @@
+// parley task key: further join keys of a task.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "clients/cli/command.h"
+#include "clients/cli/format.h"
+#include "clients/cli/output.h"
+#include "clients/cli/paths.h"
+#include "clients/cli/server.h"
+#include "clients/cli/shown_join_key.h"
+#include "clients/cli/task_key.h"
+#include "clients/cli/task_name.h"
+#include "clients/cli/terminal.h"
+#include "lib/base/error.h"
+#include "lib/keys/identity.h"
+#include "parley/task/v1/task_service.grpc.pb.h"
+
+namespace parley::cli {
+namespace {
+
+using task::v1::TaskService;
+
+struct KeyFlags {
+  std::string task, ttl, folder = ".", revoke;
+  int max_members = 0;
+  bool list = false;
+};
+
+// The key under which this machine knows the task's manifests to be signed; where it does not, the server's word.
+absl::StatusOr<std::string> VerificationKey(const Server& server, TaskService::Stub* tasks, const std::string& name) {
+  absl::StatusOr<crypto::SigningKey> own = LoadTaskKey(TaskId(name));
+  if (own.ok()) return own->verification_key();
+  if (!absl::IsNotFound(own.status())) return own.status();
+  task::v1::GetTaskRequest request;
+  request.set_name(name);
+  ASSIGN_OR_RETURN(const task::v1::Task task, server.Call(tasks, &TaskService::Stub::GetTask, request));
+  return task.verification_key();
+}
+
+absl::StatusOr<ExitCode> CreateKey(const Globals& globals, const KeyFlags& flags, const std::string& name) {
+  task::v1::CreateJoinKeyRequest request;
+  request.set_request_id(NewRequestId());
+  request.set_parent(name);
+  request.set_max_members(flags.max_members);
+  if (!flags.ttl.empty()) {
+    ASSIGN_OR_RETURN(const absl::Duration ttl, ParseTtl("--ttl", flags.ttl, absl::Seconds(1), "a join key lives"));
+    *request.mutable_ttl() = ToProto(ttl);
+  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Connect(globals, keys::kTaskd));
+  const std::unique_ptr<TaskService::Stub> tasks = TaskService::NewStub(server->channel());
+  ASSIGN_OR_RETURN(const std::string verification_key, VerificationKey(*server, tasks.get(), name));
+  ASSIGN_OR_RETURN(task::v1::CreateJoinKeyResponse response,
+                   server->Call(tasks.get(), &TaskService::Stub::CreateJoinKey, request));
+  ASSIGN_OR_RETURN(const Secret key, ComposeJoinKey(response.mutable_pasted(), TaskId(name), verification_key));
+  ASSIGN_OR_RETURN(const std::string file, WriteJoinKeyFile(flags.folder, TaskId(name), key));
+  if (globals.json()) {
+    JsonObject()
+        .Raw("joinKeyRecord", ToJson(response.join_key()))
+        .Text("joinKey", key.Expose())
+        .Text("joinKeyFile", file)
+        .Print();
+    return kSuccess;
+  }
+  PrintLine(absl::StrCat("  task     ", Green(TaskId(name)), "   key good until ",
+                         TimeText(FromProto(response.join_key().expire_time()))));
+  ShowJoinKey(key, file);
+  return kSuccess;
+}
+
+absl::StatusOr<ExitCode> ListKeys(const Globals& globals, const std::string& name) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Connect(globals, keys::kTaskd));
+  const std::unique_ptr<TaskService::Stub> tasks = TaskService::NewStub(server->channel());
+  task::v1::ListJoinKeysRequest request;
+  request.set_parent(name);
+  std::vector<std::vector<std::string>> rows;
+  do {
+    ASSIGN_OR_RETURN(const task::v1::ListJoinKeysResponse page,
+                     server->Call(tasks.get(), &TaskService::Stub::ListJoinKeys, request));
+    for (const task::v1::JoinKey& key : page.join_keys()) {
+      if (globals.json()) PrintJson(key);
+      const std::string limit = key.max_members() == 0 ? "" : absl::StrCat(" of ", key.max_members());
+      rows.push_back({key.name().substr(key.name().rfind('/') + 1), absl::StrCat(key.members(), limit),
+                      TimeText(FromProto(key.expire_time())), key.has_revoke_time() ? "revoked" : "good",
+                      key.creator()});
+    }
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  if (!globals.json()) PrintTable({"KEY", "MEMBERS", "UNTIL", "STATE", "CREATOR"}, rows);
+  return kSuccess;
+}
+
+absl::StatusOr<ExitCode> RevokeKey(const Globals& globals, const std::string& name, const std::string& serial) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Connect(globals, keys::kTaskd));
+  const std::unique_ptr<TaskService::Stub> tasks = TaskService::NewStub(server->channel());
+  task::v1::RevokeJoinKeyRequest request;
+  request.set_name(absl::StrCat(name, "/joinKeys/", serial));
+  ASSIGN_OR_RETURN(const task::v1::JoinKey key, server->Call(tasks.get(), &TaskService::Stub::RevokeJoinKey, request));
+  if (globals.json()) {
+    PrintJson(key);
+  } else {
+    PrintLine(absl::StrCat("  ", Green("✔"), " revoked; ", Count(key.members(), "client"), " joined with it before"));
+  }
+  return kSuccess;
+}
+
+absl::StatusOr<ExitCode> Run(const Globals& globals, const KeyFlags& flags) {
+  ASSIGN_OR_RETURN(const std::string name, FullTaskName(flags.task));
+  if (flags.list) return ListKeys(globals, name);
+  if (!flags.revoke.empty()) return RevokeKey(globals, name, flags.revoke);
+  return CreateKey(globals, flags, name);
+}
+
+}  // namespace
+
+void AddTaskKey(CLI::App* task, Globals* globals) {
+  auto flags = std::make_shared<KeyFlags>();
+  CLI::App* command = task->add_subcommand("key", "Make a further join key for a task; list and revoke them");
+  command->fallthrough();
+  command->add_option("task", flags->task, "The task's name")->required();
+  command->add_option("--ttl", flags->ttl, "How long the key lives (as long as the task)");
+  command->add_option("--max-members", flags->max_members, "How many may join with it (0: no limit)")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--join-key-folder", flags->folder, "Where NAME.join is written")->capture_default_str();
+  CLI::Option* list = command->add_flag("--list", flags->list, "List the task's keys instead");
+  command->add_option("--revoke", flags->revoke, "Revoke this key of the list instead")->excludes(list);
+  command->footer(
+      "Examples:\n"
+      "  parley task key nginx-tls-7k3q --ttl 1h --max-members 5\n"
+      "  parley task key nginx-tls-7k3q --list\n"
+      "Revoking a key keeps out who has not joined yet; who has joined stays, until\n"
+      "`parley task revoke-member`.");
+  command->callback([globals, flags] { globals->run = [globals, flags] { return Run(*globals, *flags); }; });
+}
+
+}  // namespace parley::cli

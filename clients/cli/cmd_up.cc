@@ -1,0 +1,135 @@
+// parley up, parley down.
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "clients/cli/command.h"
+#include "clients/cli/output.h"
+#include "clients/cli/paths.h"
+#include "clients/cli/stack.h"
+#include "clients/cli/terminal.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/keys/credential.h"
+
+namespace parley::cli {
+namespace {
+
+// Makes this user an admin of the stack: writes the credential where the other commands look for one, unless there
+// is one for another organisation. The path that it is at; the reason when it could not be put there.
+absl::StatusOr<std::string> InstallAccess(const Stack& stack) {
+  const std::string admin_file = stack.CredentialFile("admin");
+  ASSIGN_OR_RETURN(const keys::Credential admin, keys::ReadCredentialFile(admin_file));
+  const std::string path = ConfigFolder() + "/credential";
+  const absl::StatusOr<keys::Credential> present = keys::ReadCredentialFile(path);
+  const bool ours = present.ok() && present->ca_pem == admin.ca_pem;
+  if (::access(path.c_str(), F_OK) == 0 && !ours) return admin_file;
+  RETURN_IF_ERROR(MakeFolders(ConfigFolder(), 0700));
+  RETURN_IF_ERROR(keys::WriteCredentialFile(path, admin));
+  return path;
+}
+
+void ShowReady(const Globals& globals, const Stack& stack, const std::string& data, const std::string& credential) {
+  if (globals.json()) {
+    JsonObject()
+        .Text("event", "ready")
+        .Text("taskd", stack.taskd_address())
+        .Text("keyd", stack.keyd_address())
+        .Text("data", data)
+        .Text("credential", credential)
+        .Text("operatorCredential", stack.CredentialFile("operator"))
+        .Print();
+    return;
+  }
+  PrintLine(absl::StrCat("  ", Green("✔"), " taskd   ", stack.taskd_address()));
+  PrintLine(absl::StrCat("  ", Green("✔"), " keyd    ", stack.keyd_address()));
+  PrintLine(absl::StrCat("    data    ", data, "   (logs in ", data, "/log)"));
+  PrintLine(
+      absl::StrCat("    access  ", credential, "   (admin; for operators: ", stack.CredentialFile("operator"), ")"));
+  if (credential != ConfigFolder() + "/credential") {
+    PrintLine(absl::StrCat("    ", ConfigFolder(), "/credential is for another server and stays; to use this one:"));
+    PrintLine(absl::StrCat("    export PARLEY_CREDENTIAL=", credential));
+  }
+  PrintLine("  next, in another terminal:");
+  PrintLine("    parley task create hello --payload ./some-folder");
+  PrintLine(Dim("  Ctrl-C or `parley down` stops it; what it knows stays."));
+}
+
+absl::StatusOr<ExitCode> Up(const Globals& globals, Stack::Options options) {
+  const std::string data = options.data;
+  ASSIGN_OR_RETURN(const std::unique_ptr<Stack> stack, Stack::Start(std::move(options)));
+  ASSIGN_OR_RETURN(const std::string credential, InstallAccess(*stack));
+  ShowReady(globals, *stack, data, credential);
+  RETURN_IF_ERROR(stack->WaitForStop());
+  if (!globals.json()) PrintLine("  stopping");
+  return kSuccess;
+}
+
+absl::StatusOr<ExitCode> Down(const Globals& globals, const std::string& data) {
+  const pid_t pid = DataLock::Holder(data);
+  if (pid == 0) {
+    return Error(absl::StatusCode::kNotFound, "NOT_RUNNING",
+                 absl::StrCat("no parley up runs on ", data, "; if it was given another folder, say so with --data"));
+  }
+  if (kill(pid, SIGTERM) != 0) return FileError("stop the parley up that runs on", data, errno);
+  DataLock::WaitUntilFree(data);
+  if (!globals.json()) PrintLine(absl::StrCat("  ", Green("✔"), " stopped; what it knows is in ", data));
+  return kSuccess;
+}
+
+std::string AbsolutePath(const std::string& path) {
+  char* folder = get_current_dir_name();
+  const std::string absolute =
+      path.empty() || path[0] == '/' || folder == nullptr ? path : absl::StrCat(folder, "/", path);
+  free(folder);
+  return absolute;
+}
+
+}  // namespace
+
+void AddUp(CLI::App* app, Globals* globals) {
+  auto options = std::make_shared<Stack::Options>();
+  options->data = DataFolder();
+  options->taskd_listen = "127.0.0.1:7443";
+  options->keyd_listen = "127.0.0.1:7444";
+  CLI::App* command = app->add_subcommand("up", "Start the services on this machine and stay with them");
+  command->fallthrough();
+  command->add_option("--data", options->data, "Folder for keys, tasks and payloads")->capture_default_str();
+  command->add_option("--listen", options->taskd_listen, "Where taskd listens; port 0 takes a free one")
+      ->capture_default_str();
+  command->add_option("--listen-keyd", options->keyd_listen, "Where keyd listens")->capture_default_str();
+  command->add_option("--public-address", options->taskd_public,
+                      "host:port under which clients reach taskd; goes into join keys");
+  command->add_option("--public-address-keyd", options->keyd_public, "The same for keyd; goes into credentials");
+  command->add_option("--names", options->names, "Further DNS names and addresses for the certificates, a,b,c");
+  command->footer(
+      "At the first start it makes the organisation's keys and an admin's credential, and puts that into\n"
+      "~/.config/parley/credential, where the other commands find it.\n"
+      "Examples:\n"
+      "  parley up\n"
+      "  parley up --listen 0.0.0.0:7443 --public-address parley.example:7443 --names parley.example");
+  command->callback([globals, options] {
+    globals->run = [globals, options] {
+      options->data = AbsolutePath(options->data);
+      return Up(*globals, *options);
+    };
+  });
+}
+
+void AddDown(CLI::App* app, Globals* globals) {
+  auto data = std::make_shared<std::string>(DataFolder());
+  CLI::App* command = app->add_subcommand("down", "Stop what `parley up` started");
+  command->fallthrough();
+  command->add_option("--data", *data, "Its folder")->capture_default_str();
+  command->callback(
+      [globals, data] { globals->run = [globals, data] { return Down(*globals, AbsolutePath(*data)); }; });
+}
+
+}  // namespace parley::cli

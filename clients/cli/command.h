@@ -1,0 +1,62 @@
+// What the subcommands share: the global options, exit codes, and how main finds what to run.
+#ifndef PARLEY_CLIENTS_CLI_COMMAND_H_
+#define PARLEY_CLIENTS_CLI_COMMAND_H_
+
+#include <functional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace CLI {
+class App;
+}  // namespace CLI
+
+namespace parley::cli {
+
+enum ExitCode : int {
+  kSuccess = 0,
+  kFailure = 1,
+  kUsage = 2,
+  // The client is back on its old set.
+  kRolledBack = 3,
+  // The client declined.
+  kRefused = 4,
+};
+
+struct Globals {
+  // Empty: $PARLEY_CREDENTIAL, else credential in ConfigFolder().
+  std::string credential_path;
+  // Empty: the address in the credential.
+  std::string server;
+  // "text" or "json".
+  std::string output = "text";
+  // Set by the subcommand that the command line names.
+  std::function<absl::StatusOr<ExitCode>()> run;
+
+  bool json() const { return output == "json"; }
+};
+
+// A mistake on the command line: exit code 2. One sentence.
+absl::Status UsageError(absl::string_view sentence);
+bool IsUsageError(const absl::Status& status);
+
+// Each adds one subcommand. `globals` must outlive the app.
+void AddUp(CLI::App* app, Globals* globals);
+void AddDown(CLI::App* app, Globals* globals);
+void AddTask(CLI::App* app, Globals* globals);
+void AddTaskCreate(CLI::App* task, Globals* globals);
+void AddTaskPublish(CLI::App* task, Globals* globals);
+void AddTaskWatch(CLI::App* task, Globals* globals);
+void AddTaskKey(CLI::App* task, Globals* globals);
+void AddJoin(CLI::App* app, Globals* globals);
+void AddAgent(CLI::App* app, Globals* globals);
+void AddKey(CLI::App* app, Globals* globals);
+void AddCredentials(CLI::App* app, Globals* globals);
+void AddProxy(CLI::App* app, Globals* globals);
+void AddAudit(CLI::App* app, Globals* globals);
+
+}  // namespace parley::cli
+
+#endif  // PARLEY_CLIENTS_CLI_COMMAND_H_

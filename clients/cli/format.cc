@@ -1,0 +1,143 @@
+#include "clients/cli/format.h"
+
+#include <sys/random.h>
+
+#include <cstdlib>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "clients/cli/command.h"
+#include "lib/base/encoding.h"
+#include "lib/base/error.h"
+
+namespace parley::cli {
+namespace {
+
+constexpr absl::Duration kMostTtl = absl::Hours(24 * 366);
+
+// The number and unit at the front of `text`, taken off it; false when there is none.
+bool TakePart(absl::string_view* text, absl::Duration* part) {
+  size_t digits = 0;
+  while (digits < text->size() && absl::ascii_isdigit(static_cast<unsigned char>((*text)[digits]))) ++digits;
+  int64_t number = 0;
+  if (digits == 0 || digits == text->size() || digits > 9 || !absl::SimpleAtoi(text->substr(0, digits), &number)) {
+    return false;
+  }
+  switch ((*text)[digits]) {
+    case 's':
+      *part = absl::Seconds(number);
+      break;
+    case 'm':
+      *part = absl::Minutes(number);
+      break;
+    case 'h':
+      *part = absl::Hours(number);
+      break;
+    case 'd':
+      *part = absl::Hours(24) * number;
+      break;
+    default:
+      return false;
+  }
+  text->remove_prefix(digits + 1);
+  return true;
+}
+
+}  // namespace
+
+std::string BytesText(int64_t bytes) {
+  if (bytes < 1024) return absl::StrCat(bytes, " B");
+  double amount = static_cast<double>(bytes);
+  const char* unit = "B";
+  for (const char* next : {"KiB", "MiB", "GiB", "TiB"}) {
+    if (amount < 1023.95) break;
+    amount /= 1024;
+    unit = next;
+  }
+  return absl::StrFormat("%.1f %s", amount, unit);
+}
+
+std::string Count(int64_t count, absl::string_view noun) {
+  return absl::StrCat(count, " ", noun, count == 1 ? "" : "s");
+}
+
+std::string DurationText(absl::Duration duration) {
+  if (duration < absl::Seconds(1)) return absl::StrCat(absl::ToInt64Milliseconds(duration), " ms");
+  if (duration < absl::Minutes(2)) return absl::StrFormat("%.1f s", absl::ToDoubleSeconds(duration));
+  if (duration < absl::Hours(2)) return absl::StrCat(absl::ToInt64Minutes(duration), " min");
+  return absl::StrCat(absl::ToInt64Hours(duration), " h");
+}
+
+std::string TimeText(absl::Time time) {
+  if (time == absl::InfiniteFuture()) return "never";
+  return absl::FormatTime("%Y-%m-%d %H:%M UTC", time, absl::UTCTimeZone());
+}
+
+absl::StatusOr<absl::Duration> ParseDuration(absl::string_view option, absl::string_view text) {
+  absl::Duration sum = absl::ZeroDuration();
+  absl::string_view rest = text;
+  absl::Duration part;
+  while (!rest.empty() && TakePart(&rest, &part)) sum += part;
+  if (text.empty() || !rest.empty()) {
+    return UsageError(absl::StrCat(option, " \"", text.substr(0, 40),
+                                   "\" is not a length of time; write it like 90s, 15m, 24h or 7d"));
+  }
+  return sum;
+}
+
+absl::StatusOr<absl::Duration> ParseTtl(absl::string_view option, absl::string_view text, absl::Duration least,
+                                        absl::string_view meaning) {
+  ASSIGN_OR_RETURN(const absl::Duration ttl, ParseDuration(option, text));
+  if (ttl < least || ttl > kMostTtl) {
+    return UsageError(absl::StrCat(option, " ", text, " is too ", ttl < least ? "short" : "long", "; ", meaning, " ",
+                                   least < absl::Minutes(1) ? "1 second" : "1 minute", " to 366 days, e.g. ", option,
+                                   " 24h"));
+  }
+  return ttl;
+}
+
+absl::StatusOr<absl::Time> ParseTime(absl::string_view option, absl::string_view text, absl::Time now) {
+  absl::Time time;
+  std::string why;
+  if (absl::ParseTime(absl::RFC3339_full, text, &time, &why)) return time;
+  if (absl::StatusOr<absl::Duration> from_now = ParseDuration(option, text); from_now.ok()) return now + *from_now;
+  return UsageError(absl::StrCat(option, " \"", text.substr(0, 40),
+                                 "\" is not a time; write it like 2026-11-22T23:10:00Z, or like 2h for in two hours"));
+}
+
+absl::StatusOr<std::map<std::string, std::string>> ParsePairs(absl::string_view option,
+                                                              const std::vector<std::string>& pairs) {
+  std::map<std::string, std::string> parsed;
+  for (const std::string& pair : pairs) {
+    const size_t equals = pair.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return UsageError(absl::StrCat(option, " \"", pair.substr(0, 40), "\" is not of the form key=value"));
+    }
+    parsed[pair.substr(0, equals)] = pair.substr(equals + 1);
+  }
+  return parsed;
+}
+
+absl::Time FromProto(const google::protobuf::Timestamp& time) {
+  return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
+}
+
+google::protobuf::Duration ToProto(absl::Duration duration) {
+  google::protobuf::Duration proto;
+  proto.set_seconds(absl::ToInt64Seconds(duration));
+  return proto;
+}
+
+std::string NewRequestId() {
+  unsigned char bytes[16];
+  if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes)) abort();
+  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  const std::string hex = HexEncode(absl::string_view(reinterpret_cast<const char*>(bytes), sizeof(bytes)));
+  return absl::StrCat(hex.substr(0, 8), "-", hex.substr(8, 4), "-", hex.substr(12, 4), "-", hex.substr(16, 4), "-",
+                      hex.substr(20));
+}
+
+}  // namespace parley::cli

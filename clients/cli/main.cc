@@ -1,0 +1,125 @@
+// The `parley` command.
+#include <signal.h>
+#include <stdio.h>
+
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "clients/cli/command.h"
+#include "clients/cli/output.h"
+#include "clients/cli/terminal.h"
+#include "lib/base/error.h"
+#include "lib/base/log.h"
+#include "lib/base/secret.h"
+
+namespace parley::cli {
+namespace {
+
+constexpr char kVersion[] = "parley 0.1.0";
+
+// Whoever lists this machine's processes sees the command line.
+absl::Status RefuseSecretArguments(int argc, char** argv) {
+  absl::Status refused;
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = absl::AsciiStrToLower(absl::string_view(argv[i]).substr(0, 80));
+    const bool is_join_key = absl::StrContains(argument, "prl1.");
+    if (!is_join_key && !absl::StrContains(argument, "prc1.")) continue;
+    WipeMemory(argv[i], absl::string_view(argv[i]).size());
+    refused =
+        UsageError(absl::StrCat(is_join_key ? "a join key" : "a credential",
+                                " does not belong on the command line, where everybody on this machine can see it; ",
+                                is_join_key ? "give it at the prompt, by standard input, PARLEY_JOIN_KEY or --key-file"
+                                            : "put it into a file of mode 0600 and name that with --credential"));
+  }
+  return refused;
+}
+
+void PrintError(const Globals& globals, const absl::Status& status) {
+  std::string text;
+  if (globals.json()) {
+    JsonObject error;
+    error.Text("code", absl::StatusCodeToString(status.code())).Text("reason", Reason(status));
+    error.Text("message", status.message());
+    text = JsonObject().Raw("error", error.Finish()).Finish();
+  } else {
+    const std::string sentence =
+        status.message().empty() ? absl::StatusCodeToString(status.code()) : std::string(status.message());
+    text = absl::StrCat("parley: ", Printable(sentence));
+  }
+  fprintf(stderr, "%s\n", text.c_str());
+}
+
+void AddGlobals(CLI::App* app, Globals* globals) {
+  app->add_option("--credential", globals->credential_path,
+                  "Credential to act with ($PARLEY_CREDENTIAL, else ~/.config/parley/credential)");
+  app->add_option("--server", globals->server, "host:port, in place of the address in the credential");
+  app->add_option("--output", globals->output, "text, or json: one object a line")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  app->set_version_flag("--version", kVersion);
+}
+
+// CLI11's own words, as one sentence with a way on.
+absl::Status ParseError(const CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App* at = &app;
+  while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+  std::string path = at->get_name();
+  for (const CLI::App* above = at->get_parent(); above != nullptr; above = above->get_parent()) {
+    path = absl::StrCat(above->get_name(), " ", path);
+  }
+  std::string what = error.what();
+  for (char& c : what) {
+    if (c == '\n') c = ' ';
+  }
+  return UsageError(absl::StrCat(what, "; see `", path, " --help`"));
+}
+
+int Main(int argc, char** argv) {
+  // A reader that goes away is an error of a write, not the end of the process.
+  signal(SIGPIPE, SIG_IGN);
+  Globals globals;
+  if (absl::Status status = RefuseSecretArguments(argc, argv); !status.ok()) {
+    PrintError(globals, status);
+    return kUsage;
+  }
+  CLI::App app("Carries out configuration updates on many machines: offer, fetch, check, apply, confirm, roll back.",
+               "parley");
+  app.require_subcommand(1);
+  app.footer(
+      "A first minute:\n"
+      "  parley up                                             start the services here\n"
+      "  parley task create nginx-tls --payload ./nginx        make a task, get a key to join it\n"
+      "  parley join --into /etc/nginx --check 'nginx -t' --apply 'systemctl reload nginx'\n"
+      "  parley task watch nginx-tls-7k3q                      see who has confirmed\n"
+      "`parley COMMAND --help` teaches each.");
+  AddGlobals(&app, &globals);
+  AddUp(&app, &globals);
+  AddDown(&app, &globals);
+  AddTask(&app, &globals);
+  AddJoin(&app, &globals);
+  AddAgent(&app, &globals);
+  AddKey(&app, &globals);
+  AddCredentials(&app, &globals);
+  AddProxy(&app, &globals);
+  AddAudit(&app, &globals);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    return app.exit(help);
+  } catch (const CLI::ParseError& error) {
+    PrintError(globals, ParseError(app, error));
+    return kUsage;
+  }
+  const absl::StatusOr<ExitCode> code = globals.run();
+  if (code.ok()) return *code;
+  PrintError(globals, code.status());
+  return IsUsageError(code.status()) ? kUsage : kFailure;
+}
+
+}  // namespace
+}  // namespace parley::cli
+
+int main(int argc, char** argv) { return parley::cli::Main(argc, argv); }

@@ -1,0 +1,167 @@
+#include "clients/cli/proxy.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+
+namespace parley::cli {
+namespace {
+
+constexpr size_t kMaxConnections = 128;
+
+// A path, or an abstract name when it begins with a zero byte.
+int ConnectUnix(absl::string_view name) {
+  sockaddr_un address = {};
+  if (name.size() >= sizeof(address.sun_path)) return -1;
+  address.sun_family = AF_UNIX;
+  memcpy(address.sun_path, name.data(), name.size());
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
+  if (fd >= 0 && connect(fd, reinterpret_cast<const sockaddr*>(&address), size) == 0) return fd;
+  if (fd >= 0) close(fd);
+  return -1;
+}
+
+// Makes room for a socket at the path: takes away one that is dead.
+absl::Status ClearPath(const std::string& path) {
+  struct stat found;
+  if (lstat(path.c_str(), &found) != 0) {
+    return errno == ENOENT ? absl::OkStatus() : FileError("look at", path, errno);
+  }
+  if (!S_ISSOCK(found.st_mode)) {
+    return Error(absl::StatusCode::kAlreadyExists, "FILE_EXISTS",
+                 absl::StrCat(path, " is there already and is no socket; choose another path"));
+  }
+  if (const int fd = ConnectUnix(path); fd >= 0) {
+    close(fd);
+    return Error(absl::StatusCode::kAlreadyExists, "ADDRESS_IN_USE",
+                 absl::StrCat("somebody listens at ", path, " already; use that, or choose another path"));
+  }
+  return unlink(path.c_str()) == 0 ? absl::OkStatus() : FileError("replace", path, errno);
+}
+
+absl::StatusOr<int> ListenUnix(const std::string& path) {
+  sockaddr_un address = {};
+  if (path.empty() || path.size() >= sizeof(address.sun_path)) {
+    return Error(
+        absl::StatusCode::kInvalidArgument, "PATH_TOO_LONG",
+        absl::StrCat("a socket's path has 1 to ", sizeof(address.sun_path) - 1, " letters; choose another one"));
+  }
+  RETURN_IF_ERROR(ClearPath(path));
+  address.sun_family = AF_UNIX;
+  memcpy(address.sun_path, path.data(), path.size());
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return FileError("make", path, errno);
+  // The mode must hold from the socket's first moment on.
+  const mode_t umask_before = umask(0177);
+  const bool bound = bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+  const int error_number = errno;
+  umask(umask_before);
+  if (bound && listen(fd, 64) == 0) return fd;
+  close(fd);
+  return FileError("listen at", path, error_number);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Proxy>> Proxy::Listen(const std::string& path, transport::Dialer::Options options) {
+  ASSIGN_OR_RETURN(std::unique_ptr<transport::Dialer> dialer, transport::Dialer::Create(std::move(options)));
+  ASSIGN_OR_RETURN(const int listener, ListenUnix(path));
+  return std::unique_ptr<Proxy>(new Proxy(path, listener, std::move(dialer)));
+}
+
+Proxy::Proxy(std::string path, int listener, std::unique_ptr<transport::Dialer> dialer)
+    : path_(std::move(path)), listener_(listener), dialer_(std::move(dialer)) {}
+
+Proxy::~Proxy() {
+  close(listener_);
+  unlink(path_.c_str());
+  for (Connection& connection : connections_) {
+    shutdown(connection.local, SHUT_RDWR);
+    shutdown(connection.remote, SHUT_RDWR);
+  }
+  Reap(/*all=*/true);
+}
+
+void Proxy::Serve(int stop_fd) {
+  pollfd fds[] = {{listener_, POLLIN, 0}, {stop_fd, POLLIN, 0}};
+  while (true) {
+    if (poll(fds, 2, -1) < 0 && errno != EINTR) return;
+    if (fds[1].revents != 0) return;
+    if (fds[0].revents != 0) Accept();
+  }
+}
+
+void Proxy::Accept() {
+  Reap(/*all=*/false);
+  const int local = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+  if (local < 0) return;
+  const std::string name = std::string(1, '\0') + std::string(absl::StripPrefix(dialer_->target(), "unix-abstract:"));
+  const int remote = connections_.size() < kMaxConnections ? ConnectUnix(name) : -1;
+  if (remote < 0) {
+    close(local);
+    return;
+  }
+  Connection& connection = connections_.emplace_back();
+  connection.local = local;
+  connection.remote = remote;
+  connection.up = std::thread([this, &connection] { Copy(connection.local, connection.remote, &connection, false); });
+  connection.down = std::thread([this, &connection] { Copy(connection.remote, connection.local, &connection, true); });
+}
+
+void Proxy::Copy(int from, int to, Connection* connection, bool is_answer) {
+  char buffer[16384];
+  bool any = false;
+  while (true) {
+    const ssize_t got = read(from, buffer, sizeof(buffer));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) break;
+    any = true;
+    ssize_t done = 0;
+    while (done < got) {
+      const ssize_t sent = send(to, buffer + done, static_cast<size_t>(got - done), MSG_NOSIGNAL);
+      if (sent < 0 && errno == EINTR) continue;
+      if (sent <= 0) break;
+      done += sent;
+    }
+    if (done < got) break;
+  }
+  if (is_answer && !any) {
+    // The caller sees a closed socket only; the reason is for whoever runs the proxy.
+    const absl::Status why = dialer_->last_error();
+    if (!why.ok()) fprintf(stderr, "parley: %s\n", std::string(why.message()).c_str());
+  }
+  // Nothing can be read from `from` or written to `to` any more; the other direction may go on.
+  shutdown(to, SHUT_WR);
+  shutdown(from, SHUT_RD);
+  --connection->directions_open;
+}
+
+void Proxy::Reap(bool all) {
+  for (auto it = connections_.begin(); it != connections_.end();) {
+    if (!all && it->directions_open > 0) {
+      ++it;
+      continue;
+    }
+    it->up.join();
+    it->down.join();
+    close(it->local);
+    close(it->remote);
+    it = connections_.erase(it);
+  }
+}
+
+}  // namespace parley::cli

@@ -1,0 +1,72 @@
+#include "clients/cli/server.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "clients/cli/format.h"
+#include "clients/cli/paths.h"
+#include "lib/base/error.h"
+#include "lib/keys/identity.h"
+#include "lib/rpc/errors.h"
+
+namespace parley::cli {
+
+std::string CredentialPath(const Globals& globals) {
+  if (!globals.credential_path.empty()) return globals.credential_path;
+  std::string path = Environment("PARLEY_CREDENTIAL");
+  return path.empty() ? ConfigFolder() + "/credential" : path;
+}
+
+absl::StatusOr<keys::Credential> LoadCredential(const Globals& globals) {
+  const std::string path = CredentialPath(globals);
+  if (::access(path.c_str(), F_OK) != 0 && errno == ENOENT) {
+    return Error(absl::StatusCode::kNotFound, "NO_CREDENTIAL",
+                 absl::StrCat("there is no credential at ", path,
+                              "; start a server here with `parley up`, or name the file that you were given with "
+                              "--credential or PARLEY_CREDENTIAL"));
+  }
+  return keys::ReadCredentialFile(path);
+}
+
+absl::StatusOr<transport::Dialer::Options> DialerOptions(const Globals& globals, absl::string_view audience) {
+  ASSIGN_OR_RETURN(const keys::Credential credential, LoadCredential(globals));
+  const absl::Time now = absl::Now();
+  if (credential.not_after <= now) {
+    return Error(absl::StatusCode::kFailedPrecondition, "KEY_EXPIRED",
+                 absl::StrCat("the credential ", CredentialPath(globals), " expired at ",
+                              TimeText(credential.not_after), ", and this machine's clock says ", TimeText(now),
+                              "; ask an admin for a new one, made with: parley key issue"));
+  }
+  ASSIGN_OR_RETURN(const keys::AudienceKey* key, credential.KeyFor(audience));
+  transport::Dialer::Options options;
+  options.address = globals.server.empty() ? key->address : globals.server;
+  options.identity = key->identity;
+  options.psk = keys::DerivePsk(key->secret);
+  options.not_after = credential.not_after;
+  return options;
+}
+
+Server::Server(std::string address, std::unique_ptr<transport::Channel> channel)
+    : address_(std::move(address)), channel_(std::move(channel)) {}
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Connect(const Globals& globals, absl::string_view audience) {
+  ASSIGN_OR_RETURN(transport::Dialer::Options options, DialerOptions(globals, audience));
+  std::string address = options.address;
+  ASSIGN_OR_RETURN(std::unique_ptr<transport::Channel> channel, transport::Channel::Create(std::move(options)));
+  return std::unique_ptr<Server>(new Server(std::move(address), std::move(channel)));
+}
+
+absl::Status Server::Explain(const grpc::Status& status) const {
+  if (status.ok()) return absl::OkStatus();
+  if (status.error_code() == grpc::StatusCode::UNAVAILABLE) return channel_->Explain(status);
+  if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
+    return Error(absl::StatusCode::kDeadlineExceeded, "DEADLINE_EXCEEDED",
+                 absl::StrCat(address_, " did not answer within 30 seconds; see its log, and try again"));
+  }
+  return rpc::FromGrpc(status);
+}
+
+}  // namespace parley::cli

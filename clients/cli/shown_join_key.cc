@@ -1,0 +1,43 @@
+#include "clients/cli/shown_join_key.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "clients/cli/terminal.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/keys/join_key.h"
+
+namespace parley::cli {
+
+absl::StatusOr<Secret> ComposeJoinKey(std::string* pasted, const std::string& task_id,
+                                      absl::string_view verification_key) {
+  const Secret from_server = Secret::Take(std::move(*pasted));
+  absl::StatusOr<keys::JoinKey> key = keys::ParseJoinKey(from_server, absl::Now());
+  if (!key.ok()) return Annotate(key.status(), "the server's answer holds no good join key");
+  key->task = task_id;
+  key->verification_key = std::string(verification_key);
+  return keys::FormatJoinKey(*key);
+}
+
+absl::StatusOr<std::string> WriteJoinKeyFile(const std::string& folder, const std::string& task_id, const Secret& key) {
+  const std::string path = absl::StrCat(folder == "." ? "" : folder + "/", task_id, ".join");
+  Secret line(key.size() + 1);
+  key.Expose().copy(reinterpret_cast<char*>(line.mutable_bytes()), key.size());
+  line.mutable_bytes()[key.size()] = '\n';
+  RETURN_IF_ERROR(WriteSecretFile(path, line));
+  return path;
+}
+
+void ShowJoinKey(const Secret& key, const std::string& file) {
+  PrintLine("  on each client, run `parley join --into FOLDER` and paste:");
+  PrintLine("");
+  PrintLine(key.Expose());
+  PrintLine("");
+  const std::string picture = StdoutIsTerminal() ? QrCode(key) : "";
+  if (!picture.empty()) PrintLine(picture);
+  if (!file.empty()) PrintLine(Dim(absl::StrCat("  also in ", file, ", which only you can read")));
+}
+
+}  // namespace parley::cli

@@ -1,0 +1,251 @@
+#include "clients/cli/stack.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <utility>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "clients/cli/command.h"
+#include "clients/cli/paths.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/keys/credential.h"
+
+namespace parley::cli {
+namespace {
+
+constexpr int kReadyMilliseconds = 30'000;
+
+std::string LockPath(const std::string& data) { return data + "/up.lock"; }
+
+struct HostPort {
+  std::string host;
+  int port = 0;
+};
+
+absl::StatusOr<HostPort> ParseAddress(absl::string_view option, const std::string& address) {
+  HostPort parsed;
+  const size_t colon = address.rfind(':');
+  if (colon == std::string::npos || colon == 0 || !absl::SimpleAtoi(address.substr(colon + 1), &parsed.port) ||
+      parsed.port < 0 || parsed.port > 65535) {
+    return UsageError(
+        absl::StrCat(option, " \"", address.substr(0, 60), "\" is not host:port; write it like 127.0.0.1:7443"));
+  }
+  parsed.host = address.substr(0, colon);
+  return parsed;
+}
+
+// Both services must know both addresses before either listens, so a free port is taken and given back.
+absl::StatusOr<int> FreePort(const std::string& host) {
+  addrinfo hints = {};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE;
+  addrinfo* found = nullptr;
+  const std::string bare(absl::StripSuffix(absl::StripPrefix(host, "["), "]"));
+  if (getaddrinfo(bare.c_str(), "0", &hints, &found) != 0) {
+    return UsageError(absl::StrCat("there is no address ", host, " on this machine; listen at 127.0.0.1:7443"));
+  }
+  sockaddr_storage bound = {};
+  socklen_t size = sizeof(bound);
+  const int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const bool ok = fd >= 0 && bind(fd, found->ai_addr, found->ai_addrlen) == 0 &&
+                  getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &size) == 0;
+  freeaddrinfo(found);
+  if (fd >= 0) close(fd);
+  if (!ok) return UsageError(absl::StrCat("cannot listen at ", host, "; is it an address of this machine?"));
+  return ntohs(bound.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6*>(&bound)->sin6_port
+                                           : reinterpret_cast<sockaddr_in*>(&bound)->sin_port);
+}
+
+std::string HostName() {
+  char name[256] = {};
+  return gethostname(name, sizeof(name) - 1) == 0 && name[0] != '\0' ? name : "localhost";
+}
+
+// Settles where a service listens and how others reach it.
+absl::Status Settle(absl::string_view option, std::string* listen, std::string* public_address) {
+  ASSIGN_OR_RETURN(HostPort address, ParseAddress(option, *listen));
+  if (address.port == 0) {
+    ASSIGN_OR_RETURN(address.port, FreePort(address.host));
+  }
+  *listen = absl::StrCat(address.host, ":", address.port);
+  if (!public_address->empty())
+    return ParseAddress(absl::StrCat(option, "'s public address"), *public_address).status();
+  const bool everywhere = address.host == "0.0.0.0" || address.host == "[::]";
+  *public_address = absl::StrCat(everywhere ? HostName() : address.host, ":", address.port);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<DataLock> DataLock::Take(const std::string& data) {
+  const std::string path = LockPath(data);
+  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) return FileError("write", path, errno);
+  DataLock lock(fd);
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    return Error(absl::StatusCode::kAlreadyExists, "UP_RUNNING",
+                 absl::StrCat("parley up is already running on ", data, " (pid ", Holder(data),
+                              "); stop it with `parley down`, or give another folder with --data"));
+  }
+  const std::string pid = absl::StrCat(getpid(), "\n");
+  if (ftruncate(fd, 0) != 0 || pwrite(fd, pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
+    return FileError("write", path, errno);
+  }
+  return lock;
+}
+
+pid_t DataLock::Holder(const std::string& data) {
+  const int fd = open(LockPath(data).c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return 0;
+  const bool held = flock(fd, LOCK_SH | LOCK_NB) != 0;
+  char text[32] = {};
+  const bool read_it = pread(fd, text, sizeof(text) - 1, 0) > 0;
+  close(fd);
+  int pid = 0;
+  return held && read_it && absl::SimpleAtoi(absl::StripSuffix(text, "\n"), &pid) ? pid : 0;
+}
+
+void DataLock::WaitUntilFree(const std::string& data) {
+  const int fd = open(LockPath(data).c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  flock(fd, LOCK_SH);
+  close(fd);
+}
+
+DataLock::DataLock(DataLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+DataLock::~DataLock() {
+  if (fd_ >= 0) close(fd_);
+}
+
+absl::StatusOr<std::unique_ptr<Stack>> Stack::Start(Options options) {
+  RETURN_IF_ERROR(MakeFolders(options.data, 0700));
+  ASSIGN_OR_RETURN(DataLock lock, DataLock::Take(options.data));
+  RETURN_IF_ERROR(Settle("--listen", &options.taskd_listen, &options.taskd_public));
+  RETURN_IF_ERROR(Settle("--listen-keyd", &options.keyd_listen, &options.keyd_public));
+  for (const char* folder : {"/run", "/log", "/keyd", "/taskd"}) {
+    RETURN_IF_ERROR(MakeFolders(options.data + folder, 0700));
+  }
+  const std::string given = options.names.empty() ? "" : options.names + ",";
+  options.names = absl::StrCat(given, "localhost,127.0.0.1,::1,", HostName());
+  auto stack = std::unique_ptr<Stack>(new Stack(std::move(options), std::move(lock)));
+  RETURN_IF_ERROR(stack->StartKeyd());
+  RETURN_IF_ERROR(stack->StartTaskd());
+  for (const char* name : {"admin", "operator"}) RETURN_IF_ERROR(stack->Readdress(stack->CredentialFile(name)));
+  return stack;
+}
+
+Stack::Stack(Options options, DataLock lock)
+    : options_(std::move(options)), lock_(std::move(lock)), signals_({SIGINT, SIGTERM, SIGCHLD}) {}
+
+Stack::~Stack() {
+  while (!services_.empty()) services_.pop_back();
+}
+
+std::string Stack::CredentialFile(const std::string& name) const {
+  return absl::StrCat(options_.data, "/keyd/credentials/", name, ".credential");
+}
+
+absl::Status Stack::StartKeyd() {
+  return StartService("keyd", {"--listen", options_.keyd_listen, "--keyd-address", options_.keyd_public,
+                               "--taskd-address", options_.taskd_public});
+}
+
+absl::Status Stack::StartTaskd() {
+  const std::string credential = CredentialFile("taskd");
+  RETURN_IF_ERROR(Readdress(credential));
+  return StartService("taskd", {"--listen", options_.taskd_listen, "--public-address", options_.taskd_public,
+                                "--keyd-credential", credential});
+}
+
+absl::Status Stack::StartService(const std::string& name, std::vector<std::string> arguments) {
+  const std::string ready_file = absl::StrCat(options_.data, "/run/", name, ".ready");
+  unlink(ready_file.c_str());
+  for (const std::string& argument :
+       {std::string("--data"), absl::StrCat(options_.data, "/", name), std::string("--names"), options_.names,
+        std::string("--ready-file"), ready_file}) {
+    arguments.push_back(argument);
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<ServiceProcess> service,
+                   ServiceProcess::Start(name, arguments, absl::StrCat(options_.data, "/log/", name, ".log")));
+  services_.push_back(std::move(service));
+  return WaitUntilReady(ready_file);
+}
+
+absl::Status Stack::WaitUntilReady(const std::string& ready_file) {
+  const int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+  if (watch < 0 || inotify_add_watch(watch, FolderOf(ready_file).c_str(), IN_MOVED_TO | IN_CLOSE_WRITE) < 0) {
+    return FileError("watch", FolderOf(ready_file), errno);
+  }
+  absl::Status result;
+  // The file may have come before the watch stood.
+  while (::access(ready_file.c_str(), F_OK) != 0) {
+    pollfd fds[] = {{watch, POLLIN, 0}, {signals_.fd(), POLLIN, 0}};
+    if (poll(fds, 2, kReadyMilliseconds) == 0) {
+      result = Error(absl::StatusCode::kDeadlineExceeded, "SERVICE_NOT_READY",
+                     absl::StrCat(services_.back()->name(), " was not ready within ", kReadyMilliseconds / 1000,
+                                  " seconds; see ", options_.data, "/log"));
+      break;
+    }
+    char events[4096];
+    while (read(watch, events, sizeof(events)) > 0) {
+    }
+    const int signal = signals_.Take();
+    if (signal == SIGINT || signal == SIGTERM) {
+      result = Error(absl::StatusCode::kCancelled, "CANCELLED", "stopped before everything was started");
+      break;
+    }
+    if (const ServiceProcess* ended = FirstEnded(); ended != nullptr) {
+      result = ended->WhyEnded();
+      break;
+    }
+  }
+  close(watch);
+  return result;
+}
+
+const ServiceProcess* Stack::FirstEnded() {
+  for (const std::unique_ptr<ServiceProcess>& service : services_) {
+    if (service->Ended()) return service.get();
+  }
+  return nullptr;
+}
+
+absl::Status Stack::Readdress(const std::string& path) {
+  ASSIGN_OR_RETURN(keys::Credential credential, keys::ReadCredentialFile(path));
+  bool changed = false;
+  for (keys::AudienceKey& key : credential.keys) {
+    const std::string& address = key.audience == "keyd" ? options_.keyd_public : options_.taskd_public;
+    if ((key.audience != "keyd" && key.audience != "taskd") || key.address == address) continue;
+    key.address = address;
+    changed = true;
+  }
+  return changed ? keys::WriteCredentialFile(path, credential) : absl::OkStatus();
+}
+
+absl::Status Stack::WaitForStop() {
+  while (true) {
+    pollfd wait = {signals_.fd(), POLLIN, 0};
+    if (poll(&wait, 1, -1) < 0 && errno != EINTR) return absl::InternalError("cannot wait for signals");
+    const int signal = signals_.Take();
+    if (signal == SIGINT || signal == SIGTERM) return absl::OkStatus();
+    const ServiceProcess* ended = FirstEnded();
+    if (ended == nullptr) continue;
+    return Annotate(ended->WhyEnded(), "a service ended by itself, and the others were stopped");
+  }
+}
+
+}  // namespace parley::cli

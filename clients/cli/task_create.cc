@@ -1,0 +1,256 @@
+// parley task create, parley task publish.
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "clients/cli/command.h"
+#include "clients/cli/format.h"
+#include "clients/cli/output.h"
+#include "clients/cli/paths.h"
+#include "clients/cli/server.h"
+#include "clients/cli/shown_join_key.h"
+#include "clients/cli/task_key.h"
+#include "clients/cli/task_name.h"
+#include "clients/cli/terminal.h"
+#include "clients/cli/upload.h"
+#include "lib/base/encoding.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/keys/identity.h"
+#include "lib/payload/manifest.h"
+#include "parley/task/v1/task_service.grpc.pb.h"
+
+namespace parley::cli {
+namespace {
+
+using task::v1::TaskService;
+
+struct CreateFlags {
+  std::string name, payload, title, start, join_key_ttl, join_key_folder = ".", supersedes;
+  std::string ttl = "24h";
+  std::vector<std::string> select;
+  bool forced = false;
+  int max_deferrals = -1;
+  int expected = 0, max_members = 0, max_failures = 0;
+};
+
+std::string PayloadLine(const payload::Files& files) {
+  return absl::StrCat("  payload  ", Count(files.size(), "file"), ", ", BytesText(payload::TotalBytes(files)),
+                      "   sha256:", HexEncode(payload::DigestFiles(files)).substr(0, 12), "…");
+}
+
+// Everything about the request that does not need the payload, checked.
+absl::StatusOr<task::v1::CreateTaskRequest> DescribeTask(const CreateFlags& flags, absl::Time now) {
+  task::v1::CreateTaskRequest request;
+  request.set_request_id(NewRequestId());
+  ASSIGN_OR_RETURN(*request.mutable_task_id(), NewTaskId(flags.name));
+  request.set_title(flags.title.empty() ? flags.name : flags.title);
+  ASSIGN_OR_RETURN(const absl::Duration ttl, ParseTtl("--ttl", flags.ttl, absl::Minutes(1), "a task stays open"));
+  *request.mutable_ttl() = ToProto(ttl);
+  if (!flags.join_key_ttl.empty()) {
+    ASSIGN_OR_RETURN(const absl::Duration key_ttl,
+                     ParseTtl("--join-key-ttl", flags.join_key_ttl, absl::Seconds(1), "a join key lives"));
+    *request.mutable_join_key_ttl() = ToProto(key_ttl);
+  }
+  if (!flags.start.empty()) {
+    ASSIGN_OR_RETURN(const absl::Time start, ParseTime("--start", flags.start, now));
+    request.mutable_start_time()->set_seconds(absl::ToUnixSeconds(start));
+  }
+  using Pairs = std::map<std::string, std::string>;
+  ASSIGN_OR_RETURN(const Pairs selector, ParsePairs("--select", flags.select));
+  request.mutable_selector()->insert(selector.begin(), selector.end());
+  request.set_forced(flags.forced);
+  if (flags.max_deferrals >= 0) request.set_max_deferrals(flags.max_deferrals);
+  request.set_expected_clients(flags.expected);
+  request.set_max_failures(flags.max_failures);
+  request.set_join_key_max_members(flags.max_members);
+  if (!flags.supersedes.empty()) {
+    ASSIGN_OR_RETURN(*request.mutable_supersedes(), FullTaskName(flags.supersedes));
+  }
+  return request;
+}
+
+void ShowCreated(const Globals& globals, const task::v1::Task& task, const payload::Files& files, const Secret& key,
+                 const std::string& file) {
+  if (globals.json()) {
+    JsonObject()
+        .Raw("task", ToJson(task))
+        .Text("joinKey", key.Expose())
+        .Text("joinKeyFile", file)
+        .Text("signingKeyFile", TaskKeyPath(TaskId(task.name())))
+        .Print();
+    return;
+  }
+  const std::string id = TaskId(task.name());
+  PrintLine(absl::StrCat("  task     ", Green(id), std::string(id.size() < 22 ? 22 - id.size() : 1, ' '), "open until ",
+                         TimeText(FromProto(task.expire_time()))));
+  PrintLine(PayloadLine(files));
+  ShowJoinKey(key, file);
+  PrintLine(Dim(absl::StrCat("  follow it with: parley task watch ", id)));
+}
+
+// Made and kept before the server hears of the task, because a task whose key is lost can not get a new revision;
+// taken away again when there will be no task.
+class NewTaskKey {
+ public:
+  static absl::StatusOr<NewTaskKey> Make(const std::string& task_id) {
+    crypto::SigningKey key = crypto::SigningKey::Generate();
+    RETURN_IF_ERROR(StoreTaskKey(task_id, key));
+    return NewTaskKey(task_id, std::move(key));
+  }
+  NewTaskKey(NewTaskKey&& other) noexcept : task_id_(std::exchange(other.task_id_, "")), key_(std::move(other.key_)) {}
+  NewTaskKey& operator=(NewTaskKey&&) = delete;
+  ~NewTaskKey() {
+    if (!task_id_.empty()) RemoveTaskKey(task_id_);
+  }
+
+  const crypto::SigningKey& key() const { return key_; }
+  void Keep() { task_id_.clear(); }
+
+ private:
+  NewTaskKey(std::string task_id, crypto::SigningKey key) : task_id_(std::move(task_id)), key_(std::move(key)) {}
+  std::string task_id_;
+  crypto::SigningKey key_;
+};
+
+absl::StatusOr<ExitCode> Create(const Globals& globals, const CreateFlags& flags) {
+  const absl::Time now = absl::Now();
+  ASSIGN_OR_RETURN(task::v1::CreateTaskRequest request, DescribeTask(flags, now));
+  RETURN_IF_ERROR(CanCreate(absl::StrCat(flags.join_key_folder, "/", request.task_id(), ".join"), "the join key"));
+  ASSIGN_OR_RETURN(const payload::Files files, payload::ScanPayload(flags.payload));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Connect(globals, keys::kTaskd));
+  RETURN_IF_ERROR(UploadPayload(*server, flags.payload, files, !globals.json() && StdoutIsTerminal()));
+  ASSIGN_OR_RETURN(NewTaskKey task_key, NewTaskKey::Make(request.task_id()));
+
+  payload::ManifestFields fields;
+  fields.task = absl::StrCat("tasks/", request.task_id());
+  fields.revision = 1;
+  fields.create_time = now;
+  fields.expire_time = now + absl::Seconds(request.ttl().seconds());
+  ASSIGN_OR_RETURN(*request.mutable_signed_manifest(), payload::SignManifest(fields, files, task_key.key()));
+  request.set_verification_key(task_key.key().verification_key());
+
+  const std::unique_ptr<TaskService::Stub> tasks = TaskService::NewStub(server->channel());
+  ASSIGN_OR_RETURN(task::v1::CreateTaskResponse response,
+                   server->Call(tasks.get(), &TaskService::Stub::CreateTask, request));
+  task_key.Keep();
+  ASSIGN_OR_RETURN(const Secret join_key, ComposeJoinKey(response.mutable_join_key()->mutable_pasted(),
+                                                         request.task_id(), request.verification_key()));
+  ASSIGN_OR_RETURN(const std::string file, WriteJoinKeyFile(flags.join_key_folder, request.task_id(), join_key));
+  ShowCreated(globals, response.task(), files, join_key, file);
+  return kSuccess;
+}
+
+struct PublishFlags {
+  std::string task, payload;
+};
+
+// For a task that was made without a client of ours: the server signs, and takes the files themselves.
+absl::Status AddInlineFiles(const std::string& path, const payload::Files& files,
+                            task::v1::PublishRevisionRequest* request) {
+  constexpr int64_t kMostInlineBytes = 3 << 20;
+  if (payload::TotalBytes(files) > kMostInlineBytes) {
+    return Error(
+        absl::StatusCode::kResourceExhausted, "PAYLOAD_TOO_LARGE",
+        absl::StrCat(path, " holds ", BytesText(payload::TotalBytes(files)),
+                     ", and a task that the server signs takes 3 MiB; create a task with `parley task create`"));
+  }
+  const bool one_file = files.size() == 1 && ReadFile(path, kMostInlineBytes).ok();
+  for (const task::v1::FileEntry& entry : files) {
+    if (entry.type() != task::v1::FileEntry::TYPE_REGULAR) {
+      return Error(absl::StatusCode::kInvalidArgument, "FILE_TYPE",
+                   absl::StrCat(entry.path(),
+                                " is a link, which a task that the server signs can not hold; create a "
+                                "task with `parley task create`"));
+    }
+    task::v1::InlineFile* file = request->mutable_files()->add_files();
+    file->set_path(entry.path());
+    file->set_mode(entry.mode());
+    ASSIGN_OR_RETURN(*file->mutable_content(),
+                     ReadFile(one_file ? path : absl::StrCat(path, "/", entry.path()), kMostInlineBytes));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ExitCode> Publish(const Globals& globals, const PublishFlags& flags) {
+  ASSIGN_OR_RETURN(const std::string name, FullTaskName(flags.task));
+  ASSIGN_OR_RETURN(const payload::Files files, payload::ScanPayload(flags.payload));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Connect(globals, keys::kTaskd));
+  const std::unique_ptr<TaskService::Stub> tasks = TaskService::NewStub(server->channel());
+  task::v1::GetTaskRequest get;
+  get.set_name(name);
+  ASSIGN_OR_RETURN(const task::v1::Task before, server->Call(tasks.get(), &TaskService::Stub::GetTask, get));
+
+  task::v1::PublishRevisionRequest request;
+  request.set_request_id(NewRequestId());
+  request.set_name(name);
+  if (before.server_signed()) {
+    RETURN_IF_ERROR(AddInlineFiles(flags.payload, files, &request));
+  } else {
+    ASSIGN_OR_RETURN(const crypto::SigningKey key, LoadTaskKey(TaskId(name)));
+    RETURN_IF_ERROR(UploadPayload(*server, flags.payload, files, !globals.json() && StdoutIsTerminal()));
+    payload::ManifestFields fields;
+    fields.task = name;
+    fields.revision = before.revision() + 1;
+    fields.create_time = absl::Now();
+    fields.expire_time = FromProto(before.expire_time());
+    ASSIGN_OR_RETURN(*request.mutable_signed_manifest(), payload::SignManifest(fields, files, key));
+  }
+  ASSIGN_OR_RETURN(const task::v1::Task after, server->Call(tasks.get(), &TaskService::Stub::PublishRevision, request));
+  if (globals.json()) {
+    PrintJson(after);
+  } else {
+    PrintLine(absl::StrCat("  task     ", Green(TaskId(name)), " r", after.revision(), " is on offer until ",
+                           TimeText(FromProto(after.expire_time()))));
+    PrintLine(PayloadLine(files));
+  }
+  return kSuccess;
+}
+
+}  // namespace
+
+void AddTaskCreate(CLI::App* task, Globals* globals) {
+  auto flags = std::make_shared<CreateFlags>();
+  CLI::App* command = task->add_subcommand("create", "Create a task and the key to join it");
+  command->fallthrough();
+  command->add_option("name", flags->name, "Short name; four letters are added to it")->required();
+  command->add_option("--payload", flags->payload, "File or folder that the clients install")->required();
+  command->add_option("--ttl", flags->ttl, "How long the task stays open: 1m to 366d")->capture_default_str();
+  command->add_option("--title", flags->title, "A line for people");
+  command->add_option("--start", flags->start, "Make offers from then on: 2026-11-22T23:10:00Z, or 2h");
+  command->add_option("--select", flags->select, "key=value: devices with this label take part by themselves (repeat)");
+  command->add_option("--expected", flags->expected, "Complete as soon as this many clients have ended")
+      ->check(CLI::NonNegativeNumber);
+  command->add_flag("--forced", flags->forced, "Clients may not decline");
+  command->add_option("--max-deferrals", flags->max_deferrals, "How often a client may put it off (3)")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--max-failures", flags->max_failures, "Halt the task after more failures than this (0: never)")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--max-members", flags->max_members, "How many may join with the key (0: no limit)")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--join-key-ttl", flags->join_key_ttl, "How long the key lives (as long as the task)");
+  command->add_option("--join-key-folder", flags->join_key_folder, "Where NAME.join is written")->capture_default_str();
+  command->add_option("--supersedes", flags->supersedes, "A task that this one takes the place of");
+  command->footer(
+      "Examples:\n"
+      "  parley task create nginx-tls --payload ./nginx --ttl 24h\n"
+      "  parley task create motd --payload ./motd --select site=berlin --expected 12\n"
+      "The task's signing key stays on this machine, in ~/.config/parley/tasks: nobody else, the server\n"
+      "included, can publish a revision of it.");
+  command->callback([globals, flags] { globals->run = [globals, flags] { return Create(*globals, *flags); }; });
+}
+
+void AddTaskPublish(CLI::App* task, Globals* globals) {
+  auto flags = std::make_shared<PublishFlags>();
+  CLI::App* command = task->add_subcommand("publish", "Offer a new revision to every client of a task");
+  command->fallthrough();
+  command->add_option("task", flags->task, "The task's name")->required();
+  command->add_option("--payload", flags->payload, "File or folder that the clients install")->required();
+  command->footer("Example:\n  parley task publish nginx-tls-7k3q --payload ./nginx");
+  command->callback([globals, flags] { globals->run = [globals, flags] { return Publish(*globals, *flags); }; });
+}
+
+}  // namespace parley::cli
