@@ -1,0 +1,121 @@
+// The saved state of a confirmed exchange (docs/protocol/sas.md, "Saved state").
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+#include "lib/crypto/hash.h"
+#include "lib/crypto/kdf.h"
+#include "lib/sas/exchange.h"
+#include "lib/sas/reason.h"
+
+namespace parley::sas {
+namespace {
+
+constexpr absl::string_view kMagic = "prs1";
+constexpr size_t kHashBytes = crypto::kSha256Bytes;
+constexpr size_t kSealKeyBytes = 32;
+
+std::string BigEndian(size_t value, int size) {
+  std::string bytes;
+  for (int shift = 8 * (size - 1); shift >= 0; shift -= 8) bytes.push_back(static_cast<char>(value >> shift & 0xFF));
+  return bytes;
+}
+
+// Takes pieces off the front; once something is missing, everything is empty and good() is false.
+class Reader {
+ public:
+  explicit Reader(absl::string_view bytes) : rest_(bytes) {}
+
+  absl::string_view Fixed(size_t size) {
+    if (size > rest_.size()) return Fail();
+    const absl::string_view piece = rest_.substr(0, size);
+    rest_.remove_prefix(size);
+    return piece;
+  }
+  uint32_t Number(size_t size) {
+    uint32_t value = 0;
+    for (const char byte : Fixed(size)) value = value << 8 | static_cast<uint8_t>(byte);
+    return value;
+  }
+  absl::string_view Sized(size_t length_bytes) { return Fixed(Number(length_bytes)); }
+  bool good() const { return good_; }
+  bool finished() const { return good_ && rest_.empty(); }
+
+ private:
+  absl::string_view Fail() {
+    good_ = false;
+    rest_ = {};
+    return {};
+  }
+
+  absl::string_view rest_;
+  bool good_ = true;
+};
+
+// The moments at which a confirmed side can be.
+bool IsMoment(Role role, Next next, int step) {
+  if (next == Next::kDone) return step == kLastStep;
+  if (next == Next::kPayload) return step >= 6 && SpeaksAt(role, step);
+  return next == Next::kMessage && step >= 6 && SpeaksAt(Other(role), step);
+}
+
+absl::Status Damaged() {
+  return Error(absl::StatusCode::kInvalidArgument, kBadState,
+               "the saved enrolment is damaged or of another version; start a new attempt");
+}
+
+}  // namespace
+
+absl::StatusOr<Secret> Exchange::SaveState() const {
+  if (!confirmed_ || next_ == Next::kEnded) {
+    return Error(absl::StatusCode::kFailedPrecondition, kNotNow,
+                 "an enrolment can be saved only after both codes were confirmed");
+  }
+  const auto key_bytes = [](const Secret& key) { return key.empty() ? Secret(kSealKeyBytes) : key.Clone(); };
+  const Secret seal_greeter = key_bytes(keys_.seal_greeter);
+  const Secret seal_claimer = key_bytes(keys_.seal_claimer);
+  std::string received;
+  for (const std::string& hash : received_) received += hash.empty() ? std::string(kHashBytes, '\0') : hash;
+  const std::string moment = {static_cast<char>(role_), static_cast<char>(next_), static_cast<char>(step_),
+                              static_cast<char>(context_.kind)};
+  return Secret::Take(
+      absl::StrCat(kMagic, moment, BigEndian(context_.attempt, 4), BigEndian(context_.organisation.size(), 1),
+                   context_.organisation, BigEndian(context_.invitation.size(), 1), context_.invitation,
+                   transcript_.hash(), seal_greeter.Expose(), seal_claimer.Expose(), received,
+                   BigEndian(last_sent_.size(), 4), last_sent_, BigEndian(payload_.size(), 4), payload_.Expose()));
+}
+
+absl::StatusOr<Exchange> Exchange::RestoreState(const Secret& state) {
+  Reader reader(state.Expose());
+  if (reader.Fixed(kMagic.size()) != kMagic) return Damaged();
+  const Role role = static_cast<Role>(reader.Number(1));
+  const Next next = static_cast<Next>(reader.Number(1));
+  const int step = static_cast<int>(reader.Number(1));
+  Context context;
+  context.kind = static_cast<Kind>(reader.Number(1));
+  context.attempt = reader.Number(4);
+  context.organisation = std::string(reader.Sized(1));
+  context.invitation = std::string(reader.Sized(1));
+  if ((role != Role::kGreeter && role != Role::kClaimer) || !IsMoment(role, next, step)) return Damaged();
+  if (!reader.good() || !CheckContext(context).ok()) return Damaged();
+
+  Exchange exchange(role, context, Settings{kBitsPerLetter, crypto::RandomSecret});
+  exchange.next_ = next;
+  exchange.step_ = step;
+  exchange.nonce_out_ = true;
+  exchange.confirmed_ = true;
+  exchange.transcript_ = Transcript::FromHash(reader.Fixed(kHashBytes));
+  exchange.keys_.seal_greeter = Secret::CopyOf(reader.Fixed(kSealKeyBytes));
+  exchange.keys_.seal_claimer = Secret::CopyOf(reader.Fixed(kSealKeyBytes));
+  for (int i = 0; i <= kLastStep; ++i) {
+    const absl::string_view hash = reader.Fixed(kHashBytes);
+    const bool came = SpeaksAt(Other(role), i) && (i < step || next == Next::kDone);
+    if (came) exchange.received_[i] = std::string(hash);
+  }
+  exchange.last_sent_ = std::string(reader.Sized(4));
+  exchange.payload_ = Secret::CopyOf(reader.Sized(4));
+  if (!reader.finished()) return Damaged();
+  return exchange;
+}
+
+}  // namespace parley::sas
