@@ -3,6 +3,7 @@
 
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck disable=SC2034  # for those who source this
 tools_cache=${PARLEY_TOOLS:-$HOME/.cache/parley/tools}
 
 say() { printf '%s\n' "$*"; }
