@@ -132,21 +132,19 @@ void Relay::StepHandshake() {
       heard_ = heard_ || size > 0;
       if (count == 0) tcp_.ended = true;
     }
-    if (!tcp_.ended) {
-      scratch.output.clear();
-      const auto step = tls_->Handshake(absl::string_view(scratch.input.get(), size), &scratch.output);
-      if (!tcp_.Write(scratch.output)) tcp_.ended = true;
-      if (step == TlsSession::Step::kDone && !tcp_.ended) {
-        owner_->OnHandshakeDone();
-        return;
-      }
-      if (step == TlsSession::Step::kFailed) tcp_.ended = true;
-    }
-    if (tcp_.ended) {
+    auto step = TlsSession::Step::kFailed;
+    scratch.output.clear();
+    if (!tcp_.ended) step = tls_->Handshake(absl::string_view(scratch.input.get(), size), &scratch.output);
+    // Before the peer can know: what it does next finds this handshake counted.
+    if (step == TlsSession::Step::kFailed) owner_->OnHandshakeFailed();
+    if (phase_ != Phase::kHandshake) return;
+    const bool sent = tcp_.Write(scratch.output);
+    if (step == TlsSession::Step::kFailed) return Linger();
+    if (!sent) {
       owner_->OnHandshakeFailed();
-      if (phase_ == Phase::kHandshake) Linger();
-      return;
+      return Close();
     }
+    if (step == TlsSession::Step::kDone) return owner_->OnHandshakeDone();
     size = 0;
   } while (tcp_.readable);
 }

@@ -125,7 +125,8 @@ TlsSession::Step TlsSession::StepOf(int result) {
     default:
       break;
   }
-  const uint32_t error = ERR_peek_error();
+  // The newest: below it may lie the cipher's own, which does not say where it happened.
+  const uint32_t error = ERR_peek_last_error();
   failure_ = Classify(error);
   const char* reason = ERR_reason_error_string(error);
   failure_text_ = reason != nullptr ? reason : "closed";

@@ -41,7 +41,9 @@ int BindLoopback(std::string* text) {
 
 }  // namespace
 
-TcpClient::TcpClient(const std::string& address) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+TcpClient::TcpClient(const std::string& address) : TcpClient(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), address) {}
+
+TcpClient::TcpClient(int fd, const std::string& address) : fd_(fd) {
   const sockaddr_in to = Loopback(PortOf(address));
   connected_ = connect(fd_, reinterpret_cast<const sockaddr*>(&to), sizeof(to)) == 0;
   const int yes = 1;

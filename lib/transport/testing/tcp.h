@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <functional>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -17,7 +18,10 @@ namespace parley::transport {
 class TcpClient {
  public:
   explicit TcpClient(const std::string& address);
+  // Takes a connected socket.
   explicit TcpClient(int fd) : fd_(fd) {}
+  // Takes one that is not, and connects it.
+  TcpClient(int fd, const std::string& address);
   ~TcpClient();
   TcpClient(const TcpClient&) = delete;
 

@@ -42,6 +42,9 @@ struct TlsClientBio {
   static void OnMessage(int write, int, int type, const void* bytes, size_t size, SSL* ssl, void*) {
     if (!write && type == SSL3_RT_ALERT) Client(ssl)->alerts_.append(static_cast<const char*>(bytes), size);
   }
+  static void SawSession(SSL* ssl, SSL_SESSION* session) {
+    if (SSL_SESSION_is_resumable(session)) Client(ssl)->resumable_ = true;
+  }
   static unsigned Psk(SSL* ssl, const char*, char* identity, unsigned identity_size, uint8_t* psk, unsigned) {
     const TlsClient::Options& options = Client(ssl)->options_;
     strncpy(identity, options.identity.c_str(), identity_size);
@@ -119,6 +122,11 @@ TlsClient::TlsClient(const std::string& address, Options options)
   if (!options_.identity.empty()) SSL_CTX_set_psk_client_callback(context, &TlsClientBio::Psk);
   SSL_CTX_set_custom_verify(context, SSL_VERIFY_PEER, [](SSL*, uint8_t*) { return ssl_verify_ok; });
   SSL_CTX_set_msg_callback(context, &TlsClientBio::OnMessage);
+  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+  SSL_CTX_sess_set_new_cb(context, [](SSL* ssl, SSL_SESSION* session) {
+    TlsClientBio::SawSession(ssl, session);
+    return 0;
+  });
   if (options_.signing_key != nullptr) {
     const Secret pem = options_.signing_key->ToPem();
     bssl::UniquePtr<BIO> bio(BIO_new_mem_buf(pem.Expose().data(), static_cast<int>(pem.size())));
@@ -158,6 +166,16 @@ std::string TlsClient::Read() {
 bool TlsClient::Write(absl::string_view bytes) {
   ERR_clear_error();
   return SSL_write(state_->ssl.get(), bytes.data(), static_cast<int>(bytes.size())) == static_cast<int>(bytes.size());
+}
+
+std::string TlsClient::server_certificate() const {
+  const CRYPTO_BUFFER* leaf = sk_CRYPTO_BUFFER_value(SSL_get0_peer_certificates(state_->ssl.get()), 0);
+  return std::string(reinterpret_cast<const char*>(CRYPTO_BUFFER_data(leaf)), CRYPTO_BUFFER_len(leaf));
+}
+
+void TlsClient::SetTimeout(absl::Duration timeout) {
+  const timeval limit = absl::ToTimeval(timeout);
+  setsockopt(tcp_.fd(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 }
 
 void TlsClient::Close() { SSL_shutdown(state_->ssl.get()); }

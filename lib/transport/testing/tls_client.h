@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "lib/base/secret.h"
 #include "lib/crypto/certificate.h"
 #include "lib/transport/testing/tcp.h"
@@ -48,7 +49,11 @@ class TlsClient {
   // All bytes of the server's, as they were on the wire, and the sizes of its records.
   const std::string& server_bytes() const { return server_bytes_; }
   std::string alpn() const;
-  TcpClient& tcp() { return tcp_; }
+  // DER of the server's certificate.
+  std::string server_certificate() const;
+  // Whether the server has given anything to resume the session with.
+  bool resumable() const { return resumable_; }
+  void SetTimeout(absl::Duration timeout);
 
  private:
   struct State;
@@ -58,6 +63,7 @@ class TlsClient {
   std::unique_ptr<State> state_;
   std::string alerts_;
   std::string server_bytes_;
+  bool resumable_ = false;
 };
 
 }  // namespace parley::transport
