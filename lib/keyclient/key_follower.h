@@ -15,7 +15,7 @@
 // listener. While keyd is away the service goes on with what it knows, and the follower reconnects with back-off.
 // When keyd refuses the credential, its file is read again: keyd writes a new one before the old one ends.
 //
-// Threads: all methods may be called from any thread. Three threads of its own.
+// Threads: all methods may be called from any thread. Four threads of its own.
 #ifndef PARLEY_LIB_KEYCLIENT_KEY_FOLLOWER_H_
 #define PARLEY_LIB_KEYCLIENT_KEY_FOLLOWER_H_
 
@@ -28,12 +28,8 @@
 #include "absl/time/time.h"
 #include "lib/base/clock.h"
 #include "lib/base/secret.h"
+#include "lib/keys/key_source.h"
 #include "lib/rpc/audit.h"
-
-namespace parley::keys {
-class AudienceKeySource;
-class Keyring;
-}  // namespace parley::keys
 
 namespace parley::transport {
 class Listener;
@@ -48,6 +44,8 @@ class KeyFollower {
     std::string credential_path;
     // DNS names and IP addresses for the server certificate. None: no certificate is asked for.
     std::vector<std::string> names;
+    // The service's own refusals, such as of keys that it minted and revoked itself: for the key source.
+    keys::AudienceKeySource::Refusal refusal;
     // Must outlive the follower.
     Clock* clock = Clock::System();
   };
@@ -66,14 +64,15 @@ class KeyFollower {
   // Sends what the audit log still holds, for at most 5 seconds.
   ~KeyFollower();
 
-  // DEADLINE_EXCEEDED or the reason why keyd could not be reached, with keyd's address.
+  // After the timeout the reason why keyd could not be reached or refused, with its address; DEADLINE_EXCEEDED when
+  // there is none.
   absl::Status WaitUntilReady(absl::Duration timeout);
 
   // The audience: "taskd". keyd's name for this service.
   const std::string& audience() const;
   // For minting keys of the audience (join keys, members). Lives as long as the follower.
   keys::Keyring* keyring();
-  // For the door. A service adds its own revocations here too. Lives as long as the follower.
+  // For the door. Lives as long as the follower.
   keys::AudienceKeySource* key_source();
   // The newest one; ready only after WaitUntilReady.
   Certificate certificate() const;

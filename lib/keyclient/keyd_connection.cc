@@ -1,0 +1,95 @@
+#include "lib/keyclient/keyd_connection.h"
+
+#include <grpcpp/channel.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+#include "lib/base/log.h"
+#include "lib/keys/credential.h"
+#include "lib/keys/identity.h"
+#include "lib/rpc/errors.h"
+
+namespace parley::keyclient {
+
+absl::StatusOr<std::unique_ptr<KeydConnection>> KeydConnection::Create(const std::string& credential_path,
+                                                                       Clock* clock) {
+  std::unique_ptr<KeydConnection> connection(new KeydConnection(credential_path, clock));
+  RETURN_IF_ERROR(connection->Connect());
+  return connection;
+}
+
+absl::Status KeydConnection::Connect() {
+  ASSIGN_OR_RETURN(const keys::Credential credential, keys::ReadCredentialFile(path_));
+  const absl::StatusOr<const keys::AudienceKey*> key = credential.KeyFor(keys::kKeyd);
+  if (credential.role != access::v1::ROLE_SERVICE || !key.ok()) {
+    return Error(absl::StatusCode::kInvalidArgument, "CREDENTIAL_ROLE",
+                 absl::StrCat(path_, " is not a service's credential; use the one that keyd wrote for this service"));
+  }
+  transport::Dialer::Options dialer;
+  dialer.address = (*key)->address;
+  dialer.identity = (*key)->identity;
+  dialer.psk = keys::DerivePsk((*key)->secret);
+  dialer.not_after = credential.not_after;
+  dialer.clock = clock_;
+  auto link = std::make_shared<Link>();
+  link->serial = credential.serial;
+  ASSIGN_OR_RETURN(link->channel, transport::Channel::Create(std::move(dialer)));
+  link->stub = key::v1::KeyService::NewStub(link->channel->grpc());
+  MutexLock lock(&mutex_);
+  if (link_ == nullptr) {
+    audience_ = credential.subject;
+    address_ = (*key)->address;
+  }
+  link_ = std::move(link);
+  return absl::OkStatus();
+}
+
+absl::Status KeydConnection::Run(const Call& call, absl::Time deadline) {
+  grpc::ClientContext context;
+  if (deadline != absl::InfiniteFuture()) context.set_deadline(absl::ToChronoTime(deadline));
+  std::shared_ptr<const Link> link;
+  {
+    MutexLock lock(&mutex_);
+    if (stopped_) return absl::CancelledError("the connection to keyd was stopped");
+    calls_.insert(&context);
+    link = link_;
+  }
+  const grpc::Status result = call(link->stub.get(), &context);
+  {
+    MutexLock lock(&mutex_);
+    calls_.erase(&context);
+  }
+  const bool unreachable = result.error_code() == grpc::StatusCode::UNAVAILABLE ||
+                           result.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED;
+  absl::Status status = rpc::FromGrpc(result);
+  // Only when there is a reason: else gRPC's own words and ours stay.
+  if (unreachable && !link->channel->dialer().last_error().ok()) status = link->channel->Explain(result);
+  if (absl::IsUnauthenticated(status)) ReadCredentialAgain(link->serial);
+  return status;
+}
+
+void KeydConnection::ReadCredentialAgain(const std::string& refused_serial) {
+  const absl::StatusOr<keys::Credential> credential = keys::ReadCredentialFile(path_);
+  {
+    MutexLock lock(&mutex_);
+    // Another call may have been faster.
+    if (link_->serial != refused_serial) return;
+  }
+  if (!credential.ok() || credential->serial == refused_serial || credential->subject != audience_) return;
+  const absl::Status connected = Connect();
+  if (connected.ok()) {
+    LogInfo("keyd refused the credential; using the new one of its file", {{"path", path_}});
+  } else {
+    LogWarning("the new credential cannot be used", {{"error", std::string(connected.message())}});
+  }
+}
+
+void KeydConnection::Stop() {
+  MutexLock lock(&mutex_);
+  stopped_ = true;
+  for (grpc::ClientContext* const context : calls_) context->TryCancel();
+}
+
+}  // namespace parley::keyclient

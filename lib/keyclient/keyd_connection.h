@@ -1,0 +1,65 @@
+// A channel to keyd under a credential that is read from its file, and read again when keyd refuses it.
+//
+// Threads: all methods may be called from any thread.
+#ifndef PARLEY_LIB_KEYCLIENT_KEYD_CONNECTION_H_
+#define PARLEY_LIB_KEYCLIENT_KEYD_CONNECTION_H_
+
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "grpcpp/client_context.h"
+#include "lib/base/clock.h"
+#include "lib/base/mutex.h"
+#include "lib/transport/grpc_door.h"
+#include "parley/key/v1/key_service.grpc.pb.h"
+
+namespace parley::keyclient {
+
+class KeydConnection {
+ public:
+  using Stub = key::v1::KeyService::Stub;
+  using Call = std::function<grpc::Status(Stub*, grpc::ClientContext*)>;
+
+  // The errors of keys::ReadCredentialFile; INVALID_ARGUMENT (CREDENTIAL_ROLE).
+  static absl::StatusOr<std::unique_ptr<KeydConnection>> Create(const std::string& credential_path, Clock* clock);
+
+  // Makes the call; blocks. Its error has the true reason when keyd could not be reached. When keyd refused the
+  // credential and its file has another one by now, the next call uses that.
+  absl::Status Run(const Call& call, absl::Time deadline = absl::InfiniteFuture());
+
+  // Cancels the calls under way; later ones fail with CANCELLED.
+  void Stop();
+
+  const std::string& audience() const { return audience_; }
+  const std::string& address() const { return address_; }
+
+ private:
+  struct Link {
+    std::string serial;
+    std::unique_ptr<transport::Channel> channel;
+    std::unique_ptr<Stub> stub;
+  };
+
+  KeydConnection(std::string credential_path, Clock* clock) : path_(std::move(credential_path)), clock_(clock) {}
+  absl::Status Connect();
+  void ReadCredentialAgain(const std::string& refused_serial);
+
+  const std::string path_;
+  Clock* const clock_;
+  // Of the first credential.
+  std::string audience_;
+  std::string address_;
+  Mutex mutex_;
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  std::shared_ptr<const Link> link_ ABSL_GUARDED_BY(mutex_);
+  std::set<grpc::ClientContext*> calls_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace parley::keyclient
+
+#endif  // PARLEY_LIB_KEYCLIENT_KEYD_CONNECTION_H_
