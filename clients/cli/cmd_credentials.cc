@@ -1,6 +1,7 @@
 // parley credentials: what this machine holds, and its export for other stacks.
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/ascii.h"
@@ -12,10 +13,13 @@
 #include "clients/cli/output.h"
 #include "clients/cli/server.h"
 #include "clients/cli/terminal.h"
+#include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
+#include "lib/base/secret.h"
 #include "lib/keys/credential.h"
+#include "lib/keys/identity.h"
 
 namespace parley::cli {
 namespace {
@@ -24,6 +28,14 @@ struct ExportFlags {
   std::string out, audience = "taskd";
 };
 
+// "identity:key in hex", as stunnel and GnuTLS read it.
+Secret PskLine(const keys::AudienceKey& key) {
+  std::string hex = HexEncode(keys::DerivePsk(key.secret).Expose());
+  std::string line = absl::StrCat(key.identity, ":", hex, "\n");
+  WipeString(&hex);
+  return Secret::Take(std::move(line));
+}
+
 absl::StatusOr<ExitCode> Export(const Globals& globals, const ExportFlags& flags) {
   ASSIGN_OR_RETURN(const keys::Credential credential, LoadCredential(globals));
   ASSIGN_OR_RETURN(const keys::AudienceKey* key, credential.KeyFor(flags.audience));
@@ -31,8 +43,9 @@ absl::StatusOr<ExitCode> Export(const Globals& globals, const ExportFlags& flags
                    keys::ExportCredential(credential, flags.audience, absl::Now()));
   RETURN_IF_ERROR(MakeFolders(flags.out, 0700));
   const std::string ca = flags.out + "/ca.pem", certificate = flags.out + "/client.pem",
-                    private_key = flags.out + "/client.key";
+                    private_key = flags.out + "/client.key", psk = flags.out + "/psk.txt";
   RETURN_IF_ERROR(WriteSecretFile(private_key, exported.key_pem));
+  RETURN_IF_ERROR(WriteSecretFile(psk, PskLine(*key)));
   RETURN_IF_ERROR(WriteFileAtomically(certificate, exported.certificate_pem, 0644));
   RETURN_IF_ERROR(WriteFileAtomically(ca, exported.ca_pem, 0644));
   const std::string address = globals.server.empty() ? key->address : globals.server;
@@ -42,10 +55,11 @@ absl::StatusOr<ExitCode> Export(const Globals& globals, const ExportFlags& flags
         .Text("ca", ca)
         .Text("certificate", certificate)
         .Text("key", private_key)
+        .Text("psk", psk)
         .Print();
     return kSuccess;
   }
-  PrintLine(absl::StrCat("  ", Green("✔"), " ", ca, ", ", certificate, ", ", private_key, ", good until ",
+  PrintLine(absl::StrCat("  ", Green("✔"), " ", ca, ", ", certificate, ", ", private_key, ", ", psk, ", good until ",
                          TimeText(credential.not_after)));
   PrintLine("  try:");
   PrintLine(
@@ -93,12 +107,16 @@ void AddCredentials(CLI::App* app, Globals* globals) {
   show->fallthrough();
   show->callback([globals] { globals->run = [globals] { return Show(*globals); }; });
   auto flags = std::make_shared<ExportFlags>();
-  CLI::App* exporting =
-      credentials->add_subcommand("export", "Write ca.pem, client.pem and client.key for grpcurl, curl and gRPC stubs");
+  CLI::App* exporting = credentials->add_subcommand(
+      "export", "Write certificates for grpcurl, curl and gRPC stubs, and the key for TLS-PSK");
   exporting->fallthrough();
   exporting->add_option("--out", flags->out, "Folder to write to; made when missing")->required();
   exporting->add_option("--audience", flags->audience, "taskd, keyd or enrolld")->capture_default_str();
-  exporting->footer("Example:\n  parley credentials export --out ./certs");
+  exporting->footer(
+      "Writes ca.pem, client.pem and client.key for TLS 1.3, and psk.txt (identity:key) for TLS-PSK.\n"
+      "Whoever has them acts as you, for as long as the credential lives.\n"
+      "Example:\n"
+      "  parley credentials export --out ./certs");
   exporting->callback([globals, flags] { globals->run = [globals, flags] { return Export(*globals, *flags); }; });
 }
 

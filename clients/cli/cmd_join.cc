@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "clients/agent/agent.h"
@@ -45,8 +44,8 @@ absl::StatusOr<std::optional<Secret>> FindKey(const JoinFlags& flags) {
   }
   if (!flags.task.empty()) return std::nullopt;
   if (StdinIsTerminal()) return AskHidden("  Join key (it is not shown): ");
-  ASSIGN_OR_RETURN(Secret key, ReadStandardInput(kMaxKeyBytes));
-  if (absl::StripAsciiWhitespace(key.Expose()).empty()) {
+  ASSIGN_OR_RETURN(Secret key, ReadSecretLine(kMaxKeyBytes));
+  if (key.empty()) {
     return UsageError(
         "no join key was given; paste it at a terminal, or give it by standard input, PARLEY_JOIN_KEY or --key-file; "
         "to "

@@ -113,18 +113,23 @@ absl::StatusOr<ExitCode> Issue(const Globals& globals, const KeyFlags& flags) {
 absl::StatusOr<ExitCode> List(const Globals& globals) {
   ASSIGN_OR_RETURN(const Keys keys, ConnectKeys(globals));
   key::v1::ListCredentialsRequest request;
+  key::v1::ListCredentialsResponse all;
   std::vector<std::vector<std::string>> rows;
   do {
     ASSIGN_OR_RETURN(const key::v1::ListCredentialsResponse page,
                      keys.server->Call(keys.stub.get(), &KeyService::Stub::ListCredentials, request));
     for (const key::v1::CredentialRecord& record : page.credentials()) {
-      if (globals.json()) PrintJson(record);
+      *all.add_credentials() = record;
       rows.push_back({Serial(record), RoleText(record.role()), record.subject(),
                       TimeText(FromProto(record.expire_time())), Standing(record)});
     }
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());
-  if (!globals.json()) PrintTable({"SERIAL", "ROLE", "SUBJECT", "UNTIL", "STATE"}, rows);
+  if (globals.json()) {
+    PrintJson(all);
+  } else {
+    PrintTable({"SERIAL", "ROLE", "SUBJECT", "UNTIL", "STATE"}, rows);
+  }
   return kSuccess;
 }
 

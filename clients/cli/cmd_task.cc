@@ -62,19 +62,21 @@ void ShowTask(const Globals& globals, const task::v1::Task& task) {
 absl::StatusOr<ExitCode> List(const Globals& globals) {
   ASSIGN_OR_RETURN(const Tasks tasks, ConnectTasks(globals));
   task::v1::ListTasksRequest request;
+  task::v1::ListTasksResponse all;
   std::vector<std::vector<std::string>> rows;
   do {
     ASSIGN_OR_RETURN(const task::v1::ListTasksResponse page,
                      tasks.server->Call(tasks.stub.get(), &TaskService::Stub::ListTasks, request));
     for (const task::v1::Task& task : page.tasks()) {
-      if (globals.json()) PrintJson(task);
+      *all.add_tasks() = task;
       rows.push_back({TaskId(task.name()), StateText(task.state()), absl::StrCat("r", task.revision()),
                       TimeText(FromProto(task.expire_time())), CountsText(task.counts())});
     }
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());
-  if (globals.json()) return kSuccess;
-  if (rows.empty()) {
+  if (globals.json()) {
+    PrintJson(all);
+  } else if (rows.empty()) {
     PrintLine("  no tasks yet; create one with: parley task create NAME --payload FOLDER");
   } else {
     PrintTable({"TASK", "STATE", "REVISION", "OPEN UNTIL", "CLIENTS"}, rows);
@@ -97,19 +99,21 @@ absl::StatusOr<ExitCode> Members(const Globals& globals, const std::string& type
   task::v1::ListParticipantsRequest request;
   ASSIGN_OR_RETURN(*request.mutable_parent(), FullTaskName(typed));
   ASSIGN_OR_RETURN(const Tasks tasks, ConnectTasks(globals));
+  task::v1::ListParticipantsResponse all;
   std::vector<std::vector<std::string>> rows;
   do {
     ASSIGN_OR_RETURN(const task::v1::ListParticipantsResponse page,
                      tasks.server->Call(tasks.stub.get(), &TaskService::Stub::ListParticipants, request));
     for (const task::v1::Participant& client : page.participants()) {
-      if (globals.json()) PrintJson(client);
+      *all.add_participants() = client;
       rows.push_back({ClientOf(client), absl::StrCat("r", client.revision()), TimeText(FromProto(client.update_time())),
                       StandingText(client)});
     }
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());
-  if (globals.json()) return kSuccess;
-  if (rows.empty()) {
+  if (globals.json()) {
+    PrintJson(all);
+  } else if (rows.empty()) {
     PrintLine("  nobody has joined yet; on a client, run: parley join --into FOLDER");
   } else {
     PrintTable({"CLIENT", "REVISION", "SINCE", "STANDING"}, rows);

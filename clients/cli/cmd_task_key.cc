@@ -58,8 +58,8 @@ absl::StatusOr<ExitCode> CreateKey(const Globals& globals, const KeyFlags& flags
   ASSIGN_OR_RETURN(const std::string file, WriteJoinKeyFile(flags.folder, TaskId(name), key));
   if (globals.json()) {
     JsonObject()
-        .Raw("joinKeyRecord", ToJson(response.join_key()))
-        .Text("joinKey", key.Expose())
+        .Raw("joinKey", ToJson(response.join_key()))
+        .Text("pasted", key.Expose())
         .Text("joinKeyFile", file)
         .Print();
     return kSuccess;
@@ -75,12 +75,13 @@ absl::StatusOr<ExitCode> ListKeys(const Globals& globals, const std::string& nam
   const std::unique_ptr<TaskService::Stub> tasks = TaskService::NewStub(server->channel());
   task::v1::ListJoinKeysRequest request;
   request.set_parent(name);
+  task::v1::ListJoinKeysResponse all;
   std::vector<std::vector<std::string>> rows;
   do {
     ASSIGN_OR_RETURN(const task::v1::ListJoinKeysResponse page,
                      server->Call(tasks.get(), &TaskService::Stub::ListJoinKeys, request));
     for (const task::v1::JoinKey& key : page.join_keys()) {
-      if (globals.json()) PrintJson(key);
+      *all.add_join_keys() = key;
       const std::string limit = key.max_members() == 0 ? "" : absl::StrCat(" of ", key.max_members());
       rows.push_back({key.name().substr(key.name().rfind('/') + 1), absl::StrCat(key.members(), limit),
                       TimeText(FromProto(key.expire_time())), key.has_revoke_time() ? "revoked" : "good",
@@ -88,7 +89,11 @@ absl::StatusOr<ExitCode> ListKeys(const Globals& globals, const std::string& nam
     }
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());
-  if (!globals.json()) PrintTable({"KEY", "MEMBERS", "UNTIL", "STATE", "CREATOR"}, rows);
+  if (globals.json()) {
+    PrintJson(all);
+  } else {
+    PrintTable({"KEY", "MEMBERS", "UNTIL", "STATE", "CREATOR"}, rows);
+  }
   return kSuccess;
 }
 

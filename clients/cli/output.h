@@ -1,4 +1,4 @@
-// Answers as JSON: one object a line, in protobuf's own JSON mapping.
+// Answers as JSON: one object for a command, one object a line for what goes on; in protobuf's own JSON mapping.
 #ifndef PARLEY_CLIENTS_CLI_OUTPUT_H_
 #define PARLEY_CLIENTS_CLI_OUTPUT_H_
 
@@ -11,7 +11,7 @@
 
 namespace parley::cli {
 
-// Prints the message; 64-bit integers are strings, as the mapping has it.
+// Prints the message with all its fields; 64-bit integers are strings, as the mapping has it.
 void PrintJson(const google::protobuf::Message& message);
 std::string ToJson(const google::protobuf::Message& message);
 

@@ -73,12 +73,15 @@ absl::StatusOr<task::v1::CreateTaskRequest> DescribeTask(const CreateFlags& flag
   return request;
 }
 
-void ShowCreated(const Globals& globals, const task::v1::Task& task, const payload::Files& files, const Secret& key,
-                 const std::string& file) {
+void ShowCreated(const Globals& globals, const task::v1::CreateTaskResponse& created, const payload::Files& files,
+                 const Secret& key, const std::string& file) {
+  const task::v1::Task& task = created.task();
   if (globals.json()) {
+    JsonObject join_key;
+    join_key.Raw("joinKey", ToJson(created.join_key().join_key())).Text("pasted", key.Expose());
     JsonObject()
         .Raw("task", ToJson(task))
-        .Text("joinKey", key.Expose())
+        .Raw("joinKey", join_key.Finish())
         .Text("joinKeyFile", file)
         .Text("signingKeyFile", TaskKeyPath(TaskId(task.name())))
         .Print();
@@ -140,7 +143,7 @@ absl::StatusOr<ExitCode> Create(const Globals& globals, const CreateFlags& flags
   ASSIGN_OR_RETURN(const Secret join_key, ComposeJoinKey(response.mutable_join_key()->mutable_pasted(),
                                                          request.task_id(), request.verification_key()));
   ASSIGN_OR_RETURN(const std::string file, WriteJoinKeyFile(flags.join_key_folder, request.task_id(), join_key));
-  ShowCreated(globals, response.task(), files, join_key, file);
+  ShowCreated(globals, response, files, join_key, file);
   return kSuccess;
 }
 

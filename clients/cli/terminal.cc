@@ -10,6 +10,7 @@
 
 #include <memory>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "clients/cli/paths.h"
 #include "lib/base/error.h"
@@ -134,18 +135,23 @@ absl::StatusOr<Secret> AskHidden(absl::string_view prompt) {
   return typed;
 }
 
-absl::StatusOr<Secret> ReadStandardInput(size_t max_bytes) {
-  Secret buffer(max_bytes + 1);
+absl::StatusOr<Secret> ReadSecretLine(size_t max_bytes) {
+  Secret line(max_bytes);
   size_t size = 0;
-  while (size <= max_bytes) {
-    const ssize_t got = read(STDIN_FILENO, buffer.mutable_bytes() + size, max_bytes + 1 - size);
+  char c = 0;
+  while (true) {
+    // A byte at a time: what follows the line is not this reader's.
+    const ssize_t got = read(STDIN_FILENO, &c, 1);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return absl::InternalError(absl::StrCat("cannot read standard input: ", ErrnoText(errno)));
-    if (got == 0) return Secret::CopyOf(buffer.Expose().substr(0, size));
-    size += static_cast<size_t>(got);
+    if (got == 0 || (c == '\n' && size > 0)) return Secret::CopyOf(line.Expose().substr(0, size));
+    if (size == 0 && absl::ascii_isspace(static_cast<unsigned char>(c))) continue;
+    if (size == max_bytes) break;
+    line.mutable_bytes()[size++] = static_cast<uint8_t>(c);
   }
-  return Error(absl::StatusCode::kResourceExhausted, "FILE_TOO_LARGE",
-               absl::StrCat("standard input holds over ", max_bytes, " bytes; that is not what was asked for"));
+  return Error(
+      absl::StatusCode::kResourceExhausted, "FILE_TOO_LARGE",
+      absl::StrCat("standard input begins with a line of over ", max_bytes, " bytes; that is not what was asked for"));
 }
 
 std::string QrCode(const Secret& text) {

@@ -31,8 +31,9 @@ std::string Printable(absl::string_view text);
 // CANCELLED for Ctrl-C and Ctrl-D.
 absl::StatusOr<Secret> AskHidden(absl::string_view prompt);
 
-// Standard input to its end. RESOURCE_EXHAUSTED (FILE_TOO_LARGE) over `max_bytes`.
-absl::StatusOr<Secret> ReadStandardInput(size_t max_bytes);
+// The first line of standard input that is not blank; empty when there is none. Does not wait for the end, so that who
+// pipes a secret in may go on holding the pipe. RESOURCE_EXHAUSTED (FILE_TOO_LARGE) over `max_bytes`.
+absl::StatusOr<Secret> ReadSecretLine(size_t max_bytes);
 
 // The text as a QR code in half blocks, dark on light whatever the terminal's colours; empty when it does not fit.
 std::string QrCode(const Secret& text);

@@ -1,0 +1,66 @@
+#include "clients/cli/format.h"
+
+#include <gtest/gtest.h>
+
+#include "clients/cli/command.h"
+
+namespace parley::cli {
+namespace {
+
+TEST(Quantities, AreWrittenForPeople) {
+  EXPECT_EQ(BytesText(0), "0 B");
+  EXPECT_EQ(BytesText(1023), "1023 B");
+  EXPECT_EQ(BytesText(4301), "4.2 KiB");
+  EXPECT_EQ(BytesText(1048575), "1.0 MiB");
+  EXPECT_EQ(BytesText(int64_t{1} << 30), "1.0 GiB");
+  EXPECT_EQ(Count(1, "file"), "1 file");
+  EXPECT_EQ(Count(0, "file"), "0 files");
+  EXPECT_EQ(DurationText(absl::Milliseconds(31)), "31 ms");
+  EXPECT_EQ(DurationText(absl::Milliseconds(2400)), "2.4 s");
+  EXPECT_EQ(DurationText(absl::Minutes(3)), "3 min");
+  EXPECT_EQ(TimeText(absl::FromUnixSeconds(1795389000)), "2026-11-22 23:10 UTC");
+  EXPECT_EQ(TimeText(absl::InfiniteFuture()), "never");
+}
+
+TEST(Durations, AreReadWithTheirUnits) {
+  EXPECT_EQ(*ParseDuration("--ttl", "90s"), absl::Seconds(90));
+  EXPECT_EQ(*ParseDuration("--ttl", "1h30m"), absl::Minutes(90));
+  EXPECT_EQ(*ParseDuration("--ttl", "7d"), absl::Hours(168));
+  for (const char* bad : {"", "24", "h", "-1h", "1.5h", "1h ", "1y", "99999999999s", "1hh"}) {
+    const absl::Status status = ParseDuration("--ttl", bad).status();
+    EXPECT_TRUE(IsUsageError(status)) << bad;
+    EXPECT_NE(status.message().find("--ttl"), absl::string_view::npos) << bad;
+  }
+}
+
+TEST(Ttl, NamesTheBoundThatItBreaks) {
+  EXPECT_EQ(*ParseTtl("--ttl", "1m", absl::Minutes(1), "a task stays open"), absl::Minutes(1));
+  EXPECT_EQ(*ParseTtl("--ttl", "366d", absl::Minutes(1), "a task stays open"), absl::Hours(24 * 366));
+  EXPECT_EQ(ParseTtl("--ttl", "0s", absl::Minutes(1), "a task stays open").status().message(),
+            "--ttl 0s is too short; a task stays open 1 minute to 366 days, e.g. --ttl 24h");
+  EXPECT_EQ(ParseTtl("--ttl", "3650d", absl::Minutes(1), "a task stays open").status().message(),
+            "--ttl 3650d is too long; a task stays open 1 minute to 366 days, e.g. --ttl 24h");
+}
+
+TEST(Times, AreAbsoluteOrFromNow) {
+  const absl::Time now = absl::FromUnixSeconds(1795389000);
+  EXPECT_EQ(*ParseTime("--start", "2026-11-22T23:10:00Z", now), now);
+  EXPECT_EQ(*ParseTime("--start", "2h", now), now + absl::Hours(2));
+  EXPECT_TRUE(IsUsageError(ParseTime("--start", "tomorrow", now).status()));
+}
+
+TEST(Pairs, NeedAKey) {
+  EXPECT_EQ(ParsePairs("--label", {"a=1", "b=c=d", "e="})->at("b"), "c=d");
+  EXPECT_TRUE(IsUsageError(ParsePairs("--label", {"a"}).status()));
+  EXPECT_TRUE(IsUsageError(ParsePairs("--label", {"=a"}).status()));
+}
+
+TEST(RequestId, IsAUuidOfItsOwn) {
+  const std::string id = NewRequestId();
+  ASSERT_EQ(id.size(), 36u);
+  EXPECT_EQ(id[14], '4');
+  EXPECT_NE(id, NewRequestId());
+}
+
+}  // namespace
+}  // namespace parley::cli
