@@ -6,7 +6,7 @@
 // or the whole new one; nothing is applied that the task's key has not signed, that is older than what was applied
 // before, or that has expired. docs/protocol/applying.md has the steps.
 //
-// Everything durable is in `state_dir`, which one process may use at a time, as it may each target.
+// Everything durable is in `state_dir`, a folder a task. One process at a time may use that, and a target.
 //
 //   agent::JoinOptions options;
 //   ASSIGN_OR_RETURN(options.key, keys::ParseJoinKey(pasted, absl::Now()));
@@ -74,7 +74,7 @@ struct Options {
   Hooks hooks;
   Policy policy;
   std::map<std::string, std::string> labels;
-  // "os", "arch", "host" and "version" are filled in when absent.
+  // "os", "arch" and "host" are filled in when absent.
   std::map<std::string, std::string> facts;
   // How long to try to confirm over a fresh connection before rolling back: a configuration that cuts the machine
   // off heals itself. Below the task's apply lease (15 minutes).
@@ -139,9 +139,9 @@ class Observer {
   virtual void Waiting(const std::string& task, const std::string& reason, absl::Time until) {}
   // Verified. `deadline`: it must be applied before.
   virtual void Offered(const task::v1::Manifest& manifest, absl::Time deadline, bool forced) {}
-  // Bytes of compressed frames: here already, and in all as far as known (0: not yet).
+  // Bytes of content: here already, and in all.
   virtual void Progress(const std::string& task, int64_t bytes, int64_t total) {}
-  // All there; `reused_bytes` of content were not sent because the target had them.
+  // All there: bytes that came over the network in this run, and bytes of content that the target had.
   virtual void Fetched(const std::string& task, int64_t received_bytes, int64_t reused_bytes) {}
   virtual void CheckPassed(const std::string& task, absl::Duration duration) {}
   virtual void Applied(const std::string& task, absl::Duration duration) {}

@@ -1,0 +1,52 @@
+#include "clients/agent/agent.h"
+
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "clients/agent/cancellation.h"
+#include "clients/agent/identity.h"
+#include "clients/agent/session.h"
+#include "clients/agent/task_state.h"
+#include "clients/agent/workplace.h"
+#include "lib/base/error.h"
+
+namespace parley::agent {
+namespace {
+
+absl::StatusOr<Entry> MakeEntry(JoinOptions* options) {
+  Entry entry;
+  entry.follow = options->follow;
+  entry.client = options->client_name;
+  if (!options->key.has_value()) {
+    entry.task = options->task;
+    if (entry.task.empty()) {
+      ASSIGN_OR_RETURN(entry.task, TaskState::OnlyTask(options->state_dir));
+    }
+  } else {
+    entry.task = options->key->task;
+    entry.address = options->key->address;
+    entry.identity = options->key->identity;
+    entry.secret = std::move(options->key->secret);
+    entry.not_after = options->key->not_after;
+    entry.verification_key = options->key->verification_key;
+  }
+  if (IsTaskId(entry.task)) return entry;
+  return Error(absl::StatusCode::kInvalidArgument, "TASK_NAME", absl::StrCat(entry.task, " is not the id of a task"));
+}
+
+}  // namespace
+
+absl::StatusOr<Outcome> Join(JoinOptions options, Observer* observer) {
+  ASSIGN_OR_RETURN(Entry entry, MakeEntry(&options));
+  AddFacts(&options.facts);
+  ASSIGN_OR_RETURN(const auto workplace, Workplace::Open(absl::StrReplaceAll(options.into, {{"{task}", entry.task}})));
+  Cancellation cancellation;
+  const StopWatcher watcher(options.stop, &cancellation);
+  Mutex observer_mutex;
+  Session session(&options, std::move(entry), workplace.get(), Announcer(observer, &observer_mutex), &cancellation);
+  return session.Run();
+}
+
+}  // namespace parley::agent

@@ -1,0 +1,71 @@
+// Ends what a session waits for, when its owner wants it to stop.
+//
+// Threads: all methods from any thread.
+#ifndef PARLEY_CLIENTS_AGENT_CANCELLATION_H_
+#define PARLEY_CLIENTS_AGENT_CANCELLATION_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "lib/base/mutex.h"
+
+namespace parley::agent {
+
+class Stop;
+
+class Cancellation {
+ public:
+  Cancellation() = default;
+  Cancellation(const Cancellation&) = delete;
+  Cancellation& operator=(const Cancellation&) = delete;
+
+  // For good. Calls the listeners.
+  void Cancel();
+  bool cancelled() const;
+  // CANCELLED when it is; OK after the time otherwise.
+  absl::Status Sleep(absl::Duration duration);
+
+  // Calls `listener` when cancelled, at once when it is already, while this object lives. `listener` must not block.
+  class Listener {
+   public:
+    Listener(Cancellation* cancellation, std::function<void()> listener);
+    ~Listener();
+    Listener(const Listener&) = delete;
+    Listener& operator=(const Listener&) = delete;
+
+   private:
+    Cancellation* const cancellation_;
+    uint64_t id_ = 0;
+  };
+
+ private:
+  mutable Mutex mutex_;
+  CondVar changed_;
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  uint64_t last_id_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<uint64_t, std::function<void()>> listeners_ ABSL_GUARDED_BY(mutex_);
+};
+
+// Cancels when `stop` is requested, on a thread of its own. `stop` may be null.
+class StopWatcher {
+ public:
+  StopWatcher(const Stop* stop, Cancellation* cancellation);
+  ~StopWatcher();
+  StopWatcher(const StopWatcher&) = delete;
+  StopWatcher& operator=(const StopWatcher&) = delete;
+
+ private:
+  int end_fd_ = -1;
+  std::thread thread_;
+};
+
+// The answer of whoever was stopped.
+absl::Status Stopped();
+
+}  // namespace parley::agent
+
+#endif  // PARLEY_CLIENTS_AGENT_CANCELLATION_H_

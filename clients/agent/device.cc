@@ -1,0 +1,168 @@
+// Every task for a machine: agent::RunDevice.
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
+#include "clients/agent/agent.h"
+#include "clients/agent/faults.h"
+#include "clients/agent/identity.h"
+#include "clients/agent/session.h"
+#include "grpcpp/channel.h"
+#include "grpcpp/client_context.h"
+#include "grpcpp/support/sync_stream.h"
+#include "lib/base/error.h"
+#include "lib/keys/identity.h"
+#include "parley/task/v1/participation_service.grpc.pb.h"
+
+namespace parley::agent {
+namespace {
+
+using task::v1::Task;
+
+// A server that is not to be trusted with a machine's threads.
+constexpr size_t kMaxTasks = 64;
+// Between two tries of a task that could not be carried out.
+constexpr absl::Duration kTryAgainAfter = absl::Minutes(1);
+
+// Folders that tasks have in common are opened once.
+class Workplaces {
+ public:
+  absl::StatusOr<std::shared_ptr<Workplace>> Get(const std::string& target) {
+    MutexLock lock(&mutex_);
+    if (auto known = places_[target].lock(); known != nullptr) return known;
+    ASSIGN_OR_RETURN(std::shared_ptr<Workplace> opened, Workplace::Open(target));
+    // Under another name, perhaps: a link to it.
+    auto& same = places_[opened->target()];
+    if (auto known = same.lock(); known != nullptr) return known;
+    same = opened;
+    places_[target] = opened;
+    return opened;
+  }
+
+ private:
+  Mutex mutex_;
+  std::map<std::string, std::weak_ptr<Workplace>> places_ ABSL_GUARDED_BY(mutex_);
+};
+
+class Device {
+ public:
+  Device(DeviceOptions options, Observer* observer, Cancellation* cancellation)
+      : options_(std::move(options)), announce_(observer, &observer_mutex_), cancellation_(cancellation) {
+    AddFacts(&options_.facts);
+  }
+  ~Device() {
+    for (auto& [task, thread] : threads_) thread.join();
+  }
+
+  absl::Status Run() {
+    ASSIGN_OR_RETURN(const keys::AudienceKey* const key, options_.credential.KeyFor(keys::kTaskd));
+    Retry retry(options_);
+    while (true) {
+      const absl::Status status = Watch(*key, &retry);
+      if (cancellation_->cancelled()) return Stopped();
+      absl::Duration wait;
+      if (const absl::Status next = retry.Next(status, &wait); !next.ok()) {
+        cancellation_->Cancel();  // The sessions end with their device.
+        return next;
+      }
+      announce_([&](Observer* o) { o->Disconnected(status, options_.clock->Now() + wait); });
+      if (const absl::Status slept = cancellation_->Sleep(wait); !slept.ok()) return slept;
+    }
+  }
+
+ private:
+  absl::Status Watch(const keys::AudienceKey& key, Retry* retry) {
+    ASSIGN_OR_RETURN(const auto channel,
+                     Connect(key.address, key.identity, key.secret, options_.credential.not_after, options_.clock));
+    const auto stub = task::v1::ParticipationService::NewStub(channel->grpc());
+    grpc::ClientContext context;
+    const Cancellation::Listener on_cancel(cancellation_, [&context] { context.TryCancel(); });
+    task::v1::WatchAssignmentsRequest request;
+    request.mutable_labels()->insert(options_.labels.begin(), options_.labels.end());
+    const auto reader = stub->WatchAssignments(&context, request);
+    task::v1::WatchAssignmentsResponse response;
+    reader->WaitForInitialMetadata();
+    if (!channel->dialer().protocol().empty()) {
+      announce_([&](Observer* o) { o->Connected(key.address, channel->dialer().protocol()); });
+      announce_([&](Observer* o) { o->Idle(); });
+    }
+    while (reader->Read(&response)) {
+      retry->Reached();
+      retry->Progress();
+      Begin(key, response.task());
+    }
+    const grpc::Status status = reader->Finish();
+    if (!status.ok()) return Explain(*channel, status);
+    return Error(absl::StatusCode::kUnavailable, "STREAM_ENDED", "the server has ended the watch");
+  }
+
+  void Begin(const keys::AudienceKey& key, const Task& task) {
+    absl::string_view id = task.name();
+    if (!absl::ConsumePrefix(&id, "tasks/") || !IsTaskId(id) || threads_.count(task.name()) > 0) return;
+    if (threads_.size() >= kMaxTasks) {
+      const absl::Status full = Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_TASKS",
+                                      absl::StrCat("this device is in ", kMaxTasks, " tasks already"));
+      return announce_([&](Observer* o) { o->Failed(task.name(), full); });
+    }
+    threads_.emplace(task.name(), std::thread([this, &key, id = std::string(id)] { Carry(key, id); }));
+  }
+
+  // One task, until it has ended; what keeps it from going on may pass.
+  void Carry(const keys::AudienceKey& key, const std::string& id) {
+    while (!cancellation_->cancelled()) {
+      const absl::StatusOr<Outcome> outcome = CarryOnce(key, id);
+      if (outcome.ok() || cancellation_->cancelled()) return;
+      announce_([&](Observer* o) { o->Failed(absl::StrCat("tasks/", id), outcome.status()); });
+      cancellation_->Sleep(kTryAgainAfter).IgnoreError();
+    }
+  }
+
+  absl::StatusOr<Outcome> CarryOnce(const keys::AudienceKey& key, const std::string& id) {
+    ASSIGN_OR_RETURN(const auto workplace, workplaces_.Get(absl::StrReplaceAll(options_.into, {{"{task}", id}})));
+    Entry entry;
+    entry.task = id;
+    entry.client = options_.credential.subject;
+    entry.address = key.address;
+    entry.identity = key.identity;
+    entry.secret = key.secret.Clone();
+    entry.not_after = options_.credential.not_after;
+    entry.device = true;
+    entry.follow = true;
+    Session session(&options_, std::move(entry), workplace.get(), announce_, cancellation_);
+    return session.Run();
+  }
+
+  DeviceOptions options_;
+  Mutex observer_mutex_;
+  const Announcer announce_;
+  Cancellation* const cancellation_;
+  Workplaces workplaces_;
+  std::map<std::string, std::thread> threads_;
+};
+
+}  // namespace
+
+absl::Status RunDevice(DeviceOptions options, Observer* observer) {
+  if (options.credential.role != access::v1::ROLE_DEVICE) {
+    return Error(absl::StatusCode::kInvalidArgument, "NOT_A_DEVICE",
+                 "the credential is not a device's; issue one with: parley key issue --role device");
+  }
+  if (options.clock->Now() >= options.credential.not_after) {
+    return Error(absl::StatusCode::kFailedPrecondition, "KEY_EXPIRED",
+                 absl::StrCat("the device's key expired at ",
+                              absl::FormatTime("%Y-%m-%d %H:%M UTC", options.credential.not_after, absl::UTCTimeZone()),
+                              "; issue a new one"));
+  }
+  Cancellation cancellation;
+  const StopWatcher watcher(options.stop, &cancellation);
+  Device device(std::move(options), observer, &cancellation);
+  return device.Run();
+}
+
+}  // namespace parley::agent

@@ -1,0 +1,86 @@
+// One Negotiate stream, as its client sees it: questions with answers, and what the server says by itself.
+//
+// Threads: none; it has one of its own, which reads. The interrupt listener runs on that one.
+#ifndef PARLEY_CLIENTS_AGENT_NEGOTIATION_H_
+#define PARLEY_CLIENTS_AGENT_NEGOTIATION_H_
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "clients/agent/cancellation.h"
+#include "grpcpp/client_context.h"
+#include "grpcpp/support/sync_stream.h"
+#include "lib/base/clock.h"
+#include "lib/base/mutex.h"
+#include "lib/transport/grpc_door.h"
+#include "parley/task/v1/participation_service.grpc.pb.h"
+
+namespace parley::agent {
+
+class Negotiation {
+ public:
+  // Opens the stream. `channel` and the other pointers must outlive it. `task`: "tasks/{task}".
+  Negotiation(transport::Channel* channel, std::string task, Cancellation* cancellation, Clock* clock);
+  // Ends it, and waits for its thread.
+  ~Negotiation();
+  Negotiation(const Negotiation&) = delete;
+  Negotiation& operator=(const Negotiation&) = delete;
+
+  // Sends one message, to which it adds all but the message itself, and waits for its answer, which becomes
+  // current(). Errors: why the stream ended; DEADLINE_EXCEEDED when nothing comes for a minute; CANCELLED.
+  absl::Status Ask(task::v1::NegotiateRequest request);
+
+  // Waits for the next thing that the server says by itself, which becomes current(); true when there was one before
+  // `until` by the clock. Errors as of Ask; OUT_OF_RANGE (STREAM_ENDED) when the server closed it in peace.
+  absl::StatusOr<bool> Next(absl::Time until);
+
+  // Where the client stands by the newest message, and the newest offer that there was.
+  const task::v1::NegotiateResponse& current() const { return current_; }
+  const std::optional<task::v1::Offer>& offer() const { return offer_; }
+  // How many messages current() has been.
+  int64_t updates() const { return updates_; }
+
+  // Calls `listener` when something waits for Next, or the stream ends; at once when it does already. Null: never.
+  void SetInterrupt(std::function<void()> listener);
+  bool interrupted();
+
+ private:
+  void Read();
+  // Takes the oldest message that waits; false at `until`, an error when the stream has ended.
+  absl::StatusOr<bool> Take(absl::Time until);
+  absl::Status WhyEnded();
+
+  transport::Channel* const channel_;
+  const std::string task_;
+  Cancellation* const cancellation_;
+  Clock* const clock_;
+  std::unique_ptr<task::v1::ParticipationService::Stub> stub_;
+  grpc::ClientContext context_;
+  Cancellation::Listener on_cancel_;
+  std::unique_ptr<grpc::ClientReaderWriter<task::v1::NegotiateRequest, task::v1::NegotiateResponse>> stream_;
+  int64_t sequence_ = 0;
+  int64_t updates_ = 0;
+  task::v1::NegotiateResponse current_;
+  std::optional<task::v1::Offer> offer_;
+  std::optional<absl::Status> finished_;
+
+  Mutex mutex_;
+  CondVar changed_;
+  std::deque<task::v1::NegotiateResponse> waiting_ ABSL_GUARDED_BY(mutex_);
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  std::function<void()> interrupt_ ABSL_GUARDED_BY(mutex_);
+  uint64_t subscription_ = 0;
+  std::thread reader_;
+};
+
+}  // namespace parley::agent
+
+#endif  // PARLEY_CLIENTS_AGENT_NEGOTIATION_H_

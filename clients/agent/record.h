@@ -1,0 +1,27 @@
+// One protobuf message in a file, replaced atomically and checked when it is read.
+//
+// The file is SHA-256(message) ‖ message. A reader sees the old message or the new one, also after a crash; a
+// damaged file is an error and never an empty message.
+#ifndef PARLEY_CLIENTS_AGENT_RECORD_H_
+#define PARLEY_CLIENTS_AGENT_RECORD_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "google/protobuf/message_lite.h"
+
+namespace parley::agent {
+
+// False when there is no file. STATE_DAMAGED; errors of lib/base/file.h.
+absl::StatusOr<bool> ReadRecord(const std::string& path, google::protobuf::MessageLite* message);
+
+// Mode 0600; durable on return.
+absl::Status WriteRecord(const std::string& path, const google::protobuf::MessageLite& message);
+
+// Durable on return. No error when there is none.
+absl::Status RemoveRecord(const std::string& path);
+
+}  // namespace parley::agent
+
+#endif  // PARLEY_CLIENTS_AGENT_RECORD_H_

@@ -1,0 +1,81 @@
+#include "clients/agent/task_state.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <utility>
+#include <vector>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "clients/agent/record.h"
+#include "clients/agent/workplace.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/secret.h"
+
+namespace parley::agent {
+namespace {
+
+std::string MembershipPath(const std::string& folder) { return absl::StrCat(folder, "/membership"); }
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<TaskState>> TaskState::Open(const std::string& state_dir, const std::string& task) {
+  if (state_dir.empty()) {
+    return Error(absl::StatusCode::kInvalidArgument, "STATE_MISSING", "no folder for the agent's state was given");
+  }
+  std::unique_ptr<TaskState> state(new TaskState());
+  RETURN_IF_ERROR(MakeFolders(absl::StrCat(state_dir, "/tasks"), 0700));
+  state->folder_ = absl::StrCat(state_dir, "/tasks/", task);
+  state->lock_ = LockFolder(state->folder_);
+  if (!state->lock_.ok() && errno == EWOULDBLOCK) {
+    return Error(absl::StatusCode::kFailedPrecondition, "STATE_IN_USE",
+                 absl::StrCat("another parley process takes part in ", task, " from ", state_dir,
+                              "; end it, or give this one a state folder of its own"));
+  }
+  if (!state->lock_.ok()) return FileError("use", state->folder_, errno);
+  RETURN_IF_ERROR(ReadRecord(MembershipPath(state->folder_), &state->membership_).status());
+  return state;
+}
+
+absl::StatusOr<std::string> TaskState::OnlyTask(const std::string& state_dir) {
+  const auto missing = [&state_dir](absl::string_view what) {
+    return Error(absl::StatusCode::kNotFound, "STATE_MISSING", absl::StrCat(state_dir, " ", what));
+  };
+  const std::string folder = absl::StrCat(state_dir, "/tasks");
+  DIR* stream = opendir(folder.c_str());
+  if (stream == nullptr && errno != ENOENT) return FileError("read", folder, errno);
+  if (stream == nullptr) return missing("knows of no task; give a join key");
+  absl::Cleanup close_it = [stream] { closedir(stream); };
+  std::vector<std::string> tasks;
+  while (const dirent* entry = readdir(stream)) {
+    struct stat info;
+    const std::string name = entry->d_name;
+    if (name[0] != '.' && stat(MembershipPath(absl::StrCat(folder, "/", name)).c_str(), &info) == 0) {
+      tasks.push_back(name);
+    }
+  }
+  if (tasks.empty()) return missing("knows of no task; give a join key");
+  if (tasks.size() == 1) return tasks[0];
+  return missing(absl::StrCat("knows of several tasks (", absl::StrJoin(tasks, ", "), "); say which"));
+}
+
+TaskState::~TaskState() { WipeMembership(&membership_); }
+
+absl::Status TaskState::SetMembership(Membership membership) {
+  RETURN_IF_ERROR(WriteRecord(MembershipPath(folder_), membership));
+  WipeMembership(&membership_);
+  membership_ = std::move(membership);
+  return absl::OkStatus();
+}
+
+void WipeMembership(Membership* membership) {
+  WipeString(membership->mutable_secret());
+  membership->Clear();
+}
+
+}  // namespace parley::agent

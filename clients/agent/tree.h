@@ -1,0 +1,41 @@
+// Copying, comparing and removing folder trees without ever following a link in them.
+//
+// Threads: none of these may run on the same tree at once.
+#ifndef PARLEY_CLIENTS_AGENT_TREE_H_
+#define PARLEY_CLIENTS_AGENT_TREE_H_
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace parley::agent {
+
+struct TreeLimits {
+  int64_t max_entries = 50'000;
+  int64_t max_bytes = int64_t{4} << 30;
+};
+
+// What a tree looks like from outside: changes when anything in it is written, replaced, renamed or re-owned.
+// TARGET_TOO_LARGE over the limits; TARGET_SPECIAL_FILE for a device, socket or pipe; TARGET_MOUNT for a file
+// system mounted inside; errors of lib/base/file.h. `shown` stands for the root in errors.
+absl::StatusOr<std::string> Fingerprint(int root, const std::string& shown, const TreeLimits& limits);
+
+// Copies what is in `from` into the empty folder `to`, and the modes, owners, times and extended attributes, those of
+// the folders themselves included. Files share blocks where the file system can do that, and are copies always: who
+// writes to one does not change the other. Entries for which `skip` holds are left out (files and links only).
+absl::Status CopyTree(int from, int to, const std::string& shown,
+                      const std::function<bool(const std::string& path)>& skip);
+
+// Removes the folder `name` in `parent` and all in it; no error when there is none.
+absl::Status RemoveTree(int parent, const std::string& name, const std::string& shown);
+
+// Makes everything below `root` durable, names included.
+absl::Status SyncTree(int root, const std::string& shown);
+
+}  // namespace parley::agent
+
+#endif  // PARLEY_CLIENTS_AGENT_TREE_H_
