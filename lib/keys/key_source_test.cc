@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -132,6 +133,21 @@ TEST_F(AudienceKeySourceTest, TakesAsLongToRefuseAsToFind) {
       EXPECT_LT(ratio, 2.0) << i;
     }
   }
+}
+
+TEST_F(AudienceKeySourceTest, ServesWhileKeysAreRotatedAndRevoked) {
+  std::thread changes([this] {
+    for (uint32_t epoch = 2; epoch < 300; ++epoch) {
+      std::map<uint32_t, Secret> keys;
+      keys.emplace(1, Secret::CopyOf(std::string(32, 'a')));
+      keys.emplace(epoch, Secret::CopyOf(std::string(32, 'b')));
+      EXPECT_TRUE(keyring_.Replace(std::move(keys), epoch).ok());
+      source_.Revoke(absl::StrCat("serial ", epoch), clock_.Now());
+      if (epoch % 50 == 0) source_.ReplaceRevocations({});
+    }
+  });
+  for (int i = 0; i < 2000; ++i) EXPECT_TRUE(source_.Find(minted_.identity, Want::kPsk).ok());
+  changes.join();
 }
 
 TEST_F(AudienceKeySourceTest, AsksTheServicesOwnRefusalLast) {
