@@ -1,0 +1,216 @@
+#include "lib/keyclient/key_follower.h"
+
+#include <grpcpp/server_builder.h>
+
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "lib/audit/audit_chain.h"
+#include "lib/base/encoding.h"
+#include "lib/base/file.h"
+#include "lib/base/mutex.h"
+#include "services/keyd/keyd_testing.h"
+
+namespace parley::keyclient {
+namespace {
+
+using access::v1::ROLE_DEVICE;
+using keyd::KeyClient;
+using Stub = KeyClient::Stub;
+
+constexpr absl::Duration kLong = absl::Seconds(30);
+
+// A door of "taskd" that follows a real keyd. What it serves is keyd's own API with no method implemented: enough to
+// tell an open connection (UNIMPLEMENTED) from a refused one.
+class KeyFollowerTest : public testing::Test {
+ protected:
+  void SetUp() override { ASSERT_TRUE(keyd_.Start().ok()); }
+  void TearDown() override {
+    if (door_ != nullptr) follower_->Detach();
+    door_ = nullptr;
+  }
+
+  void Follow(keys::AudienceKeySource::Refusal refusal = nullptr) {
+    KeyFollower::Options options;
+    options.credential_path = keyd_.CredentialPath("taskd");
+    options.names = {"localhost", "127.0.0.1"};
+    options.refusal = std::move(refusal);
+    options.clock = &keyd_.clock;
+    auto follower = KeyFollower::Create(std::move(options));
+    ASSERT_TRUE(follower.ok()) << follower.status();
+    follower_ = *std::move(follower);
+  }
+  void Serve() {
+    const absl::Status ready = follower_->WaitUntilReady(kLong);
+    ASSERT_TRUE(ready.ok()) << ready;
+    KeyFollower::Certificate certificate = follower_->certificate();
+    transport::Listener::Options listener;
+    listener.address = "127.0.0.1:0";
+    listener.certificate_pem = std::move(certificate.certificate_pem);
+    listener.private_key_pem = std::move(certificate.private_key_pem);
+    listener.clock = &keyd_.clock;
+    door_ = *transport::GrpcDoor::Create(std::move(listener), follower_->key_source());
+    follower_->Attach(&door_->listener());
+    grpc::ServerBuilder builder;
+    builder.RegisterService(&service_);
+    ASSERT_TRUE(door_->Serve(&builder).ok());
+  }
+  // A connection to the door under a credential's key for taskd.
+  std::unique_ptr<KeyClient> Connect(keys::Credential credential) {
+    keys::Credential moved;
+    moved.keys.push_back(std::move(const_cast<keys::AudienceKey&>(**credential.KeyFor("taskd"))));
+    moved.keys[0].audience = "keyd";
+    moved.keys[0].address = door_->listener().address();
+    return std::make_unique<KeyClient>(moved, &keyd_.clock);
+  }
+  static absl::Status Call(KeyClient& client) {
+    key::v1::CredentialRecord record;
+    return client.Call(&Stub::GetCredential, key::v1::GetCredentialRequest(), &record);
+  }
+  // Waits until the call's result is this one: what is awaited comes by another thread.
+  static void WaitFor(KeyClient& client, absl::StatusCode code) {
+    while (Call(client).code() != code) {
+    }
+  }
+
+  keyd::TestKeyd keyd_;
+  std::unique_ptr<KeyFollower> follower_;
+  key::v1::KeyService::Service service_;
+  std::unique_ptr<transport::GrpcDoor> door_;
+};
+
+TEST_F(KeyFollowerTest, IsReadyWithKeysRevocationsAndACertificate) {
+  const auto admin = keyd_.ConnectAs("admin");
+  const auto revoked = *admin->Issue(ROLE_DEVICE, "web-1");
+  const auto good = *admin->Issue(ROLE_DEVICE, "web-2");
+  ASSERT_TRUE(admin->Revoke(revoked.record().name()).ok());
+  Follow();
+  Serve();
+  EXPECT_EQ(follower_->audience(), "taskd");
+  EXPECT_EQ(follower_->certificate().ca_pem, good.ca_pem());
+  EXPECT_EQ(Call(*Connect(keyd::ToCredential(good))).code(), absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(Reason(Call(*Connect(keyd::ToCredential(revoked)))), "KEY_REFUSED");
+  const keys::Claims claims{access::v1::ROLE_JOINER, "task", std::string(16, 's'), keyd_.clock.Now() + absl::Hours(1)};
+  EXPECT_TRUE(follower_->keyring()->Mint(claims).ok());
+}
+
+TEST_F(KeyFollowerTest, ARevocationClosesLiveConnectionsOfTheService) {
+  const auto admin = keyd_.ConnectAs("admin");
+  const auto issued = *admin->Issue(ROLE_DEVICE, "web-1");
+  Follow();
+  Serve();
+  const auto device = Connect(keyd::ToCredential(issued));
+  ASSERT_EQ(Call(*device).code(), absl::StatusCode::kUnimplemented);
+  ASSERT_TRUE(admin->Revoke(issued.record().name()).ok());
+  // The open connection would have gone on answering: only one that had to be made anew is refused.
+  WaitFor(*device, absl::StatusCode::kUnauthenticated);
+}
+
+TEST_F(KeyFollowerTest, TheServiceMayRefuseByItself) {
+  const auto admin = keyd_.ConnectAs("admin");
+  const auto one = *admin->Issue(ROLE_DEVICE, "web-1");
+  const auto other = *admin->Issue(ROLE_DEVICE, "web-2");
+  Follow([](const keys::Claims& claims) {
+    return claims.subject == "web-1" ? absl::UnauthenticatedError("") : absl::OkStatus();
+  });
+  Serve();
+  EXPECT_EQ(Reason(Call(*Connect(keyd::ToCredential(one)))), "KEY_REFUSED");
+  EXPECT_EQ(Call(*Connect(keyd::ToCredential(other))).code(), absl::StatusCode::kUnimplemented);
+}
+
+TEST_F(KeyFollowerTest, SaysWhyKeydCannotBeReachedAndWaitsForIt) {
+  keyd_.Stop();
+  Follow();
+  const absl::Status status = follower_->WaitUntilReady(absl::Milliseconds(300));
+  EXPECT_EQ(Reason(status), "CONNECTION_REFUSED") << status;
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("keyd at 127.0.0.1:"));
+  ASSERT_TRUE(keyd_.Start().ok());
+  EXPECT_TRUE(follower_->WaitUntilReady(kLong).ok());
+}
+
+TEST_F(KeyFollowerTest, GoesOnWithoutKeydAndCatchesUpWhenItIsBack) {
+  const auto issued = *keyd_.ConnectAs("admin")->Issue(ROLE_DEVICE, "web-1");
+  Follow();
+  Serve();
+  const auto device = Connect(keyd::ToCredential(issued));
+  ASSERT_EQ(Call(*device).code(), absl::StatusCode::kUnimplemented);
+  keyd_.Stop();
+  EXPECT_EQ(Call(*device).code(), absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(Call(*Connect(keyd::ToCredential(issued))).code(), absl::StatusCode::kUnimplemented);
+  ASSERT_TRUE(keyd_.Start().ok());
+  ASSERT_TRUE(keyd_.ConnectAs("admin")->Revoke(issued.record().name()).ok());
+  WaitFor(*device, absl::StatusCode::kUnauthenticated);
+}
+
+TEST_F(KeyFollowerTest, RetiringARootClosesItsConnectionsAndTheServiceTakesItsNewCredential) {
+  const auto admin = keyd_.ConnectAs("admin");
+  const auto issued = *admin->Issue(ROLE_DEVICE, "web-1");
+  Follow();
+  Serve();
+  const auto device = Connect(keyd::ToCredential(issued));
+  ASSERT_EQ(Call(*device).code(), absl::StatusCode::kUnimplemented);
+  ASSERT_TRUE(admin->Rotate(0).ok());
+  EXPECT_EQ(Call(*device).code(), absl::StatusCode::kUnimplemented);
+  const auto bob = keyd_.Connect(keyd::ToCredential(*admin->Issue(access::v1::ROLE_ADMIN, "bob")));
+  ASSERT_TRUE(admin->Rotate(2).ok());
+  WaitFor(*device, absl::StatusCode::kUnauthenticated);
+  // The follower's own credential ended with the root; only with a new one can it see what comes now.
+  const auto later = *bob->Issue(ROLE_DEVICE, "web-2");
+  EXPECT_EQ(later.record().epoch(), 3);
+  const auto later_device = Connect(keyd::ToCredential(later));
+  WaitFor(*later_device, absl::StatusCode::kUnimplemented);
+  ASSERT_TRUE(bob->Revoke(later.record().name()).ok());
+  WaitFor(*later_device, absl::StatusCode::kUnauthenticated);
+}
+
+TEST_F(KeyFollowerTest, RenewsItsCertificateBeforeItEnds) {
+  Follow();
+  Serve();
+  const std::string first = follower_->certificate().certificate_pem;
+  keyd_.clock.Advance(absl::Hours(24 * 61));
+  while (follower_->certificate().certificate_pem == first) {
+  }
+}
+
+TEST_F(KeyFollowerTest, ItsAuditEventsReachKeydBeforeItGoes) {
+  Follow();
+  ASSERT_TRUE(follower_->WaitUntilReady(kLong).ok());
+  for (int i = 0; i < 2500; ++i) {
+    key::v1::AuditEvent event;
+    event.set_action("join_key.revoked");
+    event.set_resource(absl::StrCat("joinKeys/", i));
+    follower_->audit_log()->Record(std::move(event));
+  }
+  follower_ = nullptr;
+  const auto admin = keyd_.ConnectAs("admin");
+  audit::AuditVerifier verifier;
+  int next = 0;
+  key::v1::ListAuditEventsResponse page;
+  do {
+    key::v1::ListAuditEventsRequest request;
+    request.set_after_sequence(verifier.mark().sequence);
+    request.set_page_size(1000);
+    ASSERT_TRUE(admin->Call(&Stub::ListAuditEvents, request, &page).ok());
+    for (const key::v1::AuditEntry& entry : page.entries()) {
+      ASSERT_TRUE(verifier.Add(entry).ok());
+      key::v1::AuditEvent event;
+      event.ParseFromString(entry.event_bytes());
+      if (event.action() != "join_key.revoked") continue;
+      EXPECT_EQ(event.service(), "taskd");
+      EXPECT_EQ(event.resource(), absl::StrCat("joinKeys/", next++));
+    }
+  } while (!page.entries().empty());
+  EXPECT_EQ(next, 2500);
+}
+
+TEST_F(KeyFollowerTest, RefusesACredentialThatIsNotAServices) {
+  KeyFollower::Options options;
+  options.credential_path = keyd_.CredentialPath("admin");
+  EXPECT_EQ(Reason(KeyFollower::Create(options).status()), "CREDENTIAL_ROLE");
+  options.credential_path = keyd_.CredentialPath("nobody");
+  EXPECT_EQ(Reason(KeyFollower::Create(options).status()), "FILE_NOT_FOUND");
+}
+
+}  // namespace
+}  // namespace parley::keyclient

@@ -1,0 +1,110 @@
+// keyd as a process, killed at random moments.
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <map>
+#include <random>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "lib/audit/audit_chain.h"
+#include "lib/base/mutex.h"
+#include "services/keyd/keyd_testing.h"
+
+namespace parley::keyd {
+namespace {
+
+using Stub = KeyClient::Stub;
+
+class KeydProcess {
+ public:
+  explicit KeydProcess(std::string data) : data_(std::move(data)) {}
+  ~KeydProcess() { Kill(); }
+
+  // Returns once it serves.
+  void Start() {
+    int ready[2];
+    ASSERT_EQ(pipe(ready), 0);
+    child_ = fork();
+    if (child_ == 0) {
+      setenv("NOTIFY_FD", absl::StrCat(ready[1]).c_str(), 1);
+      close(STDERR_FILENO);
+      execl("services/keyd/keyd", "keyd", "--data", data_.c_str(), "--listen", address_.c_str(), nullptr);
+      _exit(127);
+    }
+    close(ready[1]);
+    char line[64] = {};
+    ssize_t size = 0;
+    for (ssize_t count; (count = read(ready[0], line + size, sizeof(line) - size)) > 0;) size += count;
+    close(ready[0]);
+    ASSERT_GT(size, 1) << "keyd did not start";
+    address_ = std::string(line, static_cast<size_t>(size) - 1);
+  }
+  void Kill() {
+    if (child_ <= 0) return;
+    kill(child_, SIGKILL);
+    waitpid(std::exchange(child_, -1), nullptr, 0);
+  }
+  std::unique_ptr<KeyClient> Connect() const {
+    return std::make_unique<KeyClient>(*keys::ReadCredentialFile(data_ + "/credentials/admin.credential"),
+                                       Clock::System());
+  }
+
+ private:
+  const std::string data_;
+  std::string address_ = "127.0.0.1:0";
+  pid_t child_ = -1;
+};
+
+TEST(KeydFault, KilledAtAnyMomentLosesNothingAcknowledged) {
+  TestFolder folder;
+  KeydProcess keyd(folder.path() + "/data");
+  std::minstd_rand random(20231107);
+  Mutex mutex;
+  // Request id to answer.
+  std::map<std::string, std::string> acknowledged;
+  for (int round = 0; round < 60; ++round) {
+    keyd.Start();
+    if (testing::Test::HasFatalFailure()) return;
+    const auto client = keyd.Connect();
+    std::vector<std::thread> admins;
+    for (int t = 0; t < 3; ++t) {
+      admins.emplace_back([&, t] {
+        while (true) {
+          const std::string id = crypto::RandomUuid();
+          const auto issued = client->Issue(access::v1::ROLE_DEVICE, absl::StrCat("web-", t), id);
+          MutexLock lock(&mutex);
+          if (!issued.ok()) return;
+          acknowledged[id] = issued->SerializeAsString();
+        }
+      });
+    }
+    usleep(random() % 60'000);
+    keyd.Kill();
+    for (std::thread& admin : admins) admin.join();
+  }
+  keyd.Start();
+  const auto client = keyd.Connect();
+  EXPECT_GT(acknowledged.size(), 60);
+  for (const auto& [id, answer] : acknowledged) {
+    key::v1::IssueCredentialResponse before;
+    before.ParseFromString(answer);
+    const auto again = client->Issue(access::v1::ROLE_DEVICE, before.record().subject(), id);
+    ASSERT_TRUE(again.ok()) << again.status();
+    ASSERT_EQ(again->SerializeAsString(), answer) << "the same credential, whole";
+  }
+  audit::AuditVerifier verifier;
+  key::v1::ListAuditEventsResponse page;
+  do {
+    key::v1::ListAuditEventsRequest request;
+    request.set_after_sequence(verifier.mark().sequence);
+    request.set_page_size(1000);
+    ASSERT_TRUE(client->Call(&Stub::ListAuditEvents, request, &page).ok());
+    for (const key::v1::AuditEntry& entry : page.entries()) ASSERT_TRUE(verifier.Add(entry).ok());
+  } while (!page.entries().empty());
+  EXPECT_TRUE(verifier.Finish(page.last_sequence()).ok());
+}
+
+}  // namespace
+}  // namespace parley::keyd

@@ -1,0 +1,149 @@
+// A real keyd in a folder of its own, and clients of it, for tests.
+#ifndef PARLEY_SERVICES_KEYD_KEYD_TESTING_H_
+#define PARLEY_SERVICES_KEYD_KEYD_TESTING_H_
+
+#include <grpcpp/channel.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "gtest/gtest.h"
+#include "lib/base/clock.h"
+#include "lib/base/error.h"
+#include "lib/crypto/kdf.h"
+#include "lib/keys/credential.h"
+#include "lib/keys/identity.h"
+#include "lib/rpc/errors.h"
+#include "lib/transport/grpc_door.h"
+#include "parley/key/v1/key_service.grpc.pb.h"
+#include "services/keyd/keyd.h"
+
+namespace parley::keyd {
+
+class TestFolder {
+ public:
+  TestFolder() : path_(testing::TempDir() + "/keyd.XXXXXX") { EXPECT_NE(mkdtemp(path_.data()), nullptr); }
+  ~TestFolder() { std::filesystem::remove_all(path_); }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// Calls keyd with one credential; errors as absl::Status, with their reason.
+class KeyClient {
+ public:
+  using Stub = key::v1::KeyService::Stub;
+
+  KeyClient(const keys::Credential& credential, Clock* clock) {
+    const keys::AudienceKey& key = **credential.KeyFor(keys::kKeyd);
+    transport::Dialer::Options dialer;
+    dialer.address = key.address;
+    dialer.identity = key.identity;
+    dialer.psk = keys::DerivePsk(key.secret);
+    dialer.clock = clock;
+    channel_ = *transport::Channel::Create(std::move(dialer));
+    stub_ = key::v1::KeyService::NewStub(channel_->grpc());
+  }
+
+  // Calls a method of the stub: Call(&Stub::GetCredential, request, &response).
+  template <typename Method, typename Request, typename Response>
+  absl::Status Call(Method method, const Request& request, Response* response) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+    return Explain((stub_.get()->*method)(&context, request, response));
+  }
+  absl::Status Explain(const grpc::Status& status) const {
+    if (status.error_code() == grpc::StatusCode::UNAVAILABLE) {
+      if (absl::Status reason = channel_->dialer().last_error(); !reason.ok()) return reason;
+    }
+    return rpc::FromGrpc(status);
+  }
+
+  absl::StatusOr<key::v1::IssueCredentialResponse> Issue(access::v1::Role role, const std::string& subject,
+                                                         const std::string& request_id = crypto::RandomUuid()) {
+    key::v1::IssueCredentialRequest request;
+    request.set_request_id(request_id);
+    request.set_role(role);
+    request.set_subject(subject);
+    key::v1::IssueCredentialResponse response;
+    RETURN_IF_ERROR(Call(&Stub::IssueCredential, request, &response));
+    return response;
+  }
+  absl::Status Revoke(const std::string& name) {
+    key::v1::RevokeCredentialRequest request;
+    request.set_name(name);
+    key::v1::CredentialRecord record;
+    return Call(&Stub::RevokeCredential, request, &record);
+  }
+  absl::StatusOr<uint32_t> Rotate(uint32_t retire_before) {
+    key::v1::RotateRootRequest request;
+    request.set_retire_before(retire_before);
+    key::v1::RotateRootResponse response;
+    RETURN_IF_ERROR(Call(&Stub::RotateRoot, request, &response));
+    return response.primary_epoch();
+  }
+  Stub* stub() { return stub_.get(); }
+
+ private:
+  std::unique_ptr<transport::Channel> channel_;
+  std::unique_ptr<Stub> stub_;
+};
+
+// What IssueCredential answered, as its holder keeps it.
+inline keys::Credential ToCredential(const key::v1::IssueCredentialResponse& response) {
+  keys::Credential credential;
+  credential.role = response.record().role();
+  credential.subject = response.record().subject();
+  credential.serial = response.record().name().substr(std::string("credentials/").size());
+  credential.not_after = absl::FromUnixSeconds(response.record().expire_time().seconds());
+  credential.ca_pem = response.ca_pem();
+  for (const key::v1::AudienceSecret& secret : response.secrets()) {
+    credential.keys.push_back(
+        {secret.audience(), secret.address(), secret.identity(), Secret::CopyOf(secret.secret())});
+  }
+  return credential;
+}
+
+class TestKeyd {
+ public:
+  TestKeyd() { options.data = folder_.path() + "/data"; }
+
+  absl::Status Start() {
+    options.listen = address_;
+    options.clock = &clock;
+    absl::StatusOr<std::unique_ptr<Keyd>> keyd = Keyd::Start(options);
+    RETURN_IF_ERROR(keyd.status());
+    keyd_ = *std::move(keyd);
+    // The same port again after a restart.
+    address_ = keyd_->address();
+    return absl::OkStatus();
+  }
+  void Stop() { keyd_ = nullptr; }
+
+  std::string CredentialPath(const std::string& name) const {
+    return options.data + "/credentials/" + name + ".credential";
+  }
+  keys::Credential CredentialOf(const std::string& name) const {
+    return *keys::ReadCredentialFile(CredentialPath(name));
+  }
+  std::unique_ptr<KeyClient> Connect(const keys::Credential& credential) {
+    return std::make_unique<KeyClient>(credential, &clock);
+  }
+  std::unique_ptr<KeyClient> ConnectAs(const std::string& name) { return Connect(CredentialOf(name)); }
+
+  Keyd::Options options;
+  FakeClock clock;
+
+ private:
+  TestFolder folder_;
+  std::string address_ = "127.0.0.1:0";
+  std::unique_ptr<Keyd> keyd_;
+};
+
+}  // namespace parley::keyd
+
+#endif  // PARLEY_SERVICES_KEYD_KEYD_TESTING_H_
