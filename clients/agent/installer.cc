@@ -68,6 +68,8 @@ absl::Status SwapError(const std::string& target, int error) {
 
 absl::StatusOr<Installer> Installer::Open(Workplace* workplace, Options options) {
   Installer installer(workplace, std::move(options));
+  RemoveRecordLitter(installer.JournalPath());
+  RemoveRecordLitter(InstalledPath(installer.options_.state_folder));
   RETURN_IF_ERROR(ReadRecord(InstalledPath(installer.options_.state_folder), &installer.installed_).status());
   RETURN_IF_ERROR(installer.Recover());
   return installer;

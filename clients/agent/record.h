@@ -22,6 +22,9 @@ absl::Status WriteRecord(const std::string& path, const google::protobuf::Messag
 // Durable on return. No error when there is none.
 absl::Status RemoveRecord(const std::string& path);
 
+// Removes what a process that was killed in WriteRecord left beside the file.
+void RemoveRecordLitter(const std::string& path);
+
 }  // namespace parley::agent
 
 #endif  // PARLEY_CLIENTS_AGENT_RECORD_H_

@@ -38,6 +38,7 @@ absl::StatusOr<std::unique_ptr<TaskState>> TaskState::Open(const std::string& st
                               "; end it, or give this one a state folder of its own"));
   }
   if (!state->lock_.ok()) return FileError("use", state->folder_, errno);
+  RemoveRecordLitter(MembershipPath(state->folder_));
   RETURN_IF_ERROR(ReadRecord(MembershipPath(state->folder_), &state->membership_).status());
   return state;
 }

@@ -91,6 +91,15 @@ absl::Status LockError(const std::string& target, const std::string& parent, int
   }
 }
 
+// A process that was killed while it started a command leaves, for an instant, a child that still has its lock.
+bool Lock(int fd) {
+  for (int tries = 50; flock(fd, LOCK_EX | LOCK_NB) != 0; --tries) {
+    if (errno != EWOULDBLOCK || tries == 0) return false;
+    usleep(5000);
+  }
+  return true;
+}
+
 }  // namespace
 
 Fd LockFolder(const std::string& path) {
@@ -106,7 +115,7 @@ Fd LockFolder(const std::string& path) {
       errno = EEXIST;
       return Fd();
     }
-    if (flock(folder.get(), LOCK_EX | LOCK_NB) != 0) return Fd();
+    if (!Lock(folder.get())) return Fd();
     // Whoever had it before may have removed it when he was done.
     if (stat(path.c_str(), &named) == 0 && named.st_ino == held.st_ino && named.st_dev == held.st_dev) return folder;
   }

@@ -1,0 +1,71 @@
+#include "clients/agent/hook.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "gtest/gtest.h"
+
+namespace parley::agent {
+namespace {
+
+HookResult RunCommand(const std::string& command, absl::Duration timeout = absl::Seconds(20)) {
+  return RunHook(command, {{"PARLEY_TASK", "tasks/t"}, {"PARLEY_REVISION", "3"}}, timeout);
+}
+
+TEST(Hook, TellsSuccessFromFailure) {
+  EXPECT_TRUE(RunCommand("true").status.ok());
+  const HookResult failed = RunCommand("echo line 14 is wrong >&2; exit 3");
+  EXPECT_EQ(failed.status.message(), "the command failed with exit code 3");
+  EXPECT_EQ(failed.output, "line 14 is wrong\n");
+  EXPECT_TRUE(absl::StrContains(RunCommand("kill -9 $$").status.message(), "signal 9"));
+  EXPECT_TRUE(absl::StrContains(RunCommand("/no/such/command").status.message(), "127"));
+}
+
+TEST(Hook, SeesItsVariablesAndNoSecretOfOurs) {
+  setenv("PARLEY_JOIN_KEY", "prl1.secret", 1);
+  setenv("OTHER", "kept", 1);
+  EXPECT_EQ(RunCommand("echo $PARLEY_TASK $PARLEY_REVISION $OTHER; env | grep -c KEY").output, "tasks/t 3 kept\n0\n");
+  unsetenv("PARLEY_JOIN_KEY");
+}
+
+TEST(Hook, GetsNoInputAndNoDescriptorsButTheStandardOnes) {
+  const int leaked = open("/dev/null", O_RDONLY);                        // Without O_CLOEXEC.
+  EXPECT_EQ(RunCommand("cat; ls /proc/self/fd | wc -w").output, "4\n");  // 0 to 2, and that of ls.
+  close(leaked);
+}
+
+TEST(Hook, KeepsTheEndOfItsOutput) {
+  const HookResult result = RunCommand("i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; echo the end");
+  EXPECT_TRUE(result.status.ok());
+  EXPECT_EQ(result.output.size(), kMaxHookOutputBytes);
+  EXPECT_TRUE(absl::EndsWith(result.output, "line 2999\nthe end\n"));
+}
+
+TEST(Hook, IsKilledWithAllItStartedWhenItHangs) {
+  const HookResult result =
+      RunCommand("sleep 1000 & echo $!; trap '' TERM; while true; do sleep 1; done", absl::Milliseconds(100));
+  EXPECT_TRUE(absl::StrContains(result.status.message(), "did not end within 100ms"));
+  EXPECT_LT(result.duration, absl::Seconds(15));
+  int sleeper = 0;
+  ASSERT_TRUE(absl::SimpleAtoi(result.output, &sleeper));
+  // It may be a zombie for a moment, when its new parent is slow.
+  const std::string state = "/proc/" + std::to_string(sleeper) + "/stat";
+  if (access(state.c_str(), F_OK) == 0) {
+    EXPECT_NE(RunCommand("cut -d' ' -f3 " + state).output, "S\n");
+  }
+}
+
+TEST(Hook, DoesNotWaitForWhatItLeavesRunning) {
+  const HookResult result = RunCommand("sleep 1000 & echo $!");
+  EXPECT_TRUE(result.status.ok());
+  int sleeper = 0;
+  ASSERT_TRUE(absl::SimpleAtoi(result.output, &sleeper));
+  EXPECT_EQ(kill(sleeper, SIGKILL), 0);
+}
+
+}  // namespace
+}  // namespace parley::agent

@@ -1,0 +1,186 @@
+// kill -9 at every moment: whatever the process was doing, the target is the whole old set or the whole new one, and
+// the next process brings it to an end.
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <optional>
+#include <random>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "clients/agent/fake_payload.h"
+#include "clients/agent/installer.h"
+#include "gtest/gtest.h"
+
+namespace parley::agent {
+namespace {
+
+// Revision n of the payload; every other one has a file of its own, and folders come and go.
+Tree PayloadOf(int64_t revision) {
+  const std::string text = absl::StrCat("revision ", revision);
+  Tree tree = {
+      {"a", text}, {absl::StrCat("sub", revision % 3, "/b"), text}, {"link", absl::StrCat("-> sub", revision % 3)}};
+  if (revision % 2 == 0) tree["even"] = text;
+  return tree;
+}
+
+// What the target must be with revision n installed; 0 is what was there before.
+Tree TargetOf(int64_t revision) {
+  Tree tree = revision == 0 ? Tree() : PayloadOf(revision);
+  tree["keep/mine"] = "mine";
+  if (revision == 0) tree["a"] = "from before";
+  return tree;
+}
+
+class KillTest : public testing::Test {
+ protected:
+  KillTest() {
+    std::filesystem::create_directories(folder_ / "state");
+    WriteTree(Target(), TargetOf(0));
+    WriteTestFile(folder_ / "running", TargetOf(0).at("a"));
+    options_.task = "tasks/t";
+    options_.state_folder = folder_ / "state";
+    options_.check = "true";
+    options_.apply = absl::StrCat("cp $PARLEY_TARGET/a ", folder_ / "running");
+  }
+
+  std::string Target() const { return folder_ / "target"; }
+
+  // What a whole process does: recover, then install the revision and keep it, or roll it back.
+  bool Process(int64_t revision, bool keep) {
+    auto workplace = Workplace::Open(Target());
+    if (!workplace.ok()) return false;
+    auto installer = Installer::Open(workplace->get(), options_);
+    if (!installer.ok()) return false;
+    if (!installer->pending().has_value()) {
+      const FakePayload payload = MakePayload(PayloadOf(revision));
+      const auto read = [&payload](absl::string_view digest) { return payload.Read(digest); };
+      if (!installer->Stage(payload.Manifest("tasks/t", revision), 1, read).ok()) return false;
+      if (!installer->Swap().ok()) return false;
+    }
+    return Finish(&*installer, keep);
+  }
+
+  bool Finish(Installer* installer, bool keep) {
+    if (!installer->pending()->applied) {
+      if (!installer->RunCheck().status.ok()) return false;
+      const auto applied = installer->RunApply();
+      if (!applied.ok() || !applied->status.ok()) return false;
+    }
+    if (keep) return installer->Commit().ok();
+    return installer->BeginRollback("check_failed", "").ok() && installer->FinishRollback().ok();
+  }
+
+  // After a kill: nothing but whole sets, before and after recovery. Updates installed_.
+  void ExpectRecovery(int64_t revision, bool keep) {
+    const Tree found = ReadTree(Target());
+    ASSERT_TRUE(found == TargetOf(installed_) || found == TargetOf(revision)) << "the target is neither set";
+    {
+      auto workplace = Workplace::Open(Target());
+      ASSERT_TRUE(workplace.ok()) << workplace.status();
+      auto installer = Installer::Open(workplace->get(), options_);
+      ASSERT_TRUE(installer.ok()) << installer.status();
+      if (installer->pending().has_value()) {
+        ASSERT_EQ(ReadTree(Target()), TargetOf(revision));
+        ASSERT_TRUE(Finish(&*installer, keep));
+      }
+      if (installer->installed().revision() == revision) installed_ = revision;
+    }
+    ASSERT_EQ(ReadTree(Target()), TargetOf(installed_));
+    // The program has what is installed, whether its hook ran before the kill, after it, or twice.
+    ASSERT_EQ(ReadTestFile(folder_ / "running"), TargetOf(installed_).at("a"));
+    ASSERT_FALSE(std::filesystem::exists(folder_ / ".parley-target")) << "something was left behind";
+  }
+
+  TemporaryFolder folder_;
+  Installer::Options options_;
+  int64_t installed_ = 0;
+};
+
+TEST_F(KillTest, AtRandomMoments) {
+  constexpr int kRounds = 250;
+  std::mt19937 random(20261122);
+  absl::Duration longest = absl::Milliseconds(20);
+  int killed = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    SCOPED_TRACE(round);
+    const int64_t revision = installed_ + 1;
+    const bool keep = random() % 3 != 0;
+    const absl::Time start = absl::Now();
+    const pid_t child = fork();
+    if (child == 0) _exit(Process(revision, keep) ? 0 : 1);
+    // The kill has to come at a moment that nobody chose; this is not a wait for something to happen.
+    usleep(static_cast<useconds_t>(random() % static_cast<uint64_t>(absl::ToInt64Microseconds(longest))));
+    kill(child, SIGKILL);
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    if (WIFSIGNALED(status)) ++killed;
+    if (WIFEXITED(status)) {
+      ASSERT_EQ(WEXITSTATUS(status), 0);
+      longest = std::max((longest * 9 + (absl::Now() - start)) / 10, absl::Milliseconds(2));
+      if (keep) installed_ = revision;
+    }
+    ExpectRecovery(revision, keep);
+    if (HasFatalFailure()) return;
+  }
+  EXPECT_GE(killed, kRounds / 4);
+}
+
+// What is on the disk changes with system calls only, so stopping before and after each of them tries every moment.
+class KillAtEachSystemCall : public KillTest, public testing::WithParamInterface<bool> {};
+
+TEST_P(KillAtEachSystemCall, LeavesAWholeSet) {
+  const bool keep = GetParam();
+  options_.apply.clear();  // Traced once, in its own test above; here it would only take time.
+  options_.check.clear();
+  bool finished = false;
+  for (int stop_at = 1; !finished; ++stop_at) {
+    SCOPED_TRACE(stop_at);
+    ASSERT_LT(stop_at, 20000);
+    const int64_t revision = installed_ + 1;
+    const pid_t child = fork();
+    if (child == 0) {
+      if (ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) _exit(9);
+      raise(SIGSTOP);
+      _exit(Process(revision, keep) ? 0 : 1);
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 9) GTEST_SKIP() << "tracing is not allowed here";
+    for (int stop = 0; stop < stop_at && WIFSTOPPED(status); ++stop) {
+      ptrace(PTRACE_SYSCALL, child, nullptr, nullptr);
+      ASSERT_EQ(waitpid(child, &status, 0), child);
+    }
+    finished = WIFEXITED(status);
+    if (!finished) {
+      kill(child, SIGKILL);
+      ASSERT_EQ(waitpid(child, &status, 0), child);
+    } else {
+      ASSERT_EQ(WEXITSTATUS(status), 0);
+      if (keep) installed_ = revision;
+    }
+    WriteTestFile(folder_ / "running", TargetOf(installed_).at("a"));
+    const Tree found = ReadTree(Target());
+    ASSERT_TRUE(found == TargetOf(installed_) || found == TargetOf(revision)) << "the target is neither set";
+    {
+      auto workplace = Workplace::Open(Target());
+      ASSERT_TRUE(workplace.ok()) << workplace.status();
+      auto installer = Installer::Open(workplace->get(), options_);
+      ASSERT_TRUE(installer.ok()) << installer.status();
+      if (installer->pending().has_value()) ASSERT_TRUE(Finish(&*installer, keep));
+      installed_ = installer->installed().revision();
+    }
+    ASSERT_EQ(ReadTree(Target()), TargetOf(installed_));
+    ASSERT_FALSE(std::filesystem::exists(folder_ / ".parley-target")) << "something was left behind";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Installer, KillAtEachSystemCall, testing::Bool(),
+                         [](const auto& info) { return info.param ? "Committing" : "RollingBack"; });
+
+}  // namespace
+}  // namespace parley::agent

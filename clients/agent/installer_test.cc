@@ -1,0 +1,395 @@
+#include "clients/agent/installer.h"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+
+#include "absl/strings/match.h"
+#include "clients/agent/fake_payload.h"
+#include "clients/agent/record.h"
+#include "gtest/gtest.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+
+namespace parley::agent {
+namespace {
+
+namespace fs = std::filesystem;
+
+class InstallerTest : public testing::Test {
+ protected:
+  InstallerTest() {
+    fs::create_directories(State());
+    options_.task = "tasks/t";
+    options_.state_folder = State();
+    WriteTree(Target(), {{"keep", "mine"}, {"site.conf", "old"}});
+  }
+
+  std::string Target() const { return folder_ / "target"; }
+  std::string State() const { return folder_ / "state"; }
+  Tree Installed() const { return ReadTree(Target()); }
+  bool PlaceIsGone() const { return !fs::exists(folder_ / ".parley-target"); }
+
+  void Open() {
+    installer_.reset();
+    workplace_.reset();
+    auto workplace = Workplace::Open(Target());
+    ASSERT_TRUE(workplace.ok()) << workplace.status();
+    workplace_ = *std::move(workplace);
+    auto installer = Installer::Open(workplace_.get(), options_);
+    ASSERT_TRUE(installer.ok()) << installer.status();
+    installer_.emplace(*std::move(installer));
+  }
+  void Close() {
+    installer_.reset();
+    workplace_.reset();
+  }
+
+  absl::Status Stage(const Tree& tree, int64_t revision = 1) {
+    const FakePayload payload = MakePayload(tree);
+    const task::v1::Manifest manifest = payload.Manifest("tasks/t", revision);
+    RETURN_IF_ERROR(installer_->Check(manifest));
+    return installer_->Stage(manifest, 1, [&payload](absl::string_view digest) { return payload.Read(digest); });
+  }
+
+  absl::Status Install(const Tree& tree, int64_t revision = 1) {
+    RETURN_IF_ERROR(Stage(tree, revision));
+    RETURN_IF_ERROR(installer_->Swap());
+    RETURN_IF_ERROR(installer_->RunCheck().status);
+    const auto applied = installer_->RunApply();
+    RETURN_IF_ERROR(applied.status());
+    return applied->status;
+  }
+
+  absl::Status RollBack() {
+    RETURN_IF_ERROR(installer_->BeginRollback("check_failed", "why"));
+    return installer_->FinishRollback();
+  }
+
+  // In a child, as a user without root's powers over files; its exit code is 0 when `check` holds.
+  void ExpectWithoutPrivilege(const std::function<bool()>& check) {
+    const pid_t child = fork();
+    if (child == 0) {
+      __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+      __user_cap_data_struct none[2] = {};
+      if (syscall(SYS_capset, &header, none) != 0) _exit(3);
+      _exit(check() ? 0 : 1);
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status));
+    EXPECT_EQ(WEXITSTATUS(status), 0);
+  }
+
+  TemporaryFolder folder_;
+  Installer::Options options_;
+  std::unique_ptr<Workplace> workplace_;
+  std::optional<Installer> installer_;
+};
+
+TEST_F(InstallerTest, LaysThePayloadOverTheTarget) {
+  Open();
+  ASSERT_TRUE(Install({{"conf.d/a", "new"}, {"current", "-> conf.d/a"}, {"site.conf", "new"}}).ok());
+  const Tree expected = {{"conf.d/a", "new"}, {"current", "-> conf.d/a"}, {"keep", "mine"}, {"site.conf", "new"}};
+  EXPECT_EQ(Installed(), expected);
+  ASSERT_TRUE(installer_->Commit().ok());
+  EXPECT_EQ(Installed(), expected);
+  EXPECT_EQ(installer_->installed().revision(), 1);
+  Close();
+  EXPECT_TRUE(PlaceIsGone());
+}
+
+TEST_F(InstallerTest, RemovesWhatAnEarlierRevisionInstalled) {
+  Open();
+  ASSERT_TRUE(Install({{"a", "1"}, {"gone/deep/b", "1"}}).ok());
+  ASSERT_TRUE(installer_->Commit().ok());
+  ASSERT_TRUE(Install({{"a", "2"}, {"gone2", "2"}}, 2).ok());
+  EXPECT_EQ(Installed(), (Tree{{"a", "2"}, {"gone2", "2"}, {"keep", "mine"}, {"site.conf", "old"}}));
+  ASSERT_TRUE(RollBack().ok());
+  EXPECT_EQ(Installed(), (Tree{{"a", "1"}, {"gone/deep/b", "1"}, {"keep", "mine"}, {"site.conf", "old"}}));
+  ASSERT_TRUE(Install({{"gone", "now a file"}}, 2).ok());
+  EXPECT_EQ(Installed(), (Tree{{"gone", "now a file"}, {"keep", "mine"}, {"site.conf", "old"}}));
+}
+
+TEST_F(InstallerTest, KeepsModesTimesAndEmptyFoldersOfWhatStays) {
+  fs::create_directories(Target() + "/empty");
+  chmod((Target() + "/keep").c_str(), 0640);
+  const timespec times[2] = {{1000, 0}, {2000, 5}};
+  utimensat(AT_FDCWD, (Target() + "/keep").c_str(), times, 0);
+  chmod(Target().c_str(), 0750);
+  Open();
+  ASSERT_TRUE(Install({{"a", "1"}}).ok());
+  struct stat info;
+  ASSERT_EQ(stat((Target() + "/keep").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 07777, 0640u);
+  EXPECT_EQ(info.st_mtim.tv_sec, 2000);
+  EXPECT_EQ(info.st_mtim.tv_nsec, 5);
+  ASSERT_EQ(stat(Target().c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 07777, 0750u);
+  EXPECT_TRUE(fs::exists(Target() + "/empty"));
+}
+
+TEST_F(InstallerTest, CopiesSoThatWritingInPlaceDoesNotReachTheOldSet) {
+  Open();
+  ASSERT_TRUE(Install({{"a", "1"}}).ok());
+  WriteTestFile(Target() + "/keep", "written in place");
+  ASSERT_TRUE(RollBack().ok());
+  EXPECT_EQ(Installed().at("keep"), "mine");
+}
+
+TEST_F(InstallerTest, MakesAMissingTargetAndTakesItAwayAgain) {
+  fs::remove_all(Target());
+  Open();
+  ASSERT_TRUE(Install({{"a/b", "1"}}).ok());
+  EXPECT_EQ(Installed(), (Tree{{"a/b", "1"}}));
+  ASSERT_TRUE(RollBack().ok());
+  EXPECT_FALSE(fs::exists(Target()));
+  ASSERT_TRUE(Install({{"a/b", "1"}}).ok());
+  ASSERT_TRUE(installer_->Commit().ok());
+  EXPECT_EQ(Installed(), (Tree{{"a/b", "1"}}));
+}
+
+TEST_F(InstallerTest, ResolvesALinkToTheTargetOnce) {
+  fs::create_symlink(Target(), folder_ / "link");
+  auto workplace = Workplace::Open(folder_ / "link/");
+  ASSERT_TRUE(workplace.ok()) << workplace.status();
+  EXPECT_EQ((*workplace)->target(), Target());
+  fs::create_symlink("nowhere", folder_ / "dangling");
+  EXPECT_EQ(Reason(Workplace::Open(folder_ / "dangling").status()), "TARGET_NOT_FOLDER");
+}
+
+TEST_F(InstallerTest, NeverWritesThroughALinkInTheTarget) {
+  fs::create_directories(folder_ / "outside");
+  fs::create_symlink(folder_ / "outside", Target() + "/sub");
+  fs::create_symlink(folder_ / "outside/file", Target() + "/file");
+  Open();
+  EXPECT_EQ(Reason(Stage({{"sub/x", "1"}})), "TARGET_CONFLICT");
+  // A link where the payload has a file is replaced, not followed.
+  ASSERT_TRUE(Install({{"file", "1"}}).ok());
+  EXPECT_EQ(Installed().at("file"), "1");
+  EXPECT_TRUE(fs::is_empty(folder_ / "outside"));
+}
+
+TEST_F(InstallerTest, RefusesWhatIsInTheWayAndChangesNothing) {
+  WriteTestFile(Target() + "/folder/theirs", "x");
+  const Tree before = Installed();
+  Open();
+  EXPECT_EQ(Reason(Stage({{"keep/x", "1"}})), "TARGET_CONFLICT");
+  EXPECT_EQ(Reason(Stage({{"folder", "1"}})), "TARGET_CONFLICT");
+  EXPECT_EQ(Installed(), before);
+  Close();
+  EXPECT_TRUE(PlaceIsGone());
+}
+
+TEST_F(InstallerTest, RefusesTargetsThatCannotBeSwapped) {
+  EXPECT_EQ(Reason(Workplace::Open("/").status()), "TARGET_ROOT");
+  EXPECT_EQ(Reason(Workplace::Open("/proc").status()), "TARGET_MOUNT");
+  EXPECT_EQ(Reason(Workplace::Open(folder_ / "no/such/target").status()), "TARGET_PARENT");
+  EXPECT_EQ(Reason(Workplace::Open(Target() + "/keep").status()), "TARGET_NOT_FOLDER");
+  EXPECT_EQ(Reason(Workplace::Open("").status()), "TARGET_ROOT");
+}
+
+TEST_F(InstallerTest, LetsOneProcessAtATime) {
+  Open();
+  const absl::Status second = Workplace::Open(Target()).status();
+  EXPECT_EQ(Reason(second), "TARGET_IN_USE");
+  EXPECT_TRUE(absl::StrContains(second.message(), Target()));
+  Close();
+  EXPECT_TRUE(Workplace::Open(Target()).ok());
+}
+
+TEST_F(InstallerTest, RefusesTargetsThatAreTooLargeOrSpecial) {
+  options_.limits.max_entries = 3;
+  WriteTree(Target(), {{"1", ""}, {"2", ""}});
+  Open();
+  EXPECT_EQ(Reason(Stage({{"a", "1"}})), "TARGET_TOO_LARGE");
+  options_.limits = {.max_entries = 100, .max_bytes = 5};
+  Open();
+  EXPECT_EQ(Reason(Stage({{"a", "1"}})), "TARGET_TOO_LARGE");
+  options_.limits = {};
+  mkfifo((Target() + "/pipe").c_str(), 0644);
+  Open();
+  EXPECT_EQ(Reason(Stage({{"a", "1"}})), "TARGET_SPECIAL_FILE");
+}
+
+TEST_F(InstallerTest, NeedsPermissionAndSaysSo) {
+  chmod(folder_.path().c_str(), 0555);
+  ExpectWithoutPrivilege([this] { return Reason(Workplace::Open(Target()).status()) == "TARGET_PERMISSION"; });
+  chmod(folder_.path().c_str(), 0755);
+  chmod(Target().c_str(), 0555);
+  ExpectWithoutPrivilege([this] {
+    Open();
+    return Reason(Stage({{"a", "1"}})) == "TARGET_PERMISSION";
+  });
+  chmod(Target().c_str(), 0755);
+  chmod((Target() + "/keep").c_str(), 0000);
+  ExpectWithoutPrivilege([this] {
+    Open();
+    return Reason(Stage({{"a", "1"}})) == "FILE_PERMISSION";
+  });
+  EXPECT_EQ(Installed(), (Tree{{"keep", "mine"}, {"site.conf", "old"}}));
+}
+
+TEST_F(InstallerTest, SurvivesAFullDisk) {
+  // The limit makes writes fail as a full disk does, after as many bytes; EFBIG instead of ENOSPC.
+  const pid_t child = fork();
+  if (child == 0) {
+    signal(SIGXFSZ, SIG_IGN);
+    Open();
+    const rlimit limit = {100'000, 100'000};
+    setrlimit(RLIMIT_FSIZE, &limit);
+    const absl::Status status = Install({{"a", std::string(200'000, 'x')}});
+    Close();
+    _exit(!status.ok() && PlaceIsGone() ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+  EXPECT_EQ(Installed(), (Tree{{"keep", "mine"}, {"site.conf", "old"}}));
+}
+
+TEST_F(InstallerTest, RefusesContentThatIsNotWhatWasSigned) {
+  Open();
+  FakePayload payload = MakePayload({{"a", "1"}});
+  const task::v1::Manifest manifest = payload.Manifest("tasks/t", 1);
+  payload.chunks.begin()->second = "2";
+  const auto read = [&payload](absl::string_view digest) { return payload.Read(digest); };
+  EXPECT_EQ(Reason(installer_->Stage(manifest, 1, read)), "FILE_DIGEST");
+  payload.chunks.clear();
+  EXPECT_EQ(Reason(installer_->Stage(manifest, 1, read)), "CHUNK_MISSING");
+  EXPECT_EQ(Installed(), (Tree{{"keep", "mine"}, {"site.conf", "old"}}));
+}
+
+TEST_F(InstallerTest, NeverGoesBackToAnOlderRevision) {
+  Open();
+  ASSERT_TRUE(Install({{"a", "2"}}, 2).ok());
+  ASSERT_TRUE(installer_->Commit().ok());
+  Open();
+  EXPECT_EQ(Reason(Stage({{"a", "1"}}, 1)), "REVISION_OLDER");
+  EXPECT_EQ(Reason(Stage({{"a", "other"}}, 2)), "REVISION_CHANGED");
+  EXPECT_TRUE(Stage({{"a", "2"}}, 2).ok());
+}
+
+TEST_F(InstallerTest, NoticesThatSomebodyWroteToTheTargetMeanwhile) {
+  Open();
+  ASSERT_TRUE(Stage({{"a", "1"}}).ok());
+  WriteTestFile(Target() + "/log", "a line");
+  EXPECT_EQ(Reason(installer_->Swap()), "TARGET_CHANGED");
+  EXPECT_EQ(Installed(), (Tree{{"keep", "mine"}, {"log", "a line"}, {"site.conf", "old"}}));
+  ASSERT_TRUE(Install({{"a", "1"}}).ok());
+  EXPECT_EQ(Installed().at("log"), "a line");
+}
+
+TEST_F(InstallerTest, LeavesTheFoldersAloneWhenSomebodyMovedThem) {
+  Open();
+  ASSERT_TRUE(Install({{"a", "1"}}).ok());
+  Close();
+  fs::rename(Target(), folder_ / "moved");
+  fs::create_directories(Target());
+  auto workplace = Workplace::Open(Target());
+  ASSERT_TRUE(workplace.ok());
+  EXPECT_EQ(Reason(Installer::Open(workplace->get(), options_).status()), "TARGET_CHANGED");
+  EXPECT_EQ(ReadTree(folder_ / ".parley-target/tree"), (Tree{{"keep", "mine"}, {"site.conf", "old"}}));
+}
+
+TEST_F(InstallerTest, RefusesADamagedJournal) {
+  Open();
+  ASSERT_TRUE(Install({{"a", "1"}}).ok());
+  Close();
+  WriteTestFile(folder_ / ".parley-target/journal", "damaged");
+  auto workplace = Workplace::Open(Target());
+  ASSERT_TRUE(workplace.ok());
+  EXPECT_EQ(Reason(Installer::Open(workplace->get(), options_).status()), "STATE_DAMAGED");
+}
+
+class HookedInstallerTest : public InstallerTest {
+ protected:
+  HookedInstallerTest() { options_.apply = absl::StrCat("cp $PARLEY_TARGET/site.conf ", Running()); }
+  std::string Running() const { return folder_ / "running"; }
+};
+
+TEST_F(HookedInstallerTest, AFailingCheckLeavesTheOldSetAndTheRunningProgramAlone) {
+  options_.check = "grep -q good $PARLEY_TARGET/site.conf || { echo line 14 is wrong; exit 1; }";
+  Open();
+  ASSERT_TRUE(Stage({{"site.conf", "bad"}}).ok());
+  ASSERT_TRUE(installer_->Swap().ok());
+  const HookResult check = installer_->RunCheck();
+  EXPECT_FALSE(check.status.ok());
+  EXPECT_EQ(check.output, "line 14 is wrong\n");
+  ASSERT_TRUE(RollBack().ok());
+  EXPECT_EQ(Installed(), (Tree{{"keep", "mine"}, {"site.conf", "old"}}));
+  EXPECT_FALSE(fs::exists(Running()));
+  EXPECT_EQ(installer_->installed().rollback().reason(), "check_failed");
+}
+
+TEST_F(HookedInstallerTest, AHangingCheckIsKilled) {
+  options_.check = "sleep 1000";
+  options_.check_timeout = absl::Milliseconds(50);
+  Open();
+  ASSERT_TRUE(Stage({{"site.conf", "new"}}).ok());
+  ASSERT_TRUE(installer_->Swap().ok());
+  EXPECT_TRUE(absl::StrContains(installer_->RunCheck().status.message(), "did not end within"));
+}
+
+TEST_F(HookedInstallerTest, AFailingApplyIsFollowedByOneWithTheOldSet) {
+  options_.apply += "; grep -q old $PARLEY_TARGET/site.conf";
+  Open();
+  EXPECT_FALSE(Install({{"site.conf", "new"}}).ok());
+  EXPECT_EQ(ReadTestFile(Running()), "new");
+  ASSERT_TRUE(RollBack().ok());
+  EXPECT_EQ(Installed().at("site.conf"), "old");
+  EXPECT_EQ(ReadTestFile(Running()), "old");
+}
+
+TEST_F(HookedInstallerTest, SaysSoWhenTheOldSetCannotBeAppliedAgain) {
+  options_.apply = "echo it is broken; exit 1";
+  Open();
+  EXPECT_FALSE(Install({{"site.conf", "new"}}).ok());
+  const absl::Status status = RollBack();
+  EXPECT_EQ(Reason(status), "ROLLBACK_FAILED");
+  EXPECT_TRUE(absl::StrContains(status.message(), "it is broken"));
+  EXPECT_EQ(Installed().at("site.conf"), "old");
+  EXPECT_TRUE(installer_->installed().rollback().failed());
+}
+
+TEST_F(HookedInstallerTest, GivesUpOnAnApplyThatKillsTheAgentEachTime) {
+  Open();
+  ASSERT_TRUE(Stage({{"site.conf", "new"}}).ok());
+  ASSERT_TRUE(installer_->Swap().ok());
+  for (int run = 1; run <= 2; ++run) {
+    EXPECT_FALSE(installer_->pending()->exhausted);
+    Journal journal;
+    ASSERT_TRUE(*ReadRecord(workplace_->path() + "/journal", &journal));
+    journal.set_phase(Journal::PHASE_APPLYING);  // As it is when the process ends in the middle of the command.
+    journal.set_apply_runs(run);
+    ASSERT_TRUE(WriteRecord(workplace_->path() + "/journal", journal).ok());
+    Open();
+  }
+  EXPECT_TRUE(installer_->pending()->exhausted);
+}
+
+TEST_F(HookedInstallerTest, RollsBackAnotherTasksUnfinishedUpdate) {
+  Open();
+  ASSERT_TRUE(Install({{"site.conf", "new"}}).ok());
+  options_.task = "tasks/other";
+  options_.state_folder = folder_ / "other";
+  fs::create_directories(options_.state_folder);
+  Open();
+  EXPECT_FALSE(installer_->pending().has_value());
+  EXPECT_EQ(Installed().at("site.conf"), "old");
+  EXPECT_EQ(ReadTestFile(Running()), "old");
+  parley::agent::Installed first;
+  ASSERT_TRUE(*ReadRecord(State() + "/installed", &first));
+  EXPECT_EQ(first.rollback().reason(), "interrupted");
+}
+
+}  // namespace
+}  // namespace parley::agent
