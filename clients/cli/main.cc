@@ -53,6 +53,13 @@ void PrintError(const Globals& globals, const absl::Status& status) {
 }
 
 void AddGlobals(CLI::App* app, Globals* globals) {
+  // Subcommands made later inherit it. CLI11's names of types say more of C++ than of what to type.
+  app->get_formatter()->label("TEXT", "…");
+  app->get_formatter()->label("INT:NONNEGATIVE", "N");
+  app->get_formatter()->label("UINT", "N");
+  app->get_formatter()->label("TEXT:{text,json}", "text|json");
+  app->get_formatter()->label("REQUIRED", "(required)");
+  app->get_formatter()->column_width(32);
   app->add_option("--credential", globals->credential_path,
                   "Credential to act with ($PARLEY_CREDENTIAL, else ~/.config/parley/credential)");
   app->add_option("--server", globals->server, "host:port, in place of the address in the credential");
@@ -74,6 +81,7 @@ absl::Status ParseError(const CLI::App& app, const CLI::ParseError& error) {
   for (char& c : what) {
     if (c == '\n') c = ' ';
   }
+  if (!what.empty()) what[0] = absl::ascii_tolower(static_cast<unsigned char>(what[0]));
   return UsageError(absl::StrCat(what, "; see `", path, " --help`"));
 }
 

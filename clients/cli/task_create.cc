@@ -140,10 +140,17 @@ absl::StatusOr<ExitCode> Create(const Globals& globals, const CreateFlags& flags
   ASSIGN_OR_RETURN(task::v1::CreateTaskResponse response,
                    server->Call(tasks.get(), &TaskService::Stub::CreateTask, request));
   task_key.Keep();
-  ASSIGN_OR_RETURN(const Secret join_key, ComposeJoinKey(response.mutable_join_key()->mutable_pasted(),
-                                                         request.task_id(), request.verification_key()));
-  ASSIGN_OR_RETURN(const std::string file, WriteJoinKeyFile(flags.join_key_folder, request.task_id(), join_key));
-  ShowCreated(globals, response, files, join_key, file);
+  const auto task_is_there = [&request](const absl::Status& status) {
+    return Annotate(status, absl::StrCat("the task was created, but its key is not kept (get another with: parley task "
+                                         "key ",
+                                         request.task_id(), ")"));
+  };
+  const absl::StatusOr<Secret> join_key =
+      ComposeJoinKey(response.mutable_join_key()->mutable_pasted(), request.task_id(), request.verification_key());
+  if (!join_key.ok()) return task_is_there(join_key.status());
+  const absl::StatusOr<std::string> file = WriteJoinKeyFile(flags.join_key_folder, request.task_id(), *join_key);
+  if (!file.ok()) return task_is_there(file.status());
+  ShowCreated(globals, response, files, *join_key, *file);
   return kSuccess;
 }
 
