@@ -30,7 +30,8 @@ using Tree = std::map<std::string, std::string>;
 class TemporaryFolder {
  public:
   TemporaryFolder() {
-    std::string name = absl::StrCat(access("/dev/shm", W_OK) == 0 ? "/dev/shm" : testing::TempDir(), "/parley.XXXXXX");
+    std::string name =
+        absl::StrCat(::access("/dev/shm", W_OK) == 0 ? "/dev/shm" : testing::TempDir(), "/parley.XXXXXX");
     path_ = mkdtemp(name.data());
     chmod(path_.c_str(), 0755);
   }

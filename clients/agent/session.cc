@@ -145,9 +145,10 @@ absl::Status Session::Converse() {
       return Error(absl::StatusCode::kFailedPrecondition, "NO_TRANSITION", "the server does not take what is reported");
     }
     const int64_t updates = negotiation.updates();
+    const bool undecided = update_->pending() || update_->has_rollback();
     RETURN_IF_ERROR(Step(channel.get(), &negotiation));
     if (result_.has_value()) return absl::OkStatus();
-    if (negotiation.updates() != updates) continue;
+    if (negotiation.updates() != updates || (undecided && !update_->pending())) continue;
     RETURN_IF_ERROR(negotiation.Next(absl::InfiniteFuture()).status());
   }
 }

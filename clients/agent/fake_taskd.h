@@ -1,0 +1,136 @@
+// A taskd of one task and one client, behind a real door, which misbehaves as a test tells it to. The transitions are
+// those of docs/protocol/negotiation.md as far as an agent sees them.
+#ifndef PARLEY_CLIENTS_AGENT_FAKE_TASKD_H_
+#define PARLEY_CLIENTS_AGENT_FAKE_TASKD_H_
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "clients/agent/fake_payload.h"
+#include "grpcpp/server_context.h"
+#include "lib/base/clock.h"
+#include "lib/base/mutex.h"
+#include "lib/crypto/signature.h"
+#include "lib/keys/credential.h"
+#include "lib/keys/join_key.h"
+#include "lib/transport/grpc_door.h"
+#include "parley/task/v1/artifact_service.grpc.pb.h"
+#include "parley/task/v1/participation_service.grpc.pb.h"
+
+namespace parley::agent {
+
+class FakeTaskd final : public transport::KeySource,
+                        public task::v1::ParticipationService::Service,
+                        public task::v1::ArtifactService::Service {
+ public:
+  using State = task::v1::Participant::State;
+
+  explicit FakeTaskd(Clock* clock = Clock::System());
+  ~FakeTaskd() override;
+
+  // Listens; again on the same port after Stop.
+  void Start();
+  // Ends at once, as if it had been killed. What it knows stays.
+  void Stop();
+
+  keys::JoinKey JoinKey();
+  keys::Credential Device();
+
+  // Puts the tree on offer as the next revision.
+  void Publish(const Tree& tree);
+  // What is signed and offered; change it before the client sees it.
+  task::v1::SignedManifest SignedManifest(int64_t revision, const Tree& tree);
+  void PushState(State state);
+
+  // A view of where the client stands.
+  State state();
+  std::string reason();
+  std::string detail();
+  std::vector<State> history();
+
+  // How it misbehaves. Under the mutex of a test that runs one client: set before the client starts.
+  struct Faults {
+    // Joins that are carried out but whose answer is lost.
+    int lost_joins = 0;
+    // Confirms that are answered so; called for each.
+    std::function<grpc::Status()> confirm;
+    // FetchChunks ends after this many bytes, once.
+    int64_t cut_after_bytes = -1;
+    // What is sent in place of a frame.
+    std::function<std::string(std::string frame)> frame;
+    // Called when the client reports a state.
+    std::function<void(State)> on_report;
+    // The task is forced; deferrals that are left.
+    bool forced = false;
+    int deferrals_left = 3;
+    // In place of the manifest.
+    std::function<void(task::v1::SignedManifest*)> manifest;
+    // The key is refused from now on.
+    bool revoked = false;
+  };
+  Faults faults;
+
+  int64_t sent_bytes();
+  std::vector<task::v1::FetchChunksRequest> fetches();
+  int joins();
+  int confirms();
+  int64_t revision();
+
+ private:
+  absl::StatusOr<Key> Find(absl::string_view identity, Want want) override;
+  grpc::Status Join(grpc::ServerContext* context, const task::v1::JoinRequest* request,
+                    task::v1::JoinResponse* response) override;
+  grpc::Status Negotiate(
+      grpc::ServerContext* context,
+      grpc::ServerReaderWriter<task::v1::NegotiateResponse, task::v1::NegotiateRequest>* stream) override;
+  grpc::Status Confirm(grpc::ServerContext* context, const task::v1::ConfirmRequest* request,
+                       task::v1::ConfirmResponse* response) override;
+  grpc::Status WatchAssignments(grpc::ServerContext* context, const task::v1::WatchAssignmentsRequest* request,
+                                grpc::ServerWriter<task::v1::WatchAssignmentsResponse>* writer) override;
+  grpc::Status FetchChunks(grpc::ServerContext* context, const task::v1::FetchChunksRequest* request,
+                           grpc::ServerWriter<task::v1::FetchChunksResponse>* writer) override;
+
+  task::v1::Task TaskLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EnterLocked(State state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void OfferLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  task::v1::NegotiateResponse WhereLocked(int64_t sequence, bool with_offer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  grpc::Status HandleLocked(const task::v1::NegotiateRequest& request, const std::string& connection, bool* unchanged)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void PushLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  Clock* const clock_;
+  const crypto::SigningKey key_ = crypto::SigningKey::Generate();
+  std::string address_ = "127.0.0.1:0";
+  std::unique_ptr<transport::GrpcDoor> door_;
+  std::map<std::string, FakePayload> payloads_;
+
+  Mutex mutex_;
+  CondVar changed_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  grpc::ServerReaderWriter<task::v1::NegotiateResponse, task::v1::NegotiateRequest>* stream_ ABSL_GUARDED_BY(mutex_) =
+      nullptr;
+  task::v1::SignedManifest manifest_ ABSL_GUARDED_BY(mutex_);
+  std::string digest_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::string> frames_ ABSL_GUARDED_BY(mutex_);
+  int64_t revision_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::string nonce_ ABSL_GUARDED_BY(mutex_);
+  State state_ ABSL_GUARDED_BY(mutex_) = task::v1::Participant::STATE_JOINED;
+  int32_t attempt_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t version_ ABSL_GUARDED_BY(mutex_) = 1;
+  std::string reason_ ABSL_GUARDED_BY(mutex_);
+  std::string detail_ ABSL_GUARDED_BY(mutex_);
+  std::string checking_connection_ ABSL_GUARDED_BY(mutex_);
+  std::vector<State> history_ ABSL_GUARDED_BY(mutex_);
+  std::vector<task::v1::FetchChunksRequest> fetches_ ABSL_GUARDED_BY(mutex_);
+  int64_t sent_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  int joins_ ABSL_GUARDED_BY(mutex_) = 0;
+  int confirms_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace parley::agent
+
+#endif  // PARLEY_CLIENTS_AGENT_FAKE_TASKD_H_

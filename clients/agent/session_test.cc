@@ -1,0 +1,604 @@
+// A whole agent against a taskd that misbehaves, over the real door.
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <atomic>
+#include <filesystem>
+#include <thread>
+
+#include "absl/strings/match.h"
+#include "absl/time/clock.h"
+#include "clients/agent/agent.h"
+#include "clients/agent/agent_state.pb.h"
+#include "clients/agent/fake_payload.h"
+#include "clients/agent/fake_taskd.h"
+#include "clients/agent/installer.h"
+#include "clients/agent/record.h"
+#include "gtest/gtest.h"
+#include "lib/base/error.h"
+#include "lib/payload/chunk.h"
+
+namespace parley::agent {
+namespace {
+
+using task::v1::Participant;
+
+// Bytes that zstd cannot make shorter.
+std::string Noise(size_t size, uint32_t seed) {
+  std::string noise(size, '\0');
+  for (char& c : noise) c = static_cast<char>((seed = seed * 1664525 + 1013904223) >> 24);
+  return noise;
+}
+
+// Writes down what it is told.
+class Notes : public Observer {
+ public:
+  void Connected(const std::string&, const std::string& protocol) override { Add("connected " + protocol); }
+  void Offered(const task::v1::Manifest& manifest, absl::Time, bool) override {
+    Add(absl::StrCat("offered ", manifest.revision()));
+  }
+  void Waiting(const std::string&, const std::string& reason, absl::Time) override { Add("waiting " + reason); }
+  void Fetched(const std::string&, int64_t received, int64_t reused) override {
+    received_bytes = received;
+    reused_bytes = reused;
+    Add("fetched");
+  }
+  void CheckPassed(const std::string&, absl::Duration) override { Add("checked"); }
+  void Applied(const std::string&, absl::Duration) override { Add("applied"); }
+  void Confirmed(const std::string&, int64_t revision) override { Add(absl::StrCat("confirmed ", revision)); }
+  void RollingBack(const std::string&, const std::string& reason, const std::string&) override {
+    Add("rolling back " + reason);
+  }
+  void RolledBack(const std::string&) override { Add("rolled back"); }
+  void Declined(const std::string&, const std::string& code, const std::string&) override { Add("declined " + code); }
+  void Disconnected(const absl::Status& why, absl::Time) override { Add("disconnected " + Reason(why)); }
+
+  bool Has(const std::string& note) {
+    MutexLock lock(&mutex_);
+    return std::find(notes_.begin(), notes_.end(), note) != notes_.end();
+  }
+  void Await(const std::string& note) {
+    MutexLock lock(&mutex_);
+    while (std::find(notes_.begin(), notes_.end(), note) == notes_.end()) changed_.Wait(&mutex_);
+  }
+  std::string All() {
+    MutexLock lock(&mutex_);
+    std::string all;
+    for (const std::string& note : notes_) absl::StrAppend(&all, note, "\n");
+    return all;
+  }
+
+  int64_t received_bytes = 0;
+  int64_t reused_bytes = 0;
+
+ private:
+  void Add(std::string note) {
+    MutexLock lock(&mutex_);
+    notes_.push_back(std::move(note));
+    changed_.NotifyAll();
+  }
+  Mutex mutex_;
+  CondVar changed_;
+  std::vector<std::string> notes_ ABSL_GUARDED_BY(mutex_);
+};
+
+class SessionTest : public testing::Test {
+ protected:
+  SessionTest() { WriteTree(Target(), old_); }
+
+  std::string Target() const { return folder_ / "target"; }
+  std::string Running() const { return folder_ / "running"; }
+  Tree Installed() const { return ReadTree(Target()); }
+
+  JoinOptions Options() {
+    JoinOptions options;
+    options.key = taskd_.JoinKey();
+    options.client_name = "web-1";
+    options.state_dir = folder_ / "state";
+    options.into = Target();
+    options.hooks.check = "test ! -e $PARLEY_TARGET/bad || { echo line 14 is wrong; false; }";
+    options.hooks.apply = absl::StrCat("cp $PARLEY_TARGET/site.conf ", Running());
+    options.min_backoff = absl::Milliseconds(1);
+    options.max_backoff = absl::Milliseconds(20);
+    options.clock = &clock_;
+    return options;
+  }
+
+  absl::StatusOr<Outcome> RunJoin() { return Join(Options(), &notes_); }
+
+  // Nothing was applied, and no trace of the attempt is beside the target.
+  void ExpectNothingApplied() {
+    EXPECT_EQ(Installed(), old_);
+    EXPECT_FALSE(std::filesystem::exists(Running()));
+    EXPECT_FALSE(std::filesystem::exists(folder_ / ".parley-target"));
+  }
+
+  // Offers what the change makes of the manifest, and expects it to be refused for this reason.
+  void ExpectManifestRefused(std::function<void(task::v1::SignedManifest*)> change, const std::string& reason) {
+    taskd_.Publish(new_);
+    taskd_.faults.manifest = std::move(change);
+    const auto outcome = RunJoin();
+    EXPECT_EQ(Reason(outcome.status()), reason) << outcome.status();
+    EXPECT_EQ(taskd_.state(), Participant::STATE_DECLINED);
+    EXPECT_EQ(taskd_.reason(), "other");
+    EXPECT_EQ(taskd_.detail(), outcome.status().message());
+    EXPECT_EQ(taskd_.fetches().size(), 0u);
+    ExpectNothingApplied();
+  }
+
+  const Tree old_ = {{"keep", "mine"}, {"site.conf", "old"}};
+  const Tree new_ = {{"conf.d/a", "new"}, {"site.conf", "new"}};
+  const Tree merged_ = {{"conf.d/a", "new"}, {"keep", "mine"}, {"site.conf", "new"}};
+  TemporaryFolder folder_;
+  FakeClock clock_;
+  FakeTaskd taskd_{&clock_};
+  Notes notes_;
+  int cut_seen_ = 0;
+};
+
+TEST_F(SessionTest, JoinsFetchesAppliesAndConfirms) {
+  taskd_.Publish(new_);
+  const auto outcome = RunJoin();
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  EXPECT_TRUE(outcome->ok());
+  EXPECT_EQ(outcome->revision, 1);
+  EXPECT_EQ(outcome->task, "tasks/nginx");
+  EXPECT_EQ(Installed(), merged_);
+  EXPECT_EQ(ReadTestFile(Running()), "new");
+  EXPECT_EQ(taskd_.history(), (std::vector<FakeTaskd::State>{Participant::STATE_OFFERED, Participant::STATE_ACCEPTED,
+                                                             Participant::STATE_TRANSFERRING, Participant::STATE_STAGED,
+                                                             Participant::STATE_APPLYING, Participant::STATE_CHECKING,
+                                                             Participant::STATE_CONFIRMED}));
+  EXPECT_TRUE(notes_.Has("connected TLS 1.2 ECDHE-PSK-CHACHA20-POLY1305"));
+  EXPECT_TRUE(absl::EndsWith(notes_.All(), "offered 1\nfetched\nchecked\napplied\nconfirmed 1\n")) << notes_.All();
+  EXPECT_FALSE(std::filesystem::exists(folder_ / ".parley-target"));
+  struct stat info;
+  ASSERT_EQ(stat((folder_ / "state/tasks/nginx/membership").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600u);
+}
+
+TEST_F(SessionTest, JoinsAgainAsTheSameClientWithoutAnotherKey) {
+  taskd_.Publish(new_);
+  ASSERT_TRUE(RunJoin().ok());
+  JoinOptions options = Options();
+  options.key.reset();
+  options.client_name.clear();
+  const auto outcome = Join(std::move(options), &notes_);
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  EXPECT_TRUE(outcome->ok());
+  EXPECT_EQ(taskd_.joins(), 1);
+}
+
+TEST_F(SessionTest, RepeatsAJoinWhoseAnswerWasLostWithItsNonce) {
+  taskd_.faults.lost_joins = 2;
+  taskd_.Publish(new_);
+  const auto outcome = RunJoin();
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  EXPECT_EQ(taskd_.joins(), 3);
+}
+
+TEST_F(SessionTest, ResumesATransferAtTheByte) {
+  const Tree large = {{"large", Noise(700'000, 1)}, {"site.conf", "new"}};
+  taskd_.Publish(large);
+  taskd_.faults.cut_after_bytes = 300'123;
+  const auto outcome = RunJoin();
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  EXPECT_EQ(Installed().at("large"), large.at("large"));
+  int64_t frames = 0;
+  for (const auto& [digest, content] : MakePayload(large).chunks) {
+    frames += static_cast<int64_t>(payload::CompressChunk(content).size());
+  }
+  EXPECT_EQ(taskd_.sent_bytes(), frames);
+  const auto fetches = taskd_.fetches();
+  ASSERT_EQ(fetches.size(), 2u);
+  const int64_t first = static_cast<int64_t>(payload::CompressChunk(large.at("large").substr(0, 262144)).size());
+  EXPECT_EQ(fetches[1].chunks(0).offset(), 300'123 - first);
+  EXPECT_EQ(fetches[1].chunks_size(), fetches[0].chunks_size() - 1);
+}
+
+TEST_F(SessionTest, FetchesOnlyTheChunksThatItLacks) {
+  std::string large = Noise(1'000'000, 2);
+  taskd_.Publish({{"large", large}, {"site.conf", "new"}});
+  ASSERT_TRUE(RunJoin().ok());
+  large[500'000] ^= 1;  // The second of four chunks.
+  taskd_.Publish({{"moved/large", large}, {"site.conf", "new"}});
+  ASSERT_TRUE(RunJoin().ok());
+  const auto fetches = taskd_.fetches();
+  ASSERT_EQ(fetches.size(), 2u);
+  EXPECT_EQ(fetches[1].chunks_size(), 1);
+  EXPECT_EQ(Installed(), (Tree{{"keep", "mine"}, {"moved/large", large}, {"site.conf", "new"}}));
+  EXPECT_EQ(notes_.reused_bytes, 1'000'000 - 262'144 + 3);
+}
+
+TEST_F(SessionTest, FollowsLaterRevisions) {
+  taskd_.Publish(new_);
+  Stop stop;
+  JoinOptions options = Options();
+  options.follow = true;
+  options.stop = &stop;
+  absl::StatusOr<Outcome> outcome = absl::UnknownError("");
+  std::thread agent([&] { outcome = Join(std::move(options), &notes_); });
+  notes_.Await("confirmed 1");
+  taskd_.Publish({{"site.conf", "newer"}});
+  notes_.Await("confirmed 2");
+  EXPECT_EQ(Installed(), (Tree{{"keep", "mine"}, {"site.conf", "newer"}}));
+  stop.Request();
+  agent.join();
+  EXPECT_EQ(outcome.status().code(), absl::StatusCode::kCancelled);
+}
+
+TEST_F(SessionTest, RefusesATamperedManifest) {
+  ExpectManifestRefused([](task::v1::SignedManifest* m) { m->mutable_manifest()->back() ^= 1; }, "MANIFEST_SIGNATURE");
+}
+
+TEST_F(SessionTest, RefusesATruncatedManifest) {
+  ExpectManifestRefused([](task::v1::SignedManifest* m) { m->mutable_manifest()->pop_back(); }, "MANIFEST_SIGNATURE");
+}
+
+TEST_F(SessionTest, RefusesAManifestSignedByAnother) {
+  ExpectManifestRefused(
+      [this](task::v1::SignedManifest* m) {
+        const payload::ManifestFields fields = {.task = "tasks/nginx",
+                                                .revision = 1,
+                                                .create_time = clock_.Now(),
+                                                .expire_time = clock_.Now() + absl::Hours(1)};
+        *m = *payload::SignManifest(fields, MakePayload(new_).files, crypto::SigningKey::Generate());
+      },
+      "MANIFEST_SIGNATURE");
+}
+
+TEST_F(SessionTest, RefusesAnOversizedManifest) {
+  ExpectManifestRefused(
+      [](task::v1::SignedManifest* m) { m->mutable_manifest()->resize(payload::kMaxManifestBytes + 1); },
+      "MANIFEST_TOO_LARGE");
+}
+
+TEST_F(SessionTest, RefusesAnExpiredManifest) {
+  ExpectManifestRefused(
+      [this, advanced = false](task::v1::SignedManifest*) mutable {
+        if (!std::exchange(advanced, true)) clock_.Advance(absl::Minutes(61));
+      },
+      "MANIFEST_EXPIRED");
+}
+
+TEST_F(SessionTest, RefusesAnOlderRevision) {
+  taskd_.Publish(old_);
+  const task::v1::SignedManifest older = taskd_.SignedManifest(1, {{"site.conf", "older"}});
+  taskd_.Publish(new_);
+  ASSERT_TRUE(RunJoin().ok());
+  taskd_.Publish(new_);
+  // The server replays what the key once signed.
+  taskd_.faults.manifest = [older](task::v1::SignedManifest* m) { *m = older; };
+  const auto outcome = RunJoin();
+  EXPECT_EQ(Reason(outcome.status()), "REVISION_OLDER") << outcome.status();
+  EXPECT_EQ(taskd_.state(), Participant::STATE_DECLINED);
+  EXPECT_EQ(Installed(), merged_);
+}
+
+TEST_F(SessionTest, TellsTheOperatorWhyAForcedOneIsRefused) {
+  taskd_.faults.forced = true;
+  taskd_.faults.manifest = [](task::v1::SignedManifest* m) { m->clear_signature(); };
+  taskd_.Publish(new_);
+  EXPECT_EQ(Reason(RunJoin().status()), "MANIFEST_SIGNATURE");
+  EXPECT_EQ(taskd_.state(), Participant::STATE_ROLLED_BACK);
+  EXPECT_EQ(taskd_.reason(), "manifest_signature");
+  ExpectNothingApplied();
+}
+
+TEST_F(SessionTest, RefusesATamperedChunk) {
+  taskd_.Publish({{"site.conf", std::string(5000, 'x')}});
+  taskd_.faults.frame = [](const std::string&) { return payload::CompressChunk("evil"); };
+  const auto outcome = RunJoin();
+  EXPECT_EQ(Reason(outcome.status()), "CHUNK_DIGEST") << outcome.status();
+  EXPECT_EQ(taskd_.state(), Participant::STATE_ROLLED_BACK);
+  EXPECT_EQ(taskd_.reason(), "chunk_digest");
+  ExpectNothingApplied();
+}
+
+TEST_F(SessionTest, RefusesATruncatedChunk) {
+  taskd_.Publish({{"site.conf", std::string(5000, 'x')}});
+  taskd_.faults.frame = [](std::string frame) { return frame.substr(0, frame.size() - 1); };
+  EXPECT_EQ(Reason(RunJoin().status()), "CHUNK_MALFORMED");
+  ExpectNothingApplied();
+}
+
+TEST_F(SessionTest, RefusesABombOfZeros) {
+  taskd_.Publish({{"site.conf", std::string(5000, 'x')}});
+  taskd_.faults.frame = [](const std::string&) { return payload::CompressChunk(std::string(64 << 20, '\0')); };
+  EXPECT_EQ(Reason(RunJoin().status()), "CHUNK_TOO_LARGE");
+  ExpectNothingApplied();
+}
+
+TEST_F(SessionTest, RefusesAFrameOverTheLimit) {
+  taskd_.Publish({{"site.conf", std::string(5000, 'x')}});
+  taskd_.faults.frame = [](const std::string&) { return std::string(300'000, 'x'); };
+  EXPECT_EQ(Reason(RunJoin().status()), "TRANSFER_MALFORMED");
+  ExpectNothingApplied();
+}
+
+TEST_F(SessionTest, FetchesAChunkAgainWhoseFirstHalfWasWrong) {
+  taskd_.Publish({{"large", Noise(200'000, 3)}});
+  taskd_.faults.cut_after_bytes = 100'000;
+  taskd_.faults.frame = [this](std::string frame) {
+    if (taskd_.faults.cut_after_bytes >= 0 || cut_seen_++ == 0) frame[50'000] ^= 1;
+    return frame;
+  };
+  const auto outcome = RunJoin();
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  EXPECT_EQ(taskd_.fetches().size(), 3u);
+}
+
+TEST_F(SessionTest, RollsBackWhenTheCheckFails) {
+  taskd_.Publish({{"bad", ""}, {"site.conf", "new"}});
+  const auto outcome = RunJoin();
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  EXPECT_EQ(outcome->state, Participant::STATE_ROLLED_BACK);
+  EXPECT_EQ(outcome->reason, "check_failed");
+  EXPECT_TRUE(absl::StartsWith(outcome->detail, "line 14 is wrong\n")) << outcome->detail;
+  EXPECT_EQ(taskd_.state(), Participant::STATE_ROLLED_BACK);
+  EXPECT_EQ(taskd_.reason(), "check_failed");
+  EXPECT_TRUE(absl::StartsWith(taskd_.detail(), "line 14 is wrong\n"));
+  ExpectNothingApplied();
+}
+
+TEST_F(SessionTest, RollsBackWhenACommandChangesWhatWasInstalled) {
+  taskd_.Publish(new_);
+  JoinOptions options = Options();
+  options.hooks.check = "echo more >> $PARLEY_TARGET/conf.d/a";
+  const auto outcome = Join(std::move(options), &notes_);
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  EXPECT_EQ(outcome->reason, "digest_mismatch");
+  EXPECT_EQ(Installed(), old_);
+  EXPECT_EQ(ReadTestFile(Running()), "old");
+}
+
+TEST_F(SessionTest, RollsBackWhenItCannotConfirm) {
+  taskd_.Publish(new_);
+  taskd_.faults.confirm = [this] {
+    clock_.Advance(absl::Minutes(3));
+    return grpc::Status(grpc::StatusCode::UNAVAILABLE, "the line is dead");
+  };
+  const auto outcome = RunJoin();
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  EXPECT_EQ(outcome->state, Participant::STATE_ROLLED_BACK);
+  EXPECT_EQ(outcome->reason, "unconfirmed");
+  EXPECT_EQ(Installed(), old_);
+  EXPECT_EQ(ReadTestFile(Running()), "old");
+  EXPECT_EQ(taskd_.state(), Participant::STATE_ROLLED_BACK);
+}
+
+TEST_F(SessionTest, ConfirmsAgainWhenTheAnswerIsLost) {
+  taskd_.Publish(new_);
+  int lost = 0;
+  taskd_.faults.confirm = [&] {
+    return lost++ < 2 ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "lost") : grpc::Status::OK;
+  };
+  const auto outcome = RunJoin();
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  EXPECT_EQ(outcome->state, Participant::STATE_CONFIRMED);
+  EXPECT_EQ(ReadTestFile(Running()), "new");
+}
+
+TEST_F(SessionTest, GoesOnWhenTheServerIsRestartedInAnyState) {
+  for (const auto state : {Participant::STATE_TRANSFERRING, Participant::STATE_STAGED, Participant::STATE_APPLYING,
+                           Participant::STATE_CHECKING}) {
+    SCOPED_TRACE(state);
+    std::atomic<bool> restart = false;
+    Notes notes;
+    taskd_.faults.on_report = [&](FakeTaskd::State reported) {
+      if (reported == state) restart = true;
+    };
+    taskd_.Publish({{"site.conf", absl::StrCat("with ", state)}, {"large", Noise(300'000, 4 + state)}});
+    absl::StatusOr<Outcome> outcome = absl::UnknownError("");
+    std::atomic<bool> done = false;
+    std::thread agent([&] {
+      outcome = Join(Options(), &notes);
+      done = true;
+    });
+    while (!restart && !done) std::this_thread::yield();
+    taskd_.faults.on_report = nullptr;
+    taskd_.Stop();
+    taskd_.Start();
+    agent.join();
+    ASSERT_TRUE(outcome.ok()) << outcome.status() << notes.All();
+    EXPECT_TRUE(outcome->ok()) << outcome->reason;
+    EXPECT_EQ(ReadTestFile(Running()), absl::StrCat("with ", state));
+  }
+}
+
+TEST_F(SessionTest, ConfirmsWhatAKilledProcessHadSwappedIn) {
+  taskd_.Publish(new_);
+  // As far as a process gets before kill -9 hits it behind the swap.
+  taskd_.faults.confirm = [] { return grpc::Status(grpc::StatusCode::PERMISSION_DENIED, "not now"); };
+  const FakePayload payload = MakePayload(new_);
+  {
+    Stop stop;
+    JoinOptions options = Options();
+    options.hooks = {};
+    taskd_.faults.on_report = [&](FakeTaskd::State state) {
+      if (state == Participant::STATE_CHECKING) stop.Request();
+    };
+    options.stop = &stop;
+    Join(std::move(options), &notes_).status().IgnoreError();
+  }
+  ASSERT_EQ(Installed(), old_);  // A process that may say goodbye leaves nothing undecided.
+  taskd_.faults.on_report = nullptr;
+  taskd_.faults.confirm = nullptr;
+  taskd_.PushState(Participant::STATE_CHECKING);
+  {
+    auto workplace = Workplace::Open(Target());
+    ASSERT_TRUE(workplace.ok()) << workplace.status();
+    auto installer = Installer::Open(
+        workplace->get(), {.task = "tasks/nginx", .state_folder = folder_ / "state/tasks/nginx", .clock = &clock_});
+    ASSERT_TRUE(installer.ok()) << installer.status();
+    ASSERT_TRUE(installer->ForgetRollback().ok());
+    ASSERT_TRUE(installer
+                    ->Stage(payload.Manifest("tasks/nginx", 1), 1,
+                            [&payload](absl::string_view digest) { return payload.Read(digest); })
+                    .ok());
+    ASSERT_TRUE(installer->Swap().ok());
+  }
+  const auto outcome = RunJoin();
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  EXPECT_EQ(outcome->state, Participant::STATE_CONFIRMED);
+  EXPECT_EQ(Installed(), merged_);
+  EXPECT_EQ(ReadTestFile(Running()), "new");
+}
+
+TEST_F(SessionTest, TakesBackWhatTheServerDoesNotWaitForAnyMore) {
+  taskd_.Publish(new_);
+  taskd_.faults.confirm = [this] {
+    taskd_.PushState(Participant::STATE_TIMED_OUT);
+    return grpc::Status::OK;
+  };
+  const auto outcome = RunJoin();
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  EXPECT_EQ(outcome->state, Participant::STATE_TIMED_OUT);
+  EXPECT_EQ(Installed(), old_);
+  EXPECT_EQ(ReadTestFile(Running()), "old");
+}
+
+TEST_F(SessionTest, StopsATransferThatIsCanceled) {
+  taskd_.Publish({{"large", Noise(900'000, 9)}});
+  taskd_.faults.on_report = [this](FakeTaskd::State state) {
+    if (state == Participant::STATE_TRANSFERRING) taskd_.PushState(Participant::STATE_CANCELED);
+  };
+  const auto outcome = RunJoin();
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  EXPECT_EQ(outcome->state, Participant::STATE_CANCELED);
+  ExpectNothingApplied();
+}
+
+TEST_F(SessionTest, DefersAndAcceptsWhenTheOfferComesAgain) {
+  taskd_.Publish(new_);
+  JoinOptions options = Options();
+  options.policy.defer_until = clock_.Now() + absl::Minutes(5);
+  options.policy.defer_reason = "busy";
+  absl::StatusOr<Outcome> outcome = absl::UnknownError("");
+  std::thread agent([&] { outcome = Join(std::move(options), &notes_); });
+  notes_.Await("waiting ");
+  EXPECT_EQ(taskd_.reason(), "busy");
+  clock_.Advance(absl::Minutes(6));
+  taskd_.PushState(Participant::STATE_OFFERED);
+  agent.join();
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  EXPECT_TRUE(outcome->ok());
+}
+
+TEST_F(SessionTest, DeclinesByPolicy) {
+  taskd_.Publish(new_);
+  JoinOptions options = Options();
+  options.policy.decline = "frozen";
+  const auto outcome = Join(std::move(options), &notes_);
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  EXPECT_EQ(outcome->state, Participant::STATE_DECLINED);
+  EXPECT_EQ(taskd_.reason(), "policy");
+  EXPECT_EQ(taskd_.detail(), "frozen");
+  ExpectNothingApplied();
+}
+
+TEST_F(SessionTest, DeclinesWhatItsTargetCannotTake) {
+  taskd_.Publish(new_);
+  mkfifo((Target() + "/pipe").c_str(), 0644);
+  const auto outcome = RunJoin();
+  EXPECT_EQ(Reason(outcome.status()), "TARGET_SPECIAL_FILE");
+  EXPECT_EQ(taskd_.state(), Participant::STATE_DECLINED);
+}
+
+TEST_F(SessionTest, EndsWhenItsKeyIsRevoked) {
+  taskd_.Publish(new_);
+  taskd_.faults.revoked = true;
+  const auto outcome = RunJoin();
+  EXPECT_EQ(Reason(outcome.status()), "KEY_REFUSED") << outcome.status();
+  ExpectNothingApplied();
+}
+
+TEST_F(SessionTest, EndsWhenItsKeyHasExpired) {
+  taskd_.Publish(new_);
+  ASSERT_TRUE(RunJoin().ok());
+  clock_.Advance(absl::Hours(3));
+  EXPECT_EQ(Reason(RunJoin().status()), "KEY_EXPIRED");
+}
+
+TEST_F(SessionTest, EndsWhenTheServerIsNotThere) {
+  taskd_.Stop();
+  JoinOptions options = Options();
+  options.connect_timeout = absl::Milliseconds(50);
+  const auto outcome = Join(std::move(options), &notes_);
+  EXPECT_EQ(Reason(outcome.status()), "CONNECTION_REFUSED") << outcome.status();
+  ExpectNothingApplied();
+}
+
+TEST_F(SessionTest, LetsOneProcessUseATarget) {
+  taskd_.Publish(new_);
+  const auto workplace = Workplace::Open(Target());
+  ASSERT_TRUE(workplace.ok());
+  EXPECT_EQ(Reason(RunJoin().status()), "TARGET_IN_USE");
+  EXPECT_EQ(taskd_.joins(), 0);
+}
+
+TEST_F(SessionTest, LetsOneProcessUseATasksState) {
+  taskd_.Publish(new_);
+  std::filesystem::create_directories(folder_ / "state/tasks");
+  const payload::Fd held = LockFolder(folder_ / "state/tasks/nginx");
+  ASSERT_TRUE(held.ok());
+  EXPECT_EQ(Reason(RunJoin().status()), "STATE_IN_USE");
+  EXPECT_EQ(taskd_.joins(), 0);
+}
+
+TEST_F(SessionTest, RefusesAStateFolderOfAnotherClientOrTask) {
+  taskd_.Publish(new_);
+  ASSERT_TRUE(RunJoin().ok());
+  JoinOptions other = Options();
+  other.client_name = "web-2";
+  EXPECT_EQ(Reason(Join(std::move(other), nullptr).status()), "STATE_CONFLICT");
+  other = Options();
+  other.key->verification_key = std::string(32, 'k');
+  EXPECT_EQ(Reason(Join(std::move(other), nullptr).status()), "STATE_CONFLICT");
+}
+
+TEST_F(SessionTest, NamesWhatIsWrongWithItsInput) {
+  JoinOptions options = Options();
+  options.key.reset();
+  EXPECT_EQ(Reason(Join(std::move(options), nullptr).status()), "STATE_MISSING");
+  options = Options();
+  options.client_name = "../x";
+  EXPECT_EQ(Reason(Join(std::move(options), nullptr).status()), "CLIENT_NAME");
+  options = Options();
+  options.key->task = "../../etc";
+  EXPECT_EQ(Reason(Join(std::move(options), nullptr).status()), "TASK_NAME");
+  options = Options();
+  options.into = folder_ / "no/such/place";
+  EXPECT_EQ(Reason(Join(std::move(options), nullptr).status()), "TARGET_PARENT");
+}
+
+TEST_F(SessionTest, ADeviceCarriesOutItsTasksUntilStopped) {
+  taskd_.Publish(new_);
+  DeviceOptions options;
+  static_cast<agent::Options&>(options) = Options();
+  options.credential = taskd_.Device();
+  options.into = folder_ / "{task}";
+  options.labels = {{"role", "web"}};
+  Stop stop;
+  options.stop = &stop;
+  absl::Status status;
+  std::thread device([&] { status = RunDevice(std::move(options), &notes_); });
+  notes_.Await("confirmed 1");
+  EXPECT_EQ(ReadTree(folder_ / "nginx"), new_);
+  taskd_.Publish({{"site.conf", "newer"}});
+  notes_.Await("confirmed 2");
+  stop.Request();
+  device.join();
+  EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
+}
+
+TEST_F(SessionTest, ADeviceEndsWhenItsKeyIsRefused) {
+  taskd_.faults.revoked = true;
+  DeviceOptions options;
+  static_cast<agent::Options&>(options) = Options();
+  options.credential = taskd_.Device();
+  EXPECT_EQ(Reason(RunDevice(std::move(options), &notes_)), "KEY_REFUSED");
+}
+
+}  // namespace
+}  // namespace parley::agent
