@@ -210,6 +210,14 @@ absl::Status ValidateConfirm(const task::v1::ConfirmRequest& request) {
   return Invalid("DIGEST_MALFORMED", "installed_digest must have 32 bytes");
 }
 
+absl::Status ValidateFindMissing(const task::v1::FindMissingChunksRequest& request) {
+  if (request.digests_size() > kMaxChunksPerRequest) return Invalid("CHUNK_COUNT", "ask for at most 20,000 chunks");
+  for (const std::string& digest : request.digests()) {
+    if (digest.size() != kDigestBytes) return Invalid("DIGEST_MALFORMED", "a digest must have 32 bytes");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ValidateFetch(const task::v1::FetchChunksRequest& request) {
   if (request.chunks().empty() || request.chunks_size() > kMaxChunksPerRequest) {
     return Invalid("CHUNK_COUNT", "ask for 1 to 20,000 chunks");

@@ -27,6 +27,7 @@ absl::Status ValidateInline(const task::v1::InlinePayload& payload);
 absl::Status ValidateJoin(const task::v1::JoinRequest& request);
 absl::Status ValidateNegotiate(const task::v1::NegotiateRequest& request);
 absl::Status ValidateConfirm(const task::v1::ConfirmRequest& request);
+absl::Status ValidateFindMissing(const task::v1::FindMissingChunksRequest& request);
 absl::Status ValidateFetch(const task::v1::FetchChunksRequest& request);
 // Labels that a device shows.
 absl::Status ValidateLabels(const google::protobuf::Map<std::string, std::string>& labels);

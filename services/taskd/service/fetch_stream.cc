@@ -1,0 +1,104 @@
+#include "services/taskd/service/fetch_stream.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/encoding.h"
+#include "lib/base/error.h"
+#include "services/taskd/domain/participant.h"
+#include "services/taskd/domain/time.h"
+#include "services/taskd/domain/validation.h"
+
+namespace parley::taskd {
+namespace {
+
+constexpr absl::string_view kMethod = "parley.task.v1.ArtifactService.FetchChunks";
+constexpr size_t kPieceBytes = 64 * 1024;
+
+}  // namespace
+
+FetchStream::FetchStream(const Parts* parts, rpc::Caller caller, const task::v1::FetchChunksRequest& request)
+    : parts_(parts), caller_(std::move(caller)), request_(request) {}
+
+void FetchStream::Begin() {
+  parts_->workers->Run([self = self()] {
+    if (const absl::Status status = self->Start(); !status.ok()) return self->Close(status);
+    self->Next();
+  });
+}
+
+absl::Status FetchStream::Start() {
+  RETURN_IF_ERROR(ValidateFetch(request_));
+  ASSIGN_OR_RETURN(member_, parts_->members->Identify(caller_, kMethod, request_.task()));
+  ASSIGN_OR_RETURN(const Standing standing, parts_->members->Load(caller_, member_));
+  if (!MayFetch(standing.participant())) {
+    return Error(absl::StatusCode::kFailedPrecondition, "NOTHING_ACCEPTED",
+                 "chunks are for a client that has accepted an offer; negotiate first");
+  }
+  if (request_.revision() != standing.participant().revision()) {
+    return Error(absl::StatusCode::kFailedPrecondition, "REVISION_NOT_OFFERED",
+                 absl::StrCat("revision ", standing.participant().revision(), " is the one that was accepted, not ",
+                              request_.revision()));
+  }
+  ASSIGN_OR_RETURN(const auto revision, parts_->revisions->Get(member_.task, request_.revision()));
+  for (const auto& chunk : request_.chunks()) {
+    if (!std::binary_search(revision->chunks.begin(), revision->chunks.end(), chunk.digest())) {
+      return Error(absl::StatusCode::kNotFound, "CHUNK_NOT_OF_REVISION",
+                   absl::StrCat("chunk ", HexEncode(chunk.digest()), " is not of revision ", request_.revision()));
+    }
+  }
+  transfer_lease_ = ToDuration(standing.task->value.task().leases().transfer());
+  return absl::OkStatus();
+}
+
+void FetchStream::Next() {
+  if (frame_ != nullptr) return SendPiece();
+  if (auto cached = parts_->chunks->Cached(request_.chunks(next_chunk_).digest())) {
+    if (const absl::Status status = Take(std::move(cached)); !status.ok()) return Close(status);
+    return SendPiece();
+  }
+  parts_->workers->Run([self = self()] {
+    if (const absl::Status status = self->Load(); !status.ok()) return self->Close(status);
+    self->SendPiece();
+  });
+}
+
+absl::Status FetchStream::Load() {
+  ASSIGN_OR_RETURN(auto frame, parts_->chunks->Get(request_.chunks(next_chunk_).digest()));
+  return Take(std::move(frame));
+}
+
+absl::Status FetchStream::Take(std::shared_ptr<const std::string> frame) {
+  const int64_t offset = request_.chunks(next_chunk_).offset();
+  if (offset >= static_cast<int64_t>(frame->size())) {
+    return Error(absl::StatusCode::kOutOfRange, "OFFSET_OUT_OF_RANGE",
+                 absl::StrCat("chunk ", HexEncode(request_.chunks(next_chunk_).digest()), " has ", frame->size(),
+                              " bytes; ", offset, " is not one of them"));
+  }
+  frame_ = std::move(frame);
+  offset_ = static_cast<size_t>(offset);
+  return absl::OkStatus();
+}
+
+void FetchStream::SendPiece() {
+  task::v1::FetchChunksResponse piece;
+  piece.set_digest(request_.chunks(next_chunk_).digest());
+  piece.set_offset(static_cast<int64_t>(offset_));
+  piece.set_frame_size(static_cast<int64_t>(frame_->size()));
+  const size_t size = std::min(kPieceBytes, frame_->size() - offset_);
+  piece.set_data(frame_->data() + offset_, size);
+  offset_ += size;
+  if (offset_ == frame_->size()) {
+    frame_ = nullptr;
+    ++next_chunk_;
+    parts_->board->RenewLease(member_.task, member_.client, parts_->clock->Now() + transfer_lease_);
+  }
+  if (next_chunk_ == request_.chunks_size()) {
+    SendLast(std::move(piece));
+  } else {
+    Send(std::move(piece));
+  }
+}
+
+}  // namespace parley::taskd

@@ -1,0 +1,60 @@
+// Chunks to a client, piece by piece, from the byte asked for: the stream behind ArtifactService.FetchChunks.
+#ifndef PARLEY_SERVICES_TASKD_SERVICE_FETCH_STREAM_H_
+#define PARLEY_SERVICES_TASKD_SERVICE_FETCH_STREAM_H_
+
+#include <memory>
+#include <string>
+
+#include "lib/base/clock.h"
+#include "lib/rpc/gate.h"
+#include "lib/rpc/worker_pool.h"
+#include "parley/task/v1/artifact_service.pb.h"
+#include "services/taskd/service/board.h"
+#include "services/taskd/service/members.h"
+#include "services/taskd/service/out_stream.h"
+#include "services/taskd/service/revisions.h"
+#include "services/taskd/store/chunk_store.h"
+
+namespace parley::taskd {
+
+class FetchStream final
+    : public OutStream<grpc::ServerWriteReactor<task::v1::FetchChunksResponse>, task::v1::FetchChunksResponse> {
+ public:
+  // All must outlive every stream.
+  struct Parts {
+    const Members* members;
+    Board* board;
+    Revisions* revisions;
+    ChunkStore* chunks;
+    Clock* clock;
+    rpc::WorkerPool* workers;
+  };
+  FetchStream(const Parts* parts, rpc::Caller caller, const task::v1::FetchChunksRequest& request);
+
+  void Begin();
+
+ private:
+  void OnSent() override { Next(); }
+  std::shared_ptr<FetchStream> self() { return std::static_pointer_cast<FetchStream>(shared_from_this()); }
+
+  absl::Status Start();
+  // Sends the next piece, from memory at once, else after a worker has read the chunk.
+  void Next();
+  absl::Status Load();
+  absl::Status Take(std::shared_ptr<const std::string> frame);
+  void SendPiece();
+
+  const Parts* const parts_;
+  const rpc::Caller caller_;
+  const task::v1::FetchChunksRequest request_;
+  // One at a time touches these: who sends the next piece.
+  Member member_;
+  absl::Duration transfer_lease_;
+  int next_chunk_ = 0;
+  std::shared_ptr<const std::string> frame_;
+  size_t offset_ = 0;
+};
+
+}  // namespace parley::taskd
+
+#endif  // PARLEY_SERVICES_TASKD_SERVICE_FETCH_STREAM_H_

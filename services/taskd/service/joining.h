@@ -1,0 +1,89 @@
+// Makes clients of tasks: Join.
+//
+// Everyone who holds a join key changes its record, which counts them. So joins of one key that come at the same time
+// are committed together, by one of them for all: the record is contended by nobody.
+//
+// Threads: all methods may be called from any thread; they block on the store.
+#ifndef PARLEY_SERVICES_TASKD_SERVICE_JOINING_H_
+#define PARLEY_SERVICES_TASKD_SERVICE_JOINING_H_
+
+#include <deque>
+#include <map>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "lib/base/clock.h"
+#include "lib/base/mutex.h"
+#include "lib/rpc/gate.h"
+#include "parley/task/v1/participation_service.pb.h"
+#include "services/taskd/service/board.h"
+#include "services/taskd/service/standing.h"
+#include "services/taskd/service/task_keys.h"
+#include "services/taskd/store/task_store.h"
+
+namespace parley::taskd {
+
+// How long a member key outlives its task, so that its client still hears how the task ended.
+inline constexpr absl::Duration kMemberKeyGrace = absl::Minutes(1);
+
+class Joining {
+ public:
+  // All must outlive this.
+  struct Parts {
+    const TaskStore* store;
+    Board* board;
+    const Standings* standings;
+    const TaskKeys* keys;
+    Clock* clock;
+    rpc::AuditLog* audit;
+  };
+  explicit Joining(Parts parts) : parts_(parts) {}
+
+  // As ParticipationService.Join says.
+  absl::Status Join(const rpc::Caller& caller, const task::v1::JoinRequest& request, task::v1::JoinResponse* response);
+
+ private:
+  // One join that waits for its commit.
+  struct Pending {
+    std::string client;
+    std::string tag;
+    ParticipantRecord record;
+    bool done = false;
+    // What became of it; ALREADY_EXISTS when somebody was faster under its name.
+    absl::Status status;
+  };
+  // Of one task and join key; a device has none.
+  struct Group {
+    std::string task;
+    std::string join_key;
+    bool operator<(const Group& other) const { return std::tie(task, join_key) < std::tie(other.task, other.join_key); }
+  };
+  struct Queue {
+    std::deque<Pending*> waiting;
+    bool busy = false;
+    int users = 0;
+    CondVar moved;
+  };
+  using Batch = std::vector<Pending*>;
+
+  absl::StatusOr<Group> CheckCaller(const rpc::Caller& caller, const task::v1::JoinRequest& request,
+                                    std::string* client) const;
+  absl::Status Add(const Group& group, Pending* pending);
+  static Batch Take(Queue* queue);
+  void Commit(const Group& group, Batch batch);
+  absl::StatusOr<bool> TryCommit(const Group& group, const TaskSnapshot& task, Batch* batch);
+  absl::Status DropPresent(const std::string& task, Batch* batch);
+  absl::Status Answer(const std::string& task, const std::string& client, const ParticipantRecord& record,
+                      const TaskSnapshot& snapshot, task::v1::JoinResponse* response) const;
+
+  const Parts parts_;
+  Mutex mutex_;
+  std::map<Group, Queue> queues_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace parley::taskd
+
+#endif  // PARLEY_SERVICES_TASKD_SERVICE_JOINING_H_

@@ -1,0 +1,155 @@
+#include "services/taskd/service/lifecycle.h"
+
+#include <functional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/log.h"
+#include "services/taskd/domain/names.h"
+#include "services/taskd/domain/task.h"
+#include "services/taskd/domain/time.h"
+#include "services/taskd/store/keys.h"
+
+namespace parley::taskd {
+namespace {
+
+// After an error of the store, e.g. a full disk.
+constexpr absl::Duration kRetryAfter = absl::Seconds(5);
+// Clients that one commit ends: few enough for every engine's limit of operations.
+constexpr size_t kClientsPerCommit = 32;
+
+}  // namespace
+
+void Lifecycle::Look(const std::string& task) {
+  MutexLock lock(&mutex_);
+  if (stopped_) return;
+  const auto [place, added] = looking_.emplace(task, false);
+  if (!added) {
+    place->second = true;
+    return;
+  }
+  parts_.workers->Run([this, task] { Work(task); });
+}
+
+void Lifecycle::Stop() {
+  MutexLock lock(&mutex_);
+  stopped_ = true;
+}
+
+void Lifecycle::Work(const std::string& task) {
+  while (true) {
+    const absl::Status status = LookOnce(task);
+    if (!status.ok()) {
+      LogError("a task could not be moved on", {{"task", task}, {"error", std::string(status.message())}});
+      Later([this, task] { Look(task); });
+    }
+    MutexLock lock(&mutex_);
+    const auto place = looking_.find(task);
+    if (!place->second || stopped_) {
+      looking_.erase(place);
+      return;
+    }
+    place->second = false;
+  }
+}
+
+void Lifecycle::Later(std::function<void()> work) {
+  MutexLock lock(&mutex_);
+  if (!stopped_) parts_.timers->Schedule(parts_.clock->Now() + kRetryAfter, std::move(work));
+}
+
+absl::Status Lifecycle::LookOnce(const std::string& task) {
+  while (true) {
+    const TaskSnapshot snapshot = parts_.board->Find(task);
+    if (snapshot == nullptr) return absl::OkStatus();
+    if (TaskHasEnded(snapshot->value.task().state())) return Settle(snapshot);
+    const auto due = Due(snapshot->value, parts_.board->CountsOf(task), parts_.clock->Now());
+    if (!due.has_value()) return absl::OkStatus();
+    RETURN_IF_ERROR(Change(snapshot, *due));
+  }
+}
+
+// On a conflict the board shows what won, and the task is looked at again.
+absl::Status Lifecycle::Change(const TaskSnapshot& task, const TaskRecord& next) {
+  const std::string id = *ParseTaskName(next.task().name());
+  store::Transaction transaction;
+  transaction.conditions.push_back({TaskKey(id), task->revision});
+  transaction.Set(TaskKey(id), next.SerializeAsString());
+  if (next.settled()) transaction.Delete(UnsettledKey(id));
+  const absl::StatusOr<int64_t> revision = parts_.store->store()->Commit(std::move(transaction));
+  if (!absl::IsAborted(revision.status())) RETURN_IF_ERROR(revision.status());
+  if (revision.ok() && !next.settled()) {
+    key::v1::AuditEvent event;
+    event.set_actor("service/taskd");
+    event.set_action("task.state_changed");
+    event.set_resource(next.task().name());
+    event.set_outcome("ok");
+    event.set_detail(absl::StrCat(task::v1::Task::State_Name(next.task().state()).substr(sizeof("STATE_") - 1),
+                                  next.end_reason().empty() ? "" : ": ", next.end_reason()));
+    parts_.audit->Record(std::move(event));
+  }
+  // The store knows who was faster; this process may not yet.
+  ASSIGN_OR_RETURN(const Stored<TaskRecord> now, parts_.store->GetTask(id));
+  parts_.board->Committed(now.revision);
+  parts_.board->CatchUp();
+  return absl::OkStatus();
+}
+
+// Ends the clients that the task's end demands, many in one commit; when the last has ended, closes the books.
+absl::Status Lifecycle::Settle(const TaskSnapshot& task) {
+  const std::string id = *ParseTaskName(task->value.task().name());
+  const Board::Unended unended = parts_.board->FindUnended(id);
+  Event event{Event::Kind::kTaskEnded};
+  for (size_t begin = 0; begin < unended.clients.size(); begin += kClientsPerCommit) {
+    store::Transaction transaction;
+    const size_t end = std::min(unended.clients.size(), begin + kClientsPerCommit);
+    for (size_t i = begin; i < end; ++i) {
+      ASSIGN_OR_RETURN(const auto client, parts_.store->GetParticipant(id, unended.clients[i]));
+      ASSIGN_OR_RETURN(const auto next, Advance(client.value, event, task->value, parts_.clock->Now()));
+      if (!next.has_value()) continue;
+      const std::string key = ParticipantKey(id, unended.clients[i]);
+      transaction.conditions.push_back({key, client.revision});
+      transaction.Set(key, next->SerializeAsString());
+    }
+    if (transaction.puts.empty()) continue;
+    const absl::StatusOr<int64_t> revision = parts_.store->store()->Commit(std::move(transaction));
+    if (revision.ok()) {
+      parts_.board->Committed(*revision);
+      continue;
+    }
+    if (!absl::IsAborted(revision.status())) return revision.status();
+    // One of them moved meanwhile: each by itself.
+    for (size_t i = begin; i < end; ++i) {
+      RETURN_IF_ERROR(parts_.standings->Apply(id, unended.clients[i], event).status());
+    }
+  }
+  parts_.board->CatchUp();
+  if (!parts_.board->FindUnended(id).all_ended) return absl::OkStatus();
+  TaskRecord settled = task->value;
+  settled.set_settled(true);
+  *settled.mutable_task()->mutable_counts() = parts_.board->CountsOf(id);
+  return Change(task, settled);
+}
+
+void Lifecycle::OnLease(const std::string& task, const std::string& client, int64_t version) {
+  Happen(task, client, Event::Kind::kLeaseRanOut, version);
+}
+
+void Lifecycle::OnSessionLost(const std::string& task, const std::string& client, int64_t version) {
+  Happen(task, client, Event::Kind::kSessionLost, version);
+}
+
+void Lifecycle::Happen(const std::string& task, const std::string& client, Event::Kind kind, int64_t version) {
+  MutexLock lock(&mutex_);
+  if (stopped_) return;
+  parts_.workers->Run([=, this] {
+    Event event{kind};
+    event.version = version;
+    const absl::Status status = parts_.standings->Apply(task, client, event).status();
+    if (status.ok()) return;
+    LogError("a lease could not be ended", {{"task", task}, {"error", std::string(status.message())}});
+    Later([=, this] { Happen(task, client, kind, version); });
+  });
+}
+
+}  // namespace parley::taskd

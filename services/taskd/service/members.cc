@@ -1,0 +1,29 @@
+#include "services/taskd/service/members.h"
+
+#include "lib/base/encoding.h"
+#include "lib/base/error.h"
+#include "services/taskd/domain/names.h"
+#include "services/taskd/service/audit.h"
+
+namespace parley::taskd {
+
+absl::StatusOr<Member> Members::Identify(const rpc::Caller& caller, absl::string_view method,
+                                         absl::string_view task_name) const {
+  const MemberId id = ParseMemberSubject(caller.subject());
+  if (id.task.empty() || task_name != TaskName(id.task)) {
+    return Refuse(audit_, caller, method, "OTHER_TASK", "this key is for another task than the one that is named");
+  }
+  ASSIGN_OR_RETURN(std::string client, store_->ClientOfTag(id.task, id.tag));
+  return Member{id.task, std::move(client)};
+}
+
+absl::StatusOr<Standing> Members::Load(const rpc::Caller& caller, const Member& member) const {
+  ASSIGN_OR_RETURN(Standing standing, standings_->Load(member.task, member.client));
+  const ParticipantRecord& record = standing.client.value;
+  if (record.participant().has_revoke_time() || HexEncode(record.serial()) != caller.peer->key.key_id) {
+    return Error(absl::StatusCode::kUnauthenticated, "KEY_REVOKED", "this client's key was revoked; ask the operator");
+  }
+  return standing;
+}
+
+}  // namespace parley::taskd

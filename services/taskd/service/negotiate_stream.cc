@@ -1,0 +1,255 @@
+#include "services/taskd/service/negotiate_stream.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "lib/base/error.h"
+#include "services/taskd/domain/names.h"
+#include "services/taskd/domain/task.h"
+#include "services/taskd/domain/time.h"
+#include "services/taskd/domain/validation.h"
+
+namespace parley::taskd {
+namespace {
+
+using task::v1::NegotiateRequest;
+using task::v1::Participant;
+
+constexpr absl::string_view kMethod = "parley.task.v1.ParticipationService.Negotiate";
+// Messages and answers that may wait: a client that sends without reading is not read from.
+constexpr size_t kMaxInbox = 16;
+constexpr size_t kMaxOutbox = 32;
+
+bool IsTransferring(ParticipantState state) {
+  return state == Participant::STATE_ACCEPTED || state == Participant::STATE_TRANSFERRING;
+}
+
+}  // namespace
+
+NegotiateStream::NegotiateStream(const Parts* parts, rpc::Caller caller)
+    : parts_(parts), caller_(std::move(caller)), strand_(parts->workers) {}
+
+void NegotiateStream::Begin() {
+  MutexLock lock(&inbox_mutex_);
+  reading_ = true;
+  StartRead(&incoming_);
+}
+
+void NegotiateStream::OnReadDone(bool ok) {
+  {
+    MutexLock lock(&inbox_mutex_);
+    reading_ = false;
+    if (ok) inbox_.push_back(std::move(incoming_));
+    incoming_.Clear();
+    if (ok && inbox_.size() < kMaxInbox && !closed()) {
+      reading_ = true;
+      StartRead(&incoming_);
+    }
+    if (ok && scheduled_) return;
+    scheduled_ = ok;
+  }
+  if (ok) {
+    strand_.Run([self = self()] { self->Work(); });
+  } else {
+    // It has said all that it will; what it said before is handled first.
+    strand_.Run([self = self()] {
+      self->Work();
+      self->Close(absl::OkStatus());
+    });
+  }
+}
+
+void NegotiateStream::OnSent() {
+  MutexLock lock(&inbox_mutex_);
+  if (!reading_) strand_.Run([self = self()] { self->ReadMore(); });
+}
+
+void NegotiateStream::ReadMore() {
+  MutexLock lock(&inbox_mutex_);
+  if (reading_ || inbox_.size() >= kMaxInbox || waiting() >= kMaxOutbox) return;
+  UnlessClosing([this] {
+    reading_ = true;
+    StartRead(&incoming_);
+  });
+}
+
+void NegotiateStream::OnClosed() {
+  strand_.Run([self = self()] {
+    if (!self->open_) return;
+    self->open_ = false;
+    if (self->parts_->sessions->Remove(self->member_.task, self->member_.client, self.get())) {
+      self->parts_->board->SessionEnded(self->member_.task, self->member_.client);
+    }
+  });
+}
+
+void NegotiateStream::Poke(int64_t revision) {
+  strand_.Run([self = self(), revision] { self->Look(revision); });
+}
+
+void NegotiateStream::Work() {
+  std::deque<Request> batch;
+  {
+    MutexLock lock(&inbox_mutex_);
+    scheduled_ = false;
+    batch.swap(inbox_);
+  }
+  if (batch.empty() || closed()) return;
+  if (!open_) {
+    if (const absl::Status status = Open(batch.front()); !status.ok()) return Close(status);
+  }
+  Handle(batch);
+  ReadMore();
+}
+
+// Finds out whose stream this is, and takes the place of one before it.
+absl::Status NegotiateStream::Open(const Request& first) {
+  RETURN_IF_ERROR(ValidateNegotiate(first));
+  ASSIGN_OR_RETURN(member_, parts_->members->Identify(caller_, kMethod, first.task()));
+  if (!first.has_declare()) {
+    return Error(absl::StatusCode::kFailedPrecondition, "NOT_DECLARED", "a stream begins with a declaration");
+  }
+  // Registered before the record is read, so that no change in between is missed.
+  std::shared_ptr<Session> previous = parts_->sessions->Replace(member_.task, member_.client, self());
+  open_ = true;
+  if (previous != nullptr) {
+    previous->End(Error(absl::StatusCode::kAborted, "STREAM_REPLACED",
+                        "the client has opened another stream, which takes the place of this one"));
+  }
+  parts_->board->SessionBegan(member_.task, member_.client);
+  ASSIGN_OR_RETURN(standing_, parts_->members->Load(caller_, member_));
+  return absl::OkStatus();
+}
+
+void NegotiateStream::Handle(const std::deque<Request>& batch) {
+  Outcome outcome;
+  const absl::Status status = parts_->standings
+                                  ->Update(member_.task, member_.client, &standing_,
+                                           [&](const ParticipantRecord& record, const TaskRecord& task) {
+                                             outcome = Outcome{.last_sequence = last_sequence_};
+                                             return Decide(batch, record, task, &outcome);
+                                           })
+                                  .status();
+  if (!status.ok()) return Close(status);
+  last_sequence_ = outcome.last_sequence;
+  if (outcome.transfer_moved) {
+    parts_->board->RenewLease(member_.task, member_.client,
+                              parts_->clock->Now() + ToDuration(standing_.task->value.task().leases().transfer()));
+  }
+  for (Response& answer : outcome.answers) Tell(std::move(answer));
+  if (!outcome.refusal.ok()) Close(outcome.refusal);
+}
+
+// All messages of the batch, each on what the one before it led to, until one is refused.
+absl::StatusOr<std::optional<ParticipantRecord>> NegotiateStream::Decide(const std::deque<Request>& batch,
+                                                                         const ParticipantRecord& record,
+                                                                         const TaskRecord& task, Outcome* outcome) {
+  ParticipantRecord current = record;
+  bool changed = false;
+  for (const Request& request : batch) {
+    bool step_changed = false;
+    outcome->refusal = Step(request, task, &current, &step_changed, outcome);
+    if (!outcome->refusal.ok()) break;
+    changed |= step_changed;
+    ASSIGN_OR_RETURN(Response answer, Answer(current, task, &request));
+    const bool more_bytes = request.has_progress() && outcome->transfer_moved;
+    answer.set_unchanged(!step_changed && !more_bytes && !request.has_declare());
+    outcome->answers.push_back(std::move(answer));
+  }
+  if (!changed) return std::optional<ParticipantRecord>();
+  return std::optional<ParticipantRecord>(std::move(current));
+}
+
+absl::Status NegotiateStream::Step(const Request& request, const TaskRecord& task, ParticipantRecord* record,
+                                   bool* changed, Outcome* outcome) {
+  RETURN_IF_ERROR(ValidateNegotiate(request));
+  if (request.task() != TaskName(member_.task)) {
+    return parts_->members->Identify(caller_, kMethod, request.task()).status();
+  }
+  outcome->transfer_moved = false;
+  if (request.sequence() <= outcome->last_sequence) return absl::OkStatus();
+  Event event{Event::Kind::kRequest};
+  event.request = &request;
+  event.connection = caller_.peer->connection_id;
+  const Participant before = record->participant();
+  ASSIGN_OR_RETURN(std::optional<ParticipantRecord> next, Advance(*record, event, task, parts_->clock->Now()));
+  outcome->last_sequence = request.sequence();
+  *changed = next.has_value();
+  outcome->transfer_moved = request.has_progress() && request.attempt() == before.attempt() &&
+                            request.expected_version() == before.version() && IsTransferring(before.state()) &&
+                            request.progress().state() == Participant::STATE_TRANSFERRING;
+  if (next.has_value()) *record = *std::move(next);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<NegotiateStream::Response> NegotiateStream::Answer(const ParticipantRecord& record,
+                                                                  const TaskRecord& task, const Request* request) {
+  const Participant& participant = record.participant();
+  Response response;
+  response.set_task(TaskName(member_.task));
+  response.set_attempt(participant.attempt());
+  if (request != nullptr) response.set_sequence(request->sequence());
+  response.set_version(participant.version());
+  response.set_state(participant.state());
+  response.set_task_state(task.task().state());
+  if (record.has_retry_time()) *response.mutable_retry_time() = record.retry_time();
+  if (!participant.reason().empty()) {
+    response.set_reason(participant.detail().empty() ? ExplainReason(participant.reason()) : participant.detail());
+  }
+  const ParticipantState state = participant.state();
+  const bool declared = request != nullptr && request->has_declare();
+  const bool up_to_checking =
+      state == Participant::STATE_OFFERED || (IsWorking(state) && state != Participant::STATE_ROLLING_BACK);
+  if (state == Participant::STATE_OFFERED || (declared && up_to_checking)) {
+    RETURN_IF_ERROR(AddOffer(record, task, &response));
+  }
+  return response;
+}
+
+absl::Status NegotiateStream::AddOffer(const ParticipantRecord& record, const TaskRecord& task, Response* response) {
+  ASSIGN_OR_RETURN(const auto revision, parts_->revisions->Get(member_.task, record.participant().revision()));
+  task::v1::Offer& offer = *response->mutable_offer();
+  *offer.mutable_manifest() = revision->signed_manifest;
+  *offer.mutable_deadline() = record.offer_deadline();
+  offer.set_forced(task.task().forced());
+  offer.set_deferrals_left(std::max(0, task.task().max_deferrals() - record.participant().deferrals()));
+  if (record.has_window()) *offer.mutable_window() = record.window();
+  return absl::OkStatus();
+}
+
+// Something about the client or its task has changed: is there anything to offer, or to tell?
+void NegotiateStream::Look(int64_t revision) {
+  if (!open_ || closed() || told_version_ == 0) return;
+  if (revision != 0 && revision <= standing_.client.revision) return;
+  absl::StatusOr<Standing> standing = parts_->standings->Load(member_.task, member_.client);
+  if (!standing.ok()) return Close(standing.status());
+  // A commit of this stream's may be newer than what another read.
+  if (standing->client.revision < standing_.client.revision) return;
+  standing_ = *std::move(standing);
+  Event event{Event::Kind::kOfferDue};
+  const absl::Status status = parts_->standings
+                                  ->Update(member_.task, member_.client, &standing_,
+                                           [&](const ParticipantRecord& record, const TaskRecord& task) {
+                                             return Advance(record, event, task, parts_->clock->Now());
+                                           })
+                                  .status();
+  if (!status.ok()) return Close(status);
+  const TaskRecord& task = standing_.task->value;
+  if (standing_.participant().version() == told_version_ && task.task().state() == told_task_state_) return;
+  absl::StatusOr<Response> push = Answer(standing_.client.value, task, nullptr);
+  if (!push.ok()) return Close(push.status());
+  Tell(*std::move(push));
+}
+
+void NegotiateStream::Tell(Response response) {
+  told_version_ = response.version();
+  told_task_state_ = response.task_state();
+  const bool over = HasEnded(response.state()) && TaskHasEnded(response.task_state());
+  if (over) {
+    SendLast(std::move(response));
+  } else {
+    Send(std::move(response));
+  }
+}
+
+}  // namespace parley::taskd

@@ -1,0 +1,104 @@
+// One client's negotiation: the stream behind ParticipationService.Negotiate.
+//
+// Messages are handled in order on a strand of the worker pool. What has come in meanwhile is decided and committed
+// together, so a client that reports two states at once costs one commit; each message still gets its own answer,
+// and no answer is sent before its change is durable.
+#ifndef PARLEY_SERVICES_TASKD_SERVICE_NEGOTIATE_STREAM_H_
+#define PARLEY_SERVICES_TASKD_SERVICE_NEGOTIATE_STREAM_H_
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lib/base/clock.h"
+#include "lib/rpc/gate.h"
+#include "lib/rpc/worker_pool.h"
+#include "parley/task/v1/participation_service.pb.h"
+#include "services/taskd/service/board.h"
+#include "services/taskd/service/members.h"
+#include "services/taskd/service/out_stream.h"
+#include "services/taskd/service/revisions.h"
+#include "services/taskd/service/sessions.h"
+#include "services/taskd/service/standing.h"
+
+namespace parley::taskd {
+
+class NegotiateStream final
+    : public OutStream<grpc::ServerBidiReactor<task::v1::NegotiateRequest, task::v1::NegotiateResponse>,
+                       task::v1::NegotiateResponse>,
+      public Session {
+ public:
+  // All must outlive every stream.
+  struct Parts {
+    const Members* members;
+    const Standings* standings;
+    Board* board;
+    Sessions* sessions;
+    Revisions* revisions;
+    Clock* clock;
+    rpc::WorkerPool* workers;
+  };
+  NegotiateStream(const Parts* parts, rpc::Caller caller);
+
+  // Reads the first message.
+  void Begin();
+
+  void Poke(int64_t revision) override;
+  void End(absl::Status status) override { Close(status); }
+
+ private:
+  using Request = task::v1::NegotiateRequest;
+  using Response = task::v1::NegotiateResponse;
+  // What a batch of messages leads to.
+  struct Outcome {
+    std::vector<Response> answers;
+    // Why the message after the last answer was refused.
+    absl::Status refusal;
+    int64_t last_sequence = 0;
+    bool transfer_moved = false;
+  };
+
+  void OnReadDone(bool ok) override;
+  void OnSent() override;
+  void OnClosed() override;
+  std::shared_ptr<NegotiateStream> self() { return std::static_pointer_cast<NegotiateStream>(shared_from_this()); }
+
+  // These run on the strand.
+  void Work();
+  absl::Status Open(const Request& first);
+  void Handle(const std::deque<Request>& batch);
+  absl::StatusOr<std::optional<ParticipantRecord>> Decide(const std::deque<Request>& batch,
+                                                          const ParticipantRecord& record, const TaskRecord& task,
+                                                          Outcome* outcome);
+  absl::Status Step(const Request& request, const TaskRecord& task, ParticipantRecord* record, bool* changed,
+                    Outcome* outcome);
+  absl::StatusOr<Response> Answer(const ParticipantRecord& record, const TaskRecord& task, const Request* request);
+  absl::Status AddOffer(const ParticipantRecord& record, const TaskRecord& task, Response* response);
+  void Look(int64_t revision);
+  void Tell(Response response);
+  void ReadMore();
+
+  const Parts* const parts_;
+  const rpc::Caller caller_;
+  rpc::Strand strand_;
+
+  Mutex inbox_mutex_;
+  std::deque<Request> inbox_ ABSL_GUARDED_BY(inbox_mutex_);
+  bool scheduled_ ABSL_GUARDED_BY(inbox_mutex_) = false;
+  bool reading_ ABSL_GUARDED_BY(inbox_mutex_) = false;
+  // gRPC's, while it reads.
+  Request incoming_;
+
+  // The strand's.
+  Member member_;
+  bool open_ = false;
+  Standing standing_;
+  int64_t last_sequence_ = 0;
+  int64_t told_version_ = 0;
+  TaskState told_task_state_ = task::v1::Task::STATE_UNSPECIFIED;
+};
+
+}  // namespace parley::taskd
+
+#endif  // PARLEY_SERVICES_TASKD_SERVICE_NEGOTIATE_STREAM_H_

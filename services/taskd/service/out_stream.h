@@ -1,0 +1,146 @@
+// The sending side of a streaming RPC: what is sent waits its turn, and the stream ends once.
+//
+// gRPC calls a reactor from its own threads until OnDone; others may send and close from any thread, also after that.
+// So a stream is held by a shared_ptr: by itself from Begin to OnDone, and by work that is under way.
+//
+// Threads: Send and Close may be called from any thread. OnSent and OnClosed run on gRPC's threads and must not block.
+#ifndef PARLEY_SERVICES_TASKD_SERVICE_OUT_STREAM_H_
+#define PARLEY_SERVICES_TASKD_SERVICE_OUT_STREAM_H_
+
+#include <deque>
+#include <memory>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "grpcpp/support/server_callback.h"
+#include "lib/base/mutex.h"
+#include "lib/rpc/errors.h"
+
+namespace parley::taskd {
+
+// `Base`: grpc::ServerWriteReactor<Response> or grpc::ServerBidiReactor<Request, Response>.
+template <typename Base, typename Response>
+class OutStream : public Base, public std::enable_shared_from_this<OutStream<Base, Response>> {
+ public:
+  // Before the reactor is given to gRPC.
+  void Adopt() { self_ = this->shared_from_this(); }
+
+  // Ends the stream after what was sent. Once: what follows is ignored.
+  void Close(const absl::Status& status) {
+    {
+      MutexLock lock(&mutex_);
+      if (closing_) return;
+      closing_ = true;
+      status_ = status;
+    }
+    Pump();
+  }
+
+  bool closed() const {
+    MutexLock lock(&mutex_);
+    return closing_;
+  }
+
+ protected:
+  // Everything that was sent has been taken by gRPC.
+  virtual void OnSent() {}
+  // The last call.
+  virtual void OnClosed() {}
+
+  void Send(Response response) {
+    {
+      MutexLock lock(&mutex_);
+      if (closing_) return;
+      outbox_.push_back(std::move(response));
+    }
+    Pump();
+  }
+
+  // Send and Close in one.
+  void SendLast(Response response) {
+    {
+      MutexLock lock(&mutex_);
+      if (closing_) return;
+      outbox_.push_back(std::move(response));
+      closing_ = true;
+    }
+    Pump();
+  }
+
+  // What waits to be sent.
+  size_t waiting() const {
+    MutexLock lock(&mutex_);
+    return outbox_.size() + (writing_ ? 1 : 0);
+  }
+
+  // Runs `start` unless the stream is closing, so that nothing is begun after its end.
+  template <typename Start>
+  void UnlessClosing(Start start) {
+    MutexLock lock(&mutex_);
+    if (!closing_) start();
+  }
+
+ private:
+  // Begins the next write, or the end, unless one of them is under way.
+  void Pump() {
+    bool write = false;
+    bool finish = false;
+    absl::Status status;
+    {
+      MutexLock lock(&mutex_);
+      if (writing_ || finished_) return;
+      write = !outbox_.empty();
+      finish = closing_ && outbox_.size() <= 1;
+      writing_ = write;
+      finished_ = finish;
+      if (finish) status = status_;
+      if (write) {
+        // Nobody touches it until the write is done.
+        current_ = std::move(outbox_.front());
+        outbox_.pop_front();
+      }
+    }
+    if (write && finish) {
+      this->StartWriteAndFinish(&current_, grpc::WriteOptions(), rpc::ToGrpc(status));
+    } else if (write) {
+      this->StartWrite(&current_);
+    } else if (finish) {
+      this->Finish(rpc::ToGrpc(status));
+    }
+  }
+
+  void OnWriteDone(bool ok) final {
+    bool sent = false;
+    {
+      MutexLock lock(&mutex_);
+      writing_ = false;
+      // The peer is gone: nothing that waits can be sent.
+      if (!ok) outbox_.clear();
+      if (!ok) closing_ = true;
+      sent = outbox_.empty() && !closing_;
+    }
+    Pump();
+    if (sent) OnSent();
+  }
+
+  void OnCancel() override { Close(absl::CancelledError("the client has gone")); }
+
+  void OnDone() final {
+    OnClosed();
+    // The last reference may be this one.
+    const auto self = std::move(self_);
+  }
+
+  mutable Mutex mutex_;
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool closing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Response> outbox_ ABSL_GUARDED_BY(mutex_);
+  Response current_;
+  std::shared_ptr<OutStream> self_;
+};
+
+}  // namespace parley::taskd
+
+#endif  // PARLEY_SERVICES_TASKD_SERVICE_OUT_STREAM_H_

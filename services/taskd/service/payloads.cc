@@ -1,0 +1,72 @@
+#include "services/taskd/service/payloads.h"
+
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+#include "lib/crypto/hash.h"
+#include "lib/payload/chunk.h"
+#include "services/taskd/domain/names.h"
+#include "services/taskd/domain/validation.h"
+
+namespace parley::taskd {
+
+absl::StatusOr<Payload> SignInline(const task::v1::InlinePayload& inline_payload, const payload::ManifestFields& fields,
+                                   const crypto::SigningKey& key) {
+  RETURN_IF_ERROR(ValidateInline(inline_payload));
+  Payload payload;
+  payload::Files files;
+  for (const task::v1::InlineFile& file : inline_payload.files()) {
+    task::v1::FileEntry& entry = *files.Add();
+    entry.set_path(file.path());
+    entry.set_type(task::v1::FileEntry::TYPE_REGULAR);
+    entry.set_mode(file.mode() == 0 ? 0644 : file.mode());
+    entry.set_size(static_cast<int64_t>(file.content().size()));
+    entry.set_sha256(crypto::Sha256(file.content()));
+    for (size_t begin = 0; begin < file.content().size(); begin += payload::kChunkBytes) {
+      const absl::string_view content = absl::string_view(file.content()).substr(begin, payload::kChunkBytes);
+      std::string digest = crypto::Sha256(content);
+      entry.add_chunks(digest);
+      payload.chunks.push_back({std::move(digest), payload::CompressChunk(content)});
+    }
+  }
+  ASSIGN_OR_RETURN(payload.signed_manifest, payload::SignManifest(fields, std::move(files), key));
+  ASSIGN_OR_RETURN(payload.manifest, payload::VerifyManifest(payload.signed_manifest, key.verification_key(),
+                                                             fields.task, fields.create_time));
+  return payload;
+}
+
+absl::StatusOr<Payload> CheckSigned(const task::v1::SignedManifest& signed_manifest, absl::string_view verification_key,
+                                    absl::string_view task, int64_t revision, absl::Time now,
+                                    const ChunkStore& chunks) {
+  Payload payload;
+  ASSIGN_OR_RETURN(payload.manifest, payload::VerifyManifest(signed_manifest, verification_key, TaskName(task), now));
+  payload.signed_manifest = signed_manifest;
+  if (payload.manifest.revision() != revision) {
+    return Error(absl::StatusCode::kFailedPrecondition, "REVISION_NOT_NEXT",
+                 absl::StrCat("the manifest is of revision ", payload.manifest.revision(), ", but the next of ",
+                              TaskName(task), " is ", revision));
+  }
+  std::vector<absl::string_view> digests;
+  for (const auto& file : payload.manifest.files()) {
+    digests.insert(digests.end(), file.chunks().begin(), file.chunks().end());
+  }
+  ASSIGN_OR_RETURN(const std::vector<std::string> missing, chunks.Missing(digests));
+  if (missing.empty()) return payload;
+  return Error(absl::StatusCode::kFailedPrecondition, "CHUNKS_MISSING",
+               absl::StrCat(missing.size(),
+                            " of the payload's chunks are missing; upload them with UploadChunks, "
+                            "then repeat the request"));
+}
+
+void SetPayload(const Payload& payload, TaskRecord* record) {
+  task::v1::Task& task = *record->mutable_task();
+  task.set_revision(payload.manifest.revision());
+  task.set_payload_files(payload.manifest.files_size());
+  task.set_payload_bytes(payload.manifest.size());
+  task.set_payload_digest(payload.manifest.digest());
+  *record->mutable_manifest_expire_time() = payload.manifest.expire_time();
+}
+
+}  // namespace parley::taskd

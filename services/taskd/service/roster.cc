@@ -1,0 +1,188 @@
+#include "services/taskd/service/roster.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/encoding.h"
+#include "lib/base/error.h"
+#include "services/taskd/domain/names.h"
+#include "services/taskd/domain/task.h"
+#include "services/taskd/domain/time.h"
+#include "services/taskd/domain/validation.h"
+#include "services/taskd/service/audit.h"
+#include "services/taskd/store/keys.h"
+
+namespace parley::taskd {
+namespace {
+
+constexpr int kMaxConflicts = 50;
+constexpr size_t kMaxReasonBytes = 800;
+
+absl::Status Conflict(absl::string_view what) {
+  return Error(absl::StatusCode::kAborted, "CONFLICT", absl::StrCat(what, " is being changed by others; try again"));
+}
+
+}  // namespace
+
+std::string PageToken(absl::string_view last_key) { return Base64UrlEncode(last_key); }
+
+absl::Status ApplyPageToken(absl::string_view token, store::KeyRange* range) {
+  if (token.empty()) return absl::OkStatus();
+  const std::optional<std::string> last = Base64UrlDecode(token);
+  if (!last.has_value() || *last < range->begin || *last >= range->end) {
+    return Error(absl::StatusCode::kInvalidArgument, "PAGE_TOKEN",
+                 "page_token is not one that this list gave; begin again without it");
+  }
+  range->begin = *last + '\0';
+  return absl::OkStatus();
+}
+
+absl::Status Roster::CreateJoinKey(const rpc::Caller& caller, const task::v1::CreateJoinKeyRequest& request,
+                                   task::v1::CreateJoinKeyResponse* response) {
+  ASSIGN_OR_RETURN(const std::string id, ParseTaskName(request.parent()));
+  ASSIGN_OR_RETURN(Requests::Request done,
+                   parts_.requests->Begin(caller, "CreateJoinKey", request.request_id(), request));
+  if (request.max_members() < 0) {
+    return Error(absl::StatusCode::kInvalidArgument, "NUMBER_NEGATIVE", "max_members can not be below 0");
+  }
+  for (int conflicts = 0; conflicts < kMaxConflicts; ++conflicts) {
+    ASSIGN_OR_RETURN(const auto earlier, parts_.requests->FindDone(done));
+    if (earlier.has_value()) return AnswerJoinKey(id, earlier->join_key(), response);
+    ASSIGN_OR_RETURN(const auto task, parts_.store->GetTask(id));
+    RETURN_IF_ERROR(CheckNotEnded(task.value));
+    const absl::Time now = parts_.clock->Now();
+    ASSIGN_OR_RETURN(const absl::Time end, JoinKeyExpiry(request.has_ttl() ? &request.ttl() : nullptr, now,
+                                                         ToTime(task.value.task().expire_time())));
+    JoinKeyRecord record = parts_.keys->NewJoinKey(id, now, end);
+    record.mutable_join_key()->set_max_members(request.max_members());
+    record.mutable_join_key()->set_creator(caller.subject());
+    const std::string serial = HexEncode(record.serial());
+    done.record.set_task(id);
+    done.record.set_join_key(serial);
+    store::Transaction transaction;
+    transaction.conditions.push_back({TaskKey(id), task.revision});
+    transaction.Set(JoinKeyKey(id, serial), record.SerializeAsString());
+    RETURN_IF_ERROR(parts_.requests->Record(done, &transaction));
+    const absl::Status status = parts_.store->store()->Commit(std::move(transaction)).status();
+    if (absl::IsAborted(status)) continue;
+    RETURN_IF_ERROR(status);
+    Audit(parts_.audit, caller, "join_key.created", record.join_key().name());
+    return AnswerJoinKey(id, serial, response);
+  }
+  return Conflict(request.parent());
+}
+
+absl::Status Roster::AnswerJoinKey(const std::string& task, const std::string& serial,
+                                   task::v1::CreateJoinKeyResponse* response) const {
+  ASSIGN_OR_RETURN(const auto stored, parts_.store->GetTask(task));
+  ASSIGN_OR_RETURN(const auto key, parts_.store->GetJoinKey(task, serial));
+  *response->mutable_join_key() = key.value.join_key();
+  ASSIGN_OR_RETURN(const Secret pasted,
+                   parts_.keys->FormatJoinKey(task, stored.value.task().verification_key(), key.value));
+  response->set_pasted(std::string(pasted.Expose()));
+  return absl::OkStatus();
+}
+
+absl::Status Roster::ListJoinKeys(const task::v1::ListJoinKeysRequest& request,
+                                  task::v1::ListJoinKeysResponse* response) {
+  ASSIGN_OR_RETURN(const std::string id, ParseTaskName(request.parent()));
+  ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size()));
+  RETURN_IF_ERROR(parts_.standings->FindTask(id).status());
+  store::KeyRange range = JoinKeyRange(id);
+  RETURN_IF_ERROR(ApplyPageToken(request.page_token(), &range));
+  ASSIGN_OR_RETURN(const store::Page page, parts_.store->store()->List(range, page_size));
+  ASSIGN_OR_RETURN(auto records, ParseEntries<JoinKeyRecord>(page.entries));
+  for (JoinKeyRecord& record : records) *response->add_join_keys() = std::move(*record.mutable_join_key());
+  if (page.more) response->set_next_page_token(PageToken(page.entries.back().key));
+  return absl::OkStatus();
+}
+
+absl::Status Roster::RevokeJoinKey(const rpc::Caller& caller, absl::string_view name, task::v1::JoinKey* response) {
+  ASSIGN_OR_RETURN(const JoinKeyId id, ParseJoinKeyName(name));
+  for (int conflicts = 0; conflicts < kMaxConflicts; ++conflicts) {
+    ASSIGN_OR_RETURN(auto key, parts_.store->GetJoinKey(id.task, id.serial));
+    task::v1::JoinKey& join_key = *key.value.mutable_join_key();
+    if (join_key.has_revoke_time()) {
+      *response = std::move(join_key);
+      return absl::OkStatus();
+    }
+    *join_key.mutable_revoke_time() = ToProto(parts_.clock->Now());
+    const std::string stored_at = JoinKeyKey(id.task, id.serial);
+    store::Transaction transaction;
+    transaction.conditions.push_back({stored_at, key.revision});
+    transaction.Set(stored_at, key.value.SerializeAsString());
+    RETURN_IF_ERROR(parts_.revoked->Add(key.value.serial(), ToTime(join_key.expire_time()), &transaction));
+    const absl::StatusOr<int64_t> revision = parts_.store->store()->Commit(std::move(transaction));
+    if (absl::IsAborted(revision.status())) continue;
+    RETURN_IF_ERROR(revision.status());
+    parts_.revoked->WaitFor(*revision);
+    Audit(parts_.audit, caller, "join_key.revoked", name);
+    *response = std::move(join_key);
+    return absl::OkStatus();
+  }
+  return Conflict(name);
+}
+
+absl::Status Roster::ListParticipants(const task::v1::ListParticipantsRequest& request,
+                                      task::v1::ListParticipantsResponse* response) {
+  ASSIGN_OR_RETURN(const std::string id, ParseTaskName(request.parent()));
+  ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size()));
+  RETURN_IF_ERROR(parts_.standings->FindTask(id).status());
+  store::KeyRange range = ParticipantRange(id);
+  RETURN_IF_ERROR(ApplyPageToken(request.page_token(), &range));
+  while (true) {
+    ASSIGN_OR_RETURN(const store::Page page, parts_.store->store()->List(range, page_size));
+    ASSIGN_OR_RETURN(auto records, ParseEntries<ParticipantRecord>(page.entries));
+    for (size_t i = 0; i < records.size(); ++i) {
+      range.begin = page.entries[i].key + '\0';
+      const auto& states = request.states();
+      const task::v1::Participant& participant = records[i].participant();
+      if (!states.empty() && std::find(states.begin(), states.end(), participant.state()) == states.end()) continue;
+      *response->add_participants() = participant;
+      if (response->participants_size() < page_size) continue;
+      if (page.more || i + 1 < records.size()) response->set_next_page_token(PageToken(page.entries[i].key));
+      return absl::OkStatus();
+    }
+    if (!page.more) return absl::OkStatus();
+  }
+}
+
+absl::Status Roster::GetParticipant(absl::string_view name, task::v1::Participant* response) {
+  ASSIGN_OR_RETURN(const ParticipantId id, ParseParticipantName(name));
+  ASSIGN_OR_RETURN(auto client, parts_.store->GetParticipant(id.task, id.client));
+  *response = std::move(*client.value.mutable_participant());
+  return absl::OkStatus();
+}
+
+absl::Status Roster::RevokeParticipant(const rpc::Caller& caller, const task::v1::RevokeParticipantRequest& request,
+                                       task::v1::Participant* response) {
+  ASSIGN_OR_RETURN(const ParticipantId id, ParseParticipantName(request.name()));
+  if (request.reason().size() > kMaxReasonBytes) {
+    return Error(absl::StatusCode::kInvalidArgument, "TEXT_TOO_LONG", "reason has over 200 characters");
+  }
+  ASSIGN_OR_RETURN(Standing standing, parts_.standings->Load(id.task, id.client));
+  Event event{Event::Kind::kRevoked};
+  event.reason = request.reason();
+  // Made before the commit, because it may fail.
+  store::Transaction revocation;
+  RETURN_IF_ERROR(parts_.revoked->Add(standing.client.value.serial(), ToTime(standing.client.value.key_expire_time()),
+                                      &revocation));
+  ASSIGN_OR_RETURN(const bool changed, parts_.standings->Update(
+                                           id.task, id.client, &standing,
+                                           [&](const ParticipantRecord& record, const TaskRecord& task) {
+                                             return Advance(record, event, task, parts_.clock->Now());
+                                           },
+                                           [&](const ParticipantRecord&, store::Transaction* transaction) {
+                                             transaction->puts.push_back(revocation.puts.front());
+                                           }));
+  if (changed) {
+    parts_.revoked->WaitFor(standing.client.revision);
+    Audit(parts_.audit, caller, "participant.revoked", request.name(), request.reason());
+  }
+  *response = standing.participant();
+  return absl::OkStatus();
+}
+
+}  // namespace parley::taskd

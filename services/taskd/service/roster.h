@@ -1,0 +1,62 @@
+// Who takes part in a task, as operators see it: its join keys and its clients. Each method is the RPC of its name,
+// behind the gate.
+//
+// Threads: all methods may be called from any thread; they block on the store.
+#ifndef PARLEY_SERVICES_TASKD_SERVICE_ROSTER_H_
+#define PARLEY_SERVICES_TASKD_SERVICE_ROSTER_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "lib/base/clock.h"
+#include "lib/rpc/gate.h"
+#include "parley/task/v1/task_service.pb.h"
+#include "services/taskd/service/requests.h"
+#include "services/taskd/service/revoked_keys.h"
+#include "services/taskd/service/standing.h"
+#include "services/taskd/service/task_keys.h"
+#include "services/taskd/store/task_store.h"
+
+namespace parley::taskd {
+
+// Where a list goes on: opaque to callers. INVALID_ARGUMENT (PAGE_TOKEN) for one that is not of this list.
+std::string PageToken(absl::string_view last_key);
+absl::Status ApplyPageToken(absl::string_view token, store::KeyRange* range);
+
+class Roster {
+ public:
+  // All must outlive this.
+  struct Parts {
+    const TaskStore* store;
+    const Requests* requests;
+    const Standings* standings;
+    const TaskKeys* keys;
+    RevokedKeys* revoked;
+    Clock* clock;
+    rpc::AuditLog* audit;
+  };
+  explicit Roster(Parts parts) : parts_(parts) {}
+
+  absl::Status CreateJoinKey(const rpc::Caller& caller, const task::v1::CreateJoinKeyRequest& request,
+                             task::v1::CreateJoinKeyResponse* response);
+  absl::Status ListJoinKeys(const task::v1::ListJoinKeysRequest& request, task::v1::ListJoinKeysResponse* response);
+  absl::Status RevokeJoinKey(const rpc::Caller& caller, absl::string_view name, task::v1::JoinKey* response);
+
+  absl::Status ListParticipants(const task::v1::ListParticipantsRequest& request,
+                                task::v1::ListParticipantsResponse* response);
+  absl::Status GetParticipant(absl::string_view name, task::v1::Participant* response);
+  absl::Status RevokeParticipant(const rpc::Caller& caller, const task::v1::RevokeParticipantRequest& request,
+                                 task::v1::Participant* response);
+
+  // A join key that was made before, pasted form and all.
+  absl::Status AnswerJoinKey(const std::string& task, const std::string& serial,
+                             task::v1::CreateJoinKeyResponse* response) const;
+
+ private:
+  const Parts parts_;
+};
+
+}  // namespace parley::taskd
+
+#endif  // PARLEY_SERVICES_TASKD_SERVICE_ROSTER_H_

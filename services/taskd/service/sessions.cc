@@ -1,0 +1,70 @@
+#include "services/taskd/service/sessions.h"
+
+#include <utility>
+
+namespace parley::taskd {
+
+std::shared_ptr<Session> Sessions::Replace(const std::string& task, const std::string& client,
+                                           std::shared_ptr<Session> session) {
+  MutexLock lock(&mutex_);
+  std::shared_ptr<Session>& place = tasks_[task][client];
+  std::swap(place, session);
+  return session;
+}
+
+bool Sessions::Remove(const std::string& task, const std::string& client, const Session* session) {
+  MutexLock lock(&mutex_);
+  const auto clients = tasks_.find(task);
+  if (clients == tasks_.end()) return false;
+  const auto found = clients->second.find(client);
+  if (found == clients->second.end() || found->second.get() != session) return false;
+  clients->second.erase(found);
+  if (clients->second.empty()) tasks_.erase(clients);
+  return true;
+}
+
+std::shared_ptr<Session> Sessions::Find(const std::string& task, const std::string& client) const {
+  MutexLock lock(&mutex_);
+  const auto clients = tasks_.find(task);
+  if (clients == tasks_.end()) return nullptr;
+  const auto found = clients->second.find(client);
+  return found == clients->second.end() ? nullptr : found->second;
+}
+
+std::vector<std::shared_ptr<Session>> Sessions::OfTask(const std::string& task) const {
+  std::vector<std::shared_ptr<Session>> sessions;
+  MutexLock lock(&mutex_);
+  const auto clients = tasks_.find(task);
+  if (clients == tasks_.end()) return sessions;
+  for (const auto& [client, session] : clients->second) sessions.push_back(session);
+  return sessions;
+}
+
+std::vector<std::shared_ptr<Session>> Sessions::All() const {
+  std::vector<std::shared_ptr<Session>> sessions;
+  MutexLock lock(&mutex_);
+  for (const auto& [task, clients] : tasks_) {
+    for (const auto& [client, session] : clients) sessions.push_back(session);
+  }
+  return sessions;
+}
+
+void LiveStreams::Add(std::shared_ptr<LiveStream> stream) {
+  MutexLock lock(&mutex_);
+  const LiveStream* const key = stream.get();
+  streams_[key] = std::move(stream);
+}
+
+void LiveStreams::Remove(const LiveStream* stream) {
+  MutexLock lock(&mutex_);
+  streams_.erase(stream);
+}
+
+std::vector<std::shared_ptr<LiveStream>> LiveStreams::All() const {
+  std::vector<std::shared_ptr<LiveStream>> streams;
+  MutexLock lock(&mutex_);
+  for (const auto& [key, stream] : streams_) streams.push_back(stream);
+  return streams;
+}
+
+}  // namespace parley::taskd

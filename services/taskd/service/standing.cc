@@ -1,0 +1,66 @@
+#include "services/taskd/service/standing.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "services/taskd/store/keys.h"
+
+namespace parley::taskd {
+namespace {
+
+constexpr int kMaxConflicts = 50;
+
+}  // namespace
+
+absl::StatusOr<TaskSnapshot> Standings::FindTask(absl::string_view task) const {
+  if (TaskSnapshot snapshot = board_->Find(task)) return snapshot;
+  ASSIGN_OR_RETURN(Stored<TaskRecord> stored, store_->GetTask(task));
+  return std::make_shared<const Stored<TaskRecord>>(std::move(stored));
+}
+
+absl::StatusOr<Standing> Standings::Load(absl::string_view task, absl::string_view client) const {
+  Standing standing;
+  ASSIGN_OR_RETURN(standing.task, FindTask(task));
+  ASSIGN_OR_RETURN(standing.client, store_->GetParticipant(task, client));
+  return standing;
+}
+
+absl::StatusOr<bool> Standings::Update(absl::string_view task, absl::string_view client, Standing* standing,
+                                       const Decide& decide, const Extra& extra) const {
+  for (int conflicts = 0; conflicts < kMaxConflicts; ++conflicts) {
+    ASSIGN_OR_RETURN(std::optional<ParticipantRecord> next, decide(standing->client.value, standing->task->value));
+    if (!next.has_value()) return false;
+    store::Transaction transaction;
+    const std::string key = ParticipantKey(task, client);
+    transaction.conditions.push_back({key, standing->client.revision});
+    transaction.conditions.push_back({TaskKey(task), standing->task->revision});
+    transaction.Set(key, next->SerializeAsString());
+    if (extra != nullptr) extra(*next, &transaction);
+    const absl::StatusOr<int64_t> revision = store_->store()->Commit(std::move(transaction));
+    if (revision.ok()) {
+      standing->client.value = *std::move(next);
+      standing->client.revision = *revision;
+      board_->Committed(*revision);
+      return true;
+    }
+    if (!absl::IsAborted(revision.status())) return revision.status();
+    // From the store itself: what is in memory may be behind it.
+    ASSIGN_OR_RETURN(Stored<TaskRecord> fresh, store_->GetTask(task));
+    standing->task = std::make_shared<const Stored<TaskRecord>>(std::move(fresh));
+    ASSIGN_OR_RETURN(standing->client, store_->GetParticipant(task, client));
+  }
+  return Error(absl::StatusCode::kAborted, "CONFLICT",
+               absl::StrCat("client ", client, " of task ", task, " is being changed by others; try again"));
+}
+
+absl::StatusOr<Standing> Standings::Apply(absl::string_view task, absl::string_view client, const Event& event,
+                                          const Extra& extra) const {
+  ASSIGN_OR_RETURN(Standing standing, Load(task, client));
+  const auto decide = [&](const ParticipantRecord& record, const TaskRecord& of_task) {
+    return Advance(record, event, of_task, clock_->Now());
+  };
+  RETURN_IF_ERROR(Update(task, client, &standing, decide, extra).status());
+  return standing;
+}
+
+}  // namespace parley::taskd

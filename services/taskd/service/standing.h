@@ -1,0 +1,63 @@
+// Where a client stands, read and changed: optimistic, and again on conflict.
+//
+// Every change is a commit on the condition that neither the client nor its task changed since the decision, so no
+// offer is made after a pause was acknowledged, and two reports cannot both win.
+//
+// Threads: all methods may be called from any thread; they block on the store.
+#ifndef PARLEY_SERVICES_TASKD_SERVICE_STANDING_H_
+#define PARLEY_SERVICES_TASKD_SERVICE_STANDING_H_
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "lib/base/clock.h"
+#include "services/taskd/domain/participant.h"
+#include "services/taskd/service/board.h"
+#include "services/taskd/store/task_store.h"
+
+namespace parley::taskd {
+
+struct Standing {
+  Stored<ParticipantRecord> client;
+  TaskSnapshot task;
+
+  const task::v1::Participant& participant() const { return client.value.participant(); }
+};
+
+class Standings {
+ public:
+  // The record to store in its place, or nothing when it stays.
+  using Decide = std::function<absl::StatusOr<std::optional<ParticipantRecord>>(const ParticipantRecord& record,
+                                                                                const TaskRecord& task)>;
+  // What else is committed with the change.
+  using Extra = std::function<void(const ParticipantRecord& record, store::Transaction* transaction)>;
+
+  // All must outlive this.
+  Standings(const TaskStore* store, Board* board, Clock* clock) : store_(store), board_(board), clock_(clock) {}
+
+  // The task, from memory when it is not settled. NOT_FOUND.
+  absl::StatusOr<TaskSnapshot> FindTask(absl::string_view task) const;
+  // NOT_FOUND (TASK_NOT_FOUND, PARTICIPANT_NOT_FOUND).
+  absl::StatusOr<Standing> Load(absl::string_view task, absl::string_view client) const;
+
+  // Decides over `standing` and commits; after a conflict reads both records anew and decides again. `standing` is what
+  // holds afterwards. True when it changed; the decision's error, or ABORTED when conflicts do not end.
+  absl::StatusOr<bool> Update(absl::string_view task, absl::string_view client, Standing* standing,
+                              const Decide& decide, const Extra& extra = nullptr) const;
+  // Load, then one event.
+  absl::StatusOr<Standing> Apply(absl::string_view task, absl::string_view client, const Event& event,
+                                 const Extra& extra = nullptr) const;
+
+ private:
+  const TaskStore* const store_;
+  Board* const board_;
+  Clock* const clock_;
+};
+
+}  // namespace parley::taskd
+
+#endif  // PARLEY_SERVICES_TASKD_SERVICE_STANDING_H_

@@ -1,0 +1,128 @@
+#include "services/taskd/service/taskd.h"
+
+#include <utility>
+
+#include "grpcpp/server_builder.h"
+#include "lib/base/error.h"
+#include "lib/base/timer_queue.h"
+#include "services/taskd/domain/names.h"
+#include "services/taskd/service/lifecycle.h"
+#include "services/taskd/service/services.h"
+
+namespace parley::taskd {
+namespace {
+
+constexpr size_t kManifestCacheBytes = 32 << 20;
+
+}  // namespace
+
+class Taskd::Impl {
+ public:
+  Impl(Config config, TaskKeys keys)
+      : config_(std::move(config)),
+        keys_(std::move(keys)),
+        store_(config_.store),
+        chunks_(config_.store, config_.chunk_cache_bytes),
+        revisions_(&store_, kManifestCacheBytes),
+        timers_(std::make_unique<TimerQueue>(config_.clock)),
+        workers_(std::make_unique<rpc::WorkerPool>(config_.workers)),
+        board_(&store_, config_.clock, timers_.get()),
+        revoked_(&store_, config_.revoke, config_.clock, timers_.get()) {}
+
+  ~Impl() {
+    // First what begins work, then what does it: nothing is called that is gone.
+    lifecycle_.Stop();
+    revoked_.Stop();
+    board_.Stop();
+    workers_.reset();
+    timers_.reset();
+  }
+
+  absl::Status Start() {
+    RETURN_IF_ERROR(revoked_.Start());
+    Board::Observer observer;
+    observer.task_changed = [this](const TaskSnapshot& task) { OnTaskChanged(task); };
+    observer.task_due = [this](const std::string& task) { lifecycle_.Look(task); };
+    observer.participant_changed = [this](const std::string& task, const std::string& client, int64_t revision) {
+      if (const auto session = sessions_.Find(task, client)) session->Poke(revision);
+    };
+    observer.participant_due = [this](const std::string& task, const std::string& client, Board::Due due,
+                                      int64_t version) { OnParticipantDue(task, client, due, version); };
+    return board_.Start(std::move(observer));
+  }
+
+  void Register(grpc::ServerBuilder* builder) {
+    builder->RegisterService(&task_service_);
+    builder->RegisterService(&artifact_service_);
+    builder->RegisterService(&participation_service_);
+  }
+
+  void Drain() {
+    const absl::Status status = Error(absl::StatusCode::kUnavailable, "SERVER_STOPPING",
+                                      "the server is being stopped; connect again in a moment");
+    for (const auto& session : sessions_.All()) session->End(status);
+    for (const auto& stream : streams_.All()) stream->End(status);
+  }
+
+ private:
+  void OnTaskChanged(const TaskSnapshot& task) {
+    assignments_.Offer(task);
+    for (const auto& session : sessions_.OfTask(*ParseTaskName(task->value.task().name()))) session->Poke(0);
+  }
+
+  void OnParticipantDue(const std::string& task, const std::string& client, Board::Due due, int64_t version) {
+    switch (due) {
+      case Board::Due::kLease:
+        return lifecycle_.OnLease(task, client, version);
+      case Board::Due::kSession:
+        return lifecycle_.OnSessionLost(task, client, version);
+      case Board::Due::kOffer:
+        if (const auto session = sessions_.Find(task, client)) session->Poke(0);
+        return;
+    }
+  }
+
+  const Config config_;
+  const TaskKeys keys_;
+  const TaskStore store_;
+  ChunkStore chunks_;
+  Revisions revisions_;
+  Sessions sessions_;
+  LiveStreams streams_;
+  std::unique_ptr<TimerQueue> timers_;
+  std::unique_ptr<rpc::WorkerPool> workers_;
+  Board board_;
+  RevokedKeys revoked_;
+  const rpc::Gate gate_{config_.find_peer, config_.audit, workers_.get()};
+  const Standings standings_{&store_, &board_, config_.clock};
+  const Requests requests_{&store_};
+  const Members members_{&store_, &standings_, config_.audit};
+  Roster roster_{{&store_, &requests_, &standings_, &keys_, &revoked_, config_.clock, config_.audit}};
+  Tasks tasks_{{&store_, &chunks_, &board_, &requests_, &roster_, &keys_, config_.clock, config_.audit}};
+  Joining joining_{{&store_, &board_, &standings_, &keys_, config_.clock, config_.audit}};
+  Lifecycle lifecycle_{{&store_, &board_, &standings_, config_.clock, timers_.get(), workers_.get(), config_.audit}};
+  Assignments assignments_{&board_, &streams_};
+  const WatchStream::Parts watch_{&store_, &board_, &tasks_, &streams_, workers_.get()};
+  const FetchStream::Parts fetch_{&members_, &board_, &revisions_, &chunks_, config_.clock, workers_.get()};
+  const NegotiateStream::Parts negotiate_{&members_,   &standings_,   &board_,       &sessions_,
+                                          &revisions_, config_.clock, workers_.get()};
+  TaskServiceAdapter task_service_{&gate_, &tasks_, &roster_, &watch_};
+  ArtifactServiceAdapter artifact_service_{&gate_, &chunks_, &fetch_};
+  ParticipationServiceAdapter participation_service_{&gate_, &joining_, &assignments_, &negotiate_};
+};
+
+Taskd::Taskd(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Taskd::~Taskd() = default;
+
+absl::StatusOr<std::unique_ptr<Taskd>> Taskd::Create(Config config) {
+  ASSIGN_OR_RETURN(TaskKeys keys, TaskKeys::Create(config.keyring, config.sealing_key, config.public_address));
+  auto impl = std::make_unique<Impl>(std::move(config), std::move(keys));
+  RETURN_IF_ERROR(impl->Start());
+  return std::unique_ptr<Taskd>(new Taskd(std::move(impl)));
+}
+
+void Taskd::Register(grpc::ServerBuilder* builder) { impl_->Register(builder); }
+
+void Taskd::Drain() { impl_->Drain(); }
+
+}  // namespace parley::taskd

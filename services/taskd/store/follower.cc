@@ -1,0 +1,95 @@
+#include "services/taskd/store/follower.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "lib/base/error.h"
+#include "lib/base/log.h"
+
+namespace parley::taskd {
+namespace {
+
+constexpr absl::Duration kRetryAfter = absl::Seconds(1);
+constexpr absl::Duration kMaxWait = absl::Seconds(5);
+
+}  // namespace
+
+Follower::Follower(store::Store* store, store::KeyRange range, Load load, Apply apply, Clock* clock, TimerQueue* timers)
+    : store_(store),
+      range_(std::move(range)),
+      load_(std::move(load)),
+      apply_(std::move(apply)),
+      clock_(clock),
+      timers_(timers) {}
+
+Follower::~Follower() { Stop(); }
+
+absl::Status Follower::Start() {
+  MutexLock lock(&connecting_);
+  return Connect();
+}
+
+void Follower::Stop() {
+  TimerQueue::TimerId retry = 0;
+  {
+    MutexLock lock(&mutex_);
+    stopped_ = true;
+    retry = retry_;
+    advanced_.NotifyAll();
+  }
+  if (retry != 0) timers_->Cancel(retry);
+  MutexLock lock(&connecting_);
+  watch_.reset();
+}
+
+absl::Status Follower::Connect() {
+  ASSIGN_OR_RETURN(const int64_t revision, load_());
+  {
+    MutexLock lock(&mutex_);
+    applied_ = std::max(applied_, revision);
+    advanced_.NotifyAll();
+  }
+  ASSIGN_OR_RETURN(watch_, store_->WatchRange(range_, revision,
+                                              [this](auto changes, int64_t at) { OnChanges(std::move(changes), at); }));
+  return absl::OkStatus();
+}
+
+void Follower::OnChanges(absl::StatusOr<std::vector<store::Change>> changes, int64_t revision) {
+  if (!changes.ok()) {
+    LogError("a watch of the store broke; reading it anew", {{"error", std::string(changes.status().message())}});
+    MutexLock lock(&mutex_);
+    if (!stopped_) retry_ = timers_->Schedule(clock_->Now() + kRetryAfter, [this] { Reconnect(); });
+    return;
+  }
+  apply_(*changes);
+  MutexLock lock(&mutex_);
+  applied_ = std::max(applied_, revision);
+  advanced_.NotifyAll();
+}
+
+void Follower::Reconnect() {
+  MutexLock connecting(&connecting_);
+  {
+    MutexLock lock(&mutex_);
+    if (stopped_) return;
+  }
+  watch_.reset();
+  const absl::Status status = Connect();
+  if (status.ok()) return;
+  LogError("the store can not be watched", {{"error", std::string(status.message())}});
+  MutexLock lock(&mutex_);
+  if (!stopped_) retry_ = timers_->Schedule(clock_->Now() + kRetryAfter, [this] { Reconnect(); });
+}
+
+void Follower::WaitFor(int64_t revision) {
+  const absl::Time limit = absl::Now() + kMaxWait;
+  MutexLock lock(&mutex_);
+  while (applied_ < revision && !stopped_) {
+    const absl::Duration left = limit - absl::Now();
+    if (left <= absl::ZeroDuration()) return;
+    advanced_.WaitFor(&mutex_, left);
+  }
+}
+
+}  // namespace parley::taskd

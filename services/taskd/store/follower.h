@@ -1,0 +1,63 @@
+// Keeps something in memory in step with a range of the store.
+//
+// Loads, then gets every later change in order. When the watch breaks, loads again: what is loaded must therefore
+// merge with what is known. Threads: all methods may be called from any thread; the callbacks run one at a time.
+#ifndef PARLEY_SERVICES_TASKD_STORE_FOLLOWER_H_
+#define PARLEY_SERVICES_TASKD_STORE_FOLLOWER_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "lib/base/mutex.h"
+#include "lib/base/timer_queue.h"
+#include "lib/store/store.h"
+
+namespace parley::taskd {
+
+class Follower {
+ public:
+  // Reads the present state and returns the revision that it read at.
+  using Load = std::function<absl::StatusOr<int64_t>()>;
+  // Runs on a thread of the store's.
+  using Apply = std::function<void(const std::vector<store::Change>&)>;
+
+  // `store`, `clock` and `timers` must outlive this.
+  Follower(store::Store* store, store::KeyRange range, Load load, Apply apply, Clock* clock, TimerQueue* timers);
+  ~Follower();
+
+  absl::Status Start();
+  // No callback runs afterwards.
+  void Stop();
+
+  // Returns when the changes up to this revision have been applied, of which one must be in the range; or after
+  // 5 seconds, when the watch is broken.
+  void WaitFor(int64_t revision);
+
+ private:
+  absl::Status Connect() ABSL_EXCLUSIVE_LOCKS_REQUIRED(connecting_);
+  void OnChanges(absl::StatusOr<std::vector<store::Change>> changes, int64_t revision);
+  void Reconnect();
+
+  store::Store* const store_;
+  const store::KeyRange range_;
+  const Load load_;
+  const Apply apply_;
+  Clock* const clock_;
+  TimerQueue* const timers_;
+  Mutex mutex_;
+  CondVar advanced_;
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  int64_t applied_ ABSL_GUARDED_BY(mutex_) = 0;
+  TimerQueue::TimerId retry_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Held while the watch is made or ended, which waits for callbacks: never taken by one.
+  Mutex connecting_;
+  std::unique_ptr<store::Watch> watch_ ABSL_GUARDED_BY(connecting_);
+};
+
+}  // namespace parley::taskd
+
+#endif  // PARLEY_SERVICES_TASKD_STORE_FOLLOWER_H_

@@ -1,0 +1,111 @@
+#include "services/taskd/store/task_store.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "services/taskd/domain/names.h"
+#include "services/taskd/store/keys.h"
+
+namespace parley::taskd {
+namespace {
+
+constexpr size_t kManifestPartBytes = 1'000'000;
+
+absl::Status NotFound(absl::string_view reason, absl::string_view sentence) {
+  return Error(absl::StatusCode::kNotFound, reason, sentence);
+}
+
+}  // namespace
+
+absl::Status ParseRecord(absl::string_view key, absl::string_view value, google::protobuf::MessageLite* record) {
+  if (record->ParseFromArray(value.data(), static_cast<int>(value.size()))) return absl::OkStatus();
+  return Error(absl::StatusCode::kDataLoss, "RECORD_DAMAGED",
+               absl::StrCat("the stored record ", key, " can not be read; restore the data folder from a backup"));
+}
+
+template <typename Record>
+absl::StatusOr<std::optional<Stored<Record>>> TaskStore::Find(const std::string& key, int64_t revision) const {
+  const absl::StatusOr<store::Entry> entry = store_->Get(key, revision);
+  if (absl::IsNotFound(entry.status())) return std::optional<Stored<Record>>();
+  RETURN_IF_ERROR(entry.status());
+  Stored<Record> stored;
+  stored.revision = entry->mod_revision;
+  RETURN_IF_ERROR(ParseRecord(key, entry->value, &stored.value));
+  return std::optional<Stored<Record>>(std::move(stored));
+}
+
+absl::StatusOr<Stored<TaskRecord>> TaskStore::GetTask(absl::string_view task, int64_t revision) const {
+  ASSIGN_OR_RETURN(auto found, Find<TaskRecord>(TaskKey(task), revision));
+  if (found.has_value()) return *std::move(found);
+  return NotFound("TASK_NOT_FOUND",
+                  absl::StrCat("there is no task ", TaskName(task), "; list them with: parley task list"));
+}
+
+absl::StatusOr<std::optional<Stored<ParticipantRecord>>> TaskStore::FindParticipant(absl::string_view task,
+                                                                                    absl::string_view client) const {
+  return Find<ParticipantRecord>(ParticipantKey(task, client));
+}
+
+absl::StatusOr<Stored<ParticipantRecord>> TaskStore::GetParticipant(absl::string_view task,
+                                                                    absl::string_view client) const {
+  ASSIGN_OR_RETURN(auto found, FindParticipant(task, client));
+  if (found.has_value()) return *std::move(found);
+  return NotFound("PARTICIPANT_NOT_FOUND", absl::StrCat("no client ", client, " has joined ", TaskName(task)));
+}
+
+absl::StatusOr<Stored<JoinKeyRecord>> TaskStore::GetJoinKey(absl::string_view task,
+                                                            absl::string_view serial_hex) const {
+  ASSIGN_OR_RETURN(auto found, Find<JoinKeyRecord>(JoinKeyKey(task, serial_hex)));
+  if (found.has_value()) return *std::move(found);
+  return NotFound("JOIN_KEY_NOT_FOUND", absl::StrCat("there is no join key ", JoinKeyName(task, serial_hex)));
+}
+
+absl::StatusOr<std::optional<Stored<RequestRecord>>> TaskStore::FindRequest(absl::string_view hash_hex) const {
+  return Find<RequestRecord>(RequestKey(hash_hex));
+}
+
+absl::StatusOr<std::string> TaskStore::ClientOfTag(absl::string_view task, absl::string_view tag) const {
+  absl::StatusOr<store::Entry> entry = store_->Get(TagKey(task, tag));
+  if (absl::IsNotFound(entry.status())) {
+    return NotFound("PARTICIPANT_NOT_FOUND", absl::StrCat("this key's client has not joined ", TaskName(task)));
+  }
+  RETURN_IF_ERROR(entry.status());
+  return std::move(entry->value);
+}
+
+absl::StatusOr<SealedSeed> TaskStore::GetSeed(absl::string_view task) const {
+  ASSIGN_OR_RETURN(auto found, Find<SealedSeed>(SeedKey(task)));
+  if (found.has_value()) return std::move(found->value);
+  return Error(absl::StatusCode::kFailedPrecondition, "NOT_SERVER_SIGNED",
+               absl::StrCat(TaskName(task), " is signed by its creator's own key; give a signed_manifest"));
+}
+
+void TaskStore::PutManifest(absl::string_view task, int64_t revision, const task::v1::SignedManifest& manifest,
+                            store::Transaction* transaction) {
+  const std::string bytes = manifest.SerializeAsString();
+  int part = 0;
+  for (size_t begin = 0; begin < bytes.size(); begin += kManifestPartBytes) {
+    transaction->Set(ManifestPartKey(task, revision, part++), bytes.substr(begin, kManifestPartBytes));
+  }
+}
+
+absl::StatusOr<std::shared_ptr<const Revision>> TaskStore::GetRevision(absl::string_view task, int64_t revision) const {
+  ASSIGN_OR_RETURN(const store::Page page, store_->List(ManifestRange(task, revision)));
+  std::string bytes;
+  for (const store::Entry& entry : page.entries) bytes += entry.value;
+  if (bytes.empty()) {
+    return NotFound("REVISION_NOT_FOUND", absl::StrCat(TaskName(task), " has no revision ", revision));
+  }
+  auto result = std::make_shared<Revision>();
+  RETURN_IF_ERROR(ParseRecord(page.entries[0].key, bytes, &result->signed_manifest));
+  task::v1::Manifest manifest;
+  RETURN_IF_ERROR(ParseRecord(page.entries[0].key, result->signed_manifest.manifest(), &manifest));
+  for (const auto& file : manifest.files()) {
+    result->chunks.insert(result->chunks.end(), file.chunks().begin(), file.chunks().end());
+  }
+  std::sort(result->chunks.begin(), result->chunks.end());
+  result->chunks.erase(std::unique(result->chunks.begin(), result->chunks.end()), result->chunks.end());
+  return std::shared_ptr<const Revision>(std::move(result));
+}
+
+}  // namespace parley::taskd

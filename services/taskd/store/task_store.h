@@ -1,0 +1,86 @@
+// Typed access to what taskd stores.
+//
+// Reads say NOT_FOUND in the words of the API. Writes are made by the callers as store::Transaction, with the keys of
+// keys.h, because a change spans several records and is conditional on others.
+//
+// Threads: all methods may be called from any thread; they block on the store.
+#ifndef PARLEY_SERVICES_TASKD_STORE_TASK_STORE_H_
+#define PARLEY_SERVICES_TASKD_STORE_TASK_STORE_H_
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "lib/base/error.h"
+#include "lib/store/store.h"
+#include "parley/task/v1/manifest.pb.h"
+#include "services/taskd/domain/record.pb.h"
+#include "services/taskd/store/records.pb.h"
+
+namespace parley::taskd {
+
+// A record and the revision that put it, for a condition.
+template <typename Record>
+struct Stored {
+  Record value;
+  int64_t revision = 0;
+};
+
+// A revision's manifest and what follows from it.
+struct Revision {
+  task::v1::SignedManifest signed_manifest;
+  // Of its chunks, sorted, each once.
+  std::vector<std::string> chunks;
+};
+
+// DATA_LOSS (RECORD_DAMAGED) when the value is not one.
+absl::Status ParseRecord(absl::string_view key, absl::string_view value, google::protobuf::MessageLite* record);
+
+class TaskStore {
+ public:
+  // Must outlive this.
+  explicit TaskStore(store::Store* store) : store_(store) {}
+
+  store::Store* store() const { return store_; }
+
+  // NOT_FOUND (TASK_NOT_FOUND, PARTICIPANT_NOT_FOUND, JOIN_KEY_NOT_FOUND).
+  absl::StatusOr<Stored<TaskRecord>> GetTask(absl::string_view task, int64_t revision = 0) const;
+  absl::StatusOr<Stored<ParticipantRecord>> GetParticipant(absl::string_view task, absl::string_view client) const;
+  absl::StatusOr<Stored<JoinKeyRecord>> GetJoinKey(absl::string_view task, absl::string_view serial_hex) const;
+  // Nothing when absent.
+  absl::StatusOr<std::optional<Stored<RequestRecord>>> FindRequest(absl::string_view hash_hex) const;
+  absl::StatusOr<std::optional<Stored<ParticipantRecord>>> FindParticipant(absl::string_view task,
+                                                                           absl::string_view client) const;
+  // The client that a member key's tag stands for.
+  absl::StatusOr<std::string> ClientOfTag(absl::string_view task, absl::string_view tag) const;
+  absl::StatusOr<SealedSeed> GetSeed(absl::string_view task) const;
+
+  // In parts, as a value is smaller than a manifest can be.
+  static void PutManifest(absl::string_view task, int64_t revision, const task::v1::SignedManifest& manifest,
+                          store::Transaction* transaction);
+  absl::StatusOr<std::shared_ptr<const Revision>> GetRevision(absl::string_view task, int64_t revision) const;
+
+ private:
+  template <typename Record>
+  absl::StatusOr<std::optional<Stored<Record>>> Find(const std::string& key, int64_t revision = 0) const;
+
+  store::Store* const store_;
+};
+
+// All of a range as records, in key order.
+template <typename Record>
+absl::StatusOr<std::vector<Record>> ParseEntries(const std::vector<store::Entry>& entries) {
+  std::vector<Record> records;
+  records.reserve(entries.size());
+  for (const store::Entry& entry : entries) {
+    RETURN_IF_ERROR(ParseRecord(entry.key, entry.value, &records.emplace_back()));
+  }
+  return records;
+}
+
+}  // namespace parley::taskd
+
+#endif  // PARLEY_SERVICES_TASKD_STORE_TASK_STORE_H_
