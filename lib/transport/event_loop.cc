@@ -1,6 +1,6 @@
 #include "lib/transport/event_loop.h"
 
-#include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -36,6 +36,11 @@ EventLoop::~EventLoop() {
 bool EventLoop::Add(int fd, uint32_t events, Watch* watch) {
   epoll_event event{.events = events, .data = {.ptr = watch}};
   return epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+void EventLoop::Change(int fd, uint32_t events, Watch* watch) {
+  epoll_event event{.events = events, .data = {.ptr = watch}};
+  epoll_ctl(epoll_fd_, EPOLL_CTL_MOD, fd, &event);
 }
 
 void EventLoop::Remove(int fd) { epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, fd, nullptr); }
@@ -114,6 +119,7 @@ int EventLoop::TimeoutMillis() {
 }
 
 void EventLoop::Loop() {
+  pthread_setname_np(pthread_self(), "parley-relay");
   epoll_event events[kEventsAtOnce];
   while (!stopping_.load(std::memory_order_relaxed)) {
     const int count = epoll_wait(epoll_fd_, events, kEventsAtOnce, TimeoutMillis());

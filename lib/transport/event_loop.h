@@ -52,6 +52,7 @@ class EventLoop {
 
   // False with errno when the kernel has no room.
   bool Add(int fd, uint32_t events, Watch* watch);
+  void Change(int fd, uint32_t events, Watch* watch);
   // Closing an fd that nobody has duplicated removes it as well.
   void Remove(int fd);
 

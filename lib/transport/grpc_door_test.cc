@@ -19,7 +19,6 @@
 namespace parley::transport {
 namespace {
 
-using echo::v1::DownloadRequest;
 using echo::v1::EchoRequest;
 using echo::v1::EchoResponse;
 using echo::v1::EchoService;

@@ -21,14 +21,20 @@ constexpr size_t kLocalReadBytes = 64 * 1024;
 constexpr absl::Duration kLinger = absl::Seconds(2);
 // A peer that is still sending this much at once is not waiting for an alert.
 constexpr int kDiscardReads = 8;
-constexpr uint32_t kEvents = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+constexpr uint32_t kReadEvents = EPOLLIN | EPOLLRDHUP | EPOLLET;
+constexpr uint32_t kEvents = kReadEvents | EPOLLOUT;
 
 void SetOption(int fd, int level, int name, int value) { setsockopt(fd, level, name, &value, sizeof(value)); }
 
 }  // namespace
 
 Relay::Relay(EventLoop* loop, int tcp_fd, std::unique_ptr<TlsSession> tls, Owner* owner, RelayCounters* counters)
-    : loop_(loop), tls_(std::move(tls)), owner_(owner), counters_(counters), tcp_(this), local_(this) {
+    : loop_(loop),
+      tls_(std::move(tls)),
+      owner_(owner),
+      counters_(counters),
+      tcp_(this, /*local=*/false),
+      local_(this, /*local=*/true) {
   tcp_.fd = tcp_fd;
 }
 
@@ -78,7 +84,14 @@ bool Relay::Side::Write(absl::string_view bytes) {
   } else {
     kept = std::string(bytes.substr(sent));
   }
+  AskWhenWritable(!kept.empty());
   return true;
+}
+
+void Relay::Side::AskWhenWritable(bool ask) {
+  if (!local || asked == ask) return;
+  asked = ask;
+  relay->loop_->Change(fd, ask ? kEvents : kReadEvents, this);
 }
 
 void Relay::Start(absl::Duration keepalive) {
@@ -101,7 +114,7 @@ void Relay::Attach(int local_fd) {
   local_.readable = true;
   phase_ = Phase::kRelaying;
   tls_->ForgetHandshake();
-  if (!loop_->Add(local_.fd, kEvents, &local_)) return Close();
+  if (!loop_->Add(local_.fd, kReadEvents, &local_)) return Close();
   // What came together with the end of the handshake.
   FromNetwork("");
   Pump();

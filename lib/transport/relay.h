@@ -58,16 +58,21 @@ class Relay : public std::enable_shared_from_this<Relay> {
  private:
   // One of the two sockets.
   struct Side final : EventLoop::Watch {
-    explicit Side(Relay* relay) : relay(relay) {}
+    Side(Relay* relay, bool local) : relay(relay), local(local) {}
     void OnEvents(uint32_t events) override;
     // One recv. -1 for nothing now, 0 for the end.
     ssize_t Read(char* to, size_t size);
     // Sends what was kept before, then `bytes`, and keeps what the kernel does not take. False when the other end
     // is gone.
     bool Write(absl::string_view bytes);
+    // A Unix socket becomes writable, and wakes whoever asked to know, each time that its other end reads: ask only
+    // when bytes wait. Nothing to do for TCP, which tells only who was turned away.
+    void AskWhenWritable(bool ask);
 
     Relay* const relay;
+    const bool local;
     int fd = -1;
+    bool asked = false;
     bool readable = false;
     bool writable = true;
     // The kernel has said that the other end sends no more: read on until that shows.
