@@ -1,0 +1,194 @@
+"""Measures the door beside what it competes with, on one machine in one run: measure.py FOLDER_OF_PROGRAMS [--quick]
+
+Four pairs of a server and a client process: plaintext gRPC, gRPC's own mutual TLS (P-256), stunnel-PSK in front of
+plaintext gRPC, and Parley's door. Each round measures every pair, one after another, so that whatever else the machine
+does falls on all of them. A ratio is the median over the rounds of the pair's figure against mutual TLS's of the same
+round. Prints `figure NAME VALUE` for every pair and `ratio NAME VALUE` for Parley's; for latency and memory smaller
+is better.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+KINDS = ("plain", "mtls", "stunnel", "parley")
+IDLE = 1000
+STUNNEL = """foreground = yes
+pid =
+debug = err
+{options}
+[bench]
+client = {client}
+accept = 127.0.0.1:{accept}
+connect = {connect}
+PSKsecrets = {folder}/psk.stunnel
+ciphers = ECDHE-PSK-CHACHA20-POLY1305
+sslVersionMax = TLSv1.2
+{identity}
+"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(port):
+    for _ in range(200):
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise SystemExit(f"nothing listens on port {port}")
+
+
+class Process:
+    """A peer that answers a line with a line."""
+
+    def __init__(self, *command):
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def line(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.process.args} ended")
+        return line.split()
+
+    def ask(self, *words):
+        self.process.stdin.write(" ".join(map(str, words)) + "\n")
+        self.process.stdin.flush()
+        return [float(word) for word in self.line()]
+
+    def resident_kib(self):
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait()
+
+
+class Pair:
+    """A server, and how clients reach it."""
+
+    def __init__(self, kind, programs, folder):
+        door_peer, mtls_peer = (os.path.join(programs, name) for name in ("door_peer", "mtls_peer"))
+        self.servers = []
+        if kind == "mtls":
+            address = self.serve(mtls_peer, "server", folder)
+            self.client_command = (mtls_peer, "client", folder, address)
+        elif kind == "stunnel":
+            near, far = self.tunnel(folder, self.serve(door_peer, "server", "plain", folder))
+            self.client_command = (door_peer, "client", "stunnel", folder, near, far)
+        else:
+            mode = "door" if kind == "parley" else kind
+            address = self.serve(door_peer, "server", mode, folder)
+            self.client_command = (door_peer, "client", mode, folder, address)
+        self.client = Process(*self.client_command)
+
+    def serve(self, *command):
+        server = Process(*command)
+        self.servers.append(server)
+        return server.line()[1]
+
+    def tunnel(self, folder, server):
+        far, near = free_port(), free_port()
+        self.near = None
+        for client, accept, connect in (("no", far, server), ("yes", near, f"127.0.0.1:{far}")):
+            path = os.path.join(folder, f"stunnel-{client}.conf")
+            with open(path, "w", encoding="ascii") as config:
+                config.write(STUNNEL.format(client=client, accept=accept, connect=connect, folder=folder,
+                                            options="socket = l:TCP_NODELAY=1\nsocket = r:TCP_NODELAY=1",
+                                            identity="PSKidentity = bench" if client == "yes" else ""))
+            tunnel = Process("stunnel4", path)
+            wait_for(accept)
+            # The near end is the client's, so its memory does not count.
+            if client == "no":
+                self.servers.append(tunnel)
+            else:
+                self.near = tunnel
+        return f"127.0.0.1:{near}", f"127.0.0.1:{far}"
+
+    def resident_kib(self):
+        return sum(server.resident_kib() for server in self.servers)
+
+    def idle_kib(self):
+        """Resident memory of the server for each connection that has made a call and is quiet."""
+        client = Process(*self.client_command)
+        client.ask("idle", 1)
+        before = self.resident_kib()
+        client.ask("idle", IDLE)
+        time.sleep(0.3)
+        used = (self.resident_kib() - before) / IDLE
+        client.stop()
+        return used
+
+    def stop(self):
+        for process in (self.client, *self.servers, *filter(None, [getattr(self, "near", None)])):
+            process.stop()
+
+
+def measure_round(pairs, seconds, results):
+    for kind, pair in pairs.items():
+        results[kind]["handshakes"].append(pair.client.ask("handshakes", seconds)[0])
+    for kind, pair in pairs.items():
+        rate, p50, p99 = pair.client.ask("unary", 1, seconds)
+        for name, value in (("unary_rate_1", rate), ("unary_p50", p50), ("unary_p99", p99)):
+            results[kind][name].append(value)
+    for kind, pair in pairs.items():
+        results[kind]["unary_rate_64"].append(pair.client.ask("unary", 64, seconds)[0])
+    for kind, pair in pairs.items():
+        results[kind]["stream"].append(pair.client.ask("stream", seconds)[0])
+
+
+NAMES = ("handshakes", "unary_rate_1", "unary_rate_64", "unary_p50", "unary_p99", "stream", "idle_memory_1k")
+UNITS = ("a second", "a second", "a second", "microseconds", "microseconds", "MiB/s", "KiB a connection")
+
+
+def report(results):
+    for name, unit in zip(NAMES, UNITS):
+        for kind in KINDS:
+            print(f"figure {name}_{kind} {statistics.median(results[kind][name]):.1f} {unit}")
+    for kind in KINDS:
+        for name in NAMES:
+            ratio = statistics.median(ours / theirs for ours, theirs in zip(results[kind][name], results["mtls"][name]))
+            if kind == "parley":
+                print(f"ratio {name} {ratio:.2f}")
+            elif kind != "mtls":
+                print(f"{kind}: ratio {name} {ratio:.2f}")
+
+
+def main():
+    programs, options = sys.argv[1], sys.argv[2:]
+    quick = "--quick" in options
+    if not shutil.which("stunnel4"):
+        raise SystemExit("stunnel4 is missing; tools/install installs it")
+    folder = tempfile.mkdtemp()
+    pairs = {}
+    try:
+        subprocess.run((os.path.join(programs, "door_peer"), "keys", folder), check=True)
+        for kind in KINDS:
+            pairs[kind] = Pair(kind, programs, folder)
+        results = {kind: {name: [] for name in NAMES} for kind in KINDS}
+        # Memory first: later the servers hold what other measurements have left behind.
+        for kind, pair in pairs.items():
+            results[kind]["idle_memory_1k"].append(pair.idle_kib())
+        for _ in range(3 if quick else 7):
+            measure_round(pairs, 0.25 if quick else 0.6, results)
+        report(results)
+    finally:
+        for pair in pairs.values():
+            pair.stop()
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
