@@ -1,5 +1,6 @@
 #include "lib/transport/grpc_door.h"
 
+#include <grpc/grpc.h>
 #include <grpcpp/channel.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
@@ -31,6 +32,15 @@ constexpr int kMaxAgeGraceMillis = 5 * 60 * 1000;
 constexpr int kPrefaceTimeoutMillis = 5000;
 // Clients may ask for a sign of life this often.
 constexpr int kMinPingMillis = 10 * 1000;
+
+// When its last object goes, gRPC 1.51 shuts itself down and waits for its executor, which may poll for 10 more seconds.
+// A process that used it once keeps it.
+void KeepGrpc() {
+  [[maybe_unused]] static const bool kept = [] {
+    grpc_init();
+    return true;
+  }();
+}
 
 void SetLimits(grpc::ServerBuilder* builder) {
   builder->SetMaxReceiveMessageSize(kMaxMessageBytes);
@@ -113,6 +123,7 @@ absl::StatusOr<std::unique_ptr<GrpcDoor>> GrpcDoor::Create(Listener::Options opt
     return Error(absl::StatusCode::kInvalidArgument, "REST_NOT_SERVED",
                  "GrpcDoor serves gRPC alone; for accept_rest use a Listener");
   }
+  KeepGrpc();
   ASSIGN_OR_RETURN(auto listener, Listener::Create(std::move(options), keys));
   return std::unique_ptr<GrpcDoor>(new GrpcDoor(std::make_unique<Impl>(std::move(listener))));
 }
@@ -157,6 +168,7 @@ class Channel::Impl {
 };
 
 absl::StatusOr<std::unique_ptr<Channel>> Channel::Create(Dialer::Options options) {
+  KeepGrpc();
   const std::string authority = options.address;
   const absl::Duration timeout = options.timeout;
   ASSIGN_OR_RETURN(auto dialer, Dialer::Create(std::move(options)));
