@@ -107,6 +107,7 @@ absl::StatusOr<Exchange> Exchange::RestoreState(const Secret& state) {
   exchange.transcript_ = Transcript::FromHash(reader.Fixed(kHashBytes));
   exchange.keys_.seal_greeter = Secret::CopyOf(reader.Fixed(kSealKeyBytes));
   exchange.keys_.seal_claimer = Secret::CopyOf(reader.Fixed(kSealKeyBytes));
+  if (next == Next::kDone) exchange.keys_ = Keys();
   for (int i = 0; i <= kLastStep; ++i) {
     const absl::string_view hash = reader.Fixed(kHashBytes);
     const bool came = SpeaksAt(Other(role), i) && (i < step || next == Next::kDone);
