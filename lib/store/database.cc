@@ -48,11 +48,23 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path
   sqlite3_extended_result_codes(connection, 1);
   // Only a checkpoint or a recovery is ever waited for: the file has one process, and that one writer.
   sqlite3_busy_timeout(connection, 10'000);
-  for (const char* pragma : {"PRAGMA temp_store=MEMORY", "PRAGMA synchronous=FULL", "PRAGMA wal_autocheckpoint=4000",
+  for (const char* pragma : {"PRAGMA temp_store=MEMORY", "PRAGMA synchronous=FULL", "PRAGMA wal_autocheckpoint=0",
                              "PRAGMA journal_size_limit=67108864", "PRAGMA trusted_schema=OFF"}) {
     RETURN_IF_ERROR(database->Execute(pragma));
   }
   return database;
+}
+
+void Database::CheckpointAfterCommits() {
+  constexpr int kSomePages = 4000;   // 16 MB: seldom enough, and cheap to recover.
+  constexpr int kManyPages = 16000;  // 64 MB.
+  const auto hook = [](void*, sqlite3* connection, const char* schema, int pages) {
+    const int mode = pages < kManyPages ? SQLITE_CHECKPOINT_PASSIVE : SQLITE_CHECKPOINT_RESTART;
+    // The commit is made: a checkpoint that fails is tried again after the next one.
+    if (pages >= kSomePages) sqlite3_wal_checkpoint_v2(connection, schema, mode, nullptr, nullptr);
+    return SQLITE_OK;
+  };
+  sqlite3_wal_hook(connection_, hook, nullptr);
 }
 
 Database::~Database() {

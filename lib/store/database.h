@@ -51,6 +51,9 @@ class Database {
   absl::Status Execute(const char* sql);
   // The first column of the first row of a pragma or query.
   absl::StatusOr<std::string> Value(const char* sql);
+  // Keeps the write-ahead log small, on the connection that writes. Readers that come and go without a pause would
+  // let it grow for ever: beyond a size, a commit waits until they have left it.
+  void CheckpointAfterCommits();
   // Whether a transaction is open.
   bool in_transaction() const { return sqlite3_get_autocommit(connection_) == 0; }
   int64_t changed_rows() const { return sqlite3_changes64(connection_); }

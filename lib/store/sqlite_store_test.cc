@@ -151,6 +151,27 @@ TEST(SqliteStore, AWatchThatFellBehindReadsItsHistory) {
   while (next <= 41) changed.Wait(&mutex);
 }
 
+TEST(SqliteStore, ReadersWithoutAPauseDoNotLetTheLogGrow) {
+  Folder folder;
+  const auto store = *OpenSqliteStore({.path = folder.File()});
+  ASSERT_TRUE(store->Commit(Transaction().Set("r", "x")).ok());
+  std::atomic<bool> stop = false;
+  std::vector<std::thread> readers;
+  for (int t = 0; t < 3; ++t) {
+    readers.emplace_back([&] {
+      while (!stop) EXPECT_TRUE(store->List(KeyRange::Prefix("r")).ok());
+    });
+  }
+  uintmax_t largest = 0;
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(store->Commit(Transaction().Set("w", std::string(1'000'000, 'x'))).ok());
+    largest = std::max(largest, std::filesystem::file_size(folder.File() + "-wal"));
+  }
+  stop = true;
+  for (std::thread& reader : readers) reader.join();
+  EXPECT_LT(largest, 80'000'000);
+}
+
 // Runs `work` in a child and returns its exit code.
 template <typename Work>
 int InChild(Work work) {

@@ -189,7 +189,7 @@ void WatchDispatcher::ForgetLive(const WatcherPtr& watcher) {
 void WatchDispatcher::FallBehind() {
   const int64_t newest = pending_.back().revision;
   // Whom a batch did not concern has seen it all the same.
-  const auto fall = [this](const WatcherPtr& watcher) {
+  const auto fall = [this](const WatcherPtr& watcher) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     watcher->seen = std::max(watcher->seen, dispatched_);
     behind_.push_back(watcher);
   };

@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "lib/audit/audit_buffer.h"
 #include "lib/base/encoding.h"
@@ -49,6 +50,10 @@ absl::StatusOr<Secret> FindKek(const Keyd::Options& options, bool founded) {
                               "--kek-file"));
   }
   return MakeKek(path);
+}
+
+bool IsWildcard(absl::string_view address) {
+  return absl::StartsWith(address, "0.0.0.0:") || absl::StartsWith(address, "[::]:") || absl::StartsWith(address, ":");
 }
 
 std::vector<std::string> DefaultNames() {
@@ -98,6 +103,12 @@ class Keyd::Impl {
 };
 
 absl::Status Keyd::Impl::Start() {
+  if (options_.keyd_address.empty() && IsWildcard(options_.listen)) {
+    return Error(absl::StatusCode::kInvalidArgument, "KEYD_ADDRESS",
+                 absl::StrCat(options_.listen,
+                              " is not an address that a client can call; name one with "
+                              "--keyd-address, it is written into the credentials"));
+  }
   RETURN_IF_ERROR(MakeFolders(options_.data, 0700));
   RETURN_IF_ERROR(CheckCredentialFiles(CredentialFolder()));
   RETURN_IF_ERROR(OpenAuthority());

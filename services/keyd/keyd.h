@@ -24,7 +24,7 @@ class Keyd {
     std::string kek_file;
     // DNS names and IP addresses for the server certificate. None: localhost, 127.0.0.1, ::1 and the host's name.
     std::vector<std::string> names;
-    // What credentials say. Empty keyd_address: the one that is listened on.
+    // What credentials say. Empty keyd_address: the one that is listened on, which must not be a wildcard then.
     std::string taskd_address = "127.0.0.1:7443";
     std::string enrolld_address = "127.0.0.1:7445";
     std::string keyd_address;

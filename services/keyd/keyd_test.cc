@@ -420,6 +420,35 @@ TEST_F(KeydTest, RotationKeepsOldKeysUntilTheyAreRetired) {
   EXPECT_TRUE(keyd_.Connect(ToCredential(issued))->Issue(ROLE_DEVICE, "web-2").ok());
 }
 
+TEST_F(KeydTest, StreamsBeginOnAStoreThatWasCompacted) {
+  keyd_.Stop();
+  {
+    const auto store = *store::OpenSqliteStore({.path = keyd_.options.data + "/keyd.db"});
+    ASSERT_TRUE(store->Compact(*store->Revision()).ok());
+  }
+  ASSERT_TRUE(keyd_.Start().ok());
+  const auto taskd = keyd_.ConnectAs("taskd");
+  grpc::ClientContext context;
+  const auto stream = taskd->stub()->WatchAudienceKeys(&context, key::v1::WatchAudienceKeysRequest());
+  key::v1::AudienceKeys message;
+  ASSERT_TRUE(stream->Read(&message));
+  ASSERT_TRUE(keyd_.ConnectAs("admin")->Rotate(0).ok());
+  ASSERT_TRUE(stream->Read(&message));
+  EXPECT_EQ(message.primary_epoch(), 2);
+  context.TryCancel();
+  stream->Finish();
+}
+
+TEST(KeydStart, RefusesAWildcardAsTheAddressOfCredentials) {
+  for (const char* listen : {"0.0.0.0:0", "[::]:0", ":0"}) {
+    TestFolder folder;
+    Keyd::Options options;
+    options.data = folder.path();
+    options.listen = listen;
+    EXPECT_EQ(Reason(Keyd::Start(options).status()), "KEYD_ADDRESS");
+  }
+}
+
 TEST_F(KeydTest, AServiceGetsItsOwnAudiencesKeysOnly) {
   std::string keys[2];
   for (const int i : {0, 1}) {

@@ -49,17 +49,17 @@ absl::StatusOr<Secret> Sealer::Open(const records::Sealed& sealed, absl::string_
 absl::StatusOr<Secret> ReadKek(const std::string& path) {
   ASSIGN_OR_RETURN(Secret content, ReadSecretFile(path, kMaxKekFileBytes));
   if (content.size() == kKekBytes) return content;
-  if (auto bytes = HexDecode(absl::AsciiStrToLower(absl::StripTrailingAsciiWhitespace(content.Expose())));
-      bytes.has_value() && bytes->size() == kKekBytes) {
-    return Secret::Take(*std::move(bytes));
-  }
+  std::string hex = absl::AsciiStrToLower(absl::StripTrailingAsciiWhitespace(content.Expose()));
+  auto bytes = HexDecode(hex);
+  WipeString(&hex);
+  if (bytes.has_value() && bytes->size() == kKekBytes) return Secret::Take(*std::move(bytes));
   return Error(absl::StatusCode::kInvalidArgument, "KEK_MALFORMED",
                absl::StrCat(path, " is not a key-encryption key: it must hold 32 bytes, or 64 hex digits"));
 }
 
 absl::StatusOr<Secret> MakeKek(const std::string& path) {
   Secret kek = crypto::RandomSecret(kKekBytes);
-  RETURN_IF_ERROR(WriteSecretFile(path, Secret::Take(HexEncode(kek.Expose()) + "\n")));
+  RETURN_IF_ERROR(WriteSecretFile(path, Secret::Take(HexEncode(kek.Expose()))));
   return kek;
 }
 

@@ -47,9 +47,10 @@ absl::StatusOr<std::unique_ptr<store::Watch>> BeginKeys(KeyAuthority* authority,
       stream->End(message.status());
     }
   };
-  ASSIGN_OR_RETURN(const store::Entry roots, authority->store()->Get(kRootsKey));
-  send(roots.value);
-  return authority->store()->WatchRange(store::KeyRange::Prefix(kRootsKey), roots.mod_revision,
+  // From the revision that was read, not from the one that put the roots: that may have been compacted long ago.
+  ASSIGN_OR_RETURN(const store::Page roots, authority->store()->List(store::KeyRange::Prefix(kRootsKey)));
+  for (const store::Entry& entry : roots.entries) send(entry.value);
+  return authority->store()->WatchRange(store::KeyRange::Prefix(kRootsKey), roots.revision,
                                         [send, stream](absl::StatusOr<std::vector<store::Change>> changes, int64_t) {
                                           if (!changes.ok()) return stream->End(changes.status());
                                           for (const store::Change& change : *changes) {
