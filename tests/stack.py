@@ -1,0 +1,140 @@
+"""A real Parley on this machine for tests: keyd and taskd as their own processes, data in a folder that goes away.
+
+Nothing sleeps: a service is ready when it says so on its standard error, which is read until then.
+"""
+
+import contextlib
+import hashlib
+import hmac
+import json
+import os
+import pathlib
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+
+RUNFILES = pathlib.Path(os.environ.get("TEST_SRCDIR", "bazel-bin")) / ("parley" if "TEST_SRCDIR" in os.environ else "")
+PARLEY = RUNFILES / "clients/cli/parley"
+KEYD = RUNFILES / "services/keyd/keyd"
+TASKD = RUNFILES / "services/taskd/taskd"
+TOOLS = pathlib.Path(os.environ.get("PARLEY_TOOLS") or
+                     pathlib.Path(pwd.getpwuid(os.getuid()).pw_dir) / ".cache/parley/tools")
+GRPCURL = TOOLS / "bin/grpcurl"
+TIMEOUT_S = 60
+
+
+def free_address():
+    """An address on which nothing listens. Another process may take it first; a test then fails loudly."""
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return "127.0.0.1:%d" % probe.getsockname()[1]
+
+
+class Service:
+    """One process; its log is kept, and `ready` is set by the line that says it serves."""
+
+    def __init__(self, *command):
+        self.log = []
+        self.address = None
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self._ready = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        for line in self.process.stderr:
+            self.log.append(line)
+            with contextlib.suppress(ValueError):
+                event = json.loads(line)
+                if event.get("message") == "serving":
+                    self.address = event["address"]
+                    self._ready.set()
+        self._ready.set()
+
+    def wait_until_serving(self):
+        self._ready.wait(TIMEOUT_S)
+        if self.address is None:
+            raise AssertionError("the service does not serve:\n" + "".join(self.log))
+        return self
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        self.process.stderr.close()
+
+    def stop(self):
+        """SIGTERM; its exit code."""
+        self.process.terminate()
+        code = self.process.wait(TIMEOUT_S)
+        self._reader.join()
+        self.process.stderr.close()
+        return code
+
+
+class Stack:
+    """keyd and taskd on one folder. A context manager."""
+
+    def __init__(self, folder=None):
+        self.folder = pathlib.Path(folder or tempfile.mkdtemp(prefix="parley-", dir=os.environ.get("TEST_TMPDIR")))
+        self.home = self.folder / "home"
+        self.home.mkdir(mode=0o700, exist_ok=True)
+        self.credentials = self.folder / "keyd/credentials"
+        self.keyd_address = free_address()
+        self.taskd_address = free_address()
+        self.keyd = self.taskd = None
+
+    def __enter__(self):
+        self.start_keyd()
+        self.start_taskd()
+        return self
+
+    def __exit__(self, *_):
+        for service in (self.taskd, self.keyd):
+            if service is not None and service.process.poll() is None:
+                service.kill()
+        shutil.rmtree(self.folder)
+
+    def start_keyd(self):
+        self.keyd = Service(KEYD, "--data", self.folder / "keyd", "--listen", self.keyd_address, "--keyd-address",
+                            self.keyd_address, "--taskd-address", self.taskd_address,
+                            "--names", "localhost,127.0.0.1").wait_until_serving()
+
+    def start_taskd(self):
+        self.taskd = Service(TASKD, "--data", self.folder / "taskd", "--listen", self.taskd_address,
+                             "--keyd-credential", self.credentials / "taskd.credential",
+                             "--names", "localhost,127.0.0.1").wait_until_serving()
+
+    def environment(self, credential="operator"):
+        return {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), "HOME": str(self.home),
+                "XDG_CONFIG_HOME": str(self.home / ".config"), "NO_COLOR": "1",
+                "PARLEY_CREDENTIAL": str(self.credentials / (credential + ".credential"))}
+
+    def popen(self, *arguments, credential="operator", **options):
+        return subprocess.Popen([PARLEY, *map(str, arguments)], env=self.environment(credential),
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.home, **options)
+
+    def parley(self, *arguments, stdin="", credential="operator", code=0):
+        """Runs the command to its end; its standard output. Fails unless it exits with `code`."""
+        result = subprocess.run([PARLEY, *map(str, arguments)], env=self.environment(credential), input=stdin,
+                                capture_output=True, text=True, timeout=TIMEOUT_S, cwd=self.home, check=False)
+        if result.returncode != code:
+            raise AssertionError("parley %s: exit code %d, expected %d\n%s%s" % (
+                " ".join(map(str, arguments)), result.returncode, code, result.stdout, result.stderr))
+        return result.stdout if code == 0 else result.stderr
+
+    def exported(self, credential="operator"):
+        """ca.pem, client.pem and client.key of a credential, in a folder."""
+        folder = self.folder / ("exported-" + credential)
+        if not folder.exists():
+            self.parley("credentials", "export", "--out", folder, credential=credential)
+        return folder
+
+
+def hkdf(secret, info, size=32):
+    """RFC 5869 with SHA-256 and no salt, for one block."""
+    pseudorandom = hmac.new(b"\0" * 32, secret, hashlib.sha256).digest()
+    return hmac.new(pseudorandom, info + b"\x01", hashlib.sha256).digest()[:size]
