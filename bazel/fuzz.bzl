@@ -28,6 +28,7 @@ def cc_fuzz_test(name, srcs, corpus, deps = [], **kwargs):
             "//bazel:fuzzing": ["-fsanitize=fuzzer"],
             "//conditions:default": [],
         }),
+        tags = ["fuzz"],
         deps = deps + select({
             "//bazel:fuzzing": [],
             "//conditions:default": ["//tests/fuzz:replay_main"],

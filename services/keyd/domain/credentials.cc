@@ -156,15 +156,16 @@ absl::StatusOr<KeyAuthority::Issued> KeyAuthority::IssueNew(const IssueSpec& spe
       absl::FormatTime(absl::RFC3339_sec, issued.credential.not_after, absl::UTCTimeZone()));
   RETURN_IF_ERROR(trail_
                       .Commit({MakeEvent(*options_.clock, spec.actor, "credential.issued", record.name(), detail)},
-                              [&](int64_t sequence, store::Transaction* transaction) {
-                                transaction->conditions.push_back({kRootsKey, roots_revision_});
-                                transaction->IfAbsent(kCredentialPrefix + serial)
-                                    .Set(kCredentialPrefix + serial, record.SerializeAsString())
-                                    .Set(kIssuedPrefix + OrderedNumber(sequence), serial);
-                                if (!spec.request_key.empty()) {
-                                  transaction->Set(spec.request_key, answered.SerializeAsString());
-                                }
-                              })
+                              [&](int64_t sequence, store::Transaction* transaction)
+                                  ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+                                    transaction->conditions.push_back({kRootsKey, roots_revision_});
+                                    transaction->IfAbsent(kCredentialPrefix + serial)
+                                        .Set(kCredentialPrefix + serial, record.SerializeAsString())
+                                        .Set(kIssuedPrefix + OrderedNumber(sequence), serial);
+                                    if (!spec.request_key.empty()) {
+                                      transaction->Set(spec.request_key, answered.SerializeAsString());
+                                    }
+                                  })
                       .status());
   return issued;
 }
