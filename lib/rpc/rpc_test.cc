@@ -111,8 +111,9 @@ TEST(Strand, KeepsOrderWhilePoolsAreParallel) {
 }
 
 TEST(Strand, DoesNotHoldBackAnother) {
-  WorkerPool pool(2);
+  // Before the pool: its threads may touch them until it is gone.
   std::latch blocked(1), ran(1);
+  WorkerPool pool(2);
   Strand first(&pool), second(&pool);
   first.Run([&] { blocked.wait(); });
   second.Run([&] { ran.count_down(); });
