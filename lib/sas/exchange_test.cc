@@ -174,6 +174,25 @@ TEST(Context, NeverSharesItsBytesWithAnother) {
   EXPECT_EQ(encodings.size(), 36u);
 }
 
+// What a relay refuses without a key.
+TEST(Message, IsReadOnlyFromTheSideThatSpeaksAtItsStep) {
+  const std::map<Role, std::set<int>> speaks = {{Role::kGreeter, {0, 2, 5, 7}}, {Role::kClaimer, {0, 1, 3, 4, 6, 8}}};
+  for (const auto& [sender, steps] : speaks) {
+    for (int step = 0; step <= kLastStep; ++step) {
+      const std::string bytes = EncodeHeader(TestContext(), sender, step) + std::string(32, 'x');
+      const auto message = ReadMessage(TestContext(), bytes);
+      if (steps.count(step) == 0) {
+        EXPECT_EQ(Reason(message.status()), kWrongRole);
+        continue;
+      }
+      ASSERT_TRUE(message.ok()) << message.status();
+      EXPECT_EQ(message->sender, sender);
+      EXPECT_EQ(message->step, step);
+      EXPECT_EQ(message->body, std::string(32, 'x'));
+    }
+  }
+}
+
 TEST(Refusal, OfAnotherVersion) {
   ExpectEverywhere(kWrongVersion, [](Pair&, std::string message) {
     message[0] = 2;
