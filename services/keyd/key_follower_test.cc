@@ -1,3 +1,4 @@
+// lib/keyclient against a real keyd.
 #include "lib/keyclient/key_follower.h"
 
 #include <grpcpp/server_builder.h>
@@ -12,11 +13,11 @@
 #include "lib/base/mutex.h"
 #include "services/keyd/keyd_testing.h"
 
-namespace parley::keyclient {
+namespace parley::keyd {
 namespace {
 
 using access::v1::ROLE_DEVICE;
-using keyd::KeyClient;
+using keyclient::KeyFollower;
 using Stub = KeyClient::Stub;
 
 constexpr absl::Duration kLong = absl::Seconds(30);
@@ -74,7 +75,7 @@ class KeyFollowerTest : public testing::Test {
     }
   }
 
-  keyd::TestKeyd keyd_;
+  TestKeyd keyd_;
   std::unique_ptr<KeyFollower> follower_;
   key::v1::KeyService::Service service_;
   std::unique_ptr<transport::GrpcDoor> door_;
@@ -89,8 +90,8 @@ TEST_F(KeyFollowerTest, IsReadyWithKeysRevocationsAndACertificate) {
   Serve();
   EXPECT_EQ(follower_->audience(), "taskd");
   EXPECT_EQ(follower_->certificate().ca_pem, good.ca_pem());
-  EXPECT_EQ(Call(*Connect(keyd::ToCredential(good))).code(), absl::StatusCode::kUnimplemented);
-  EXPECT_EQ(Reason(Call(*Connect(keyd::ToCredential(revoked)))), "KEY_REFUSED");
+  EXPECT_EQ(Call(*Connect(ToCredential(good))).code(), absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(Reason(Call(*Connect(ToCredential(revoked)))), "KEY_REFUSED");
   const keys::Claims claims{access::v1::ROLE_JOINER, "task", std::string(16, 's'), keyd_.clock.Now() + absl::Hours(1)};
   EXPECT_TRUE(follower_->keyring()->Mint(claims).ok());
 }
@@ -100,7 +101,7 @@ TEST_F(KeyFollowerTest, ARevocationClosesLiveConnectionsOfTheService) {
   const auto issued = *admin->Issue(ROLE_DEVICE, "web-1");
   Follow();
   Serve();
-  const auto device = Connect(keyd::ToCredential(issued));
+  const auto device = Connect(ToCredential(issued));
   ASSERT_EQ(Call(*device).code(), absl::StatusCode::kUnimplemented);
   ASSERT_TRUE(admin->Revoke(issued.record().name()).ok());
   // The open connection would have gone on answering: only one that had to be made anew is refused.
@@ -115,8 +116,8 @@ TEST_F(KeyFollowerTest, TheServiceMayRefuseByItself) {
     return claims.subject == "web-1" ? absl::UnauthenticatedError("") : absl::OkStatus();
   });
   Serve();
-  EXPECT_EQ(Reason(Call(*Connect(keyd::ToCredential(one)))), "KEY_REFUSED");
-  EXPECT_EQ(Call(*Connect(keyd::ToCredential(other))).code(), absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(Reason(Call(*Connect(ToCredential(one)))), "KEY_REFUSED");
+  EXPECT_EQ(Call(*Connect(ToCredential(other))).code(), absl::StatusCode::kUnimplemented);
 }
 
 TEST_F(KeyFollowerTest, SaysWhyKeydCannotBeReachedAndWaitsForIt) {
@@ -133,11 +134,11 @@ TEST_F(KeyFollowerTest, GoesOnWithoutKeydAndCatchesUpWhenItIsBack) {
   const auto issued = *keyd_.ConnectAs("admin")->Issue(ROLE_DEVICE, "web-1");
   Follow();
   Serve();
-  const auto device = Connect(keyd::ToCredential(issued));
+  const auto device = Connect(ToCredential(issued));
   ASSERT_EQ(Call(*device).code(), absl::StatusCode::kUnimplemented);
   keyd_.Stop();
   EXPECT_EQ(Call(*device).code(), absl::StatusCode::kUnimplemented);
-  EXPECT_EQ(Call(*Connect(keyd::ToCredential(issued))).code(), absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(Call(*Connect(ToCredential(issued))).code(), absl::StatusCode::kUnimplemented);
   ASSERT_TRUE(keyd_.Start().ok());
   ASSERT_TRUE(keyd_.ConnectAs("admin")->Revoke(issued.record().name()).ok());
   WaitFor(*device, absl::StatusCode::kUnauthenticated);
@@ -148,17 +149,17 @@ TEST_F(KeyFollowerTest, RetiringARootClosesItsConnectionsAndTheServiceTakesItsNe
   const auto issued = *admin->Issue(ROLE_DEVICE, "web-1");
   Follow();
   Serve();
-  const auto device = Connect(keyd::ToCredential(issued));
+  const auto device = Connect(ToCredential(issued));
   ASSERT_EQ(Call(*device).code(), absl::StatusCode::kUnimplemented);
   ASSERT_TRUE(admin->Rotate(0).ok());
   EXPECT_EQ(Call(*device).code(), absl::StatusCode::kUnimplemented);
-  const auto bob = keyd_.Connect(keyd::ToCredential(*admin->Issue(access::v1::ROLE_ADMIN, "bob")));
+  const auto bob = keyd_.Connect(ToCredential(*admin->Issue(access::v1::ROLE_ADMIN, "bob")));
   ASSERT_TRUE(admin->Rotate(2).ok());
   WaitFor(*device, absl::StatusCode::kUnauthenticated);
   // The follower's own credential ended with the root; only with a new one can it see what comes now.
   const auto later = *bob->Issue(ROLE_DEVICE, "web-2");
   EXPECT_EQ(later.record().epoch(), 3);
-  const auto later_device = Connect(keyd::ToCredential(later));
+  const auto later_device = Connect(ToCredential(later));
   WaitFor(*later_device, absl::StatusCode::kUnimplemented);
   ASSERT_TRUE(bob->Revoke(later.record().name()).ok());
   WaitFor(*later_device, absl::StatusCode::kUnauthenticated);
@@ -221,4 +222,4 @@ TEST_F(KeyFollowerTest, RefusesACredentialThatIsNotAServices) {
 }
 
 }  // namespace
-}  // namespace parley::keyclient
+}  // namespace parley::keyd
