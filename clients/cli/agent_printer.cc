@@ -20,6 +20,7 @@ using task::v1::Participant;
 using task::v1::Task;
 
 constexpr int kBarCells = 12;
+constexpr size_t kStepWidth = 12;
 
 std::string Bar(int64_t bytes, int64_t total) {
   const int64_t full = total <= 0 ? kBarCells : std::clamp<int64_t>(bytes * kBarCells / total, 0, kBarCells);
@@ -28,11 +29,12 @@ std::string Bar(int64_t bytes, int64_t total) {
   return bar;
 }
 
-// The time alone when it is within a day.
+// The time alone when it is today.
 std::string ShortTime(absl::Time time) {
   if (time == absl::InfiniteFuture()) return "somebody acts";
-  if (time - absl::Now() > absl::Hours(24)) return TimeText(time);
-  return absl::FormatTime("%H:%M UTC", time, absl::UTCTimeZone());
+  const absl::TimeZone utc = absl::UTCTimeZone();
+  const bool today = absl::ToCivilDay(time, utc) == absl::ToCivilDay(absl::Now(), utc);
+  return today ? absl::FormatTime("%H:%M UTC", time, utc) : TimeText(time);
 }
 
 // Output of a hook, indented below the line that it explains; the last lines of it.
@@ -123,7 +125,7 @@ class TextPrinter final : public agent::Observer {
   void Line(const std::string& mark, absl::string_view step, absl::string_view text) {
     if (redrawn_) RedrawLine("");
     redrawn_ = false;
-    const size_t padding = step.size() < 10 ? 10 - step.size() : 0;
+    const size_t padding = step.size() < kStepWidth ? kStepWidth - step.size() : 0;
     PrintLine(absl::StrCat("  ", mark, " ", step, text.empty() ? "" : std::string(padding + 1, ' '), text));
   }
   void Done(absl::string_view step, const std::string& text) { Line(Green("✔"), step, text); }

@@ -57,7 +57,9 @@ absl::StatusOr<std::optional<Secret>> FindKey(const JoinFlags& flags) {
 absl::Status FillPolicy(const JoinFlags& flags, agent::Policy* policy) {
   const absl::Time now = absl::Now();
   if (!flags.defer_until.empty()) {
-    ASSIGN_OR_RETURN(policy->defer_until, ParseTime("--defer-until", flags.defer_until, now));
+    ASSIGN_OR_RETURN(const absl::Time until, ParseTime("--defer-until", flags.defer_until, now));
+    // Whole seconds, as they travel: an offer that comes back at that time must not be too early here.
+    policy->defer_until = absl::FromUnixSeconds(absl::ToUnixSeconds(until));
     policy->defer_reason = flags.reason;
   }
   if (!flags.decline.empty()) policy->decline = flags.decline;

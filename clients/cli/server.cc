@@ -61,7 +61,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Connect(const Globals& globals, 
 
 absl::Status Server::Explain(const grpc::Status& status) const {
   if (status.ok()) return absl::OkStatus();
-  if (status.error_code() == grpc::StatusCode::UNAVAILABLE) return channel_->Explain(status);
+  if (absl::Status explained = channel_->Explain(status); !Reason(explained).empty()) return explained;
   if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
     return Error(absl::StatusCode::kDeadlineExceeded, "DEADLINE_EXCEEDED",
                  absl::StrCat(address_, " did not answer within 30 seconds; see its log, and try again"));

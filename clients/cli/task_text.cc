@@ -1,10 +1,13 @@
 #include "clients/cli/task_text.h"
 
 #include <utility>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "clients/cli/terminal.h"
 
@@ -17,11 +20,11 @@ std::string Words(const std::string& constant) {
   return absl::AsciiStrToLower(absl::StrReplaceAll(name, {{"_", " "}}));
 }
 
-// The last line of a hook's output is the one that says what is wrong, more often than not.
-std::string LastLine(absl::string_view text) {
-  text = absl::StripAsciiWhitespace(text);
-  const size_t end = text.rfind('\n');
-  return std::string(end == absl::string_view::npos ? text : text.substr(end + 1));
+// The end of a hook's output says what is wrong, more often than not; the agent adds a line with how it ended.
+std::string LastLines(absl::string_view text) {
+  const std::vector<absl::string_view> lines = absl::StrSplit(text, '\n', absl::SkipWhitespace());
+  const size_t first = lines.size() > 2 ? lines.size() - 2 : 0;
+  return absl::StrJoin(lines.begin() + static_cast<ptrdiff_t>(first), lines.end(), "; ");
 }
 
 }  // namespace
@@ -73,7 +76,7 @@ std::string ClientOf(const task::v1::Participant& participant) {
 }
 
 std::string StandingText(const task::v1::Participant& participant) {
-  const std::string why = participant.detail().empty() ? participant.reason() : LastLine(participant.detail());
+  const std::string why = participant.detail().empty() ? participant.reason() : LastLines(participant.detail());
   return absl::StrCat(StateText(participant.state()), why.empty() ? "" : absl::StrCat(" (", Printable(why), ")"));
 }
 

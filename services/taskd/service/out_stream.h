@@ -22,8 +22,12 @@ namespace parley::taskd {
 template <typename Base, typename Response>
 class OutStream : public Base, public std::enable_shared_from_this<OutStream<Base, Response>> {
  public:
-  // Before the reactor is given to gRPC.
-  void Adopt() { self_ = this->shared_from_this(); }
+  // Before the reactor is given to gRPC. The caller hears at once that its stream stands, also when there is nothing to
+  // say yet: a device without a task would else not know whether it is connected.
+  void Adopt() {
+    self_ = this->shared_from_this();
+    this->StartSendInitialMetadata();
+  }
 
   // Ends the stream after what was sent. Once: what follows is ignored.
   void Close(const absl::Status& status) {

@@ -1,0 +1,142 @@
+"""parley up and parley down: one stack on a folder, and nothing left of it when it ends."""
+
+import json
+import os
+import pathlib
+import select
+import signal
+import socket
+import subprocess
+import unittest
+
+from tests.e2e import person
+
+
+def children(pid):
+    return [int(child) for child in pathlib.Path("/proc/%d/task/%d/children" % (pid, pid)).read_text().split()]
+
+
+def is_alive(pid):
+    try:
+        return pathlib.Path("/proc/%d/stat" % pid).read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+class Up(unittest.TestCase):
+
+    def setUp(self):
+        self.person = self.enterContext(person.Person())
+
+    def refused(self, *arguments, says):
+        code, output, errors = self.person.run(*arguments)
+        self.assertNotEqual(code, 0, output)
+        self.assertEqual(errors.count("\n"), 1, errors)
+        for part in says:
+            self.assertIn(part, errors)
+
+    def test_ends_with_a_signal_and_leaves_nothing_running(self):
+        up = self.person.up()
+        services = children(up.pid)
+        self.assertEqual(len(services), 2)
+        up.send_signal(signal.SIGINT)
+        up.communicate(timeout=person.TIMEOUT_S)
+        self.assertEqual(up.returncode, 0)
+        self.assertFalse(any(map(is_alive, services)))
+
+    def test_down_stops_it_and_knows_when_there_is_nothing_to_stop(self):
+        up = self.person.up()
+        self.person.parley("down", "--data", self.person.data)
+        up.communicate(timeout=person.TIMEOUT_S)
+        self.assertEqual(up.returncode, 0)
+        self.refused("down", "--data", self.person.data, says=["no parley up", "--data"])
+
+    def test_what_it_knows_stays(self):
+        self.person.up()
+        task, _ = self.person.create()
+        self.person.parley("down", "--data", self.person.data)
+        self.person.up()
+        # On other ports than before, and still reached.
+        self.assertEqual(self.person.json("task", "get", task)["name"], "tasks/" + task)
+
+    def test_second_one_on_the_same_folder_is_refused(self):
+        up = self.person.up()
+        self.refused("up", "--data", self.person.data,
+                     says=["already running on %s" % self.person.data, "pid %d" % up.pid])
+        self.assertIsNone(up.poll())
+
+    def test_port_in_use(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = "127.0.0.1:%d" % taken.getsockname()[1]
+            self.refused("up", "--data", self.person.data, "--listen", address, "--listen-keyd", "127.0.0.1:0",
+                         says=[address])
+            self.refused("up", "--data", self.person.data, "--listen", "127.0.0.1:0", "--listen-keyd", address,
+                         says=[address])
+
+    def test_service_that_dies_ends_it_all(self):
+        for victim in (0, 1):
+            up = self.person.up()
+            services = children(up.pid)
+            os.kill(services[victim], signal.SIGKILL)
+            _, errors = up.communicate(timeout=person.TIMEOUT_S)
+            self.assertEqual(up.returncode, 1)
+            self.assertIn(("keyd", "taskd")[victim] + " was killed", errors)
+            self.assertFalse(any(map(is_alive, services)))
+
+    def test_services_do_not_outlive_a_killed_up(self):
+        up = self.person.up()
+        services = children(up.pid)
+        up.kill()
+        up.communicate()
+        for service in services:
+            # The kernel tells them; a pidfd is readable once they have ended.
+            try:
+                descriptor = os.pidfd_open(service)
+            except ProcessLookupError:
+                continue
+            self.assertTrue(select.select([descriptor], [], [], person.TIMEOUT_S)[0], "service %d goes on" % service)
+            os.close(descriptor)
+        self.person.up()
+
+    def test_access_is_private_and_another_servers_stays(self):
+        self.person.up()
+        credential = pathlib.Path(self.person.ready["credential"])
+        self.assertEqual(credential, self.person.home / ".config/parley/credential")
+        self.assertEqual(os.stat(credential).st_mode & 0o777, 0o600)
+        for folder in (self.person.data, credential.parent):
+            self.assertEqual(os.stat(folder).st_mode & 0o077, 0, folder)
+        for secret in self.person.data.rglob("*.credential"):
+            self.assertEqual(os.stat(secret).st_mode & 0o777, 0o600, secret)
+        before = credential.read_text()
+        with self.person.popen("up", "--data", self.person.home / "second", "--listen", "127.0.0.1:0",
+                               "--listen-keyd", "127.0.0.1:0", stdin=subprocess.DEVNULL) as second:
+            shown = ""
+            for line in second.stdout:
+                shown += line
+                if "parley down" in line:
+                    break
+            second.terminate()
+            second.communicate(timeout=person.TIMEOUT_S)
+        self.assertIn("export PARLEY_CREDENTIAL=", shown)
+        self.assertEqual(credential.read_text(), before)
+
+    def test_weak_permissions_are_refused(self):
+        self.person.up()
+        self.person.parley("down", "--data", self.person.data)
+        key = self.person.data / "keyd/kek"
+        os.chmod(key, 0o644)
+        self.refused("up", "--data", self.person.data, says=["kek"])
+
+    def test_logs_hold_no_secret(self):
+        self.person.up()
+        task, key = self.person.create()
+        into = self.person.home / "into"
+        self.person.parley("join", "--into", into, "--state", self.person.home / "state", stdin=key)
+        logs = "".join(log.read_text() for log in (self.person.data / "log").iterdir())
+        self.assertNotIn(key[5:40], logs)
+        for line in logs.splitlines():
+            json.loads(line)
+
+
+if __name__ == "__main__":
+    unittest.main()
