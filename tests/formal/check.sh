@@ -21,7 +21,7 @@ check() {
   esac
   name="$model $mode $*"
   # shellcheck disable=SC2086
-  if ! { spin -a "$@" "$here/$model.pml" && gcc -O1 -w $compile -DCOLLAPSE -DVECTORSZ=2048 -o pan pan.c; } >log 2>&1; then
+  if ! { spin -a "$@" "$here/$model.pml" && gcc -O1 -w $compile -DCOLLAPSE -o pan pan.c; } >log 2>&1; then
     cat log
     echo "FAIL  $name: does not compile"
     return 1
