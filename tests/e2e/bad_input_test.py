@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import shutil
 import subprocess
 import unittest
@@ -186,7 +187,7 @@ class BadInput(unittest.TestCase):
 
     def test_damaged_credential(self):
         copy = self.person.home / "damaged.credential"
-        text = open(self.person.ready["credential"]).read()
+        text = pathlib.Path(self.person.ready["credential"]).read_text()
         copy.touch(mode=0o600)
         copy.write_text(text[:100] + ("A" if text[100] != "A" else "B") + text[101:])
         self.refused("--credential", copy, "task", "list", says=["damaged.credential"])

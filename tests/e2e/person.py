@@ -56,6 +56,12 @@ class Person:
         self.ready = json.loads(line)
         return self._up
 
+    def down(self):
+        """Stops them."""
+        self.parley("down", "--data", self.data)
+        self._up.communicate(timeout=TIMEOUT_S)
+        return self._up.returncode
+
     def run(self, *arguments, stdin="", env=None, prefix=()):
         """(exit code, standard output, standard error)."""
         result = subprocess.run([*prefix, stack.PARLEY, *map(str, arguments)], env=self.environment(**(env or {})),
