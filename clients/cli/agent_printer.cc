@@ -20,7 +20,7 @@ using task::v1::Participant;
 using task::v1::Task;
 
 constexpr int kBarCells = 12;
-constexpr size_t kStepWidth = 12;
+constexpr size_t kStepWidth = 14;
 
 std::string Bar(int64_t bytes, int64_t total) {
   const int64_t full = total <= 0 ? kBarCells : std::clamp<int64_t>(bytes * kBarCells / total, 0, kBarCells);

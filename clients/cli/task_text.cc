@@ -5,7 +5,6 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
@@ -20,11 +19,13 @@ std::string Words(const std::string& constant) {
   return absl::AsciiStrToLower(absl::StrReplaceAll(name, {{"_", " "}}));
 }
 
-// The end of a hook's output says what is wrong, more often than not; the agent adds a line with how it ended.
-std::string LastLines(absl::string_view text) {
+// What a hook said, and how it ended: the agent adds that as the last line. Of the output the line two above the end is
+// shown, because that is where programs such as `nginx -t` say what is wrong before they say that something is.
+std::string Gist(absl::string_view text) {
   const std::vector<absl::string_view> lines = absl::StrSplit(text, '\n', absl::SkipWhitespace());
-  const size_t first = lines.size() > 2 ? lines.size() - 2 : 0;
-  return absl::StrJoin(lines.begin() + static_cast<ptrdiff_t>(first), lines.end(), "; ");
+  if (lines.empty()) return "";
+  const absl::string_view said = lines[lines.size() > 3 ? lines.size() - 3 : 0];
+  return lines.size() == 1 ? std::string(said) : absl::StrCat(said, "; ", lines.back());
 }
 
 }  // namespace
@@ -76,7 +77,7 @@ std::string ClientOf(const task::v1::Participant& participant) {
 }
 
 std::string StandingText(const task::v1::Participant& participant) {
-  const std::string why = participant.detail().empty() ? participant.reason() : LastLines(participant.detail());
+  const std::string why = participant.detail().empty() ? participant.reason() : Gist(participant.detail());
   return absl::StrCat(StateText(participant.state()), why.empty() ? "" : absl::StrCat(" (", Printable(why), ")"));
 }
 
