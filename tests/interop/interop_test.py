@@ -86,7 +86,8 @@ class Interop(unittest.TestCase):
         self.assertTrue(created["join_key"]["pasted"].startswith("prl1."))
         # The key that grpcurl printed is one that a client can use.
         into = self.stack.folder / "grpcurl-into"
-        self.stack.parley("join", "--into", into, "--name", "web-1", stdin=created["join_key"]["pasted"] + "\n")
+        self.stack.parley("join", "--into", into, "--state", self.stack.folder / "state", "--name", "web-1",
+                          stdin=created["join_key"]["pasted"] + "\n")
         self.assertEqual((into / "motd").read_text(), "hello\n")
         participants = json.loads(self.grpcurl(
             *self.certificates(), "-d", json.dumps({"parent": created["task"]["name"]}), self.stack.taskd_address,
