@@ -33,8 +33,8 @@ constexpr int kPrefaceTimeoutMillis = 5000;
 // Clients may ask for a sign of life this often.
 constexpr int kMinPingMillis = 10 * 1000;
 
-// When its last object goes, gRPC 1.51 shuts itself down and waits for its executor, which may poll for 10 more seconds.
-// A process that used it once keeps it.
+// When its last object goes, gRPC 1.51 shuts itself down and waits for its executor, which may poll for 10 more
+// seconds. A process that used it once keeps it.
 void KeepGrpc() {
   [[maybe_unused]] static const bool kept = [] {
     grpc_init();

@@ -108,7 +108,7 @@ class Style(unittest.TestCase):
         self.assertEqual(self.found(style.names, "lib/base/a.h", "#ifndef %s\n#define %s\n" % (guard, guard)), 0)
 
     def test_language(self):
-        for line in ("std::string_view a;", '#include "absl/synchronization/notification.h"', "absl::Mutex a;", "  throw 1;",
+        for line in ("std::string_view a;", '#include "absl/synchronization/barrier.h"', "absl::Mutex a;", "  throw 1;",
                      'LogInfo("key", {{"key", key.Expose()}});'):
             self.assertEqual(self.found(style.language, "lib/base/a.cc", line + "\n"), 1, line)
         self.assertEqual(self.found(style.language, "lib/base/a.cc", "absl::string_view a;\n"), 0)
