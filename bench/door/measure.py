@@ -21,7 +21,7 @@ KINDS = ("plain", "mtls", "stunnel", "parley")
 IDLE = 1000
 STUNNEL = """foreground = yes
 pid =
-debug = err
+debug = emerg
 {options}
 [bench]
 client = {client}
@@ -181,7 +181,7 @@ def main():
         # Memory first: later the servers hold what other measurements have left behind.
         for kind, pair in pairs.items():
             results[kind]["idle_memory_1k"].append(pair.idle_kib())
-        for _ in range(3 if quick else 7):
+        for _ in range(3 if quick else 6):
             measure_round(pairs, 0.25 if quick else 0.6, results)
         report(results)
     finally:

@@ -162,6 +162,8 @@ TlsSession::Step TlsSession::Decrypt(absl::string_view input, char* plain, size_
     const int count = SSL_read(ssl_, plain + *plain_size, static_cast<int>(capacity - *plain_size));
     if (count <= 0) return StepOf(count);
     *plain_size += count;
+    // Whole records have been read: no need to be told so by another call.
+    if (input.empty() && !SSL_has_pending(ssl_)) return Step::kMore;
   }
   // Cannot be, by the contract on the capacity.
   failure_ = Failure::kMalformed;
