@@ -1,8 +1,19 @@
 """Counts the test cases of Bazel targets from their test.xml: prints `N passed, N failed`, and names the failed."""
 
 import os
+import re
 import sys
 import xml.etree.ElementTree
+
+
+def unittest_cases(text):
+    """(passed, failed) as Python's unittest says at its end; None when it does not."""
+    ran = re.findall(r"^Ran (\d+) tests? in", text, re.MULTILINE)
+    if not ran:
+        return None
+    counts = dict(re.findall(r"(failures|errors|skipped)=(\d+)", text[text.rindex("\nRan "):]))
+    failed = int(counts.get("failures", 0)) + int(counts.get("errors", 0))
+    return int(ran[-1]) - failed - int(counts.get("skipped", 0)), failed
 
 
 def cases(logs, target):
@@ -12,6 +23,9 @@ def cases(logs, target):
         tree = xml.etree.ElementTree.parse(path)
     except (OSError, xml.etree.ElementTree.ParseError):
         return 0, [f"{target} (did not run)"]
+    python = unittest_cases("".join(output.text or "" for output in tree.iter("system-out")))
+    if python is not None:
+        return python[0], [f"{target} (see its log)"] * python[1]
     passed, failed = 0, []
     for case in tree.iter("testcase"):
         if case.find("failure") is not None or case.find("error") is not None:

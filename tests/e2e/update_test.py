@@ -39,7 +39,8 @@ class Update(unittest.TestCase):
 
     def test_is_fetched_checked_applied_and_confirmed(self):
         task, key = self.person.create("site", SITE)
-        events = self.join("--check", "test -f \"$PARLEY_TARGET/nginx.conf\"", "--apply", "touch \"$PARLEY_TARGET\".applied", key=key)
+        events = self.join("--check", "test -f \"$PARLEY_TARGET/nginx.conf\"",
+                           "--apply", "touch \"$PARLEY_TARGET\".applied", key=key)
         self.assertEqual(person.read_files(self.into), SITE)
         self.assertTrue(os.path.exists(str(self.into) + ".applied"))
         names = [event["event"] for event in events if event["event"] != "progress"]
@@ -71,7 +72,7 @@ class Update(unittest.TestCase):
         task, key = self.person.create("broken", SITE)
         self.join("--check", "! grep -q broken \"$PARLEY_TARGET/nginx.conf\"", key=key)
         self.publish(task, {"nginx.conf": "broken\n"})
-        check = "if grep -q broken \"$PARLEY_TARGET/nginx.conf\"; then echo 'nginx: unknown directive in line 1'; exit 1; fi"
+        check = "! grep -q broken \"$PARLEY_TARGET/nginx.conf\" || { echo 'nginx: unknown directive'; false; }"
         events = self.join("--check", check, "--task", task, code=3)
         self.assertEqual(person.read_files(self.into), SITE)
         rolling_back = next(event for event in events if event["event"] == "rollingBack")
