@@ -10,7 +10,10 @@ TimerQueue::TimerQueue(Clock* clock) : clock_(clock) {
   thread_ = std::thread([this] { Run(); });
 }
 
-TimerQueue::~TimerQueue() {
+TimerQueue::~TimerQueue() { Stop(); }
+
+void TimerQueue::Stop() {
+  if (!thread_.joinable()) return;
   clock_->Unsubscribe(subscription_);
   {
     MutexLock lock(&mutex_);
@@ -18,11 +21,18 @@ TimerQueue::~TimerQueue() {
     wake_.NotifyAll();
   }
   thread_.join();
+  std::map<Key, std::function<void()>> dropped;
+  {
+    MutexLock lock(&mutex_);
+    dropped.swap(timers_);
+    times_.clear();
+  }
 }
 
 TimerQueue::TimerId TimerQueue::Schedule(absl::Time when, std::function<void()> callback) {
   MutexLock lock(&mutex_);
   const TimerId id = ++last_id_;
+  if (stopping_) return id;
   const auto position = timers_.emplace(Key(when, id), std::move(callback)).first;
   times_.emplace(id, when);
   if (position == timers_.begin()) wake_.NotifyAll();

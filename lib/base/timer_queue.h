@@ -24,13 +24,16 @@ class TimerQueue {
 
   // `clock` must outlive the queue.
   explicit TimerQueue(Clock* clock);
-  // Drops what has not run; waits for a callback that is running. Not to be called from a callback.
+  // Stops.
   ~TimerQueue();
   TimerQueue(const TimerQueue&) = delete;
   TimerQueue& operator=(const TimerQueue&) = delete;
 
   // Runs `callback` at `when`, at once when that has passed. Never returns 0.
   TimerId Schedule(absl::Time when, std::function<void()> callback);
+  // Drops what has not run, and what is scheduled from now on; waits for a callback that is running. Not to be called
+  // from a callback. For owners whose callbacks use the queue: a pointer to it stays good.
+  void Stop();
   // True when the callback will not run; false when it has run, is running, or there is none.
   bool Cancel(TimerId id);
 

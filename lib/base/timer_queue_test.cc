@@ -93,6 +93,26 @@ TEST(TimerQueue, DropsWhatHasNotRunWhenItGoes) {
   EXPECT_FALSE(ran);
 }
 
+TEST(TimerQueue, MayBeUsedByACallbackWhileItStops) {
+  FakeClock clock;
+  TimerQueue queue(&clock);
+  std::promise<void> running, stopping;
+  bool again = false;
+  queue.Schedule(clock.Now(), [&] {
+    running.set_value();
+    stopping.get_future().wait();
+    queue.Schedule(clock.Now() + absl::Hours(1), [&again] { again = true; });
+  });
+  running.get_future().wait();
+  std::thread stopper([&queue, &stopping] {
+    stopping.set_value();
+    queue.Stop();
+  });
+  stopper.join();
+  queue.Schedule(clock.Now(), [&again] { again = true; });
+  EXPECT_FALSE(again);
+}
+
 // The queue asks the clock for the time under its lock, and the clock wakes the queue: neither may wait for the other.
 TEST(TimerQueue, SurvivesAClockThatIsMovedWhileItRuns) {
   FakeClock clock;

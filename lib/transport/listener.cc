@@ -95,7 +95,7 @@ class Listener::Impl final : public EventLoop::Watch {
         places_(options_.max_handshakes, options_.max_handshakes_per_address),
         listen_fd_(fd),
         reserve_fd_(open("/dev/null", O_RDONLY | O_CLOEXEC)),
-        timers_(std::make_unique<TimerQueue>(options_.clock)) {
+        timers_(options_.clock) {
     for (int i = 0; i < std::max(1, options_.threads); ++i) loops_.push_back(std::make_unique<Loop>());
   }
   ~Impl() override { Shutdown(); }
@@ -148,7 +148,7 @@ class Listener::Impl final : public EventLoop::Watch {
   size_t next_loop_ = 0;
   std::once_flag shut_down_;
   std::vector<std::unique_ptr<Loop>> loops_;
-  std::unique_ptr<TimerQueue> timers_;
+  TimerQueue timers_;
 };
 
 // From accept to close. In its loop's thread.
@@ -189,7 +189,7 @@ void Listener::Impl::Connection::Start(int fd) {
 
 TimerQueue::TimerId Listener::Impl::Connection::CloseAt(absl::Time when, bool handshake) {
   if (when == absl::InfiniteFuture()) return 0;
-  return listener_->timers_->Schedule(when, [weak = weak_from_this(), loop = &loop_->events, handshake] {
+  return listener_->timers_.Schedule(when, [weak = weak_from_this(), loop = &loop_->events, handshake] {
     loop->Post([weak, handshake] {
       const auto connection = weak.lock();
       if (connection == nullptr || (handshake && !connection->shaking_hands_)) return;
@@ -203,7 +203,7 @@ void Listener::Impl::Connection::EndHandshake(Outcome outcome) {
   if (!std::exchange(shaking_hands_, false)) return;
   listener_->Count(outcome);
   listener_->places_.Leave(source_);
-  listener_->timers_->Cancel(timer_);
+  listener_->timers_.Cancel(timer_);
   timer_ = 0;
 }
 
@@ -266,7 +266,7 @@ void Listener::Impl::Connection::OnHandshakeFailed() {
 
 void Listener::Impl::Connection::OnClosed() {
   EndHandshake(kLeft);
-  if (timer_ != 0) listener_->timers_->Cancel(timer_);
+  if (timer_ != 0) listener_->timers_.Cancel(timer_);
   if (!connection_id_.empty()) listener_->table_.Remove(connection_id_);
   listener_->open_.fetch_sub(1);
   // The relay's caller may still stand in this object.
@@ -365,7 +365,7 @@ void Listener::Impl::CloseAll() {
     });
   }
   // No callback after this; then no task.
-  timers_.reset();
+  timers_.Stop();
   for (const auto& loop : loops_) loop->events.Stop();
   if (reserve_fd_ >= 0) close(std::exchange(reserve_fd_, -1));
 }

@@ -237,9 +237,9 @@ void Keyd::Impl::Upkeep() {
 }
 
 void Keyd::Impl::Shutdown(absl::Duration grace) {
-  upkeep_ = nullptr;
+  if (upkeep_ != nullptr) upkeep_->Stop();
   if (door_ != nullptr) door_->Shutdown(Clock::System()->Now() + grace);
-  closing_ = nullptr;
+  if (closing_ != nullptr) closing_->Stop();
   workers_ = nullptr;
   if (audit_ == nullptr) return;
   if (const absl::Status drained = audit_->Drain(kAuditDrain); !drained.ok()) {
