@@ -117,7 +117,8 @@ TEST_F(DialerTest, AStalledReaderStallsTheSenderInsteadOfFillingMemory) {
     if (count > 0) sent += count;
   }
   EXPECT_LT(sent, kFarTooMuch);
-  EXPECT_LT(ResidentBytes() - before, 4 << 20);
+  // Far below what was sent, and far above what a sanitizer keeps for itself.
+  EXPECT_LT(ResidentBytes() - before, 16 << 20);
   near->ShutDownSending();
   EXPECT_EQ(far.local->ReceiveToEnd(), std::string(sent, 'x'));
 }
