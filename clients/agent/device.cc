@@ -1,7 +1,7 @@
 // Every task for a machine: agent::RunDevice.
+#include <atomic>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -17,6 +17,7 @@
 #include "grpcpp/client_context.h"
 #include "grpcpp/support/sync_stream.h"
 #include "lib/base/error.h"
+#include "lib/base/timer_queue.h"
 #include "lib/keys/identity.h"
 #include "parley/task/v1/participation_service.grpc.pb.h"
 
@@ -29,6 +30,8 @@ using task::v1::Task;
 constexpr size_t kMaxTasks = 64;
 // Between two tries of a task that could not be carried out.
 constexpr absl::Duration kTryAgainAfter = absl::Minutes(1);
+// A server that has tasks for a device names them at once.
+constexpr absl::Duration kIdleAfter = absl::Seconds(1);
 
 // Folders that tasks have in common are opened once.
 class Workplaces {
@@ -57,7 +60,7 @@ class Device {
     AddFacts(&options_.facts);
   }
   ~Device() {
-    for (auto& [task, thread] : threads_) thread.join();
+    for (auto& [task, running] : tasks_) running->thread.join();
   }
 
   absl::Status Run() {
@@ -77,6 +80,11 @@ class Device {
   }
 
  private:
+  struct Running {
+    std::thread thread;
+    std::atomic<bool> done = false;
+  };
+
   absl::Status Watch(const keys::AudienceKey& key, Retry* retry) {
     ASSIGN_OR_RETURN(const auto channel,
                      Connect(key.address, key.identity, key.secret, options_.credential.not_after, options_.clock));
@@ -86,13 +94,17 @@ class Device {
     task::v1::WatchAssignmentsRequest request;
     request.mutable_labels()->insert(options_.labels.begin(), options_.labels.end());
     const auto reader = stub->WatchAssignments(&context, request);
+    // The first assignment says that the connection stands; without one, nothing does for a long time.
+    TimerQueue timers(options_.clock);
+    const TimerQueue::TimerId timer = timers.Schedule(options_.clock->Now() + kIdleAfter, [&] {
+      if (channel->dialer().protocol().empty()) return;
+      AnnounceConnected(key, *channel);
+      announce_([](Observer* o) { o->Idle(); });
+    });
+    bool first = true;
     task::v1::WatchAssignmentsResponse response;
-    reader->WaitForInitialMetadata();
-    if (!channel->dialer().protocol().empty()) {
-      announce_([&](Observer* o) { o->Connected(key.address, channel->dialer().protocol()); });
-      announce_([&](Observer* o) { o->Idle(); });
-    }
     while (reader->Read(&response)) {
+      if (std::exchange(first, false) && timers.Cancel(timer)) AnnounceConnected(key, *channel);
       retry->Reached();
       retry->Progress();
       Begin(key, response.task());
@@ -102,15 +114,30 @@ class Device {
     return Error(absl::StatusCode::kUnavailable, "STREAM_ENDED", "the server has ended the watch");
   }
 
+  void AnnounceConnected(const keys::AudienceKey& key, const transport::Channel& channel) {
+    announce_([&](Observer* o) { o->Connected(key.address, channel.dialer().protocol()); });
+  }
+
   void Begin(const keys::AudienceKey& key, const Task& task) {
     absl::string_view id = task.name();
-    if (!absl::ConsumePrefix(&id, "tasks/") || !IsTaskId(id) || threads_.count(task.name()) > 0) return;
-    if (threads_.size() >= kMaxTasks) {
+    if (!absl::ConsumePrefix(&id, "tasks/") || !IsTaskId(id)) return;
+    std::erase_if(tasks_, [](auto& item) {
+      if (!item.second->done) return false;
+      item.second->thread.join();
+      return true;
+    });
+    if (tasks_.count(task.name()) > 0) return;
+    if (tasks_.size() >= kMaxTasks) {
       const absl::Status full = Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_TASKS",
                                       absl::StrCat("this device is in ", kMaxTasks, " tasks already"));
       return announce_([&](Observer* o) { o->Failed(task.name(), full); });
     }
-    threads_.emplace(task.name(), std::thread([this, &key, id = std::string(id)] { Carry(key, id); }));
+    auto& running = tasks_[task.name()];
+    running = std::make_unique<Running>();
+    running->thread = std::thread([this, &key, id = std::string(id), running = running.get()] {
+      Carry(key, id);
+      running->done = true;
+    });
   }
 
   // One task, until it has ended; what keeps it from going on may pass.
@@ -143,7 +170,8 @@ class Device {
   const Announcer announce_;
   Cancellation* const cancellation_;
   Workplaces workplaces_;
-  std::map<std::string, std::thread> threads_;
+  // Used by the thread that watches alone.
+  std::map<std::string, std::unique_ptr<Running>> tasks_;
 };
 
 }  // namespace

@@ -36,7 +36,6 @@ Fault FaultOf(const absl::Status& status) {
     case absl::StatusCode::kCancelled:
     case absl::StatusCode::kAborted:
     case absl::StatusCode::kOutOfRange:
-    case absl::StatusCode::kResourceExhausted:
       return Fault::kPasses;
     case absl::StatusCode::kFailedPrecondition:
       return reason == "NO_TRANSITION" || reason == "NOT_DECLARED" || reason == "NOT_CHECKING" ||
@@ -60,7 +59,9 @@ absl::Status Retry::Next(const absl::Status& error, absl::Duration* wait) {
   refused_ = fault == Fault::kKey ? refused_ + 1 : 0;
   if (refused_ >= kMostRefusals) return error;
   if (!reached_ && Monotonic() - start_ >= options_.connect_timeout) return error;
-  if (error.code() == absl::StatusCode::kFailedPrecondition && failures_ >= kMostAnsweredFailures) return error;
+  const bool away = error.code() == absl::StatusCode::kUnavailable ||
+                    error.code() == absl::StatusCode::kDeadlineExceeded || fault == Fault::kKey;
+  if (!away && failures_ >= kMostAnsweredFailures) return error;
   *wait = options_.min_backoff;
   for (int i = 0; i < failures_ && *wait < options_.max_backoff; ++i) *wait *= 2;
   *wait = std::min(*wait, options_.max_backoff);

@@ -149,9 +149,12 @@ HookResult RunHook(const std::string& command, const std::map<std::string, std::
     kill(-child, SIGKILL);  // Also what the shell leaves behind; it is not reaped yet, so the number is still its own.
   }
   int wait_status = 0;
-  while (waitpid(child, &wait_status, 0) < 0 && errno == EINTR) {
+  pid_t waited;
+  while ((waited = waitpid(child, &wait_status, 0)) < 0 && errno == EINTR) {
   }
   result.duration = Monotonic() - start;
+  // Nobody may take a command for passed whose end nobody saw, e.g. because SIGCHLD is ignored.
+  if (waited != child) return fail("waiting for it");
   result.status =
       timed_out
           ? Failed(absl::StrCat("the command did not end within ", absl::FormatDuration(timeout), " and was killed"))

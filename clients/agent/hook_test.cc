@@ -25,6 +25,12 @@ TEST(Hook, TellsSuccessFromFailure) {
   EXPECT_TRUE(absl::StrContains(RunCommand("/no/such/command").status.message(), "127"));
 }
 
+TEST(Hook, IsNotTakenForPassedWhenNobodySawItsEnd) {
+  signal(SIGCHLD, SIG_IGN);
+  EXPECT_FALSE(RunCommand("exit 1").status.ok());
+  signal(SIGCHLD, SIG_DFL);
+}
+
 TEST(Hook, SeesItsVariablesAndNoSecretOfOurs) {
   setenv("PARLEY_JOIN_KEY", "prl1.secret", 1);
   setenv("OTHER", "kept", 1);

@@ -43,6 +43,9 @@ absl::Status CheckKept(const Entry& entry, const TaskState& state) {
   if (state.joined() && !entry.client.empty() && entry.client != kept.client()) {
     return Conflict(state, absl::StrCat("client ", kept.client()));
   }
+  if (state.joined() && entry.target != kept.target()) {
+    return Conflict(state, absl::StrCat("a client that updates ", kept.target(), " in ", entry.task));
+  }
   return absl::OkStatus();
 }
 
@@ -85,6 +88,7 @@ absl::Status CallJoin(const Options& options, const Entry& entry, const JoinRequ
 absl::Status Keep(const Entry& entry, JoinResponse* response, TaskState* state) {
   Membership member = state->membership();
   member.set_address(entry.address);
+  member.set_target(entry.target);
   member.set_participant(response->participant());
   member.set_identity(response->identity());
   member.set_secret(response->secret());

@@ -21,6 +21,8 @@ namespace parley::agent {
 struct Entry {
   // Id.
   std::string task;
+  // Folder that is updated, resolved.
+  std::string target;
   // Name within the task; the host's when empty.
   std::string client;
   std::string address;

@@ -90,6 +90,7 @@ absl::Status Session::Prepare() {
     update_.reset();
     return opened;
   }
+  entry_.target = workplace_->target();
   return EnsureMember(options_, entry_, state_.get(), announce_, cancellation_);
 }
 

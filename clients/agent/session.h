@@ -50,7 +50,7 @@ class Session {
   absl::Status Verify(const task::v1::Offer& offer);
 
   const Options& options_;
-  const Entry entry_;
+  Entry entry_;
   Workplace* const workplace_;
   const Announcer announce_;
   Cancellation* const cancellation_;
@@ -59,7 +59,6 @@ class Session {
   std::unique_ptr<TaskState> state_;
   std::optional<Update> update_;
   Retry retry_;
-  bool connected_ = false;
   int64_t last_version_ = 0;
 
   // The newest offer that has proved good.

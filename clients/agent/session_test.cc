@@ -555,6 +555,10 @@ TEST_F(SessionTest, RefusesAStateFolderOfAnotherClientOrTask) {
   other = Options();
   other.key->verification_key = std::string(32, 'k');
   EXPECT_EQ(Reason(Join(std::move(other), nullptr).status()), "STATE_CONFLICT");
+  // It would say CONFIRMED, and nothing would be there.
+  other = Options();
+  other.into = folder_ / "elsewhere";
+  EXPECT_EQ(Reason(Join(std::move(other), nullptr).status()), "STATE_CONFLICT");
 }
 
 TEST_F(SessionTest, NamesWhatIsWrongWithItsInput) {

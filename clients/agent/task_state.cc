@@ -68,10 +68,10 @@ absl::StatusOr<std::string> TaskState::OnlyTask(const std::string& state_dir) {
 TaskState::~TaskState() { WipeMembership(&membership_); }
 
 absl::Status TaskState::SetMembership(Membership membership) {
-  RETURN_IF_ERROR(WriteRecord(MembershipPath(folder_), membership));
-  WipeMembership(&membership_);
-  membership_ = std::move(membership);
-  return absl::OkStatus();
+  const absl::Status written = WriteRecord(MembershipPath(folder_), membership);
+  if (written.ok()) membership_.Swap(&membership);
+  WipeMembership(&membership);
+  return written;
 }
 
 void WipeMembership(Membership* membership) {
