@@ -67,7 +67,7 @@ void NegotiateStream::OnSent() {
 void NegotiateStream::ReadMore() {
   MutexLock lock(&inbox_mutex_);
   if (reading_ || inbox_.size() >= kMaxInbox || waiting() >= kMaxOutbox) return;
-  UnlessClosing([this] {
+  UnlessClosing([this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(inbox_mutex_) {
     reading_ = true;
     StartRead(&incoming_);
   });
