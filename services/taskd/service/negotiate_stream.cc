@@ -67,8 +67,9 @@ void NegotiateStream::OnSent() {
 void NegotiateStream::ReadMore() {
   MutexLock lock(&inbox_mutex_);
   if (reading_ || inbox_.size() >= kMaxInbox || waiting() >= kMaxOutbox) return;
-  UnlessClosing([this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(inbox_mutex_) {
-    reading_ = true;
+  // Taken here, where the analysis sees the lock; it cannot follow the call.
+  UnlessClosing([this, reading = &reading_] {
+    *reading = true;
     StartRead(&incoming_);
   });
 }
