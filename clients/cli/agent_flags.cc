@@ -65,8 +65,8 @@ StopOnSignal::StopOnSignal() {
   sigaction(SIGTERM, &action, nullptr);
 }
 
-std::unique_ptr<agent::Observer> NewPrinter(const Globals& globals) {
-  return globals.json() ? NewJsonPrinter() : NewTextPrinter();
+std::unique_ptr<agent::Observer> NewPrinter(const Globals& globals, bool one_task) {
+  return globals.json() ? NewJsonPrinter() : NewTextPrinter(one_task);
 }
 
 }  // namespace parley::cli

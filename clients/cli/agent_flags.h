@@ -32,7 +32,7 @@ class StopOnSignal {
   agent::Stop stop_;
 };
 
-std::unique_ptr<agent::Observer> NewPrinter(const Globals& globals);
+std::unique_ptr<agent::Observer> NewPrinter(const Globals& globals, bool one_task);
 
 }  // namespace parley::cli
 

@@ -1,6 +1,7 @@
 #include "clients/cli/agent_printer.h"
 
 #include <algorithm>
+#include <map>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -51,6 +52,8 @@ void PrintDetail(const std::string& detail) {
 
 class TextPrinter final : public agent::Observer {
  public:
+  explicit TextPrinter(bool one_task) : one_task_(one_task) {}
+
   void Connected(const std::string& address, const std::string& protocol) override {
     // Reconnects, such as the one that confirms, are no news unless the loss was.
     if (connected_ && !away_) return;
@@ -65,51 +68,54 @@ class TextPrinter final : public agent::Observer {
   }
   void Idle() override { Note("waiting", "no task for this device's labels yet"); }
   void Waiting(const std::string& task, const std::string& reason, absl::Time until) override {
-    Note("waiting", absl::StrCat(reason.empty() ? "no offer yet" : Printable(reason), ", until ", ShortTime(until)));
+    Note("waiting",
+         Of(task, absl::StrCat(reason.empty() ? "no offer yet" : Printable(reason), ", until ", ShortTime(until))));
   }
   void Offered(const Manifest& manifest, absl::Time deadline, bool forced) override {
     Done("offered", absl::StrCat(TaskId(manifest.task()), " r", manifest.revision(), ", ",
                                  Count(manifest.files_size(), "file"), ", ", BytesText(manifest.size()),
                                  forced ? ", must be applied by " : ", to be applied by ", ShortTime(deadline)));
-    payload_bytes_ = manifest.size();
+    payload_bytes_[manifest.task()] = manifest.size();
   }
   void Progress(const std::string& task, int64_t bytes, int64_t total) override {
-    if (!StdoutIsTerminal() || total <= 0) return;
-    RedrawLine(absl::StrCat("  · fetching   ", Bar(bytes, total), " ", BytesText(bytes), " of ", BytesText(total)));
+    if (!one_task_ || !StdoutIsTerminal() || total <= 0) return;
+    RedrawLine(absl::StrCat("  · fetching     ", Bar(bytes, total), " ", BytesText(bytes), " of ", BytesText(total)));
     redrawn_ = true;
   }
   void Fetched(const std::string& task, int64_t received_bytes, int64_t reused_bytes) override {
     const std::string reused = reused_bytes > 0 ? absl::StrCat(", ", BytesText(reused_bytes), " were here") : "";
-    const std::string bar = StdoutIsTerminal() ? Bar(1, 1) + " " : "";
-    Done("fetched", absl::StrCat(bar, BytesText(payload_bytes_), reused, "  verified, signed by the task's key"));
+    const std::string bar = one_task_ && StdoutIsTerminal() ? Bar(1, 1) + " " : "";
+    Done("fetched",
+         Of(task, absl::StrCat(bar, BytesText(payload_bytes_[task]), reused, "  verified, signed by the task's key")));
   }
   void CheckPassed(const std::string& task, absl::Duration duration) override {
-    check_ = absl::StrCat("check passed in ", DurationText(duration), ", ");
+    check_[task] = absl::StrCat("check passed in ", DurationText(duration), ", ");
   }
   void Applied(const std::string& task, absl::Duration duration) override {
-    Done("applied", absl::StrCat(check_, "applied in ", DurationText(duration)));
-    check_.clear();
+    Done("applied", Of(task, absl::StrCat(check_[task], "applied in ", DurationText(duration))));
+    check_.erase(task);
   }
-  void Confirmed(const std::string& task, int64_t revision) override { Done("confirmed", ""); }
+  void Confirmed(const std::string& task, int64_t revision) override { Done("confirmed", Of(task, "")); }
   void RollingBack(const std::string& task, const std::string& reason, const std::string& detail) override {
     std::string why = reason;
     std::replace(why.begin(), why.end(), '_', ' ');
-    Failure(why, "rolling back");
+    Failure(why, Of(task, "rolling back"));
     PrintDetail(detail);
   }
-  void RolledBack(const std::string& task) override { Done("rolled back", "the old set is in place"); }
+  void RolledBack(const std::string& task) override { Done("rolled back", Of(task, "the old set is in place")); }
   void RollbackFailed(const std::string& task, const std::string& detail) override {
-    Failure("rollback failed", "a person must look at the target folder");
+    Failure("rollback failed", Of(task, "a person must look at the target folder"));
     PrintDetail(detail);
   }
   void UpToDate(const std::string& task, int64_t revision) override {
     Done("up to date", absl::StrCat(TaskId(task), " r", revision, " is installed already"));
   }
   void Declined(const std::string& task, const std::string& code, const std::string& detail) override {
-    Failure("declined", absl::StrCat(code, detail.empty() ? "" : ": ", Printable(detail)));
+    Failure("declined", Of(task, absl::StrCat(code, detail.empty() ? "" : ": ", Printable(detail))));
   }
   void Ended(const std::string& task, Task::State task_state, Participant::State client_state,
              const std::string& reason) override {
+    payload_bytes_.erase(task);
     if (HasEnded(client_state) && client_state != Participant::STATE_INELIGIBLE &&
         client_state != Participant::STATE_CANCELED && client_state != Participant::STATE_TIMED_OUT) {
       return;
@@ -118,10 +124,15 @@ class TextPrinter final : public agent::Observer {
                                reason.empty() ? "" : ": ", Printable(reason)));
   }
   void Failed(const std::string& task, const absl::Status& why) override {
-    Failure(TaskId(task), Printable(std::string(why.message())));
+    Failure("failed", absl::StrCat(TaskId(task), "  ", Printable(std::string(why.message()))));
   }
 
  private:
+  // The text with its task's name, where there may be several.
+  std::string Of(const std::string& task, const std::string& text) const {
+    if (one_task_) return text;
+    return absl::StrCat(TaskId(task), text.empty() ? "" : "  ", text);
+  }
   void Line(const std::string& mark, absl::string_view step, absl::string_view text) {
     if (redrawn_) RedrawLine("");
     redrawn_ = false;
@@ -135,8 +146,9 @@ class TextPrinter final : public agent::Observer {
   bool connected_ = false;
   bool away_ = false;
   bool redrawn_ = false;
-  int64_t payload_bytes_ = 0;
-  std::string check_;
+  const bool one_task_;
+  std::map<std::string, int64_t> payload_bytes_;
+  std::map<std::string, std::string> check_;
 };
 
 class JsonPrinter final : public agent::Observer {
@@ -218,7 +230,7 @@ class JsonPrinter final : public agent::Observer {
 
 }  // namespace
 
-std::unique_ptr<agent::Observer> NewTextPrinter() { return std::make_unique<TextPrinter>(); }
+std::unique_ptr<agent::Observer> NewTextPrinter(bool one_task) { return std::make_unique<TextPrinter>(one_task); }
 std::unique_ptr<agent::Observer> NewJsonPrinter() { return std::make_unique<JsonPrinter>(); }
 
 }  // namespace parley::cli

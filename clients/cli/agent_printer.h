@@ -8,8 +8,9 @@
 
 namespace parley::cli {
 
-// A line for each step, with a bar for the transfer on a terminal.
-std::unique_ptr<agent::Observer> NewTextPrinter();
+// A line for each step. Of one task: with a bar for the transfer on a terminal. Of several at once: each line names its
+// task.
+std::unique_ptr<agent::Observer> NewTextPrinter(bool one_task);
 // One JSON object a line, each with "event".
 std::unique_ptr<agent::Observer> NewJsonPrinter();
 

@@ -27,7 +27,7 @@ absl::StatusOr<ExitCode> RunAgent(const Globals& globals, const AgentFlags& flag
   }
   StopOnSignal signals;
   options.stop = signals.stop();
-  const std::unique_ptr<agent::Observer> printer = NewPrinter(globals);
+  const std::unique_ptr<agent::Observer> printer = NewPrinter(globals, /*one_task=*/false);
   const absl::Status status = agent::RunDevice(std::move(options), printer.get());
   if (absl::IsCancelled(status)) return kSuccess;
   return status;

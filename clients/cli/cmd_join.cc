@@ -98,7 +98,7 @@ absl::StatusOr<ExitCode> Join(const Globals& globals, const JoinFlags& flags) {
   }
   StopOnSignal signals;
   options.stop = signals.stop();
-  const std::unique_ptr<agent::Observer> printer = NewPrinter(globals);
+  const std::unique_ptr<agent::Observer> printer = NewPrinter(globals, /*one_task=*/true);
   ASSIGN_OR_RETURN(const agent::Outcome outcome, agent::Join(std::move(options), printer.get()));
   if (globals.json()) {
     JsonObject()

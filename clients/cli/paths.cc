@@ -53,7 +53,8 @@ absl::Status CanCreate(const std::string& path, absl::string_view what) {
                  absl::StrCat(path, " exists already; move it away or choose another place for ", what));
   }
   if (::access(FolderOf(path).c_str(), W_OK | X_OK) != 0) {
-    return FileError(absl::StrCat("write ", what, " to"), path, errno);
+    const absl::Status why = FileError(absl::StrCat("write ", what, " to"), path, errno);
+    return Error(why.code(), Reason(why), absl::StrCat(why.message(), "; choose another place for it"));
   }
   return absl::OkStatus();
 }

@@ -119,6 +119,15 @@ class NewTaskKey {
   crypto::SigningKey key_;
 };
 
+// A manifest that has expired before it arrived was dated by a clock that is behind.
+absl::Status ExplainClock(const absl::Status& status, absl::Time now) {
+  if (Reason(status) != "MANIFEST_EXPIRED") return status;
+  return Error(status.code(), Reason(status),
+               absl::StrCat("this machine's clock (", TimeText(now),
+                            ") is so far behind the server's that the task would end before it begins; set the clock, "
+                            "and try again"));
+}
+
 absl::StatusOr<ExitCode> Create(const Globals& globals, const CreateFlags& flags) {
   const absl::Time now = absl::Now();
   ASSIGN_OR_RETURN(task::v1::CreateTaskRequest request, DescribeTask(flags, now));
@@ -137,8 +146,10 @@ absl::StatusOr<ExitCode> Create(const Globals& globals, const CreateFlags& flags
   request.set_verification_key(task_key.key().verification_key());
 
   const std::unique_ptr<TaskService::Stub> tasks = TaskService::NewStub(server->channel());
-  ASSIGN_OR_RETURN(task::v1::CreateTaskResponse response,
-                   server->Call(tasks.get(), &TaskService::Stub::CreateTask, request));
+  absl::StatusOr<task::v1::CreateTaskResponse> created =
+      server->Call(tasks.get(), &TaskService::Stub::CreateTask, request);
+  RETURN_IF_ERROR(ExplainClock(created.status(), now));
+  task::v1::CreateTaskResponse& response = *created;
   task_key.Keep();
   const auto task_is_there = [&request](const absl::Status& status) {
     return Annotate(status, absl::StrCat("the task was created, but its key is not kept (get another with: parley task "

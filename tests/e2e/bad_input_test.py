@@ -134,6 +134,16 @@ class BadInput(unittest.TestCase):
                            prefix=("faketime", "-f", "-1h"))
         self.assertEqual(person.read_files(into), {"motd": "hello\n"})
 
+    def test_task_made_by_a_clock_that_is_wrong(self):
+        created = self.person.json("task", "create", "ahead", "--payload", self.payload, "--ttl", "30m",
+                                   prefix=("faketime", "-f", "+1h"))
+        into = self.person.home / "ahead"
+        self.person.parley("join", "--into", into, "--state", self.person.home / "ahead-state", "--name", "ahead",
+                           stdin=created["joinKey"]["pasted"])
+        self.assertEqual(person.read_files(into), {"motd": "hello\n"})
+        self.no_new_task("x", "--payload", self.payload, "--ttl", "30m", prefix=("faketime", "-f", "-1h"),
+                         says=["clock", "behind"])
+
     def test_target_without_permission(self):
         locked = self.person.home / "locked"
         locked.mkdir()

@@ -59,6 +59,10 @@ class Update(unittest.TestCase):
         self.assertEqual(lines, ["connected", "offered", "fetched", "applied", "confirmed"])
         self.assertIn("TLS 1.2 ECDHE-PSK-CHACHA20-POLY1305", output)
 
+    def test_key_may_come_in_upper_case_as_from_a_qr_code(self):
+        _, key = self.person.create("upper", SITE)
+        self.assertEqual(self.join(key=key.upper())[-1]["state"], "STATE_CONFIRMED")
+
     def test_next_revision_needs_no_key(self):
         task, key = self.person.create("next", SITE)
         self.join(key=key)
