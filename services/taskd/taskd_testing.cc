@@ -1,0 +1,314 @@
+#include "services/taskd/taskd_testing.h"
+
+#include <stdlib.h>
+
+#include <chrono>
+#include <filesystem>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "grpcpp/server_builder.h"
+#include "lib/base/encoding.h"
+#include "lib/crypto/kdf.h"
+#include "lib/rpc/errors.h"
+#include "lib/store/sqlite_store.h"
+#include "services/taskd/domain/names.h"
+
+namespace parley::taskd {
+namespace {
+
+constexpr absl::Duration kDeadline = absl::Seconds(30);
+
+}  // namespace
+
+void FakeAuditLog::Record(key::v1::AuditEvent event) {
+  MutexLock lock(&mutex_);
+  events_.push_back(std::move(event));
+}
+
+bool FakeAuditLog::Has(absl::string_view action, absl::string_view outcome) const {
+  MutexLock lock(&mutex_);
+  for (const auto& event : events_) {
+    if (event.action() == action && event.outcome() == outcome) return true;
+  }
+  return false;
+}
+
+TestClient::TestClient(const std::string& address, const keys::Keyring::Minted& key, Clock* clock) {
+  transport::Dialer::Options options;
+  options.address = address;
+  options.identity = key.identity;
+  options.psk = keys::DerivePsk(key.secret);
+  options.clock = clock;
+  channel_ = *transport::Channel::Create(std::move(options));
+  tasks_ = TaskService::NewStub(channel_->grpc());
+  artifacts_ = ArtifactService::NewStub(channel_->grpc());
+  participation_ = ParticipationService::NewStub(channel_->grpc());
+}
+
+void TestClient::SetDeadline(grpc::ClientContext* context) {
+  context->set_deadline(absl::ToChronoTime(absl::Now() + kDeadline));
+}
+
+absl::Status TestClient::Explain(const grpc::Status& status) const { return rpc::FromGrpc(status); }
+
+Negotiation::Negotiation(TestClient* client, std::string task) : client_(client), task_(std::move(task)) {
+  TestClient::SetDeadline(&context_);
+  stream_ = client->participation().Negotiate(&context_);
+}
+
+Negotiation::~Negotiation() {
+  if (!finished_) Cancel();
+}
+
+void Negotiation::Cancel() {
+  context_.TryCancel();
+  (void)Finish();
+}
+
+absl::Status Negotiation::Finish() {
+  finished_ = true;
+  NegotiateResponse rest;
+  while (stream_->Read(&rest)) {
+  }
+  return client_->Explain(stream_->Finish());
+}
+
+NegotiateRequest Negotiation::Message() const {
+  NegotiateRequest request;
+  request.set_task(task_);
+  request.set_attempt(attempt_);
+  request.set_expected_version(version_);
+  return request;
+}
+
+bool Negotiation::Write(const NegotiateRequest& request) { return stream_->Write(request); }
+
+NegotiateResponse Negotiation::Read() {
+  NegotiateResponse response;
+  if (!stream_->Read(&response)) return NegotiateResponse();
+  attempt_ = response.attempt();
+  version_ = response.version();
+  return response;
+}
+
+NegotiateResponse Negotiation::Send(NegotiateRequest request) {
+  request.set_sequence(++sequence_);
+  if (!Write(request)) return NegotiateResponse();
+  while (true) {
+    NegotiateResponse response = Read();
+    if (response.state() == Participant::STATE_UNSPECIFIED || response.sequence() == sequence_) return response;
+  }
+}
+
+NegotiateResponse Negotiation::Declare() {
+  NegotiateRequest request = Message();
+  request.mutable_declare()->add_encodings("zstd");
+  return Send(std::move(request));
+}
+
+NegotiateResponse Negotiation::Accept() {
+  NegotiateRequest request = Message();
+  request.mutable_accept();
+  return Send(std::move(request));
+}
+
+NegotiateResponse Negotiation::Report(Participant::State state) {
+  NegotiateRequest request = Message();
+  request.mutable_progress()->set_state(state);
+  return Send(std::move(request));
+}
+
+NegotiateResponse Negotiation::CarryOn() {
+  NegotiateResponse response = Declare();
+  EXPECT_EQ(response.state(), Participant::STATE_OFFERED) << response.DebugString();
+  EXPECT_EQ(Accept().state(), Participant::STATE_ACCEPTED);
+  for (const auto state : {Participant::STATE_TRANSFERRING, Participant::STATE_STAGED, Participant::STATE_APPLYING,
+                           Participant::STATE_CHECKING}) {
+    response = Report(state);
+    EXPECT_EQ(response.state(), state) << response.DebugString();
+  }
+  return response;
+}
+
+TaskdTest::TaskdTest()
+    : folder_(testing::TempDir() + "/taskd.XXXXXX"),
+      root_(crypto::RandomSecret(32)),
+      sealing_key_(crypto::RandomSecret(32)) {
+  EXPECT_NE(mkdtemp(folder_.data()), nullptr);
+  std::map<uint32_t, Secret> epochs;
+  epochs.emplace(1, keys::DeriveAudienceKey(root_, keys::kTaskd));
+  EXPECT_TRUE(keyring_.Replace(std::move(epochs), 1).ok());
+  Start();
+}
+
+TaskdTest::~TaskdTest() {
+  Stop();
+  std::filesystem::remove_all(folder_);
+}
+
+void TaskdTest::Start() {
+  auto store = store::OpenSqliteStore({.path = folder_ + "/taskd.db", .clock = &clock_});
+  ASSERT_TRUE(store.ok()) << store.status();
+  store_ = *std::move(store);
+  key_source_ = std::make_unique<keys::AudienceKeySource>(&keyring_, &clock_);
+  transport::Listener::Options listener;
+  listener.address = address_;
+  listener.clock = &clock_;
+  auto door = transport::GrpcDoor::Create(std::move(listener), key_source_.get());
+  ASSERT_TRUE(door.ok()) << door.status();
+  door_ = *std::move(door);
+  address_ = door_->listener().address();
+  Taskd::Config config;
+  config.store = store_.get();
+  config.keyring = &keyring_;
+  config.sealing_key = sealing_key_.Clone();
+  config.public_address = address_;
+  config.audit = &audit_;
+  config.clock = &clock_;
+  config.workers = 8;
+  config.find_peer = [this](const grpc::ServerContextBase& context) { return door_->PeerOf(context); };
+  config.revoke = [this](const std::string& serial, absl::Time not_after) {
+    key_source_->Revoke(serial, not_after);
+    door_->listener().CloseKey(HexEncode(serial));
+  };
+  auto taskd = Taskd::Create(std::move(config));
+  ASSERT_TRUE(taskd.ok()) << taskd.status();
+  taskd_ = *std::move(taskd);
+  grpc::ServerBuilder builder;
+  taskd_->Register(&builder);
+  ASSERT_TRUE(door_->Serve(&builder).ok());
+  operator_ = Connect(access::v1::ROLE_OPERATOR, "olga");
+}
+
+void TaskdTest::Stop() {
+  operator_ = nullptr;
+  if (taskd_ == nullptr) return;
+  taskd_->Drain();
+  door_->Shutdown(absl::Now() + absl::Seconds(5));
+  door_->Wait();
+  taskd_ = nullptr;
+  door_ = nullptr;
+  store_ = nullptr;
+}
+
+keys::Keyring::Minted TaskdTest::Mint(access::v1::Role role, const std::string& subject, absl::Duration ttl) {
+  return *keyring_.Mint({role, subject, crypto::RandomBytes(keys::kSerialBytes), clock_.Now() + ttl});
+}
+
+std::unique_ptr<TestClient> TaskdTest::Connect(const keys::Keyring::Minted& key) {
+  return std::make_unique<TestClient>(address_, key, &clock_);
+}
+
+std::unique_ptr<TestClient> TaskdTest::Connect(access::v1::Role role, const std::string& subject) {
+  return Connect(Mint(role, subject));
+}
+
+// Two chunks, of bytes that do not shrink to nothing.
+std::string Content() {
+  static const std::string* const content = new std::string(crypto::RandomBytes(300'000));
+  return *content;
+}
+
+task::v1::CreateTaskRequest TaskdTest::NewTask(const std::string& id) {
+  task::v1::CreateTaskRequest request;
+  request.set_request_id(crypto::RandomUuid());
+  request.set_task_id(id);
+  request.set_title("new certificates");
+  task::v1::InlineFile* const file = request.mutable_files()->add_files();
+  file->set_path("site.conf");
+  file->set_content(Content());
+  return request;
+}
+
+absl::StatusOr<task::v1::CreateTaskResponse> TaskdTest::Create(const task::v1::CreateTaskRequest& request) {
+  return op().Call(&op().tasks(), &TaskService::Stub::CreateTask, request);
+}
+
+keys::JoinKey TaskdTest::ParseJoinKey(const std::string& pasted) {
+  auto key = keys::ParseJoinKey(Secret::CopyOf(pasted), clock_.Now());
+  EXPECT_TRUE(key.ok()) << key.status();
+  return *std::move(key);
+}
+
+task::v1::JoinRequest TaskdTest::NewJoin(const std::string& client) {
+  task::v1::JoinRequest request;
+  request.set_client(client);
+  request.set_nonce(crypto::RandomBytes(32));
+  return request;
+}
+
+Joined TaskdTest::Join(const task::v1::CreateTaskResponse& task, const std::string& client) {
+  const auto joiner = Connect(KeyOf(ParseJoinKey(task.join_key().pasted())));
+  const auto response = joiner->Call(&joiner->participation(), &ParticipationService::Stub::Join, NewJoin(client));
+  EXPECT_TRUE(response.ok()) << response.status();
+  if (!response.ok()) return {};
+  return {task.task().name(), client, {response->identity(), Secret::CopyOf(response->secret())}};
+}
+
+absl::StatusOr<task::v1::ConfirmResponse> TaskdTest::Confirm(TestClient* connection, const std::string& task,
+                                                             const std::string& digest, int attempt) {
+  task::v1::ConfirmRequest request;
+  request.set_task(task);
+  request.set_attempt(attempt);
+  request.set_installed_digest(digest);
+  return connection->Call(&connection->participation(), &ParticipationService::Stub::Confirm, request);
+}
+
+Task TaskdTest::Get(const std::string& task) {
+  task::v1::GetTaskRequest request;
+  request.set_name(task);
+  auto response = op().Call(&op().tasks(), &TaskService::Stub::GetTask, request);
+  EXPECT_TRUE(response.ok()) << response.status();
+  return response.ok() ? *std::move(response) : Task();
+}
+
+Participant TaskdTest::GetParticipant(const std::string& task, const std::string& client) {
+  task::v1::GetParticipantRequest request;
+  request.set_name(absl::StrCat(task, "/participants/", client));
+  auto response = op().Call(&op().tasks(), &TaskService::Stub::GetParticipant, request);
+  EXPECT_TRUE(response.ok()) << response.status();
+  return response.ok() ? *std::move(response) : Participant();
+}
+
+absl::StatusOr<Task> TaskdTest::Pause(const std::string& task) {
+  task::v1::PauseTaskRequest request;
+  request.set_name(task);
+  return op().Call(&op().tasks(), &TaskService::Stub::PauseTask, request);
+}
+
+absl::StatusOr<Task> TaskdTest::Resume(const std::string& task) {
+  task::v1::ResumeTaskRequest request;
+  request.set_name(task);
+  return op().Call(&op().tasks(), &TaskService::Stub::ResumeTask, request);
+}
+
+absl::StatusOr<Task> TaskdTest::Abort(const std::string& task, const std::string& reason) {
+  task::v1::AbortTaskRequest request;
+  request.set_name(task);
+  request.set_reason(reason);
+  return op().Call(&op().tasks(), &TaskService::Stub::AbortTask, request);
+}
+
+absl::StatusOr<Task> TaskdTest::Publish(const std::string& task, const std::string& content) {
+  task::v1::PublishRevisionRequest request;
+  request.set_request_id(crypto::RandomUuid());
+  request.set_name(task);
+  task::v1::InlineFile* const file = request.mutable_files()->add_files();
+  file->set_path("site.conf");
+  file->set_content(content);
+  return op().Call(&op().tasks(), &TaskService::Stub::PublishRevision, request);
+}
+
+void TaskdTest::AdvanceUntil(const std::string& task, const std::string& client, Participant::State state,
+                             absl::Duration step) {
+  while (GetParticipant(task, client).state() != state && !HasFailure()) clock_.Advance(step);
+}
+
+void TaskdTest::WaitForTask(const std::string& task, Task::State state) {
+  while (Get(task).state() != state && !HasFailure()) {
+  }
+}
+
+}  // namespace parley::taskd
