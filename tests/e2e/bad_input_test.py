@@ -148,8 +148,8 @@ class BadInput(unittest.TestCase):
         locked = self.person.home / "locked"
         locked.mkdir()
         os.chmod(locked, 0o500)
-        self.refused("join", "--into", locked / "into", "--state", self.person.home / "locked-state", "--name", "locked",
-                     stdin=self.key, prefix=self.powerless, says=["locked", "ermission"])
+        self.refused("join", "--into", locked / "into", "--state", self.person.home / "locked-state", "--name",
+                     "locked", stdin=self.key, prefix=self.powerless, says=["locked", "ermission"])
         self.assertEqual(os.listdir(locked), [])
 
     def test_target_that_is_a_file(self):
