@@ -244,7 +244,7 @@ void Dialer::Impl::Dial::TryNext() {
 void Dialer::Impl::Dial::OnAddressFailed(int error_number) {
   // The first address's error says most: the others are often of a family that this machine has no route for.
   if (last_errno_ == 0 || last_errno_ == ENETUNREACH || last_errno_ == EADDRNOTAVAIL) last_errno_ = error_number;
-  if (tcp_fd_ >= 0) close(std::exchange(tcp_fd_, -1));
+  dialer_->loop_->Close(&tcp_fd_);
   TryNext();
 }
 
@@ -291,8 +291,8 @@ void Dialer::Impl::Dial::Drop() {
   // Closed without Fail: the socket broke before TLS had a say.
   if (std::exchange(dialling_, false)) dialer_->Report(ConnectError(dialer_->options_.address, ECONNRESET), "");
   dialer_->timers_->Cancel(deadline_);
-  if (local_fd_ >= 0) close(std::exchange(local_fd_, -1));
-  if (tcp_fd_ >= 0) close(std::exchange(tcp_fd_, -1));
+  dialer_->loop_->Close(&local_fd_);
+  dialer_->loop_->Close(&tcp_fd_);
   dialer_->loop_->Retire(shared_from_this());
   dialer_->dials_.erase(this);
 }
@@ -336,10 +336,7 @@ void Dialer::Impl::OnEvents(uint32_t) {
 
 void Dialer::Impl::Shutdown() {
   loop_->Run([this] {
-    if (listen_fd_ >= 0) {
-      loop_->Remove(listen_fd_);
-      close(std::exchange(listen_fd_, -1));
-    }
+    loop_->Close(&listen_fd_);
     std::vector<std::shared_ptr<Dial>> all;
     for (const auto& [key, dial] : dials_) all.push_back(dial);
     for (const auto& dial : all) dial->Close();

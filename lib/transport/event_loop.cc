@@ -45,6 +45,12 @@ void EventLoop::Change(int fd, uint32_t events, Watch* watch) {
 
 void EventLoop::Remove(int fd) { epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, fd, nullptr); }
 
+void EventLoop::Close(int* fd) {
+  if (*fd < 0) return;
+  Remove(*fd);
+  close(std::exchange(*fd, -1));
+}
+
 void EventLoop::Post(std::function<void()> task) {
   bool first;
   {

@@ -53,8 +53,10 @@ class EventLoop {
   // False with errno when the kernel has no room.
   bool Add(int fd, uint32_t events, Watch* watch);
   void Change(int fd, uint32_t events, Watch* watch);
-  // Closing an fd that nobody has duplicated removes it as well.
   void Remove(int fd);
+  // Removes and closes `*fd`, which becomes -1; nothing when it is -1 already. A process that forks lends its child a
+  // copy of each fd until that execs: close alone would leave the kernel with a pointer to a watch that has gone.
+  void Close(int* fd);
 
   // Runs `task` in the loop's thread, in order. Dropped, without running, once the loop has stopped.
   void Post(std::function<void()> task);

@@ -344,11 +344,7 @@ void Listener::Impl::Admit(int fd, const SocketAddress& from) {
 }
 
 void Listener::Impl::StopAccepting() {
-  loops_[0]->events.Run([this] {
-    if (listen_fd_ < 0) return;
-    loops_[0]->events.Remove(listen_fd_);
-    close(std::exchange(listen_fd_, -1));
-  });
+  loops_[0]->events.Run([this] { loops_[0]->events.Close(&listen_fd_); });
 }
 
 void Listener::Impl::Shutdown() {

@@ -269,7 +269,7 @@ void Relay::FinishIfDone() {
 
 void Relay::Linger() {
   phase_ = Phase::kLingering;
-  if (local_.fd >= 0) close(std::exchange(local_.fd, -1));
+  loop_->Close(&local_.fd);
   if (tcp_.kept.empty()) shutdown(tcp_.fd, SHUT_WR);
   tcp_.ended = false;
   loop_->PostAfter(kLinger, [weak = weak_from_this()] {
@@ -299,8 +299,8 @@ void Relay::Close() {
     tls_->Close(&farewell);
     tcp_.Write(farewell);
   }
-  close(std::exchange(tcp_.fd, -1));
-  if (local_.fd >= 0) close(std::exchange(local_.fd, -1));
+  loop_->Close(&tcp_.fd);
+  loop_->Close(&local_.fd);
   tcp_.kept.clear();
   local_.kept.clear();
   owner_->OnClosed();

@@ -1,0 +1,36 @@
+#include "lib/transport/event_loop.h"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "gtest/gtest.h"
+
+namespace parley::transport {
+namespace {
+
+struct CountingWatch final : EventLoop::Watch {
+  void OnEvents(uint32_t) override { ++events; }
+  int events = 0;
+};
+
+// As between fork and exec: the child's copy keeps the open file alive, and with it what epoll knows of it.
+TEST(EventLoop, ForgetsAClosedSocketThatSomebodyElseStillHolds) {
+  EventLoop loop;
+  CountingWatch watch;
+  int pair[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+  loop.Run([&] { ASSERT_TRUE(loop.Add(pair[0], EPOLLIN, &watch)); });
+  const int copy = dup(pair[0]);
+  loop.Run([&] { loop.Close(&pair[0]); });
+  EXPECT_EQ(pair[0], -1);
+  ASSERT_EQ(write(pair[1], "x", 1), 1);
+  // Two rounds: what was pending before the first has been told by the second.
+  for (int round = 0; round < 2; ++round) loop.Run([] {});
+  EXPECT_EQ(watch.events, 0);
+  close(copy);
+  close(pair[1]);
+}
+
+}  // namespace
+}  // namespace parley::transport
