@@ -63,6 +63,18 @@ std::vector<std::string> DefaultNames() {
   return names;
 }
 
+// What clients dial. An address that means every interface is none that they could.
+absl::StatusOr<std::string> PublicAddress(const Options& options, const std::string& listening) {
+  if (!options.public_address.empty()) return options.public_address;
+  for (const absl::string_view wildcard : {"0.0.0.0:", "[::]:", ":"}) {
+    if (absl::string_view(options.listen).substr(0, wildcard.size()) != wildcard) continue;
+    return Error(absl::StatusCode::kInvalidArgument, "PUBLIC_ADDRESS_MISSING",
+                 absl::StrCat("clients cannot connect to ", options.listen,
+                              "; say with --public-address what goes into join keys, e.g. taskd.example:7443"));
+  }
+  return listening;
+}
+
 absl::Status Serve(const Options& options, rpc::Process& process) {
   RETURN_IF_ERROR(MakeFolders(options.data, 0700));
   ASSIGN_OR_RETURN(Secret sealing_key, ReadSealingKey(options.data));
@@ -83,7 +95,7 @@ absl::Status Serve(const Options& options, rpc::Process& process) {
   config.store = store.get();
   config.keyring = follower->keyring();
   config.sealing_key = std::move(sealing_key);
-  config.public_address = options.public_address.empty() ? door->listener().address() : options.public_address;
+  ASSIGN_OR_RETURN(config.public_address, PublicAddress(options, door->listener().address()));
   config.audit = follower->audit_log();
   config.find_peer = [&door = *door](const grpc::ServerContextBase& context) { return door.PeerOf(context); };
   config.revoke = [keys = follower->key_source(), &door = *door](const std::string& serial, absl::Time not_after) {

@@ -174,8 +174,9 @@ class Machine {
   }
 
   Result OnOfferDue() {
-    if (state() == Participant::STATE_LOST || !OfferIsDue()) return Unchanged();
-    return Evaluate();
+    if (OfferIsDue()) return Evaluate();
+    // It was given up in the moment in which it came back.
+    return state() == Participant::STATE_LOST ? Enter(was().lost_state()) : Unchanged();
   }
 
   // Offers the current revision, or says why not (yet).

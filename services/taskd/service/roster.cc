@@ -19,6 +19,7 @@ namespace {
 
 constexpr int kMaxConflicts = 50;
 constexpr size_t kMaxReasonBytes = 800;
+constexpr size_t kMaxPageBytes = 1'000'000;
 
 absl::Status Conflict(absl::string_view what) {
   return Error(absl::StatusCode::kAborted, "CONFLICT", absl::StrCat(what, " is being changed by others; try again"));
@@ -132,6 +133,7 @@ absl::Status Roster::ListParticipants(const task::v1::ListParticipantsRequest& r
   RETURN_IF_ERROR(parts_.standings->FindTask(id).status());
   store::KeyRange range = ParticipantRange(id);
   RETURN_IF_ERROR(ApplyPageToken(request.page_token(), &range));
+  size_t bytes = 0;
   while (true) {
     ASSIGN_OR_RETURN(const store::Page page, parts_.store->store()->List(range, page_size));
     ASSIGN_OR_RETURN(auto records, ParseEntries<ParticipantRecord>(page.entries));
@@ -141,7 +143,9 @@ absl::Status Roster::ListParticipants(const task::v1::ListParticipantsRequest& r
       const task::v1::Participant& participant = records[i].participant();
       if (!states.empty() && std::find(states.begin(), states.end(), participant.state()) == states.end()) continue;
       *response->add_participants() = participant;
-      if (response->participants_size() < page_size) continue;
+      bytes += page.entries[i].value.size();
+      // A page may be shorter than asked for: clients say how large their records are.
+      if (response->participants_size() < page_size && bytes < kMaxPageBytes) continue;
       if (page.more || i + 1 < records.size()) response->set_next_page_token(PageToken(page.entries[i].key));
       return absl::OkStatus();
     }

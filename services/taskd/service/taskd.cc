@@ -75,6 +75,8 @@ class Taskd::Impl {
       case Board::Due::kLease:
         return lifecycle_.OnLease(task, client, version);
       case Board::Due::kSession:
+        // It may be back. When it comes in the very next moment, its session finds it lost, and takes it back.
+        if (sessions_.Find(task, client) != nullptr) return;
         return lifecycle_.OnSessionLost(task, client, version);
       case Board::Due::kOffer:
         if (const auto session = sessions_.Find(task, client)) session->Poke(0);

@@ -13,7 +13,9 @@ namespace {
 
 using task::v1::WatchTaskResponse;
 
-constexpr size_t kParticipantsPerMessage = 200;
+// Clients say how large their records are: few enough that the largest still fit into a message.
+constexpr size_t kParticipantsPerMessage = 50;
+constexpr size_t kBytesPerMessage = 1'000'000;
 
 }  // namespace
 
@@ -136,7 +138,8 @@ absl::Status WatchStream::SendChanges() {
   {
     MutexLock lock(&changes_mutex_);
     if (changed_.empty() && !task_changed_) return broken_;
-    while (!changed_.empty() && values.size() < kParticipantsPerMessage) {
+    for (size_t bytes = 0; !changed_.empty() && bytes < kBytesPerMessage;) {
+      bytes += changed_.begin()->second.size();
       values.push_back(std::move(changed_.begin()->second));
       changed_.erase(changed_.begin());
     }
