@@ -14,6 +14,10 @@ METHOD_OPTIONS = "google.protobuf.MethodOptions"
 JOINER_MAY_CALL = {"parley.task.v1.ParticipationService.Join"}
 # An auditor changes nothing but devices of their own.
 AUDITOR_MAY_CALL = {
+    "parley.enrol.v1.ExchangeService.Exchange",
+    "parley.enrol.v1.InvitationService.CancelInvitation",
+    "parley.enrol.v1.InvitationService.CreateInvitation",
+    "parley.enrol.v1.InvitationService.ResendInvitation",
     "parley.trust.v1.TrustService.Enrol",
     "parley.trust.v1.TrustService.AppendCertificates",
     "parley.trust.v1.TrustService.RenewCredential",
