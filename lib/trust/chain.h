@@ -16,9 +16,11 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <optional>
 #include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -77,9 +79,9 @@ class Chain {
   // docs/protocol/certificates.md: CHAIN_MALFORMED, CHAIN_GAP, CHAIN_DUPLICATE, CHAIN_PREVIOUS, CHAIN_ROOT_REUSED,
   // CHAIN_AUTHOR_UNKNOWN, CHAIN_AUTHOR_REVOKED, CHAIN_SIGNATURE, CHAIN_TIME, CHAIN_INCOMPLETE, CHAIN_ROLE, CHAIN_TAKEN,
   // CHAIN_UNKNOWN, CHAIN_REVOKED, CHAIN_LAST_ADMIN. `now`: of the verifier.
-  absl::Status Append(const trust::v1::SignedCertificate& certificate, absl::Time now);
+  absl::Status Append(const v1::SignedCertificate& certificate, absl::Time now);
   // All of them or, with the error of the first that is refused or CHAIN_INCOMPLETE, none.
-  absl::Status AppendTogether(const std::vector<trust::v1::SignedCertificate>& certificates, absl::Time now);
+  absl::Status AppendTogether(const std::vector<v1::SignedCertificate>& certificates, absl::Time now);
 
   // FAILED_PRECONDITION: CHAIN_EMPTY; CHAIN_INCOMPLETE when it ends between a user and its first device, which is
   // never how an honest one ends.
@@ -111,32 +113,38 @@ class Chain {
 
   // Puts back what a certificate changed.
   using Undo = std::function<void(Chain*)>;
-  absl::StatusOr<Undo> Add(const trust::v1::SignedCertificate& signed_certificate, absl::Time now);
-  absl::Status CheckPlace(const trust::v1::Certificate& certificate, absl::string_view hash) const;
-  absl::Status CheckAuthor(const trust::v1::Certificate& certificate,
-                           const trust::v1::SignedCertificate& signed_certificate) const;
+  absl::StatusOr<Undo> Add(const v1::SignedCertificate& signed_certificate, absl::Time now);
+  absl::Status CheckPlace(const v1::Certificate& certificate) const;
+  absl::Status CheckAuthor(const v1::Certificate& certificate, const v1::SignedCertificate& signed_certificate) const;
   absl::Status CheckTime(absl::Time time, absl::Time now) const;
-  absl::StatusOr<Undo> State(const trust::v1::Certificate& certificate, absl::Time time);
-  absl::StatusOr<Undo> StateUser(const trust::v1::Certificate& certificate, absl::Time time);
-  absl::StatusOr<Undo> StateDevice(const trust::v1::Certificate& certificate, absl::Time time);
-  absl::StatusOr<Undo> StateRole(const trust::v1::Certificate& certificate);
-  absl::StatusOr<Undo> StateUserRevocation(const trust::v1::Certificate& certificate, absl::Time time);
-  absl::StatusOr<Undo> StateDeviceRevocation(const trust::v1::Certificate& certificate, absl::Time time);
+  absl::Status CheckPair(const v1::Certificate& certificate) const;
+  absl::StatusOr<Undo> State(const v1::Certificate& certificate, absl::Time time);
+  absl::StatusOr<Undo> StateUser(const v1::Certificate& certificate, absl::Time time);
+  absl::StatusOr<Undo> StateDevice(const v1::Certificate& certificate, absl::Time time);
+  absl::StatusOr<Undo> StateRole(const v1::Certificate& certificate);
+  absl::StatusOr<Undo> StateUserRevocation(const v1::Certificate& certificate, absl::Time time);
+  absl::StatusOr<Undo> StateDeviceRevocation(const v1::Certificate& certificate, absl::Time time);
   // The author's user; null for the root.
-  const User* AuthorOf(const trust::v1::Certificate& certificate) const;
-  bool IsByAdmin(const trust::v1::Certificate& certificate) const;
+  const User* AuthorOf(const v1::Certificate& certificate) const;
+  bool IsByAdmin(const v1::Certificate& certificate) const;
   // Whether an admin with a live device is left when this user, or this device, does not count.
   bool AdminRemains(absl::string_view without_user, absl::string_view without_device) const;
 
-  const std::string root_;
+  std::string root_;
   // By sequence, from 1.
   std::vector<std::string> hashes_;
   absl::Time last_time_ = absl::InfinitePast();
   // Author and id of a user whose first device comes next.
   std::optional<std::pair<std::string, std::string>> awaiting_device_;
   // By id.
-  std::map<std::string, User, std::less<>> users_;
-  std::map<std::string, Device, std::less<>> devices_;
+  std::unordered_map<std::string, User> users_;
+  std::unordered_map<std::string, Device> devices_;
+  // Ids of users, oldest first; ids of their devices, by user; users that are not revoked, by name.
+  std::vector<std::string> user_order_;
+  std::unordered_map<std::string, std::vector<std::string>> devices_of_;
+  std::unordered_map<std::string, std::string> live_names_;
+  // Ids and keys, none of which is used twice.
+  std::unordered_set<std::string> used_;
 };
 
 }  // namespace parley::trust
