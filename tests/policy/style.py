@@ -13,6 +13,7 @@ MOST_EXPOSURES = {
     "clients/cli": 12,
     "lib/base": 1,
     "lib/crypto": 9,
+    "lib/device": 6,
     "lib/keys": 12,
     "lib/sas": 10,
     "lib/transport": 6,

@@ -1,0 +1,78 @@
+// What a device file holds, once it is unlocked: who this device is, whom it believes, and what it has under way.
+//
+// Threads: as any value.
+#ifndef PARLEY_LIB_DEVICE_CONTENTS_H_
+#define PARLEY_LIB_DEVICE_CONTENTS_H_
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "lib/base/secret.h"
+#include "lib/keys/credential.h"
+#include "lib/sas/attempts.h"
+#include "lib/sas/message.h"
+#include "parley/access/v1/access.pb.h"
+
+namespace parley::device {
+
+// The newest certificate of the chain that this device has seen: a chain without it is truncated or forged.
+struct ChainHead {
+  // 0 before the first.
+  uint64_t sequence = 0;
+  // 32 bytes; empty before the first.
+  std::string hash;
+};
+
+// This device's side of one invitation. Written before anything that depends on it leaves the device.
+struct Enrolment {
+  sas::Role role = sas::Role::kGreeter;
+  sas::Attempts attempts;
+  // sas::Exchange::SaveState; empty until the exchange is confirmed.
+  Secret exchange;
+  // A claimer's: the pasted link, so that `claim` goes on without it.
+  Secret link;
+  // A greeter's: the call of TrustService.Enrol, made before it is sent: the same bytes are sent again after a crash.
+  std::string request_id;
+  std::vector<std::string> certificates;
+};
+
+struct Contents {
+  std::string organisation;
+  // 32 bytes; empty until this device is enrolled.
+  std::string root_key;
+
+  // 32 hex digits each.
+  std::string user_id;
+  std::string device_id;
+  std::string user_name;
+  std::string device_label;
+  // As it was when this device was enrolled; the chain knows it now.
+  access::v1::Role role = access::v1::ROLE_UNSPECIFIED;
+
+  // Ed25519 seed of the device; X25519 key and AEAD key of the user, the same on all of the user's devices. 32 bytes.
+  Secret signing_seed;
+  Secret encryption_key;
+  Secret manifest_key;
+
+  std::optional<keys::Credential> credential;
+  ChainHead head;
+  // By the invitation's name.
+  std::map<std::string, Enrolment> enrolments;
+
+  // Nothing but an enrolment may use a file for which this is false: its claim was interrupted.
+  bool enrolled() const { return !root_key.empty() && credential.has_value(); }
+};
+
+// The plaintext of a device file: device_file.proto.
+Secret FormatContents(const Contents& contents);
+// INVALID_ARGUMENT (DEVICE_FILE_DAMAGED).
+absl::StatusOr<Contents> ParseContents(const Secret& bytes);
+
+}  // namespace parley::device
+
+#endif  // PARLEY_LIB_DEVICE_CONTENTS_H_
