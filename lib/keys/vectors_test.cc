@@ -14,6 +14,7 @@
 #include "lib/crypto/certificate.h"
 #include "lib/keys/credential.h"
 #include "lib/keys/identity.h"
+#include "lib/keys/invitation_link.h"
 #include "lib/keys/join_key.h"
 
 namespace parley::keys {
@@ -125,6 +126,30 @@ TEST(KeyVectors, RefusedJoinKeys) {
   for (const Case& vector : Cases("refused_join_keys")) {
     const absl::Time now = vector.Has("now") ? vector.Time("now") : absl::UnixEpoch();
     EXPECT_EQ(Reason(ParseJoinKey(Secret::CopyOf(vector.Text("text")), now).status()), vector.Text("reason"))
+        << vector.Text("why");
+  }
+}
+
+TEST(KeyVectors, InvitationLinks) {
+  for (const Case& vector : Cases("invitation_links")) {
+    const auto parsed =
+        ParseInvitationLink(Secret::CopyOf(vector.Text("text")), vector.Time("not_after") - absl::Seconds(1));
+    ASSERT_TRUE(parsed.ok()) << parsed.status();
+    EXPECT_EQ(parsed->address, vector.Text("address"));
+    EXPECT_EQ(parsed->organisation, vector.Text("organisation"));
+    EXPECT_EQ(parsed->invitation, vector.Text("invitation"));
+    EXPECT_EQ(static_cast<int>(parsed->kind), vector.Number("kind"));
+    EXPECT_EQ(parsed->identity, vector.Text("identity"));
+    EXPECT_EQ(HexEncode(parsed->secret.Expose()), vector.Text("secret"));
+    EXPECT_EQ(parsed->not_after, vector.Time("not_after"));
+    EXPECT_EQ(FormatInvitationLink(*parsed)->Expose(), vector.Text("text"));
+  }
+}
+
+TEST(KeyVectors, RefusedInvitationLinks) {
+  for (const Case& vector : Cases("refused_invitation_links")) {
+    const absl::Time now = vector.Has("now") ? vector.Time("now") : absl::UnixEpoch();
+    EXPECT_EQ(Reason(ParseInvitationLink(Secret::CopyOf(vector.Text("text")), now).status()), vector.Text("reason"))
         << vector.Text("why");
   }
 }

@@ -229,9 +229,9 @@ def check_letter(letters):
     return BASE32[total]
 
 
-def join_key(fields, version=1, prefix="prl1."):
+def join_key(fields, version=1, prefix="prl1.", label=b""):
     body = bytes([version]) + (len(fields) + 4).to_bytes(2, "big") + fields
-    letters = base32(body + hashlib.sha256(body).digest()[:4])
+    letters = base32(body + hashlib.sha256(label + body).digest()[:4])
     groups = [letters[i : i + 30] for i in range(0, len(letters), 30)]
     return prefix + ".".join(group + check_letter(group) for group in groups)
 
@@ -239,6 +239,17 @@ def join_key(fields, version=1, prefix="prl1."):
 def join_key_fields(address, task, identity, secret, verification_key, not_after):
     fields = not_after.to_bytes(5, "big") + secret + verification_key
     for part in (address.encode(), task.encode(), unbase64url(identity)):
+        fields += bytes([len(part)]) + part
+    return fields
+
+
+def invitation_link(fields, version=1, prefix="pri1."):
+    return join_key(fields, version, prefix, b"pri1.")
+
+
+def invitation_link_fields(address, organisation, invitation, kind, identity, secret, not_after):
+    fields = not_after.to_bytes(5, "big") + secret + bytes([kind]) + invitation
+    for part in (address.encode(), organisation.encode(), unbase64url(identity)):
         fields += bytes([len(part)]) + part
     return fields
 
@@ -398,6 +409,53 @@ def refused_join_keys():
     ]
 
 
+def invitation_links():
+    cases = (("enrolld.example:7445", "Example", 1), ("[2001:db8::1]:7445", "x" * 64, 2), ("a:1", "A & B", 1))
+    for address, organisation, kind in cases:
+        invitation = made("invitation " + organisation, 16)
+        key = audience_key(made("root", 32), "enrolld")
+        identity, secret = mint(key, 1, 8, invitation.hex(), made("invitee " + organisation, 16), NOT_AFTER)
+        fields = invitation_link_fields(address, organisation, invitation, kind, identity, secret, NOT_AFTER)
+        yield {
+            "address": address,
+            "organisation": organisation,
+            "invitation": invitation.hex(),
+            "kind": kind,
+            "identity": identity,
+            "secret": secret.hex(),
+            "not_after": NOT_AFTER,
+            "text": "parley://claim/" + invitation_link(fields),
+        }
+
+
+def refused_invitation_links():
+    parts = ("enrolld.example:7445", "Example", b"v" * 16, 1, base64url(b"i" * 50), b"s" * 32, NOT_AFTER)
+    fields = invitation_link_fields(*parts)
+    good = invitation_link(fields)
+    join = join_key(join_key_fields("taskd.example:7443", "web", base64url(b"i" * 50), b"s" * 32, b"v" * 32, NOT_AFTER))
+
+    def changed(index, value):
+        return invitation_link(invitation_link_fields(*parts[:index], value, *parts[index + 1 :]))
+
+    return [
+        {"why": "expired", "text": good, "now": NOT_AFTER, "reason": "INVITATION_LINK_EXPIRED"},
+        {"why": "wrong letter", "text": good[:50] + ("A" if good[50] != "A" else "B") + good[51:], "reason": "INVITATION_LINK_TYPO"},
+        {"why": "wrong prefix", "text": "prx1." + good[5:], "reason": "INVITATION_LINK_TYPO"},
+        {"why": "the prefix of a join key", "text": "prl1." + good[5:], "reason": "INVITATION_LINK_TYPO"},
+        {"why": "a join key", "text": join, "reason": "INVITATION_LINK_NOT_ONE"},
+        {"why": "a join key's body", "text": "pri1." + join[5:], "reason": "INVITATION_LINK_TYPO"},
+        {"why": "another scheme", "text": "https://claim/" + good, "reason": "INVITATION_LINK_NOT_ONE"},
+        {"why": "cut off", "text": "parley://claim/" + good[:100], "reason": "INVITATION_LINK_INCOMPLETE"},
+        {"why": "newer version", "text": invitation_link(fields, 2, "pri2."), "reason": "INVITATION_LINK_VERSION"},
+        {"why": "newer version inside", "text": invitation_link(fields, 2), "reason": "INVITATION_LINK_VERSION"},
+        {"why": "trailing bytes", "text": invitation_link(fields + b"x"), "reason": "INVITATION_LINK_NOT_ONE"},
+        {"why": "unknown kind", "text": changed(3, 3), "reason": "INVITATION_LINK_NOT_ONE"},
+        {"why": "no organisation", "text": changed(1, ""), "reason": "INVITATION_LINK_NOT_ONE"},
+        {"why": "escape sequence in the organisation", "text": changed(1, "a\x1b[31m"), "reason": "INVITATION_LINK_NOT_ONE"},
+        {"why": "escape sequence in the address", "text": changed(0, "a\x1b[31m:1"), "reason": "INVITATION_LINK_NOT_ONE"},
+    ]
+
+
 def refused_identities():
     """Under the audience key of the first of `identities`; all look alike to the caller."""
     key = audience_key(made("root", 32), "taskd")
@@ -433,6 +491,8 @@ def main():
         "credentials": list(credentials()),
         "join_keys": list(join_keys()),
         "refused_join_keys": refused_join_keys(),
+        "invitation_links": list(invitation_links()),
+        "refused_invitation_links": refused_invitation_links(),
     }
     json.dump(vectors, sys.stdout, indent=1)
     print()

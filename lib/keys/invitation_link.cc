@@ -1,0 +1,84 @@
+#include "lib/keys/invitation_link.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "lib/base/encoding.h"
+#include "lib/base/error.h"
+#include "lib/keys/identity.h"
+#include "lib/keys/pasted_text.h"
+
+namespace parley::keys {
+namespace {
+
+// The fields: not_after (5) ‖ secret (32) ‖ kind (1) ‖ invitation (16) ‖ address, organisation and identity, each after
+// one byte with its size.
+constexpr absl::string_view kScheme = "parley://claim/";
+constexpr size_t kInvitationBytes = 16;
+constexpr size_t kMaxOrganisationBytes = 64;
+
+bool IsInvitation(absl::string_view invitation) {
+  return invitation.size() == 2 * kInvitationBytes && std::all_of(invitation.begin(), invitation.end(), [](char c) {
+           return absl::ascii_isdigit(c) || (c >= 'a' && c <= 'f');
+         });
+}
+
+// Shown on a terminal before anything is known of who made it.
+bool IsOrganisation(absl::string_view name) {
+  return !name.empty() && name.size() <= kMaxOrganisationBytes &&
+         std::all_of(name.begin(), name.end(), absl::ascii_isprint);
+}
+
+bool IsGood(const InvitationLink& link) {
+  return IsAddress(link.address) && IsOrganisation(link.organisation) && IsInvitation(link.invitation) &&
+         (link.kind == InvitationKind::kUser || link.kind == InvitationKind::kDevice) && !link.identity.empty() &&
+         link.identity.size() <= kMaxIdentityBytes && link.secret.size() == kSecretBytes && FitsTime(link.not_after);
+}
+
+absl::StatusOr<InvitationLink> ParseFields(absl::string_view fields) {
+  FieldReader reader(fields);
+  InvitationLink link;
+  link.not_after = reader.TakeTime();
+  link.secret = Secret::CopyOf(reader.Take(kSecretBytes));
+  const absl::string_view kind = reader.Take(1);
+  link.kind = static_cast<InvitationKind>(kind.empty() ? 0 : kind[0]);
+  link.invitation = HexEncode(reader.Take(kInvitationBytes));
+  link.address = std::string(reader.TakeSized());
+  link.organisation = std::string(reader.TakeSized());
+  link.identity = Base64UrlEncode(reader.TakeSized());
+  if (!reader.good_to_the_end() || !IsGood(link)) {
+    return NotOne(kInvitationLinkFormat, "the invitation link is malformed; ask for a new one");
+  }
+  return link;
+}
+
+}  // namespace
+
+absl::StatusOr<Secret> FormatInvitationLink(const InvitationLink& link) {
+  const std::optional<std::string> identity = Base64UrlDecode(link.identity);
+  if (!IsGood(link) || !identity.has_value()) {
+    return Error(absl::StatusCode::kInvalidArgument, "INVITATION_LINK_FIELDS",
+                 "an invitation link needs host:port, an organisation, an invitation's id and kind, an identity and a "
+                 "secret of 32 bytes");
+  }
+  const Secret dressed = DressFields(
+      kInvitationLinkFormat,
+      absl::StrCat(EncodeTime(link.not_after), link.secret.Expose(), std::string(1, static_cast<char>(link.kind)),
+                   *HexDecode(link.invitation), Sized(link.address), Sized(link.organisation), Sized(*identity)));
+  return Secret::Take(absl::StrCat(kScheme, dressed.Expose()));
+}
+
+absl::StatusOr<InvitationLink> ParseInvitationLink(const Secret& pasted, absl::Time now) {
+  ASSIGN_OR_RETURN(Secret text, StripPasted(kInvitationLinkFormat, pasted));
+  if (absl::StartsWithIgnoreCase(text.Expose(), kScheme)) text = Secret::CopyOf(text.Expose().substr(kScheme.size()));
+  ASSIGN_OR_RETURN(const Secret fields, UndressFields(kInvitationLinkFormat, text));
+  ASSIGN_OR_RETURN(InvitationLink link, ParseFields(fields.Expose()));
+  RETURN_IF_ERROR(CheckNotExpired(kInvitationLinkFormat, link.not_after, now, "ask who invited you for a new one"));
+  return link;
+}
+
+}  // namespace parley::keys

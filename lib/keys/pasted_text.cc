@@ -1,0 +1,284 @@
+#include "lib/keys/pasted_text.h"
+
+#include <algorithm>
+#include <iterator>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "lib/base/encoding.h"
+#include "lib/base/error.h"
+#include "lib/crypto/hash.h"
+
+namespace parley::keys {
+namespace {
+
+// prefix ‖ groups joined by '.'. A group is 30 letters of base 32 (the last one 1 to 30) and a check letter.
+// The letters are: version (1) ‖ size of all that follows (2) ‖ fields ‖ 4 bytes of SHA-256 over everything before.
+constexpr char kVersion = 1;
+constexpr size_t kGroupLetters = 30;
+constexpr size_t kFullGroup = kGroupLetters + 1;
+constexpr size_t kHeaderBytes = 3;
+constexpr size_t kTimeBytes = 5;
+constexpr size_t kChecksumBytes = 4;
+constexpr int64_t kMaxUnixSeconds = (int64_t{1} << (8 * kTimeBytes)) - 1;
+constexpr size_t kMaxPastedBytes = 4096;
+
+// What a person may take for another.
+struct Known {
+  absl::string_view prefix;
+  absl::string_view noun;
+};
+constexpr Known kKnown[] = {{"prc1.", "a credential"},
+                            {kJoinKeyFormat.prefix, kJoinKeyFormat.a_noun},
+                            {kInvitationLinkFormat.prefix, kInvitationLinkFormat.a_noun}};
+
+absl::Status Refused(const PastedFormat& format, absl::string_view reason, absl::string_view sentence) {
+  return Error(absl::StatusCode::kInvalidArgument, absl::StrCat(format.reason, "_", reason), sentence);
+}
+
+absl::Status Typo(const PastedFormat& format, absl::string_view where) {
+  return Refused(
+      format, "TYPO",
+      absl::StrCat(format.the_noun, " has a wrong letter", where, "; compare it with the original, or paste it again"));
+}
+
+absl::Status TypoInGroup(const PastedFormat& format, size_t index) {
+  return Typo(format,
+              absl::StrCat(" in group ", index + 1, " (groups stand between the dots, after ", format.prefix, ")"));
+}
+
+absl::Status TypoInPrefix(const PastedFormat& format) {
+  return Typo(format, absl::StrCat(" in its first five, which are ", format.prefix));
+}
+
+absl::Status Incomplete(const PastedFormat& format) {
+  return Refused(format, "INCOMPLETE",
+                 absl::StrCat(format.the_noun, " is not complete; paste the whole line, to its end"));
+}
+
+absl::Status NewerVersion(const PastedFormat& format) {
+  return Refused(format, "VERSION",
+                 absl::StrCat(format.the_noun, " is of a newer version of Parley; upgrade parley on this machine"));
+}
+
+// Product in GF(32) with x^5 + x^2 + 1.
+uint8_t Times(uint8_t a, uint8_t b) {
+  uint8_t product = 0;
+  for (; b != 0; b >>= 1) {
+    if (b & 1) product ^= a;
+    a = static_cast<uint8_t>(a << 1);
+    if (a & 0x20) a ^= 0x25;
+  }
+  return product;
+}
+
+// The check letter's value: the sum of letter i times 2^i in GF(32), i from 1 to at most 30. With the check letter
+// itself at 2^0, the 31 weights of a group all differ and none is 0: one wrong letter is always found, and so is
+// an exchange of two.
+uint8_t CheckValue(absl::string_view letters) {
+  uint8_t sum = 0;
+  uint8_t weight = 1;
+  for (const char letter : letters) {
+    weight = Times(weight, 2);
+    sum ^= Times(weight, static_cast<uint8_t>(Base32Value(letter)));
+  }
+  return sum;
+}
+
+std::string BigEndian(uint64_t value, size_t size) {
+  std::string bytes(size, '\0');
+  for (size_t i = size; i-- > 0; value >>= 8) bytes[i] = static_cast<char>(value & 0xFF);
+  return bytes;
+}
+
+uint64_t FromBigEndian(absl::string_view bytes) {
+  uint64_t value = 0;
+  for (const char byte : bytes) value = value << 8 | static_cast<uint8_t>(byte);
+  return value;
+}
+
+std::string Checksum(const PastedFormat& format, absl::string_view body) {
+  std::string hashed = absl::StrCat(format.checksum_label, body);
+  std::string checksum = crypto::Sha256(hashed).substr(0, kChecksumBytes);
+  WipeString(&hashed);
+  return checksum;
+}
+
+enum class Prefix { kOurs, kOtherVersion, kTypo, kForeign };
+
+Prefix Classify(const PastedFormat& format, absl::string_view text) {
+  const absl::string_view prefix = format.prefix;
+  if (text.size() < prefix.size()) return Prefix::kForeign;
+  size_t differences = 0;
+  for (size_t i = 0; i < prefix.size(); ++i) {
+    if (absl::ascii_tolower(text[i]) != prefix[i]) ++differences;
+  }
+  if (differences == 0) return Prefix::kOurs;
+  // Without dots it may be a credential, whose first letters differ in one place.
+  if (differences > 1 || !absl::StrContains(text.substr(prefix.size()), '.')) return Prefix::kForeign;
+  return absl::ascii_isdigit(text[3]) && text[3] != prefix[3] ? Prefix::kOtherVersion : Prefix::kTypo;
+}
+
+absl::Status Foreign(const PastedFormat& format, absl::string_view text) {
+  for (const Known& known : kKnown) {
+    if (absl::StartsWithIgnoreCase(text, known.prefix)) {
+      return NotOne(
+          format, absl::StrCat("this is ", known.noun, ", not ", format.a_noun, ", which starts with ", format.prefix));
+    }
+  }
+  return NotOne(format, absl::StrCat("this is not ", format.a_noun, ", which starts with ", format.prefix));
+}
+
+// How many letters of base 32 there are by the header's account. `letters`: at least its first 5.
+size_t DeclaredLetters(absl::string_view letters) {
+  uint32_t header = 0;
+  for (const char letter : letters.substr(0, 5)) header = header << 5 | static_cast<uint32_t>(Base32Value(letter));
+  const size_t following = header >> 1 & 0xFFFF;
+  return ((kHeaderBytes + following) * 8 + 4) / 5;
+}
+
+// The letters of all groups, without their check letters, into `letters`.
+absl::Status CollectLetters(const PastedFormat& format, absl::string_view text, std::string* letters) {
+  const std::vector<absl::string_view> groups = absl::StrSplit(text, '.');
+  for (size_t i = 0; i < groups.size(); ++i) {
+    const absl::string_view group = groups[i];
+    const bool last = i + 1 == groups.size();
+    if (!std::all_of(group.begin(), group.end(), [](char c) { return Base32Value(c) >= 0; })) {
+      return TypoInGroup(format, i);
+    }
+    // Only a cut-off text ends within a group that its own header knows to be longer.
+    const bool cut_off =
+        last && group.size() < kFullGroup && (i == 0 || DeclaredLetters(*letters) > letters->size() + group.size() - 1);
+    if (group.size() < 2 || cut_off) return last ? Incomplete(format) : TypoInGroup(format, i);
+    if (last ? group.size() > kFullGroup : group.size() != kFullGroup) return TypoInGroup(format, i);
+    const absl::string_view checked = group.substr(0, group.size() - 1);
+    if (CheckValue(checked) != Base32Value(group.back())) return TypoInGroup(format, i);
+    absl::StrAppend(letters, checked);
+  }
+  if (DeclaredLetters(*letters) > letters->size()) return Incomplete(format);
+  return absl::OkStatus();
+}
+
+// The bytes before the checksum, once it is found good.
+absl::StatusOr<Secret> Decode(const PastedFormat& format, absl::string_view text) {
+  std::string letters;
+  letters.reserve(text.size());
+  const absl::Status collected = CollectLetters(format, text, &letters);
+  std::optional<std::string> decoded;
+  if (collected.ok()) decoded = Base32Decode(letters);
+  WipeString(&letters);
+  RETURN_IF_ERROR(collected);
+  if (!decoded.has_value()) return Typo(format, "");
+  const Secret bytes = Secret::Take(std::move(*decoded));
+  if (bytes.size() <= kHeaderBytes + kChecksumBytes) return Incomplete(format);
+  const absl::string_view body = bytes.Expose().substr(0, bytes.size() - kChecksumBytes);
+  if (bytes.Expose().substr(body.size()) != Checksum(format, body)) return Typo(format, "");
+  return Secret::CopyOf(body);
+}
+
+}  // namespace
+
+absl::Status NotOne(const PastedFormat& format, absl::string_view sentence) {
+  return Refused(format, "NOT_ONE", sentence);
+}
+
+absl::Status CheckNotExpired(const PastedFormat& format, absl::Time not_after, absl::Time now,
+                             absl::string_view remedy) {
+  if (now < not_after) return absl::OkStatus();
+  const auto minute = [](absl::Time time) { return absl::FormatTime("%Y-%m-%d %H:%M UTC", time, absl::UTCTimeZone()); };
+  return Error(absl::StatusCode::kFailedPrecondition, absl::StrCat(format.reason, "_EXPIRED"),
+               absl::StrCat(format.the_noun.substr(4), " expired at ", minute(not_after), " (it is ", minute(now),
+                            " by this machine's clock); ", remedy));
+}
+
+absl::StatusOr<Secret> StripPasted(const PastedFormat& format, const Secret& pasted) {
+  if (pasted.size() > kMaxPastedBytes) {
+    return NotOne(format, absl::StrCat("this is too long for ", format.a_noun, "; paste the line that starts with ",
+                                       format.prefix));
+  }
+  const absl::string_view given = pasted.Expose();
+  std::string text;
+  text.reserve(given.size());
+  std::copy_if(given.begin(), given.end(), std::back_inserter(text), [](char c) { return !absl::ascii_isspace(c); });
+  return Secret::Take(std::move(text));
+}
+
+Secret DressFields(const PastedFormat& format, std::string fields) {
+  // One StrCat makes one string: none that grew leaves the secret behind.
+  std::string body = absl::StrCat(std::string(1, kVersion), BigEndian(fields.size() + kChecksumBytes, 2), fields);
+  std::string bytes = absl::StrCat(body, Checksum(format, body));
+  std::string letters = Base32Encode(bytes);
+  std::string text;
+  text.reserve(format.prefix.size() + letters.size() * 2);
+  absl::StrAppend(&text, format.prefix);
+  for (size_t at = 0; at < letters.size(); at += kGroupLetters) {
+    const absl::string_view group = absl::string_view(letters).substr(at, kGroupLetters);
+    if (at > 0) text.push_back('.');
+    absl::StrAppend(&text, group);
+    text.push_back(Base32Letter(CheckValue(group)));
+  }
+  for (std::string* const left : {&fields, &body, &bytes, &letters}) WipeString(left);
+  return Secret::Take(std::move(text));
+}
+
+absl::StatusOr<Secret> UndressFields(const PastedFormat& format, const Secret& pasted) {
+  absl::string_view text = pasted.Expose();
+  const Prefix prefix = Classify(format, text);
+  if (prefix == Prefix::kForeign) return Foreign(format, text);
+  const absl::StatusOr<Secret> body = Decode(format, text.substr(format.prefix.size()));
+  // Of our version all the same: then it is the prefix that is wrong.
+  const bool ours = body.ok() && body->Expose()[0] == kVersion;
+  if (prefix == Prefix::kOtherVersion) return ours ? TypoInPrefix(format) : NewerVersion(format);
+  if (prefix == Prefix::kTypo) {
+    const bool known = std::any_of(std::begin(kKnown), std::end(kKnown), [text](const Known& known) {
+      return absl::StartsWithIgnoreCase(text, known.prefix);
+    });
+    return known && !ours ? Foreign(format, text) : TypoInPrefix(format);
+  }
+  RETURN_IF_ERROR(body.status());
+  if (!ours) return NewerVersion(format);
+  return Secret::CopyOf(body->Expose().substr(kHeaderBytes));
+}
+
+std::string EncodeTime(absl::Time time) {
+  return BigEndian(static_cast<uint64_t>(absl::ToUnixSeconds(time)), kTimeBytes);
+}
+
+bool FitsTime(absl::Time time) {
+  const int64_t seconds = absl::ToUnixSeconds(time);
+  return seconds >= 0 && seconds <= kMaxUnixSeconds;
+}
+
+std::string Sized(absl::string_view text) { return absl::StrCat(std::string(1, static_cast<char>(text.size())), text); }
+
+bool IsAddress(absl::string_view address) {
+  const size_t colon = address.rfind(':');
+  if (address.size() > 255 || colon == absl::string_view::npos || colon == 0 || colon + 1 == address.size())
+    return false;
+  return std::all_of(address.begin(), address.end(), absl::ascii_isgraph) &&
+         std::all_of(address.begin() + colon + 1, address.end(), absl::ascii_isdigit);
+}
+
+absl::string_view FieldReader::Take(size_t size) {
+  good_ = good_ && size <= fields_.size();
+  if (!good_) return {};
+  const absl::string_view taken = fields_.substr(0, size);
+  fields_.remove_prefix(size);
+  return taken;
+}
+
+absl::string_view FieldReader::TakeSized() {
+  const absl::string_view size = Take(1);
+  return size.empty() ? size : Take(static_cast<uint8_t>(size[0]));
+}
+
+absl::Time FieldReader::TakeTime() {
+  return absl::FromUnixSeconds(static_cast<int64_t>(FromBigEndian(Take(kTimeBytes))));
+}
+
+}  // namespace parley::keys
