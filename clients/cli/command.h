@@ -3,6 +3,7 @@
 #define PARLEY_CLIENTS_CLI_COMMAND_H_
 
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "absl/status/status.h"
@@ -12,6 +13,10 @@
 namespace CLI {
 class App;
 }  // namespace CLI
+
+namespace parley::device {
+class DeviceFile;
+}  // namespace parley::device
 
 namespace parley::cli {
 
@@ -28,6 +33,13 @@ enum ExitCode : int {
 struct Globals {
   // Empty: $PARLEY_CREDENTIAL, else credential in ConfigFolder().
   std::string credential_path;
+  // clients/cli/unlock.h says which of the two is used when neither is named.
+  std::string device_path;
+  std::string password_file;
+  // The session keeps what unlocks the device file.
+  bool remember = false;
+  // Unlocked once, however many connections a command makes.
+  mutable std::shared_ptr<device::DeviceFile> device;
   // Empty: the address in the credential.
   std::string server;
   // "text" or "json".

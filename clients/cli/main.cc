@@ -26,12 +26,16 @@ absl::Status RefuseSecretArguments(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string argument = absl::AsciiStrToLower(absl::string_view(argv[i]).substr(0, 80));
     const bool is_join_key = absl::StrContains(argument, "prl1.");
-    if (!is_join_key && !absl::StrContains(argument, "prc1.")) continue;
+    const bool is_link = absl::StrContains(argument, "pri1.") || absl::StrContains(argument, "parley://claim/");
+    if (!is_join_key && !is_link && !absl::StrContains(argument, "prc1.")) continue;
     WipeMemory(argv[i], absl::string_view(argv[i]).size());
     refused =
-        UsageError(absl::StrCat(is_join_key ? "a join key" : "a credential",
+        UsageError(absl::StrCat(is_join_key ? "a join key"
+                                : is_link   ? "an invitation's link"
+                                            : "a credential",
                                 " does not belong on the command line, where everybody on this machine can see it; ",
                                 is_join_key ? "give it at the prompt, by standard input, PARLEY_JOIN_KEY or --key-file"
+                                : is_link   ? "give it at the prompt or by standard input"
                                             : "put it into a file of mode 0600 and name that with --credential"));
   }
   return refused;
@@ -62,6 +66,15 @@ void AddGlobals(CLI::App* app, Globals* globals) {
   app->get_formatter()->column_width(32);
   app->add_option("--credential", globals->credential_path,
                   "Credential to act with ($PARLEY_CREDENTIAL, else ~/.config/parley/credential)");
+  app->add_option("--device", globals->device_path,
+                  "Device file to act with, in place of a credential ($PARLEY_DEVICE, else ~/.config/parley/device "
+                  "where there is one)")
+      ->excludes("--credential");
+  app->add_option("--password-file", globals->password_file,
+                  "File of mode 0600 with the device file's password ($PARLEY_DEVICE_PASSWORD_FILE, else it is asked "
+                  "for)");
+  app->add_flag("--remember", globals->remember,
+                "Ask for the password once in 8 hours: the session's keyring keeps it");
   app->add_option("--server", globals->server, "host:port, in place of the address in the credential");
   app->add_option("--output", globals->output, "text, or json: one object a line")
       ->check(CLI::IsMember({"text", "json"}))

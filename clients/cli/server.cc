@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "clients/cli/format.h"
 #include "clients/cli/paths.h"
+#include "clients/cli/unlock.h"
 #include "lib/base/error.h"
 #include "lib/keys/identity.h"
 #include "lib/rpc/errors.h"
@@ -15,18 +16,23 @@
 namespace parley::cli {
 
 std::string CredentialPath(const Globals& globals) {
+  if (UsesDevice(globals)) return DevicePath(globals);
   if (!globals.credential_path.empty()) return globals.credential_path;
   std::string path = Environment("PARLEY_CREDENTIAL");
   return path.empty() ? ConfigFolder() + "/credential" : path;
 }
 
 absl::StatusOr<keys::Credential> LoadCredential(const Globals& globals) {
+  if (UsesDevice(globals)) {
+    ASSIGN_OR_RETURN(const device::DeviceFile* const device, OpenDevice(globals));
+    return keys::ParseCredential(keys::FormatCredential(*device->contents().credential));
+  }
   const std::string path = CredentialPath(globals);
   if (::access(path.c_str(), F_OK) != 0 && errno == ENOENT) {
     return Error(absl::StatusCode::kNotFound, "NO_CREDENTIAL",
                  absl::StrCat("there is no credential at ", path,
-                              "; start a server here with `parley up`, or name the file that you were given with "
-                              "--credential or PARLEY_CREDENTIAL"));
+                              "; start a server here with `parley up`, name the file that you were given with "
+                              "--credential or PARLEY_CREDENTIAL, or take an invitation with `parley claim`"));
   }
   return keys::ReadCredentialFile(path);
 }

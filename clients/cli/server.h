@@ -21,8 +21,8 @@
 
 namespace parley::cli {
 
-// The credential of --credential, $PARLEY_CREDENTIAL or the configuration folder, in this order. NOT_FOUND
-// (NO_CREDENTIAL) says how to get one.
+// The credential in the device file where UsesDevice() (unlock.h), else that of --credential, $PARLEY_CREDENTIAL or the
+// configuration folder, in this order. NOT_FOUND (NO_CREDENTIAL) says how to get one.
 absl::StatusOr<keys::Credential> LoadCredential(const Globals& globals);
 // The file that it would be read from.
 std::string CredentialPath(const Globals& globals);

@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/device/device_file.pb.h"
 
@@ -10,7 +9,6 @@ namespace parley::device {
 namespace {
 
 constexpr size_t kKeyBytes = 32;
-constexpr size_t kIdBytes = 16;
 
 absl::Status Damaged() {
   return Error(absl::StatusCode::kInvalidArgument, "DEVICE_FILE_DAMAGED",
@@ -47,19 +45,13 @@ void Put(const Secret& secret, std::string* field) {
 
 bool IsEmptyOr(size_t size, absl::string_view bytes) { return bytes.empty() || bytes.size() == size; }
 
-bool IsEmptyOrId(absl::string_view id) {
-  if (id.empty()) return true;
-  const std::optional<std::string> bytes = HexDecode(id);
-  return bytes.has_value() && bytes->size() == kIdBytes;
-}
-
 bool IsGood(const DeviceContents& contents) {
   const bool is_role = access::v1::Role_IsValid(contents.role());
-  const bool has_head = contents.head_sequence() != 0;
-  return is_role && IsEmptyOr(kKeyBytes, contents.root_key()) && IsEmptyOrId(contents.user_id()) &&
-         IsEmptyOrId(contents.device_id()) && IsEmptyOr(kKeyBytes, contents.signing_seed()) &&
+  const bool has_head = contents.head_sequence() > 0;
+  return is_role && IsEmptyOr(kKeyBytes, contents.root_key()) && IsEmptyOr(trust::kIdBytes, contents.user_id()) &&
+         IsEmptyOr(trust::kIdBytes, contents.device_id()) && IsEmptyOr(kKeyBytes, contents.signing_seed()) &&
          IsEmptyOr(kKeyBytes, contents.encryption_key()) && IsEmptyOr(kKeyBytes, contents.manifest_key()) &&
-         contents.head_hash().size() == (has_head ? kKeyBytes : 0);
+         contents.head_sequence() >= 0 && contents.head_hash().size() == (has_head ? trust::kHashBytes : 0);
 }
 
 absl::StatusOr<Enrolment> ReadEnrolment(const DeviceContents::Enrolment& stored) {

@@ -4,7 +4,6 @@
 #ifndef PARLEY_LIB_DEVICE_CONTENTS_H_
 #define PARLEY_LIB_DEVICE_CONTENTS_H_
 
-#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -16,17 +15,10 @@
 #include "lib/keys/credential.h"
 #include "lib/sas/attempts.h"
 #include "lib/sas/message.h"
+#include "lib/trust/chain.h"
 #include "parley/access/v1/access.pb.h"
 
 namespace parley::device {
-
-// The newest certificate of the chain that this device has seen: a chain without it is truncated or forged.
-struct ChainHead {
-  // 0 before the first.
-  uint64_t sequence = 0;
-  // 32 bytes; empty before the first.
-  std::string hash;
-};
 
 // This device's side of one invitation. Written before anything that depends on it leaves the device.
 struct Enrolment {
@@ -46,7 +38,7 @@ struct Contents {
   // 32 bytes; empty until this device is enrolled.
   std::string root_key;
 
-  // 32 hex digits each.
+  // 16 bytes each, as lib/trust has them.
   std::string user_id;
   std::string device_id;
   std::string user_name;
@@ -60,7 +52,8 @@ struct Contents {
   Secret manifest_key;
 
   std::optional<keys::Credential> credential;
-  ChainHead head;
+  // The newest certificate that this device has seen: a chain without it was cut or forged (trust::Chain::Remembers).
+  trust::Head head;
   // By the invitation's name.
   std::map<std::string, Enrolment> enrolments;
 

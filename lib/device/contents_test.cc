@@ -18,7 +18,7 @@ TEST(Contents, ComeBackAsTheyWere) {
   EXPECT_EQ(after->role, access::v1::ROLE_ADMIN);
   EXPECT_TRUE(after->signing_seed == before.signing_seed);
   EXPECT_EQ(after->credential->keys.size(), 1u);
-  EXPECT_EQ(after->head.sequence, 7u);
+  EXPECT_EQ(after->head.sequence, 7);
   ASSERT_EQ(after->enrolments.count("invitations/00"), 1u);
   const Enrolment& enrolment = after->enrolments.at("invitations/00");
   EXPECT_EQ(enrolment.role, sas::Role::kClaimer);

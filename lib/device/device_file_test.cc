@@ -66,7 +66,7 @@ TEST_F(DeviceFileTest, LosesNoChangeOfTwoThatWriteAtOnce) {
                  })
                   .ok());
   EXPECT_EQ(two->contents().device_label, "new label");
-  EXPECT_EQ(two->contents().head.sequence, 8u);
+  EXPECT_EQ(two->contents().head.sequence, 8);
 }
 
 TEST_F(DeviceFileTest, StaysAsItWasWhenAChangeFails) {

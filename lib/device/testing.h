@@ -12,8 +12,8 @@ inline Contents ExampleContents() {
   Contents contents;
   contents.organisation = "example";
   contents.root_key = std::string(32, 'r');
-  contents.user_id = std::string(32, 'a');
-  contents.device_id = std::string(32, 'd');
+  contents.user_id = std::string(16, 'a');
+  contents.device_id = std::string(16, 'd');
   contents.user_name = "alice";
   contents.device_label = "Alice's laptop";
   contents.role = access::v1::ROLE_ADMIN;

@@ -1,0 +1,130 @@
+#include "clients/cli/unlock.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "clients/cli/paths.h"
+#include "clients/cli/terminal.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+
+namespace parley::cli {
+namespace {
+
+using device::DeviceFile;
+
+constexpr absl::Duration kRemembered = absl::Hours(8);
+constexpr int kTries = 3;
+
+std::string PasswordFile(const Globals& globals) {
+  return globals.password_file.empty() ? Environment("PARLEY_DEVICE_PASSWORD_FILE") : globals.password_file;
+}
+
+absl::StatusOr<Secret> ReadPasswordFile(const std::string& file) {
+  ASSIGN_OR_RETURN(const Secret text, ReadSecretFile(file, device::kMaxPasswordBytes + 2));
+  absl::string_view line = text.Expose();
+  line = line.substr(0, line.find('\n'));
+  absl::ConsumeSuffix(&line, "\r");
+  return Secret::CopyOf(line);
+}
+
+// A prompt that says where a password may come from when there is nobody to ask.
+absl::StatusOr<Secret> AskPassword(absl::string_view prompt) {
+  absl::StatusOr<Secret> typed = AskHidden(prompt);
+  if (Reason(typed.status()) != "NO_TERMINAL") return typed;
+  return Error(absl::StatusCode::kFailedPrecondition, "NO_TERMINAL",
+               "the device file wants its password, and there is no terminal to ask at; name a file of mode 0600 that "
+               "holds it with --password-file or PARLEY_DEVICE_PASSWORD_FILE");
+}
+
+absl::StatusOr<DeviceFile> Unlock(const Globals& globals, const std::string& path) {
+  if (absl::StatusOr<DeviceFile> remembered = DeviceFile::OpenRemembered(path);
+      remembered.ok() || Reason(remembered.status()) != "NOT_REMEMBERED") {
+    return remembered;
+  }
+  if (const std::string file = PasswordFile(globals); !file.empty()) {
+    ASSIGN_OR_RETURN(const Secret password, ReadPasswordFile(file));
+    return DeviceFile::Open(path, password);
+  }
+  for (int left = kTries;; --left) {
+    ASSIGN_OR_RETURN(const Secret password, AskPassword(absl::StrCat("  Password of ", path, " (it is not shown): ")));
+    absl::StatusOr<DeviceFile> opened = DeviceFile::Open(path, password);
+    if (opened.ok() || left == 1 || Reason(opened.status()) != "DEVICE_FILE_PASSWORD") return opened;
+    fprintf(stderr, "  That is not its password; try again.\n");
+  }
+}
+
+absl::StatusOr<DeviceFile*> Keep(const Globals& globals, DeviceFile file) {
+  if (globals.remember) RETURN_IF_ERROR(file.Remember(kRemembered));
+  globals.device = std::make_shared<DeviceFile>(std::move(file));
+  return globals.device.get();
+}
+
+}  // namespace
+
+std::string DevicePath(const Globals& globals) {
+  if (!globals.device_path.empty()) return globals.device_path;
+  std::string path = Environment("PARLEY_DEVICE");
+  return path.empty() ? ConfigFolder() + "/device" : path;
+}
+
+bool UsesDevice(const Globals& globals) {
+  if (!globals.device_path.empty()) return true;
+  if (!globals.credential_path.empty()) return false;
+  if (!Environment("PARLEY_DEVICE").empty()) return true;
+  return Environment("PARLEY_CREDENTIAL").empty() && ::access(DevicePath(globals).c_str(), F_OK) == 0;
+}
+
+absl::StatusOr<DeviceFile*> UnlockDevice(const Globals& globals) {
+  if (globals.device != nullptr) return globals.device.get();
+  ASSIGN_OR_RETURN(DeviceFile file, Unlock(globals, DevicePath(globals)));
+  return Keep(globals, std::move(file));
+}
+
+absl::StatusOr<DeviceFile*> OpenDevice(const Globals& globals) {
+  ASSIGN_OR_RETURN(DeviceFile* const file, UnlockDevice(globals));
+  if (file->contents().enrolled()) return file;
+  return Error(absl::StatusCode::kFailedPrecondition, "DEVICE_NOT_ENROLLED",
+               absl::StrCat(file->path(),
+                            " is of an enrolment that was interrupted; go on with it, or remove it, with: "
+                            "parley claim"));
+}
+
+absl::StatusOr<DeviceFile*> CreateDevice(const Globals& globals, const device::Contents& contents) {
+  const std::string path = DevicePath(globals);
+  RETURN_IF_ERROR(MakeFolders(FolderOf(path), 0700));
+  RETURN_IF_ERROR(CanCreate(path, "the device file"));
+  ASSIGN_OR_RETURN(const Secret password, NewDevicePassword(globals));
+  ASSIGN_OR_RETURN(DeviceFile file, DeviceFile::Create(path, password, contents));
+  return Keep(globals, std::move(file));
+}
+
+absl::StatusOr<Secret> NewDevicePassword(const Globals& globals) {
+  return NewDevicePassword(globals, PasswordFile(globals));
+}
+
+absl::StatusOr<Secret> NewDevicePassword(const Globals& globals, const std::string& file) {
+  if (!file.empty()) {
+    ASSIGN_OR_RETURN(Secret password, ReadPasswordFile(file));
+    RETURN_IF_ERROR(device::CheckPassword(password));
+    return password;
+  }
+  while (true) {
+    ASSIGN_OR_RETURN(Secret password, AskPassword("  A password for the new device file (it is not shown): "));
+    if (const absl::Status good = device::CheckPassword(password); !good.ok()) {
+      fprintf(stderr, "  %s.\n", std::string(good.message()).c_str());
+      continue;
+    }
+    ASSIGN_OR_RETURN(const Secret again, AskPassword("  The same once more: "));
+    if (password == again) return password;
+    fprintf(stderr, "  The two differ; once more from the beginning.\n");
+  }
+}
+
+}  // namespace parley::cli
