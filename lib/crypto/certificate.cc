@@ -77,6 +77,15 @@ bssl::UniquePtr<X509> ParseDer(absl::string_view der) {
   return certificate;
 }
 
+bssl::UniquePtr<X509> ParsePem(absl::string_view pem) {
+  const bssl::UniquePtr<BIO> bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  char no_password[] = "";
+  bssl::UniquePtr<X509> certificate(bio == nullptr ? nullptr
+                                                   : PEM_read_bio_X509(bio.get(), nullptr, nullptr, no_password));
+  ERR_clear_error();
+  return certificate;
+}
+
 struct Extension {
   int nid;
   const char* value;
@@ -269,12 +278,24 @@ absl::StatusOr<std::string> MakeCaCertificate(const EcKey& key, absl::string_vie
   return builder.SignedPem(key.impl().key.get());
 }
 
+absl::StatusOr<std::string> OrganisationOfCa(absl::string_view ca_pem) {
+  const bssl::UniquePtr<X509> ca = ParsePem(ca_pem);
+  if (ca == nullptr) return Invalid("the CA certificate is malformed");
+  X509_NAME* const subject = X509_get_subject_name(ca.get());
+  const int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+  if (at < 0) return Invalid("the CA certificate has no name");
+  unsigned char* text = nullptr;
+  const int size = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
+  if (size < 0) return Invalid("the CA certificate's name is malformed");
+  std::string name(reinterpret_cast<const char*>(text), static_cast<size_t>(size));
+  OPENSSL_free(text);
+  return name;
+}
+
 absl::StatusOr<std::string> MakeServerCertificate(const EcKey& ca_key, absl::string_view ca_pem,
                                                   absl::string_view public_key, const std::vector<std::string>& names,
                                                   absl::Time now, absl::Time not_after) {
-  bssl::UniquePtr<BIO> bio(BIO_new_mem_buf(ca_pem.data(), static_cast<int>(ca_pem.size())));
-  char no_password[] = "";
-  bssl::UniquePtr<X509> ca(bio == nullptr ? nullptr : PEM_read_bio_X509(bio.get(), nullptr, nullptr, no_password));
+  const bssl::UniquePtr<X509> ca = ParsePem(ca_pem);
   if (ca == nullptr) return Invalid("the CA is not a PEM certificate");
   if (X509_check_private_key(ca.get(), ca_key.impl().key.get()) != 1) return Invalid("the CA has another key");
   const uint8_t* bytes = Bytes(public_key);

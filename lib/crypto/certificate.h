@@ -52,6 +52,9 @@ absl::StatusOr<std::string> PublicKeyOfCertificate(absl::string_view der);
 absl::StatusOr<std::string> MakeCaCertificate(const EcKey& key, absl::string_view organisation, absl::Time now,
                                               absl::Time not_after);
 
+// The organisation of a CA certificate; INVALID_ARGUMENT when it is none.
+absl::StatusOr<std::string> OrganisationOfCa(absl::string_view ca_pem);
+
 // A server certificate under the CA for DNS names and IP addresses. INVALID_ARGUMENT for a malformed name or a
 // public key (DER SubjectPublicKeyInfo) that is not P-256. PEM.
 absl::StatusOr<std::string> MakeServerCertificate(const EcKey& ca_key, absl::string_view ca_pem,

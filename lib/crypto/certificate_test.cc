@@ -179,5 +179,13 @@ TEST(CaCertificate, RefusesNamesThatDoNotFit) {
   EXPECT_FALSE(MakeCaCertificate(key, "\xff\xfe", kNow, kLater).ok());
 }
 
+TEST(CaCertificate, SaysWhoseItIs) {
+  for (const char* const name : {"Example", "Bücher GmbH"}) {
+    EXPECT_EQ(*OrganisationOfCa(*MakeCaCertificate(EcKey::Generate(), name, kNow, kLater)), name);
+  }
+  EXPECT_FALSE(OrganisationOfCa("").ok());
+  EXPECT_FALSE(OrganisationOfCa("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").ok());
+}
+
 }  // namespace
 }  // namespace parley::crypto

@@ -10,17 +10,17 @@
 #include <string>
 
 #include "lib/base/mutex.h"
+#include "lib/rpc/out_stream.h"
 #include "parley/task/v1/participation_service.pb.h"
 #include "services/taskd/service/board.h"
-#include "services/taskd/service/out_stream.h"
 #include "services/taskd/service/sessions.h"
 
 namespace parley::taskd {
 
 class Assignments;
 
-class AssignmentStream final : public OutStream<grpc::ServerWriteReactor<task::v1::WatchAssignmentsResponse>,
-                                                task::v1::WatchAssignmentsResponse>,
+class AssignmentStream final : public rpc::OutStream<grpc::ServerWriteReactor<task::v1::WatchAssignmentsResponse>,
+                                                     task::v1::WatchAssignmentsResponse>,
                                public LiveStream {
  public:
   // `assignments` must outlive this.

@@ -7,18 +7,18 @@
 
 #include "lib/base/clock.h"
 #include "lib/rpc/gate.h"
+#include "lib/rpc/out_stream.h"
 #include "lib/rpc/worker_pool.h"
 #include "parley/task/v1/artifact_service.pb.h"
 #include "services/taskd/service/board.h"
 #include "services/taskd/service/members.h"
-#include "services/taskd/service/out_stream.h"
 #include "services/taskd/service/revisions.h"
 #include "services/taskd/store/chunk_store.h"
 
 namespace parley::taskd {
 
 class FetchStream final
-    : public OutStream<grpc::ServerWriteReactor<task::v1::FetchChunksResponse>, task::v1::FetchChunksResponse> {
+    : public rpc::OutStream<grpc::ServerWriteReactor<task::v1::FetchChunksResponse>, task::v1::FetchChunksResponse> {
  public:
   // All must outlive every stream.
   struct Parts {

@@ -13,11 +13,11 @@
 
 #include "lib/base/clock.h"
 #include "lib/rpc/gate.h"
+#include "lib/rpc/out_stream.h"
 #include "lib/rpc/worker_pool.h"
 #include "parley/task/v1/participation_service.pb.h"
 #include "services/taskd/service/board.h"
 #include "services/taskd/service/members.h"
-#include "services/taskd/service/out_stream.h"
 #include "services/taskd/service/revisions.h"
 #include "services/taskd/service/sessions.h"
 #include "services/taskd/service/standing.h"
@@ -25,8 +25,8 @@
 namespace parley::taskd {
 
 class NegotiateStream final
-    : public OutStream<grpc::ServerBidiReactor<task::v1::NegotiateRequest, task::v1::NegotiateResponse>,
-                       task::v1::NegotiateResponse>,
+    : public rpc::OutStream<grpc::ServerBidiReactor<task::v1::NegotiateRequest, task::v1::NegotiateResponse>,
+                            task::v1::NegotiateResponse>,
       public Session {
  public:
   // All must outlive every stream.

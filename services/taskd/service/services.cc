@@ -24,7 +24,7 @@ std::string ParticipationMethod(absl::string_view name) {
 
 // A write stream that only ever ends.
 template <typename Response>
-class RefusedStream final : public OutStream<grpc::ServerWriteReactor<Response>, Response> {};
+class RefusedStream final : public rpc::OutStream<grpc::ServerWriteReactor<Response>, Response> {};
 
 template <typename Response>
 grpc::ServerWriteReactor<Response>* RefuseStream(const absl::Status& status) {

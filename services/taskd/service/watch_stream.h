@@ -11,10 +11,10 @@
 #include <string>
 #include <vector>
 
+#include "lib/rpc/out_stream.h"
 #include "lib/rpc/worker_pool.h"
 #include "parley/task/v1/task_service.pb.h"
 #include "services/taskd/service/board.h"
-#include "services/taskd/service/out_stream.h"
 #include "services/taskd/service/sessions.h"
 #include "services/taskd/service/tasks.h"
 #include "services/taskd/store/task_store.h"
@@ -22,7 +22,7 @@
 namespace parley::taskd {
 
 class WatchStream final
-    : public OutStream<grpc::ServerWriteReactor<task::v1::WatchTaskResponse>, task::v1::WatchTaskResponse>,
+    : public rpc::OutStream<grpc::ServerWriteReactor<task::v1::WatchTaskResponse>, task::v1::WatchTaskResponse>,
       public LiveStream {
  public:
   // All must outlive every stream.

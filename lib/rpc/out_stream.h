@@ -4,8 +4,8 @@
 // So a stream is held by a shared_ptr: by itself from Begin to OnDone, and by work that is under way.
 //
 // Threads: Send and Close may be called from any thread. OnSent and OnClosed run on gRPC's threads and must not block.
-#ifndef PARLEY_SERVICES_TASKD_SERVICE_OUT_STREAM_H_
-#define PARLEY_SERVICES_TASKD_SERVICE_OUT_STREAM_H_
+#ifndef PARLEY_LIB_RPC_OUT_STREAM_H_
+#define PARLEY_LIB_RPC_OUT_STREAM_H_
 
 #include <deque>
 #include <memory>
@@ -16,7 +16,7 @@
 #include "lib/base/mutex.h"
 #include "lib/rpc/errors.h"
 
-namespace parley::taskd {
+namespace parley::rpc {
 
 // `Base`: grpc::ServerWriteReactor<Response> or grpc::ServerBidiReactor<Request, Response>.
 template <typename Base, typename Response>
@@ -105,11 +105,11 @@ class OutStream : public Base, public std::enable_shared_from_this<OutStream<Bas
       }
     }
     if (write && finish) {
-      this->StartWriteAndFinish(&current_, grpc::WriteOptions(), rpc::ToGrpc(status));
+      this->StartWriteAndFinish(&current_, grpc::WriteOptions(), ToGrpc(status));
     } else if (write) {
       this->StartWrite(&current_);
     } else if (finish) {
-      this->Finish(rpc::ToGrpc(status));
+      this->Finish(ToGrpc(status));
     }
   }
 
@@ -145,6 +145,6 @@ class OutStream : public Base, public std::enable_shared_from_this<OutStream<Bas
   std::shared_ptr<OutStream> self_;
 };
 
-}  // namespace parley::taskd
+}  // namespace parley::rpc
 
-#endif  // PARLEY_SERVICES_TASKD_SERVICE_OUT_STREAM_H_
+#endif  // PARLEY_LIB_RPC_OUT_STREAM_H_
