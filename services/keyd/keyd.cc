@@ -23,7 +23,9 @@
 #include "services/keyd/domain/key_authority.h"
 #include "services/keyd/domain/store_layout.h"
 #include "services/keyd/domain/timestamps.h"
+#include "services/keyd/domain/trust_authority.h"
 #include "services/keyd/service/key_service.h"
+#include "services/keyd/service/trust_service.h"
 
 namespace parley::keyd {
 namespace {
@@ -88,11 +90,13 @@ class Keyd::Impl {
   const Options options_;
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<KeyAuthority> authority_;
+  std::unique_ptr<TrustAuthority> trust_;
   std::unique_ptr<keys::AudienceKeySource> key_source_;
   std::unique_ptr<audit::AuditBuffer> audit_;
   std::unique_ptr<rpc::WorkerPool> workers_;
   std::unique_ptr<rpc::Gate> gate_;
-  std::unique_ptr<KeyService> service_;
+  std::unique_ptr<KeyService> key_service_;
+  std::unique_ptr<TrustService> trust_service_;
   // After what its server calls.
   std::unique_ptr<transport::GrpcDoor> door_;
   absl::Time certificate_expires_;
@@ -121,7 +125,8 @@ absl::Status Keyd::Impl::Start() {
   closing_ = std::make_unique<TimerQueue>(Clock::System());
   upkeep_ = std::make_unique<TimerQueue>(options_.clock);
   grpc::ServerBuilder builder;
-  builder.RegisterService(service_.get());
+  builder.RegisterService(key_service_.get());
+  builder.RegisterService(trust_service_.get());
   RETURN_IF_ERROR(door_->Serve(&builder));
   upkeep_->Schedule(options_.clock->Now() + kUpkeep, [this] { Upkeep(); });
   return absl::OkStatus();
@@ -142,6 +147,7 @@ absl::Status Keyd::Impl::OpenAuthority() {
   if (Reason(opened.status()) == "KEK_WRONG") return Annotate(opened.status(), KekPath(options_));
   RETURN_IF_ERROR(opened.status());
   authority_ = *std::move(opened);
+  ASSIGN_OR_RETURN(trust_, TrustAuthority::Open(authority_.get(), options_.clock));
   return authority_->Sweep();
 }
 
@@ -191,14 +197,13 @@ absl::Status Keyd::Impl::OpenDoor() {
   workers_ = std::make_unique<rpc::WorkerPool>(kWorkers);
   gate_ = std::make_unique<rpc::Gate>([this](const grpc::ServerContextBase& context) { return door_->PeerOf(context); },
                                       audit_.get(), workers_.get());
-  KeyService::Options service;
-  service.authority = authority_.get();
-  service.gate = gate_.get();
-  service.on_revoked = [this](absl::string_view serial, absl::Time expire_time, bool by_itself) {
+  const auto on_revoked = [this](absl::string_view serial, absl::Time expire_time, bool by_itself) {
     OnRevoked(serial, expire_time, by_itself);
   };
-  service.on_rotated = [this] { OnRotated(); };
-  service_ = std::make_unique<KeyService>(std::move(service));
+  key_service_ = std::make_unique<KeyService>(
+      KeyService::Options{authority_.get(), trust_.get(), gate_.get(), on_revoked, [this] { OnRotated(); }});
+  trust_service_ = std::make_unique<TrustService>(
+      TrustService::Options{authority_->store(), trust_.get(), gate_.get(), audit_.get(), on_revoked});
   return absl::OkStatus();
 }
 

@@ -18,6 +18,7 @@
 namespace parley::keyd {
 namespace {
 
+using key::v1::AuditEvent;
 using key::v1::CredentialRecord;
 
 constexpr absl::string_view kNamePrefix = "credentials/";
@@ -38,11 +39,12 @@ std::vector<absl::string_view> AudiencesOf(access::v1::Role role) {
   switch (role) {
     case access::v1::ROLE_ADMIN:
     case access::v1::ROLE_AUDITOR:
-      return {keys::kTaskd, keys::kEnrolld, keys::kKeyd};
+    // Reads the chain of trust, and enrols further devices of its own.
     case access::v1::ROLE_OPERATOR:
-      return {keys::kTaskd, keys::kEnrolld};
+      return {keys::kTaskd, keys::kEnrolld, keys::kKeyd};
+    // Reads the chain of trust.
     case access::v1::ROLE_DEVICE:
-      return {keys::kTaskd};
+      return {keys::kTaskd, keys::kKeyd};
     case access::v1::ROLE_SERVICE:
       return {keys::kKeyd};
     default:
@@ -76,8 +78,7 @@ absl::Status CheckIssue(access::v1::Role role, absl::string_view subject, absl::
   if (role == access::v1::ROLE_SERVICE && subject != keys::kTaskd && subject != keys::kEnrolld) {
     return Invalid("SUBJECT", "a service's subject is taskd or enrolld");
   }
-  if (ttl < absl::Seconds(1) || ttl > kMaxTtl) return Invalid("TTL", "a ttl must be 1 second to 366 days");
-  return absl::OkStatus();
+  return KeyAuthority::CheckTtl(ttl);
 }
 
 std::string NameOf(absl::string_view serial_hex) { return absl::StrCat(kNamePrefix, serial_hex); }
@@ -90,45 +91,80 @@ std::string SerialOfName(absl::string_view name) {
   return serial.has_value() && serial->size() == keys::kSerialBytes ? std::string(name) : "";
 }
 
+absl::Duration TtlOf(bool has_ttl, const google::protobuf::Duration& ttl) {
+  return has_ttl ? FromProto(ttl) : kDefaultTtl;
+}
+
+absl::Status KeyAuthority::SetRequest(absl::string_view caller, absl::string_view request_id, absl::string_view content,
+                                      IssueSpec* spec) {
+  if (!IsUuid(request_id)) return Invalid("REQUEST_ID", "request_id must be a UUID, a new one per credential");
+  spec->request_key = absl::StrCat(
+      kRequestPrefix, HexEncode(crypto::Sha256(absl::StrCat(caller, "\n", absl::AsciiStrToLower(request_id)))));
+  spec->request_digest = crypto::Sha256(content);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<KeyAuthority::Issued> KeyAuthority::Issue(absl::string_view caller,
                                                          const key::v1::IssueCredentialRequest& request) {
-  if (!IsUuid(request.request_id()))
-    return Invalid("REQUEST_ID", "request_id must be a UUID, a new one per credential");
-  IssueSpec spec{request.role(), request.subject(), request.has_ttl() ? FromProto(request.ttl()) : kDefaultTtl,
-                 std::string(caller)};
-  RETURN_IF_ERROR(CheckIssue(spec.role, spec.subject, spec.ttl));
+  IssueSpec spec;
+  spec.role = request.role();
+  spec.subject = request.subject();
+  spec.ttl = TtlOf(request.has_ttl(), request.ttl());
+  spec.issuer = std::string(caller);
   spec.actor = absl::StrCat("admin/", caller);
-  spec.request_key =
-      absl::StrCat(kRequestPrefix,
-                   HexEncode(crypto::Sha256(absl::StrCat(caller, "\n", absl::AsciiStrToLower(request.request_id())))));
-  spec.request_digest = crypto::Sha256(
-      absl::StrCat(static_cast<int>(spec.role), "\n", spec.subject, "\n", absl::ToInt64Nanoseconds(spec.ttl)));
+  spec.device = request.device();
+  const std::string content = absl::StrCat(static_cast<int>(spec.role), "\n", spec.subject, "\n",
+                                           absl::ToInt64Nanoseconds(spec.ttl), "\n", spec.device);
+  RETURN_IF_ERROR(SetRequest(caller, request.request_id(), content, &spec));
+  return IssueOnce(spec);
+}
 
+absl::Status KeyAuthority::CheckTtl(absl::Duration ttl) {
+  if (ttl >= absl::Seconds(1) && ttl <= kMaxTtl) return absl::OkStatus();
+  return Invalid("TTL", "a ttl must be 1 second to 366 days");
+}
+
+absl::StatusOr<KeyAuthority::Issued> KeyAuthority::IssueOnce(const IssueSpec& spec) {
+  RETURN_IF_ERROR(CheckIssue(spec.role, spec.subject, spec.ttl));
   MutexLock lock(&mutex_);
-  const absl::StatusOr<store::Entry> earlier = store()->Get(spec.request_key);
-  if (!absl::IsNotFound(earlier.status())) {
-    RETURN_IF_ERROR(earlier.status());
-    records::IssueRequest answered;
-    if (!answered.ParseFromString(earlier->value)) return Damaged(earlier->key);
-    if (FromTimestamp(answered.expire_time()) >= options_.clock->Now()) {
-      if (answered.digest() != spec.request_digest) {
-        return Error(absl::StatusCode::kFailedPrecondition, "REQUEST_ID_REUSED",
-                     "this request_id was used for another credential; take a new one");
-      }
-      Issued issued;
-      ASSIGN_OR_RETURN(issued.record, Get(NameOf(answered.serial())));
-      ASSIGN_OR_RETURN(issued.credential, Mint(issued.record));
-      return issued;
-    }
-  }
+  ASSIGN_OR_RETURN(std::optional<Issued> before, IssuedBefore(spec));
+  if (before.has_value()) return *std::move(before);
   return IssueNew(spec);
+}
+
+absl::StatusOr<std::optional<KeyAuthority::Issued>> KeyAuthority::IssuedBefore(const IssueSpec& spec) const {
+  if (spec.request_key.empty()) return std::nullopt;
+  const absl::StatusOr<store::Entry> earlier = store()->Get(spec.request_key);
+  if (absl::IsNotFound(earlier.status())) return std::nullopt;
+  RETURN_IF_ERROR(earlier.status());
+  records::IssueRequest answered;
+  if (!answered.ParseFromString(earlier->value)) return Damaged(earlier->key);
+  if (FromTimestamp(answered.expire_time()) < options_.clock->Now()) return std::nullopt;
+  if (answered.digest() != spec.request_digest) {
+    return Error(absl::StatusCode::kFailedPrecondition, "REQUEST_ID_REUSED",
+                 "this request_id was used for another credential; take a new one");
+  }
+  ASSIGN_OR_RETURN(Issued issued, IssuedAs(answered.serial()));
+  return std::optional<Issued>(std::move(issued));
+}
+
+absl::StatusOr<KeyAuthority::Issued> KeyAuthority::IssuedAs(absl::string_view serial) const {
+  Issued issued;
+  ASSIGN_OR_RETURN(issued.record, Get(NameOf(serial)));
+  ASSIGN_OR_RETURN(issued.credential, Mint(issued.record));
+  return issued;
 }
 
 absl::StatusOr<KeyAuthority::Issued> KeyAuthority::IssueOwn(access::v1::Role role, absl::string_view subject,
                                                             absl::Duration ttl) {
   RETURN_IF_ERROR(CheckIssue(role, subject, ttl));
   MutexLock lock(&mutex_);
-  return IssueNew({role, std::string(subject), ttl, "keyd", "keyd"});
+  IssueSpec spec;
+  spec.role = role;
+  spec.subject = std::string(subject);
+  spec.ttl = ttl;
+  spec.issuer = spec.actor = "keyd";
+  return IssueNew(spec);
 }
 
 absl::StatusOr<KeyAuthority::Issued> KeyAuthority::IssueNew(const IssueSpec& spec) {
@@ -145,6 +181,7 @@ absl::StatusOr<KeyAuthority::Issued> KeyAuthority::IssueNew(const IssueSpec& spe
   *record.mutable_expire_time() = ToTimestamp(absl::UnixEpoch() + rounded_ttl);
   record.set_issuer(spec.issuer);
   record.set_epoch(primary_epoch());
+  record.set_device(spec.device);
   ASSIGN_OR_RETURN(issued.credential, Mint(record));
 
   records::IssueRequest answered;
@@ -154,19 +191,23 @@ absl::StatusOr<KeyAuthority::Issued> KeyAuthority::IssueNew(const IssueSpec& spe
   const std::string detail = absl::StrCat(
       absl::AsciiStrToLower(absl::StripPrefix(access::v1::Role_Name(spec.role), "ROLE_")), "/", spec.subject, " until ",
       absl::FormatTime(absl::RFC3339_sec, issued.credential.not_after, absl::UTCTimeZone()));
-  RETURN_IF_ERROR(trail_
-                      .Commit({MakeEvent(*options_.clock, spec.actor, "credential.issued", record.name(), detail)},
-                              [&](int64_t sequence, store::Transaction* transaction)
-                                  ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-                                    transaction->conditions.push_back({kRootsKey, roots_revision_});
-                                    transaction->IfAbsent(kCredentialPrefix + serial)
-                                        .Set(kCredentialPrefix + serial, record.SerializeAsString())
-                                        .Set(kIssuedPrefix + OrderedNumber(sequence), serial);
-                                    if (!spec.request_key.empty()) {
-                                      transaction->Set(spec.request_key, answered.SerializeAsString());
-                                    }
-                                  })
-                      .status());
+  std::vector<AuditEvent> events = spec.events;
+  events.push_back(MakeEvent(*options_.clock, spec.actor, "credential.issued", record.name(), detail));
+  RETURN_IF_ERROR(
+      trail_
+          .Commit(std::move(events),
+                  [&](int64_t sequence, store::Transaction* transaction) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+                    transaction->conditions.push_back({kRootsKey, roots_revision_});
+                    transaction->IfAbsent(kCredentialPrefix + serial)
+                        .Set(kCredentialPrefix + serial, record.SerializeAsString())
+                        .Set(kIssuedPrefix + OrderedNumber(sequence), serial);
+                    if (!spec.request_key.empty()) transaction->Set(spec.request_key, answered.SerializeAsString());
+                    if (!spec.device.empty()) {
+                      transaction->Set(DeviceCredentialKey(spec.device, OrderedNumber(sequence)), serial);
+                    }
+                    if (spec.also) spec.also(transaction);
+                  })
+          .status());
   return issued;
 }
 
@@ -236,28 +277,51 @@ absl::StatusOr<key::v1::ListCredentialsResponse> KeyAuthority::List(
 
 absl::StatusOr<CredentialRecord> KeyAuthority::Revoke(absl::string_view actor,
                                                       const key::v1::RevokeCredentialRequest& request) {
-  if (request.reason().size() > kMaxRevocationReasonBytes) {
+  RETURN_IF_ERROR(Record(request.name()).status());
+  const std::string serial = SerialOfName(request.name());
+  RETURN_IF_ERROR(RevokeTogether({std::string(actor), {serial}, request.reason(), {}, nullptr}).status());
+  return Get(request.name());
+}
+
+absl::StatusOr<std::vector<CredentialRecord>> KeyAuthority::RevokeTogether(const RevokeSpec& spec) {
+  if (spec.reason.size() > kMaxRevocationReasonBytes) {
     return Invalid("REVOCATION_REASON", "a reason may have at most 200 characters");
   }
   MutexLock lock(&mutex_);
-  ASSIGN_OR_RETURN(const store::Entry entry, Record(request.name()));
-  CredentialRecord record;
-  if (!record.ParseFromString(entry.value)) return Damaged(entry.key);
-  if (record.has_revoke_time()) return record;
-  *record.mutable_revoke_time() = ToTimestamp(options_.clock->Now());
-  key::v1::Revocation revocation;
-  revocation.set_serial(*HexDecode(SerialOfName(record.name())));
-  *revocation.mutable_expire_time() = record.expire_time();
-  RETURN_IF_ERROR(
-      trail_
-          .Commit({MakeEvent(*options_.clock, actor, "credential.revoked", record.name(), request.reason())},
-                  [&](int64_t, store::Transaction* transaction) {
-                    transaction->IfUnchanged(entry)
-                        .Set(entry.key, record.SerializeAsString())
-                        .Set(kRevocationPrefix + SerialOfName(record.name()), revocation.SerializeAsString());
-                  })
-          .status());
-  return record;
+  std::vector<CredentialRecord> revoked;
+  std::vector<AuditEvent> events = spec.events;
+  store::Transaction changes;
+  for (const std::string& serial : spec.serials) {
+    ASSIGN_OR_RETURN(const store::Entry entry, Record(NameOf(serial)));
+    CredentialRecord record;
+    if (!record.ParseFromString(entry.value)) return Damaged(entry.key);
+    if (record.has_revoke_time()) continue;
+    *record.mutable_revoke_time() = ToTimestamp(options_.clock->Now());
+    key::v1::Revocation revocation;
+    revocation.set_serial(*HexDecode(serial));
+    *revocation.mutable_expire_time() = record.expire_time();
+    changes.IfUnchanged(entry)
+        .Set(entry.key, record.SerializeAsString())
+        .Set(kRevocationPrefix + serial, revocation.SerializeAsString());
+    events.push_back(MakeEvent(*options_.clock, spec.actor, "credential.revoked", record.name(), spec.reason));
+    revoked.push_back(std::move(record));
+  }
+  if (events.empty()) return revoked;
+  RETURN_IF_ERROR(trail_
+                      .Commit(std::move(events),
+                              [&](int64_t, store::Transaction* transaction) {
+                                *transaction = changes;
+                                if (spec.also) spec.also(transaction);
+                              })
+                      .status());
+  return revoked;
+}
+
+absl::StatusOr<std::vector<std::string>> KeyAuthority::SerialsOfDevice(absl::string_view device) const {
+  ASSIGN_OR_RETURN(const store::Page page, store()->List(store::KeyRange::Prefix(DeviceCredentialKey(device, ""))));
+  std::vector<std::string> serials;
+  for (const store::Entry& entry : page.entries) serials.push_back(entry.value);
+  return serials;
 }
 
 }  // namespace parley::keyd

@@ -9,8 +9,10 @@
 #define PARLEY_SERVICES_KEYD_DOMAIN_KEY_AUTHORITY_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -56,6 +58,33 @@ class KeyAuthority {
     keys::Credential credential;
   };
 
+  // A credential to be issued, and what else happens in the same commit.
+  struct IssueSpec {
+    access::v1::Role role = access::v1::ROLE_UNSPECIFIED;
+    std::string subject;
+    absl::Duration ttl = kDefaultTtl;
+    // Of the record and of the audit log: "alice", "admin/alice".
+    std::string issuer;
+    std::string actor;
+    // "devices/{id}" or empty.
+    std::string device;
+    // Identifies a repetition within 24 hours; empty: it is not to be repeated. What it asks for.
+    std::string request_key = {};
+    std::string request_digest = {};
+    std::vector<key::v1::AuditEvent> events = {};
+    std::function<void(store::Transaction*)> also = nullptr;
+  };
+
+  // Credentials to be revoked, and what else happens in the same commit.
+  struct RevokeSpec {
+    std::string actor;
+    // Hex.
+    std::vector<std::string> serials;
+    std::string reason;
+    std::vector<key::v1::AuditEvent> events;
+    std::function<void(store::Transaction*)> also;
+  };
+
   // Whether the store has an organisation.
   static absl::StatusOr<bool> IsFounded(store::Store* store);
   // Loads the organisation, founding it first when the store has none. KEK_WRONG.
@@ -72,6 +101,18 @@ class KeyAuthority {
   // `caller`: subject of the admin. INVALID_ARGUMENT: REQUEST_ID, ROLE, SUBJECT, TTL. FAILED_PRECONDITION:
   // REQUEST_ID_REUSED, EPOCH_RETIRED (the first answer's root is gone meanwhile).
   absl::StatusOr<Issued> Issue(absl::string_view caller, const key::v1::IssueCredentialRequest& request);
+  // INVALID_ARGUMENT (TTL).
+  static absl::Status CheckTtl(absl::Duration ttl);
+  // As it is asked for. The errors of Issue, and CONFLICT when a condition of `also` does not hold.
+  absl::StatusOr<Issued> IssueOnce(const IssueSpec& spec);
+  // What IssueOnce answered to this request; nothing when it did not, or not within 24 hours. REQUEST_ID_REUSED,
+  // EPOCH_RETIRED.
+  absl::StatusOr<std::optional<Issued>> IssuedBefore(const IssueSpec& spec) const;
+  // The credential of a record once more. EPOCH_RETIRED.
+  absl::StatusOr<Issued> IssuedAs(absl::string_view serial) const;
+  // Fills in request_key and request_digest. INVALID_ARGUMENT (REQUEST_ID).
+  static absl::Status SetRequest(absl::string_view caller, absl::string_view request_id, absl::string_view content,
+                                 IssueSpec* spec);
   // By keyd itself, for its own host.
   absl::StatusOr<Issued> IssueOwn(access::v1::Role role, absl::string_view subject, absl::Duration ttl);
   // CREDENTIAL_NOT_FOUND.
@@ -81,6 +122,10 @@ class KeyAuthority {
   // `actor` as in the audit log. CREDENTIAL_NOT_FOUND, INVALID_ARGUMENT (REVOCATION_REASON).
   absl::StatusOr<key::v1::CredentialRecord> Revoke(absl::string_view actor,
                                                    const key::v1::RevokeCredentialRequest& request);
+  // In one commit; those that are revoked already stay as they are. The records of those that were not.
+  absl::StatusOr<std::vector<key::v1::CredentialRecord>> RevokeTogether(const RevokeSpec& spec);
+  // Serials of the credentials that were issued to a device, oldest first.
+  absl::StatusOr<std::vector<std::string>> SerialsOfDevice(absl::string_view device) const;
 
   // INVALID_ARGUMENT (RETIRE_BEFORE).
   absl::StatusOr<uint32_t> RotateRoot(absl::string_view actor, uint32_t retire_before);
@@ -109,17 +154,6 @@ class KeyAuthority {
   store::Store* store() const { return options_.store; }
 
  private:
-  struct IssueSpec {
-    access::v1::Role role;
-    std::string subject;
-    absl::Duration ttl;
-    std::string issuer;
-    std::string actor;
-    // Empty when the issue is not to be repeated.
-    std::string request_key;
-    std::string request_digest;
-  };
-
   KeyAuthority(Options options, Sealer sealer);
   absl::Status Found();
   absl::Status Load();
@@ -149,6 +183,8 @@ class KeyAuthority {
 
 // "credentials/{serial}" → serial in hex; empty when malformed.
 std::string SerialOfName(absl::string_view name);
+// Of a request: `ttl` or kDefaultTtl.
+absl::Duration TtlOf(bool has_ttl, const google::protobuf::Duration& ttl);
 
 }  // namespace parley::keyd
 

@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 
 namespace parley::keyd {
 
@@ -23,6 +25,12 @@ inline constexpr char kAuditHeadKey[] = "audit_head";
 inline constexpr char kCredentialPrefix[] = "credential/";
 // By the audit sequence of the issue: the serial in hex. Gives the order of issue.
 inline constexpr char kIssuedPrefix[] = "issued/";
+// By device ("devices/{id}") and the audit sequence of the issue: the serial in hex.
+inline constexpr char kDeviceCredentialPrefix[] = "device_credential/";
+// By sequence: trust.v1.SignedCertificate.
+inline constexpr char kCertificatePrefix[] = "certificate/";
+// The root verification key of the chain of certificates: 32 bytes.
+inline constexpr char kTrustRootKey[] = "trust_root";
 // By serial in hex, until a day after the key's end: key.v1.Revocation.
 inline constexpr char kRevocationPrefix[] = "revocation/";
 // By caller and request id, for 24 hours: records::IssueRequest.
@@ -34,6 +42,17 @@ inline constexpr char kAuditIdPrefix[] = "audit_id/";
 
 // Sorts as the number does.
 inline std::string OrderedNumber(int64_t number) { return absl::StrCat(absl::Hex(number, absl::kZeroPad16)); }
+
+// The number in a key that ends in one, below a prefix; 0 for another key.
+inline int64_t NumberOf(absl::string_view key, absl::string_view prefix) {
+  int64_t number = 0;
+  if (!absl::ConsumePrefix(&key, prefix) || !absl::SimpleHexAtoi(key, &number)) return 0;
+  return number;
+}
+
+inline std::string DeviceCredentialKey(absl::string_view device, absl::string_view number) {
+  return absl::StrCat(kDeviceCredentialPrefix, device, "/", number);
+}
 
 }  // namespace parley::keyd
 

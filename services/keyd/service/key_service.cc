@@ -7,6 +7,7 @@
 #include "lib/base/error.h"
 #include "services/keyd/domain/store_layout.h"
 #include "services/keyd/domain/timestamps.h"
+#include "services/keyd/service/issued_response.h"
 #include "services/keyd/service/watch_stream.h"
 
 namespace parley::keyd {
@@ -17,18 +18,6 @@ using grpc::ServerUnaryReactor;
 using rpc::Caller;
 
 constexpr size_t kRevocationsPerMessage = 1000;
-
-void FillResponse(const KeyAuthority::Issued& issued, key::v1::IssueCredentialResponse* response) {
-  *response->mutable_record() = issued.record;
-  response->set_ca_pem(issued.credential.ca_pem);
-  for (const keys::AudienceKey& key : issued.credential.keys) {
-    key::v1::AudienceSecret* const secret = response->add_secrets();
-    secret->set_audience(key.audience);
-    secret->set_identity(key.identity);
-    secret->set_address(key.address);
-    secret->set_secret(key.secret.Expose().data(), key.secret.size());
-  }
-}
 
 void WipeKeys(key::v1::AudienceKeys* message) {
   for (key::v1::AudienceKeys::Epoch& epoch : *message->mutable_epochs()) WipeString(epoch.mutable_key());
@@ -105,14 +94,6 @@ absl::StatusOr<std::unique_ptr<store::Watch>> BeginRevocations(
                            });
 }
 
-// A stream that ends at once.
-template <typename Message>
-grpc::ServerWriteReactor<Message>* Refuse(rpc::WorkerPool* workers, const absl::Status& status,
-                                          void (*wipe)(Message*)) {
-  return WatchStream<Message>::Start(
-      workers, [status](const auto&) -> absl::StatusOr<std::unique_ptr<store::Watch>> { return status; }, wipe);
-}
-
 }  // namespace
 
 ServerUnaryReactor* KeyService::IssueCredential(CallbackServerContext* context,
@@ -120,7 +101,7 @@ ServerUnaryReactor* KeyService::IssueCredential(CallbackServerContext* context,
                                                 key::v1::IssueCredentialResponse* response) {
   return options_.gate->Unary(
       context, "parley.key.v1.KeyService.IssueCredential", [=, this](const Caller& caller) -> absl::Status {
-        ASSIGN_OR_RETURN(const KeyAuthority::Issued issued, options_.authority->Issue(caller.subject(), *request));
+        ASSIGN_OR_RETURN(const KeyAuthority::Issued issued, options_.trust->Issue(ToTrustCaller(caller), *request));
         FillResponse(issued, response);
         return absl::OkStatus();
       });
@@ -172,7 +153,7 @@ ServerUnaryReactor* KeyService::RotateRoot(CallbackServerContext* context, const
 grpc::ServerWriteReactor<key::v1::AudienceKeys>* KeyService::WatchAudienceKeys(
     CallbackServerContext* context, const key::v1::WatchAudienceKeysRequest*) {
   const absl::StatusOr<Caller> caller = options_.gate->Admit(*context, "parley.key.v1.KeyService.WatchAudienceKeys");
-  if (!caller.ok()) return Refuse(options_.gate->workers(), caller.status(), WipeKeys);
+  if (!caller.ok()) return WatchStream<key::v1::AudienceKeys>::Refuse(options_.gate->workers(), caller.status());
   return WatchStream<key::v1::AudienceKeys>::Start(
       options_.gate->workers(),
       [authority = options_.authority, audience = caller->subject()](const auto& stream) {
@@ -184,7 +165,7 @@ grpc::ServerWriteReactor<key::v1::AudienceKeys>* KeyService::WatchAudienceKeys(
 grpc::ServerWriteReactor<key::v1::Revocations>* KeyService::WatchRevocations(
     CallbackServerContext* context, const key::v1::WatchRevocationsRequest* request) {
   const absl::StatusOr<Caller> caller = options_.gate->Admit(*context, "parley.key.v1.KeyService.WatchRevocations");
-  if (!caller.ok()) return Refuse(options_.gate->workers(), caller.status(), WipeNothing);
+  if (!caller.ok()) return WatchStream<key::v1::Revocations>::Refuse(options_.gate->workers(), caller.status());
   return WatchStream<key::v1::Revocations>::Start(
       options_.gate->workers(),
       [store = options_.authority->store(), cursor = request->cursor()](const auto& stream) {

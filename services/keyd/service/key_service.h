@@ -12,14 +12,16 @@
 #include "lib/rpc/gate.h"
 #include "parley/key/v1/key_service.grpc.pb.h"
 #include "services/keyd/domain/key_authority.h"
+#include "services/keyd/domain/trust_authority.h"
 
 namespace parley::keyd {
 
 class KeyService final : public key::v1::KeyService::CallbackService {
  public:
   struct Options {
-    // Both must outlive the service.
+    // All must outlive the service.
     KeyAuthority* authority = nullptr;
+    TrustAuthority* trust = nullptr;
     const rpc::Gate* gate = nullptr;
     // A credential was revoked. `serial`: hex. `by_itself`: its own connection carries the answer.
     std::function<void(absl::string_view serial, absl::Time expire_time, bool by_itself)> on_revoked;

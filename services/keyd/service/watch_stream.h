@@ -44,6 +44,13 @@ class WatchStream final : public grpc::ServerWriteReactor<Message> {
     return stream.get();
   }
 
+  // A stream that ends at once.
+  static WatchStream* Refuse(rpc::WorkerPool* workers, const absl::Status& status) {
+    return Start(
+        workers, [status](const Pointer&) -> absl::StatusOr<std::unique_ptr<store::Watch>> { return status; },
+        [](Message*) {});
+  }
+
   ~WatchStream() override {
     for (Message& message : queue_) wipe_(&message);
   }

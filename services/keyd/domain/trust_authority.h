@@ -1,0 +1,105 @@
+// The organisation's chain of certificates in keyd's store, and the credentials that hang on it.
+//
+// Guarantees: holds only what keeps the chain's rules (lib/trust); a certificate is appended by the device that signed
+// it and by no other caller; a device and its credential, a revocation and the end of its credentials are one commit,
+// with their audit entries. Nobody need believe it: clients verify the chain themselves.
+//
+// Errors, besides those of the store, trust::Chain and KeyAuthority: each carries a reason named below.
+// Threads: all methods may be called from any thread.
+#ifndef PARLEY_SERVICES_KEYD_DOMAIN_TRUST_AUTHORITY_H_
+#define PARLEY_SERVICES_KEYD_DOMAIN_TRUST_AUTHORITY_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "lib/base/clock.h"
+#include "lib/base/mutex.h"
+#include "lib/trust/chain.h"
+#include "parley/trust/v1/trust_service.pb.h"
+#include "services/keyd/domain/key_authority.h"
+
+namespace parley::keyd {
+
+class TrustAuthority {
+ public:
+  // Who calls, by the credential of the connection.
+  struct Caller {
+    // "admin/alice".
+    std::string actor;
+    std::string subject;
+    // Hex.
+    std::string serial;
+  };
+
+  struct Enrolled {
+    KeyAuthority::Issued issued;
+    // Of the device's certificate.
+    int64_t sequence = 0;
+  };
+
+  struct Appended {
+    // Of the last certificate.
+    int64_t sequence = 0;
+    std::vector<key::v1::CredentialRecord> revoked;
+  };
+
+  // Verifies what is stored. Both must outlive the authority. DATA_LOSS (STORE_DAMAGED).
+  static absl::StatusOr<std::unique_ptr<TrustAuthority>> Open(KeyAuthority* keys, const Clock* clock);
+
+  // ALREADY_EXISTS (CHAIN_FOUNDED); INVALID_ARGUMENT: CERTIFICATES, CHAIN_ROOT_KEY, REQUEST_ID, TTL.
+  absl::StatusOr<KeyAuthority::Issued> Found(const Caller& caller, const trust::v1::FoundOrganisationRequest& request);
+  // PERMISSION_DENIED (CHAIN_NOT_CALLER), ABORTED (CHAIN_MOVED); INVALID_ARGUMENT: CERTIFICATES, REQUEST_ID, TTL;
+  // FAILED_PRECONDITION: REQUEST_ID_REUSED, CHAIN_REVOKED (the same was enrolled before, and revoked since).
+  absl::StatusOr<Enrolled> Enrol(const Caller& caller, const trust::v1::EnrolRequest& request);
+  // As Enrol.
+  absl::StatusOr<Appended> Append(const Caller& caller, const trust::v1::AppendCertificatesRequest& request);
+  // FAILED_PRECONDITION: DEVICE_UNKNOWN, REQUEST_ID_REUSED; INVALID_ARGUMENT: REQUEST_ID, TTL.
+  absl::StatusOr<KeyAuthority::Issued> Renew(const Caller& caller, const trust::v1::RenewCredentialRequest& request);
+  // KeyAuthority::Issue; when it names a device, FAILED_PRECONDITION (DEVICE_UNKNOWN) unless that is live and role and
+  // subject are its user's.
+  absl::StatusOr<KeyAuthority::Issued> Issue(const Caller& caller, const key::v1::IssueCredentialRequest& request);
+  // INVALID_ARGUMENT: PAGE_SIZE, AFTER_SEQUENCE.
+  absl::StatusOr<trust::v1::ListCertificatesResponse> List(const trust::v1::ListCertificatesRequest& request) const;
+  const std::string& organisation() const { return keys_->organisation(); }
+
+ private:
+  // Certificates of a request: as they came, and read.
+  struct Batch {
+    std::vector<trust::v1::SignedCertificate> received;
+    std::vector<trust::v1::Certificate> read;
+  };
+
+  TrustAuthority(KeyAuthority* keys, const Clock* clock) : keys_(keys), clock_(clock) {}
+  absl::Status Load() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status EnsureFounded() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  template <typename Certificates>
+  static absl::StatusOr<Batch> Read(const Certificates& certificates);
+  absl::Status CheckCaller(const Caller& caller, const Batch& batch) const;
+  // Whether the chain has all of them. CHAIN_MOVED when it has others in their place.
+  absl::StatusOr<bool> Has(const Batch& batch) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<KeyAuthority::Issued> IssuedTo(const std::string& device) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status BeginIssue(const Caller& caller, const std::string& request_id, const std::string& content,
+                          absl::Duration ttl, KeyAuthority::IssueSpec* spec) const;
+  std::vector<key::v1::AuditEvent> EventsOf(const Caller& caller, const Batch& batch, const std::string& reason) const;
+  absl::StatusOr<std::vector<std::string>> SerialsToRevoke(const Batch& batch) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // After a commit that failed: what the store has is not known, so the chain is read again.
+  absl::Status Forget(const absl::Status& failure) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  KeyAuthority* const keys_;
+  const Clock* const clock_;
+  // One change at a time. Taken before KeyAuthority's.
+  mutable Mutex mutex_;
+  mutable bool loaded_ ABSL_GUARDED_BY(mutex_) = false;
+  // None before the founding.
+  mutable std::optional<trust::Chain> chain_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace parley::keyd
+
+#endif  // PARLEY_SERVICES_KEYD_DOMAIN_TRUST_AUTHORITY_H_
