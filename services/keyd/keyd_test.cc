@@ -70,7 +70,7 @@ class KeydTest : public testing::Test {
 TEST_F(KeydTest, TheFirstStartMakesTheCredentials) {
   const std::vector<std::pair<std::string, std::vector<std::string>>> expected = {
       {"admin", {"taskd", "enrolld", "keyd"}},
-      {"operator", {"taskd", "enrolld"}},
+      {"operator", {"taskd", "enrolld", "keyd"}},
       {"taskd", {"keyd"}},
       {"enrolld", {"keyd"}}};
   for (const auto& [name, audiences] : expected) {
@@ -180,7 +180,7 @@ TEST_F(KeydTest, IssuesListsAndGets) {
     const auto issued = admin->Issue(ROLE_DEVICE, absl::StrCat("web-", i));
     ASSERT_TRUE(issued.ok()) << issued.status();
     EXPECT_EQ(issued->record().issuer(), "admin");
-    EXPECT_EQ(issued->secrets_size(), 1);
+    EXPECT_EQ(issued->secrets_size(), 2);
     EXPECT_EQ(issued->secrets(0).secret().size(), 32);
     names.push_back(issued->record().name());
   }
@@ -251,14 +251,13 @@ TEST_F(KeydTest, RefusesBadRequests) {
             "AUDIT_EVENTS");
 }
 
-// Each RPC with each role that can reach keyd at all; the others have no key for it.
+// Each RPC of KeyService with each role that can reach keyd at all; the others have no key for it.
 TEST_F(KeydTest, RolesMayCallWhatTheirRpcsNameAndNothingElse) {
   const auto admin = keyd_.ConnectAs("admin");
-  for (const access::v1::Role role : {ROLE_OPERATOR, ROLE_DEVICE}) {
-    EXPECT_FALSE(ToCredential(*admin->Issue(role, "someone")).KeyFor("keyd").ok());
-  }
   const auto auditor = keyd_.Connect(ToCredential(*admin->Issue(ROLE_AUDITOR, "ann")));
   const auto service = keyd_.ConnectAs("taskd");
+  const auto operator_client = keyd_.ConnectAs("operator");
+  const auto device = keyd_.Connect(ToCredential(*admin->Issue(ROLE_DEVICE, "web-1")));
   const auto refusals = [](KeyClient& client) {
     std::string refused;
     const auto note = [&refused](const char* method, const absl::Status& status) {
@@ -295,9 +294,12 @@ TEST_F(KeydTest, RolesMayCallWhatTheirRpcsNameAndNothingElse) {
   EXPECT_EQ(refusals(*admin), "Certify Append Keys Revocations ");
   EXPECT_EQ(refusals(*auditor), "Issue Revoke Rotate Certify Append Keys Revocations ");
   EXPECT_EQ(refusals(*service), "Issue Get List Revoke Rotate Audit ");
+  const char* const all = "Issue Get List Revoke Rotate Certify Append Audit Keys Revocations ";
+  EXPECT_EQ(refusals(*operator_client), all);
+  EXPECT_EQ(refusals(*device), all);
   keyd_.Stop();  // Which writes what waits for the log.
   ASSERT_TRUE(keyd_.Start().ok());
-  EXPECT_EQ(CountOf(VerifiedLog(), "rpc.refused"), 17);
+  EXPECT_EQ(CountOf(VerifiedLog(), "rpc.refused"), 37);
 }
 
 TEST_F(KeydTest, RevocationClosesLiveConnectionsWithinASecondAndForGood) {

@@ -19,6 +19,7 @@
 #include "lib/rpc/errors.h"
 #include "lib/transport/grpc_door.h"
 #include "parley/key/v1/key_service.grpc.pb.h"
+#include "parley/trust/v1/trust_service.grpc.pb.h"
 #include "services/keyd/keyd.h"
 
 namespace parley::keyd {
@@ -37,6 +38,7 @@ class TestFolder {
 class KeyClient {
  public:
   using Stub = key::v1::KeyService::Stub;
+  using TrustStub = trust::v1::TrustService::Stub;
 
   KeyClient(const keys::Credential& credential, Clock* clock) {
     const keys::AudienceKey& key = **credential.KeyFor(keys::kKeyd);
@@ -47,14 +49,18 @@ class KeyClient {
     dialer.clock = clock;
     channel_ = *transport::Channel::Create(std::move(dialer));
     stub_ = key::v1::KeyService::NewStub(channel_->grpc());
+    trust_stub_ = trust::v1::TrustService::NewStub(channel_->grpc());
   }
 
   // Calls a method of the stub: Call(&Stub::GetCredential, request, &response).
   template <typename Method, typename Request, typename Response>
   absl::Status Call(Method method, const Request& request, Response* response) {
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
-    return Explain((stub_.get()->*method)(&context, request, response));
+    return CallOn(stub_.get(), method, request, response);
+  }
+  // The same of TrustService.
+  template <typename Method, typename Request, typename Response>
+  absl::Status CallTrust(Method method, const Request& request, Response* response) {
+    return CallOn(trust_stub_.get(), method, request, response);
   }
   absl::Status Explain(const grpc::Status& status) const {
     if (status.error_code() == grpc::StatusCode::UNAVAILABLE) {
@@ -87,10 +93,19 @@ class KeyClient {
     return response.primary_epoch();
   }
   Stub* stub() { return stub_.get(); }
+  TrustStub* trust_stub() { return trust_stub_.get(); }
 
  private:
+  template <typename Service, typename Method, typename Request, typename Response>
+  absl::Status CallOn(Service* stub, Method method, const Request& request, Response* response) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+    return Explain((stub->*method)(&context, request, response));
+  }
+
   std::unique_ptr<transport::Channel> channel_;
   std::unique_ptr<Stub> stub_;
+  std::unique_ptr<TrustStub> trust_stub_;
 };
 
 // What IssueCredential answered, as its holder keeps it.
