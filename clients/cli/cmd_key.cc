@@ -8,6 +8,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "clients/chain/keyd.h"
 #include "clients/cli/command.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
@@ -67,24 +68,6 @@ void ShowRecord(const Globals& globals, const key::v1::CredentialRecord& record)
   PrintLine(absl::StrCat("  state    ", Standing(record)));
 }
 
-keys::Credential ToCredential(key::v1::IssueCredentialResponse* response) {
-  keys::Credential credential;
-  credential.role = response->record().role();
-  credential.subject = response->record().subject();
-  credential.serial = Serial(response->record());
-  credential.not_after = FromProto(response->record().expire_time());
-  credential.ca_pem = response->ca_pem();
-  for (key::v1::AudienceSecret& secret : *response->mutable_secrets()) {
-    keys::AudienceKey key;
-    key.audience = secret.audience();
-    key.address = secret.address();
-    key.identity = secret.identity();
-    key.secret = Secret::Take(std::move(*secret.mutable_secret()));
-    credential.keys.push_back(std::move(key));
-  }
-  return credential;
-}
-
 absl::StatusOr<ExitCode> Issue(const Globals& globals, const KeyFlags& flags) {
   key::v1::IssueCredentialRequest request;
   access::v1::Role role = access::v1::ROLE_UNSPECIFIED;
@@ -100,7 +83,7 @@ absl::StatusOr<ExitCode> Issue(const Globals& globals, const KeyFlags& flags) {
   ASSIGN_OR_RETURN(const Keys keys, ConnectKeys(globals));
   ASSIGN_OR_RETURN(key::v1::IssueCredentialResponse response,
                    keys.server->Call(keys.stub.get(), &KeyService::Stub::IssueCredential, request));
-  const keys::Credential credential = ToCredential(&response);
+  const keys::Credential credential = trust::ToCredential(&response);
   RETURN_IF_ERROR(keys::WriteCredentialFile(flags.out, credential));
   ShowRecord(globals, response.record());
   if (!globals.json()) {

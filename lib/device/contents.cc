@@ -9,6 +9,9 @@ namespace parley::device {
 namespace {
 
 constexpr size_t kKeyBytes = 32;
+constexpr size_t kInstanceBytes = 16;
+// The last second that a protobuf timestamp may name.
+constexpr int64_t kMaxUnixSeconds = 253'402'300'799;
 
 absl::Status Damaged() {
   return Error(absl::StatusCode::kInvalidArgument, "DEVICE_FILE_DAMAGED",
@@ -55,13 +58,19 @@ bool IsGood(const DeviceContents& contents) {
 }
 
 absl::StatusOr<Enrolment> ReadEnrolment(const DeviceContents::Enrolment& stored) {
-  const auto role = static_cast<sas::Role>(stored.sas_role());
-  if (stored.invitation().empty() || stored.sas_role() > 0xff ||
-      (role != sas::Role::kGreeter && role != sas::Role::kClaimer)) {
+  const auto is_one_or_two = [](uint32_t value) { return value == 1 || value == 2; };
+  if (stored.invitation().empty() || !is_one_or_two(stored.sas_role()) || !is_one_or_two(stored.kind()) ||
+      !access::v1::Role_IsValid(stored.user_role()) || stored.not_after() < 0 || stored.not_after() > kMaxUnixSeconds ||
+      !IsEmptyOr(kInstanceBytes, stored.instance())) {
     return Damaged();
   }
   Enrolment enrolment;
-  enrolment.role = role;
+  enrolment.role = static_cast<sas::Role>(stored.sas_role());
+  enrolment.kind = static_cast<sas::Kind>(stored.kind());
+  enrolment.not_after = absl::FromUnixSeconds(stored.not_after());
+  enrolment.instance = stored.instance();
+  enrolment.user_name = stored.user_name();
+  enrolment.user_role = stored.user_role();
   enrolment.attempts = {stored.last_attempt(), stored.suspected(), stored.unseen()};
   enrolment.exchange = Secret::CopyOf(stored.exchange());
   enrolment.link = Secret::CopyOf(stored.link());
@@ -91,6 +100,11 @@ Secret FormatContents(const Contents& contents) {
     DeviceContents::Enrolment* const added = stored->add_enrolments();
     added->set_invitation(invitation);
     added->set_sas_role(static_cast<uint32_t>(enrolment.role));
+    added->set_kind(static_cast<uint32_t>(enrolment.kind));
+    added->set_not_after(absl::ToUnixSeconds(enrolment.not_after));
+    added->set_instance(enrolment.instance);
+    added->set_user_name(enrolment.user_name);
+    added->set_user_role(enrolment.user_role);
     added->set_last_attempt(enrolment.attempts.last);
     added->set_suspected(enrolment.attempts.suspected);
     added->set_unseen(enrolment.attempts.unseen);

@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "lib/base/secret.h"
 #include "lib/keys/credential.h"
 #include "lib/sas/attempts.h"
@@ -23,11 +24,20 @@ namespace parley::device {
 // This device's side of one invitation. Written before anything that depends on it leaves the device.
 struct Enrolment {
   sas::Role role = sas::Role::kGreeter;
+  sas::Kind kind = sas::Kind::kUser;
+  // When the invitation ends, and with it the use of this; whole seconds.
+  absl::Time not_after = absl::UnixEpoch();
+  // Counted as suspected from before a nonce is out until it is confirmed, so that a crash in between is counted.
   sas::Attempts attempts;
   // sas::Exchange::SaveState; empty until the exchange is confirmed.
   Secret exchange;
+  // This side's name towards the relay, 16 bytes, kept with the exchange.
+  std::string instance;
   // A claimer's: the pasted link, so that `claim` goes on without it.
   Secret link;
+  // A greeter's: whom it invited itself, for nobody else to change. Empty where another admin did, and for a device.
+  std::string user_name;
+  access::v1::Role user_role = access::v1::ROLE_UNSPECIFIED;
   // A greeter's: the call of TrustService.Enrol, made before it is sent: the same bytes are sent again after a crash.
   std::string request_id;
   std::vector<std::string> certificates;

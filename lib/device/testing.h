@@ -30,6 +30,11 @@ inline Contents ExampleContents() {
   contents.head = {7, std::string(32, 'h')};
   Enrolment enrolment;
   enrolment.role = sas::Role::kClaimer;
+  enrolment.kind = sas::Kind::kDevice;
+  enrolment.not_after = absl::FromUnixSeconds(1'800'000'000);
+  enrolment.instance = std::string(16, 'i');
+  enrolment.user_name = "bob";
+  enrolment.user_role = access::v1::ROLE_OPERATOR;
   enrolment.attempts = {3, 2, true};
   enrolment.exchange = Secret::CopyOf("state");
   enrolment.link = Secret::CopyOf("link");
