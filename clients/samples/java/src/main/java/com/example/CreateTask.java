@@ -108,7 +108,9 @@ public final class CreateTask {
         }
         return task;
       } catch (StatusRuntimeException error) {
-        if (error.getStatus().getCode() != Status.Code.UNAVAILABLE) {
+        // UNKNOWN is what grpc-java makes of a connection that breaks while it writes; no service of Parley says it.
+        Status.Code code = error.getStatus().getCode();
+        if (code != Status.Code.UNAVAILABLE && code != Status.Code.UNKNOWN) {
           throw error;
         }
       }
