@@ -68,6 +68,9 @@ void AddKey(CLI::App* app, Globals* globals);
 void AddCredentials(CLI::App* app, Globals* globals);
 void AddProxy(CLI::App* app, Globals* globals);
 void AddAudit(CLI::App* app, Globals* globals);
+void AddOrg(CLI::App* app, Globals* globals);
+void AddUser(CLI::App* app, Globals* globals);
+void AddDevice(CLI::App* app, Globals* globals);
 
 }  // namespace parley::cli
 

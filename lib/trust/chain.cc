@@ -83,6 +83,7 @@ absl::Status Chain::AppendTogether(const std::vector<SignedCertificate>& certifi
     undo.back()(this);
     undo.pop_back();
     hashes_.pop_back();
+    certificates_.pop_back();
   }
   last_time_ = last_time;
   awaiting_device_ = awaiting_device;
@@ -90,7 +91,7 @@ absl::Status Chain::AppendTogether(const std::vector<SignedCertificate>& certifi
 }
 
 absl::StatusOr<Chain::Undo> Chain::Add(const SignedCertificate& signed_certificate, absl::Time now) {
-  ASSIGN_OR_RETURN(const Certificate certificate, ParseCertificate(signed_certificate));
+  ASSIGN_OR_RETURN(Certificate certificate, ParseCertificate(signed_certificate));
   RETURN_IF_ERROR(CheckPlace(certificate));
   RETURN_IF_ERROR(CheckAuthor(certificate, signed_certificate));
   absl::Time time;
@@ -104,6 +105,7 @@ absl::StatusOr<Chain::Undo> Chain::Add(const SignedCertificate& signed_certifica
     awaiting_device_.reset();
   }
   hashes_.push_back(HashOf(signed_certificate));
+  certificates_.push_back(std::move(certificate));
   last_time_ = time;
   return undo;
 }

@@ -93,6 +93,8 @@ class Chain {
   Head head() const;
   // Of one certificate; empty outside of the chain.
   std::string HashAt(int64_t sequence) const;
+  // All of them, in their order: what has been stated, for people who look it through.
+  const std::vector<v1::Certificate>& certificates() const { return certificates_; }
   // When the newest certificate was made; the infinite past in an empty chain.
   absl::Time last_time() const { return last_time_; }
   const std::string& root_verification_key() const { return root_; }
@@ -133,6 +135,7 @@ class Chain {
   std::string root_;
   // By sequence, from 1.
   std::vector<std::string> hashes_;
+  std::vector<v1::Certificate> certificates_;
   absl::Time last_time_ = absl::InfinitePast();
   // Author and id of a user whose first device comes next.
   std::optional<std::pair<std::string, std::string>> awaiting_device_;

@@ -1,0 +1,42 @@
+// The chain of trust for commands: fetched, verified up to the root key in the device file, and remembered there.
+#ifndef PARLEY_CLIENTS_CLI_CHAIN_H_
+#define PARLEY_CLIENTS_CLI_CHAIN_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "clients/cli/command.h"
+#include "clients/cli/server.h"
+#include "lib/device/device_file.h"
+#include "lib/trust/certificate.h"
+#include "lib/trust/chain.h"
+#include "parley/trust/v1/trust_service.pb.h"
+
+namespace parley::cli {
+
+// The same globals, for a command that must act by the device file whatever the environment says.
+Globals ByDevice(const Globals& globals);
+
+// Fetches and verifies. What it has seen it remembers in the device file, and refuses a chain that does not go on from
+// there. The errors of OpenDevice and of trust::Keyd::FetchChain.
+absl::StatusOr<trust::Chain> FetchChain(const Globals& globals);
+
+// Signs by this device what `make` states after the newest certificate, and appends it; again where another device was
+// faster. The errors of keyd, and of `make`, which looks at the chain and adds to `certificates`.
+using MakeCertificates = std::function<absl::Status(const trust::Chain& chain, trust::CertificateMaker* maker,
+                                                    std::vector<trust::v1::SignedCertificate>* certificates)>;
+absl::StatusOr<trust::v1::AppendCertificatesResponse> AppendCertificates(const Globals& globals,
+                                                                         const std::string& reason,
+                                                                         const MakeCertificates& make);
+
+// "admin" and so on.
+std::string RoleText(access::v1::Role role);
+
+}  // namespace parley::cli
+
+#endif  // PARLEY_CLIENTS_CLI_CHAIN_H_

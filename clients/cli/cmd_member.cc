@@ -1,0 +1,213 @@
+// parley user list|revoke, parley device list|revoke.
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "clients/cli/chain.h"
+#include "clients/cli/command.h"
+#include "clients/cli/format.h"
+#include "clients/cli/output.h"
+#include "clients/cli/terminal.h"
+#include "lib/base/encoding.h"
+#include "lib/base/error.h"
+
+namespace parley::cli {
+namespace {
+
+// A shorter beginning of an id would be a matter of luck.
+constexpr size_t kLeastIdDigits = 4;
+
+struct MemberFlags {
+  // A name, a label or an id.
+  std::string whom;
+  std::string user;
+  std::string reason;
+};
+
+std::string Standing(const std::optional<absl::Time>& revoked) {
+  return revoked.has_value() ? "revoked " + TimeText(*revoked) : "good";
+}
+
+std::string JsonTime(absl::Time time) { return absl::FormatTime(absl::RFC3339_sec, time, absl::UTCTimeZone()); }
+
+absl::Status NotFound(absl::string_view sentence) {
+  return Error(absl::StatusCode::kNotFound, "MEMBER_NOT_FOUND", sentence);
+}
+
+absl::StatusOr<const trust::User*> FindUser(const trust::Chain& chain, const std::string& whom) {
+  const trust::User* user = chain.FindUserByName(whom);
+  if (user == nullptr) {
+    std::optional<std::string> id = trust::ParseUserName(whom);
+    if (!id.has_value()) id = trust::ParseUserName("users/" + whom);
+    if (id.has_value()) user = chain.FindUser(*id);
+  }
+  if (user != nullptr) return user;
+  return NotFound(absl::StrCat("there is no user ", whom, "; see: parley user list"));
+}
+
+// By its id, the beginning of its id, or its label; those that are revoked only by their id.
+absl::StatusOr<const trust::Device*> FindDevice(const trust::Chain& chain, const std::string& whom) {
+  std::vector<const trust::Device*> found;
+  for (const trust::User* const user : chain.Users()) {
+    for (const trust::Device* const device : chain.DevicesOf(user->id)) {
+      const std::string id = HexEncode(device->id);
+      if (whom == id || whom == trust::DeviceName(device->id)) return device;
+      const bool begins = whom.size() >= kLeastIdDigits && absl::StartsWith(id, whom);
+      if (chain.IsLive(device->id) && (begins || device->label == whom)) found.push_back(device);
+    }
+  }
+  if (found.size() == 1) return found.front();
+  if (found.empty()) return NotFound(absl::StrCat("there is no device ", whom, "; see: parley device list"));
+  return Error(absl::StatusCode::kFailedPrecondition, "MEMBER_AMBIGUOUS",
+               absl::StrCat(whom, " means ", found.size(), " devices; name one by its id, from: parley device list"));
+}
+
+absl::StatusOr<ExitCode> ListUsers(const Globals& globals, const MemberFlags&) {
+  ASSIGN_OR_RETURN(const trust::Chain chain, FetchChain(globals));
+  std::vector<std::vector<std::string>> rows;
+  for (const trust::User* const user : chain.Users()) {
+    const std::vector<const trust::Device*> devices = chain.DevicesOf(user->id);
+    const auto live = std::count_if(devices.begin(), devices.end(),
+                                    [&chain](const auto* device) { return chain.IsLive(device->id); });
+    if (globals.json()) {
+      JsonObject()
+          .Text("name", trust::UserName(user->id))
+          .Text("userName", user->name)
+          .Text("role", RoleText(user->role))
+          .Number("liveDevices", live)
+          .Text("added", JsonTime(user->added))
+          .Raw("revoked", user->revoked.has_value() ? "true" : "false")
+          .Print();
+    }
+    rows.push_back({Printable(user->name), RoleText(user->role), absl::StrCat(live), TimeText(user->added),
+                    Standing(user->revoked), HexEncode(user->id)});
+  }
+  if (!globals.json()) PrintTable({"NAME", "ROLE", "DEVICES", "SINCE", "STATE", "ID"}, rows);
+  return kSuccess;
+}
+
+absl::StatusOr<ExitCode> ListDevices(const Globals& globals, const MemberFlags& flags) {
+  ASSIGN_OR_RETURN(const trust::Chain chain, FetchChain(globals));
+  std::vector<const trust::User*> users = chain.Users();
+  if (!flags.user.empty()) {
+    ASSIGN_OR_RETURN(const trust::User* const user, FindUser(chain, flags.user));
+    users = {user};
+  }
+  std::vector<std::vector<std::string>> rows;
+  for (const trust::User* const user : users) {
+    for (const trust::Device* const device : chain.DevicesOf(user->id)) {
+      const std::optional<absl::Time>& revoked = device->revoked.has_value() ? device->revoked : user->revoked;
+      if (globals.json()) {
+        JsonObject()
+            .Text("name", trust::DeviceName(device->id))
+            .Text("label", device->label)
+            .Text("user", trust::UserName(user->id))
+            .Text("userName", user->name)
+            .Text("added", JsonTime(device->added))
+            .Raw("revoked", revoked.has_value() ? "true" : "false")
+            .Print();
+      }
+      const bool this_one = device->id == globals.device->contents().device_id;
+      rows.push_back({Printable(device->label) + (this_one ? " (this one)" : ""), Printable(user->name),
+                      TimeText(device->added), Standing(revoked), HexEncode(device->id)});
+    }
+  }
+  if (!globals.json()) PrintTable({"LABEL", "USER", "SINCE", "STATE", "ID"}, rows);
+  return kSuccess;
+}
+
+ExitCode ShowRevoked(const Globals& globals, const std::string& name, const std::string& text,
+                     const trust::v1::AppendCertificatesResponse& response) {
+  if (globals.json()) {
+    JsonObject()
+        .Text("name", name)
+        .Number("sequence", response.sequence())
+        .Number("revokedCredentials", response.revoked_credentials())
+        .Print();
+  } else {
+    PrintLine(absl::StrCat("  ", Green("✔"), " ", Printable(text), " is revoked by certificate ", response.sequence(),
+                           ", and with it ", Count(response.revoked_credentials(), "credential"),
+                           "; connections close within a second"));
+  }
+  return kSuccess;
+}
+
+absl::StatusOr<ExitCode> RevokeUser(const Globals& globals, const MemberFlags& flags) {
+  std::string name, text;
+  ASSIGN_OR_RETURN(const trust::v1::AppendCertificatesResponse response,
+                   AppendCertificates(globals, flags.reason,
+                                      [&](const trust::Chain& chain, trust::CertificateMaker* maker,
+                                          auto* certificates) -> absl::Status {
+                                        ASSIGN_OR_RETURN(const trust::User* const user, FindUser(chain, flags.whom));
+                                        name = trust::UserName(user->id);
+                                        text = user->name;
+                                        certificates->push_back(maker->RevokeUser(user->id));
+                                        return absl::OkStatus();
+                                      }));
+  return ShowRevoked(globals, name, text, response);
+}
+
+absl::StatusOr<ExitCode> RevokeDevice(const Globals& globals, const MemberFlags& flags) {
+  std::string name, text;
+  ASSIGN_OR_RETURN(
+      const trust::v1::AppendCertificatesResponse response,
+      AppendCertificates(
+          globals, flags.reason,
+          [&](const trust::Chain& chain, trust::CertificateMaker* maker, auto* certificates) -> absl::Status {
+            ASSIGN_OR_RETURN(const trust::Device* const device, FindDevice(chain, flags.whom));
+            name = trust::DeviceName(device->id);
+            text = absl::StrCat(chain.FindUser(device->user)->name, "'s device ", device->label);
+            certificates->push_back(maker->RevokeDevice(device->id));
+            return absl::OkStatus();
+          }));
+  return ShowRevoked(globals, name, text, response);
+}
+
+using Run = absl::StatusOr<ExitCode> (*)(const Globals&, const MemberFlags&);
+
+CLI::App* AddCommand(CLI::App* group, Globals* globals, const std::shared_ptr<MemberFlags>& flags, const char* name,
+                     const char* description, Run run) {
+  CLI::App* command = group->add_subcommand(name, description);
+  command->fallthrough();
+  command->callback([globals, flags, run] { globals->run = [globals, flags, run] { return run(*globals, *flags); }; });
+  return command;
+}
+
+void AddReason(CLI::App* command, MemberFlags* flags) {
+  command->add_option("--reason", flags->reason, "Kept in the audit log");
+}
+
+}  // namespace
+
+void AddUser(CLI::App* app, Globals* globals) {
+  CLI::App* user = app->add_subcommand("user", "List and revoke the members of the organisation");
+  user->fallthrough();
+  user->require_subcommand(1);
+  auto flags = std::make_shared<MemberFlags>();
+  AddCommand(user, globals, flags, "list", "Everybody in the chain of trust, verified", &ListUsers);
+  CLI::App* revoke = AddCommand(user, globals, flags, "revoke",
+                                "Revoke a user, all of their devices and credentials; admins only", &RevokeUser);
+  revoke->add_option("user", flags->whom, "A name or an id, as in `parley user list`")->required();
+  AddReason(revoke, flags.get());
+}
+
+void AddDevice(CLI::App* app, Globals* globals) {
+  CLI::App* device = app->add_subcommand("device", "List and revoke devices of the organisation");
+  device->fallthrough();
+  device->require_subcommand(1);
+  auto flags = std::make_shared<MemberFlags>();
+  AddCommand(device, globals, flags, "list", "The devices in the chain of trust, verified", &ListDevices)
+      ->add_option("--user", flags->user, "Of this user only");
+  CLI::App* revoke =
+      AddCommand(device, globals, flags, "revoke", "Revoke a device of yours; admins: any device", &RevokeDevice);
+  revoke->add_option("device", flags->whom, "A label, an id or how an id begins, as in `parley device list`")
+      ->required();
+  AddReason(revoke, flags.get());
+}
+
+}  // namespace parley::cli

@@ -1,0 +1,247 @@
+// parley org: init, verify.
+#include <unistd.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "clients/chain/keyd.h"
+#include "clients/cli/chain.h"
+#include "clients/cli/command.h"
+#include "clients/cli/format.h"
+#include "clients/cli/output.h"
+#include "clients/cli/paths.h"
+#include "clients/cli/server.h"
+#include "clients/cli/terminal.h"
+#include "clients/cli/unlock.h"
+#include "lib/base/encoding.h"
+#include "lib/base/error.h"
+#include "lib/crypto/hash.h"
+#include "lib/crypto/kdf.h"
+#include "lib/crypto/x25519.h"
+#include "lib/keys/identity.h"
+#include "parley/trust/v1/trust_service.grpc.pb.h"
+
+namespace parley::cli {
+namespace {
+
+using trust::v1::Certificate;
+using trust::v1::TrustService;
+
+constexpr size_t kManifestKeyBytes = 32;
+// What a founding that was begun is kept under, beside enrolments; no invitation has such a name.
+constexpr char kFounding[] = "founding";
+
+struct InitFlags {
+  std::string user, label;
+};
+
+std::string HostName() {
+  char name[256] = {};
+  if (gethostname(name, sizeof(name) - 1) != 0) return "";
+  return std::string(name).substr(0, trust::kMaxLabelBytes);
+}
+
+// For people to compare: the first half of a hash.
+std::string Fingerprint(absl::string_view key) { return HexEncode(crypto::Sha256(key).substr(0, 16)); }
+
+// The founding is credited to whoever holds a hand-made admin credential, not to a device that does not exist yet.
+Globals ByCredential(const Globals& globals) {
+  Globals by_credential = globals;
+  by_credential.device_path.clear();
+  if (by_credential.credential_path.empty()) by_credential.credential_path = Environment("PARLEY_CREDENTIAL");
+  if (by_credential.credential_path.empty()) by_credential.credential_path = ConfigFolder() + "/credential";
+  return by_credential;
+}
+
+// The keys of the first admin and the certificates by the root, which is gone when this returns.
+device::Contents MakeFounder(const InitFlags& flags) {
+  const crypto::SigningKey signing_key = crypto::SigningKey::Generate();
+  const crypto::AgreementKey encryption_key = crypto::AgreementKey::Generate();
+  const trust::NewUser user{trust::NewId(), flags.user, access::v1::ROLE_ADMIN, encryption_key.public_key()};
+  const trust::NewDevice device{trust::NewId(), flags.label, signing_key.verification_key()};
+  const trust::Founding founding = trust::Founding::Make(user, device, absl::Now());
+
+  device::Contents contents;
+  contents.root_key = founding.root_verification_key;
+  contents.user_id = user.id;
+  contents.device_id = device.id;
+  contents.user_name = user.name;
+  contents.device_label = device.label;
+  contents.role = user.role;
+  contents.signing_seed = signing_key.seed().Clone();
+  contents.encryption_key = encryption_key.private_key().Clone();
+  contents.manifest_key = crypto::RandomSecret(kManifestKeyBytes);
+  device::Enrolment& begun = contents.enrolments[kFounding];
+  begun.request_id = NewRequestId();
+  for (const auto& certificate : founding.certificates) begun.certificates.push_back(certificate.SerializeAsString());
+  return contents;
+}
+
+// The device file of this founding: a new one, or that of one that was interrupted.
+absl::StatusOr<device::DeviceFile*> BeginFounding(const Globals& globals, const InitFlags& flags) {
+  if (::access(DevicePath(globals).c_str(), F_OK) != 0) return CreateDevice(globals, MakeFounder(flags));
+  ASSIGN_OR_RETURN(device::DeviceFile* const file, UnlockDevice(globals));
+  const device::Contents& contents = file->contents();
+  if (!contents.enrolled() && contents.enrolments.count(kFounding) == 1 && contents.user_name == flags.user) {
+    return file;
+  }
+  return Error(absl::StatusCode::kAlreadyExists, "DEVICE_FILE_EXISTS",
+               absl::StrCat(file->path(), " is of ", Printable(contents.user_name),
+                            " already; name another file with --device for another organisation"));
+}
+
+trust::v1::FoundOrganisationRequest RequestOf(const device::Contents& contents) {
+  const device::Enrolment& begun = contents.enrolments.at(kFounding);
+  trust::v1::FoundOrganisationRequest request;
+  request.set_request_id(begun.request_id);
+  request.set_root_verification_key(contents.root_key);
+  for (const std::string& certificate : begun.certificates) {
+    request.add_certificates()->ParseFromString(certificate);
+  }
+  return request;
+}
+
+absl::Status FinishFounding(device::DeviceFile* file, trust::v1::FoundOrganisationResponse* response) {
+  keys::Credential credential = trust::ToCredential(response->mutable_credential());
+  return file->Update([&](device::Contents* contents) -> absl::Status {
+    ASSIGN_OR_RETURN(trust::Chain chain, trust::Chain::Create(contents->root_key));
+    const trust::v1::FoundOrganisationRequest request = RequestOf(*contents);
+    for (const auto& certificate : request.certificates()) RETURN_IF_ERROR(chain.Append(certificate, absl::Now()));
+    contents->organisation = response->organisation();
+    contents->head = chain.head();
+    contents->credential = std::move(credential);
+    contents->enrolments.erase(kFounding);
+    return absl::OkStatus();
+  });
+}
+
+absl::Status CheckNames(const InitFlags& flags) {
+  if (!trust::IsUserName(flags.user)) {
+    return UsageError("--user is a name of 1 to 48 characters out of a-z, 0-9, dot, underscore and hyphen");
+  }
+  if (!trust::IsDeviceLabel(flags.label)) return UsageError("--label has 1 to 64 bytes and no control characters");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ExitCode> Init(const Globals& globals, const InitFlags& flags) {
+  RETURN_IF_ERROR(CheckNames(flags));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Connect(ByCredential(globals), keys::kKeyd));
+  ASSIGN_OR_RETURN(device::DeviceFile* const file, BeginFounding(globals, flags));
+  const std::unique_ptr<TrustService::Stub> stub = TrustService::NewStub(server->channel());
+  absl::StatusOr<trust::v1::FoundOrganisationResponse> response =
+      server->Call(stub.get(), &TrustService::Stub::FoundOrganisation, RequestOf(file->contents()));
+  if (!response.ok()) {
+    // Nothing is founded by this file, now or later.
+    if (Reason(response.status()) == "CHAIN_FOUNDED") RETURN_IF_ERROR(file->Remove());
+    return response.status();
+  }
+  RETURN_IF_ERROR(FinishFounding(file, &*response));
+  const device::Contents& contents = file->contents();
+  if (globals.json()) {
+    JsonObject()
+        .Text("organisation", contents.organisation)
+        .Text("rootVerificationKey", HexEncode(contents.root_key))
+        .Text("user", trust::UserName(contents.user_id))
+        .Text("device", trust::DeviceName(contents.device_id))
+        .Text("deviceFile", file->path())
+        .Print();
+    return kSuccess;
+  }
+  PrintLine(absl::StrCat("  ", Green("✔"), " founded      ", Printable(contents.organisation), ", root key ",
+                         Fingerprint(contents.root_key), "; its private half was destroyed"));
+  PrintLine(absl::StrCat("  ", Green("✔"), " first admin  ", contents.user_name, " on ", contents.device_label));
+  PrintLine(absl::StrCat("  device file    ", file->path(), ", sealed by your password; keep a copy of both"));
+  PrintLine(Dim("  invite a second admin, in case this device is lost: parley invite user NAME --role admin"));
+  return kSuccess;
+}
+
+// What a certificate states, for people.
+std::string Statement(const trust::Chain& chain, const Certificate& certificate) {
+  const auto user = [&chain](const std::string& id) { return chain.FindUser(id)->name; };
+  const auto device = [&](const std::string& id) {
+    const trust::Device& found = *chain.FindDevice(id);
+    return absl::StrCat(user(found.user), "'s device ", found.label);
+  };
+  switch (certificate.statement_case()) {
+    case Certificate::kUser:
+      return absl::StrCat("user ", certificate.user().name(), ", ", RoleText(certificate.user().role()));
+    case Certificate::kDevice:
+      return device(certificate.device().device());
+    case Certificate::kRole:
+      return absl::StrCat(user(certificate.role().user()), " is ", RoleText(certificate.role().role()), " from now on");
+    case Certificate::kUserRevocation:
+      return absl::StrCat("user ", user(certificate.user_revocation().user()), " revoked");
+    case Certificate::kDeviceRevocation:
+      return absl::StrCat(device(certificate.device_revocation().device()), " revoked");
+    case Certificate::STATEMENT_NOT_SET:
+      break;
+  }
+  return "";
+}
+
+std::string Author(const trust::Chain& chain, const Certificate& certificate) {
+  if (certificate.author_device().empty()) return "root";
+  const trust::Device& device = *chain.FindDevice(certificate.author_device());
+  return absl::StrCat(chain.FindUser(device.user)->name, " on ", device.label);
+}
+
+absl::StatusOr<ExitCode> Verify(const Globals& globals) {
+  ASSIGN_OR_RETURN(const trust::Chain chain, FetchChain(globals));
+  const device::Contents& contents = globals.device->contents();
+  if (globals.json()) {
+    for (const Certificate& certificate : chain.certificates()) {
+      JsonObject()
+          .Raw("certificate", ToJson(certificate))
+          .Text("hash", HexEncode(chain.HashAt(certificate.sequence())))
+          .Text("author", Author(chain, certificate))
+          .Text("statement", Statement(chain, certificate))
+          .Print();
+    }
+    JsonObject()
+        .Text("organisation", contents.organisation)
+        .Text("rootVerificationKey", HexEncode(contents.root_key))
+        .Number("sequence", chain.head().sequence)
+        .Text("hash", HexEncode(chain.head().hash))
+        .Print();
+    return kSuccess;
+  }
+  std::vector<std::vector<std::string>> rows;
+  for (const Certificate& certificate : chain.certificates()) {
+    rows.push_back({absl::StrCat(certificate.sequence()), TimeText(FromProto(certificate.time())),
+                    Printable(Author(chain, certificate)), Printable(Statement(chain, certificate)),
+                    HexEncode(chain.HashAt(certificate.sequence()).substr(0, 6)) + "…"});
+  }
+  PrintTable({"#", "TIME", "SIGNED BY", "STATES", "HASH"}, rows);
+  PrintLine(absl::StrCat("  ", Green("✔"), " ", Count(chain.head().sequence, "certificate"), " of ",
+                         Printable(contents.organisation), " verified up to the root key ",
+                         Fingerprint(contents.root_key)));
+  return kSuccess;
+}
+
+}  // namespace
+
+void AddOrg(CLI::App* app, Globals* globals) {
+  CLI::App* org = app->add_subcommand("org", "Found the organisation; verify who belongs to it");
+  org->fallthrough();
+  org->require_subcommand(1);
+  auto flags = std::make_shared<InitFlags>();
+  flags->label = HostName();
+  CLI::App* init = org->add_subcommand("init", "Found the chain of trust, with you as the first admin");
+  init->fallthrough();
+  init->add_option("--user", flags->user, "Your name in the organisation, e.g. alice")->required();
+  init->add_option("--label", flags->label, "What people call this device")->capture_default_str();
+  init->footer(
+      "Once for an organisation, with the admin credential that keyd wrote at its first start:\n"
+      "  parley org init --user alice --label \"Alice's laptop\"\n"
+      "A root key signs you and this device, and is destroyed: from then on admins let others in.");
+  init->callback([globals, flags] { globals->run = [globals, flags] { return Init(*globals, *flags); }; });
+  CLI::App* verify = org->add_subcommand("verify", "Verify the whole chain of trust up to the root key, and print it");
+  verify->fallthrough();
+  verify->callback([globals] { globals->run = [globals] { return Verify(*globals); }; });
+}
+
+}  // namespace parley::cli
