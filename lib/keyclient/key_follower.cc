@@ -13,6 +13,7 @@
 #include "lib/base/log.h"
 #include "lib/base/mutex.h"
 #include "lib/crypto/certificate.h"
+#include "lib/keyclient/awaited.h"
 #include "lib/keyclient/keyd_connection.h"
 #include "lib/keys/identity.h"
 #include "lib/transport/listener.h"
@@ -141,11 +142,13 @@ void KeyFollower::Impl::Repeat(const std::function<absl::Status()>& call) {
 absl::Status KeyFollower::Impl::FollowKeys() {
   absl::Status used;
   const absl::Status ended = connection_->Run([&](KeydConnection::Stub* stub, grpc::ClientContext* context) {
-    const auto stream = stub->WatchAudienceKeys(context, key::v1::WatchAudienceKeysRequest());
+    const key::v1::WatchAudienceKeysRequest request;
+    AwaitedReader<key::v1::AudienceKeys> stream(
+        [&](auto* reactor) { stub->async()->WatchAudienceKeys(context, &request, reactor); });
     key::v1::AudienceKeys message;
-    while (used.ok() && stream->Read(&message)) used = UseKeys(&message);
+    while (used.ok() && stream.Read(&message)) used = UseKeys(&message);
     if (!used.ok()) context->TryCancel();
-    return stream->Finish();
+    return stream.Finish();
   });
   return used.ok() ? ended : used;
 }
@@ -171,10 +174,11 @@ absl::Status KeyFollower::Impl::FollowRevocations() {
     request.set_cursor(cursor_);
   }
   absl::Status ended = connection_->Run([&](KeydConnection::Stub* stub, grpc::ClientContext* context) {
-    const auto stream = stub->WatchRevocations(context, request);
+    AwaitedReader<key::v1::Revocations> stream(
+        [&](auto* reactor) { stub->async()->WatchRevocations(context, &request, reactor); });
     key::v1::Revocations message;
-    while (stream->Read(&message)) UseRevocations(message);
-    return stream->Finish();
+    while (stream.Read(&message)) UseRevocations(message);
+    return stream.Finish();
   });
   if (absl::IsOutOfRange(ended)) {
     MutexLock lock(&mutex_);
@@ -211,7 +215,8 @@ absl::Status KeyFollower::Impl::RenewCertificate() {
   key::v1::IssueServerCertificateResponse response;
   RETURN_IF_ERROR(connection_->Run(
       [&](KeydConnection::Stub* stub, grpc::ClientContext* context) {
-        return stub->IssueServerCertificate(context, request, &response);
+        return AwaitCall(
+            [&](auto done) { stub->async()->IssueServerCertificate(context, &request, &response, std::move(done)); });
       },
       Clock::System()->Now() + kCallTimeout));
   const Secret key_pem = key.ToPem();
@@ -270,7 +275,8 @@ absl::Status KeyFollower::Impl::SendAudit(const std::vector<key::v1::AuditEvent>
   return connection_->Run(
       [&request](KeydConnection::Stub* stub, grpc::ClientContext* context) {
         key::v1::AppendAuditEventsResponse response;
-        return stub->AppendAuditEvents(context, request, &response);
+        return AwaitCall(
+            [&](auto done) { stub->async()->AppendAuditEvents(context, &request, &response, std::move(done)); });
       },
       Clock::System()->Now() + kCallTimeout);
 }
