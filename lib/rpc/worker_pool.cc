@@ -19,8 +19,10 @@ WorkerPool::~WorkerPool() {
 }
 
 void WorkerPool::Run(std::function<void()> work) {
-  MutexLock lock(&mutex_);
-  queue_.push_back(std::move(work));
+  {
+    MutexLock lock(&mutex_);
+    queue_.push_back(std::move(work));
+  }
   wake_.NotifyOne();
 }
 
@@ -69,10 +71,11 @@ struct Strand::State {
 Strand::Strand(WorkerPool* pool) : state_(std::make_shared<State>(pool)) {}
 
 void Strand::Run(std::function<void()> work) {
-  MutexLock lock(&state_->mutex);
-  state_->queue.push_back(std::move(work));
-  if (state_->running) return;
-  state_->running = true;
+  {
+    MutexLock lock(&state_->mutex);
+    state_->queue.push_back(std::move(work));
+    if (std::exchange(state_->running, true)) return;
+  }
   state_->pool->Run([state = state_] { state->Drain(); });
 }
 

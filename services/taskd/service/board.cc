@@ -146,7 +146,8 @@ void Board::ObserveClient(Entry* entry, const std::string& name, absl::string_vi
   CountClient(client, 1, entry);
   const std::string task = *ParseTaskName(entry->task->value.task().name());
   Schedule(task, name, &client);
-  notices->push_back([this, task, name, mod_revision] { observer_.participant_changed(task, name, mod_revision); });
+  notices->push_back(
+      [this, task, name, version = client.version] { observer_.participant_changed(task, name, version); });
   const TaskRecord& record_of_task = entry->task->value;
   if (HasEnded(client.state) && (TaskHasEnded(record_of_task.task().state()) ||
                                  taskd::Due(record_of_task, entry->counts, clock_->Now()).has_value())) {

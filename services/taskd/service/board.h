@@ -46,7 +46,7 @@ class Board {
     std::function<void(const TaskSnapshot& task)> task_changed;
     // Its clients' counts or the time may demand that it starts, ends or is settled.
     std::function<void(const std::string& task)> task_due;
-    std::function<void(const std::string& task, const std::string& client, int64_t revision)> participant_changed;
+    std::function<void(const std::string& task, const std::string& client, int64_t version)> participant_changed;
     std::function<void(const std::string& task, const std::string& client, Due due, int64_t version)> participant_due;
   };
 

@@ -84,8 +84,9 @@ void NegotiateStream::OnClosed() {
   });
 }
 
-void NegotiateStream::Poke(int64_t revision) {
-  strand_.Run([self = self(), revision] { self->Look(revision); });
+void NegotiateStream::Poke(int64_t version) {
+  if (version != 0 && version <= own_version_) return;
+  strand_.Run([self = self(), version] { self->Look(version); });
 }
 
 void NegotiateStream::Work() {
@@ -158,6 +159,8 @@ absl::StatusOr<std::optional<ParticipantRecord>> NegotiateStream::Decide(const s
     outcome->answers.push_back(std::move(answer));
   }
   if (!changed) return std::optional<ParticipantRecord>();
+  // If another is faster to this version, the commit fails, and the record is read anew.
+  own_version_ = current.participant().version();
   return std::optional<ParticipantRecord>(std::move(current));
 }
 
@@ -219,9 +222,9 @@ absl::Status NegotiateStream::AddOffer(const ParticipantRecord& record, const Ta
 }
 
 // Something about the client or its task has changed: is there anything to offer, or to tell?
-void NegotiateStream::Look(int64_t revision) {
+void NegotiateStream::Look(int64_t version) {
   if (!open_ || closed() || told_version_ == 0) return;
-  if (revision != 0 && revision <= standing_.client.revision) return;
+  if (version != 0 && version <= standing_.participant().version()) return;
   absl::StatusOr<Standing> standing = parts_->standings->Load(member_.task, member_.client);
   if (!standing.ok()) return Close(standing.status());
   // A commit of this stream's may be newer than what another read.

@@ -6,6 +6,7 @@
 #ifndef PARLEY_SERVICES_TASKD_SERVICE_NEGOTIATE_STREAM_H_
 #define PARLEY_SERVICES_TASKD_SERVICE_NEGOTIATE_STREAM_H_
 
+#include <atomic>
 #include <deque>
 #include <memory>
 #include <string>
@@ -44,7 +45,7 @@ class NegotiateStream final
   // Reads the first message.
   void Begin();
 
-  void Poke(int64_t revision) override;
+  void Poke(int64_t version) override;
   void End(absl::Status status) override { Close(status); }
 
  private:
@@ -75,7 +76,7 @@ class NegotiateStream final
                     Outcome* outcome);
   absl::StatusOr<Response> Answer(const ParticipantRecord& record, const TaskRecord& task, const Request* request);
   absl::Status AddOffer(const ParticipantRecord& record, const TaskRecord& task, Response* response);
-  void Look(int64_t revision);
+  void Look(int64_t version);
   void Tell(Response response);
   void ReadMore();
 
@@ -87,6 +88,8 @@ class NegotiateStream final
   std::deque<Request> inbox_ ABSL_GUARDED_BY(inbox_mutex_);
   bool scheduled_ ABSL_GUARDED_BY(inbox_mutex_) = false;
   bool reading_ ABSL_GUARDED_BY(inbox_mutex_) = false;
+  // Version that this stream is about to commit, or has: what the watch shows up to there is no news to it.
+  std::atomic<int64_t> own_version_ = 0;
   // gRPC's, while it reads.
   Request incoming_;
 

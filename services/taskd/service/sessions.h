@@ -28,9 +28,9 @@ class LiveStream {
 // A client's negotiation.
 class Session : public LiveStream {
  public:
-  // Its client's record changed in the commit of this revision, or something that matters to it did (0): look.
+  // Its client's record has come to this Participant.version, or something that matters to it changed (0): look.
   // Does not block.
-  virtual void Poke(int64_t revision) = 0;
+  virtual void Poke(int64_t version) = 0;
 };
 
 class Sessions {

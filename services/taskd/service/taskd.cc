@@ -43,8 +43,8 @@ class Taskd::Impl {
     Board::Observer observer;
     observer.task_changed = [this](const TaskSnapshot& task) { OnTaskChanged(task); };
     observer.task_due = [this](const std::string& task) { lifecycle_.Look(task); };
-    observer.participant_changed = [this](const std::string& task, const std::string& client, int64_t revision) {
-      if (const auto session = sessions_.Find(task, client)) session->Poke(revision);
+    observer.participant_changed = [this](const std::string& task, const std::string& client, int64_t version) {
+      if (const auto session = sessions_.Find(task, client)) session->Poke(version);
     };
     observer.participant_due = [this](const std::string& task, const std::string& client, Board::Due due,
                                       int64_t version) { OnParticipantDue(task, client, due, version); };
