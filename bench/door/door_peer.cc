@@ -1,17 +1,19 @@
 // Both sides of the measurements without OpenSSL.
 //
 //   door_peer keys FOLDER                        the certificates and the key that all peers use
-//   door_peer server plain|door FOLDER
-//   door_peer client plain|door|stunnel FOLDER ADDRESS [PUBLIC_ADDRESS]
+//   door_peer server plain|copy|door FOLDER
+//   door_peer client plain|copy|door|stunnel FOLDER ADDRESS [PUBLIC_ADDRESS]
 //
 // For stunnel, ADDRESS is the near end of the tunnel, and PUBLIC_ADDRESS where TLS-PSK is spoken.
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/grpcpp.h>
+#include <unistd.h>
 
 #include <iostream>
 #include <string>
 
 #include "absl/time/clock.h"
+#include "bench/door/copy_relay.h"
 #include "bench/door/load.h"
 #include "bench/door/raw_handshake.h"
 #include "lib/base/encoding.h"
@@ -62,14 +64,15 @@ int MakeKeys(const std::string& folder) {
   return written ? 0 : 1;
 }
 
-int ServePlain() {
+int ServePlain(bool copied) {
   const auto service = MakeService();
   grpc::ServerBuilder builder;
   int port = 0;
-  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+  const std::string name = "parley-bench-server-" + std::to_string(getpid());
+  builder.AddListeningPort(copied ? "unix-abstract:" + name : "127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
   builder.RegisterCallbackGenericService(service.get());
   const auto server = builder.BuildAndStart();
-  AwaitEnd("127.0.0.1:" + std::to_string(port));
+  AwaitEnd(copied ? ListenCopied(name) : "127.0.0.1:" + std::to_string(port));
   server->Shutdown(std::chrono::system_clock::now());
   return 0;
 }
@@ -112,7 +115,8 @@ int Main(const std::vector<std::string>& arguments) {
     return arguments.size() == count && arguments[0] == role && (kind == nullptr || arguments[1] == kind);
   };
   if (is("keys", nullptr, 2)) return MakeKeys(arguments[1]);
-  if (is("server", "plain", 3)) return ServePlain();
+  if (is("server", "plain", 3)) return ServePlain(/*copied=*/false);
+  if (is("server", "copy", 3)) return ServePlain(/*copied=*/true);
   if (is("server", "door", 3)) return ServeDoor(arguments[2]);
   if (arguments.size() < 4 || arguments[0] != "client") {
     std::cerr << "usage: door_peer keys|server|client …" << std::endl;
@@ -122,10 +126,12 @@ int Main(const std::vector<std::string>& arguments) {
   Reach reach;
   if (arguments[1] == "door") {
     reach.connect = [&] { return ConnectDoor(address, folder); };
+  } else if (arguments[1] == "copy") {
+    reach.connect = [target = DialCopied(address)] { return ConnectPlain(target); };
   } else {
     reach.connect = [&] { return ConnectPlain(address); };
   }
-  reach.handshake = arguments[1] == "plain"
+  reach.handshake = arguments[1] == "plain" || arguments[1] == "copy"
                         ? PlainHandshake(address)
                         : PskHandshake(arguments.back(), kIdentity, std::string(Psk(folder).Expose()));
   RunClient(reach);

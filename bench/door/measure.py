@@ -1,7 +1,7 @@
 """Measures the door beside what it competes with, on one machine in one run: measure.py FOLDER_OF_PROGRAMS [--quick]
 
-Four pairs of a server and a client process: plaintext gRPC, gRPC's own mutual TLS (P-256), stunnel-PSK in front of
-plaintext gRPC, and Parley's door. Each round measures every pair, one after another, so that whatever else the machine
+Five pairs of a server and a client process: plaintext gRPC, the same through a relay that only copies, gRPC's own mutual
+TLS (P-256), stunnel-PSK in front of plaintext gRPC, and Parley's door. Each round measures every pair, one after another, so that whatever else the machine
 does falls on all of them. A ratio is the median over the rounds of the pair's figure against mutual TLS's of the same
 round. Prints `figure NAME VALUE` for every pair and `ratio NAME VALUE` for Parley's; for latency and memory smaller
 is better.
@@ -17,8 +17,7 @@ import sys
 import tempfile
 import time
 
-KINDS = ("plain", "mtls", "stunnel", "parley")
-IDLE = 1000
+KINDS = ("plain", "copy", "mtls", "stunnel", "parley")
 STUNNEL = """foreground = yes
 pid =
 debug = emerg
@@ -120,14 +119,14 @@ class Pair:
     def resident_kib(self):
         return sum(server.resident_kib() for server in self.servers)
 
-    def idle_kib(self):
+    def idle_kib(self, count):
         """Resident memory of the server for each connection that has made a call and is quiet."""
         client = Process(*self.client_command)
         client.ask("idle", 1)
         before = self.resident_kib()
-        client.ask("idle", IDLE)
+        client.ask("idle", count)
         time.sleep(0.3)
-        used = (self.resident_kib() - before) / IDLE
+        used = (self.resident_kib() - before) / count
         client.stop()
         return used
 
@@ -149,16 +148,18 @@ def measure_round(pairs, seconds, results):
         results[kind]["stream"].append(pair.client.ask("stream", seconds)[0])
 
 
-NAMES = ("handshakes", "unary_rate_1", "unary_rate_64", "unary_p50", "unary_p99", "stream", "idle_memory_1k")
-UNITS = ("a second", "a second", "a second", "microseconds", "microseconds", "MiB/s", "KiB a connection")
+NAMES = ("handshakes", "unary_rate_1", "unary_rate_64", "unary_p50", "unary_p99", "stream", "idle_memory_1k", "idle_memory_5k")
+UNITS = ("a second", "a second", "a second", "microseconds", "microseconds", "MiB/s", "KiB a connection", "KiB a connection")
 
 
 def report(results):
-    for name, unit in zip(NAMES, UNITS):
+    measured = [name for name in NAMES if results["mtls"][name]]
+    for name in measured:
+        unit = UNITS[NAMES.index(name)]
         for kind in KINDS:
             print(f"figure {name}_{kind} {statistics.median(results[kind][name]):.1f} {unit}")
     for kind in KINDS:
-        for name in NAMES:
+        for name in measured:
             ratio = statistics.median(ours / theirs for ours, theirs in zip(results[kind][name], results["mtls"][name]))
             if kind == "parley":
                 print(f"ratio {name} {ratio:.2f}")
@@ -180,7 +181,8 @@ def main():
         results = {kind: {name: [] for name in NAMES} for kind in KINDS}
         # Memory first: later the servers hold what other measurements have left behind.
         for kind, pair in pairs.items():
-            results[kind]["idle_memory_1k"].append(pair.idle_kib())
+            for count in (1000,) if quick else (5000, 1000):
+                results[kind][f"idle_memory_{count // 1000}k"].append(pair.idle_kib(count))
         for _ in range(3 if quick else 6):
             measure_round(pairs, 0.25 if quick else 0.6, results)
         report(results)

@@ -1,6 +1,7 @@
 // The whole job as many clients do it: join with the task's key, negotiate under a key of their own, fetch 64 KiB,
 // and confirm over a fresh connection. Every step is durable at the server before it is answered.
 //
+// With "-" for a credential it does the same with floor_server.cc, whose join key it reads from its standard input.
 // Talks to a running taskd and reads the server's processor time and memory from /proc, so that the figures are the
 // server's alone. tools/bench negotiate starts the services and runs this.
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <atomic>
 #include <fstream>
+#include <iostream>
 #include <memory>
 #include <sstream>
 #include <string>
@@ -239,7 +241,7 @@ absl::Status ForEach(int count, int at_once, Work work) {
   return absl::OkStatus();
 }
 
-absl::Status MeasureWholeJob(const Flags& flags, const keys::JoinKey& key) {
+absl::Status MeasureWholeJob(const Flags& flags, const keys::JoinKey& key, absl::string_view name) {
   const auto run = [&](int count, absl::string_view prefix) {
     return ForEach(count, flags.at_once, [&](int index) -> absl::Status {
       Client client(key, absl::StrCat(prefix, index));
@@ -256,8 +258,8 @@ absl::Status MeasureWholeJob(const Flags& flags, const keys::JoinKey& key) {
   RETURN_IF_ERROR(run(flags.clients, "client-"));
   const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
   const double processor = ProcessorSeconds(flags.server_pid) - before;
-  absl::PrintF("figure clients_per_server_core %.0f\n", flags.clients / processor);
-  absl::PrintF("figure clients_per_second %.0f\n", flags.clients / seconds);
+  absl::PrintF("figure %sclients_per_server_core %.0f\n", name, flags.clients / processor);
+  absl::PrintF("figure %sclients_per_second %.0f\n", name, flags.clients / seconds);
   return absl::OkStatus();
 }
 
@@ -276,10 +278,16 @@ absl::Status MeasureMemory(const Flags& flags, const keys::JoinKey& key) {
 }
 
 absl::Status Run(const Flags& flags) {
+  if (flags.credential == "-") {
+    std::string pasted;
+    std::getline(std::cin, pasted);
+    ASSIGN_OR_RETURN(const keys::JoinKey key, keys::ParseJoinKey(Secret::Take(std::move(pasted)), absl::Now()));
+    return MeasureWholeJob(flags, key, "floor_");
+  }
   ASSIGN_OR_RETURN(const keys::JoinKey memory_key, CreateTask(flags.credential));
   RETURN_IF_ERROR(MeasureMemory(flags, memory_key));
   ASSIGN_OR_RETURN(const keys::JoinKey job_key, CreateTask(flags.credential));
-  return MeasureWholeJob(flags, job_key);
+  return MeasureWholeJob(flags, job_key, "");
 }
 
 }  // namespace
@@ -288,7 +296,7 @@ absl::Status Run(const Flags& flags) {
 int main(int argc, char** argv) {
   parley::Flags flags;
   if (argc < 3) {
-    absl::FPrintF(stderr, "usage: negotiate CREDENTIAL SERVER_PID [CLIENTS [AT_ONCE [CONNECTED]]]\n");
+    absl::FPrintF(stderr, "usage: negotiate CREDENTIAL|- SERVER_PID [CLIENTS [AT_ONCE [CONNECTED]]]\n");
     return 2;
   }
   flags.credential = argv[1];
