@@ -1,0 +1,43 @@
+// Becomes a member of an organisation with an invitation: compares codes with the greeter, and keeps what it is given
+// when, and only when, the organisation's chain of trust proves that this device's own keys are in it.
+#ifndef PARLEY_CLIENTS_ENROL_CLAIMER_H_
+#define PARLEY_CLIENTS_ENROL_CLAIMER_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "clients/chain/keyd.h"
+#include "clients/enrol/participant.h"
+#include "lib/keys/invitation_link.h"
+#include "lib/transport/dialer.h"
+#include "parley/enrol/v1/payload.pb.h"
+
+namespace parley::enrol {
+
+// What a device file of this claim holds in the beginning: new keys, and nothing to be believed. `link` is what was
+// pasted, parsed as `invitation`.
+device::Contents ContentsOfClaim(const keys::InvitationLink& invitation, const Secret& link, std::string device_label);
+
+// How the claimer of a link dials enrolld.
+transport::Dialer::Options DialerOptionsOf(const keys::InvitationLink& invitation, Clock* clock);
+
+class Claimer final : public Participant {
+ public:
+  // How to reach keyd with the credential that the greeter gave.
+  using KeydConnector = std::function<absl::StatusOr<std::unique_ptr<trust::Keyd>>(const keys::Credential&)>;
+
+  Claimer(ParticipantOptions options, KeydConnector connect_keyd);
+
+ private:
+  absl::StatusOr<Secret> MakePayload(int step, const Secret& received) override;
+  absl::StatusOr<Secret> MakeNewcomer() const;
+  // Verifies what the greeter gave, and keeps it.
+  absl::Status KeepEnrolled(const Secret& received);
+
+  const KeydConnector connect_keyd_;
+};
+
+}  // namespace parley::enrol
+
+#endif  // PARLEY_CLIENTS_ENROL_CLAIMER_H_

@@ -1,0 +1,50 @@
+// Lets a newcomer in: compares codes with it, states in certificates that its keys belong to the organisation, and
+// hands it its credential.
+//
+//   Greeter greeter(options, keyd.get());
+//   RETURN_IF_ERROR(greeter.Run());   // greeter.newcomer() says who it was
+#ifndef PARLEY_CLIENTS_ENROL_GREETER_H_
+#define PARLEY_CLIENTS_ENROL_GREETER_H_
+
+#include <string>
+#include <vector>
+
+#include "clients/chain/keyd.h"
+#include "clients/enrol/participant.h"
+#include "lib/trust/certificate.h"
+#include "parley/enrol/v1/payload.pb.h"
+
+namespace parley::enrol {
+
+class Greeter final : public Participant {
+ public:
+  struct Enrolment {
+    std::string user_id;
+    std::string user_name;
+    access::v1::Role role = access::v1::ROLE_UNSPECIFIED;
+    std::string device_id;
+    std::string device_label;
+  };
+
+  // The enrolment in the device file says whom: a user with this name and role, or, of kind device, a further device of
+  // this device's own user. `keyd` must outlive the greeter.
+  Greeter(ParticipantOptions options, trust::Keyd* keyd);
+
+  // After Run, or after one that failed: whom keyd has, or may have, enrolled. No device_id: nobody.
+  const Enrolment& newcomer() const { return newcomer_; }
+
+ private:
+  absl::StatusOr<Secret> MakePayload(int step, const Secret& received) override;
+  // Made for this newcomer and kept in the device file.
+  absl::Status MakeCertificates(const v1::Newcomer& newcomer);
+  absl::Status CheckCertificates(const v1::Newcomer& newcomer);
+  absl::StatusOr<trust::v1::EnrolResponse> Enrol(const v1::Newcomer& newcomer);
+  absl::StatusOr<std::vector<trust::v1::SignedCertificate>> KeptCertificates() const;
+
+  trust::Keyd* const keyd_;
+  Enrolment newcomer_;
+};
+
+}  // namespace parley::enrol
+
+#endif  // PARLEY_CLIENTS_ENROL_GREETER_H_
