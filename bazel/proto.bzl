@@ -18,12 +18,19 @@ def cc_protos(name, srcs, services = [], deps = [], root = "", private = False, 
     grpc_stems = [src[:-len(".proto")] for src in services]
     outs += [stem + ext for stem in grpc_stems for ext in [".grpc.pb.h", ".grpc.pb.cc"]]
     here = native.package_name()
+    # Where another workspace that uses this one finds it.
+    repository = native.repository_name()
+    tree = "" if repository == "@" else "external/" + repository[1:]
+    below_tree = tree + "/" if tree else ""
     protos = [dep + "_protos" for dep in deps if dep.startswith(":") or dep.startswith("//proto:")]
     googleapis = "/usr/share/gocode/src/github.com/gogo/googleapis"
-    import_paths = ["-I.", "-Iproto"] if private else ["-I" + (root or here)]
+    if private:
+        import_paths = ["-I" + (tree or "."), "-I" + below_tree + "proto"]
+    else:
+        import_paths = ["-I" + (root or below_tree + here)]
     prefix = here + "/" if private else ""
     inputs = [prefix + src for src in srcs + services]
-    out_dir = "$(BINDIR)" if private else "$(RULEDIR)"
+    out_dir = ("$(BINDIR)/" + tree if tree else "$(BINDIR)") if private else "$(RULEDIR)"
     command = ["protoc"] + import_paths + ["-I" + googleapis, "-I/usr/share/grpc-proto", "-I/usr/include"]
     native.genrule(
         name = name + "_generate",

@@ -18,8 +18,8 @@ def archive(pattern):
 
 
 def run(*command, cwd, **environment):
-    result = subprocess.run([str(part) for part in command], cwd=cwd, env={**os.environ, "HOME": str(cwd), **environment},
-                            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    result = subprocess.run([str(part) for part in command], cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True,
+                            env={**os.environ, "HOME": str(cwd), **environment}, text=True, check=False,
                             timeout=stack.TIMEOUT_S)
     if result.returncode != 0:
         raise AssertionError("%s\n%s%s" % (" ".join(map(str, command)), result.stdout, result.stderr))

@@ -1,4 +1,4 @@
-"""The samples in other languages, and grpcurl, do the same job on a real stack; what the server recorded is compared."""
+"""The samples in other languages and grpcurl do the same job on a real stack; what it recorded is compared."""
 
 import base64
 import json
