@@ -1,6 +1,6 @@
 """Runs one subject of the policy checks: prints a line for each problem and ends with 1 when there are any.
 
-    check.py layering | style | api | binaries FILE…
+    check.py layering | style | api | aip | breaking | reference | binaries FILE…
 """
 
 import importlib
@@ -16,7 +16,7 @@ def main():
         problems = module.check(sys.argv[2:])
     else:
         tree = Tree.tracked()
-        looked_at = module.compile_protos(tree) if subject == "api" else tree
+        looked_at = module.compile_protos(tree) if hasattr(module, "compile_protos") else tree
         problems = [problem for check in module.CHECKS for problem in check(looked_at)]
     for problem in problems:
         print(problem)

@@ -1,0 +1,71 @@
+"""What another team has compiled against a released version goes on working with this one.
+
+The last tag v1.2.3 that this checkout descends from is compared, by buf's FILE rules (buf.yaml). A change that breaks is
+let through when the API's version (clients/stubs/BUILD.bazel) has been raised for it: the first number, or below 1.0
+the second. Before the first tag nothing has been released and everything may change.
+"""
+
+import os
+import pathlib
+import pwd
+import re
+import subprocess
+import tempfile
+
+from tree import ROOT
+
+TOOLS = pathlib.Path(os.environ.get("PARLEY_TOOLS") or
+                     pathlib.Path(pwd.getpwuid(os.getuid()).pw_dir) / ".cache/parley/tools")
+BUF = TOOLS / "buf/node_modules/@bufbuild/buf-linux-x64/bin/buf"
+VERSION_FILE = "clients/stubs/BUILD.bazel"
+VERSION = re.compile(r'^VERSION = "(\d+)\.(\d+)\.(\d+)"$', re.MULTILINE)
+RELEASES = "v[0-9]*.[0-9]*.[0-9]*"
+
+
+def git(root, *arguments, check=True):
+    return subprocess.run(["git", "-c", "safe.directory=*", "-C", root, *arguments], check=check, capture_output=True)
+
+
+def last_release(root):
+    """The newest tag behind HEAD; None when there is none."""
+    found = git(root, "describe", "--tags", "--abbrev=0", "--match", RELEASES, check=False)
+    if found.returncode == 0:
+        return found.stdout.decode().strip()
+    if git(root, "rev-parse", "--is-shallow-repository").stdout.strip() == b"true":
+        raise RuntimeError("this clone is shallow and has no tag to compare the API with; git fetch --unshallow --tags")
+    return None
+
+
+def may_break(old, new):
+    """Whether going from one version to the other announces a break."""
+    return new[0] > old[0] or (old[0] == new[0] == 0 and new[1] > old[1])
+
+
+def breaks(root, release):
+    """What buf finds that a caller of that release would stumble over."""
+    with tempfile.TemporaryDirectory() as folder:
+        archive = git(root, "archive", release, "proto", "buf.yaml").stdout
+        subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
+        result = subprocess.run([BUF, "breaking", root, "--against", folder], capture_output=True, text=True, check=False)
+    if result.returncode not in (0, 100):
+        raise RuntimeError("buf breaking: " + result.stderr)
+    return result.stdout.splitlines()
+
+
+def compare(root):
+    release = last_release(root)
+    if release is None:
+        return []
+    found = breaks(root, release)
+    old = tuple(int(number) for number in re.findall(r"\d+", release)[:3])
+    new = tuple(int(number) for number in VERSION.search((root / VERSION_FILE).read_text()).groups())
+    if found and may_break(old, new):
+        return []
+    return ["%s (since %s; keep it, or raise VERSION in %s)" % (line, release, VERSION_FILE) for line in found]
+
+
+def unbroken(_):
+    return compare(ROOT)
+
+
+CHECKS = (unbroken,)
