@@ -73,6 +73,7 @@ bool AuditBuffer::MakeRoom(const key::v1::AuditEvent& event) {
 absl::Status AuditBuffer::Drain(absl::Duration timeout) {
   const absl::Time deadline = Clock::System()->Now() + timeout;
   MutexLock lock(&mutex_);
+  draining_ = true;
   changed_.NotifyAll();
   while (!events_.empty() || dropped_ > 0) {
     const absl::Duration left = deadline - Clock::System()->Now();
@@ -122,7 +123,17 @@ void AuditBuffer::Send() {
     return;
   }
   sending_ = 0;
-  if (!stopping_) changed_.WaitFor(&mutex_, options_.retry);
+  Pause();
+}
+
+// However many events are recorded meanwhile.
+void AuditBuffer::Pause() {
+  const absl::Time end = Clock::System()->Now() + options_.retry;
+  while (!stopping_ && !std::exchange(draining_, false)) {
+    const absl::Duration left = end - Clock::System()->Now();
+    if (left <= absl::ZeroDuration()) return;
+    changed_.WaitFor(&mutex_, left);
+  }
 }
 
 }  // namespace parley::audit

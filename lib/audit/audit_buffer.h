@@ -55,11 +55,14 @@ class AuditBuffer final : public rpc::AuditLog {
   void Run();
   bool MakeRoom(const key::v1::AuditEvent& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Send() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Pause() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Options options_;
   Mutex mutex_;
   CondVar changed_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  // Someone has begun to wait for the end: the pause under way is cut short.
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   std::deque<key::v1::AuditEvent> events_ ABSL_GUARDED_BY(mutex_);
   int64_t dropped_ ABSL_GUARDED_BY(mutex_) = 0;
   // The batch at the head of events_ that the sink has now.
