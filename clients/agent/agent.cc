@@ -7,6 +7,7 @@
 #include "absl/strings/str_replace.h"
 #include "clients/agent/cancellation.h"
 #include "clients/agent/identity.h"
+#include "clients/agent/operator_check.h"
 #include "clients/agent/session.h"
 #include "clients/agent/task_state.h"
 #include "clients/agent/workplace.h"
@@ -39,6 +40,7 @@ absl::StatusOr<Entry> MakeEntry(JoinOptions* options) {
 }  // namespace
 
 absl::StatusOr<Outcome> Join(JoinOptions options, Observer* observer) {
+  RETURN_IF_ERROR(CheckOptions(options));
   ASSIGN_OR_RETURN(Entry entry, MakeEntry(&options));
   AddFacts(&options.facts);
   ASSIGN_OR_RETURN(const auto workplace, Workplace::Open(absl::StrReplaceAll(options.into, {{"{task}", entry.task}})));

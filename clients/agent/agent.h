@@ -21,7 +21,9 @@
 #define PARLEY_CLIENTS_AGENT_AGENT_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,6 +35,7 @@
 #include "lib/base/clock.h"
 #include "lib/keys/credential.h"
 #include "lib/keys/join_key.h"
+#include "lib/trust/chain.h"
 #include "parley/task/v1/manifest.pb.h"
 #include "parley/task/v1/task.pb.h"
 
@@ -76,6 +79,14 @@ struct Options {
   std::map<std::string, std::string> labels;
   // "os", "arch" and "host" are filled in when absent.
   std::map<std::string, std::string> facts;
+  // Of an enrolled device: fetches the chain of trust as it is now, verified up to the root that the device believes,
+  // and never less than it has seen. Then a manifest with an operator's signature is applied only when that is good
+  // (lib/trust), both when it is offered and at the last moment before it is applied. Called on several threads, one
+  // call at a time for each task; an error of the kind that passes is waited for. Without it signatures are not looked
+  // at.
+  std::function<absl::StatusOr<std::shared_ptr<const trust::Chain>>()> chain;
+  // Apply nothing that no operator has signed. Needs `chain`.
+  bool require_operator_signature = false;
   // How long to try to confirm over a fresh connection before rolling back: a configuration that cuts the machine
   // off heals itself. Below the task's apply lease (15 minutes).
   absl::Duration confirm_timeout = absl::Minutes(10);
@@ -139,6 +150,8 @@ class Observer {
   virtual void Waiting(const std::string& task, const std::string& reason, absl::Time until) {}
   // Verified. `deadline`: it must be applied before.
   virtual void Offered(const task::v1::Manifest& manifest, absl::Time deadline, bool forced) {}
+  // The operator's signature on what is offered is good; called before Offered.
+  virtual void OperatorVerified(const std::string& task, const std::string& user, const std::string& device) {}
   // Bytes of content: here already, and in all.
   virtual void Progress(const std::string& task, int64_t bytes, int64_t total) {}
   // All there: bytes that came over the network in this run, and bytes of content that the target had.
@@ -183,8 +196,9 @@ std::string DefaultClientName();
 
 // Blocks until the client's part has ended. A refusal, a rollback and an abort are outcomes; errors are what
 // stopped the agent itself. Reasons: KEY_REFUSED, KEY_EXPIRED, STATE_IN_USE, TARGET_IN_USE, STATE_MISSING,
-// TARGET_* (a folder that cannot be updated), FORCED, CONNECTION_* (never reached), MANIFEST_* and those of the
-// payload (also reported to the operator), and those of the server.
+// TARGET_* (a folder that cannot be updated), FORCED, CONNECTION_* (never reached), MANIFEST_*, OPERATOR_*, CHAIN_* and
+// those of the payload (also reported to the operator), NO_CHAIN (a signature is required, and nothing to verify it by
+// is given), and those of the server.
 absl::StatusOr<Outcome> Join(JoinOptions options, Observer* observer);
 
 // Blocks until stopped (CANCELLED) or until its key is refused or ends.

@@ -12,6 +12,7 @@
 #include "clients/agent/agent.h"
 #include "clients/agent/faults.h"
 #include "clients/agent/identity.h"
+#include "clients/agent/operator_check.h"
 #include "clients/agent/session.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
@@ -187,6 +188,7 @@ absl::Status RunDevice(DeviceOptions options, Observer* observer) {
                               absl::FormatTime("%Y-%m-%d %H:%M UTC", options.credential.not_after, absl::UTCTimeZone()),
                               "; issue a new one"));
   }
+  RETURN_IF_ERROR(CheckOptions(options));
   Cancellation cancellation;
   const StopWatcher watcher(options.stop, &cancellation);
   Device device(std::move(options), observer, &cancellation);

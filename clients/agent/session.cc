@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "clients/agent/operator_check.h"
 #include "clients/agent/policy.h"
 #include "lib/base/error.h"
 #include "lib/payload/manifest.h"
@@ -207,9 +208,20 @@ absl::Status Session::OnOffer(Negotiation* negotiation) {
   const Offer offer = *negotiation->offer();
   absl::Status status = Verify(offer);
   if (status.ok()) status = update_->Check(*manifest_);
+  std::optional<trust::Operator> signer;
+  if (status.ok()) {
+    absl::StatusOr<std::optional<trust::Operator>> checked = CheckOperator(options_, offer.manifest());
+    // Without a chain nothing can be said of the offer, good or bad.
+    if (!checked.ok() && FaultOf(checked.status()) != Fault::kFinal) return checked.status();
+    status = checked.status();
+    if (checked.ok()) signer = *std::move(checked);
+  }
   if (!status.ok()) return Refuse(negotiation, status, offer.forced());
   if (offered_attempt_ != negotiation->current().attempt()) {
     offered_attempt_ = negotiation->current().attempt();
+    if (signer.has_value()) {
+      announce_([&](Observer* o) { o->OperatorVerified(task_, signer->user_name, signer->device_label); });
+    }
     announce_([&](Observer* o) { o->Offered(*manifest_, TimeOf(offer.deadline()), offer.forced()); });
   }
   return Answer(negotiation, offer);

@@ -10,6 +10,7 @@
 #include "clients/agent/chunk_store.h"
 #include "clients/agent/download.h"
 #include "clients/agent/faults.h"
+#include "clients/agent/operator_check.h"
 #include "grpcpp/channel.h"
 #include "lib/base/error.h"
 
@@ -289,6 +290,10 @@ absl::Status Update::Apply(Negotiation* negotiation, const Manifest& manifest, c
   if (options_.clock->Now() >= std::min(TimeOf(offer.deadline()), TimeOf(manifest.expire_time()))) {
     return FailBeforeSwap(negotiation, Error(absl::StatusCode::kFailedPrecondition, "DEADLINE_PASSED",
                                              "the time by which the update had to be applied has passed"));
+  }
+  // Perhaps long after the offer: who signed it may have been revoked since.
+  if (const absl::Status status = CheckOperator(options_, offer.manifest()).status(); !status.ok()) {
+    return FaultOf(status) == Fault::kFinal ? FailBeforeSwap(negotiation, status) : status;
   }
   bool swapped = false;
   RETURN_IF_ERROR(StageAndSwap(negotiation, manifest, store, &swapped));

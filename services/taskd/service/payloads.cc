@@ -7,6 +7,7 @@
 #include "lib/base/error.h"
 #include "lib/crypto/hash.h"
 #include "lib/payload/chunk.h"
+#include "lib/trust/operator_signature.h"
 #include "services/taskd/domain/names.h"
 #include "services/taskd/domain/validation.h"
 
@@ -42,6 +43,10 @@ absl::StatusOr<Payload> CheckSigned(const task::v1::SignedManifest& signed_manif
                                     const ChunkStore& chunks) {
   Payload payload;
   ASSIGN_OR_RETURN(payload.manifest, payload::VerifyManifest(signed_manifest, verification_key, TaskName(task), now));
+  // Whether it is good is for the clients to say, who believe no server.
+  if (signed_manifest.has_operator_signature()) {
+    RETURN_IF_ERROR(trust::CheckForm(signed_manifest.operator_signature()));
+  }
   payload.signed_manifest = signed_manifest;
   if (payload.manifest.revision() != revision) {
     return Error(absl::StatusCode::kFailedPrecondition, "REVISION_NOT_NEXT",
