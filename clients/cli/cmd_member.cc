@@ -197,7 +197,7 @@ void AddUser(CLI::App* app, Globals* globals) {
 }
 
 void AddDevice(CLI::App* app, Globals* globals) {
-  CLI::App* device = app->add_subcommand("device", "List and revoke devices of the organisation");
+  CLI::App* device = app->add_subcommand("device", "List and revoke devices of the organisation; this device's file");
   device->fallthrough();
   device->require_subcommand(1);
   auto flags = std::make_shared<MemberFlags>();
@@ -208,6 +208,7 @@ void AddDevice(CLI::App* app, Globals* globals) {
   revoke->add_option("device", flags->whom, "A label, an id or how an id begins, as in `parley device list`")
       ->required();
   AddReason(revoke, flags.get());
+  AddDeviceFileCommands(device, globals);
 }
 
 }  // namespace parley::cli

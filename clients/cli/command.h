@@ -71,6 +71,10 @@ void AddAudit(CLI::App* app, Globals* globals);
 void AddOrg(CLI::App* app, Globals* globals);
 void AddUser(CLI::App* app, Globals* globals);
 void AddDevice(CLI::App* app, Globals* globals);
+void AddDeviceFileCommands(CLI::App* device, Globals* globals);
+void AddInvite(CLI::App* app, Globals* globals);
+void AddGreet(CLI::App* app, Globals* globals);
+void AddClaim(CLI::App* app, Globals* globals);
 
 }  // namespace parley::cli
 

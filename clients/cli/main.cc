@@ -126,6 +126,9 @@ int Main(int argc, char** argv) {
   AddCredentials(&app, &globals);
   AddProxy(&app, &globals);
   AddAudit(&app, &globals);
+  AddInvite(&app, &globals);
+  AddGreet(&app, &globals);
+  AddClaim(&app, &globals);
   AddOrg(&app, &globals);
   AddUser(&app, &globals);
   AddDevice(&app, &globals);

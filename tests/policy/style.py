@@ -10,7 +10,7 @@ NOT_WRITTEN_BY_US = ("LICENSE", "tools/peers/go.sum", "tests/fuzz/corpus/", "tes
 # Folder to how often it may expose a secret. Growth is meant to be noticed: raise a number only with a reason.
 MOST_EXPOSURES = {
     "clients/agent": 4,
-    "clients/cli": 12,
+    "clients/cli": 19,
     "clients/enrol": 3,
     "lib/base": 1,
     "lib/crypto": 9,

@@ -1,0 +1,173 @@
+// parley claim.
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "clients/chain/keyd.h"
+#include "clients/cli/chain.h"
+#include "clients/cli/command.h"
+#include "clients/cli/enrol_screen.h"
+#include "clients/cli/format.h"
+#include "clients/cli/output.h"
+#include "clients/cli/paths.h"
+#include "clients/cli/server.h"
+#include "clients/cli/signals.h"
+#include "clients/cli/terminal.h"
+#include "clients/cli/unlock.h"
+#include "clients/enrol/claimer.h"
+#include "clients/enrol/grpc_relay.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+
+namespace parley::cli {
+namespace {
+
+constexpr size_t kMaxLinkBytes = 4096;
+
+struct ClaimFlags {
+  std::string label, link_file;
+  bool discard = false;
+};
+
+std::string HostName() {
+  char name[trust::kMaxLabelBytes + 1] = {};
+  if (gethostname(name, sizeof(name) - 1) != 0 || !trust::IsDeviceLabel(name)) return "device";
+  return name;
+}
+
+absl::StatusOr<Secret> FindLink(const ClaimFlags& flags) {
+  if (!flags.link_file.empty()) return ReadSecretFile(flags.link_file, kMaxLinkBytes);
+  if (StdinIsTerminal()) return AskHidden("  Link of the invitation (it is not shown): ");
+  ASSIGN_OR_RETURN(Secret link, ReadSecretLine(kMaxLinkBytes));
+  if (link.empty()) {
+    return UsageError(
+        "no link was given; paste it at a terminal, or give it by standard input or --link-file; it begins with "
+        "parley://claim/");
+  }
+  return link;
+}
+
+// The link of the claim that the file is of; null when it is not of one.
+const Secret* PendingLink(const device::Contents& contents) {
+  for (const auto& [name, enrolment] : contents.enrolments) {
+    if (enrolment.role == sas::Role::kClaimer && !enrolment.link.empty()) return &enrolment.link;
+  }
+  return nullptr;
+}
+
+// The device file of this claim: a new one, or that of one that was interrupted.
+absl::StatusOr<device::DeviceFile*> BeginClaim(const Globals& globals, const ClaimFlags& flags) {
+  if (::access(DevicePath(globals).c_str(), F_OK) == 0) {
+    ASSIGN_OR_RETURN(device::DeviceFile* const file, UnlockDevice(globals));
+    if (PendingLink(file->contents()) != nullptr) return file;
+    return Error(absl::StatusCode::kAlreadyExists, "DEVICE_FILE_EXISTS",
+                 absl::StrCat(file->path(), " is of ", Printable(file->contents().user_name),
+                              " already; name another file with --device"));
+  }
+  if (!trust::IsDeviceLabel(flags.label)) return UsageError("--label has 1 to 64 bytes and no control characters");
+  ASSIGN_OR_RETURN(const Secret link, FindLink(flags));
+  ASSIGN_OR_RETURN(const keys::InvitationLink invitation, keys::ParseInvitationLink(link, absl::Now()));
+  return CreateDevice(globals, enrol::ContentsOfClaim(invitation, link, flags.label));
+}
+
+void ShowEnrolled(const Globals& globals, const device::DeviceFile& file) {
+  const device::Contents& contents = file.contents();
+  if (globals.json()) {
+    JsonObject()
+        .Text("event", "enrolled")
+        .Text("organisation", contents.organisation)
+        .Text("user", trust::UserName(contents.user_id))
+        .Text("userName", contents.user_name)
+        .Text("role", RoleText(contents.role))
+        .Text("device", trust::DeviceName(contents.device_id))
+        .Text("deviceFile", file.path())
+        .Print();
+    return;
+  }
+  PrintLine(absl::StrCat("  ", Green("✔"), " enrolled   you are ", contents.user_name, ", ", RoleText(contents.role),
+                         " of ", Printable(contents.organisation), ", verified up to its root key"));
+  PrintLine(absl::StrCat("  device file  ", file.path(), ", sealed by your password; keep a copy of both"));
+}
+
+// A file that is enrolled stays; one that is not, and never will be, goes: it is never half trusted.
+absl::Status EndOf(const absl::Status& why, const enrol::Claimer& claimer, device::DeviceFile* file) {
+  if (file->contents().enrolled()) {
+    if (!claimer.over()) return why;
+    return Error(why.code(), Reason(why),
+                 absl::StrCat(why.message(), "; this device is enrolled, but the inviter may not know: ask"));
+  }
+  if (!claimer.over()) {
+    return Error(why.code(), Reason(why),
+                 absl::StrCat(why.message(), "; go on with `parley claim`, or drop it with `parley claim --discard`"));
+  }
+  RETURN_IF_ERROR(file->Remove());
+  return Error(why.code(), Reason(why), absl::StrCat(why.message(), "; ", file->path(), " was removed"));
+}
+
+absl::StatusOr<ExitCode> Discard(const Globals& globals, device::DeviceFile* file) {
+  if (file->contents().enrolled()) {
+    return Error(absl::StatusCode::kFailedPrecondition, "DEVICE_ENROLLED",
+                 absl::StrCat(file->path(), " is enrolled; go on with `parley claim`, or revoke the device first"));
+  }
+  RETURN_IF_ERROR(file->Remove());
+  if (!globals.json()) PrintLine(absl::StrCat("  ", file->path(), " was removed"));
+  return kSuccess;
+}
+
+absl::StatusOr<ExitCode> Claim(const Globals& given, const ClaimFlags& flags) {
+  const Globals globals = ByDevice(given);
+  ASSIGN_OR_RETURN(device::DeviceFile* const file, BeginClaim(globals, flags));
+  if (flags.discard) return Discard(globals, file);
+  SignalFd signals({SIGINT, SIGTERM});
+  // It is known to be good, and a confirmed exchange may end after its time.
+  ASSIGN_OR_RETURN(const keys::InvitationLink invitation,
+                   keys::ParseInvitationLink(*PendingLink(file->contents()), absl::UnixEpoch()));
+  transport::Dialer::Options dial = enrol::DialerOptionsOf(invitation, Clock::System());
+  if (!globals.server.empty()) dial.address = globals.server;
+  ASSIGN_OR_RETURN(const std::unique_ptr<enrol::Relay> relay, enrol::ConnectRelay(std::move(dial)));
+  EnrolScreen screen({globals.json(), "the inviter", /*reads_first=*/true, signals.fd()});
+  if (!globals.json()) {
+    PrintLine(absl::StrCat("  joining ", Printable(invitation.organisation), " through ", invitation.address,
+                           ". Have the person who invited you on the phone: you must know the voice."));
+  }
+  enrol::ParticipantOptions options;
+  options.invitation = invitation.invitation;
+  options.device = file;
+  options.relay = relay.get();
+  options.person = &screen;
+  options.cancel_fd = signals.fd();
+  enrol::Claimer claimer(std::move(options), [](const keys::Credential& credential) {
+    return trust::ConnectKeyd(credential, Clock::System());
+  });
+  if (const absl::Status status = claimer.Run(); !status.ok()) return EndOf(status, claimer, file);
+  ShowEnrolled(globals, *file);
+  return kSuccess;
+}
+
+}  // namespace
+
+void AddClaim(CLI::App* app, Globals* globals) {
+  auto flags = std::make_shared<ClaimFlags>();
+  flags->label = HostName();
+  CLI::App* command = app->add_subcommand("claim", "Become a member with an invitation: compare codes on the phone");
+  command->fallthrough();
+  command->add_option("--label", flags->label, "What people call this device")->capture_default_str();
+  command->add_option("--link-file", flags->link_file, "File of mode 0600 with the link");
+  command->add_flag("--discard", flags->discard, "Drop a claim that was interrupted, and its device file");
+  command->footer(
+      "The link is asked for, or read from standard input or --link-file; never from the command line, which\n"
+      "everybody on the machine can see. Makes your device file (--device) under a password that you choose.\n"
+      "Each of you reads a code aloud, and the other picks it among four. Codes that agree prove that nobody\n"
+      "stands in between, not even Parley's own servers.\n"
+      "When it was interrupted, the same command goes on.");
+  command->callback([globals, flags] { globals->run = [globals, flags] { return Claim(*globals, *flags); }; });
+}
+
+}  // namespace parley::cli

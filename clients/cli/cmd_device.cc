@@ -1,0 +1,81 @@
+// parley device: password, forget, renew.
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "clients/chain/keyd.h"
+#include "clients/cli/chain.h"
+#include "clients/cli/command.h"
+#include "clients/cli/format.h"
+#include "clients/cli/server.h"
+#include "clients/cli/terminal.h"
+#include "clients/cli/unlock.h"
+#include "lib/base/error.h"
+#include "lib/keys/identity.h"
+#include "parley/trust/v1/trust_service.grpc.pb.h"
+
+namespace parley::cli {
+namespace {
+
+using trust::v1::TrustService;
+
+void Say(const Globals& globals, absl::string_view what) {
+  if (!globals.json()) PrintLine(absl::StrCat("  ", Green("✔"), " ", what));
+}
+
+absl::StatusOr<ExitCode> ChangePassword(const Globals& globals, const std::string& new_password_file) {
+  ASSIGN_OR_RETURN(device::DeviceFile* const file, UnlockDevice(globals));
+  ASSIGN_OR_RETURN(const Secret password, NewDevicePassword(globals, new_password_file));
+  RETURN_IF_ERROR(file->ChangePassword(password));
+  Say(globals, absl::StrCat(file->path(), " has its new password; copies of it still open with the old one"));
+  return kSuccess;
+}
+
+absl::StatusOr<ExitCode> Forget(const Globals& globals) {
+  ASSIGN_OR_RETURN(const bool forgotten, device::DeviceFile::Forget(DevicePath(globals)));
+  Say(globals, forgotten ? "the password is asked for again" : "nothing was remembered");
+  return kSuccess;
+}
+
+absl::StatusOr<ExitCode> Renew(const Globals& given, const std::string& ttl) {
+  const Globals globals = ByDevice(given);
+  trust::v1::RenewCredentialRequest request;
+  request.set_request_id(NewRequestId());
+  ASSIGN_OR_RETURN(const absl::Duration lifetime, ParseTtl("--ttl", ttl, absl::Seconds(1), "a credential lives"));
+  *request.mutable_ttl() = ToProto(lifetime);
+  ASSIGN_OR_RETURN(device::DeviceFile* const file, OpenDevice(globals));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Connect(globals, keys::kKeyd));
+  const std::unique_ptr<TrustService::Stub> stub = TrustService::NewStub(server->channel());
+  ASSIGN_OR_RETURN(trust::v1::RenewCredentialResponse response,
+                   server->Call(stub.get(), &TrustService::Stub::RenewCredential, request));
+  keys::Credential credential = trust::ToCredential(response.mutable_credential());
+  const absl::Time until = credential.not_after;
+  RETURN_IF_ERROR(file->Update([&credential](device::Contents* contents) {
+    contents->credential = std::move(credential);
+    return absl::OkStatus();
+  }));
+  Say(globals, absl::StrCat("this device's credential is good until ", TimeText(until)));
+  return kSuccess;
+}
+
+}  // namespace
+
+void AddDeviceFileCommands(CLI::App* device, Globals* globals) {
+  auto file = std::make_shared<std::string>();
+  CLI::App* password = device->add_subcommand("password", "Change the password of this device's file");
+  password->fallthrough();
+  password->add_option("--new-password-file", *file, "File of mode 0600 with the new one, in place of a prompt");
+  password->callback([globals, file] { globals->run = [globals, file] { return ChangePassword(*globals, *file); }; });
+  CLI::App* forget = device->add_subcommand("forget", "Forget what --remember left with this session");
+  forget->fallthrough();
+  forget->callback([globals] { globals->run = [globals] { return Forget(*globals); }; });
+  auto ttl = std::make_shared<std::string>("90d");
+  CLI::App* renew = device->add_subcommand("renew", "Get a new credential for this device before the old one ends");
+  renew->fallthrough();
+  renew->add_option("--ttl", *ttl, "How long it lives: 1s to 366d")->capture_default_str();
+  renew->callback([globals, ttl] { globals->run = [globals, ttl] { return Renew(*globals, *ttl); }; });
+}
+
+}  // namespace parley::cli

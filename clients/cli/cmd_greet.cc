@@ -1,0 +1,196 @@
+// parley greet.
+#include <signal.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "clients/chain/keyd.h"
+#include "clients/cli/chain.h"
+#include "clients/cli/command.h"
+#include "clients/cli/enrol_screen.h"
+#include "clients/cli/format.h"
+#include "clients/cli/output.h"
+#include "clients/cli/server.h"
+#include "clients/cli/signals.h"
+#include "clients/cli/terminal.h"
+#include "clients/cli/unlock.h"
+#include "clients/enrol/greeter.h"
+#include "clients/enrol/grpc_relay.h"
+#include "lib/base/error.h"
+#include "lib/keys/identity.h"
+#include "parley/enrol/v1/invitation_service.grpc.pb.h"
+
+namespace parley::cli {
+namespace {
+
+using enrol::v1::Invitation;
+using enrol::v1::InvitationService;
+
+constexpr absl::string_view kPrefix = "invitations/";
+
+absl::StatusOr<Invitation> TheOnlyOne(const Server& server, InvitationService::Stub* stub) {
+  enrol::v1::ListInvitationsRequest request;
+  request.add_states(Invitation::STATE_PENDING);
+  ASSIGN_OR_RETURN(const enrol::v1::ListInvitationsResponse listed,
+                   server.Call(stub, &InvitationService::Stub::ListInvitations, request));
+  std::vector<const Invitation*> waiting;
+  for (const Invitation& invitation : listed.invitations()) {
+    if (invitation.claimer_waiting()) waiting.push_back(&invitation);
+  }
+  if (waiting.size() == 1) return *waiting.front();
+  if (listed.invitations_size() == 1) return listed.invitations(0);
+  return UsageError(listed.invitations().empty()
+                        ? "nobody is invited now; invite somebody with: parley invite user NAME"
+                        : "several invitations are pending; name one of `parley invite list`");
+}
+
+absl::StatusOr<Invitation> FindInvitation(const Globals& globals, const std::string& wanted) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Connect(globals, keys::kEnrolld));
+  const std::unique_ptr<InvitationService::Stub> stub = InvitationService::NewStub(server->channel());
+  if (wanted.empty()) return TheOnlyOne(*server, stub.get());
+  enrol::v1::GetInvitationRequest request;
+  request.set_name(enrol::InvitationName(wanted));
+  return server->Call(stub.get(), &InvitationService::Stub::GetInvitation, request);
+}
+
+std::string Whom(const device::Contents& own, const device::Enrolment& enrolment) {
+  if (enrolment.kind == sas::Kind::kDevice) return absl::StrCat("another device of ", own.user_name, ", who is you");
+  return absl::StrCat(enrolment.user_name, " as ", RoleText(enrolment.user_role));
+}
+
+// The device file's record of the invitation. Name and role are what this device asked for; where another admin asked,
+// the person here decides, because the service could say anything.
+absl::Status Prepare(device::DeviceFile* file, const Invitation& invitation, EnrolScreen* screen) {
+  const device::Contents& own = file->contents();
+  device::Enrolment told;
+  told.kind = static_cast<sas::Kind>(invitation.kind());
+  told.not_after = absl::FromUnixSeconds(invitation.expire_time().seconds());
+  if (told.kind == sas::Kind::kUser) {
+    told.user_name = invitation.user_name();
+    told.user_role = invitation.role();
+  } else if (told.kind != sas::Kind::kDevice || invitation.user_name() != own.user_name) {
+    return Error(absl::StatusCode::kPermissionDenied, "INVITATION_NOT_YOURS",
+                 "a device is greeted by the user who invited it");
+  }
+  const auto known = own.enrolments.find(invitation.name());
+  if (known != own.enrolments.end()) {
+    if (known->second.kind == told.kind && known->second.user_name == told.user_name &&
+        known->second.user_role == told.user_role) {
+      return absl::OkStatus();
+    }
+    return Error(absl::StatusCode::kFailedPrecondition, "INVITATION_CHANGED",
+                 absl::StrCat("this device invited ", Whom(own, known->second), ", and the enrolment service says ",
+                              Printable(Whom(own, told)), ": somebody changed it; cancel it, and look into enrolld"));
+  }
+  ASSIGN_OR_RETURN(const bool wanted, screen->Ask(absl::StrCat("This invitation was not made on this device. Let in ",
+                                                               Printable(Whom(own, told)), "?")));
+  if (!wanted) return Error(absl::StatusCode::kCancelled, "CANCELLED", "nobody was let in");
+  return file->Update([&](device::Contents* contents) {
+    contents->enrolments[invitation.name()] = std::move(told);
+    return absl::OkStatus();
+  });
+}
+
+// The invitation whose greeting was interrupted after the codes; empty when there is none.
+std::string Interrupted(const device::Contents& own) {
+  for (const auto& [name, enrolment] : own.enrolments) {
+    if (enrolment.role == sas::Role::kGreeter && !enrolment.exchange.empty()) {
+      return std::string(absl::StripPrefix(name, kPrefix));
+    }
+  }
+  return "";
+}
+
+// What the person must do about somebody whom keyd may have, but who may not have its credential.
+std::string Advice(const enrol::Greeter& greeter, sas::Kind kind) {
+  if (greeter.newcomer().device_id.empty()) return "";
+  if (kind == sas::Kind::kDevice) {
+    return absl::StrCat("; that device may be enrolled: revoke it with: parley device revoke ",
+                        absl::StripPrefix(trust::DeviceName(greeter.newcomer().device_id), "devices/"));
+  }
+  return absl::StrCat("; ", greeter.newcomer().user_name, " may be enrolled: revoke that with: parley user revoke ",
+                      greeter.newcomer().user_name);
+}
+
+void ShowNewcomer(const Globals& globals, const enrol::Greeter::Enrolment& newcomer) {
+  if (globals.json()) {
+    JsonObject()
+        .Text("event", "enrolled")
+        .Text("user", trust::UserName(newcomer.user_id))
+        .Text("userName", newcomer.user_name)
+        .Text("role", RoleText(newcomer.role))
+        .Text("device", trust::DeviceName(newcomer.device_id))
+        .Text("deviceLabel", newcomer.device_label)
+        .Print();
+    return;
+  }
+  PrintLine(absl::StrCat("  ", Green("✔"), " enrolled   ", newcomer.user_name, ", ", RoleText(newcomer.role), ", on ",
+                         Printable(newcomer.device_label)));
+}
+
+absl::StatusOr<ExitCode> Greet(const Globals& given, const std::string& wanted) {
+  const Globals globals = ByDevice(given);
+  ASSIGN_OR_RETURN(device::DeviceFile* const file, OpenDevice(globals));
+  SignalFd signals({SIGINT, SIGTERM});
+  std::string id = wanted.empty() ? Interrupted(file->contents()) : std::string(absl::StripPrefix(wanted, kPrefix));
+  const auto begun = file->contents().enrolments.find(enrol::InvitationName(id));
+  const bool resumes = begun != file->contents().enrolments.end() && !begun->second.exchange.empty();
+  EnrolScreen screen({globals.json(), "the newcomer", /*reads_first=*/false, signals.fd()});
+  if (!resumes) {
+    ASSIGN_OR_RETURN(const Invitation invitation, FindInvitation(globals, id));
+    RETURN_IF_ERROR(Prepare(file, invitation, &screen));
+    id = std::string(absl::StripPrefix(invitation.name(), kPrefix));
+  }
+  const std::string name = enrol::InvitationName(id);
+  const sas::Kind kind = file->contents().enrolments.at(name).kind;
+  if (!globals.json()) {
+    PrintLine(absl::StrCat("  ", resumes ? "going on with " : "letting in ",
+                           Whom(file->contents(), file->contents().enrolments.at(name)),
+                           ". Call them: you must know the voice."));
+  }
+  ASSIGN_OR_RETURN(transport::Dialer::Options dial, DialerOptions(globals, keys::kEnrolld));
+  ASSIGN_OR_RETURN(const std::unique_ptr<enrol::Relay> relay, enrol::ConnectRelay(std::move(dial)));
+  ASSIGN_OR_RETURN(const std::unique_ptr<trust::Keyd> keyd,
+                   trust::ConnectKeyd(*file->contents().credential, Clock::System()));
+  enrol::ParticipantOptions options;
+  options.invitation = id;
+  options.device = file;
+  options.relay = relay.get();
+  options.person = &screen;
+  options.cancel_fd = signals.fd();
+  enrol::Greeter greeter(std::move(options), keyd.get());
+  if (const absl::Status status = greeter.Run(); !status.ok()) {
+    if (greeter.over()) {
+      RETURN_IF_ERROR(file->Update([&name](device::Contents* contents) {
+        contents->enrolments.erase(name);
+        return absl::OkStatus();
+      }));
+    }
+    return Error(status.code(), Reason(status), absl::StrCat(status.message(), Advice(greeter, kind)));
+  }
+  ShowNewcomer(globals, greeter.newcomer());
+  return kSuccess;
+}
+
+}  // namespace
+
+void AddGreet(CLI::App* app, Globals* globals) {
+  auto invitation = std::make_shared<std::string>();
+  CLI::App* command = app->add_subcommand("greet", "Let in somebody whom you invited: compare codes on the phone");
+  command->fallthrough();
+  command->add_option("invitation", *invitation, "As in `parley invite list`; the only one where there is one");
+  command->footer(
+      "Needs your device file, whose key signs the newcomer's certificates. The newcomer runs `parley claim`.\n"
+      "Each of you reads a code aloud, and the other picks it among four. Codes that agree prove that nobody\n"
+      "stands in between, not even Parley's own servers.\n"
+      "When it was interrupted after the codes, the same command goes on.");
+  command->callback(
+      [globals, invitation] { globals->run = [globals, invitation] { return Greet(*globals, *invitation); }; });
+}
+
+}  // namespace parley::cli

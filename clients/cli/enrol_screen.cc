@@ -1,0 +1,199 @@
+#include "clients/cli/enrol_screen.h"
+
+#include <stdio.h>
+
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "clients/cli/format.h"
+#include "clients/cli/large_code.h"
+#include "clients/cli/output.h"
+#include "clients/cli/terminal.h"
+#include "lib/base/error.h"
+#include "lib/sas/attempts.h"
+
+namespace parley::cli {
+namespace {
+
+using enrol::Presence;
+
+void PrintSecret(absl::string_view before, const Secret& text, absl::string_view after) {
+  fwrite(before.data(), 1, before.size(), stdout);
+  const absl::string_view bytes = text.Expose();
+  fwrite(bytes.data(), 1, bytes.size(), stdout);
+  PrintLine(after);
+}
+
+std::string JsonList(const std::vector<Secret>& codes) {
+  std::string list = "[";
+  for (const Secret& code : codes) absl::StrAppend(&list, list.size() == 1 ? "\"" : ",\"", code.Expose(), "\"");
+  return list + "]";
+}
+
+// 1 to 4 by their number, 0 for none of these; nothing for any other text.
+std::optional<std::optional<size_t>> ReadChoice(absl::string_view answer, size_t choices) {
+  uint32_t number = 0;
+  if (absl::AsciiStrToLower(answer) == "none") return std::optional<size_t>();
+  if (!absl::SimpleAtoi(answer, &number) || number > choices) return std::nullopt;
+  return number == 0 ? std::optional<size_t>() : std::optional<size_t>(number - 1);
+}
+
+absl::string_view PresenceName(Presence presence) {
+  if (presence == Presence::kWaiting) return "waiting";
+  return presence == Presence::kPresent ? "present" : "away";
+}
+
+}  // namespace
+
+absl::StatusOr<bool> EnrolScreen::Ask(const std::string& question) {
+  spinner_.Stop();
+  if (options_.json) {
+    JsonObject().Text("event", "question").Text("question", question).Print();
+  } else {
+    printf("  %s [y/N] ", question.c_str());
+    fflush(stdout);
+  }
+  ASSIGN_OR_RETURN(std::string answer, answers_.Next());
+  absl::AsciiStrToLower(&answer);
+  return answer == "y" || answer == "yes";
+}
+
+void EnrolScreen::OnPresence(Presence presence) {
+  if (shown_ == presence && !disconnected_) return;
+  shown_ = presence;
+  disconnected_ = false;
+  if (options_.json) {
+    JsonObject().Text("event", "presence").Text("presence", PresenceName(presence)).Print();
+    return;
+  }
+  spinner_.Stop();
+  if (presence == Presence::kWaiting) {
+    spinner_.Start(absl::StrCat("waiting for ", options_.other, " to come (Ctrl-C stops)"));
+  } else if (presence == Presence::kAway) {
+    PrintLine(absl::StrCat("  ", options_.other, "'s connection broke; there are two minutes for it to come back"));
+  }
+}
+
+void EnrolScreen::OnDisconnected(const absl::Status& why, absl::Time give_up_at) {
+  if (options_.json) {
+    JsonObject().Text("event", "disconnected").Text("reason", Reason(why)).Text("message", why.message()).Print();
+    return;
+  }
+  if (std::exchange(disconnected_, true)) return;
+  spinner_.Stop();
+  PrintLine(absl::StrCat("  ", Printable(why.message())));
+  spinner_.Start(absl::StrCat("trying again until ", TimeText(give_up_at)));
+}
+
+void EnrolScreen::OnAttempt(uint32_t attempt) {
+  if (options_.json) {
+    JsonObject().Text("event", "attempt").Number("attempt", attempt).Print();
+    return;
+  }
+  spinner_.Stop();
+  PrintLine(absl::StrCat("  ", Green("✔"), " ", options_.other, " is here", attempt == 1 ? "" : "; attempt ",
+                         attempt == 1 ? "" : absl::StrCat(attempt)));
+}
+
+void EnrolScreen::OnReadAloud(const Secret& code) {
+  if (options_.json) {
+    JsonObject()
+        .Text("event", "readAloud")
+        .Text("code", code.Expose())
+        .Text("spelled", SpelledCode(code).Expose())
+        .Print();
+    return;
+  }
+  spinner_.Stop();
+  PrintLine(absl::StrCat("\n  Read this to ", options_.other, " on the phone:\n"));
+  for (const Secret& line : LargeCode(code)) PrintSecret("      ", line, "");
+  PrintSecret("\n      code: ", SpacedCode(code), "");
+  PrintSecret("      ", SpelledCode(code), "\n");
+  if (!options_.reads_first) spinner_.Start(absl::StrCat("waiting until ", options_.other, " has picked it"));
+}
+
+void EnrolScreen::ShowChoices(const std::vector<Secret>& choices) {
+  if (options_.json) {
+    JsonObject().Text("event", "choose").Raw("choices", JsonList(choices)).Print();
+    return;
+  }
+  PrintLine(absl::StrCat("  ", options_.reads_first ? "Then " : "", options_.other,
+                         " reads a code to you. Which of these is it?\n"));
+  for (size_t i = 0; i < choices.size(); ++i) {
+    PrintSecret(absl::StrCat("      ", i + 1, ")  "), SpacedCode(choices[i]), "");
+    PrintSecret("             ", SpelledCode(choices[i]), "");
+  }
+  PrintLine(
+      absl::StrCat("      0)  none of these: somebody may stand between you. Nobody is let in, the attempt\n"
+                   "          ends for both of you and is counted; after ",
+                   sas::Attempts::kMaxSuspected, " the invitation is locked.\n"));
+  printf("  Number: ");
+  fflush(stdout);
+}
+
+absl::StatusOr<std::optional<size_t>> EnrolScreen::Choose(const std::vector<Secret>& choices,
+                                                          const enrol::Meanwhile& meanwhile) {
+  spinner_.Stop();
+  ShowChoices(choices);
+  while (true) {
+    ASSIGN_OR_RETURN(const std::optional<std::string> answer, answers_.Next(meanwhile.fd, meanwhile.handle));
+    if (!answer.has_value()) {
+      if (!options_.json) PrintLine("");
+      return std::optional<size_t>();
+    }
+    const std::optional<std::optional<size_t>> choice = ReadChoice(*answer, choices.size());
+    if (choice.has_value()) {
+      if (!options_.json) spinner_.Start(absl::StrCat("telling ", options_.other, "'s device"));
+      return *choice;
+    }
+    if (options_.json) {
+      JsonObject().Text("event", "notAChoice").Print();
+    } else {
+      printf("  A number from 1 to %zu, or 0 for none of these: ", choices.size());
+      fflush(stdout);
+    }
+  }
+}
+
+void EnrolScreen::OnConfirmed() {
+  if (options_.json) {
+    JsonObject().Text("event", "confirmed").Print();
+    return;
+  }
+  spinner_.Stop();
+  PrintLine(absl::StrCat("  ", Green("✔"), " confirmed  both codes are right: nobody stands in between"));
+  spinner_.Start("exchanging keys and certificates");
+}
+
+absl::StatusOr<bool> EnrolScreen::OnAttemptEnded(const enrol::AttemptEnd& end) {
+  shown_.reset();
+  if (options_.json) {
+    JsonObject()
+        .Text("event", "attemptEnded")
+        .Number("attempt", end.attempt)
+        .Text("reason", Reason(end.why))
+        .Text("message", end.why.message())
+        .Raw("suspected", end.suspected ? "true" : "false")
+        .Number("suspectedAttempts", end.suspected_attempts)
+        .Raw("mayGoOn", end.may_go_on ? "true" : "false")
+        .Print();
+  } else {
+    spinner_.Stop();
+    PrintLine(absl::StrCat("  ", Red("✘"), " attempt ", end.attempt, " ended: ", Printable(end.why.message())));
+    if (end.suspected) {
+      PrintLine(
+          absl::StrCat("    Nobody was let in. But this may have been an attack: somebody between you may have\n"
+                       "    tried to take a place, and has one try each time. This was number ",
+                       end.suspected_attempts, " of ", sas::Attempts::kMaxSuspected,
+                       "; then the\n    invitation is locked. Tell each other what you saw before you go on."));
+    }
+  }
+  if (!end.may_go_on) return false;
+  // Nothing was at stake yet: the other side may come back by itself.
+  if (!end.suspected) return true;
+  return Ask("Try once more?");
+}
+
+}  // namespace parley::cli

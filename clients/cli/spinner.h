@@ -1,0 +1,35 @@
+// A line that turns while somebody else is busy. On a terminal only; elsewhere the line is printed once.
+#ifndef PARLEY_CLIENTS_CLI_SPINNER_H_
+#define PARLEY_CLIENTS_CLI_SPINNER_H_
+
+#include <string>
+#include <thread>
+
+#include "lib/base/mutex.h"
+
+namespace parley::cli {
+
+class Spinner {
+ public:
+  Spinner() = default;
+  ~Spinner() { Stop(); }
+  Spinner(const Spinner&) = delete;
+  Spinner& operator=(const Spinner&) = delete;
+
+  // In place of the line before.
+  void Start(const std::string& text);
+  // Leaves no trace on a terminal.
+  void Stop();
+
+ private:
+  void Turn(const std::string& text);
+
+  std::thread thread_;
+  Mutex mutex_;
+  CondVar changed_;
+  bool stop_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace parley::cli
+
+#endif  // PARLEY_CLIENTS_CLI_SPINNER_H_
