@@ -11,7 +11,7 @@ EXCEPTED = {
     "parley.key.v1.KeyService.WatchRevocations": "each message is a piece of the state, which has a name of its own",
     "parley.enrol.v1.InvitationService.ResendInvitation": "answers what creating it answered",
     "parley.key.v1.KeyService.IssueServerCertificate": "nothing is kept; two certificates for one key do no harm",
-    "parley.task.v1.ParticipationService.Join": "its nonce does that, and proves that the repeated call is the same client's",
+    "parley.task.v1.ParticipationService.Join": "its nonce does that, and proves whose the repeated call is",
     "parley.task.v1.Deferral.until": "the word of the negotiation",
     "parley.task.v1.Offer.deadline": "the word of the negotiation",
     "parley.task.v1.Participant.deferred_until": "the word that its state has",

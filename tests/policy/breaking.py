@@ -1,8 +1,8 @@
 """What another team has compiled against a released version goes on working with this one.
 
-The last tag v1.2.3 that this checkout descends from is compared, by buf's FILE rules (buf.yaml). A change that breaks is
-let through when the API's version (clients/stubs/BUILD.bazel) has been raised for it: the first number, or below 1.0
-the second. Before the first tag nothing has been released and everything may change.
+The last tag v1.2.3 that this checkout descends from is compared, by buf's FILE rules (buf.yaml). A change that breaks
+is let through when the API's version (clients/stubs/BUILD.bazel) has been raised for it: the first number, or below
+1.0 the second. Before the first tag nothing has been released and everything may change.
 """
 
 import os
@@ -46,7 +46,8 @@ def breaks(root, release):
     with tempfile.TemporaryDirectory() as folder:
         archive = git(root, "archive", release, "proto", "buf.yaml").stdout
         subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
-        result = subprocess.run([BUF, "breaking", root, "--against", folder], capture_output=True, text=True, check=False)
+        result = subprocess.run([BUF, "breaking", root, "--against", folder], capture_output=True, text=True,
+                                check=False)
     if result.returncode not in (0, 100):
         raise RuntimeError("buf breaking: " + result.stderr)
     return result.stdout.splitlines()

@@ -1,4 +1,4 @@
-"""docs/api/: the API reference, written from the .proto files. tools/api_reference writes it; tools/check reference holds it.
+"""docs/api/, the API reference: tools/api_reference writes it from the .proto files, tools/check reference holds it.
 
 One page a package: its services with who may call what, then its messages and enums in the order of the files. A type's
 name links to where it is described.
@@ -12,8 +12,8 @@ from tree import ROOT, Tree
 
 FOLDER = pathlib.Path("docs/api")
 GOOGLE = "https://protobuf.dev/reference/protobuf/google.protobuf/#"
-SCALARS = {1: "double", 2: "float", 3: "int64", 4: "uint64", 5: "int32", 6: "fixed64", 7: "fixed32", 8: "bool", 9: "string",
-           12: "bytes", 13: "uint32", 15: "sfixed32", 16: "sfixed64", 17: "sint32", 18: "sint64"}
+SCALARS = {1: "double", 2: "float", 3: "int64", 4: "uint64", 5: "int32", 6: "fixed64", 7: "fixed32", 8: "bool",
+           9: "string", 12: "bytes", 13: "uint32", 15: "sfixed32", 16: "sfixed64", 17: "sint32", 18: "sint64"}
 REPEATED, MESSAGE, ENUM = 3, 11, 14
 # Numbers of fields in descriptor.proto, of which the path of a comment is made.
 IN_FILE, IN_MESSAGE = {"message": 4, "enum": 5, "service": 6}, {"field": 2, "message": 3, "enum": 4}
@@ -128,7 +128,7 @@ class Page:
 
 def index(pages):
     lines = ["# API reference", "", "<!-- Written by tools/api_reference from proto/. -->", "",
-             "Errors are google.rpc.Status with one google.rpc.ErrorInfo of the domain \"parley\", whose reason names the",
+             'Errors are google.rpc.Status with one google.rpc.ErrorInfo of the domain "parley", whose reason names the',
              "cause. Who may call an RPC is part of its description in `proto/`, and is what the server checks.", ""]
     for page in pages:
         services = [service.name for file in page.files for service in file.service]
@@ -141,8 +141,9 @@ def render(files):
     """{path: text} of the whole reference."""
     ours, options = our_files(files), Options(files)
     packages = sorted({file.package for file in ours})
-    pages = [Page(package, sorted((file for file in ours if file.package == package), key=lambda file: file.name), options,
-                  packages) for package in packages]
+    ours.sort(key=lambda file: file.name)
+    pages = [Page(package, [file for file in ours if file.package == package], options, packages)
+             for package in packages]
     rendered = {str(FOLDER / page_name(page.package)): page.render() for page in pages}
     rendered[str(FOLDER / "README.md")] = index(pages)
     return rendered

@@ -1,0 +1,194 @@
+"""keyd's init containers (deploy/docker/parley-cluster) against a server that answers as Kubernetes' API does."""
+
+import base64
+import http.server
+import json
+import os
+import pathlib
+import shutil
+import stat
+import subprocess
+import tempfile
+import threading
+import unittest
+
+from tests import stack
+
+PROGRAM = stack.RUNFILES / "deploy/docker/parley-cluster"
+SECRETS = "/api/v1/namespaces/parley/secrets"
+
+
+class Api(http.server.BaseHTTPRequestHandler):
+    """Secrets by name; what the manifests' Role does not allow is refused."""
+
+    secrets = {}
+    made_meanwhile = {}
+    refuse = False
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, status, body):
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def allowed(self):
+        if self.refuse or self.headers["Authorization"] != "Bearer token-of-keyd":
+            self.answer(403, {"kind": "Status", "reason": "Forbidden"})
+            return False
+        return True
+
+    def body(self):
+        return json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def do_GET(self):
+        if self.allowed():
+            name = self.path[len(SECRETS) + 1:]
+            assert name == "parley-kek", self.path
+            if name in self.secrets:
+                self.answer(200, self.secrets[name])
+            else:
+                self.answer(404, {"kind": "Status", "reason": "NotFound"})
+
+    def do_POST(self):
+        if self.allowed():
+            assert self.path == SECRETS, self.path
+            self.secrets.update(self.made_meanwhile)
+            secret = self.body()
+            if secret["metadata"]["name"] in self.secrets:
+                self.answer(409, {"kind": "Status", "reason": "AlreadyExists"})
+            else:
+                self.secrets[secret["metadata"]["name"]] = secret
+                self.answer(201, secret)
+
+    def do_PATCH(self):
+        if self.allowed():
+            assert self.headers["Content-Type"] == "application/apply-patch+yaml"
+            secret = self.body()
+            name = secret["metadata"]["name"]
+            assert name in ("parley-taskd", "parley-enrolld")
+            assert self.path == "%s/%s?fieldManager=parley-keyd&force=true" % (SECRETS, name), self.path
+            status = 200 if name in self.secrets else 201
+            self.secrets[name] = secret
+            self.answer(status, secret)
+
+
+class Cluster(unittest.TestCase):
+
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="parley-", dir="/tmp"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.run_folder, self.account = self.folder / "run", self.folder / "account"
+        self.run_folder.mkdir()
+        self.account.mkdir()
+        for name, text in (("token", "token-of-keyd"), ("namespace", "parley"), ("ca.crt", "")):
+            (self.account / name).write_text(text)
+        self.api = type("FreshApi", (Api,), {"secrets": {}, "made_meanwhile": {}})
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self.api)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        self.data = self.folder / "data/keyd"
+        self.keyd_address, self.taskd_address = stack.free_address(), stack.free_address()
+        self.environment = {
+            "PATH": "%s:%s" % (stack.KEYD.parent, os.environ["PATH"]),
+            "PARLEY_API": "http://127.0.0.1:%d" % server.server_port,
+            "PARLEY_SERVICE_ACCOUNT": str(self.account), "PARLEY_WORK": str(self.run_folder),
+            # As the ConfigMap of deploy/k8s/base has them.
+            "PARLEY_KEYD_DATA": str(self.data), "PARLEY_KEYD_LISTEN": self.keyd_address,
+            "PARLEY_KEYD_KEK_FILE": str(self.run_folder / "kek"), "PARLEY_KEYD_ORGANISATION": "sample",
+            "PARLEY_KEYD_KEYD_ADDRESS": self.keyd_address, "PARLEY_KEYD_TASKD_ADDRESS": self.taskd_address,
+            "PARLEY_KEYD_NAMES": "keyd.parley.svc,localhost",
+            "PARLEY_TASKD_DATA": str(self.folder / "data/taskd"), "PARLEY_TASKD_LISTEN": self.taskd_address,
+            "PARLEY_TASKD_KEYD_CREDENTIAL": str(self.run_folder / "taskd.credential"),
+            "PARLEY_TASKD_PUBLIC_ADDRESS": "taskd.parley.svc:7443", "PARLEY_TASKD_NAMES": "taskd.parley.svc,localhost",
+        }
+
+    def cluster(self, *arguments, code=0):
+        result = subprocess.run(["sh", PROGRAM, *map(str, arguments)], env=self.environment, capture_output=True,
+                                text=True, timeout=stack.TIMEOUT_S, check=False)
+        self.assertEqual(result.returncode, code, result.stdout + result.stderr)
+        return result.stderr
+
+    def init_containers(self):
+        self.cluster("kek", self.run_folder / "kek")
+        self.cluster("found")
+        self.cluster("publish", self.data)
+
+    def secret(self, name, key):
+        return base64.b64decode(self.api.secrets[name]["data"][key])
+
+    def serve(self, program):
+        """Starts a service with its environment alone, as its container does."""
+        os.environ.update(self.environment)
+        service = stack.Service(program)
+        self.addCleanup(lambda: service.process.poll() is None and service.kill())
+        return service.wait_until_serving()
+
+    def test_an_empty_cluster_gets_an_organisation_that_serves(self):
+        self.init_containers()
+        kek = self.run_folder / "kek"
+        self.assertEqual(kek.read_bytes(), self.secret("parley-kek", "kek"))
+        self.assertEqual((len(kek.read_bytes()), stat.S_IMODE(kek.stat().st_mode)), (32, 0o600))
+        for service in ("taskd", "enrolld"):
+            self.assertEqual(self.secret("parley-" + service, service + ".credential"),
+                             (self.data / "credentials" / (service + ".credential")).read_bytes())
+        self.assertEqual(set(self.api.secrets), {"parley-kek", "parley-taskd", "parley-enrolld"})
+        # The other pod's: what its init container does.
+        credential = self.run_folder / "taskd.credential"
+        credential.touch(mode=0o600)
+        credential.write_bytes(self.secret("parley-taskd", "taskd.credential"))
+        keyd, taskd = self.serve(stack.KEYD), self.serve(stack.TASKD)
+        self.assertEqual(subprocess.run([stack.PARLEY, "task", "list"], check=False, timeout=stack.TIMEOUT_S, env={
+            **self.environment, "HOME": str(self.folder),
+            "PARLEY_CREDENTIAL": str(self.data / "credentials/operator.credential")}).returncode, 0)
+        self.assertEqual((taskd.stop(), keyd.stop()), (0, 0))
+
+    def test_again_changes_nothing(self):
+        self.init_containers()
+        before = json.dumps(self.api.secrets)
+        (self.run_folder / "kek").unlink()
+        self.init_containers()
+        self.assertEqual(json.dumps(self.api.secrets), before)
+
+    def test_no_trace_of_secrets_stays_beside_them(self):
+        self.init_containers()
+        self.assertEqual({path.name for path in self.run_folder.iterdir()}, {"kek", "serving"})
+
+    def test_who_is_second_takes_the_key_of_who_was_first(self):
+        other = base64.b64encode(b"k" * 32).decode()
+        self.api.made_meanwhile = {"parley-kek": {"metadata": {"name": "parley-kek"}, "data": {"kek": other}}}
+        self.cluster("kek", self.run_folder / "kek")
+        self.assertEqual((self.run_folder / "kek").read_bytes(), b"k" * 32)
+
+    def test_data_whose_key_is_lost_gets_no_other(self):
+        self.init_containers()
+        del self.api.secrets["parley-kek"]
+        self.assertIn("put it back from a backup", self.cluster("kek", self.run_folder / "kek", code=1))
+        self.assertNotIn("parley-kek", self.api.secrets)
+
+    def test_a_damaged_key_is_refused(self):
+        self.api.secrets["parley-kek"] = {"metadata": {"name": "parley-kek"}, "data": {"kek": "c2hvcnQ="}}
+        self.assertIn("holds no 32 bytes", self.cluster("kek", self.run_folder / "kek", code=1))
+
+    def test_what_the_role_does_not_allow_is_said(self):
+        self.api.refuse = True
+        self.assertIn("HTTP 403", self.cluster("kek", self.run_folder / "kek", code=1))
+
+    def test_data_from_a_backup_is_closed_to_the_group_again(self):
+        self.init_containers()
+        for path in [self.data, *self.data.rglob("*")]:
+            path.chmod(path.stat().st_mode | 0o060)
+        self.init_containers()
+
+    def test_a_keyd_that_does_not_start_is_said(self):
+        self.environment["PARLEY_KEYD_NAMES"] = "no name!"
+        self.cluster("kek", self.run_folder / "kek")
+        self.assertIn("keyd does not start", self.cluster("found", code=1))
+
+
+if __name__ == "__main__":
+    unittest.main()

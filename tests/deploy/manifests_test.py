@@ -1,0 +1,183 @@
+"""deploy/k8s as a cluster would take it: every overlay, against Kubernetes' own schemas and what they do not say.
+
+Runs under tools/check deploy, with the Python and the kustomize of tools/install --all.
+"""
+
+import os
+import pathlib
+import pwd
+import re
+import subprocess
+import unittest
+
+import kubernetes_validate
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TOOLS = pathlib.Path(os.environ.get("PARLEY_TOOLS") or
+                     pathlib.Path(pwd.getpwuid(os.getuid()).pw_dir) / ".cache/parley/tools")
+OVERLAYS = sorted(path.name for path in (ROOT / "deploy/k8s/overlays").iterdir())
+# The current minor version and the two before it.
+SCHEMAS = pathlib.Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"
+VERSIONS = ["%d.%d" % version for version in sorted(
+    tuple(map(int, re.fullmatch(r"v(\d+)\.(\d+)\.\d+-local", path.name).groups()))
+    for path in SCHEMAS.glob("v*-local"))][-3:]
+DNS_LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+SECRETS_MADE = {"parley-kek", "parley-taskd", "parley-enrolld"}
+GIVES_API_TOKEN = {"kek", "publish"}
+
+
+def render(folder):
+    rendered = subprocess.run([TOOLS / "bin/kustomize", ROOT / "deploy/k8s" / folder], check=True, capture_output=True)
+    return list(yaml.safe_load_all(rendered.stdout))
+
+
+def selects(selector, labels):
+    return all(labels.get(key) == value for key, value in (selector.get("matchLabels", selector) or {}).items())
+
+
+class Manifests(unittest.TestCase):
+
+    @classmethod
+    def setUpClass(cls):
+        cls.overlays = {overlay: render("overlays/" + overlay) for overlay in OVERLAYS}
+
+    def each(self, kind):
+        for overlay, resources in self.overlays.items():
+            for resource in resources:
+                if resource["kind"] == kind:
+                    with self.subTest(overlay=overlay, kind=kind, name=resource["metadata"]["name"]):
+                        yield resources, resource
+
+    def pods(self):
+        """(all resources, the set, its pod)"""
+        for resources, stateful_set in self.each("StatefulSet"):
+            yield resources, stateful_set, stateful_set["spec"]["template"]
+
+    def containers(self):
+        for _, _, pod in self.pods():
+            for container in pod["spec"]["initContainers"] + pod["spec"]["containers"]:
+                with self.subTest(container=container["name"]):
+                    yield pod, container
+
+    def test_schemas_of_three_minor_versions(self):
+        self.assertEqual(len(VERSIONS), 3)
+        for overlay, resources in self.overlays.items():
+            for version in VERSIONS:
+                for resource in resources:
+                    with self.subTest(overlay=overlay, version=version, name=resource["metadata"]["name"]):
+                        kubernetes_validate.validate(resource, version, strict=True)
+
+    def test_a_mistake_is_found(self):
+        broken = dict(self.overlays["single"][0], kind="StatefulSet", apiVersion="apps/v1", spec={"replica": 1})
+        with self.assertRaises(kubernetes_validate.ValidationError):
+            kubernetes_validate.validate(broken, VERSIONS[-1], strict=True)
+
+    def test_everything_is_in_the_namespace_that_demands_restricted_pods(self):
+        for overlay, resources in self.overlays.items():
+            (namespace,) = [resource for resource in resources if resource["kind"] == "Namespace"]
+            self.assertEqual(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted")
+            for resource in resources:
+                if resource is not namespace:
+                    self.assertEqual(resource["metadata"]["namespace"], namespace["metadata"]["name"], overlay)
+                self.assertRegex(resource["metadata"]["name"], DNS_LABEL)
+
+    def test_pods_are_restricted(self):
+        for _, _, pod in self.pods():
+            security = pod["spec"]["securityContext"]
+            self.assertTrue(security["runAsNonRoot"] and security["runAsUser"] > 0 and security["runAsGroup"] > 0)
+            self.assertEqual(security["seccompProfile"], {"type": "RuntimeDefault"})
+            self.assertFalse(pod["spec"]["automountServiceAccountToken"])
+            self.assertFalse({"hostNetwork", "hostPID", "hostIPC"} & set(pod["spec"]))
+            for volume in pod["spec"]["volumes"]:
+                self.assertNotIn("hostPath", volume)
+
+    def test_containers_are_restricted_and_limited(self):
+        for _, container in self.containers():
+            self.assertEqual(container["securityContext"], {
+                "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}})
+            self.assertEqual(set(container["resources"]["requests"]), {"cpu", "memory"})
+            self.assertIn("memory", container["resources"]["limits"])
+            self.assertRegex(container["image"], r"^registry\.example/parley(-init)?:\d+\.\d+\.\d+$")
+
+    def test_the_image_runs_as_the_user_of_the_pods(self):
+        stages = (ROOT / "deploy/docker/Dockerfile").read_text().split("\nFROM ")[2:]
+        self.assertEqual(len(stages), 2)
+        for _, _, pod in self.pods():
+            security = pod["spec"]["securityContext"]
+            user = "USER %d:%d" % (security["runAsUser"], security["runAsGroup"])
+            for stage in stages:
+                self.assertEqual(re.findall(r"^USER .*", stage, re.MULTILINE)[-1], user)
+
+    def test_only_what_needs_it_sees_the_api_token(self):
+        for pod, container in self.containers():
+            projected = {volume["name"] for volume in pod["spec"]["volumes"] if "projected" in volume}
+            sees = bool(projected & {mount["name"] for mount in container["volumeMounts"]})
+            self.assertEqual(sees, container["name"] in GIVES_API_TOKEN)
+
+    def test_volumes_are_there(self):
+        for _, stateful_set, pod in self.pods():
+            there = {volume["name"] for volume in pod["spec"]["volumes"]}
+            there |= {claim["metadata"]["name"] for claim in stateful_set["spec"]["volumeClaimTemplates"]}
+            used = {mount["name"] for container in pod["spec"]["initContainers"] + pod["spec"]["containers"]
+                    for mount in container["volumeMounts"]}
+            self.assertEqual(used, there)
+            for volume in pod["spec"]["volumes"]:
+                if "secret" in volume:
+                    self.assertIn(volume["secret"]["secretName"], SECRETS_MADE)
+
+    def test_what_is_selected_exists(self):
+        for resources, service in self.each("Service"):
+            pods = [pod for pod in resources if pod["kind"] == "StatefulSet"
+                    and selects(service["spec"]["selector"], pod["spec"]["template"]["metadata"]["labels"])]
+            self.assertEqual(len(pods), 1)
+            ports = {port["name"]: port["containerPort"]
+                     for port in pods[0]["spec"]["template"]["spec"]["containers"][0]["ports"]}
+            for port in service["spec"]["ports"]:
+                self.assertEqual(ports[port["targetPort"]], port["port"])
+            self.assertEqual(pods[0]["spec"]["serviceName"], service["metadata"]["name"])
+        for kind in ("PodDisruptionBudget", "StatefulSet"):
+            for resources, resource in self.each(kind):
+                self.assertTrue(any(selects(resource["spec"]["selector"], pod["spec"]["template"]["metadata"]["labels"])
+                                    for pod in resources if pod["kind"] == "StatefulSet"))
+
+    def test_the_network_allows_the_drawn_arrows_only(self):
+        for overlay, resources in self.overlays.items():
+            policies = {policy["metadata"]["name"]: policy["spec"] for policy in resources
+                        if policy["kind"] == "NetworkPolicy"}
+            self.assertEqual(policies["nothing"], {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}, overlay)
+            for service, port in (("keyd", 7444), ("taskd", 7443), ("enrolld", 7445)):
+                (rule,) = policies[service]["ingress"]
+                self.assertEqual(rule["ports"], [{"protocol": "TCP", "port": port}])
+            for service in ("taskd", "enrolld"):
+                # To keyd; enrolld also to a mail server. Never to taskd, never to the API server.
+                first, *others = policies[service]["egress"]
+                self.assertEqual(first["to"], [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "keyd"}}}])
+                self.assertEqual([rule["ports"] for rule in others],
+                                 [] if service == "taskd" else
+                                 [[{"protocol": "TCP", "port": 465}, {"protocol": "TCP", "port": 587}]])
+            self.assertNotIn("to", policies["keyd"]["egress"][0])
+            self.assertNotEqual(policies["keyd"]["ingress"][0].get("from"), None, "keyd is not open to everybody")
+
+    def test_configuration_names_flags_that_exist(self):
+        for resources, configuration in self.each("ConfigMap"):
+            for key in configuration["data"]:
+                service, flag = re.fullmatch(r"PARLEY_(KEYD|TASKD|ENROLLD)_(\w+)", key).groups()
+                source = (ROOT / "services" / service.lower() / "main.cc").read_text()
+                self.assertIn('add("--%s"' % flag.lower().replace("_", "-"), source, key)
+            for pod in resources:
+                if pod["kind"] == "StatefulSet":
+                    (container,) = pod["spec"]["template"]["spec"]["containers"]
+                    self.assertEqual(container["envFrom"][0]["configMapRef"]["name"], configuration["metadata"]["name"])
+
+    def test_nothing_secret_is_written_down(self):
+        for overlay, resources in self.overlays.items():
+            self.assertFalse([resource for resource in resources if resource["kind"] == "Secret"], overlay)
+            for resource in resources:
+                if resource["kind"] == "ConfigMap":
+                    for key, value in resource["data"].items():
+                        self.assertNotRegex(value, r"[A-Za-z0-9+/=_-]{40,}", key)
+
+
+if __name__ == "__main__":
+    unittest.main()
