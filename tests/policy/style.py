@@ -18,6 +18,7 @@ MOST_EXPOSURES = {
     "lib/keys": 18,
     "lib/sas": 10,
     "lib/transport": 6,
+    "services/enrolld": 7,
     "services/keyd": 8,
     "services/taskd": 6,
 }

@@ -1,0 +1,79 @@
+#include "services/enrolld/service/enrolld.h"
+
+#include <utility>
+
+#include "grpcpp/server_builder.h"
+#include "lib/base/error.h"
+#include "lib/base/timer_queue.h"
+#include "services/enrolld/service/services.h"
+
+namespace parley::enrolld {
+
+class Enrolld::Impl {
+ public:
+  explicit Impl(Config config)
+      : config_(std::move(config)),
+        store_(config_.store),
+        keys_(config_.keyring, config_.organisation, config_.public_address),
+        timers_(std::make_unique<TimerQueue>(config_.clock)),
+        workers_(std::make_unique<rpc::WorkerPool>(config_.workers)),
+        outbox_(config_.mailer == nullptr
+                    ? nullptr
+                    : std::make_unique<Outbox>(Outbox::Parts{&store_, &rooms_, &keys_, config_.mailer, config_.clock,
+                                                             timers_.get(), config_.audit, config_.organisation})) {}
+
+  ~Impl() {
+    // First what begins work, then what does it: nothing is called that is gone.
+    Drain();
+    if (outbox_ != nullptr) outbox_->Stop();
+    timers_->Stop();
+    workers_.reset();
+  }
+
+  absl::Status Start() {
+    RETURN_IF_ERROR(rooms_.Start());
+    return outbox_ == nullptr ? absl::OkStatus() : outbox_->Start();
+  }
+
+  void Register(grpc::ServerBuilder* builder) {
+    builder->RegisterService(&invitation_service_);
+    builder->RegisterService(&exchange_service_);
+  }
+
+  void Drain() {
+    rooms_.Close(Error(absl::StatusCode::kUnavailable, "SERVER_STOPPING",
+                       "the server is being stopped; connect again in a moment"));
+  }
+
+ private:
+  const Config config_;
+  InvitationStore store_;
+  const InviteeKeys keys_;
+  std::unique_ptr<TimerQueue> timers_;
+  std::unique_ptr<rpc::WorkerPool> workers_;
+  const Room::Parts room_parts_{&store_,        config_.clock,  timers_.get(),
+                                workers_.get(), config_.audit,  config_.organisation,
+                                config_.leases, config_.revoke, [this](const std::string& id) { rooms_.Leave(id); }};
+  Rooms rooms_{&room_parts_};
+  const std::unique_ptr<Outbox> outbox_;
+  const rpc::Gate gate_{config_.find_peer, config_.audit, workers_.get()};
+  Invitations invitations_{{&store_, &rooms_, &keys_, outbox_.get(), config_.clock, config_.audit}};
+  const ExchangeStream::Parts stream_parts_{&rooms_, config_.audit, workers_.get()};
+  InvitationServiceAdapter invitation_service_{&gate_, &invitations_};
+  ExchangeServiceAdapter exchange_service_{&gate_, &stream_parts_};
+};
+
+Enrolld::Enrolld(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Enrolld::~Enrolld() = default;
+
+absl::StatusOr<std::unique_ptr<Enrolld>> Enrolld::Create(Config config) {
+  auto impl = std::make_unique<Impl>(std::move(config));
+  RETURN_IF_ERROR(impl->Start());
+  return std::unique_ptr<Enrolld>(new Enrolld(std::move(impl)));
+}
+
+void Enrolld::Register(grpc::ServerBuilder* builder) { impl_->Register(builder); }
+
+void Enrolld::Drain() { impl_->Drain(); }
+
+}  // namespace parley::enrolld

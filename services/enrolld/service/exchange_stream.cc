@@ -1,0 +1,116 @@
+#include "services/enrolld/service/exchange_stream.h"
+
+#include <utility>
+
+#include "lib/base/error.h"
+#include "services/enrolld/domain/names.h"
+#include "services/enrolld/service/audit.h"
+
+namespace parley::enrolld {
+namespace {
+
+using enrol::v1::ExchangeRequest;
+
+constexpr absl::string_view kMethod = "parley.enrol.v1.ExchangeService.Exchange";
+// Answers that may wait; a hello is answered with four at most.
+constexpr size_t kMaxOutbox = 16;
+
+}  // namespace
+
+ExchangeStream::ExchangeStream(const Parts* parts, rpc::Caller caller)
+    : parts_(parts), caller_(std::move(caller)), strand_(parts->workers) {}
+
+void ExchangeStream::OnReadDone(bool ok) {
+  if (ok) {
+    strand_.Run([self = self()] { self->Handle(); });
+  } else {
+    // It has said all that it will.
+    strand_.Run([self = self()] { self->Close(absl::OkStatus()); });
+  }
+}
+
+void ExchangeStream::OnSent() {
+  strand_.Run([self = self()] { self->ReadMore(); });
+}
+
+void ExchangeStream::OnClosed() {
+  strand_.Run([self = self()] {
+    if (self->room_ == nullptr) return;
+    self->room_->Gone(self->id_);
+    self->parts_->rooms->Leave(self->invitation_);
+  });
+}
+
+void ExchangeStream::Handle() {
+  reading_ = false;
+  if (closed()) return;
+  if (const absl::Status status = Dispatch(); !status.ok()) return Close(status);
+  ReadMore();
+}
+
+void ExchangeStream::ReadMore() {
+  if (reading_ || waiting() >= kMaxOutbox) return;
+  UnlessClosing([this] {
+    reading_ = true;
+    incoming_.Clear();
+    StartRead(&incoming_);
+  });
+}
+
+absl::Status ExchangeStream::Dispatch() {
+  if (incoming_.has_hello()) {
+    RETURN_IF_ERROR(Open(incoming_.hello().invitation()));
+    room_->Hello(id_, self(), who_, incoming_.hello());
+    return absl::OkStatus();
+  }
+  if (room_ == nullptr) {
+    return Error(absl::StatusCode::kInvalidArgument, "HELLO_MISSING", "a stream begins with hello");
+  }
+  switch (incoming_.request_case()) {
+    case ExchangeRequest::kMessage:
+      room_->TakeMessage(id_, incoming_.message());
+      return absl::OkStatus();
+    case ExchangeRequest::kStop:
+      room_->Stop(id_, who_, incoming_.stop());
+      return absl::OkStatus();
+    case ExchangeRequest::kDone:
+      if (who_.role == sas::Role::kGreeter) {
+        room_->Done(id_, incoming_.done());
+        return absl::OkStatus();
+      }
+      break;
+    default:
+      break;
+  }
+  return Error(absl::StatusCode::kInvalidArgument, "REQUEST_MALFORMED", "this message is not one of this side's");
+}
+
+// Finds out whose stream this is, and whether it may be here.
+absl::Status ExchangeStream::Open(const std::string& name) {
+  ASSIGN_OR_RETURN(const std::string id, ParseInvitationName(name));
+  if (room_ != nullptr) {
+    if (id == invitation_) return absl::OkStatus();
+    return Error(absl::StatusCode::kInvalidArgument, "OTHER_INVITATION", "a stream serves one invitation");
+  }
+  Participant who = {sas::Role::kGreeter, caller_.Name()};
+  if (caller_.role() == access::v1::ROLE_INVITEE) {
+    who.role = sas::Role::kClaimer;
+    if (caller_.subject() != id) {
+      return Refuse(parts_->audit, caller_, kMethod, "OTHER_INVITATION", "this link is of another invitation");
+    }
+  }
+  absl::StatusOr<std::shared_ptr<Room>> room = parts_->rooms->Find(id);
+  if (absl::IsNotFound(room.status())) return NoInvitation(name);
+  RETURN_IF_ERROR(room.status());
+  if (who.role == sas::Role::kGreeter) {
+    ASSIGN_OR_RETURN(const enrol::v1::Invitation invitation, (*room)->Show());
+    RETURN_IF_ERROR(CheckHandles(parts_->audit, caller_, kMethod, invitation));
+  }
+  id_ = parts_->rooms->NewStream();
+  invitation_ = id;
+  room_ = *std::move(room);
+  who_ = std::move(who);
+  return absl::OkStatus();
+}
+
+}  // namespace parley::enrolld

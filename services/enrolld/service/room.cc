@@ -1,0 +1,232 @@
+#include "services/enrolld/service/room.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "lib/base/error.h"
+#include "lib/base/log.h"
+#include "services/enrolld/domain/names.h"
+#include "services/enrolld/domain/time.h"
+
+namespace parley::enrolld {
+namespace {
+
+// For a claimer to hear how it ended, before its connection is closed.
+constexpr absl::Duration kLastWords = absl::Seconds(3);
+constexpr absl::Duration kRetryAfter = absl::Seconds(5);
+
+absl::Status StoreFailed(const absl::Status& status) {
+  return Error(absl::StatusCode::kUnavailable, "STORE_UNAVAILABLE",
+               absl::string_view(status.message()).empty() ? "the store failed; connect again" : status.message());
+}
+
+}  // namespace
+
+absl::Status Room::Open() {
+  MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(Load());
+  // Whoever ended it may have stopped before this.
+  if (!relay_->pending()) Revoke();
+  Schedule();
+  return absl::OkStatus();
+}
+
+absl::Status Room::Load() {
+  if (relay_.has_value()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(auto found, parts_->store->Find(id_));
+  if (!found.has_value()) return NoInvitation(InvitationName(id_));
+  ASSIGN_OR_RETURN(Steps steps, parts_->store->FindSteps(id_));
+  stored_.clear();
+  for (const auto& [slot, step] : steps) stored_.push_back(slot);
+  revision_ = found->revision;
+  relay_.emplace(parts_->organisation, parts_->leases, std::move(found->record), std::move(steps),
+                 parts_->clock->Now());
+  return absl::OkStatus();
+}
+
+void Room::Hello(StreamId id, const std::shared_ptr<RoomStream>& stream, const Participant& who,
+                 const enrol::v1::Hello& hello) {
+  MutexLock lock(&mutex_);
+  if (const absl::Status status = Load(); !status.ok()) return stream->End(status);
+  members_[id] = {stream, who.role};
+  (void)Apply(relay_->Hello(id, who, hello, parts_->clock->Now()));
+}
+
+void Room::TakeMessage(StreamId id, const enrol::v1::Message& message) {
+  MutexLock lock(&mutex_);
+  if (members_.count(id) == 0) return;
+  (void)Apply(relay_->TakeMessage(id, message, parts_->clock->Now()));
+}
+
+void Room::Stop(StreamId id, const Participant& who, const enrol::v1::Stop& stop) {
+  MutexLock lock(&mutex_);
+  if (members_.count(id) == 0) return;
+  (void)Apply(relay_->Stop(id, who, stop, parts_->clock->Now()));
+}
+
+void Room::Done(StreamId id, const enrol::v1::Done& done) {
+  MutexLock lock(&mutex_);
+  if (members_.count(id) == 0) return;
+  (void)Apply(relay_->Done(id, done));
+}
+
+void Room::Gone(StreamId id) {
+  MutexLock lock(&mutex_);
+  if (members_.erase(id) == 0) return;
+  (void)Apply(relay_->Gone(id, parts_->clock->Now()));
+}
+
+absl::Status Room::Cancel(absl::string_view actor, absl::string_view reason) {
+  MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(Load());
+  ASSIGN_OR_RETURN(Outcome outcome, relay_->Cancel(actor, reason, parts_->clock->Now()));
+  return Apply(std::move(outcome));
+}
+
+absl::Status Room::Change(const Edit& edit) {
+  MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(Load());
+  InvitationStore::Change change;
+  change.id = id_;
+  change.revision = revision_;
+  InvitationRecord record = relay_->record();
+  ASSIGN_OR_RETURN(const bool changed, edit(&record, &change));
+  if (!changed) return absl::OkStatus();
+  change.record = &record;
+  const absl::StatusOr<int64_t> revision = parts_->store->Commit(change);
+  if (!revision.ok()) {
+    SendAway(StoreFailed(revision.status()));
+    return revision.status();
+  }
+  revision_ = *revision;
+  *relay_->mutable_record() = std::move(record);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<InvitationRecord> Room::Record() {
+  MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(Load());
+  return relay_->record();
+}
+
+absl::StatusOr<enrol::v1::Invitation> Room::Show() {
+  MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(Load());
+  return relay_->Show();
+}
+
+bool Room::idle() {
+  MutexLock lock(&mutex_);
+  return members_.empty() && relay_.has_value() && relay_->idle() && revoke_at_ == absl::InfiniteFuture();
+}
+
+void Room::Close(const absl::Status& status) {
+  MutexLock lock(&mutex_);
+  closed_ = true;
+  SendAway(status);
+}
+
+// What the relay decided becomes so: first on the disk.
+absl::Status Room::Apply(Outcome outcome) {
+  if (const absl::Status status = Store(outcome); !status.ok()) {
+    LogError("an exchange can not be stored", {{"invitation", id_}, {"error", std::string(status.message())}});
+    SendAway(StoreFailed(status));
+    return status;
+  }
+  Record(outcome);
+  for (const auto& [id, response] : outcome.tell) {
+    if (const auto member = members_.find(id); member != members_.end()) member->second.stream->Tell(response);
+  }
+  for (const auto& [id, status] : outcome.refuse) {
+    const auto member = members_.find(id);
+    if (member == members_.end()) continue;
+    member->second.stream->End(status);
+    members_.erase(member);
+    // It may have had a place, which is free now.
+    (void)Apply(relay_->Gone(id, parts_->clock->Now()));
+  }
+  if (outcome.ended) revoke_at_ = parts_->clock->Now() + kLastWords;
+  RevokeWhenAlone();
+  Schedule();
+  return absl::OkStatus();
+}
+
+absl::Status Room::Store(const Outcome& outcome) {
+  if (!outcome.record_changed && outcome.taken.empty() && !outcome.wipe) return absl::OkStatus();
+  InvitationStore::Change change;
+  change.id = id_;
+  change.revision = revision_;
+  if (outcome.record_changed) change.record = &relay_->record();
+  if (outcome.wipe) change.dropped = std::move(stored_);
+  if (outcome.wipe) stored_.clear();
+  for (const Slot& slot : outcome.taken) {
+    change.steps.emplace_back(slot, &relay_->steps().at(slot));
+    stored_.push_back(slot);
+  }
+  ASSIGN_OR_RETURN(const int64_t revision, parts_->store->Commit(change));
+  if (outcome.record_changed) revision_ = revision;
+  return absl::OkStatus();
+}
+
+void Room::Record(const Outcome& outcome) {
+  for (const Outcome::Event& happened : outcome.events) {
+    key::v1::AuditEvent event;
+    event.set_actor(happened.actor);
+    event.set_action(happened.action);
+    event.set_resource(InvitationName(id_));
+    event.set_outcome(happened.outcome);
+    event.set_detail(happened.detail);
+    parts_->audit->Record(std::move(event));
+  }
+}
+
+void Room::SendAway(const absl::Status& status) {
+  for (const auto& [id, member] : members_) member.stream->End(status);
+  members_.clear();
+  relay_.reset();
+  timer_at_ = absl::InfiniteFuture();
+  if (!closed_) ScheduleAt(parts_->clock->Now() + kRetryAfter);
+}
+
+void Room::RevokeWhenAlone() {
+  if (revoke_at_ == absl::InfiniteFuture()) return;
+  const bool claimers = std::any_of(members_.begin(), members_.end(),
+                                    [](const auto& member) { return member.second.role == sas::Role::kClaimer; });
+  if (!claimers || parts_->clock->Now() >= revoke_at_) Revoke();
+}
+
+void Room::Revoke() {
+  revoke_at_ = absl::InfiniteFuture();
+  parts_->revoke(relay_->record().serial(), ToTime(relay_->record().invitation().expire_time()));
+}
+
+// One timer, never later than what is due first.
+void Room::Schedule() {
+  const absl::Time due = std::min(relay_->Deadline(), revoke_at_);
+  if (due < timer_at_ && !closed_) ScheduleAt(due);
+}
+
+void Room::ScheduleAt(absl::Time due) {
+  timer_at_ = due;
+  parts_->timers->Schedule(due, [room = weak_from_this(), workers = parts_->workers] {
+    workers->Run([room] {
+      if (const auto held = room.lock()) held->OnTime();
+    });
+  });
+}
+
+void Room::OnTime() {
+  {
+    MutexLock lock(&mutex_);
+    timer_at_ = absl::InfiniteFuture();
+    if (closed_) return;
+    if (const absl::Status status = Load(); !status.ok()) {
+      LogError("an invitation can not be read", {{"invitation", id_}, {"error", std::string(status.message())}});
+      return ScheduleAt(parts_->clock->Now() + kRetryAfter);
+    }
+    (void)Apply(relay_->Look(parts_->clock->Now()));
+  }
+  if (idle()) parts_->idle(id_);
+}
+
+}  // namespace parley::enrolld

@@ -1,0 +1,48 @@
+// The rooms of all invitations in which something can happen.
+//
+// Threads: all methods may be called from any thread; they block on the store.
+#ifndef PARLEY_SERVICES_ENROLLD_SERVICE_ROOMS_H_
+#define PARLEY_SERVICES_ENROLLD_SERVICE_ROOMS_H_
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "lib/base/mutex.h"
+#include "services/enrolld/service/room.h"
+
+namespace parley::enrolld {
+
+class Rooms {
+ public:
+  // Must outlive this.
+  explicit Rooms(const Room::Parts* parts) : parts_(parts) {}
+
+  // Opens the rooms of all that is not over, refuses the keys of all that is, and deletes what ended long ago.
+  absl::Status Start();
+  // The room of an invitation. NOT_FOUND.
+  absl::StatusOr<std::shared_ptr<Room>> Find(const std::string& id);
+  // Null when nothing goes on there.
+  std::shared_ptr<Room> FindOpen(const std::string& id) const;
+  // Somebody left it.
+  void Leave(const std::string& id);
+  size_t open() const;
+
+  StreamId NewStream() { return ++last_stream_; }
+  // Sends everyone away, and lets nobody in.
+  void Close(const absl::Status& status);
+
+ private:
+  const Room::Parts* const parts_;
+  std::atomic<StreamId> last_stream_{0};
+  mutable Mutex mutex_;
+  absl::Status closed_ ABSL_GUARDED_BY(mutex_);
+  std::unordered_map<std::string, std::shared_ptr<Room>> rooms_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace parley::enrolld
+
+#endif  // PARLEY_SERVICES_ENROLLD_SERVICE_ROOMS_H_

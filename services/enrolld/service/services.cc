@@ -1,0 +1,69 @@
+#include "services/enrolld/service/services.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace parley::enrolld {
+namespace {
+
+using grpc::ServerUnaryReactor;
+using namespace enrol::v1;  // NOLINT: the whole API is adapted here.
+
+std::string InvitationMethod(absl::string_view name) {
+  return absl::StrCat("parley.enrol.v1.InvitationService.", name);
+}
+
+}  // namespace
+
+ServerUnaryReactor* InvitationServiceAdapter::CreateInvitation(Context* context, const CreateInvitationRequest* request,
+                                                               CreateInvitationResponse* response) {
+  return gate_->Unary(context, InvitationMethod("CreateInvitation"), [=, this](const rpc::Caller& caller) {
+    return invitations_->Create(caller, *request, response);
+  });
+}
+
+ServerUnaryReactor* InvitationServiceAdapter::GetInvitation(Context* context, const GetInvitationRequest* request,
+                                                            Invitation* response) {
+  return gate_->Unary(context, InvitationMethod("GetInvitation"), [=, this](const rpc::Caller& caller) {
+    return invitations_->Get(caller, request->name(), response);
+  });
+}
+
+ServerUnaryReactor* InvitationServiceAdapter::ListInvitations(Context* context, const ListInvitationsRequest* request,
+                                                              ListInvitationsResponse* response) {
+  return gate_->Unary(context, InvitationMethod("ListInvitations"),
+                      [=, this](const rpc::Caller& caller) { return invitations_->List(caller, *request, response); });
+}
+
+ServerUnaryReactor* InvitationServiceAdapter::CancelInvitation(Context* context, const CancelInvitationRequest* request,
+                                                               Invitation* response) {
+  return gate_->Unary(context, InvitationMethod("CancelInvitation"), [=, this](const rpc::Caller& caller) {
+    return invitations_->Cancel(caller, *request, response);
+  });
+}
+
+ServerUnaryReactor* InvitationServiceAdapter::ResendInvitation(Context* context, const ResendInvitationRequest* request,
+                                                               CreateInvitationResponse* response) {
+  return gate_->Unary(context, InvitationMethod("ResendInvitation"), [=, this](const rpc::Caller& caller) {
+    return invitations_->Resend(caller, *request, response);
+  });
+}
+
+grpc::ServerBidiReactor<ExchangeRequest, ExchangeResponse>* ExchangeServiceAdapter::Exchange(
+    grpc::CallbackServerContext* context) {
+  auto caller = gate_->Admit(*context, "parley.enrol.v1.ExchangeService.Exchange");
+  const bool admitted = caller.ok();
+  auto stream = std::make_shared<ExchangeStream>(parts_, admitted ? *caller : rpc::Caller());
+  stream->Adopt();
+  if (admitted) {
+    stream->Begin();
+  } else {
+    stream->Close(caller.status());
+  }
+  return stream.get();
+}
+
+}  // namespace parley::enrolld

@@ -1,0 +1,74 @@
+// What enrolld stores, as keys and values of lib/store:
+//
+//   i/{id}                    InvitationRecord      o/{inverted time}/{id}    newest first; empty
+//   e/{id}/{step}{g|c}        StepRecord            m/{id}                    MailRecord, until it is sent or given up
+//
+// Of an exchange only the messages stand here, as they came, until it ends.
+//
+// Threads: all methods may be called from any thread; they block on the store.
+#ifndef PARLEY_SERVICES_ENROLLD_STORE_INVITATION_STORE_H_
+#define PARLEY_SERVICES_ENROLLD_STORE_INVITATION_STORE_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "lib/store/store.h"
+#include "services/enrolld/domain/record.pb.h"
+#include "services/enrolld/domain/relay.h"
+
+namespace parley::enrolld {
+
+class InvitationStore {
+ public:
+  struct Stored {
+    InvitationRecord record;
+    // Of the commit that put it, for a condition.
+    int64_t revision = 0;
+  };
+  struct Listed {
+    std::vector<Stored> invitations;
+    // Where to go on; empty at the end.
+    std::string next;
+  };
+
+  // `store` must outlive this.
+  explicit InvitationStore(store::Store* store) : store_(store) {}
+
+  // Nothing when there is none.
+  absl::StatusOr<std::optional<Stored>> Find(absl::string_view id) const;
+  absl::StatusOr<Steps> FindSteps(absl::string_view id) const;
+  // All, in no particular order.
+  absl::StatusOr<std::vector<Stored>> All() const;
+  // The newest first, after the key `after`.
+  absl::StatusOr<Listed> List(absl::string_view after, size_t limit) const;
+  absl::StatusOr<std::vector<MailRecord>> Mails() const;
+
+  // ABORTED (CONFLICT) when the id is taken.
+  absl::StatusOr<int64_t> Create(const InvitationRecord& record, const MailRecord* mail);
+  // A change of one invitation; ABORTED (CONFLICT) when its record is not that of `revision` any more.
+  struct Change {
+    std::string id;
+    int64_t revision = 0;
+    // To put, where set.
+    const InvitationRecord* record = nullptr;
+    std::vector<std::pair<Slot, const StepRecord*>> steps;
+    std::vector<Slot> dropped;
+    const MailRecord* mail = nullptr;
+    bool drop_mail = false;
+  };
+  absl::StatusOr<int64_t> Commit(const Change& change);
+  // Forgets an invitation that has ended.
+  absl::Status Delete(const InvitationRecord& record);
+
+ private:
+  store::Store* const store_;
+};
+
+}  // namespace parley::enrolld
+
+#endif  // PARLEY_SERVICES_ENROLLD_STORE_INVITATION_STORE_H_
