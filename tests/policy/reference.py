@@ -128,8 +128,8 @@ class Page:
 
 def index(pages):
     lines = ["# API reference", "", "<!-- Written by tools/api_reference from proto/. -->", "",
-             'Errors are google.rpc.Status with one google.rpc.ErrorInfo of the domain "parley", whose reason names the',
-             "cause. Who may call an RPC is part of its description in `proto/`, and is what the server checks.", ""]
+             'Errors are google.rpc.Status with one google.rpc.ErrorInfo of the domain "parley", whose reason',
+             "names the cause. Who may call an RPC stands in `proto/`, and is what the server checks.", ""]
     for page in pages:
         services = [service.name for file in page.files for service in file.service]
         lines.append("- [%s](%s)%s" % (page.package, page_name(page.package),
