@@ -89,8 +89,10 @@ absl::Status Pin(const Globals& globals, const Invitation& invitation) {
     enrolment.role = sas::Role::kGreeter;
     enrolment.kind = static_cast<sas::Kind>(invitation.kind());
     enrolment.not_after = absl::FromUnixSeconds(invitation.expire_time().seconds());
-    enrolment.user_name = invitation.user_name();
-    enrolment.user_role = invitation.role();
+    if (enrolment.kind == sas::Kind::kUser) {
+      enrolment.user_name = invitation.user_name();
+      enrolment.user_role = invitation.role();
+    }
     return absl::OkStatus();
   });
 }

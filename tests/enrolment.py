@@ -1,0 +1,157 @@
+"""Two people who enrol one of them: each reads what their own screen says aloud, and the other hears it."""
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import threading
+
+from tests import stack
+
+TIMEOUT_S = 60
+PASSWORD = "four random words here\n"
+
+
+class Screen:
+    """A command under way whose output is read as events; answers are typed into it."""
+
+    def __init__(self, process):
+        self.process = process
+        self.events = []
+        self.errors = ""
+        self._queue = queue.Queue()
+        self._threads = [threading.Thread(target=self._read, daemon=True),
+                         threading.Thread(target=self._read_errors, daemon=True)]
+        for thread in self._threads:
+            thread.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            with contextlib.suppress(ValueError):
+                self._queue.put(json.loads(line))
+        self._queue.put(None)
+
+    def _read_errors(self):
+        self.errors = self.process.stderr.read()
+
+    def next(self):
+        """The next event; None at the end of the output."""
+        event = self._queue.get(timeout=TIMEOUT_S)
+        self.events.append(event)
+        return event
+
+    def until(self, *names):
+        """The next event with one of these names."""
+        while True:
+            event = self.next()
+            if event is None:
+                raise AssertionError("ended before %s: %s\n%s" % (names, self.events, self.finish()))
+            if event.get("event") in names:
+                return event
+
+    def type(self, text):
+        self.process.stdin.write(text + "\n")
+        self.process.stdin.flush()
+
+    def pick(self, heard):
+        """Picks the code that was heard, or none of these."""
+        choices = self.until("choose")["choices"]
+        self.type(str(choices.index(heard) + 1) if heard in choices else "0")
+
+    def kill(self):
+        self.process.kill()
+        return self.finish()
+
+    def finish(self):
+        """(exit code, the error as JSON or {})."""
+        code = self.process.wait(TIMEOUT_S)
+        for thread in self._threads:
+            thread.join()
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            with contextlib.suppress(OSError):
+                pipe.close()
+        lines = [line for line in self.errors.splitlines() if line.startswith('{"error"')]
+        return code, json.loads(lines[-1])["error"] if lines else {}
+
+
+class Member:
+    """A person, or a machine, with a home, a device file and its password."""
+
+    def __init__(self, services, name):
+        self.stack = services
+        self.name = name
+        self.home = services.folder / "people" / name
+        self.home.mkdir(parents=True, mode=0o700)
+        self.device = self.home / "device"
+        self.password_file = self.home / "password"
+        self.password_file.touch(mode=0o600)
+        self.password_file.write_text(PASSWORD)
+
+    def environment(self):
+        return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": str(self.home),
+                "XDG_CONFIG_HOME": str(self.home / ".config"), "NO_COLOR": "1"}
+
+    def command(self, *arguments):
+        return [str(stack.PARLEY), "--output", "json", "--device", str(self.device), "--password-file",
+                str(self.password_file), *map(str, arguments)]
+
+    def run(self, *arguments, stdin=""):
+        """(exit code, standard output, standard error)."""
+        result = subprocess.run(self.command(*arguments), env=self.environment(), input=stdin, capture_output=True,
+                                text=True, timeout=TIMEOUT_S, cwd=self.home, check=False)
+        return result.returncode, result.stdout, result.stderr
+
+    def parley(self, *arguments, code=0, **options):
+        got, output, errors = self.run(*arguments, **options)
+        if got != code:
+            raise AssertionError("parley %s: exit code %d, expected %d\n%s%s" % (arguments, got, code, output, errors))
+        return [json.loads(line) for line in (output if code == 0 else errors).splitlines()]
+
+    def screen(self, *arguments):
+        return Screen(subprocess.Popen(self.command(*arguments), env=self.environment(), stdin=subprocess.PIPE,
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.home))
+
+    def found(self):
+        """Becomes the first admin."""
+        result = subprocess.run(
+            self.command("org", "init", "--user", self.name, "--label", self.name + "'s laptop"),
+            env={**self.environment(), "PARLEY_CREDENTIAL": str(self.stack.credentials / "admin.credential")},
+            capture_output=True, text=True, timeout=TIMEOUT_S, cwd=self.home, check=False)
+        if result.returncode != 0:
+            raise AssertionError(result.stdout + result.stderr)
+        return self
+
+    def invite(self, *arguments):
+        """(the invitation's id, the link)."""
+        created = self.parley("invite", *arguments)[0]
+        return created["invitation"]["name"].split("/")[1], created["link"]
+
+    def claim(self, link=None):
+        """`parley claim` under way; without a link it goes on with what was begun."""
+        screen = self.screen("claim", "--label", self.name + "'s phone")
+        if link is not None:
+            screen.type(link)
+        return screen
+
+    def greet(self, invitation):
+        return self.screen("greet", invitation)
+
+
+def compare(greeter, claimer):
+    """The two people read their codes to each other."""
+    greeter.pick(claimer.until("readAloud")["code"])
+    claimer.pick(greeter.until("readAloud")["code"])
+
+
+def enrol(inviter, newcomer, *what):
+    """The whole of it; the newcomer's `enrolled` event."""
+    invitation, link = inviter.invite(*what)
+    claimer, greeter = newcomer.claim(link), inviter.greet(invitation)
+    compare(greeter, claimer)
+    enrolled = claimer.until("enrolled")
+    for screen in (greeter, claimer):
+        code, error = screen.finish()
+        if code != 0:
+            raise AssertionError((error, screen.events))
+    return enrolled
