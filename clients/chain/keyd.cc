@@ -27,22 +27,16 @@ class RemoteKeyd final : public Keyd {
 
   absl::StatusOr<Chain> FetchChain(absl::string_view root_verification_key, const Head& seen) override {
     ASSIGN_OR_RETURN(Chain chain, Chain::Create(root_verification_key));
-    v1::ListCertificatesRequest request;
-    request.set_page_size(kPageSize);
-    while (true) {
-      request.set_after_sequence(chain.head().sequence);
-      ASSIGN_OR_RETURN(const v1::ListCertificatesResponse page,
-                       Call(&v1::TrustService::Stub::ListCertificates, request));
-      for (const v1::SignedCertificate& certificate : page.certificates()) {
-        RETURN_IF_ERROR(chain.Append(certificate, clock_->Now()));
-      }
-      // What was appended meanwhile comes with the next page; an empty one is the end, whatever it says.
-      if (page.certificates().empty() || chain.head().sequence >= page.last_sequence()) break;
-    }
+    RETURN_IF_ERROR(ReadRest(&chain));
     // First what says most: a chain that lost its end may also end in the middle of a pair.
     RETURN_IF_ERROR(chain.Remembers(seen));
     RETURN_IF_ERROR(chain.CheckWhole());
     return chain;
+  }
+
+  absl::Status ExtendChain(Chain* chain) override {
+    RETURN_IF_ERROR(ReadRest(chain));
+    return chain->CheckWhole();
   }
 
   absl::StatusOr<v1::EnrolResponse> Enrol(const v1::EnrolRequest& request) override {
@@ -50,6 +44,26 @@ class RemoteKeyd final : public Keyd {
   }
 
  private:
+  absl::Status ReadRest(Chain* chain) {
+    v1::ListCertificatesRequest request;
+    request.set_page_size(kPageSize);
+    while (true) {
+      request.set_after_sequence(chain->head().sequence);
+      ASSIGN_OR_RETURN(const v1::ListCertificatesResponse page,
+                       Call(&v1::TrustService::Stub::ListCertificates, request));
+      if (page.last_sequence() < request.after_sequence()) {
+        return Error(absl::StatusCode::kDataLoss, "CHAIN_ROLLED_BACK",
+                     absl::StrCat("keyd's chain of trust ends at certificate ", page.last_sequence(), " and has had ",
+                                  request.after_sequence(), "; somebody cut it off: do not go on, and ask your admin"));
+      }
+      for (const v1::SignedCertificate& certificate : page.certificates()) {
+        RETURN_IF_ERROR(chain->Append(certificate, clock_->Now()));
+      }
+      // What was appended meanwhile comes with the next page; an empty one is the end, whatever it says.
+      if (page.certificates().empty() || chain->head().sequence >= page.last_sequence()) return absl::OkStatus();
+    }
+  }
+
   template <typename Request, typename Response>
   absl::StatusOr<Response> Call(grpc::Status (v1::TrustService::Stub::*method)(grpc::ClientContext*, const Request&,
                                                                                Response*),

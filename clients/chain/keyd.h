@@ -30,6 +30,10 @@ class Keyd {
   // the connection.
   virtual absl::StatusOr<Chain> FetchChain(absl::string_view root_verification_key, const Head& seen) = 0;
 
+  // What the chain does not have yet, added to it. The errors of Chain and those of the connection; then the chain has
+  // what was verified before it.
+  virtual absl::Status ExtendChain(Chain* chain) = 0;
+
   // TrustService.Enrol. ABORTED (CHAIN_MOVED): make the certificates anew.
   virtual absl::StatusOr<v1::EnrolResponse> Enrol(const v1::EnrolRequest& request) = 0;
 };

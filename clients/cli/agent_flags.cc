@@ -7,6 +7,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "clients/cli/agent_printer.h"
+#include "clients/cli/chain.h"
 #include "clients/cli/format.h"
 #include "clients/cli/paths.h"
 #include "lib/base/error.h"
@@ -41,6 +42,8 @@ void AgentFlags::AddTo(CLI::App* command) {
                       "Roll back unless the server confirms within this time (10m)");
   command->add_option("--label", labels, "key=value that tasks select by (repeat)");
   command->add_option("--fact", facts, "key=value that operators see (repeat)");
+  command->add_flag("--require-operator-signature", require_operator_signature,
+                    "Apply only what an enrolled operator's device has signed; needs a device file");
   command->add_option("--state", state, "Folder for keys and progress (/var/lib/parley for root)");
 }
 
@@ -54,6 +57,13 @@ absl::Status AgentFlags::Fill(agent::Options* options) const {
   ASSIGN_OR_RETURN(options->labels, ParsePairs("--label", labels));
   ASSIGN_OR_RETURN(options->facts, ParsePairs("--fact", facts));
   options->state_dir = state.empty() ? StateFolder() : state;
+  return absl::OkStatus();
+}
+
+absl::Status AgentFlags::FillTrust(const Globals& globals, bool enrolled, agent::Options* options) const {
+  options->require_operator_signature = require_operator_signature;
+  if (!enrolled && !require_operator_signature) return absl::OkStatus();
+  ASSIGN_OR_RETURN(options->chain, FollowChain(globals));
   return absl::OkStatus();
 }
 

@@ -15,11 +15,14 @@ namespace parley::cli {
 struct AgentFlags {
   std::string into, check, apply, state, check_timeout, apply_timeout, confirm_timeout;
   std::vector<std::string> labels, facts;
+  bool require_operator_signature = false;
 
   // Adds them to a subcommand; the flags must outlive it.
   void AddTo(CLI::App* command);
   // Usage errors name the option.
   absl::Status Fill(agent::Options* options) const;
+  // `enrolled`: signatures of operators are verified by the chain of trust. That they are demanded says so, too.
+  absl::Status FillTrust(const Globals& globals, bool enrolled, agent::Options* options) const;
 };
 
 // Ends the agent at the next safe moment on SIGINT and SIGTERM. One a process.

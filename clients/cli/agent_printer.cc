@@ -71,6 +71,10 @@ class TextPrinter final : public agent::Observer {
     Note("waiting",
          Of(task, absl::StrCat(reason.empty() ? "no offer yet" : Printable(reason), ", until ", ShortTime(until))));
   }
+  void OperatorVerified(const std::string& task, const std::string& user, const std::string& device) override {
+    Done("signed",
+         Of(task, absl::StrCat("by ", Printable(user), " on ", Printable(device), ", verified up to the root key")));
+  }
   void Offered(const Manifest& manifest, absl::Time deadline, bool forced) override {
     Done("offered", absl::StrCat(TaskId(manifest.task()), " r", manifest.revision(), ", ",
                                  Count(manifest.files_size(), "file"), ", ", BytesText(manifest.size()),
@@ -165,6 +169,9 @@ class JsonPrinter final : public agent::Observer {
   }
   void Waiting(const std::string& task, const std::string& reason, absl::Time until) override {
     Event("waiting").Text("task", task).Text("reason", reason).Text("until", Rfc3339(until)).Print();
+  }
+  void OperatorVerified(const std::string& task, const std::string& user, const std::string& device) override {
+    Event("operatorVerified").Text("task", task).Text("user", user).Text("device", device).Print();
   }
   void Offered(const Manifest& manifest, absl::Time deadline, bool forced) override {
     Event("offered")

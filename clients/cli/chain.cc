@@ -3,11 +3,14 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "clients/chain/keyd.h"
 #include "clients/cli/unlock.h"
 #include "lib/base/error.h"
+#include "lib/base/mutex.h"
 #include "lib/keys/identity.h"
+#include "lib/trust/operator_signature.h"
 #include "parley/trust/v1/trust_service.grpc.pb.h"
 
 namespace parley::cli {
@@ -17,6 +20,56 @@ using trust::v1::TrustService;
 
 // Each time another device was faster; nobody is that unlucky.
 constexpr int kTries = 10;
+
+absl::StatusOr<std::unique_ptr<trust::Keyd>> Connect(const Globals& globals) {
+  ASSIGN_OR_RETURN(keys::Credential credential, LoadCredential(ByDevice(globals)));
+  for (keys::AudienceKey& key : credential.keys) {
+    if (!globals.server.empty() && key.audience == keys::kKeyd) key.address = globals.server;
+  }
+  return trust::ConnectKeyd(credential, Clock::System());
+}
+
+// What was seen once is not let go of again.
+absl::Status Remember(const trust::Chain& chain, device::DeviceFile* file) {
+  if (file->contents().head == chain.head()) return absl::OkStatus();
+  return file->Update([&chain](device::Contents* contents) {
+    // Another command may have seen more meanwhile.
+    if (contents->head.sequence > chain.head().sequence) return absl::OkStatus();
+    RETURN_IF_ERROR(chain.Remembers(contents->head));
+    contents->head = chain.head();
+    return absl::OkStatus();
+  });
+}
+
+// Keeps the chain and the connection from call to call.
+class FollowedChain {
+ public:
+  FollowedChain(device::DeviceFile* file, std::unique_ptr<trust::Keyd> keyd) : file_(file), keyd_(std::move(keyd)) {}
+
+  absl::StatusOr<std::shared_ptr<const trust::Chain>> Get() {
+    MutexLock lock(&mutex_);
+    std::shared_ptr<trust::Chain> next;
+    if (chain_ == nullptr) {
+      const device::Contents& contents = file_->contents();
+      ASSIGN_OR_RETURN(trust::Chain chain, keyd_->FetchChain(contents.root_key, contents.head));
+      next = std::make_shared<trust::Chain>(std::move(chain));
+    } else {
+      // A copy: others may be reading the one from before.
+      next = std::make_shared<trust::Chain>(*chain_);
+      RETURN_IF_ERROR(keyd_->ExtendChain(next.get()));
+      if (next->head() == chain_->head()) return chain_;
+    }
+    RETURN_IF_ERROR(Remember(*next, file_));
+    chain_ = std::move(next);
+    return chain_;
+  }
+
+ private:
+  Mutex mutex_;
+  device::DeviceFile* const file_;
+  const std::unique_ptr<trust::Keyd> keyd_;
+  std::shared_ptr<const trust::Chain> chain_ ABSL_GUARDED_BY(mutex_);
+};
 
 }  // namespace
 
@@ -29,20 +82,30 @@ Globals ByDevice(const Globals& globals) {
 
 absl::StatusOr<trust::Chain> FetchChain(const Globals& globals) {
   ASSIGN_OR_RETURN(device::DeviceFile* const file, OpenDevice(globals));
-  const device::Contents& contents = file->contents();
-  ASSIGN_OR_RETURN(keys::Credential credential, LoadCredential(ByDevice(globals)));
-  for (keys::AudienceKey& key : credential.keys) {
-    if (!globals.server.empty() && key.audience == keys::kKeyd) key.address = globals.server;
-  }
-  ASSIGN_OR_RETURN(const std::unique_ptr<trust::Keyd> keyd, trust::ConnectKeyd(credential, Clock::System()));
-  ASSIGN_OR_RETURN(trust::Chain chain, keyd->FetchChain(contents.root_key, contents.head));
-  if (contents.head == chain.head()) return chain;
-  RETURN_IF_ERROR(file->Update([&chain](device::Contents* changed) {
-    // Another command may have seen more meanwhile.
-    if (changed->head.sequence < chain.head().sequence) changed->head = chain.head();
-    return chain.Remembers(changed->head);
-  }));
+  ASSIGN_OR_RETURN(const std::unique_ptr<trust::Keyd> keyd, Connect(globals));
+  ASSIGN_OR_RETURN(trust::Chain chain, keyd->FetchChain(file->contents().root_key, file->contents().head));
+  RETURN_IF_ERROR(Remember(chain, file));
   return chain;
+}
+
+absl::StatusOr<ChainSource> FollowChain(const Globals& globals) {
+  ASSIGN_OR_RETURN(device::DeviceFile* const file, OpenDevice(globals));
+  ASSIGN_OR_RETURN(std::unique_ptr<trust::Keyd> keyd, Connect(globals));
+  auto chain = std::make_shared<FollowedChain>(file, std::move(keyd));
+  return ChainSource([chain] { return chain->Get(); });
+}
+
+absl::StatusOr<std::string> SignAsOperator(const Globals& globals, task::v1::SignedManifest* manifest) {
+  ASSIGN_OR_RETURN(device::DeviceFile* const file, OpenDevice(globals));
+  const device::Contents& contents = file->contents();
+  ASSIGN_OR_RETURN(const crypto::SigningKey key, crypto::SigningKey::FromSeed(contents.signing_seed));
+  ASSIGN_OR_RETURN(const trust::Chain chain, FetchChain(globals));
+  const absl::Time now = absl::Now();
+  *manifest->mutable_operator_signature() =
+      trust::SignAsOperator(manifest->manifest(), contents.device_id, key, chain.head(), now);
+  // What no client would take is better refused here.
+  ASSIGN_OR_RETURN(const trust::Operator signer, trust::VerifyOperator(*manifest, chain, now));
+  return absl::StrCat(signer.user_name, " on ", signer.device_label);
 }
 
 absl::StatusOr<trust::v1::AppendCertificatesResponse> AppendCertificates(const Globals& globals,

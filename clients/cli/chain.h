@@ -15,6 +15,7 @@
 #include "lib/device/device_file.h"
 #include "lib/trust/certificate.h"
 #include "lib/trust/chain.h"
+#include "parley/task/v1/manifest.pb.h"
 #include "parley/trust/v1/trust_service.pb.h"
 
 namespace parley::cli {
@@ -33,6 +34,14 @@ using MakeCertificates = std::function<absl::Status(const trust::Chain& chain, t
 absl::StatusOr<trust::v1::AppendCertificatesResponse> AppendCertificates(const Globals& globals,
                                                                          const std::string& reason,
                                                                          const MakeCertificates& make);
+
+// The chain for a command that runs long: each call fetches what is new. Any thread may call it. The errors of
+// FetchChain.
+using ChainSource = std::function<absl::StatusOr<std::shared_ptr<const trust::Chain>>()>;
+absl::StatusOr<ChainSource> FollowChain(const Globals& globals);
+
+// This device's operator signature on a manifest that its task's key has signed; who it says signed, for people.
+absl::StatusOr<std::string> SignAsOperator(const Globals& globals, task::v1::SignedManifest* manifest);
 
 // "admin" and so on.
 std::string RoleText(access::v1::Role role);

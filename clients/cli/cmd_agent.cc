@@ -8,6 +8,7 @@
 #include "clients/cli/agent_flags.h"
 #include "clients/cli/command.h"
 #include "clients/cli/server.h"
+#include "clients/cli/unlock.h"
 #include "lib/base/error.h"
 
 namespace parley::cli {
@@ -25,6 +26,7 @@ absl::StatusOr<ExitCode> RunAgent(const Globals& globals, const AgentFlags& flag
   for (keys::AudienceKey& key : options.credential.keys) {
     if (!globals.server.empty()) key.address = globals.server;
   }
+  RETURN_IF_ERROR(flags.FillTrust(globals, UsesDevice(globals), &options));
   StopOnSignal signals;
   options.stop = signals.stop();
   const std::unique_ptr<agent::Observer> printer = NewPrinter(globals, /*one_task=*/false);
@@ -42,8 +44,9 @@ void AddAgent(CLI::App* app, Globals* globals) {
   command->fallthrough();
   flags->AddTo(command);
   command->footer(
-      "Needs a device's credential, which an admin makes once:\n"
+      "Needs a device's credential, which an admin makes once, or better a device file, by enrolment:\n"
       "  parley key issue --role device --subject web-1 --out web-1.credential\n"
+      "  parley invite user web-1 --role device        then here: parley claim\n"
       "Example:\n"
       "  parley agent --credential web-1.credential --label site=berlin \\\n"
       "      --into /etc/nginx --check 'nginx -t' --apply 'systemctl reload nginx'\n"

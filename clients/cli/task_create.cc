@@ -6,6 +6,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "clients/cli/chain.h"
 #include "clients/cli/command.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
@@ -15,6 +16,7 @@
 #include "clients/cli/task_key.h"
 #include "clients/cli/task_name.h"
 #include "clients/cli/terminal.h"
+#include "clients/cli/unlock.h"
 #include "clients/cli/upload.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
@@ -73,8 +75,17 @@ absl::StatusOr<task::v1::CreateTaskRequest> DescribeTask(const CreateFlags& flag
   return request;
 }
 
+// An operator with a device vouches for the manifest, and is shown to do so; empty without a device.
+absl::StatusOr<std::string> Vouch(const Globals& globals, task::v1::SignedManifest* manifest) {
+  return UsesDevice(globals) ? SignAsOperator(globals, manifest) : "";
+}
+
+void ShowSigner(const std::string& signer) {
+  if (!signer.empty()) PrintLine(absl::StrCat("  signed   by ", Printable(signer)));
+}
+
 void ShowCreated(const Globals& globals, const task::v1::CreateTaskResponse& created, const payload::Files& files,
-                 const Secret& key, const std::string& file) {
+                 const std::string& signer, const Secret& key, const std::string& file) {
   const task::v1::Task& task = created.task();
   if (globals.json()) {
     JsonObject join_key;
@@ -84,6 +95,7 @@ void ShowCreated(const Globals& globals, const task::v1::CreateTaskResponse& cre
         .Raw("joinKey", join_key.Finish())
         .Text("joinKeyFile", file)
         .Text("signingKeyFile", TaskKeyPath(TaskId(task.name())))
+        .Text("signer", signer)
         .Print();
     return;
   }
@@ -91,6 +103,7 @@ void ShowCreated(const Globals& globals, const task::v1::CreateTaskResponse& cre
   PrintLine(absl::StrCat("  task     ", Green(id), std::string(id.size() < 22 ? 22 - id.size() : 1, ' '), "open until ",
                          TimeText(FromProto(task.expire_time()))));
   PrintLine(PayloadLine(files));
+  ShowSigner(signer);
   ShowJoinKey(key, file);
   PrintLine(Dim(absl::StrCat("  follow it with: parley task watch ", id)));
 }
@@ -143,6 +156,7 @@ absl::StatusOr<ExitCode> Create(const Globals& globals, const CreateFlags& flags
   fields.create_time = now;
   fields.expire_time = now + absl::Seconds(request.ttl().seconds());
   ASSIGN_OR_RETURN(*request.mutable_signed_manifest(), payload::SignManifest(fields, files, task_key.key()));
+  ASSIGN_OR_RETURN(const std::string signer, Vouch(globals, request.mutable_signed_manifest()));
   request.set_verification_key(task_key.key().verification_key());
 
   const std::unique_ptr<TaskService::Stub> tasks = TaskService::NewStub(server->channel());
@@ -161,7 +175,7 @@ absl::StatusOr<ExitCode> Create(const Globals& globals, const CreateFlags& flags
   if (!join_key.ok()) return task_is_there(join_key.status());
   const absl::StatusOr<std::string> file = WriteJoinKeyFile(flags.join_key_folder, request.task_id(), *join_key);
   if (!file.ok()) return task_is_there(file.status());
-  ShowCreated(globals, response, files, *join_key, *file);
+  ShowCreated(globals, response, files, signer, *join_key, *file);
   return kSuccess;
 }
 
@@ -208,6 +222,7 @@ absl::StatusOr<ExitCode> Publish(const Globals& globals, const PublishFlags& fla
   task::v1::PublishRevisionRequest request;
   request.set_request_id(NewRequestId());
   request.set_name(name);
+  std::string signer;
   if (before.server_signed()) {
     RETURN_IF_ERROR(AddInlineFiles(flags.payload, files, &request));
   } else {
@@ -219,6 +234,7 @@ absl::StatusOr<ExitCode> Publish(const Globals& globals, const PublishFlags& fla
     fields.create_time = absl::Now();
     fields.expire_time = FromProto(before.expire_time());
     ASSIGN_OR_RETURN(*request.mutable_signed_manifest(), payload::SignManifest(fields, files, key));
+    ASSIGN_OR_RETURN(signer, Vouch(globals, request.mutable_signed_manifest()));
   }
   ASSIGN_OR_RETURN(const task::v1::Task after, server->Call(tasks.get(), &TaskService::Stub::PublishRevision, request));
   if (globals.json()) {
@@ -227,6 +243,7 @@ absl::StatusOr<ExitCode> Publish(const Globals& globals, const PublishFlags& fla
     PrintLine(absl::StrCat("  task     ", Green(TaskId(name)), " r", after.revision(), " is on offer until ",
                            TimeText(FromProto(after.expire_time()))));
     PrintLine(PayloadLine(files));
+    ShowSigner(signer);
   }
   return kSuccess;
 }
@@ -260,7 +277,7 @@ void AddTaskCreate(CLI::App* task, Globals* globals) {
       "  parley task create nginx-tls --payload ./nginx --ttl 24h\n"
       "  parley task create motd --payload ./motd --select site=berlin --expected 12\n"
       "The task's signing key stays on this machine, in ~/.config/parley/tasks: nobody else, the server\n"
-      "included, can publish a revision of it.");
+      "included, can publish a revision of it. With a device file you vouch for what you publish.");
   command->callback([globals, flags] { globals->run = [globals, flags] { return Create(*globals, *flags); }; });
 }
 
