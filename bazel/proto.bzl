@@ -45,12 +45,11 @@ def cc_protos(name, srcs, services = [], deps = [], root = "", private = False, 
         ),
         message = "Generating C++ from",
     )
-    if not root:
-        native.filegroup(
-            name = name + "_protos",
-            srcs = srcs + services + protos,
-            visibility = ["//visibility:public"],
-        )
+    native.filegroup(
+        name = name + "_protos",
+        srcs = [] if root else srcs + services + protos,
+        visibility = ["//visibility:public"],
+    )
     native.cc_library(
         name = name,
         srcs = [out for out in outs if out.endswith(".cc")],
