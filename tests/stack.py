@@ -1,4 +1,4 @@
-"""A real Parley on this machine for tests: keyd and taskd as their own processes, data in a folder that goes away.
+"""A real Parley on this machine for tests: keyd, taskd and enrolld as their own processes, on data that goes away.
 
 Nothing sleeps: a service is ready when it says so on its standard error, which is read until then.
 """
@@ -20,6 +20,7 @@ RUNFILES = pathlib.Path(os.environ.get("TEST_SRCDIR", "bazel-bin")) / ("parley" 
 PARLEY = RUNFILES / "clients/cli/parley"
 KEYD = RUNFILES / "services/keyd/keyd"
 TASKD = RUNFILES / "services/taskd/taskd"
+ENROLLD = RUNFILES / "services/enrolld/enrolld"
 TOOLS = pathlib.Path(os.environ.get("PARLEY_TOOLS") or
                      pathlib.Path(pwd.getpwuid(os.getuid()).pw_dir) / ".cache/parley/tools")
 GRPCURL = TOOLS / "bin/grpcurl"
@@ -76,7 +77,7 @@ class Service:
 
 
 class Stack:
-    """keyd and taskd on one folder. A context manager."""
+    """keyd, taskd and enrolld on one folder. A context manager."""
 
     def __init__(self, folder=None):
         # Not below TEST_TMPDIR: a socket's path must be short.
@@ -86,28 +87,35 @@ class Stack:
         self.credentials = self.folder / "keyd/credentials"
         self.keyd_address = free_address()
         self.taskd_address = free_address()
-        self.keyd = self.taskd = None
+        self.enrolld_address = free_address()
+        self.keyd = self.taskd = self.enrolld = None
 
     def __enter__(self):
         self.start_keyd()
         self.start_taskd()
+        self.start_enrolld()
         return self
 
     def __exit__(self, *_):
-        for service in (self.taskd, self.keyd):
+        for service in (self.enrolld, self.taskd, self.keyd):
             if service is not None and service.process.poll() is None:
                 service.kill()
         shutil.rmtree(self.folder)
 
     def start_keyd(self):
         self.keyd = Service(KEYD, "--data", self.folder / "keyd", "--listen", self.keyd_address, "--keyd-address",
-                            self.keyd_address, "--taskd-address", self.taskd_address,
-                            "--names", "localhost,127.0.0.1").wait_until_serving()
+                            self.keyd_address, "--taskd-address", self.taskd_address, "--enrolld-address",
+                            self.enrolld_address, "--names", "localhost,127.0.0.1").wait_until_serving()
 
     def start_taskd(self):
         self.taskd = Service(TASKD, "--data", self.folder / "taskd", "--listen", self.taskd_address,
                              "--keyd-credential", self.credentials / "taskd.credential",
                              "--names", "localhost,127.0.0.1").wait_until_serving()
+
+    def start_enrolld(self, *options):
+        self.enrolld = Service(ENROLLD, "--data", self.folder / "enrolld", "--listen", self.enrolld_address,
+                               "--keyd-credential", self.credentials / "enrolld.credential",
+                               "--names", "localhost,127.0.0.1", *options).wait_until_serving()
 
     def environment(self, credential="operator"):
         return {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), "HOME": str(self.home),

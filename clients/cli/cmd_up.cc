@@ -42,6 +42,7 @@ void ShowReady(const Globals& globals, const Stack& stack, const std::string& da
         .Text("event", "ready")
         .Text("taskd", stack.taskd_address())
         .Text("keyd", stack.keyd_address())
+        .Text("enrolld", stack.enrolld_address())
         .Text("data", data)
         .Text("credential", credential)
         .Text("operatorCredential", stack.CredentialFile("operator"))
@@ -50,6 +51,7 @@ void ShowReady(const Globals& globals, const Stack& stack, const std::string& da
   }
   PrintLine(absl::StrCat("  ", Green("✔"), " taskd   ", stack.taskd_address()));
   PrintLine(absl::StrCat("  ", Green("✔"), " keyd    ", stack.keyd_address()));
+  PrintLine(absl::StrCat("  ", Green("✔"), " enrolld ", stack.enrolld_address()));
   PrintLine(absl::StrCat("    data    ", data, "   (logs in ", data, "/log)"));
   PrintLine(
       absl::StrCat("    access  ", credential, "   (admin; for operators: ", stack.CredentialFile("operator"), ")"));
@@ -99,19 +101,24 @@ void AddUp(CLI::App* app, Globals* globals) {
   options->data = DataFolder();
   options->taskd_listen = "127.0.0.1:7443";
   options->keyd_listen = "127.0.0.1:7444";
+  options->enrolld_listen = "127.0.0.1:7445";
   CLI::App* command = app->add_subcommand("up", "Start the services on this machine and stay with them");
   command->fallthrough();
   command->add_option("--data", options->data, "Folder for keys, tasks and payloads")->capture_default_str();
   command->add_option("--listen", options->taskd_listen, "Where taskd listens; port 0 takes a free one")
       ->capture_default_str();
   command->add_option("--listen-keyd", options->keyd_listen, "Where keyd listens")->capture_default_str();
+  command->add_option("--listen-enrolld", options->enrolld_listen, "Where enrolld listens")->capture_default_str();
   command->add_option("--public-address", options->taskd_public,
                       "host:port under which clients reach taskd; goes into join keys");
   command->add_option("--public-address-keyd", options->keyd_public, "The same for keyd; goes into credentials");
+  command->add_option("--public-address-enrolld", options->enrolld_public,
+                      "The same for enrolld; goes into invitations' links");
   command->add_option("--names", options->names, "Further DNS names and addresses for the certificates, a,b,c");
   command->footer(
       "At the first start it makes the organisation's keys and an admin's credential, and puts that into\n"
-      "~/.config/parley/credential, where the other commands find it.\n"
+      "~/.config/parley/credential, where the other commands find it. Invitations go out by e-mail when\n"
+      "PARLEY_ENROLLD_SMTP_URL and PARLEY_ENROLLD_SMTP_FROM name a mail server and a sender.\n"
       "Examples:\n"
       "  parley up\n"
       "  parley up --listen 0.0.0.0:7443 --public-address parley.example:7443 --names parley.example");

@@ -23,6 +23,7 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/keys/credential.h"
+#include "lib/keys/identity.h"
 
 namespace parley::cli {
 namespace {
@@ -48,7 +49,7 @@ absl::StatusOr<HostPort> ParseAddress(absl::string_view option, const std::strin
   return parsed;
 }
 
-// Both services must know both addresses before either listens, so a free port is taken and given back.
+// The services must know all addresses before either listens, so a free port is taken and given back.
 absl::StatusOr<int> FreePort(const std::string& host) {
   addrinfo hints = {};
   hints.ai_socktype = SOCK_STREAM;
@@ -136,14 +137,17 @@ absl::StatusOr<std::unique_ptr<Stack>> Stack::Start(Options options) {
   ASSIGN_OR_RETURN(DataLock lock, DataLock::Take(options.data));
   RETURN_IF_ERROR(Settle("--listen", &options.taskd_listen, &options.taskd_public));
   RETURN_IF_ERROR(Settle("--listen-keyd", &options.keyd_listen, &options.keyd_public));
-  for (const char* folder : {"/run", "/log", "/keyd", "/taskd"}) {
+  RETURN_IF_ERROR(Settle("--listen-enrolld", &options.enrolld_listen, &options.enrolld_public));
+  for (const char* folder : {"/run", "/log", "/keyd", "/taskd", "/enrolld"}) {
     RETURN_IF_ERROR(MakeFolders(options.data + folder, 0700));
   }
   const std::string given = options.names.empty() ? "" : options.names + ",";
   options.names = absl::StrCat(given, "localhost,127.0.0.1,::1,", HostName());
   auto stack = std::unique_ptr<Stack>(new Stack(std::move(options), std::move(lock)));
   RETURN_IF_ERROR(stack->StartKeyd());
-  RETURN_IF_ERROR(stack->StartTaskd());
+  const Options& settled = stack->options_;
+  RETURN_IF_ERROR(stack->StartFollower("taskd", settled.taskd_listen, settled.taskd_public));
+  RETURN_IF_ERROR(stack->StartFollower("enrolld", settled.enrolld_listen, settled.enrolld_public));
   for (const char* name : {"admin", "operator"}) RETURN_IF_ERROR(stack->Readdress(stack->CredentialFile(name)));
   return stack;
 }
@@ -161,14 +165,14 @@ std::string Stack::CredentialFile(const std::string& name) const {
 
 absl::Status Stack::StartKeyd() {
   return StartService("keyd", {"--listen", options_.keyd_listen, "--keyd-address", options_.keyd_public,
-                               "--taskd-address", options_.taskd_public});
+                               "--taskd-address", options_.taskd_public, "--enrolld-address", options_.enrolld_public});
 }
 
-absl::Status Stack::StartTaskd() {
-  const std::string credential = CredentialFile("taskd");
+absl::Status Stack::StartFollower(const std::string& name, const std::string& listen,
+                                  const std::string& public_address) {
+  const std::string credential = CredentialFile(name);
   RETURN_IF_ERROR(Readdress(credential));
-  return StartService("taskd", {"--listen", options_.taskd_listen, "--public-address", options_.taskd_public,
-                                "--keyd-credential", credential});
+  return StartService(name, {"--listen", listen, "--public-address", public_address, "--keyd-credential", credential});
 }
 
 absl::Status Stack::StartService(const std::string& name, std::vector<std::string> arguments) {
@@ -228,8 +232,10 @@ absl::Status Stack::Readdress(const std::string& path) {
   ASSIGN_OR_RETURN(keys::Credential credential, keys::ReadCredentialFile(path));
   bool changed = false;
   for (keys::AudienceKey& key : credential.keys) {
-    const std::string& address = key.audience == "keyd" ? options_.keyd_public : options_.taskd_public;
-    if ((key.audience != "keyd" && key.audience != "taskd") || key.address == address) continue;
+    const std::string& address = key.audience == keys::kKeyd      ? options_.keyd_public
+                                 : key.audience == keys::kEnrolld ? options_.enrolld_public
+                                                                  : options_.taskd_public;
+    if (key.address == address) continue;
     key.address = address;
     changed = true;
   }

@@ -43,9 +43,11 @@ class Stack {
     // host:port; port 0 takes a free one.
     std::string taskd_listen;
     std::string keyd_listen;
-    // What join keys and credentials say; the one it listens at when empty.
+    std::string enrolld_listen;
+    // What join keys, links and credentials say; the one it listens at when empty.
     std::string taskd_public;
     std::string keyd_public;
+    std::string enrolld_public;
     // For the certificates; the host's name and the loopback addresses are always among them.
     std::string names;
   };
@@ -59,6 +61,7 @@ class Stack {
   // As clients reach them.
   const std::string& taskd_address() const { return options_.taskd_public; }
   const std::string& keyd_address() const { return options_.keyd_public; }
+  const std::string& enrolld_address() const { return options_.enrolld_public; }
   // The credential of that name that keyd made at its first start: "admin", "operator".
   std::string CredentialFile(const std::string& name) const;
 
@@ -69,7 +72,8 @@ class Stack {
   Stack(Options options, DataLock lock);
 
   absl::Status StartKeyd();
-  absl::Status StartTaskd();
+  // taskd or enrolld.
+  absl::Status StartFollower(const std::string& name, const std::string& listen, const std::string& public_address);
   absl::Status StartService(const std::string& name, std::vector<std::string> arguments);
   // Waits until the newest service has written its ready file.
   absl::Status WaitUntilReady(const std::string& ready_file);

@@ -40,7 +40,8 @@ class Person:
     def environment(self, **more):
         return {"PATH": os.environ.get("PATH", "") + ":/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self.home),
                 "XDG_CONFIG_HOME": str(self.home / ".config"), "XDG_STATE_HOME": str(self.home / ".state"),
-                "PARLEY_LIBEXEC": "%s:%s" % (stack.KEYD.parent, stack.TASKD.parent), **more}
+                "PARLEY_LIBEXEC": ":".join(str(program.parent) for program in (stack.KEYD, stack.TASKD, stack.ENROLLD)),
+                **more}
 
     def popen(self, *arguments, env=None, **options):
         return subprocess.Popen([stack.PARLEY, *map(str, arguments)], env=self.environment(**(env or {})),
@@ -48,8 +49,9 @@ class Person:
 
     def up(self, *arguments):
         """Starts the services on free ports and waits until they serve."""
-        self._up = self.popen("up", "--data", self.data, "--listen", "127.0.0.1:0", "--listen-keyd", "127.0.0.1:0",
-                              "--output", "json", *arguments, stdin=subprocess.DEVNULL)
+        listen = [part for name in ("listen", "listen-keyd", "listen-enrolld") for part in ("--" + name, "127.0.0.1:0")]
+        self._up = self.popen("up", "--data", self.data, *listen, "--output", "json", *arguments,
+                              stdin=subprocess.DEVNULL)
         line = self._up.stdout.readline()
         if not line:
             raise AssertionError("parley up: " + self._up.communicate()[1])

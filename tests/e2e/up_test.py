@@ -38,7 +38,7 @@ class Up(unittest.TestCase):
     def test_ends_with_a_signal_and_leaves_nothing_running(self):
         up = self.person.up()
         services = children(up.pid)
-        self.assertEqual(len(services), 2)
+        self.assertEqual(len(services), 3)
         up.send_signal(signal.SIGINT)
         up.communicate(timeout=person.TIMEOUT_S)
         self.assertEqual(up.returncode, 0)
@@ -66,19 +66,19 @@ class Up(unittest.TestCase):
     def test_port_in_use(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             address = "127.0.0.1:%d" % taken.getsockname()[1]
-            self.refused("up", "--data", self.person.data, "--listen", address, "--listen-keyd", "127.0.0.1:0",
-                         says=[address])
-            self.refused("up", "--data", self.person.data, "--listen", "127.0.0.1:0", "--listen-keyd", address,
-                         says=[address])
+            options = {"--listen": "127.0.0.1:0", "--listen-keyd": "127.0.0.1:0", "--listen-enrolld": "127.0.0.1:0"}
+            for option in options:
+                arguments = [part for item in {**options, option: address}.items() for part in item]
+                self.refused("up", "--data", self.person.data, *arguments, says=[address])
 
     def test_service_that_dies_ends_it_all(self):
-        for victim in (0, 1):
+        for victim in (0, 1, 2):
             up = self.person.up()
             services = children(up.pid)
             os.kill(services[victim], signal.SIGKILL)
             _, errors = up.communicate(timeout=person.TIMEOUT_S)
             self.assertEqual(up.returncode, 1)
-            self.assertIn(("keyd", "taskd")[victim] + " was killed", errors)
+            self.assertIn(("keyd", "taskd", "enrolld")[victim] + " was killed", errors)
             self.assertFalse(any(map(is_alive, services)))
 
     def test_services_do_not_outlive_a_killed_up(self):
@@ -107,7 +107,8 @@ class Up(unittest.TestCase):
             self.assertEqual(os.stat(secret).st_mode & 0o777, 0o600, secret)
         before = credential.read_text()
         with self.person.popen("up", "--data", self.person.home / "second", "--listen", "127.0.0.1:0",
-                               "--listen-keyd", "127.0.0.1:0", stdin=subprocess.DEVNULL) as second:
+                               "--listen-keyd", "127.0.0.1:0", "--listen-enrolld", "127.0.0.1:0",
+                               stdin=subprocess.DEVNULL) as second:
             shown = ""
             for line in second.stdout:
                 shown += line
