@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "lib/base/trace.h"
 
 namespace parley {
 namespace {
@@ -21,6 +22,9 @@ void Log(absl::string_view level, absl::string_view message, LogFields fields) {
   std::string line = absl::StrCat(
       "{\"time\":\"", absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now(), absl::UTCTimeZone()), "\",\"level\":\"",
       level, "\",\"service\":", JsonString(Service()), ",\"message\":", JsonString(message));
+  if (const TraceContext* const trace = CurrentTrace(); trace != nullptr) {
+    absl::StrAppend(&line, ",\"trace_id\":\"", trace->TraceId(), "\",\"span_id\":\"", trace->SpanId(), "\"");
+  }
   for (const auto& [key, value] : fields) absl::StrAppend(&line, ",", JsonString(key), ":", JsonString(value));
   absl::StrAppend(&line, "}\n");
   // One write a line, so that lines of several threads do not mix. A log that cannot be written has no remedy here.
