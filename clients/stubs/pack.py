@@ -22,6 +22,11 @@ IMPORT_FOLDERS = ("/usr/share/gocode/src/github.com/gogo/googleapis", "/usr/incl
 # Errors carry these, whether or not a message of ours names them.
 ERROR_PROTOS = ("google/rpc/code.proto", "google/rpc/error_details.proto", "google/rpc/status.proto")
 IMPORT = re.compile(r'^import\s+(?:public\s+)?"([^"]+)"\s*;', re.MULTILINE)
+# Google's beyond protobuf itself, which each language has as a package of its own: these are Go's.
+GO_PACKAGES = {
+    "google/api/annotations.proto": "google.golang.org/genproto/googleapis/api/annotations",
+    "google/api/http.proto": "google.golang.org/genproto/googleapis/api/annotations",
+}
 # Zip cannot say an earlier time.
 NO_TIME = (1980, 1, 1, 0, 0, 0)
 JAVA_FOLDER = pathlib.Path("/usr/share/java")
@@ -43,8 +48,16 @@ class Protos:
         raise FileNotFoundError("%s is imported and in none of %s" % (name, ", ".join(map(str, self.folders))))
 
     def closure(self):
-        """{import path: content} of ours and of all that they need."""
-        found, waiting = {}, [*self.ours, *ERROR_PROTOS]
+        """{import path: content} of ours, of all that they need, and of what errors carry."""
+        return self._closure([*self.ours, *ERROR_PROTOS])
+
+    def imported(self):
+        """Import paths of what ours need that is neither ours nor protobuf's own."""
+        return [name for name in self._closure(self.ours)
+                if name not in self.ours and not name.startswith("google/protobuf/")]
+
+    def _closure(self, names):
+        found, waiting = {}, list(names)
         while waiting:
             name = waiting.pop()
             if name not in found:
@@ -107,7 +120,8 @@ def python(sources, version):
     info = "parley_api-%s.dist-info/" % version
     files[info + "METADATA"] = (
         "Metadata-Version: 2.1\nName: parley-api\nVersion: %s\nSummary: gRPC stubs of Parley\nLicense: Apache-2.0\n"
-        "Requires-Python: >=3.8\nRequires-Dist: grpcio>=1.51\nRequires-Dist: protobuf>=4.21\n" % version).encode()
+        "Requires-Python: >=3.8\nRequires-Dist: grpcio>=1.51\nRequires-Dist: protobuf>=4.21\n"
+        "Requires-Dist: googleapis-common-protos>=1.56\n" % version).encode()
     files[info + "WHEEL"] = b"Wheel-Version: 1.0\nGenerator: parley\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     record = "".join("%s,sha256=%s,%d\n" % (path, digest(content), len(content))
                      for path, content in sorted(files.items()))
@@ -124,8 +138,10 @@ def go(sources, version):
 
     Its path has no dot, so that no go command ever asks the network for it: nobody can put another in its place.
     """
-    files = sources.generate(sources.ours, "--go_out=OUT", "--go-grpc_out=OUT")
-    files["parley/go.mod"] = (b"module parley\n\ngo 1.19\n\nrequire (\n\tgoogle.golang.org/grpc v1.51.0\n"
+    mapped = ["--go%s_opt=M%s=%s" % (plugin, *pair) for plugin in ("", "-grpc") for pair in GO_PACKAGES.items()]
+    files = sources.generate(sources.ours, "--go_out=OUT", "--go-grpc_out=OUT", *mapped)
+    files["parley/go.mod"] = (b"module parley\n\ngo 1.19\n\nrequire (\n\tgoogle.golang.org/grpc v1.64.1\n"
+                              b"\tgoogle.golang.org/genproto/googleapis/api v0.0.0-20240318140521-94a12d6c2237\n"
                               b"\tgoogle.golang.org/protobuf v1.28.1\n)\n")
     return tar_gz(files)
 
@@ -184,9 +200,11 @@ def java(sources, version):
     generated = sources.generate(sources.ours, "--java_out=OUT")
     generated.update(sources.generate(sources.with_services(), "--plugin=protoc-gen-grpc=/usr/bin/grpc_java_plugin",
                                       "--grpc_out=OUT"))
+    # Needed to compile; who uses it has it from grpc-protobuf.
+    beside = sources.generate(sources.imported(), "--java_out=OUT") if sources.imported() else {}
     with tempfile.TemporaryDirectory() as folder:
         names = []
-        for path, content in sorted(generated.items()):
+        for path, content in sorted({**generated, **beside}.items()):
             source = pathlib.Path(folder) / "source" / path
             source.parent.mkdir(parents=True, exist_ok=True)
             source.write_bytes(content)
@@ -194,7 +212,8 @@ def java(sources, version):
         libraries = [str(JAVA_FOLDER / (name + ".jar")) for name in JAVA_LIBRARIES]
         subprocess.run(["javac", "-nowarn", "-proc:none", "-Xlint:none", "--release", "11", "-encoding", "UTF-8", "-cp",
                         ":".join(libraries), "-d", folder + "/classes", *names], check=True)
-        classes = read_tree(folder + "/classes")
+        classes = {path: content for path, content in read_tree(folder + "/classes").items()
+                   if path.startswith("dev/parley/")}
     manifest = {"META-INF/MANIFEST.MF": b"Manifest-Version: 1.0\r\nAutomatic-Module-Name: dev.parley.api\r\n\r\n"}
     stem = "parley-maven/dev/parley/parley-api/%s/parley-api-%s" % (version, version)
     files = {

@@ -14,6 +14,8 @@ import unittest
 
 from tests import stack
 
+# Where Debian has google/api; the Python package of it is the peers'.
+GOOGLEAPIS = "/usr/share/gocode/src/github.com/gogo/googleapis"
 PROTO_ROOT = stack.RUNFILES / "proto"
 ALL_PROTOS = ["parley/access/v1/access.proto", "parley/task/v1/manifest.proto", "parley/task/v1/task.proto",
               "parley/task/v1/task_service.proto"]
@@ -138,7 +140,7 @@ class Interop(unittest.TestCase):
     def test_python_stubs(self):
         folder = tempfile.mkdtemp(dir=os.environ.get("TEST_TMPDIR"))
         python = stack.TOOLS / "python/bin/python"
-        self.run_program(python, "-m", "grpc_tools.protoc", "-I", PROTO_ROOT, "--python_out", folder,
+        self.run_program(python, "-m", "grpc_tools.protoc", "-I", PROTO_ROOT, "-I", GOOGLEAPIS, "--python_out", folder,
                          "--grpc_python_out", folder, *ALL_PROTOS)
         program = pathlib.Path(__file__).resolve().parent / "python_client.py"
         result = subprocess.run([python, program, self.stack.taskd_address, self.stack.exported()],

@@ -8,6 +8,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from tree import ROOT
 
+# Where Debian has google/api.
+GOOGLEAPIS = "/usr/share/gocode/src/github.com/gogo/googleapis"
 ACCESS_OPTION = "parley.access.v1.access"
 METHOD_OPTIONS = "google.protobuf.MethodOptions"
 # What a shared key buys.
@@ -27,8 +29,8 @@ AUDITOR_MAY_CALL = {
 def compile_protos(tree):
     sources = [path[len("proto/"):] for path, _ in tree.select(".proto", under="proto/")]
     with tempfile.NamedTemporaryFile() as out:
-        subprocess.run(["protoc", "-I" + str(ROOT / "proto"), "--include_imports", "--include_source_info",
-                        "--descriptor_set_out=" + out.name, *sources], check=True)
+        subprocess.run(["protoc", "-I" + str(ROOT / "proto"), "-I" + GOOGLEAPIS, "--include_imports",
+                        "--include_source_info", "--descriptor_set_out=" + out.name, *sources], check=True)
         return descriptor_pb2.FileDescriptorSet.FromString(out.read())
 
 

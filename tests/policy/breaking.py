@@ -5,18 +5,13 @@ is let through when the API's version (clients/stubs/BUILD.bazel) has been raise
 1.0 the second. Before the first tag nothing has been released and everything may change.
 """
 
-import os
-import pathlib
-import pwd
 import re
 import subprocess
 import tempfile
 
+import lint
 from tree import ROOT
 
-TOOLS = pathlib.Path(os.environ.get("PARLEY_TOOLS") or
-                     pathlib.Path(pwd.getpwuid(os.getuid()).pw_dir) / ".cache/parley/tools")
-BUF = TOOLS / "buf/node_modules/@bufbuild/buf-linux-x64/bin/buf"
 VERSION_FILE = "clients/stubs/BUILD.bazel"
 VERSION = re.compile(r'^VERSION = "(\d+)\.(\d+)\.(\d+)"$', re.MULTILINE)
 RELEASES = "v[0-9]*.[0-9]*.[0-9]*"
@@ -46,11 +41,8 @@ def breaks(root, release):
     with tempfile.TemporaryDirectory() as folder:
         archive = git(root, "archive", release, "proto", "buf.yaml").stdout
         subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
-        result = subprocess.run([BUF, "breaking", root, "--against", folder], capture_output=True, text=True,
-                                check=False)
-    if result.returncode not in (0, 100):
-        raise RuntimeError("buf breaking: " + result.stderr)
-    return result.stdout.splitlines()
+        with lint.workspace(root) as new, lint.workspace(folder) as old:
+            return lint.buf("breaking", new, "--against", old)
 
 
 def compare(root):

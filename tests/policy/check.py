@@ -1,6 +1,6 @@
 """Runs one subject of the policy checks: prints a line for each problem and ends with 1 when there are any.
 
-    check.py layering | style | api | aip | breaking | reference | binaries FILE…
+    check.py layering | style | api | aip | lint | breaking | reference | binaries FILE…
 """
 
 import importlib
