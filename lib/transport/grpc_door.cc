@@ -9,17 +9,23 @@
 #include <grpcpp/server_builder.h>
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/channel_arguments.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/mutex.h"
+#include "lib/transport/address.h"
 
 namespace parley::transport {
 namespace {
+
+// For the last answers of the REST side, whose calls have ended by then.
+constexpr absl::Duration kRestGrace = absl::Seconds(1);
 
 // More calls than one client makes at once; what one connection can make the server hold.
 constexpr int kMaxStreams = 100;
@@ -65,6 +71,8 @@ class GrpcDoor::Impl {
     if (server_ != nullptr) server_->Wait();
   }
   Listener& listener() { return *listener_; }
+  void UseRest(RestHandler* handler) { rest_ = handler; }
+  int ConnectAs(const Peer& peer);
 
  private:
   void HandOver(int fd);
@@ -72,6 +80,8 @@ class GrpcDoor::Impl {
   std::unique_ptr<Listener> listener_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;
   std::unique_ptr<grpc::Server> server_;
+  RestHandler* rest_ = nullptr;
+  std::atomic<uint64_t> rest_connections_{0};
   Mutex mutex_;
   // gRPC leaks an fd that it is given before its start or after its shutdown.
   bool serving_ ABSL_GUARDED_BY(mutex_) = false;
@@ -92,8 +102,35 @@ absl::Status GrpcDoor::Impl::Serve(grpc::ServerBuilder* builder) {
     MutexLock lock(&mutex_);
     serving_ = true;
   }
-  listener_->Start([this](int fd, std::shared_ptr<const Peer>, Application) { HandOver(fd); });
+  listener_->Start([this](int fd, std::shared_ptr<const Peer> peer, Application application) {
+    if (application == Application::kGrpc) {
+      HandOver(fd);
+    } else if (rest_ != nullptr) {
+      rest_->Take(fd, std::move(peer));
+    } else {
+      close(fd);
+    }
+  });
   return absl::OkStatus();
+}
+
+// FindPeer takes what stands behind the connection's id for a number, which keeps the names of several apart.
+int GrpcDoor::Impl::ConnectAs(const Peer& peer) {
+  {
+    MutexLock lock(&mutex_);
+    if (!serving_) return -1;
+  }
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) return -1;
+  const SocketAddress name =
+      AbstractAddress(absl::StrCat("parley-", peer.connection_id, "-rest", rest_connections_.fetch_add(1)));
+  if (bind(pair[0], name.get(), name.size) != 0) {
+    close(pair[0]);
+    close(pair[1]);
+    return -1;
+  }
+  HandOver(pair[1]);
+  return pair[0];
 }
 
 void GrpcDoor::Impl::HandOver(int fd) {
@@ -113,16 +150,14 @@ void GrpcDoor::Impl::Shutdown(absl::Time deadline) {
     MutexLock lock(&mutex_);
     if (!std::exchange(serving_, false)) return;
   }
+  if (rest_ != nullptr) rest_->Stop();
   // The relays go on meanwhile: answers of the calls that still run pass through them.
   server_->Shutdown(absl::ToChronoTime(deadline));
+  if (rest_ != nullptr) rest_->Drain(Clock::System()->Now() + kRestGrace);
   listener_->Shutdown();
 }
 
 absl::StatusOr<std::unique_ptr<GrpcDoor>> GrpcDoor::Create(Listener::Options options, KeySource* keys) {
-  if (options.accept_rest) {
-    return Error(absl::StatusCode::kInvalidArgument, "REST_NOT_SERVED",
-                 "GrpcDoor serves gRPC alone; for accept_rest use a Listener");
-  }
   KeepGrpc();
   ASSIGN_OR_RETURN(auto listener, Listener::Create(std::move(options), keys));
   return std::unique_ptr<GrpcDoor>(new GrpcDoor(std::make_unique<Impl>(std::move(listener))));
@@ -134,6 +169,9 @@ absl::Status GrpcDoor::Serve(grpc::ServerBuilder* builder) { return impl_->Serve
 Listener& GrpcDoor::listener() { return impl_->listener(); }
 void GrpcDoor::Shutdown(absl::Time deadline) { impl_->Shutdown(deadline); }
 void GrpcDoor::Wait() { impl_->Wait(); }
+
+void GrpcDoor::UseRest(RestHandler* handler) { impl_->UseRest(handler); }
+int GrpcDoor::ConnectAs(const Peer& peer) { return impl_->ConnectAs(peer); }
 
 std::shared_ptr<const Peer> GrpcDoor::PeerOf(const grpc::ServerContextBase& context) const {
   return impl_->listener().FindPeer(context.peer());

@@ -32,6 +32,18 @@ class Status;
 
 namespace parley::transport {
 
+// What is behind the door for peers that choose http/1.1. lib/rest has one.
+class RestHandler {
+ public:
+  virtual ~RestHandler() = default;
+  // Takes the fd, on which the peer speaks HTTP/1.1 in the clear. Must not block.
+  virtual void Take(int fd, std::shared_ptr<const Peer> peer) = 0;
+  // Begins no further request.
+  virtual void Stop() = 0;
+  // Returns once what was answered has been sent, or at the deadline; every connection is closed then.
+  virtual void Drain(absl::Time deadline) = 0;
+};
+
 class GrpcDoor {
  public:
   static absl::StatusOr<std::unique_ptr<GrpcDoor>> Create(Listener::Options options, KeySource* keys);
@@ -42,7 +54,15 @@ class GrpcDoor {
   // timeout), attaches the door, builds and starts the server, then accepts. Once.
   absl::Status Serve(grpc::ServerBuilder* builder);
 
+  // Also finds the peer of a call that came through ConnectAs.
   std::shared_ptr<const Peer> PeerOf(const grpc::ServerContextBase& context) const;
+
+  // Before Serve, for a listener with accept_rest. `handler` must outlive the door's shutdown.
+  void UseRest(RestHandler* handler);
+  // One end of a connection into this server, for a gRPC channel from an fd, whose calls are those of `peer`, a peer of
+  // this door. -1 while the server does not serve, or without descriptors.
+  int ConnectAs(const Peer& peer);
+
   Listener& listener();
 
   // Stops accepting, lets calls finish until the deadline, then cancels them and closes everything.

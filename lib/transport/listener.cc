@@ -404,6 +404,7 @@ std::shared_ptr<const Peer> Listener::FindPeer(absl::string_view connection_id) 
   absl::ConsumePrefix(&connection_id, "unix-abstract:");
   absl::ConsumePrefix(&connection_id, "%00");
   absl::ConsumePrefix(&connection_id, "parley-");
+  connection_id = connection_id.substr(0, connection_id.find("-rest"));
   return impl_->table().Find(connection_id);
 }
 

@@ -81,7 +81,8 @@ class Listener {
   const std::string& address() const;
 
   // The live connection of this id; null when it has closed. `connection_id` as in Peer, or with "parley-" or
-  // "unix-abstract:parley-" before it, as gRPC's ServerContext::peer() gives it ("%00" tolerated).
+  // "unix-abstract:parley-" before it, as gRPC's ServerContext::peer() gives it ("%00" tolerated), and with "-rest" and
+  // a number after it, as GrpcDoor::ConnectAs names its connections.
   std::shared_ptr<const Peer> FindPeer(absl::string_view connection_id) const;
 
   // Closes the connections under a key at once. Returns how many.

@@ -1,0 +1,122 @@
+#include "lib/rest/backend.h"
+
+#include <grpcpp/create_channel_posix.h>
+#include <grpcpp/support/channel_arguments.h>
+#include <grpcpp/support/slice.h>
+
+namespace parley::rest {
+namespace {
+
+std::string ToString(const grpc::ByteBuffer& buffer) {
+  std::vector<grpc::Slice> slices;
+  std::string bytes;
+  if (!buffer.Dump(&slices).ok()) return bytes;
+  bytes.reserve(buffer.Length());
+  for (const grpc::Slice& slice : slices) bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+  return bytes;
+}
+
+}  // namespace
+
+Call::Call(std::vector<std::string> requests, Events events) : events_(std::move(events)) {
+  requests_.reserve(requests.size());
+  for (const std::string& request : requests) {
+    const grpc::Slice slice(request);
+    requests_.emplace_back(&slice, 1);
+  }
+}
+
+std::shared_ptr<Call> Call::Start(grpc::GenericStub* stub, const std::string& rpc_path,
+                                  std::vector<std::string> requests, const Metadata& metadata, absl::Time deadline,
+                                  Events events) {
+  std::shared_ptr<Call> call(new Call(std::move(requests), std::move(events)));
+  call->self_ = call;
+  if (deadline != absl::InfiniteFuture()) call->context_.set_deadline(absl::ToChronoTime(deadline));
+  for (const auto& [name, value] : metadata) call->context_.AddMetadata(name, value);
+  stub->PrepareBidiStreamingCall(&call->context_, rpc_path, grpc::StubOptions(), call.get());
+  // While answers may be asked for.
+  call->AddHold();
+  call->WriteNext();
+  call->StartRead(&call->answer_);
+  call->StartCall();
+  return call;
+}
+
+void Call::WriteNext() {
+  if (written_ == requests_.size()) {
+    StartWritesDone();
+  } else if (written_ + 1 == requests_.size()) {
+    StartWriteLast(&requests_[written_], grpc::WriteOptions());
+  } else {
+    StartWrite(&requests_[written_]);
+  }
+  ++written_;
+}
+
+void Call::OnWriteDone(bool ok) {
+  if (ok && written_ < requests_.size()) WriteNext();
+}
+
+void Call::OnReadInitialMetadataDone(bool ok) {
+  if (ok && events_.started) events_.started();
+}
+
+void Call::OnReadDone(bool ok) {
+  bool read_on = false;
+  {
+    MutexLock lock(&mutex_);
+    read_on = ok && canceled_;
+    // After the last one nobody may ask again.
+    reading_ = !ok || canceled_;
+  }
+  if (!ok) {
+    RemoveHold();
+  } else if (read_on) {
+    StartRead(&answer_);
+  } else {
+    events_.message(ToString(answer_));
+  }
+}
+
+void Call::Next() {
+  {
+    MutexLock lock(&mutex_);
+    if (reading_ || canceled_) return;
+    reading_ = true;
+  }
+  StartRead(&answer_);
+}
+
+void Call::Cancel() {
+  bool read = false;
+  {
+    MutexLock lock(&mutex_);
+    if (canceled_) return;
+    canceled_ = true;
+    // So that the end shows.
+    read = !reading_;
+    reading_ = true;
+  }
+  context_.TryCancel();
+  if (read) StartRead(&answer_);
+}
+
+void Call::OnDone(const grpc::Status& status) {
+  events_.ended(status);
+  // The last reference may be this one.
+  const std::shared_ptr<Call> self = std::move(self_);
+}
+
+grpc::GenericStub* Backend::stub() {
+  if (channel_ != nullptr) {
+    const grpc_connectivity_state state = channel_->GetState(/*try_to_connect=*/false);
+    if (state == GRPC_CHANNEL_READY || state == GRPC_CHANNEL_IDLE) return stub_.get();
+  }
+  const int fd = connect_();
+  if (fd < 0) return nullptr;
+  channel_ = grpc::CreateCustomInsecureChannelFromFd("parley-rest", fd, grpc::ChannelArguments());
+  stub_ = std::make_unique<grpc::GenericStub>(channel_);
+  return stub_.get();
+}
+
+}  // namespace parley::rest

@@ -1,0 +1,87 @@
+// Calls of the gRPC server in this process, on behalf of one REST peer.
+//
+// The calls go over a socket pair into the very server that gRPC peers talk to, so that the same handlers answer, and
+// rpc::Gate finds the same peer.
+//
+// Threads: Backend in one thread at a time. Call's methods may be called from any thread; its events come on gRPC's
+// threads, one after another, and must not block.
+#ifndef PARLEY_LIB_REST_BACKEND_H_
+#define PARLEY_LIB_REST_BACKEND_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "grpcpp/channel.h"
+#include "grpcpp/client_context.h"
+#include "grpcpp/generic/generic_stub.h"
+#include "grpcpp/support/byte_buffer.h"
+#include "lib/base/mutex.h"
+
+namespace parley::rest {
+
+// One RPC of any kind.
+class Call final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+ public:
+  struct Events {
+    // The handler has taken the call.
+    std::function<void()> started;
+    // An answer; the next comes only after Next.
+    std::function<void(std::string)> message;
+    // The last one.
+    std::function<void(grpc::Status)> ended;
+  };
+  using Metadata = std::vector<std::pair<std::string, std::string>>;
+
+  // Sends the requests and asks for the first answer.
+  static std::shared_ptr<Call> Start(grpc::GenericStub* stub, const std::string& rpc_path,
+                                     std::vector<std::string> requests, const Metadata& metadata, absl::Time deadline,
+                                     Events events);
+
+  // Asks for the next answer. Once for each.
+  void Next();
+  // Ends the call; only `ended` comes after this, and what is under way.
+  void Cancel();
+
+ private:
+  Call(std::vector<std::string> requests, Events events);
+  void WriteNext();
+  void OnReadInitialMetadataDone(bool ok) override;
+  void OnReadDone(bool ok) override;
+  void OnWriteDone(bool ok) override;
+  void OnDone(const grpc::Status& status) override;
+
+  grpc::ClientContext context_;
+  const Events events_;
+  std::vector<grpc::ByteBuffer> requests_;
+  size_t written_ = 0;
+  grpc::ByteBuffer answer_;
+  Mutex mutex_;
+  // A read is under way. Without one gRPC may end the call at any time, so there always is one or a hold.
+  bool reading_ ABSL_GUARDED_BY(mutex_) = true;
+  bool canceled_ ABSL_GUARDED_BY(mutex_) = false;
+  // Until OnDone.
+  std::shared_ptr<Call> self_;
+};
+
+class Backend {
+ public:
+  // Gives one end of a connection into the server; -1 when there is none to be had.
+  using Connect = std::function<int()>;
+  explicit Backend(Connect connect) : connect_(std::move(connect)) {}
+
+  // Connects at the first call, and again when the server has closed for the connection's age. Null when it cannot.
+  grpc::GenericStub* stub();
+
+ private:
+  const Connect connect_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<grpc::GenericStub> stub_;
+};
+
+}  // namespace parley::rest
+
+#endif  // PARLEY_LIB_REST_BACKEND_H_

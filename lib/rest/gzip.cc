@@ -1,0 +1,56 @@
+#include "lib/rest/gzip.h"
+
+#include <zlib.h>
+
+#include <algorithm>
+
+namespace parley::rest {
+namespace {
+
+// 15 is the largest window; 16 more means gzip's frame.
+constexpr int kWindowBits = 15 + 16;
+constexpr int kMemoryLevel = 8;
+// JSON shrinks as much by level 1 as anybody needs on a line of today, in a third of the time.
+constexpr int kLevel = 1;
+constexpr size_t kStepBytes = 64 * 1024;
+
+Bytef* Bytes(const char* text) { return reinterpret_cast<Bytef*>(const_cast<char*>(text)); }
+
+}  // namespace
+
+std::string Gzip(absl::string_view plain) {
+  z_stream stream{};
+  deflateInit2(&stream, kLevel, Z_DEFLATED, kWindowBits, kMemoryLevel, Z_DEFAULT_STRATEGY);
+  std::string zipped(deflateBound(&stream, plain.size()), '\0');
+  stream.next_in = Bytes(plain.data());
+  stream.avail_in = static_cast<uInt>(plain.size());
+  stream.next_out = Bytes(zipped.data());
+  stream.avail_out = static_cast<uInt>(zipped.size());
+  deflate(&stream, Z_FINISH);
+  zipped.resize(stream.total_out);
+  deflateEnd(&stream);
+  return zipped;
+}
+
+std::optional<std::string> Gunzip(absl::string_view zipped, size_t max_bytes) {
+  z_stream stream{};
+  if (inflateInit2(&stream, kWindowBits) != Z_OK) return std::nullopt;
+  stream.next_in = Bytes(zipped.data());
+  stream.avail_in = static_cast<uInt>(zipped.size());
+  std::string plain;
+  int result = Z_OK;
+  while (result == Z_OK && plain.size() <= max_bytes) {
+    const size_t before = plain.size();
+    plain.resize(before + kStepBytes);
+    stream.next_out = Bytes(plain.data() + before);
+    stream.avail_out = kStepBytes;
+    result = inflate(&stream, Z_NO_FLUSH);
+    plain.resize(plain.size() - stream.avail_out);
+  }
+  const bool whole = result == Z_STREAM_END && stream.avail_in == 0 && plain.size() <= max_bytes;
+  inflateEnd(&stream);
+  if (!whole) return std::nullopt;
+  return plain;
+}
+
+}  // namespace parley::rest

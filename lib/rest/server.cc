@@ -1,0 +1,120 @@
+#include "lib/rest/server.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/strand.hpp>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "lib/base/error.h"
+#include "lib/base/mutex.h"
+#include "lib/rest/routes.h"
+#include "lib/rest/session.h"
+
+namespace parley::rest {
+
+namespace asio = boost::asio;
+
+class Server::Impl {
+ public:
+  Impl(transport::GrpcDoor* door, Options options, Routes routes)
+      : door_(door), options_(std::move(options)), routes_(std::move(routes)), work_(context_.get_executor()) {
+    for (int i = 0; i < std::max(1, options_.threads); ++i) threads_.emplace_back([this] { context_.run(); });
+  }
+  ~Impl() {
+    Drain(absl::InfinitePast());
+    work_.reset();
+    context_.stop();
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+  void Take(int fd, std::shared_ptr<const transport::Peer> peer);
+  void Stop() { StopAll(/*now=*/false); }
+  void Drain(absl::Time deadline);
+
+ private:
+  void StopAll(bool now);
+  void OnClosed(Session* session) {
+    MutexLock lock(&mutex_);
+    sessions_.erase(session);
+    if (sessions_.empty()) none_.NotifyAll();
+  }
+
+  transport::GrpcDoor* const door_;
+  const Options options_;
+  const Routes routes_;
+  asio::io_context context_;
+  asio::executor_work_guard<asio::io_context::executor_type> work_;
+  std::vector<std::thread> threads_;
+  Mutex mutex_;
+  CondVar none_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::unordered_map<Session*, std::weak_ptr<Session>> sessions_ ABSL_GUARDED_BY(mutex_);
+};
+
+void Server::Impl::Take(int fd, std::shared_ptr<const transport::Peer> peer) {
+  boost::beast::error_code error;
+  asio::local::stream_protocol::socket socket{asio::make_strand(context_)};
+  socket.assign(asio::local::stream_protocol(), fd, error);
+  if (error) {
+    close(fd);
+    return;
+  }
+  const auto session = std::make_shared<Session>(
+      std::move(socket), &options_, &routes_, [this, peer = std::move(peer)] { return door_->ConnectAs(*peer); },
+      [this](Session* closed) { OnClosed(closed); });
+  {
+    MutexLock lock(&mutex_);
+    // Dropped, it closes its socket.
+    if (stopping_ || static_cast<int>(sessions_.size()) >= options_.max_connections) return;
+    sessions_.emplace(session.get(), session);
+  }
+  session->Start();
+}
+
+void Server::Impl::StopAll(bool now) {
+  std::vector<std::shared_ptr<Session>> all;
+  {
+    MutexLock lock(&mutex_);
+    stopping_ = true;
+    for (const auto& [key, weak] : sessions_) {
+      if (auto session = weak.lock(); session != nullptr) all.push_back(std::move(session));
+    }
+  }
+  for (const auto& session : all) session->Stop(now);
+}
+
+void Server::Impl::Drain(absl::Time deadline) {
+  StopAll(/*now=*/false);
+  {
+    MutexLock lock(&mutex_);
+    while (!sessions_.empty()) {
+      const absl::Duration left = deadline - Clock::System()->Now();
+      if (left <= absl::ZeroDuration()) break;
+      none_.WaitFor(&mutex_, left);
+    }
+  }
+  StopAll(/*now=*/true);
+  MutexLock lock(&mutex_);
+  while (!sessions_.empty()) none_.Wait(&mutex_);
+}
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Attach(transport::GrpcDoor* door, Options options) {
+  ASSIGN_OR_RETURN(Routes routes, Routes::Of(options.services, google::protobuf::DescriptorPool::generated_pool()));
+  std::unique_ptr<Server> server(new Server(std::make_unique<Impl>(door, std::move(options), std::move(routes))));
+  door->UseRest(server.get());
+  return server;
+}
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Server::~Server() = default;
+void Server::Take(int fd, std::shared_ptr<const transport::Peer> peer) { impl_->Take(fd, std::move(peer)); }
+void Server::Stop() { impl_->Stop(); }
+void Server::Drain(absl::Time deadline) { impl_->Drain(deadline); }
+
+}  // namespace parley::rest

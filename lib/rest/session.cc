@@ -1,0 +1,486 @@
+#include "lib/rest/session.h"
+
+#include <algorithm>
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/http/read.hpp>
+#include <boost/beast/http/write.hpp>
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "absl/time/clock.h"
+#include "lib/base/error.h"
+#include "lib/base/secret.h"
+#include "lib/rest/gzip.h"
+
+namespace parley::rest {
+namespace {
+
+namespace asio = boost::asio;
+namespace http = boost::beast::http;
+
+constexpr int kHttp11 = 11;
+constexpr char kDocumentPath[] = "/openapi.json";
+// Shorter answers do not fit into fewer packets.
+constexpr size_t kMinGzipBytes = 1024;
+// A stream's first answer decides about the status line: so long is waited for it, once the handler has the call.
+constexpr auto kFirstAnswer = std::chrono::milliseconds(250);
+// What a peer may still be sending after an error has been answered: read, so that no reset overtakes the answer.
+constexpr auto kLinger = std::chrono::seconds(2);
+constexpr size_t kLingerBytes = 16 * 1024;
+constexpr char kGoOn[] = "HTTP/1.1 100 Continue\r\n\r\n";
+
+std::chrono::nanoseconds Chrono(absl::Duration duration) { return absl::ToChronoNanoseconds(duration); }
+
+absl::string_view View(boost::beast::string_view text) { return absl::string_view(text.data(), text.size()); }
+
+absl::Status BadRequest(absl::string_view reason, absl::string_view sentence) {
+  return Error(absl::StatusCode::kInvalidArgument, reason, sentence);
+}
+
+// HTTP says more than gRPC's codes do.
+int HttpStatusOf(const absl::Status& status) {
+  const std::string reason = Reason(status);
+  if (reason == "METHOD_NOT_ALLOWED") return 405;
+  if (reason == "HEADER_TOO_LARGE") return 431;
+  if (reason == "BODY_TOO_LARGE") return 413;
+  if (reason == "REQUEST_TIMEOUT") return 408;
+  if (reason == "CONTENT_TYPE") return 415;
+  if (reason == "CONTENT_ENCODING") return 415;
+  if (reason == "EXPECT") return 417;
+  if (reason == "HTTP_VERSION") return 505;
+  return HttpStatus(static_cast<grpc::StatusCode>(status.code()));
+}
+
+template <typename Fields>
+bool AcceptsGzip(const Fields& fields) {
+  for (const absl::string_view coding : absl::StrSplit(View(fields[http::field::accept_encoding]), ',')) {
+    const std::pair<absl::string_view, absl::string_view> parts = absl::StrSplit(coding, absl::MaxSplits(';', 1));
+    std::string weight(parts.second);
+    weight.erase(std::remove(weight.begin(), weight.end(), ' '), weight.end());
+    if (absl::StripAsciiWhitespace(parts.first) == "gzip")
+      return weight.find_first_of("123456789") != weight.npos || weight.empty();
+  }
+  return false;
+}
+
+// One strong validator, as we give it; empty for "*".
+std::optional<std::string> ParseIfMatch(absl::string_view value) {
+  if (value.empty() || value == "*") return "";
+  if (!absl::ConsumePrefix(&value, "\"") || !absl::ConsumeSuffix(&value, "\"") || value.empty() ||
+      absl::StrContains(value, "\"")) {
+    return std::nullopt;
+  }
+  return std::string(value);
+}
+
+bool IsJson(absl::string_view type) {
+  const absl::string_view essence = absl::StripAsciiWhitespace(type.substr(0, type.find(';')));
+  return absl::EqualsIgnoreCase(essence, "application/json") || absl::EqualsIgnoreCase(essence, "application/x-ndjson");
+}
+
+}  // namespace
+
+Session::Session(Stream::socket_type socket, const Server::Options* options, const Routes* routes,
+                 Backend::Connect connect, std::function<void(Session*)> closed)
+    : stream_(std::move(socket)),
+      head_timer_(stream_.get_executor()),
+      options_(options),
+      routes_(routes),
+      closed_(std::move(closed)),
+      backend_(std::move(connect)),
+      buffer_(2 * options->max_header_bytes) {}
+
+Session::~Session() = default;
+
+void Session::Start() {
+  asio::dispatch(stream_.get_executor(), [self = shared_from_this()] { self->AwaitRequest(); });
+}
+
+void Session::Stop(bool now) {
+  asio::dispatch(stream_.get_executor(), [self = shared_from_this(), now] {
+    self->stopping_ = true;
+    if (now || self->idle_) self->Close();
+  });
+}
+
+void Session::AwaitRequest() {
+  idle_ = true;
+  if (stopping_) return Close();
+  route_ = nullptr;
+  variables_.clear();
+  allow_.clear();
+  message_.reset();
+  body_read_ = false;
+  parser_.emplace();
+  parser_->header_limit(static_cast<uint32_t>(options_->max_header_bytes));
+  parser_->body_limit(options_->max_body_bytes);
+  const auto read_head = [self = shared_from_this()] {
+    self->idle_ = false;
+    self->stream_.expires_after(Chrono(self->options_->header_timeout));
+    http::async_read_header(self->stream_, self->buffer_, *self->parser_,
+                            [self](ErrorCode error, size_t) { self->OnHead(error); });
+  };
+  if (buffer_.size() > 0) return read_head();
+  stream_.expires_after(Chrono(options_->idle_timeout));
+  stream_.async_read_some(buffer_.prepare(4096), [self = shared_from_this(), read_head](ErrorCode error, size_t size) {
+    if (error) return self->Close();
+    self->buffer_.commit(size);
+    read_head();
+  });
+}
+
+void Session::OnHead(ErrorCode error) {
+  if (error) return OnBadRead(error);
+  if (const absl::Status status = CheckHead(); !status.ok()) {
+    keep_alive_ = false;
+    return AnswerError(status);
+  }
+  keep_alive_ = parser_->keep_alive();
+  if (!absl::EqualsIgnoreCase(View(parser_->get()[http::field::expect]), "100-continue")) return ReadBody();
+  asio::async_write(stream_, asio::buffer(kGoOn, sizeof(kGoOn) - 1),
+                    [self = shared_from_this()](ErrorCode failed, size_t) {
+                      if (failed) return self->Close();
+                      self->ReadBody();
+                    });
+}
+
+absl::Status Session::CheckHead() {
+  const auto& head = parser_->get();
+  RETURN_IF_ERROR(CheckFraming());
+  if (const auto expect = head[http::field::expect];
+      !expect.empty() && !absl::EqualsIgnoreCase(View(expect), "100-continue")) {
+    return BadRequest("EXPECT", "the server knows no expectation but 100-continue");
+  }
+  const absl::string_view origin = View(head[http::field::origin]);
+  if (!origin.empty() && origin != absl::StrCat("https://", View(head[http::field::host]))) {
+    return Error(absl::StatusCode::kPermissionDenied, "ORIGIN_NOT_ALLOWED",
+                 "a page of another origin may not call this server; use a program of your own");
+  }
+  RETURN_IF_ERROR(FindRoute());
+  const absl::string_view coding = View(head[http::field::content_encoding]);
+  if (!coding.empty() && !absl::EqualsIgnoreCase(coding, "gzip") && !absl::EqualsIgnoreCase(coding, "identity")) {
+    return BadRequest("CONTENT_ENCODING", "the server reads bodies as they are, or in gzip");
+  }
+  const auto size = parser_->content_length();
+  const bool has_body = parser_->chunked() || (size.has_value() && *size > 0);
+  if (has_body && !IsJson(View(head[http::field::content_type]))) {
+    return BadRequest("CONTENT_TYPE", "the body must be JSON; send Content-Type: application/json");
+  }
+  return absl::OkStatus();
+}
+
+// What two readers could understand differently is refused, so that nobody smuggles one request inside another.
+absl::Status Session::CheckFraming() const {
+  const auto& head = parser_->get();
+  if (head.version() != kHttp11) return BadRequest("HTTP_VERSION", "the server speaks HTTP/1.1");
+  if (head.count(http::field::host) != 1) return BadRequest("HOST", "a request must name exactly one Host");
+  const size_t codings = head.count(http::field::transfer_encoding);
+  if (codings > 1 || (codings == 1 && !absl::EqualsIgnoreCase(View(head[http::field::transfer_encoding]), "chunked"))) {
+    return BadRequest("TRANSFER_ENCODING", "the server knows no Transfer-Encoding but chunked, once");
+  }
+  if (head.count(http::field::content_length) + codings > 1) {
+    return BadRequest("CONTENT_LENGTH", "a request must say its length once, by one of the two ways");
+  }
+  for (const auto& field : {http::field::content_type, http::field::content_encoding, http::field::expect,
+                            http::field::origin, http::field::if_match}) {
+    if (head.count(field) > 1) return BadRequest("HEADER_REPEATED", "a request must give each of these headers once");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Session::FindRoute() {
+  const auto& head = parser_->get();
+  const absl::string_view method = View(head.method_string());
+  const absl::string_view target = View(head.target());
+  const absl::string_view path = target.substr(0, target.find('?'));
+  if (path == kDocumentPath) {
+    allow_ = "GET";
+    if (method == "GET") return absl::OkStatus();
+    return Error(absl::StatusCode::kUnimplemented, "METHOD_NOT_ALLOWED", "use GET for /openapi.json");
+  }
+  Routes::Found found = routes_->Find(method, path);
+  route_ = found.route;
+  variables_ = std::move(found.variables);
+  if (route_ != nullptr) return absl::OkStatus();
+  if (found.allow.empty()) {
+    return Error(absl::StatusCode::kNotFound, "ROUTE_NOT_FOUND", "nothing is served here; see /openapi.json");
+  }
+  allow_ = found.allow;
+  return Error(absl::StatusCode::kUnimplemented, "METHOD_NOT_ALLOWED",
+               absl::StrCat("this path is not served by that method; use ", allow_));
+}
+
+void Session::ReadBody() {
+  stream_.expires_after(Chrono(options_->body_timeout));
+  http::async_read(stream_, buffer_, *parser_,
+                   [self = shared_from_this()](ErrorCode error, size_t) { self->OnBody(error); });
+}
+
+void Session::OnBody(ErrorCode error) {
+  if (error) return OnBadRead(error);
+  body_read_ = true;
+  stream_.expires_never();
+  Dispatch();
+}
+
+void Session::OnBadRead(ErrorCode error) {
+  keep_alive_ = false;
+  // Whatever the header said of the path, no RPC has begun.
+  route_ = nullptr;
+  if (error == boost::beast::error::timeout) {
+    return AnswerError(Error(absl::StatusCode::kDeadlineExceeded, "REQUEST_TIMEOUT",
+                             "the request did not come in the time allowed; send it faster"));
+  }
+  if (error == http::error::header_limit || error == http::error::buffer_overflow) {
+    return AnswerError(BadRequest("HEADER_TOO_LARGE", "the request's header is too large; send fewer headers"));
+  }
+  if (error == http::error::body_limit) {
+    return AnswerError(BadRequest("BODY_TOO_LARGE", absl::StrCat("the body has more than ", options_->max_body_bytes,
+                                                                 " bytes; upload large payloads in chunks")));
+  }
+  if (error.category() == make_error_code(http::error::end_of_stream).category() &&
+      error != http::error::end_of_stream && error != http::error::partial_message) {
+    return AnswerError(BadRequest("HTTP_MALFORMED", "this is not HTTP/1.1; use a client that speaks it"));
+  }
+  Close();
+}
+
+void Session::Dispatch() {
+  if (route_ == nullptr) return AnswerJson(200, std::string(options_->open_api));
+  absl::StatusOr<std::vector<std::string>> requests = Requests();
+  if (!requests.ok()) return AnswerError(requests.status());
+  StartCall(*std::move(requests));
+}
+
+absl::StatusOr<std::vector<std::string>> Session::Requests() {
+  auto& request = parser_->get();
+  HttpCall call;
+  call.route = route_;
+  call.variables = std::move(variables_);
+  const absl::string_view target = View(request.target());
+  if (const size_t mark = target.find('?'); mark != absl::string_view::npos) {
+    call.query = std::string(target.substr(mark + 1));
+  }
+  call.body = std::move(request.body());
+  if (absl::EqualsIgnoreCase(View(request[http::field::content_encoding]), "gzip") && !call.body.empty()) {
+    std::optional<std::string> plain = Gunzip(call.body, options_->max_body_bytes);
+    if (!plain.has_value()) {
+      return BadRequest("BODY_TOO_LARGE", "the body is not gzip, or too large when it is unpacked");
+    }
+    call.body = *std::move(plain);
+  }
+  if (request.count(http::field::if_match) > 0 && route_->http_method != "GET") {
+    std::optional<std::string> if_match = ParseIfMatch(View(request[http::field::if_match]));
+    if (!if_match.has_value()) {
+      return BadRequest("IF_MATCH_MALFORMED", "If-Match must be one entity tag as ETag gave it, or *");
+    }
+    call.if_match = *std::move(if_match);
+  }
+  absl::StatusOr<std::vector<std::string>> requests = ToRequests(call);
+  // Some requests hold a secret.
+  WipeString(&call.body);
+  return requests;
+}
+
+void Session::StartCall(std::vector<std::string> requests) {
+  grpc::GenericStub* const stub = backend_.stub();
+  if (stub == nullptr) {
+    keep_alive_ = false;
+    return AnswerError(Error(absl::StatusCode::kUnavailable, "SERVER_STOPPING",
+                             "the server stops, or has too many connections; try again in a moment"));
+  }
+  Call::Metadata metadata;
+  for (const char* const name : {"traceparent", "tracestate"}) {
+    const auto value = parser_->get()[name];
+    if (!value.empty() && std::all_of(value.begin(), value.end(), absl::ascii_isprint)) {
+      metadata.emplace_back(name, std::string(View(value)));
+    }
+  }
+  const auto executor = stream_.get_executor();
+  Call::Events events;
+  // A message that comes after the session's end is nobody's.
+  events.message = [executor, weak = weak_from_this()](std::string message) {
+    asio::post(executor, [weak, message = std::move(message)]() mutable {
+      if (const auto self = weak.lock(); self != nullptr) self->OnMessage(std::move(message));
+    });
+  };
+  events.ended = [executor, weak = weak_from_this()](const grpc::Status& status) {
+    asio::post(executor, [weak, status] {
+      if (const auto self = weak.lock(); self != nullptr) self->OnEnded(status);
+    });
+  };
+  if (streaming()) {
+    keep_alive_ = false;
+    events.started = [executor, weak = weak_from_this()] {
+      asio::post(executor, [weak] {
+        const auto self = weak.lock();
+        if (self == nullptr || self->stream_begun_ || self->stream_ended_) return;
+        self->head_timer_.expires_after(kFirstAnswer);
+        self->head_timer_.async_wait([self](ErrorCode error) {
+          if (error || self->stream_ended_ || self->closed_once_) return;
+          self->BeginStream();
+          self->WriteStream();
+        });
+      });
+    };
+    WatchPeer();
+  }
+  const absl::Time deadline = streaming() ? absl::InfiniteFuture() : absl::Now() + options_->call_timeout;
+  call_ = Call::Start(stub, route_->rpc_path, std::move(requests), metadata, deadline, std::move(events));
+}
+
+void Session::OnMessage(std::string message) {
+  if (closed_once_) return;
+  if (!streaming()) {
+    message_ = std::move(message);
+    return call_->Next();
+  }
+  const absl::StatusOr<JsonAnswer> answer = ToJson(*route_->rpc->output_type(), message);
+  WipeString(&message);
+  if (!answer.ok()) {
+    call_->Cancel();
+    return;
+  }
+  BeginStream();
+  wants_next_ = true;
+  AddLine(absl::StrCat("{\"result\":", answer->json, "}\n"));
+  WriteStream();
+}
+
+void Session::OnEnded(const grpc::Status& status) {
+  if (closed_once_) return;
+  call_ = nullptr;
+  if (streaming()) {
+    head_timer_.cancel();
+    stream_ended_ = true;
+    if (!stream_begun_ && !status.ok()) return AnswerJson(HttpStatus(status.error_code()), StatusJson(status));
+    BeginStream();
+    if (!status.ok()) AddLine(absl::StrCat("{\"error\":", StatusJson(status), "}\n"));
+    absl::StrAppend(&out_, "0\r\n\r\n");
+    return WriteStream();
+  }
+  if (status.ok()) return AnswerUnary();
+  // What the caller has seen is no more.
+  const bool precondition =
+      status.error_code() == grpc::StatusCode::ABORTED && parser_->get().count(http::field::if_match) > 0;
+  AnswerJson(precondition ? 412 : HttpStatus(status.error_code()), StatusJson(status));
+}
+
+void Session::AnswerUnary() {
+  if (!message_.has_value()) {
+    return AnswerError(Error(absl::StatusCode::kInternal, "ANSWER_MISSING", "the call ended without an answer"));
+  }
+  absl::StatusOr<JsonAnswer> answer = ToJson(*route_->rpc->output_type(), *message_);
+  WipeString(&*message_);
+  if (!answer.ok()) return AnswerError(answer.status());
+  const std::string etag = answer->etag.empty() ? "" : absl::StrCat("\"", answer->etag, "\"");
+  const auto& request = parser_->get();
+  if (!etag.empty() && route_->http_method == "GET" && View(request[http::field::if_none_match]) == etag) {
+    return AnswerJson(304, "", etag);
+  }
+  AnswerJson(200, std::move(answer->json), etag);
+}
+
+void Session::BeginStream() {
+  if (std::exchange(stream_begun_, true)) return;
+  absl::StrAppend(&out_, "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nCache-Control: no-store\r\n",
+                  "X-Content-Type-Options: nosniff\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n");
+}
+
+void Session::AddLine(std::string line) {
+  absl::StrAppend(&out_, absl::Hex(line.size()), "\r\n", line, "\r\n");
+  WipeString(&line);
+}
+
+void Session::WriteStream() {
+  if (write_under_way_ || closed_once_) return;
+  if (out_.empty()) {
+    if (stream_ended_) return Close();
+    if (std::exchange(wants_next_, false)) call_->Next();
+    return;
+  }
+  write_under_way_ = true;
+  writing_ = std::exchange(out_, std::string());
+  stream_.expires_after(Chrono(options_->write_timeout));
+  asio::async_write(stream_, asio::buffer(writing_), [self = shared_from_this()](ErrorCode error, size_t) {
+    WipeString(&self->writing_);
+    self->write_under_way_ = false;
+    if (error) return self->Close();
+    self->WriteStream();
+  });
+}
+
+void Session::WatchPeer() {
+  stream_.expires_never();
+  stream_.async_read_some(buffer_.prepare(1), [self = shared_from_this()](ErrorCode error, size_t) {
+    // A further request is not awaited here: the connection closes with the stream.
+    if (error) self->Close();
+  });
+}
+
+void Session::AnswerError(const absl::Status& status) { AnswerJson(HttpStatusOf(status), StatusJson(status)); }
+
+void Session::AnswerJson(int http_status, std::string json, const std::string& etag) {
+  Response response{static_cast<http::status>(http_status), kHttp11};
+  if (http_status == 499) response.reason("Client Closed Request");
+  response.set(http::field::cache_control, "no-store");
+  response.set("X-Content-Type-Options", "nosniff");
+  if (http_status != 304) response.set(http::field::content_type, "application/json");
+  if (!etag.empty()) response.set(http::field::etag, etag);
+  if (http_status == 405) response.set(http::field::allow, allow_);
+  if (json.size() >= kMinGzipBytes) {
+    response.set(http::field::vary, "Accept-Encoding");
+    if (AcceptsGzip(parser_->get())) {
+      response.set(http::field::content_encoding, "gzip");
+      std::string zipped = Gzip(json);
+      WipeString(&json);
+      json = std::move(zipped);
+    }
+  }
+  response.body() = std::move(json);
+  Answer(std::move(response));
+}
+
+void Session::Answer(Response response) {
+  if (stopping_) keep_alive_ = false;
+  response.keep_alive(keep_alive_);
+  response.prepare_payload();
+  response_ = std::move(response);
+  stream_.expires_after(Chrono(options_->write_timeout));
+  http::async_write(stream_, *response_, [self = shared_from_this()](ErrorCode error, size_t) {
+    WipeString(&self->response_->body());
+    if (error) return self->Close();
+    if (self->keep_alive_) return self->AwaitRequest();
+    if (self->body_read_) return self->Close();
+    self->stream_.expires_after(kLinger);
+    self->Linger();
+  });
+}
+
+void Session::Linger() {
+  if (discarded_.empty()) {
+    ErrorCode ignored;
+    stream_.socket().shutdown(Stream::socket_type::shutdown_send, ignored);
+    discarded_.resize(kLingerBytes);
+  }
+  stream_.async_read_some(asio::buffer(discarded_), [self = shared_from_this()](ErrorCode error, size_t) {
+    if (error) return self->Close();
+    self->Linger();
+  });
+}
+
+void Session::Close() {
+  if (std::exchange(closed_once_, true)) return;
+  head_timer_.cancel();
+  if (call_ != nullptr) call_->Cancel();
+  stream_.close();
+  closed_(this);
+}
+
+}  // namespace parley::rest
