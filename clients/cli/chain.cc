@@ -29,6 +29,13 @@ absl::StatusOr<std::unique_ptr<trust::Keyd>> Connect(const Globals& globals) {
   return trust::ConnectKeyd(credential, Clock::System());
 }
 
+// For commands whose --server is taskd's address: keyd's is the one in the credential.
+Globals BesideTaskd(const Globals& globals) {
+  Globals beside = globals;
+  beside.server.clear();
+  return beside;
+}
+
 // What was seen once is not let go of again.
 absl::Status Remember(const trust::Chain& chain, device::DeviceFile* file) {
   if (file->contents().head == chain.head()) return absl::OkStatus();
@@ -90,7 +97,7 @@ absl::StatusOr<trust::Chain> FetchChain(const Globals& globals) {
 
 absl::StatusOr<ChainSource> FollowChain(const Globals& globals) {
   ASSIGN_OR_RETURN(device::DeviceFile* const file, OpenDevice(globals));
-  ASSIGN_OR_RETURN(std::unique_ptr<trust::Keyd> keyd, Connect(globals));
+  ASSIGN_OR_RETURN(std::unique_ptr<trust::Keyd> keyd, Connect(BesideTaskd(globals)));
   auto chain = std::make_shared<FollowedChain>(file, std::move(keyd));
   return ChainSource([chain] { return chain->Get(); });
 }
@@ -99,7 +106,7 @@ absl::StatusOr<std::string> SignAsOperator(const Globals& globals, task::v1::Sig
   ASSIGN_OR_RETURN(device::DeviceFile* const file, OpenDevice(globals));
   const device::Contents& contents = file->contents();
   ASSIGN_OR_RETURN(const crypto::SigningKey key, crypto::SigningKey::FromSeed(contents.signing_seed));
-  ASSIGN_OR_RETURN(const trust::Chain chain, FetchChain(globals));
+  ASSIGN_OR_RETURN(const trust::Chain chain, FetchChain(BesideTaskd(globals)));
   const absl::Time now = absl::Now();
   *manifest->mutable_operator_signature() =
       trust::SignAsOperator(manifest->manifest(), contents.device_id, key, chain.head(), now);

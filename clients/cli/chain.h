@@ -36,7 +36,7 @@ absl::StatusOr<trust::v1::AppendCertificatesResponse> AppendCertificates(const G
                                                                          const MakeCertificates& make);
 
 // The chain for a command that runs long: each call fetches what is new. Any thread may call it. The errors of
-// FetchChain.
+// FetchChain. `globals.server` is taskd's, here and below.
 using ChainSource = std::function<absl::StatusOr<std::shared_ptr<const trust::Chain>>()>;
 absl::StatusOr<ChainSource> FollowChain(const Globals& globals);
 
