@@ -104,7 +104,9 @@ absl::Status ExchangeStream::Open(const std::string& name) {
   RETURN_IF_ERROR(room.status());
   if (who.role == sas::Role::kGreeter) {
     ASSIGN_OR_RETURN(const enrol::v1::Invitation invitation, (*room)->Show());
-    RETURN_IF_ERROR(CheckHandles(parts_->audit, caller_, kMethod, invitation));
+    const absl::Status handles = CheckHandles(parts_->audit, caller_, kMethod, invitation);
+    if (!handles.ok()) parts_->rooms->Leave(id);
+    RETURN_IF_ERROR(handles);
   }
   id_ = parts_->rooms->NewStream();
   invitation_ = id;
