@@ -191,8 +191,7 @@ absl::StatusOr<bool> EnrolScreen::OnAttemptEnded(const enrol::AttemptEnd& end) {
     }
   }
   if (!end.may_go_on) return false;
-  // Nothing was at stake yet: the other side may come back by itself.
-  if (!end.suspected) return true;
+  if (!end.person_decides) return true;
   return Ask("Try once more?");
 }
 

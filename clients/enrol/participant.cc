@@ -20,6 +20,8 @@ constexpr absl::Duration kLongestBackoff = absl::Seconds(5);
 // For the relay's word on an end, and for its word that all is done.
 constexpr absl::Duration kLastWord = absl::Seconds(10);
 constexpr absl::Duration kCompletion = absl::Seconds(30);
+// Attempts that end before anything is at stake, of which each is followed by another without a word.
+constexpr int kMostQuietEnds = 3;
 // What the relay takes of a sentence.
 constexpr size_t kMaxSentenceBytes = 200;
 
@@ -95,7 +97,10 @@ absl::Status Participant::Restore() {
   const AttemptEnd end = {kept.attempts.last,
                           Error(absl::StatusCode::kFailedPrecondition, sas::kStopped,
                                 "the last attempt broke off between the exchange of keys and the comparison of codes"),
-                          /*suspected=*/true, kept.attempts.suspected, !kept.attempts.locked()};
+                          /*suspected=*/true,
+                          /*person_decides=*/true,
+                          kept.attempts.suspected,
+                          !kept.attempts.locked()};
   ASSIGN_OR_RETURN(const bool go_on, options_.person->OnAttemptEnded(end));
   if (!go_on || !end.may_go_on) return end.why;
   return UpdateEnrolment([](device::Contents*, device::Enrolment* enrolment) {
@@ -303,12 +308,19 @@ absl::Status Participant::Advance() {
 }
 
 absl::Status Participant::Choose() {
+  person_decides_ = true;
   if (exchange_->own_code() != nullptr) options_.person->OnReadAloud(*exchange_->own_code());
   const auto question_stands = [this] {
     absl::StatusOr<std::optional<v1::ExchangeResponse>> taken = options_.relay->Take();
     if (taken.ok() && !taken->has_value()) return true;
     if (taken.ok() && (*taken)->has_state() && (*taken)->state().attempt() == exchange_->context().attempt) {
       options_.person->OnPresence((*taken)->state().peer_connected() ? Presence::kPresent : Presence::kAway);
+      return true;
+    }
+    // The same bytes again, of which the person need not know; any other message ends the exchange now.
+    if (taken.ok() && (*taken)->has_message() &&
+        ((*taken)->message().attempt() != exchange_->context().attempt ||
+         Reason(exchange_->Receive((*taken)->message().message()).status()) == sas::kReplayed)) {
       return true;
     }
     if (taken.ok()) {
@@ -413,6 +425,7 @@ void Participant::TellStop(const absl::Status& why) {
 }
 
 absl::Status Participant::Stop(const absl::Status& why) {
+  person_decides_ = true;
   TellStop(why);
   const bool broke = stream_broke_;
   RETURN_IF_ERROR(AttemptOver(why, /*may_go_on=*/!over_));
@@ -439,7 +452,8 @@ absl::Status Participant::AttemptOver(const absl::Status& why, bool may_go_on) {
     return absl::OkStatus();
   }));
   const sas::Attempts attempts = enrolment().attempts;
-  const AttemptEnd end = {attempt, why, suspected, attempts.suspected, may_go_on && !attempts.locked()};
+  const bool person_decides = std::exchange(person_decides_, false) || suspected || ++quiet_ends_ > kMostQuietEnds;
+  const AttemptEnd end = {attempt, why, suspected, person_decides, attempts.suspected, may_go_on && !attempts.locked()};
   ASSIGN_OR_RETURN(const bool go_on, options_.person->OnAttemptEnded(end));
   if (!go_on || !end.may_go_on) return why;
   RETURN_IF_ERROR(UpdateEnrolment([](device::Contents*, device::Enrolment* enrolment) {

@@ -112,6 +112,8 @@ class Participant {
   std::optional<sas::Exchange> exchange_;
   // The device file counts the attempt as suspected already.
   bool counted_ = false;
+  bool person_decides_ = false;
+  int quiet_ends_ = 0;
   // What came while the person was asked, and made the question fall.
   std::optional<absl::StatusOr<v1::ExchangeResponse>> interruption_;
   absl::Time give_up_at_ = absl::InfiniteFuture();

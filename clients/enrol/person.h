@@ -31,8 +31,11 @@ enum class Presence {
 struct AttemptEnd {
   uint32_t attempt = 0;
   absl::Status why;
-  // It may have been an attack. The person must read of it, and nothing goes on before they say so.
+  // It may have been an attack.
   bool suspected = false;
+  // Nothing goes on before the person says so: it is suspected, codes were shown, this device refused something, or it
+  // is the same again and again. Otherwise the other side may come back by itself.
+  bool person_decides = false;
   // Of this invitation, as this device counts them; at 3 it is locked.
   uint32_t suspected_attempts = 0;
   // Another attempt can follow.
