@@ -222,9 +222,7 @@ std::unique_ptr<TestClient> EnrolldTest::Claimer(const CreateInvitationResponse&
 
 CreateInvitationRequest EnrolldTest::NewUser(const std::string& name, access::v1::Role role) {
   CreateInvitationRequest request;
-  const std::string hex = HexEncode(crypto::RandomBytes(16));
-  request.set_request_id(absl::StrCat(hex.substr(0, 8), "-", hex.substr(8, 4), "-", hex.substr(12, 4), "-",
-                                      hex.substr(16, 4), "-", hex.substr(20)));
+  request.set_request_id(crypto::RandomUuid());
   request.set_kind(Invitation::KIND_USER);
   request.set_user_name(name);
   request.set_role(role);

@@ -209,6 +209,7 @@ TEST_F(ExchangeTest, AfterTheEndTheLinkOpensNothing) {
   EXPECT_EQ(claimer_->stream().ReadEnded().reason(), "INVITATION_COMPLETED");
   // The claimer has not gone by itself: it is closed, moments later.
   clock_.Advance(absl::Seconds(4));
+  EXPECT_EQ(claimer_->stream().Read().response_case(), 0);
   EXPECT_FALSE(claimer_->stream().Finish().ok());
   const auto again = Claimer(invited_);
   TestStream stream(again.get(), name_, 'x');
@@ -260,12 +261,13 @@ TEST_F(ExchangeTest, ABrokenStreamIsMissedAndThenGivenUp) {
 }
 
 TEST_F(ExchangeTest, ASecondClaimerIsTurnedAwayAfterTheCodes) {
-  for (int move = 0; move < 7; ++move) Move(move);
+  // Up to the claimer's receiving of step 5: so the server has it.
+  for (int move = 0; move < 8; ++move) Move(move);
   const auto other = Claimer(invited_);
   TestStream second(other.get(), name_, 'd');
   second.Hello();
   EXPECT_EQ(Reason(second.Finish()), "CLAIMER_BUSY");
-  for (int move = 7; move < kMoves; ++move) Move(move);
+  for (int move = 8; move < kMoves; ++move) Move(move);
 }
 
 TEST_F(ExchangeTest, ReportsOfSuspicionLockIt) {
