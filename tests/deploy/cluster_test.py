@@ -92,7 +92,7 @@ class Cluster(unittest.TestCase):
         self.addCleanup(server.server_close)
         self.addCleanup(server.shutdown)
         self.data = self.folder / "data/keyd"
-        self.keyd_address, self.taskd_address = stack.free_address(), stack.free_address()
+        self.keyd_address, self.taskd_address, self.enrolld_address = (stack.free_address() for _ in range(3))
         self.environment = {
             "PATH": "%s:%s" % (stack.KEYD.parent, os.environ["PATH"]),
             "PARLEY_API": "http://127.0.0.1:%d" % server.server_port,
@@ -101,10 +101,15 @@ class Cluster(unittest.TestCase):
             "PARLEY_KEYD_DATA": str(self.data), "PARLEY_KEYD_LISTEN": self.keyd_address,
             "PARLEY_KEYD_KEK_FILE": str(self.run_folder / "kek"), "PARLEY_KEYD_ORGANISATION": "sample",
             "PARLEY_KEYD_KEYD_ADDRESS": self.keyd_address, "PARLEY_KEYD_TASKD_ADDRESS": self.taskd_address,
+            "PARLEY_KEYD_ENROLLD_ADDRESS": self.enrolld_address,
             "PARLEY_KEYD_NAMES": "keyd.parley.svc,localhost",
             "PARLEY_TASKD_DATA": str(self.folder / "data/taskd"), "PARLEY_TASKD_LISTEN": self.taskd_address,
             "PARLEY_TASKD_KEYD_CREDENTIAL": str(self.run_folder / "taskd.credential"),
             "PARLEY_TASKD_PUBLIC_ADDRESS": "taskd.parley.svc:7443", "PARLEY_TASKD_NAMES": "taskd.parley.svc,localhost",
+            "PARLEY_ENROLLD_DATA": str(self.folder / "data/enrolld"), "PARLEY_ENROLLD_LISTEN": self.enrolld_address,
+            "PARLEY_ENROLLD_KEYD_CREDENTIAL": str(self.run_folder / "enrolld.credential"),
+            "PARLEY_ENROLLD_PUBLIC_ADDRESS": "enrolld.parley.svc:7445",
+            "PARLEY_ENROLLD_NAMES": "enrolld.parley.svc,localhost",
         }
 
     def cluster(self, *arguments, code=0):
@@ -137,15 +142,18 @@ class Cluster(unittest.TestCase):
             self.assertEqual(self.secret("parley-" + service, service + ".credential"),
                              (self.data / "credentials" / (service + ".credential")).read_bytes())
         self.assertEqual(set(self.api.secrets), {"parley-kek", "parley-taskd", "parley-enrolld"})
-        # The other pod's: what its init container does.
-        credential = self.run_folder / "taskd.credential"
-        credential.touch(mode=0o600)
-        credential.write_bytes(self.secret("parley-taskd", "taskd.credential"))
-        keyd, taskd = self.serve(stack.KEYD), self.serve(stack.TASKD)
-        self.assertEqual(subprocess.run([stack.PARLEY, "task", "list"], check=False, timeout=stack.TIMEOUT_S, env={
-            **self.environment, "HOME": str(self.folder),
-            "PARLEY_CREDENTIAL": str(self.data / "credentials/operator.credential")}).returncode, 0)
-        self.assertEqual((taskd.stop(), keyd.stop()), (0, 0))
+        for service in ("taskd", "enrolld"):
+            # What the init containers of the other pods do.
+            credential = self.run_folder / (service + ".credential")
+            credential.touch(mode=0o600)
+            credential.write_bytes(self.secret("parley-" + service, service + ".credential"))
+        services = [self.serve(program) for program in (stack.KEYD, stack.TASKD, stack.ENROLLD)]
+        for command in (("task", "list"), ("invite", "list")):
+            result = subprocess.run([stack.PARLEY, *command], capture_output=True, check=False, timeout=stack.TIMEOUT_S,
+                                    env={**self.environment, "HOME": str(self.folder), "PARLEY_CREDENTIAL":
+                                         str(self.data / "credentials/admin.credential")})
+            self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual([service.stop() for service in reversed(services)], [0, 0, 0])
 
     def test_again_changes_nothing(self):
         self.init_containers()

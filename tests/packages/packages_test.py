@@ -1,0 +1,145 @@
+"""The Debian packages: what is in them, that it is hardened, that manuals and completion say what the programs do."""
+
+import functools
+import gzip
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+from tests import stack
+
+PACKAGES = stack.RUNFILES / "deploy/packages"
+SERVICES = ("keyd", "taskd", "enrolld")
+# Of systemd-analyze's 0 to 100, where 100 is no protection at all. What is left is the network, and users.
+MOST_EXPOSURE = 20
+
+
+def output(*command, **options):
+    return subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True,
+                          timeout=stack.TIMEOUT_S, **options).stdout
+
+
+class Packages(unittest.TestCase):
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = pathlib.Path(tempfile.mkdtemp(dir=os.environ.get("TEST_TMPDIR")))
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        cls.archive, cls.root = {}, {}
+        for package in ("server", "client"):
+            (cls.archive[package],) = PACKAGES.glob("parley-%s_*.deb" % package)
+            cls.root[package] = cls.folder / package
+            subprocess.run(["dpkg-deb", "--raw-extract", cls.archive[package], cls.root[package]], check=True)
+
+    def test_control_files_say_what_dpkg_asks(self):
+        for package, archive in self.archive.items():
+            self.assertEqual(output("dpkg-deb", "--field", archive, "Package").strip(), "parley-" + package)
+            self.assertEqual(output("dpkg-deb", "--field", archive, "Architecture").strip(), "amd64")
+            # Mode, owner, size …
+            for line in output("dpkg-deb", "--contents", archive).splitlines():
+                mode, owner = line.split()[:2]
+                self.assertEqual(owner, "root/root", line)
+                self.assertRegex(mode, r"^(drwxr-xr-x|-rwxr-xr-x|-rw-r--r--|lrwxrwxrwx)$", line)
+
+    def test_every_library_comes_with_a_dependency(self):
+        linked = {}
+        for package, root in self.root.items():
+            for program in (root / "usr/lib/parley").iterdir():
+                # Only those that it names itself; theirs are theirs.
+                needed = set(re.findall(r"NEEDED.*\[(.*)\]", output("readelf", "-d", program)))
+                for name, path in re.findall(r"^\s*(\S+) => (\S+)", output("ldd", program), re.MULTILINE):
+                    if name in needed:
+                        linked.setdefault(os.path.realpath(path), set()).add(package)
+        # dpkg may know a file below /usr/lib as below /lib.
+        found = subprocess.run(["dpkg", "-S", *linked, *(path.removeprefix("/usr") for path in linked)],
+                               capture_output=True, text=True, check=False).stdout
+        owners = {path: owner for owner, path in re.findall(r"^([^:\s]+)(?::\w+)?: (\S+)$", found, re.MULTILINE)}
+        for path, packages in linked.items():
+            owner = owners.get(path) or owners.get(path.removeprefix("/usr"))
+            for package in packages:
+                named = re.split(r",\s*", output("dpkg-deb", "--field", self.archive[package], "Depends").strip())
+                self.assertIn(owner, named, "parley-%s links %s" % (package, path))
+
+    def test_the_image_has_what_the_packages_depend_on(self):
+        runtime = (stack.RUNFILES / "deploy/docker/Dockerfile").read_text().split("\nFROM ")[2]
+        for archive in self.archive.values():
+            depends = set(re.split(r",\s*", output("dpkg-deb", "--field", archive, "Depends").strip()))
+            # Of every Debian, and what systemd is for.
+            for package in depends - {"libc6", "libgcc-s1", "libstdc++6", "adduser", "systemd"}:
+                self.assertIn(" %s " % package, runtime)
+
+    def test_units_are_well_formed_and_hardened(self):
+        if shutil.which("systemd-analyze") is None:
+            self.skipTest("this machine has no systemd-analyze")
+        for service in SERVICES:
+            unit = self.root["server"] / ("usr/lib/systemd/system/parley-%s.service" % service)
+            result = subprocess.run(["systemd-analyze", "security", "--offline=yes", "--no-pager",
+                                     "--threshold=%d" % MOST_EXPOSURE, unit], capture_output=True, text=True,
+                                    check=False)
+            self.assertEqual(result.returncode, 0, result.stdout[-600:] + result.stderr)
+
+    def test_units_start_what_the_package_has_with_flags_that_exist(self):
+        for service in SERVICES:
+            text = (self.root["server"] / ("usr/lib/systemd/system/parley-%s.service" % service)).read_text()
+            program, *arguments = re.search(r"^ExecStart=(.*)$", text, re.MULTILINE).group(1).split()
+            shipped = self.root["server"] / program.lstrip("/")
+            help_text = output(shipped, "--help")
+            for flag in (argument for argument in arguments if argument.startswith("--")):
+                self.assertIn(flag + " ", help_text)
+            configuration = (self.root["server"] / "etc/parley" / (service + ".conf")).read_text()
+            for name in re.findall(r"^#?(PARLEY_\w+)=", configuration, re.MULTILINE):
+                self.assertIn("Env:%s)" % name, help_text)
+
+    def test_manuals_are_whole(self):
+        commands, pages = self.commands("parley"), []
+        for command in commands:
+            with gzip.open(self.root["client"] / ("usr/share/man/man1/%s.1.gz" % "-".join(command)), "rt") as file:
+                pages.append(file.read())
+            for option in re.findall(r"^  (--[a-z-]+)", self.help(command), re.MULTILINE):
+                self.assertIn(option.replace("-", "\\-"), pages[-1], command)
+        services = sorted((self.root["server"] / "usr/share/man/man8").iterdir())
+        self.assertEqual([path.name for path in services], ["parley-%s.8.gz" % service for service in sorted(SERVICES)])
+        self.assertEqual(len(list((self.root["client"] / "usr/share/man/man1").iterdir())), len(commands))
+        for path in services:
+            with gzip.open(path, "rt") as file:
+                pages.append(file.read())
+        rendered = subprocess.run(["groff", "-man", "-ww", "-z", "-Kutf8", "-Tutf8"], input="".join(pages), check=True,
+                                  capture_output=True, text=True, timeout=stack.TIMEOUT_S)
+        self.assertEqual(rendered.stderr, "")
+
+    @functools.lru_cache(maxsize=None)
+    def help(self, command):
+        return output(self.root["client"] / "usr/bin/parley", *command[1:], "--help")
+
+    def commands(self, *path):
+        """Every command, by its own help."""
+        found, part = [path], self.help(path).partition("\nSubcommands:\n")[2].partition("\n\n")[0]
+        for name in re.findall(r"^  (\S+)", part, re.MULTILINE):
+            found += self.commands(*path, name)
+        return found
+
+    def complete(self, *words):
+        script = self.root["client"] / "usr/share/bash-completion/completions/parley"
+        text = output("bash", "-euc", 'source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _parley; '
+                                      'printf "%s\\n" "${COMPREPLY[@]}"', script, *words)
+        return [line for line in text.splitlines() if line]
+
+    def test_completion(self):
+        self.assertEqual(self.complete("parley", "ta"), ["task"])
+        self.assertEqual(self.complete("parley", "task", "pub"), ["publish"])
+        self.assertEqual(self.complete("parley", "--output", "json", "task", "create", "x", "--payl"), ["--payload"])
+        self.assertEqual(self.complete("parley", "task", "create", "--outp"), ["--output"])
+        self.assertEqual(self.complete("parley", "--output", "j"), ["json"])
+        # Files are bash's own affair.
+        self.assertEqual(self.complete("parley", "task", "create", "--payload", "ng"), [])
+
+    def test_command_starts_from_its_place(self):
+        self.assertRegex(output(self.root["client"] / "usr/bin/parley", "--version"), r"^parley \d+\.\d+\.\d+\n$")
+
+
+if __name__ == "__main__":
+    unittest.main()
