@@ -21,6 +21,7 @@ class Screen:
         self.events = []
         self.errors = ""
         self._queue = queue.Queue()
+        self._news = None
         self._threads = [threading.Thread(target=self._read, daemon=True),
                          threading.Thread(target=self._read_errors, daemon=True)]
         for thread in self._threads:
@@ -29,8 +30,27 @@ class Screen:
     def _read(self):
         for line in self.process.stdout:
             with contextlib.suppress(ValueError):
-                self._queue.put(json.loads(line))
-        self._queue.put(None)
+                self._put(json.loads(line))
+        self._put(None)
+
+    def _put(self, event):
+        self._queue.put(event)
+        if self._news is not None:
+            self._news.put(self)
+
+    def tell(self, news):
+        """Puts this screen into the queue whenever it has shown something, for who looks at several."""
+        self._news = news
+        news.put(self)
+
+    def shown(self):
+        """What was shown and not looked at, without waiting; the last is None at the end of the output."""
+        events = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                events.append(self._queue.get_nowait())
+        self.events += events
+        return events
 
     def _read_errors(self):
         self.errors = self.process.stderr.read()
