@@ -1,48 +1,100 @@
 #include "services/enrolld/service/smtp_mailer.h"
 
-#include <curl/curl.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-#include <algorithm>
-#include <cstring>
+#include <array>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "services/enrolld/domain/validation.h"
+#include "services/enrolld/service/mail_job.pb.h"
 
 namespace parley::enrolld {
 namespace {
 
-constexpr long kConnectSeconds = 15;
-constexpr long kTotalSeconds = 60;
+constexpr char kProgram[] = "enrolld_mail";
+// The program gives up by itself after a minute.
+constexpr int kPatienceMilliseconds = 75'000;
+constexpr size_t kMaxAnswerBytes = 4096;
 
-struct Upload {
-  absl::string_view left;
+absl::Status Unavailable(absl::string_view why) {
+  return Error(absl::StatusCode::kUnavailable, "MAIL_SERVER_UNAVAILABLE",
+               absl::StrCat("the mail server did not take it: ", why, "; it is tried again"));
+}
+
+absl::StatusOr<std::string> FindProgram() {
+  char self[PATH_MAX];
+  const ssize_t size = readlink("/proc/self/exe", self, sizeof(self));
+  const absl::string_view own(self, size > 0 ? static_cast<size_t>(size) : 0);
+  const std::string path = absl::StrCat(own.substr(0, own.rfind('/') + 1), kProgram);
+  if (::access(path.c_str(), X_OK) == 0) return path;
+  return Error(absl::StatusCode::kNotFound, "PROGRAM_MISSING",
+               absl::StrCat(path, " is missing, which sends e-mail; install it, or leave out --smtp-url"));
+}
+
+// A descriptor that is closed in the end.
+struct Descriptor {
+  int fd = -1;
+  ~Descriptor() { Close(); }
+  void Close() {
+    if (fd >= 0) close(fd);
+    fd = -1;
+  }
 };
 
-size_t Read(char* buffer, size_t size, size_t count, void* context) {
-  auto* const upload = static_cast<Upload*>(context);
-  const size_t bytes = std::min(size * count, upload->left.size());
-  std::memcpy(buffer, upload->left.data(), bytes);
-  upload->left.remove_prefix(bytes);
-  return bytes;
+// Starts the program with both pipes; 0 when it could not be.
+pid_t Start(const std::string& program, int input, int output) {
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawnattr_init(&attributes);
+  posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
+  // A service blocks the signals that stop it; its child shall hear them.
+  sigset_t none;
+  sigemptyset(&none);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+  std::string name = kProgram;
+  std::array<char*, 2> arguments = {name.data(), nullptr};
+  pid_t pid = 0;
+  const int error = posix_spawn(&pid, program.c_str(), &actions, &attributes, arguments.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
+  return error == 0 ? pid : 0;
 }
 
-// What a server says goes into logs and onto terminals.
-std::string Printable(absl::string_view text) {
-  std::string line;
-  std::copy_if(text.begin(), text.begin() + std::min<size_t>(text.size(), 200), std::back_inserter(line),
-               absl::ascii_isprint);
-  return line;
+bool WriteAll(int fd, absl::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = write(fd, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return false;
+    bytes.remove_prefix(static_cast<size_t>(written));
+  }
+  return true;
 }
 
-// Refused for good: a 5xx, unless it is about the login, which an operator can set right.
-bool IsPermanent(long code) { return code >= 500 && code < 600 && (code < 530 || code > 538); }
-
-using Easy = std::unique_ptr<CURL, decltype(&curl_easy_cleanup)>;
-using List = std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)>;
+// Until the other end closes; what came by then.
+std::string ReadAll(int fd) {
+  std::string answer;
+  char buffer[1024];
+  pollfd wait = {fd, POLLIN, 0};
+  while (answer.size() < kMaxAnswerBytes && poll(&wait, 1, kPatienceMilliseconds) > 0) {
+    const ssize_t size = read(fd, buffer, sizeof(buffer));
+    if (size <= 0) break;
+    answer.append(buffer, static_cast<size_t>(size));
+  }
+  return answer;
+}
 
 }  // namespace
 
@@ -57,49 +109,50 @@ absl::StatusOr<std::unique_ptr<SmtpMailer>> SmtpMailer::Create(Options options) 
     return Error(absl::StatusCode::kInvalidArgument, "SMTP_PASSWORD_IN_CLEAR",
                  "a login without TLS would show the password; leave out --smtp-tls off, or --smtp-user");
   }
-  curl_global_init(CURL_GLOBAL_ALL);
-  return std::unique_ptr<SmtpMailer>(new SmtpMailer(std::move(options)));
+  ASSIGN_OR_RETURN(std::string program, FindProgram());
+  return std::unique_ptr<SmtpMailer>(new SmtpMailer(std::move(options), std::move(program)));
 }
 
 absl::Status SmtpMailer::Send(const std::string& to, const Secret& message) {
-  const Easy easy(curl_easy_init(), &curl_easy_cleanup);
-  const std::string from = absl::StrCat("<", options_.from, ">");
-  const List recipients(curl_slist_append(nullptr, absl::StrCat("<", to, ">").c_str()), &curl_slist_free_all);
-  if (easy == nullptr || recipients == nullptr) return absl::ResourceExhaustedError("out of memory");
-  CURL* const curl = easy.get();
-  char why[CURL_ERROR_SIZE] = {};
-  Upload upload = {message.Expose()};
-  curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why);
-  curl_easy_setopt(curl, CURLOPT_URL, options_.url.c_str());
-  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
-  curl_easy_setopt(curl, CURLOPT_PROXY, "");
-  curl_easy_setopt(curl, CURLOPT_USE_SSL,
-                   static_cast<long>(options_.tls == Tls::kRequired ? CURLUSESSL_ALL : CURLUSESSL_NONE));
-  if (!options_.ca_file.empty()) curl_easy_setopt(curl, CURLOPT_CAINFO, options_.ca_file.c_str());
-  const Secret password = Secret::Take(absl::StrCat(options_.password.Expose(), std::string(1, '\0')));
-  if (!options_.user.empty()) {
-    curl_easy_setopt(curl, CURLOPT_USERNAME, options_.user.c_str());
-    curl_easy_setopt(curl, CURLOPT_PASSWORD, password.Expose().data());
+  MailJob job;
+  job.set_url(options_.url);
+  job.set_tls_required(options_.tls == Tls::kRequired);
+  job.set_ca_file(options_.ca_file);
+  job.set_user(options_.user);
+  job.set_password(std::string(options_.password.Expose()));
+  job.set_from(options_.from);
+  job.set_to(to);
+  job.set_message(std::string(message.Expose()));
+  const Secret input = Secret::Take(job.SerializeAsString());
+  WipeString(job.mutable_password());
+  WipeString(job.mutable_message());
+
+  int pipes[2][2] = {{-1, -1}, {-1, -1}};
+  if (pipe2(pipes[0], O_CLOEXEC) != 0) return Unavailable(ErrnoText(errno));
+  Descriptor child_input{pipes[0][0]};
+  Descriptor to_child{pipes[0][1]};
+  if (pipe2(pipes[1], O_CLOEXEC) != 0) return Unavailable(ErrnoText(errno));
+  Descriptor from_child{pipes[1][0]};
+  Descriptor child_output{pipes[1][1]};
+  const pid_t pid = Start(program_, child_input.fd, child_output.fd);
+  if (pid == 0) return Unavailable(absl::StrCat("cannot start ", program_));
+  child_input.Close();
+  child_output.Close();
+  const bool written = WriteAll(to_child.fd, input.Expose());
+  to_child.Close();
+  MailOutcome outcome;
+  const bool answered = written && outcome.ParseFromString(ReadAll(from_child.fd));
+  // It has answered, or never will.
+  kill(pid, SIGKILL);
+  while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
   }
-  curl_easy_setopt(curl, CURLOPT_MAIL_FROM, from.c_str());
-  curl_easy_setopt(curl, CURLOPT_MAIL_RCPT, recipients.get());
-  curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
-  curl_easy_setopt(curl, CURLOPT_READFUNCTION, &Read);
-  curl_easy_setopt(curl, CURLOPT_READDATA, &upload);
-  curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, kConnectSeconds);
-  curl_easy_setopt(curl, CURLOPT_TIMEOUT, kTotalSeconds);
-  curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-  const CURLcode result = curl_easy_perform(curl);
-  if (result == CURLE_OK) return absl::OkStatus();
-  long code = 0;
-  curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &code);
-  const std::string text = Printable(why[0] != '\0' ? why : curl_easy_strerror(result));
-  if (IsPermanent(code)) {
+  if (answered && outcome.result() == MailOutcome::RESULT_TAKEN) return absl::OkStatus();
+  if (answered && outcome.result() == MailOutcome::RESULT_REFUSED) {
     return Error(absl::StatusCode::kFailedPrecondition, "MAIL_REFUSED",
-                 absl::StrCat("the mail server refused it: ", text, "; check the address, or carry the link yourself"));
+                 absl::StrCat("the mail server refused it: ", outcome.sentence(),
+                              "; check the address, or carry the link yourself"));
   }
-  return Error(absl::StatusCode::kUnavailable, "MAIL_SERVER_UNAVAILABLE",
-               absl::StrCat("the mail server did not take it: ", text, "; it is tried again"));
+  return Unavailable(outcome.sentence().empty() ? "no answer" : outcome.sentence());
 }
 
 }  // namespace parley::enrolld

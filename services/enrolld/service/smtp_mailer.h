@@ -1,12 +1,13 @@
-// A Mailer over SMTP, by libcurl's GnuTLS build: the one that shares a process with BoringSSL.
+// A Mailer over SMTP: starts enrolld_mail (send_mail.cc), which stands beside this program, for each mail.
 //
 // Guarantees: with Tls::kRequired nothing but the greeting and STARTTLS is said before the server has shown a
-// certificate for its name; the password goes to nobody else.
+// certificate for its name; the password goes to nobody else, and is in no argument and no environment.
 #ifndef PARLEY_SERVICES_ENROLLD_SERVICE_SMTP_MAILER_H_
 #define PARLEY_SERVICES_ENROLLD_SERVICE_SMTP_MAILER_H_
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "services/enrolld/service/mailer.h"
@@ -29,16 +30,18 @@ class SmtpMailer final : public Mailer {
     std::string ca_file;
   };
 
-  // INVALID_ARGUMENT: SMTP_URL, EMAIL_MALFORMED (from), SMTP_PASSWORD_IN_CLEAR (a login without TLS).
+  // INVALID_ARGUMENT: SMTP_URL, EMAIL_MALFORMED (from), SMTP_PASSWORD_IN_CLEAR (a login without TLS). NOT_FOUND:
+  // PROGRAM_MISSING (enrolld_mail).
   static absl::StatusOr<std::unique_ptr<SmtpMailer>> Create(Options options);
 
   const std::string& from() const override { return options_.from; }
   absl::Status Send(const std::string& to, const Secret& message) override;
 
  private:
-  explicit SmtpMailer(Options options) : options_(std::move(options)) {}
+  SmtpMailer(Options options, std::string program) : options_(std::move(options)), program_(std::move(program)) {}
 
   const Options options_;
+  const std::string program_;
 };
 
 }  // namespace parley::enrolld
