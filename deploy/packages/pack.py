@@ -74,6 +74,8 @@ def server(root, programs, version):
         unit = "parley-%s.service" % service
         put(root / "usr/lib/systemd/system" / unit, (FOLDER / "server" / unit).read_text())
         put(root / "etc/parley" / (service + ".conf"), (FOLDER / "server" / (service + ".conf")).read_text())
+    # Started by enrolld, for each e-mail.
+    put_program(root / "usr/lib/parley/enrolld_mail", programs["enrolld_mail"])
     put(root / "usr/lib/sysusers.d/parley.conf", (FOLDER / "server/sysusers.conf").read_text())
     put(root / "DEBIAN/conffiles", "".join("/etc/parley/%s.conf\n" % service for service in SERVICES))
     for script in ("postinst", "prerm", "postrm"):
