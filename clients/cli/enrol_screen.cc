@@ -119,8 +119,8 @@ void EnrolScreen::ShowChoices(const std::vector<Secret>& choices) {
     JsonObject().Text("event", "choose").Raw("choices", JsonList(choices)).Print();
     return;
   }
-  PrintLine(absl::StrCat("  ", options_.reads_first ? "Then " : "", options_.other,
-                         " reads a code to you. Which of these is it?\n"));
+  PrintLine(absl::StrCat("  ", options_.reads_first ? "Then you hear a code from " : "You hear a code from ",
+                         options_.other, ". Which of these is it?\n"));
   for (size_t i = 0; i < choices.size(); ++i) {
     PrintSecret(absl::StrCat("      ", i + 1, ")  "), SpacedCode(choices[i]), "");
     PrintSecret("             ", SpelledCode(choices[i]), "");
