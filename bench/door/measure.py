@@ -1,10 +1,10 @@
 """Measures the door beside what it competes with, on one machine in one run: measure.py FOLDER_OF_PROGRAMS [--quick]
 
-Five pairs of a server and a client process: plaintext gRPC, the same through a relay that only copies, gRPC's own mutual
-TLS (P-256), stunnel-PSK in front of plaintext gRPC, and Parley's door. Each round measures every pair, one after another, so that whatever else the machine
-does falls on all of them. A ratio is the median over the rounds of the pair's figure against mutual TLS's of the same
-round. Prints `figure NAME VALUE` for every pair and `ratio NAME VALUE` for Parley's; for latency and memory smaller
-is better.
+Five pairs of a server and a client process: plaintext gRPC, the same through a relay that only copies, gRPC's own
+mutual TLS (P-256), stunnel-PSK in front of plaintext gRPC, and Parley's door. Each round measures every pair, one after
+another, so that whatever else the machine does falls on all of them. A ratio is the median over the rounds of the
+pair's figure against mutual TLS's of the same round. Prints `figure NAME VALUE` for every pair and `ratio NAME VALUE`
+for Parley's; for latency and memory smaller is better.
 """
 
 import os
@@ -148,16 +148,23 @@ def measure_round(pairs, seconds, results):
         results[kind]["stream"].append(pair.client.ask("stream", seconds)[0])
 
 
-NAMES = ("handshakes", "unary_rate_1", "unary_rate_64", "unary_p50", "unary_p99", "stream", "idle_memory_1k", "idle_memory_5k")
-UNITS = ("a second", "a second", "a second", "microseconds", "microseconds", "MiB/s", "KiB a connection", "KiB a connection")
+UNITS = {
+    "handshakes": "a second",
+    "unary_rate_1": "a second",
+    "unary_rate_64": "a second",
+    "unary_p50": "microseconds",
+    "unary_p99": "microseconds",
+    "stream": "MiB/s",
+    "idle_memory_1k": "KiB a connection",
+    "idle_memory_5k": "KiB a connection",
+}
 
 
 def report(results):
-    measured = [name for name in NAMES if results["mtls"][name]]
+    measured = [name for name in UNITS if results["mtls"][name]]
     for name in measured:
-        unit = UNITS[NAMES.index(name)]
         for kind in KINDS:
-            print(f"figure {name}_{kind} {statistics.median(results[kind][name]):.1f} {unit}")
+            print(f"figure {name}_{kind} {statistics.median(results[kind][name]):.1f} {UNITS[name]}")
     for kind in KINDS:
         for name in measured:
             ratio = statistics.median(ours / theirs for ours, theirs in zip(results[kind][name], results["mtls"][name]))
@@ -178,7 +185,7 @@ def main():
         subprocess.run((os.path.join(programs, "door_peer"), "keys", folder), check=True)
         for kind in KINDS:
             pairs[kind] = Pair(kind, programs, folder)
-        results = {kind: {name: [] for name in NAMES} for kind in KINDS}
+        results = {kind: {name: [] for name in UNITS} for kind in KINDS}
         # Memory first: later the servers hold what other measurements have left behind.
         for kind, pair in pairs.items():
             for count in (1000,) if quick else (5000, 1000):
