@@ -44,6 +44,14 @@ absl::Status WaitFor(int fd, int cancel_fd, absl::Duration at_most) {
   return absl::OkStatus();
 }
 
+// As much of a sentence as the relay takes, cut between two characters.
+std::string Shortened(absl::string_view sentence) {
+  if (sentence.size() <= kMaxSentenceBytes) return std::string(sentence);
+  size_t size = kMaxSentenceBytes;
+  while (size > 0 && (static_cast<uint8_t>(sentence[size]) & 0xc0) == 0x80) --size;
+  return std::string(sentence.substr(0, size));
+}
+
 absl::Status EndedStatus(const v1::Ended& ended) {
   const std::string& reason = ended.peer_reason().empty() ? ended.reason() : ended.peer_reason();
   return Error(absl::StatusCode::kFailedPrecondition, reason.empty() ? "ATTEMPT_ENDED" : reason,
@@ -411,7 +419,7 @@ void Participant::TellStop(const absl::Status& why) {
   stop.set_attempt(exchange_->context().attempt);
   const std::string reason = Reason(why);
   stop.set_reason(reason.empty() || reason == "CANCELLED" ? std::string(sas::kStopped) : reason);
-  stop.set_sentence(std::string(why.message().substr(0, kMaxSentenceBytes)));
+  stop.set_sentence(Shortened(why.message()));
   stop.set_suspected(exchange_->suspected());
   options_.relay->Send(request);
   const absl::Time until = absl::Now() + kLastWord;

@@ -297,6 +297,40 @@ class Enrolment(unittest.TestCase):
         self.assertIn(b"alice", shown)
         self.assertNotIn(b"four random", shown)
 
+    def test_claim_asks_for_link_and_password_and_shows_neither(self):
+        invitation, link, bob = self.invite("bob")
+        pid, terminal = pty.fork()
+        if pid == 0:
+            arguments = [str(stack.PARLEY), "--device", str(bob.device), "claim"]
+            os.execve(arguments[0], arguments, {**bob.environment(), "TERM": "xterm"})
+        shown = ""
+
+        def until(text):
+            nonlocal shown
+            while text not in shown:
+                shown += os.read(terminal, 4096).decode(errors="replace")
+
+        until("Link of the invitation")
+        os.write(terminal, (link + "\n").encode())
+        until("A password for")
+        os.write(terminal, b"short\n")
+        until("at least 8")
+        os.write(terminal, enrolment.PASSWORD.encode())
+        until("once more")
+        os.write(terminal, enrolment.PASSWORD.encode())
+        greeter = self.alice.greet(invitation)
+        until("code: ")
+        until("Number: ")
+        greeter.pick(re.search(r"code: ((\w ){3}\w)", shown).group(1).replace(" ", ""))
+        heard = " ".join(greeter.until("readAloud")["code"])
+        os.write(terminal, (re.search(r"(\d)\)  " + heard, shown).group(1) + "\n").encode())
+        until("enrolled")
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0, shown)
+        os.close(terminal)
+        self.assertEqual(greeter.finish()[0], 0)
+        for secret in (link[20:60], enrolment.PASSWORD.strip()):
+            self.assertNotIn(secret, shown)
+
     def test_help_teaches(self):
         for words in (["claim"], ["greet"], ["invite", "user"], ["device", "password"]):
             shown = subprocess.run([stack.PARLEY, *words, "--help"], capture_output=True, text=True, check=True).stdout
