@@ -1,4 +1,4 @@
-"""What another team has compiled against a released version goes on working with this one.
+"""What another team has compiled against a released version goes on working with this one; and its number.
 
 The last tag v1.2.3 that this checkout descends from is compared, by buf's FILE rules (buf.yaml). A change that breaks
 is let through when the API's version (clients/stubs/BUILD.bazel) has been raised for it: the first number, or below
@@ -14,6 +14,16 @@ from tree import ROOT
 
 VERSION_FILE = "clients/stubs/BUILD.bazel"
 VERSION = re.compile(r'^VERSION = "(\d+)\.(\d+)\.(\d+)"$', re.MULTILINE)
+# Where the same version stands.
+PLACES = {
+    "clients/cli/main.cc": r'"parley (\d+\.\d+\.\d+)"',
+    "clients/samples/java/pom.xml": r"<artifactId>parley-api</artifactId>\s*<version>(.*?)</version>",
+    "clients/stubs/README.md": r"parley-go-(\d+\.\d+\.\d+)\.tar\.gz",
+    "deploy/docker/build": r"tag=\$\{1:-(.*?)\}",
+    "deploy/k8s/base/kustomization.yaml": r"newTag: (\S+)",
+    "deploy/packages/BUILD.bazel": r'VERSION = "(.*?)"',
+    "tools/install": r"pack\.py java --version (\S+)",
+}
 RELEASES = "v[0-9]*.[0-9]*.[0-9]*"
 
 
@@ -61,4 +71,12 @@ def unbroken(_):
     return compare(ROOT)
 
 
-CHECKS = (unbroken,)
+def one_version(tree):
+    """What is shipped together says the same of itself."""
+    version = ".".join(VERSION.search(tree.files[VERSION_FILE]).groups())
+    return ["%s says %s, %s says %s" % (path, ", ".join(said) or "no version", VERSION_FILE, version)
+            for path, pattern in PLACES.items()
+            if (said := set(re.findall(pattern, tree.files[path]))) != {version}]
+
+
+CHECKS = (unbroken, one_version)

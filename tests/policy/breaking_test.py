@@ -6,6 +6,7 @@ import tempfile
 import unittest
 
 import breaking
+from tree import Tree
 
 PROTO = """syntax = "proto3";
 package parley.sample.v1;
@@ -73,6 +74,12 @@ class Breaking(unittest.TestCase):
         self.git("tag", "demo")
         self.assertEqual(breaking.last_release(self.root), "v0.2.0")
         self.assertEqual(breaking.compare(self.root), [])
+
+    def test_a_version_that_stands_elsewhere_too_is_found(self):
+        tree = Tree.tracked()
+        self.assertEqual(breaking.one_version(tree), [])
+        tree.files["tools/install"] = tree.files["tools/install"].replace("--version 0.1.0", "--version 0.0.9")
+        self.assertEqual(len(breaking.one_version(tree)), 1)
 
 
 if __name__ == "__main__":

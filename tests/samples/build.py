@@ -8,6 +8,8 @@ import tarfile
 
 from tests import stack
 
+# For Java programs that live for seconds: no more compiling and collecting than that is worth.
+SHORT_LIVED = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
 # Compilers on a busy machine.
 BUILD_TIMEOUT_S = 300
 STUBS = stack.RUNFILES / "clients/stubs"
@@ -69,6 +71,7 @@ def java(folder):
     with tarfile.open(archive("parley-maven-*")) as stubs:
         stubs.extractall(folder)
     shutil.copytree(folder / "parley-maven", folder / "repository", dirs_exist_ok=True)
-    run("mvn", "-B", "-q", "-o", "-Dmaven.repo.local=%s" % (folder / "repository"), "process-classes", cwd=folder)
-    return ["java", "-XX:TieredStopAtLevel=1", "-cp", "%s:%s/*" % (folder / "target/classes", folder / "target/lib"),
+    run("mvn", "-B", "-q", "-o", "-Dmaven.repo.local=%s" % (folder / "repository"), "process-classes", cwd=folder,
+        MAVEN_OPTS=" ".join(SHORT_LIVED))
+    return ["java", *SHORT_LIVED, "-cp", "%s:%s/*" % (folder / "target/classes", folder / "target/lib"),
             "com.example.CreateTask"]
