@@ -356,6 +356,22 @@ TEST_F(Attack, KeydThatLosesItsAnswerEnrolsNobodyTwice) {
   EXPECT_EQ(keyd_->certificates().size(), 4u);
 }
 
+TEST_F(Attack, RefusedEnrolmentLeavesNothingToRevoke) {
+  // Somebody else has taken the name meanwhile.
+  const std::unique_ptr<trust::Keyd> keyd = keyd_->Connect();
+  trust::v1::EnrolRequest request;
+  request.set_request_id("another");
+  for (const auto& certificate :
+       trust::Member("bob").EnrolledBy(alice_, keyd_->chain(), absl::Now() - absl::Seconds(1))) {
+    *request.add_certificates() = certificate;
+  }
+  ASSERT_TRUE(keyd->Enrol(request).ok());
+  Run();
+  EXPECT_EQ(Reason(alice_ended_), "CHAIN_TAKEN") << alice_ended_;
+  EXPECT_FALSE(bob().enrolled());
+  EXPECT_TRUE(alice().enrolments.at(InvitationName(kInvitation)).certificates.empty());
+}
+
 TEST_F(Attack, ClaimerKeepsNothingThatTheChainDoesNotProve) {
   const trust::Member mallory("mallory", access::v1::ROLE_ADMIN);
   const FakeKeyd other(mallory);

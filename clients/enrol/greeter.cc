@@ -25,6 +25,8 @@ absl::StatusOr<Secret> Greeter::MakePayload(int, const Secret& received) {
   ASSIGN_OR_RETURN(const trust::v1::Certificate device, trust::ParseCertificate(certificates.back()));
 
   const device::Contents& own = options().device->contents();
+  // This device's own record of its user's role may be older than the chain.
+  if (enrolment().kind == sas::Kind::kDevice) newcomer_.role = response.credential().record().role();
   EnrolledPayload enrolled;
   enrolled->set_user(device.device().user());
   enrolled->set_device(device.device().device());
@@ -47,12 +49,15 @@ absl::StatusOr<trust::v1::EnrolResponse> Greeter::Enrol(const v1::Newcomer& newc
     ASSIGN_OR_RETURN(const std::vector<trust::v1::SignedCertificate> certificates, KeptCertificates());
     for (const trust::v1::SignedCertificate& certificate : certificates) *request.add_certificates() = certificate;
     absl::StatusOr<trust::v1::EnrolResponse> response = keyd_->Enrol(request);
-    if (response.ok() || Reason(response.status()) != "CHAIN_MOVED") return response;
-    // Another certificate took their place; keyd has none of these.
+    if (response.ok() || IsTransient(response.status())) return response;
+    // It was refused, so keyd has none of these certificates.
+    newcomer_ = Enrolment();
     RETURN_IF_ERROR(UpdateEnrolment([](device::Contents*, device::Enrolment* enrolment) {
       enrolment->certificates.clear();
       return absl::OkStatus();
     }));
+    // Another certificate took their place: once more behind that one.
+    if (Reason(response.status()) != "CHAIN_MOVED") return response;
   }
   return Error(absl::StatusCode::kUnavailable, "CHAIN_MOVED",
                "others change the organisation's certificates again and again; try once more in a moment");

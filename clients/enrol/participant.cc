@@ -28,12 +28,6 @@ constexpr size_t kMaxSentenceBytes = 200;
 // The message that this side answers with its nonce, or its answer to the other's.
 constexpr int NonceStep(sas::Role role) { return role == sas::Role::kGreeter ? 1 : 2; }
 
-// Of a connection, or of a server that is starting or stopping: it may pass.
-bool IsTransient(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) || absl::IsInternal(status) ||
-         absl::IsUnknown(status);
-}
-
 absl::Status Cancelled() { return Error(absl::StatusCode::kCancelled, "CANCELLED", "stopped by the person here"); }
 
 // Waits for the descriptor, cancel_fd or the time. CANCELLED when it was cancel_fd.
@@ -68,6 +62,11 @@ Participant::Participant(sas::Role role, ParticipantOptions options)
       name_(InvitationName(options_.invitation)),
       instance_(crypto::RandomBytes(kInstanceBytes)),
       backoff_(kFirstBackoff) {}
+
+bool Participant::IsTransient(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) || absl::IsInternal(status) ||
+         absl::IsUnknown(status);
+}
 
 const device::Enrolment& Participant::enrolment() const { return options_.device->contents().enrolments.at(name_); }
 

@@ -58,6 +58,9 @@ class Participant {
  protected:
   Participant(sas::Role role, ParticipantOptions options);
 
+  // Of a connection, or of a server that is starting or stopping: it may pass, and what was asked may have been done.
+  static bool IsTransient(const absl::Status& status);
+
   // What this side seals at `step`, given what the other side sealed before. UNAVAILABLE and other transient errors are
   // tried again; others end the attempt.
   virtual absl::StatusOr<Secret> MakePayload(int step, const Secret& received) = 0;
