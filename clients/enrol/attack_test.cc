@@ -185,7 +185,8 @@ TEST_F(Attack, NobodyAttacksAndBobIsEnrolled) {
   ExpectEnrolled();
   EXPECT_EQ(Suspected(alice()) + Suspected(bob()), 0u);
   EXPECT_TRUE(alice_person_->ends.empty());
-  const trust::User* const user = keyd_->chain().FindUserByName("bob");
+  const trust::Chain chain = keyd_->chain();
+  const trust::User* const user = chain.FindUserByName("bob");
   ASSERT_NE(user, nullptr);
   EXPECT_EQ(user->role, access::v1::ROLE_OPERATOR);
 }
