@@ -67,8 +67,7 @@ void AddGlobals(CLI::App* app, Globals* globals) {
   app->add_option("--credential", globals->credential_path,
                   "Credential to act with ($PARLEY_CREDENTIAL, else ~/.config/parley/credential)");
   app->add_option("--device", globals->device_path,
-                  "Device file to act with, in place of a credential ($PARLEY_DEVICE, else ~/.config/parley/device "
-                  "where there is one)")
+                  "Device file to act with, in place of a credential ($PARLEY_DEVICE, else ~/.config/parley/device)")
       ->excludes("--credential");
   app->add_option("--password-file", globals->password_file,
                   "File of mode 0600 with the device file's password ($PARLEY_DEVICE_PASSWORD_FILE, else it is asked "
