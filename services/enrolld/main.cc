@@ -19,9 +19,11 @@
 #include "lib/crypto/certificate.h"
 #include "lib/keyclient/key_follower.h"
 #include "lib/keys/key_source.h"
+#include "lib/rest/server.h"
 #include "lib/rpc/process.h"
 #include "lib/store/sqlite_store.h"
 #include "lib/transport/grpc_door.h"
+#include "services/enrolld/rest_api.h"
 #include "services/enrolld/service/enrolld.h"
 #include "services/enrolld/service/smtp_mailer.h"
 
@@ -96,7 +98,9 @@ absl::Status Serve(const Options& options, rpc::Process& process) {
   listener.address = options.listen;
   listener.certificate_pem = std::move(certificate.certificate_pem);
   listener.private_key_pem = std::move(certificate.private_key_pem);
+  listener.accept_rest = true;
   ASSIGN_OR_RETURN(const auto door, transport::GrpcDoor::Create(std::move(listener), follower->key_source()));
+  ASSIGN_OR_RETURN(const auto rest, rest::Server::Attach(door.get(), RestApi()));
 
   config.store = store.get();
   config.keyring = follower->keyring();

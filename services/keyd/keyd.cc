@@ -15,6 +15,7 @@
 #include "lib/base/timer_queue.h"
 #include "lib/crypto/certificate.h"
 #include "lib/keys/key_source.h"
+#include "lib/rest/server.h"
 #include "lib/rpc/gate.h"
 #include "lib/rpc/worker_pool.h"
 #include "lib/store/sqlite_store.h"
@@ -24,6 +25,7 @@
 #include "services/keyd/domain/store_layout.h"
 #include "services/keyd/domain/timestamps.h"
 #include "services/keyd/domain/trust_authority.h"
+#include "services/keyd/rest_api.h"
 #include "services/keyd/service/key_service.h"
 #include "services/keyd/service/trust_service.h"
 
@@ -97,8 +99,9 @@ class Keyd::Impl {
   std::unique_ptr<rpc::Gate> gate_;
   std::unique_ptr<KeyService> key_service_;
   std::unique_ptr<TrustService> trust_service_;
-  // After what its server calls.
+  // After what its server calls; the REST side after the door that it calls through.
   std::unique_ptr<transport::GrpcDoor> door_;
+  std::unique_ptr<rest::Server> rest_;
   absl::Time certificate_expires_;
   // Of the system's clock: connections close in real time.
   std::unique_ptr<TimerQueue> closing_;
@@ -182,8 +185,10 @@ absl::Status Keyd::Impl::OpenDoor() {
   transport::Listener::Options listener;
   listener.address = options_.listen;
   listener.clock = options_.clock;
+  listener.accept_rest = true;
   RETURN_IF_ERROR(MakeCertificate(&listener));
   ASSIGN_OR_RETURN(door_, transport::GrpcDoor::Create(std::move(listener), key_source_.get()));
+  ASSIGN_OR_RETURN(rest_, rest::Server::Attach(door_.get(), RestApi()));
 
   audit::AuditBuffer::Options audit;
   audit.service = "keyd";

@@ -18,9 +18,11 @@
 #include "lib/crypto/kdf.h"
 #include "lib/keyclient/key_follower.h"
 #include "lib/keys/key_source.h"
+#include "lib/rest/server.h"
 #include "lib/rpc/process.h"
 #include "lib/store/sqlite_store.h"
 #include "lib/transport/grpc_door.h"
+#include "services/taskd/rest_api.h"
 #include "services/taskd/service/taskd.h"
 
 namespace parley::taskd {
@@ -89,7 +91,9 @@ absl::Status Serve(const Options& options, rpc::Process& process) {
   listener.address = options.listen;
   listener.certificate_pem = std::move(certificate.certificate_pem);
   listener.private_key_pem = std::move(certificate.private_key_pem);
+  listener.accept_rest = true;
   ASSIGN_OR_RETURN(const auto door, transport::GrpcDoor::Create(std::move(listener), follower->key_source()));
+  ASSIGN_OR_RETURN(const auto rest, rest::Server::Attach(door.get(), RestApi()));
 
   Taskd::Config config;
   config.store = store.get();
