@@ -5,6 +5,7 @@ import json
 import os
 import queue
 import subprocess
+import time
 import threading
 
 from tests import stack
@@ -127,6 +128,16 @@ class Member:
         if got != code:
             raise AssertionError("parley %s: exit code %d, expected %d\n%s%s" % (arguments, got, code, output, errors))
         return [json.loads(line) for line in (output if code == 0 else errors).splitlines()]
+
+    def refusal(self, *arguments):
+        """Why the command is refused, once it is: revocations have a second to reach every service."""
+        end = time.monotonic() + 1
+        while True:
+            got, _, errors = self.run(*arguments)
+            if got != 0:
+                return json.loads(errors.splitlines()[0])["error"]["reason"]
+            if time.monotonic() > end:
+                raise AssertionError("parley %s is still allowed" % (arguments,))
 
     def screen(self, *arguments):
         return Screen(subprocess.Popen(self.command(*arguments), env=self.environment(), stdin=subprocess.PIPE,

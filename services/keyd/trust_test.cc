@@ -52,6 +52,13 @@ class TrustTest : public testing::Test {
     trust::v1::ListCertificatesResponse page;
     return client.CallTrust(&TrustStub::ListCertificates, trust::v1::ListCertificatesRequest(), &page);
   }
+  // Why the client is refused, once it is: revocations have a second to reach what is connected.
+  std::string RefusalWithinASecond(KeyClient& client) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+    std::string reason;
+    while (reason.empty() && std::chrono::steady_clock::now() < end) reason = Reason(Lists(client));
+    return reason;
+  }
   // Outcomes by action.
   std::multimap<std::string, std::string> Log() {
     keyd_.Stop();  // Which writes what waits for the log.
@@ -262,8 +269,8 @@ TEST_F(TrustTest, RevokingAUserEndsItsCredentialsAndConnections) {
   }
   EXPECT_FALSE(stream->Finish().ok());
   EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(1));
-  EXPECT_EQ(Reason(Lists(*bobs)), "KEY_REFUSED");
-  EXPECT_EQ(Reason(Lists(*phones)), "KEY_REFUSED");
+  EXPECT_EQ(RefusalWithinASecond(*bobs), "KEY_REFUSED");
+  EXPECT_EQ(RefusalWithinASecond(*phones), "KEY_REFUSED");
   EXPECT_EQ(Lists(*anns), absl::OkStatus());
   // The services hear of it, too.
   const auto taskd = keyd_.ConnectAs("taskd");
@@ -316,7 +323,7 @@ TEST_F(TrustTest, ALowerRoleEndsTheCredentialsOfTheHigherOne) {
   const auto as_admin = keyd_.Connect(ToCredential(renewed.credential()));
   ASSERT_EQ(Lists(*as_admin), absl::OkStatus());
   EXPECT_EQ(Append(*alice_client_, {By(alice_).ChangeRole(bob.user.id, ROLE_AUDITOR)})->revoked_credentials(), 2);
-  EXPECT_EQ(Reason(Lists(*as_admin)), "KEY_REFUSED");
+  EXPECT_EQ(RefusalWithinASecond(*as_admin), "KEY_REFUSED");
   // An admin makes one of the lower role, for this device and no other role.
   key::v1::IssueCredentialRequest issue;
   issue.set_request_id(crypto::RandomUuid());
@@ -329,7 +336,7 @@ TEST_F(TrustTest, ALowerRoleEndsTheCredentialsOfTheHigherOne) {
   ASSERT_EQ(alice_client_->Call(&KeyClient::Stub::IssueCredential, issue, &issued), absl::OkStatus());
   EXPECT_EQ(Lists(*keyd_.Connect(ToCredential(issued))), absl::OkStatus());
   ASSERT_EQ(Append(*alice_client_, {By(alice_).RevokeDevice(bob.device.id)}).status(), absl::OkStatus());
-  EXPECT_EQ(Reason(Lists(*keyd_.Connect(ToCredential(issued)))), "KEY_REFUSED");
+  EXPECT_EQ(RefusalWithinASecond(*keyd_.Connect(ToCredential(issued))), "KEY_REFUSED");
   issue.set_request_id(crypto::RandomUuid());
   EXPECT_EQ(Reason(alice_client_->Call(&KeyClient::Stub::IssueCredential, issue, &issued)), "DEVICE_UNKNOWN");
 }

@@ -76,7 +76,7 @@ class TrustedTask(unittest.TestCase):
         self.assertEqual((machines[0].home / "into/motd").read_text(), "hello\n")
         self.alice.parley("user", "revoke", "carol", "--reason", "left")
         # She can do nothing more, and what she did before is not taken by anybody who knows.
-        self.assertEqual(carol.parley("task", "list", code=1)[0]["error"]["reason"], "KEY_REFUSED")
+        self.assertEqual(carol.refusal("task", "list"), "KEY_REFUSED")
         self.assertEqual(self.join(machines[1], key, "--require-operator-signature", code=1), "OPERATOR_REVOKED")
         self.assertEqual(self.join(machines[2], key, code=1), "OPERATOR_REVOKED")
         for machine in machines[1:]:
@@ -88,14 +88,14 @@ class TrustedTask(unittest.TestCase):
         enrolment.enrol(dora, laptop, "device")
         _, key = self.create(dora, "first")
         dora.parley("device", "revoke", "laptop's phone")
-        self.assertEqual(laptop.parley("task", "list", code=1)[0]["error"]["reason"], "KEY_REFUSED")
+        self.assertEqual(laptop.refusal("task", "list"), "KEY_REFUSED")
         self.join(machine, key, "--require-operator-signature")
 
     def test_a_revoked_machine_is_out(self):
         machine = self.enrolled("web-8", "device")
         listed = self.alice.parley("device", "list", "--user", "web-8")
         self.alice.parley("device", "revoke", listed[0]["name"])
-        self.assertEqual(machine.parley("org", "verify", code=1)[0]["error"]["reason"], "KEY_REFUSED")
+        self.assertEqual(machine.refusal("org", "verify"), "KEY_REFUSED")
         self.assertTrue(self.alice.parley("device", "list", "--user", "web-8")[0]["revoked"])
 
 
