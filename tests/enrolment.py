@@ -5,8 +5,8 @@ import json
 import os
 import queue
 import subprocess
-import time
 import threading
+import time
 
 from tests import stack
 
