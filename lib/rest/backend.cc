@@ -4,8 +4,13 @@
 #include <grpcpp/support/channel_arguments.h>
 #include <grpcpp/support/slice.h>
 
+#include "absl/time/clock.h"
+
 namespace parley::rest {
 namespace {
+
+// Half of what the door allows a connection.
+constexpr absl::Duration kMaxAge = absl::Minutes(30);
 
 std::string ToString(const grpc::ByteBuffer& buffer) {
   std::vector<grpc::Slice> slices;
@@ -108,14 +113,12 @@ void Call::OnDone(const grpc::Status& status) {
 }
 
 grpc::GenericStub* Backend::stub() {
-  if (channel_ != nullptr) {
-    const grpc_connectivity_state state = channel_->GetState(/*try_to_connect=*/false);
-    if (state == GRPC_CHANNEL_READY || state == GRPC_CHANNEL_IDLE) return stub_.get();
-  }
+  if (stub_ != nullptr && absl::Now() - connected_ < kMaxAge) return stub_.get();
   const int fd = connect_();
   if (fd < 0) return nullptr;
-  channel_ = grpc::CreateCustomInsecureChannelFromFd("parley-rest", fd, grpc::ChannelArguments());
-  stub_ = std::make_unique<grpc::GenericStub>(channel_);
+  connected_ = absl::Now();
+  stub_ = std::make_unique<grpc::GenericStub>(
+      grpc::CreateCustomInsecureChannelFromFd("parley-rest", fd, grpc::ChannelArguments()));
   return stub_.get();
 }
 

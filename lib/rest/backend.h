@@ -73,12 +73,15 @@ class Backend {
   using Connect = std::function<int()>;
   explicit Backend(Connect connect) : connect_(std::move(connect)) {}
 
-  // Connects at the first call, and again when the server has closed for the connection's age. Null when it cannot.
+  // Connects at the first call, and anew before the server would close for the connection's age. Null when it cannot.
+  // While no call is under way.
   grpc::GenericStub* stub();
+  // The connection has broken: the next call makes another.
+  void Forget() { stub_ = nullptr; }
 
  private:
   const Connect connect_;
-  std::shared_ptr<grpc::Channel> channel_;
+  absl::Time connected_;
   std::unique_ptr<grpc::GenericStub> stub_;
 };
 

@@ -23,13 +23,13 @@ namespace asio = boost::asio;
 class Server::Impl {
  public:
   Impl(transport::GrpcDoor* door, Options options, Routes routes)
-      : door_(door), options_(std::move(options)), routes_(std::move(routes)), work_(context_.get_executor()) {
-    for (int i = 0; i < std::max(1, options_.threads); ++i) threads_.emplace_back([this] { context_.run(); });
+      : door_(door), options_(std::move(options)), routes_(std::move(routes)), work_(context_->get_executor()) {
+    for (int i = 0; i < std::max(1, options_.threads); ++i) threads_.emplace_back([this] { context_->run(); });
   }
   ~Impl() {
     Drain(absl::InfinitePast());
     work_.reset();
-    context_.stop();
+    context_->stop();
     for (std::thread& thread : threads_) thread.join();
   }
 
@@ -39,6 +39,7 @@ class Server::Impl {
 
  private:
   void StopAll(bool now);
+  // The caller still holds the session.
   void OnClosed(Session* session) {
     MutexLock lock(&mutex_);
     sessions_.erase(session);
@@ -48,25 +49,27 @@ class Server::Impl {
   transport::GrpcDoor* const door_;
   const Options options_;
   const Routes routes_;
-  asio::io_context context_;
+  // Calls that end late, on threads of gRPC, keep it.
+  const std::shared_ptr<asio::io_context> context_ = std::make_shared<asio::io_context>();
   asio::executor_work_guard<asio::io_context::executor_type> work_;
   std::vector<std::thread> threads_;
   Mutex mutex_;
   CondVar none_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::unordered_map<Session*, std::weak_ptr<Session>> sessions_ ABSL_GUARDED_BY(mutex_);
+  std::unordered_map<Session*, std::shared_ptr<Session>> sessions_ ABSL_GUARDED_BY(mutex_);
 };
 
 void Server::Impl::Take(int fd, std::shared_ptr<const transport::Peer> peer) {
   boost::beast::error_code error;
-  asio::local::stream_protocol::socket socket{asio::make_strand(context_)};
+  asio::local::stream_protocol::socket socket{asio::make_strand(*context_)};
   socket.assign(asio::local::stream_protocol(), fd, error);
   if (error) {
     close(fd);
     return;
   }
   const auto session = std::make_shared<Session>(
-      std::move(socket), &options_, &routes_, [this, peer = std::move(peer)] { return door_->ConnectAs(*peer); },
+      std::move(socket), context_, &options_, &routes_,
+      [this, peer = std::move(peer)] { return door_->ConnectAs(*peer); },
       [this](Session* closed) { OnClosed(closed); });
   {
     MutexLock lock(&mutex_);
@@ -82,9 +85,7 @@ void Server::Impl::StopAll(bool now) {
   {
     MutexLock lock(&mutex_);
     stopping_ = true;
-    for (const auto& [key, weak] : sessions_) {
-      if (auto session = weak.lock(); session != nullptr) all.push_back(std::move(session));
-    }
+    for (const auto& [key, session] : sessions_) all.push_back(session);
   }
   for (const auto& session : all) session->Stop(now);
 }

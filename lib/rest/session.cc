@@ -49,7 +49,6 @@ int HttpStatusOf(const absl::Status& status) {
   if (reason == "METHOD_NOT_ALLOWED") return 405;
   if (reason == "HEADER_TOO_LARGE") return 431;
   if (reason == "BODY_TOO_LARGE") return 413;
-  if (reason == "REQUEST_TIMEOUT") return 408;
   if (reason == "CONTENT_TYPE") return 415;
   if (reason == "CONTENT_ENCODING") return 415;
   if (reason == "EXPECT") return 417;
@@ -86,9 +85,10 @@ bool IsJson(absl::string_view type) {
 
 }  // namespace
 
-Session::Session(Stream::socket_type socket, const Server::Options* options, const Routes* routes,
-                 Backend::Connect connect, std::function<void(Session*)> closed)
-    : stream_(std::move(socket)),
+Session::Session(Stream::socket_type socket, std::shared_ptr<void> keep, const Server::Options* options,
+                 const Routes* routes, Backend::Connect connect, std::function<void(Session*)> closed)
+    : keep_(std::move(keep)),
+      stream_(std::move(socket)),
       head_timer_(stream_.get_executor()),
       options_(options),
       routes_(routes),
@@ -187,6 +187,10 @@ absl::Status Session::CheckFraming() const {
   if (head.count(http::field::content_length) + codings > 1) {
     return BadRequest("CONTENT_LENGTH", "a request must say its length once, by one of the two ways");
   }
+  const absl::string_view length = View(head[http::field::content_length]);
+  if (!std::all_of(length.begin(), length.end(), absl::ascii_isdigit)) {
+    return BadRequest("CONTENT_LENGTH", "Content-Length must be a decimal number");
+  }
   for (const auto& field : {http::field::content_type, http::field::content_encoding, http::field::expect,
                             http::field::origin, http::field::if_match}) {
     if (head.count(field) > 1) return BadRequest("HEADER_REPEATED", "a request must give each of these headers once");
@@ -233,10 +237,6 @@ void Session::OnBadRead(ErrorCode error) {
   keep_alive_ = false;
   // Whatever the header said of the path, no RPC has begun.
   route_ = nullptr;
-  if (error == boost::beast::error::timeout) {
-    return AnswerError(Error(absl::StatusCode::kDeadlineExceeded, "REQUEST_TIMEOUT",
-                             "the request did not come in the time allowed; send it faster"));
-  }
   if (error == http::error::header_limit || error == http::error::buffer_overflow) {
     return AnswerError(BadRequest("HEADER_TOO_LARGE", "the request's header is too large; send fewer headers"));
   }
@@ -304,20 +304,20 @@ void Session::StartCall(std::vector<std::string> requests) {
   }
   const auto executor = stream_.get_executor();
   Call::Events events;
-  // A message that comes after the session's end is nobody's.
-  events.message = [executor, weak = weak_from_this()](std::string message) {
+  // They may come after the session's end, on threads that are not the server's.
+  events.message = [keep = keep_, executor, weak = weak_from_this()](std::string message) {
     asio::post(executor, [weak, message = std::move(message)]() mutable {
       if (const auto self = weak.lock(); self != nullptr) self->OnMessage(std::move(message));
     });
   };
-  events.ended = [executor, weak = weak_from_this()](const grpc::Status& status) {
+  events.ended = [keep = keep_, executor, weak = weak_from_this()](const grpc::Status& status) {
     asio::post(executor, [weak, status] {
       if (const auto self = weak.lock(); self != nullptr) self->OnEnded(status);
     });
   };
   if (streaming()) {
     keep_alive_ = false;
-    events.started = [executor, weak = weak_from_this()] {
+    events.started = [keep = keep_, executor, weak = weak_from_this()] {
       asio::post(executor, [weak] {
         const auto self = weak.lock();
         if (self == nullptr || self->stream_begun_ || self->stream_ended_) return;
@@ -354,8 +354,9 @@ void Session::OnMessage(std::string message) {
 }
 
 void Session::OnEnded(const grpc::Status& status) {
-  if (closed_once_) return;
   call_ = nullptr;
+  if (status.error_code() == grpc::StatusCode::UNAVAILABLE) backend_.Forget();
+  if (closed_once_) return closed_(this);
   if (streaming()) {
     head_timer_.cancel();
     stream_ended_ = true;
@@ -478,9 +479,10 @@ void Session::Linger() {
 void Session::Close() {
   if (std::exchange(closed_once_, true)) return;
   head_timer_.cancel();
-  if (call_ != nullptr) call_->Cancel();
   stream_.close();
-  closed_(this);
+  if (call_ == nullptr) return closed_(this);
+  // Its end comes to OnEnded.
+  call_->Cancel();
 }
 
 }  // namespace parley::rest

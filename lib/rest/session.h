@@ -28,9 +28,10 @@ class Session : public std::enable_shared_from_this<Session> {
  public:
   using Stream = boost::beast::basic_stream<boost::asio::local::stream_protocol>;
 
-  // Takes the socket. `options` and `routes` must outlive the session. `closed` is told of its end.
-  Session(Stream::socket_type socket, const Server::Options* options, const Routes* routes, Backend::Connect connect,
-          std::function<void(Session*)> closed);
+  // Takes the socket, whose context `keep` keeps. `options` and `routes` must outlive the session. `closed` is told of
+  // its end, until when its owner holds it.
+  Session(Stream::socket_type socket, std::shared_ptr<void> keep, const Server::Options* options, const Routes* routes,
+          Backend::Connect connect, std::function<void(Session*)> closed);
   ~Session();
 
   void Start();
@@ -50,7 +51,7 @@ class Session : public std::enable_shared_from_this<Session> {
   absl::Status FindRoute();
   void ReadBody();
   void OnBody(ErrorCode error);
-  // A failure to read a request: answered when the peer still listens.
+  // A failure to read a request: answered when the peer still listens. Out of time, the stream has closed already.
   void OnBadRead(ErrorCode error);
 
   void Dispatch();
@@ -74,6 +75,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void Close();
   bool streaming() const { return route_ != nullptr && route_->rpc->server_streaming(); }
 
+  const std::shared_ptr<void> keep_;
   Stream stream_;
   boost::asio::steady_timer head_timer_;
   const Server::Options* const options_;
