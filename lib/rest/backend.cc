@@ -48,14 +48,15 @@ std::shared_ptr<Call> Call::Start(grpc::GenericStub* stub, const std::string& rp
 }
 
 void Call::WriteNext() {
-  if (written_ == requests_.size()) {
+  // Counted before it begins: its end may come on another thread at once.
+  const size_t next = written_++;
+  if (next == requests_.size()) {
     StartWritesDone();
-  } else if (written_ + 1 == requests_.size()) {
-    StartWriteLast(&requests_[written_], grpc::WriteOptions());
+  } else if (next + 1 == requests_.size()) {
+    StartWriteLast(&requests_[next], grpc::WriteOptions());
   } else {
-    StartWrite(&requests_[written_]);
+    StartWrite(&requests_[next]);
   }
-  ++written_;
 }
 
 void Call::OnWriteDone(bool ok) {
