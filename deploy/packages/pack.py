@@ -21,7 +21,7 @@ SERVICES = ("keyd", "taskd", "enrolld")
 # Debian 12's packages of the libraries that the programs link; the test compares.
 LIBRARIES = {
     "server": "android-libboringssl, libabsl20220623, libc6, libcurl3-gnutls, libgcc-s1, libgrpc++1.51, libgrpc29, "
-              "libprotobuf32, libsqlite3-0, libstdc++6, libzstd1, adduser, systemd",
+              "libprotobuf32, libsqlite3-0, libstdc++6, libzstd1, zlib1g, adduser, systemd",
     "client": "android-libboringssl, libabsl20220623, libargon2-1, libc6, libgcc-s1, libgrpc++1.51, libgrpc29, "
               "libprotobuf32, libqrencode4, libsqlite3-0, libstdc++6, libzstd1",
 }
