@@ -30,8 +30,8 @@ class EnrolldKill(unittest.TestCase):
         self.stack.enrolld.kill()
         self.stack.start_enrolld()
 
-    def enrol(self, name, reached):
-        """Two people enrol one of them; `reached` is told each moment."""
+    def enrol(self, name, reached, settle=lambda: None):
+        """Two people enrol one of them; `reached` is told each moment, and `settle` ends with enrolld serving."""
         bob = enrolment.Member(self.stack, name)
         invitation, link = self.alice.invite("user", name, "--role", "operator")
         reached("invited")
@@ -58,6 +58,7 @@ class EnrolldKill(unittest.TestCase):
         for screen in (greeter, claimer):
             code, error = screen.finish()
             self.assertEqual(code, 0, (error, screen.events))
+        settle()
         self.assert_enrolled_once(bob, invitation)
 
     def assert_enrolled_once(self, bob, invitation):
@@ -86,8 +87,7 @@ class EnrolldKill(unittest.TestCase):
                     killer.start()
 
             with self.subTest(number):
-                self.enrol("carol-%d" % number, reached)
-            killer.join()
+                self.enrol("carol-%d" % number, reached, killer.join)
 
 
 if __name__ == "__main__":
