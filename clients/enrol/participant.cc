@@ -122,6 +122,8 @@ absl::Status Participant::Converse() {
   RETURN_IF_ERROR(options_.relay->Open());
   SayHello();
   if (exchange_.has_value()) {
+    // Messages of step 0 may cross: the commitment answers the greeter's, and does not prove that the claimer's arrived.
+    if (role_ == sas::Role::kClaimer && exchange_->step() == 2) SendMessage(opening_);
     SendMessage(exchange_->last_sent());
     RETURN_IF_ERROR(Advance());
   }
@@ -251,7 +253,8 @@ absl::Status Participant::Begin(uint32_t attempt) {
   ASSIGN_OR_RETURN(exchange_, sas::Exchange::Begin(role_, context));
   options_.person->OnPresence(Presence::kPresent);
   options_.person->OnAttempt(attempt);
-  SendMessage(exchange_->last_sent());
+  opening_ = exchange_->last_sent();
+  SendMessage(opening_);
   return absl::OkStatus();
 }
 

@@ -113,6 +113,8 @@ class Participant {
   const std::string name_;
   std::string instance_;
   std::optional<sas::Exchange> exchange_;
+  // This side's message of step 0.
+  std::string opening_;
   // The device file counts the attempt as suspected already.
   bool counted_ = false;
   bool person_decides_ = false;
