@@ -19,10 +19,9 @@ WorkerPool::~WorkerPool() {
 }
 
 void WorkerPool::Run(std::function<void()> work) {
-  {
-    MutexLock lock(&mutex_);
-    queue_.push_back(std::move(work));
-  }
+  // Notified under the lock: once the work is done the pool may go.
+  MutexLock lock(&mutex_);
+  queue_.push_back(std::move(work));
   wake_.NotifyOne();
 }
 
