@@ -122,7 +122,7 @@ absl::Status Participant::Converse() {
   RETURN_IF_ERROR(options_.relay->Open());
   SayHello();
   if (exchange_.has_value()) {
-    // Messages of step 0 may cross: the commitment answers the greeter's, and does not prove that the claimer's arrived.
+    // Messages of step 0 may cross: the commitment answers the greeter, and does not prove that the claimer was heard.
     if (role_ == sas::Role::kClaimer && exchange_->step() == 2) SendMessage(opening_);
     SendMessage(exchange_->last_sent());
     RETURN_IF_ERROR(Advance());
