@@ -156,7 +156,6 @@ UNITS = {
     "unary_p99": "microseconds",
     "stream": "MiB/s",
     "idle_memory_1k": "KiB a connection",
-    "idle_memory_5k": "KiB a connection",
 }
 
 
@@ -188,8 +187,7 @@ def main():
         results = {kind: {name: [] for name in UNITS} for kind in KINDS}
         # Memory first: later the servers hold what other measurements have left behind.
         for kind, pair in pairs.items():
-            for count in (1000,) if quick else (5000, 1000):
-                results[kind][f"idle_memory_{count // 1000}k"].append(pair.idle_kib(count))
+            results[kind]["idle_memory_1k"].append(pair.idle_kib(1000))
         for _ in range(3 if quick else 6):
             measure_round(pairs, 0.25 if quick else 0.6, results)
         report(results)
