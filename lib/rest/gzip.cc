@@ -12,22 +12,31 @@ constexpr int kWindowBits = 15 + 16;
 constexpr int kMemoryLevel = 8;
 // JSON shrinks as much by level 1 as anybody needs on a line of today, in a third of the time.
 constexpr int kLevel = 1;
+// 2^(bits + 2) + 2^(level + 9) bytes a stream.
+constexpr int kStreamWindowBits = 13 + 16;
+constexpr int kStreamMemoryLevel = 6;
 constexpr size_t kStepBytes = 64 * 1024;
 
 Bytef* Bytes(const char* text) { return reinterpret_cast<Bytef*>(const_cast<char*>(text)); }
+
+std::string Deflate(z_stream* stream, absl::string_view plain, int flush) {
+  // The bound has no room for the mark of a flush.
+  std::string zipped(deflateBound(stream, plain.size()) + 16, '\0');
+  stream->next_in = Bytes(plain.data());
+  stream->avail_in = static_cast<uInt>(plain.size());
+  stream->next_out = Bytes(zipped.data());
+  stream->avail_out = static_cast<uInt>(zipped.size());
+  deflate(stream, flush);
+  zipped.resize(zipped.size() - stream->avail_out);
+  return zipped;
+}
 
 }  // namespace
 
 std::string Gzip(absl::string_view plain) {
   z_stream stream{};
   deflateInit2(&stream, kLevel, Z_DEFLATED, kWindowBits, kMemoryLevel, Z_DEFAULT_STRATEGY);
-  std::string zipped(deflateBound(&stream, plain.size()), '\0');
-  stream.next_in = Bytes(plain.data());
-  stream.avail_in = static_cast<uInt>(plain.size());
-  stream.next_out = Bytes(zipped.data());
-  stream.avail_out = static_cast<uInt>(zipped.size());
-  deflate(&stream, Z_FINISH);
-  zipped.resize(stream.total_out);
+  std::string zipped = Deflate(&stream, plain, Z_FINISH);
   deflateEnd(&stream);
   return zipped;
 }
@@ -52,5 +61,15 @@ std::optional<std::string> Gunzip(absl::string_view zipped, size_t max_bytes) {
   if (!whole) return std::nullopt;
   return plain;
 }
+
+GzipStream::GzipStream() : stream_(std::make_unique<z_stream>()) {
+  deflateInit2(stream_.get(), kLevel, Z_DEFLATED, kStreamWindowBits, kStreamMemoryLevel, Z_DEFAULT_STRATEGY);
+}
+
+GzipStream::~GzipStream() { deflateEnd(stream_.get()); }
+
+std::string GzipStream::Add(absl::string_view plain) { return Deflate(stream_.get(), plain, Z_SYNC_FLUSH); }
+
+std::string GzipStream::End() { return Deflate(stream_.get(), "", Z_FINISH); }
 
 }  // namespace parley::rest

@@ -3,16 +3,33 @@
 #define PARLEY_LIB_REST_GZIP_H_
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "absl/strings/string_view.h"
+
+struct z_stream_s;
 
 namespace parley::rest {
 
 std::string Gzip(absl::string_view plain);
 // Nothing for what is not one whole gzip member, or holds more than `max_bytes`.
 std::optional<std::string> Gunzip(absl::string_view zipped, size_t max_bytes);
+
+// One member that comes piece by piece. Some 70 KiB, because many may be open at a time.
+class GzipStream {
+ public:
+  GzipStream();
+  ~GzipStream();
+  // From all that was returned so far can be read all that was added so far.
+  std::string Add(absl::string_view plain);
+  // Once, after the last piece.
+  std::string End();
+
+ private:
+  const std::unique_ptr<z_stream_s> stream_;
+};
 
 }  // namespace parley::rest
 

@@ -204,7 +204,7 @@ std::string Document::Operation(const Route& route) {
     const Descriptor* body = rpc.input_type();
     if (route.body != "*") body = body->FindFieldByName(route.body)->message_type();
     const absl::string_view type = rpc.client_streaming() ? "application/x-ndjson" : "application/json";
-    absl::StrAppend(&text, ",\"requestBody\":{\"required\":true,\"content\":{\"", type, "\":{\"schema\":{",
+    absl::StrAppend(&text, ",\"requestBody\":{\"required\":false,\"content\":{\"", type, "\":{\"schema\":{",
                     Reference(*body), "}}}}");
   }
   absl::StrAppend(&text, ",\"responses\":{\"200\":", Answer(rpc),

@@ -308,6 +308,38 @@ TEST_F(RestTest, BodiesMayBeGzipBothWays) {
       413);
 }
 
+TEST_F(RestTest, StreamsMayBeGzip) {
+  Start();
+  task::v1::WatchTaskResponse event;
+  event.mutable_task()->set_title(std::string(5000, 'a'));
+  const std::string watch = Text("GET", "/v1/tasks/a:watch", "", "Accept-Encoding: gzip\r\n");
+  service_.Answer({{event.SerializeAsString(), ""}, grpc::Status(grpc::StatusCode::OUT_OF_RANGE, "compacted")});
+  const std::string answered = Raw(watch);
+  EXPECT_TRUE(absl::StrContains(answered, "Content-Encoding: gzip\r\n")) << answered;
+  const auto plain = Gunzip(Joined(BodyOf(answered)), 100'000);
+  ASSERT_TRUE(plain.has_value());
+  const std::vector<std::string> lines = absl::StrSplit(*plain, '\n');
+  ASSERT_EQ(lines.size(), 4) << *plain;
+  EXPECT_EQ(lines[0], absl::StrCat("{\"result\":", Json(event), "}"));
+  EXPECT_TRUE(absl::StartsWith(lines[2], "{\"error\":{\"code\":11,")) << lines[2];
+  EXPECT_EQ(lines[3], "");
+  EXPECT_FALSE(absl::StrContains(Raw(Text("GET", "/v1/tasks/a:watch")), "gzip"));
+}
+
+// Whoever reads along gets each answer when it is there, not when the compressor is full.
+TEST_F(RestTest, AStreamOfGzipIsReadableAtEveryLine) {
+  Start();
+  service_.Answer({{""}, grpc::Status::OK, /*hold=*/true});
+  const auto client = Connect();
+  client->Write(Text("GET", "/v1/tasks/a:watch", "", "Accept-Encoding: gzip\r\n"));
+  std::string answered;
+  while (!absl::EndsWith(answered, std::string("\0\0\xff\xff\r\n", 6))) {
+    const std::string piece = client->Read();
+    ASSERT_FALSE(piece.empty()) << answered;
+    answered += piece;
+  }
+}
+
 TEST_F(RestTest, AStreamOfRequestsIsOneALine) {
   Start();
   service_.Answer({{""}});
@@ -341,6 +373,29 @@ TEST_F(RestTest, HostileRequestsAreRefusedAndTheServerServesOn) {
       {post(json + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"), {400}},
       {post(json + "Transfer-Encoding: chunked\r\n", "zz\r\n{}\r\n0\r\n\r\n"), {400}},
       {post(json + "Transfer-Encoding : chunked\r\n", "0\r\n\r\n"), {400}},
+      {post(json + "Transfer-Encoding: xchunked\r\n", "0\r\n\r\n"), {400}},
+      {post(json + "Transfer-Encoding: chunked, identity\r\n", "0\r\n\r\n"), {400}},
+      {post(json + "Transfer-Encoding: chunked\r\n", "2\n{}\r\n0\r\n\r\n"), {400}},
+      {post(json + "Transfer-Encoding: chunked\r\n", "2\r\n{}0\r\n\r\nGET /"), {400}},
+      {post(json + "Transfer-Encoding: chunked\r\n", "-2\r\n{}\r\n0\r\n\r\n"), {400}},
+      {post(json + "Transfer-Encoding: chunked\r\n", "0x2\r\n{}\r\n0\r\n\r\n"), {400}},
+      {post(json + "Transfer-Encoding: chunked\r\n", "10000000000000002\r\n{}\r\n0\r\n\r\n"), {400, 413}},
+      {post(json + "Transfer-Encoding: chunked\r\n", "700000\r\n" + std::string(0x700000, ' ') + "\r\n0\r\n\r\n"),
+       {413}},
+      {post(json + "Transfer-Encoding: chunked\r\n", "2\r\n{}\r\n0\r\n" + many + "\r\n"), {431}},
+      // Folded fields, and lines that end otherwise than by CR LF.
+      {post(json + "Transfer-Encoding:\r\n chunked\r\n", "0\r\n\r\nGET /"), {400}},
+      {post(json + "Content-Length: 2\r\nX: 1\r\n\tContent-Length: 7\r\n", "{}GET /"), {400}},
+      {"GET /v1/tasks HTTP/1.1\r\n Host: h\r\nConnection: close\r\n\r\n", {400}},
+      {"GET /v1/tasks HTTP/1.1\nHost: h\nConnection: close\n\n", {400}},
+      {post(json + "X: 1\nContent-Length: 2\r\n", "{}"), {400}},
+      {post(json + "X: 1\rContent-Length: 2\r\n", "{}"), {400}},
+      {post(json + "Content-Length: 2\r\n" + std::string("X: \0\r\n", 6), "{}"), {400}},
+      {post(json + ": 1\r\nContent-Length: 2\r\n", "{}"), {400}},
+      {post(json + "Content-Length: +2\r\n", "{}"), {400}},
+      {post(json + "Content-Length: 0x2\r\n", "{}"), {400}},
+      {post(json + "Content-Length: 2 2\r\n", "{}"), {400}},
+      {post(json + "Content-Length:\r\n", "{}"), {400}},
       {post(json + "Transfer-Encoding: chunked\r\n", "2;" + std::string(1 << 20, 'x') + "\r\n{}\r\n0\r\n\r\n"),
        {400, 431}},
       {post(many, ""), {431}},
@@ -361,6 +416,11 @@ TEST_F(RestTest, HostileRequestsAreRefusedAndTheServerServesOn) {
       {Text("GET", "/v1/tasks/%00"), {404}},
       {Text("GET", "/v1/tasks/%zz"), {404}},
       {Text("GET", "/v1/tasks/../tasks/a"), {404}},
+      {Text("GET", "http://elsewhere/v1/tasks"), {404}},
+      {Text("GET", "*"), {404}},
+      {Text("GET", "/v1/tasks/a b"), {400}},
+      {Text("GET", "/v1/tasks/\xff"), {400, 404}},
+      {Text("CONNECT", "h:443"), {404}},
       {Text("GET", "/v1/tasks?pageSize=x"), {400}},
       {Text("GET", "/v1/tasks?pageSize=99999999999"), {400}},
       {Text("GET", "/v1/tasks?pageSize=1&page_size=2"), {400}},
@@ -375,12 +435,20 @@ TEST_F(RestTest, HostileRequestsAreRefusedAndTheServerServesOn) {
       {Text("POST", "/v1/tasks", "{\"title\":1e400}"), {400}},
       {Text("POST", "/v1/tasks", "{\"maxFailures\":2147483648}"), {400}},
       {Text("POST", "/v1/tasks", "{\"maxFailures\":1.5}"), {400}},
+      {Text("POST", "/v1/tasks", "{\"maxFailures\":\"-2147483649\"}"), {400}},
+      {Text("POST", "/v1/tasks", "{\"maxFailures\":NaN}"), {400}},
+      {Text("POST", "/v1/tasks", "{\"ttl\":\"315576000001s\"}"), {400}},
+      {Text("POST", "/v1/tasks", "{\"startTime\":\"10000-01-01T00:00:00Z\"}"), {400}},
+      {Text("POST", "/v1/tasks", "{\"files\":{\"files\":[{\"mode\":-1}]}}"), {400}},
+      {Text("POST", "/v1/tasks/a/chunks:fetch", "{\"revision\":\"9223372036854775808\"}"), {400}},
+      {Text("GET", "/v1/tasks/a:watch?cursor=9223372036854775808"), {400}},
       {Text("POST", "/v1/tasks", "{\"nothing\":1}"), {400}},
       {Text("POST", "/v1/tasks", "{\"forced\":tru"), {400}},
       {Text("POST", "/v1/tasks", "{} {}"), {400}},
       {Text("POST", "/v1/tasks", "[]"), {400}},
       {Text("POST", "/v1/tasks", "null"), {400}},
       {Text("POST", "/v1/tasks", deep), {400}},
+      {Text("POST", "/v1/tasks", "{\"nothing\":" + deep), {400}},
   };
   for (const auto& [request, codes] : hostile) {
     const std::string answered = Raw(request);
@@ -397,9 +465,16 @@ TEST_F(RestTest, WhoIsSlowIsNotWaitedFor) {
   Server::Options options;
   options.header_timeout = options.body_timeout = options.idle_timeout = absl::Milliseconds(100);
   Start(std::move(options));
-  EXPECT_EQ(Raw("GET /v1/tas"), "");
-  EXPECT_EQ(Raw("POST /v1/tasks HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{"),
-            "");
+  EXPECT_EQ(StatusOf(Raw("GET /v1/tas")), 408);
+  EXPECT_EQ(StatusOf(Raw("GET /v1/tasks HTTP/1.1\r\nHost: h\r\nX: ")), 408);
+  const std::string post =
+      "POST /v1/tasks HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 10\r\n";
+  const std::string answered = Raw(post + "\r\n{");
+  EXPECT_EQ(StatusOf(answered), 408);
+  EXPECT_TRUE(absl::StrContains(answered, "Connection: close")) << answered;
+  EXPECT_TRUE(absl::StrContains(answered, "REQUEST_TIMEOUT")) << answered;
+  EXPECT_TRUE(absl::StrContains(Raw(post + "Expect: 100-continue\r\n\r\n"), "\r\n\r\nHTTP/1.1 408"));
+  EXPECT_TRUE(service_.calls().empty());
   EXPECT_EQ(Raw(""), "");
   ExpectServes();
 }

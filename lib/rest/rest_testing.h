@@ -6,6 +6,7 @@
 #include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <memory>
@@ -174,6 +175,16 @@ class RestTest : public testing::Test {
   static std::string BodyOf(const std::string& answer) {
     const size_t end = answer.find("\r\n\r\n");
     return end == std::string::npos ? "" : answer.substr(end + 4);
+  }
+  // What chunks hold.
+  static std::string Joined(absl::string_view chunks) {
+    std::string all;
+    while (!chunks.empty()) {
+      const size_t end = chunks.find("\r\n"), size = std::stoul(std::string(chunks.substr(0, end)), nullptr, 16);
+      absl::StrAppend(&all, chunks.substr(end + 2, size));
+      chunks.remove_prefix(std::min(chunks.size(), end + 2 + size + 2));
+    }
+    return all;
   }
   // Honest requests are answered.
   void ExpectServes() {

@@ -11,12 +11,11 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "lib/base/error.h"
 #include "lib/base/secret.h"
 #include "lib/rest/gzip.h"
+#include "lib/rest/request_header.h"
 
 namespace parley::rest {
 namespace {
@@ -24,7 +23,6 @@ namespace {
 namespace asio = boost::asio;
 namespace http = boost::beast::http;
 
-constexpr int kHttp11 = 11;
 constexpr char kDocumentPath[] = "/openapi.json";
 // Shorter answers do not fit into fewer packets.
 constexpr size_t kMinGzipBytes = 1024;
@@ -33,55 +31,11 @@ constexpr auto kFirstAnswer = std::chrono::milliseconds(250);
 // What a peer may still be sending after an error has been answered: read, so that no reset overtakes the answer.
 constexpr auto kLinger = std::chrono::seconds(2);
 constexpr size_t kLingerBytes = 16 * 1024;
+// At a time, of a header.
+constexpr size_t kReadBytes = 4096;
 constexpr char kGoOn[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
 std::chrono::nanoseconds Chrono(absl::Duration duration) { return absl::ToChronoNanoseconds(duration); }
-
-absl::string_view View(boost::beast::string_view text) { return absl::string_view(text.data(), text.size()); }
-
-absl::Status BadRequest(absl::string_view reason, absl::string_view sentence) {
-  return Error(absl::StatusCode::kInvalidArgument, reason, sentence);
-}
-
-// HTTP says more than gRPC's codes do.
-int HttpStatusOf(const absl::Status& status) {
-  const std::string reason = Reason(status);
-  if (reason == "METHOD_NOT_ALLOWED") return 405;
-  if (reason == "HEADER_TOO_LARGE") return 431;
-  if (reason == "BODY_TOO_LARGE") return 413;
-  if (reason == "CONTENT_TYPE") return 415;
-  if (reason == "CONTENT_ENCODING") return 415;
-  if (reason == "EXPECT") return 417;
-  if (reason == "HTTP_VERSION") return 505;
-  return HttpStatus(static_cast<grpc::StatusCode>(status.code()));
-}
-
-template <typename Fields>
-bool AcceptsGzip(const Fields& fields) {
-  for (const absl::string_view coding : absl::StrSplit(View(fields[http::field::accept_encoding]), ',')) {
-    const std::pair<absl::string_view, absl::string_view> parts = absl::StrSplit(coding, absl::MaxSplits(';', 1));
-    std::string weight(parts.second);
-    weight.erase(std::remove(weight.begin(), weight.end(), ' '), weight.end());
-    if (absl::StripAsciiWhitespace(parts.first) == "gzip")
-      return weight.find_first_of("123456789") != weight.npos || weight.empty();
-  }
-  return false;
-}
-
-// One strong validator, as we give it; empty for "*".
-std::optional<std::string> ParseIfMatch(absl::string_view value) {
-  if (value.empty() || value == "*") return "";
-  if (!absl::ConsumePrefix(&value, "\"") || !absl::ConsumeSuffix(&value, "\"") || value.empty() ||
-      absl::StrContains(value, "\"")) {
-    return std::nullopt;
-  }
-  return std::string(value);
-}
-
-bool IsJson(absl::string_view type) {
-  const absl::string_view essence = absl::StripAsciiWhitespace(type.substr(0, type.find(';')));
-  return absl::EqualsIgnoreCase(essence, "application/json") || absl::EqualsIgnoreCase(essence, "application/x-ndjson");
-}
 
 }  // namespace
 
@@ -89,7 +43,7 @@ Session::Session(Stream::socket_type socket, std::shared_ptr<void> keep, const S
                  const Routes* routes, Backend::Connect connect, std::function<void(Session*)> closed)
     : keep_(std::move(keep)),
       stream_(std::move(socket)),
-      head_timer_(stream_.get_executor()),
+      timer_(stream_.get_executor()),
       options_(options),
       routes_(routes),
       closed_(std::move(closed)),
@@ -120,24 +74,56 @@ void Session::AwaitRequest() {
   parser_.emplace();
   parser_->header_limit(static_cast<uint32_t>(options_->max_header_bytes));
   parser_->body_limit(options_->max_body_bytes);
+  parser_->eager(false);
   const auto read_head = [self = shared_from_this()] {
     self->idle_ = false;
-    self->stream_.expires_after(Chrono(self->options_->header_timeout));
-    http::async_read_header(self->stream_, self->buffer_, *self->parser_,
-                            [self](ErrorCode error, size_t) { self->OnHead(error); });
+    self->LimitRead(self->options_->header_timeout);
+    self->ReadHead();
   };
   if (buffer_.size() > 0) return read_head();
   stream_.expires_after(Chrono(options_->idle_timeout));
-  stream_.async_read_some(buffer_.prepare(4096), [self = shared_from_this(), read_head](ErrorCode error, size_t size) {
-    if (error) return self->Close();
+  stream_.async_read_some(buffer_.prepare(kReadBytes),
+                          [self = shared_from_this(), read_head](ErrorCode error, size_t size) {
+                            if (error) return self->Close();
+                            self->buffer_.commit(size);
+                            read_head();
+                          });
+}
+
+void Session::ReadHead() {
+  const auto bytes = buffer_.data();
+  if (IsFolded(absl::string_view(static_cast<const char*>(bytes.data()), bytes.size()))) {
+    return OnHead(http::error::bad_value);
+  }
+  ErrorCode error;
+  buffer_.consume(parser_->put(bytes, error));
+  if (error != http::error::need_more) return OnHead(error);
+  stream_.async_read_some(buffer_.prepare(kReadBytes), [self = shared_from_this()](ErrorCode failed, size_t size) {
+    if (failed) return self->OnHead(failed);
     self->buffer_.commit(size);
-    read_head();
+    self->ReadHead();
+  });
+}
+
+void Session::LimitRead(absl::Duration duration) {
+  out_of_time_ = false;
+  stream_.expires_never();
+  timer_.expires_after(Chrono(duration));
+  timer_.async_wait([self = shared_from_this()](ErrorCode error) {
+    // It may have been set anew while this was on its way.
+    if (error || self->timer_.expiry() > std::chrono::steady_clock::now()) return;
+    self->out_of_time_ = true;
+    self->stream_.cancel();
   });
 }
 
 void Session::OnHead(ErrorCode error) {
+  timer_.expires_at(std::chrono::steady_clock::time_point::max());
   if (error) return OnBadRead(error);
-  if (const absl::Status status = CheckHead(); !status.ok()) {
+  absl::Status status = CheckHeader(parser_->get());
+  if (status.ok()) status = FindRoute();
+  if (status.ok() && HasBody()) status = CheckContentType(parser_->get());
+  if (!status.ok()) {
     keep_alive_ = false;
     return AnswerError(status);
   }
@@ -150,52 +136,9 @@ void Session::OnHead(ErrorCode error) {
                     });
 }
 
-absl::Status Session::CheckHead() {
-  const auto& head = parser_->get();
-  RETURN_IF_ERROR(CheckFraming());
-  if (const auto expect = head[http::field::expect];
-      !expect.empty() && !absl::EqualsIgnoreCase(View(expect), "100-continue")) {
-    return BadRequest("EXPECT", "the server knows no expectation but 100-continue");
-  }
-  const absl::string_view origin = View(head[http::field::origin]);
-  if (!origin.empty() && origin != absl::StrCat("https://", View(head[http::field::host]))) {
-    return Error(absl::StatusCode::kPermissionDenied, "ORIGIN_NOT_ALLOWED",
-                 "a page of another origin may not call this server; use a program of your own");
-  }
-  RETURN_IF_ERROR(FindRoute());
-  const absl::string_view coding = View(head[http::field::content_encoding]);
-  if (!coding.empty() && !absl::EqualsIgnoreCase(coding, "gzip") && !absl::EqualsIgnoreCase(coding, "identity")) {
-    return BadRequest("CONTENT_ENCODING", "the server reads bodies as they are, or in gzip");
-  }
+bool Session::HasBody() const {
   const auto size = parser_->content_length();
-  const bool has_body = parser_->chunked() || (size.has_value() && *size > 0);
-  if (has_body && !IsJson(View(head[http::field::content_type]))) {
-    return BadRequest("CONTENT_TYPE", "the body must be JSON; send Content-Type: application/json");
-  }
-  return absl::OkStatus();
-}
-
-// What two readers could understand differently is refused, so that nobody smuggles one request inside another.
-absl::Status Session::CheckFraming() const {
-  const auto& head = parser_->get();
-  if (head.version() != kHttp11) return BadRequest("HTTP_VERSION", "the server speaks HTTP/1.1");
-  if (head.count(http::field::host) != 1) return BadRequest("HOST", "a request must name exactly one Host");
-  const size_t codings = head.count(http::field::transfer_encoding);
-  if (codings > 1 || (codings == 1 && !absl::EqualsIgnoreCase(View(head[http::field::transfer_encoding]), "chunked"))) {
-    return BadRequest("TRANSFER_ENCODING", "the server knows no Transfer-Encoding but chunked, once");
-  }
-  if (head.count(http::field::content_length) + codings > 1) {
-    return BadRequest("CONTENT_LENGTH", "a request must say its length once, by one of the two ways");
-  }
-  const absl::string_view length = View(head[http::field::content_length]);
-  if (!std::all_of(length.begin(), length.end(), absl::ascii_isdigit)) {
-    return BadRequest("CONTENT_LENGTH", "Content-Length must be a decimal number");
-  }
-  for (const auto& field : {http::field::content_type, http::field::content_encoding, http::field::expect,
-                            http::field::origin, http::field::if_match}) {
-    if (head.count(field) > 1) return BadRequest("HEADER_REPEATED", "a request must give each of these headers once");
-  }
-  return absl::OkStatus();
+  return parser_->chunked() || (size.has_value() && *size > 0);
 }
 
 absl::Status Session::FindRoute() {
@@ -221,15 +164,15 @@ absl::Status Session::FindRoute() {
 }
 
 void Session::ReadBody() {
-  stream_.expires_after(Chrono(options_->body_timeout));
+  LimitRead(options_->body_timeout);
   http::async_read(stream_, buffer_, *parser_,
                    [self = shared_from_this()](ErrorCode error, size_t) { self->OnBody(error); });
 }
 
 void Session::OnBody(ErrorCode error) {
+  timer_.expires_at(std::chrono::steady_clock::time_point::max());
   if (error) return OnBadRead(error);
   body_read_ = true;
-  stream_.expires_never();
   Dispatch();
 }
 
@@ -237,6 +180,10 @@ void Session::OnBadRead(ErrorCode error) {
   keep_alive_ = false;
   // Whatever the header said of the path, no RPC has begun.
   route_ = nullptr;
+  if (out_of_time_) {
+    return AnswerError(Error(absl::StatusCode::kDeadlineExceeded, "REQUEST_TIMEOUT",
+                             "the request did not come whole in the time for it; send it faster, or in parts"));
+  }
   if (error == http::error::header_limit || error == http::error::buffer_overflow) {
     return AnswerError(BadRequest("HEADER_TOO_LARGE", "the request's header is too large; send fewer headers"));
   }
@@ -320,9 +267,9 @@ void Session::StartCall(std::vector<std::string> requests) {
     events.started = [keep = keep_, executor, weak = weak_from_this()] {
       asio::post(executor, [weak] {
         const auto self = weak.lock();
-        if (self == nullptr || self->stream_begun_ || self->stream_ended_) return;
-        self->head_timer_.expires_after(kFirstAnswer);
-        self->head_timer_.async_wait([self](ErrorCode error) {
+        if (self == nullptr || self->lines_.has_value() || self->stream_ended_) return;
+        self->timer_.expires_after(kFirstAnswer);
+        self->timer_.async_wait([self](ErrorCode error) {
           if (error || self->stream_ended_ || self->closed_once_) return;
           self->BeginStream();
           self->WriteStream();
@@ -358,12 +305,12 @@ void Session::OnEnded(const grpc::Status& status) {
   if (status.error_code() == grpc::StatusCode::UNAVAILABLE) backend_.Forget();
   if (closed_once_) return closed_(this);
   if (streaming()) {
-    head_timer_.cancel();
+    timer_.cancel();
     stream_ended_ = true;
-    if (!stream_begun_ && !status.ok()) return AnswerJson(HttpStatus(status.error_code()), StatusJson(status));
+    if (!lines_.has_value() && !status.ok()) return AnswerJson(HttpStatus(status.error_code()), StatusJson(status));
     BeginStream();
     if (!status.ok()) AddLine(absl::StrCat("{\"error\":", StatusJson(status), "}\n"));
-    absl::StrAppend(&out_, "0\r\n\r\n");
+    absl::StrAppend(&out_, lines_->End());
     return WriteStream();
   }
   if (status.ok()) return AnswerUnary();
@@ -389,13 +336,13 @@ void Session::AnswerUnary() {
 }
 
 void Session::BeginStream() {
-  if (std::exchange(stream_begun_, true)) return;
-  absl::StrAppend(&out_, "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nCache-Control: no-store\r\n",
-                  "X-Content-Type-Options: nosniff\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n");
+  if (lines_.has_value()) return;
+  lines_.emplace(AcceptsGzip(parser_->get()));
+  out_ = lines_->Head();
 }
 
 void Session::AddLine(std::string line) {
-  absl::StrAppend(&out_, absl::Hex(line.size()), "\r\n", line, "\r\n");
+  absl::StrAppend(&out_, lines_->Line(line));
   WipeString(&line);
 }
 
@@ -478,7 +425,7 @@ void Session::Linger() {
 
 void Session::Close() {
   if (std::exchange(closed_once_, true)) return;
-  head_timer_.cancel();
+  timer_.cancel();
   stream_.close();
   if (call_ == nullptr) return closed_(this);
   // Its end comes to OnEnded.

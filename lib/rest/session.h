@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "lib/rest/backend.h"
+#include "lib/rest/line_stream.h"
 #include "lib/rest/routes.h"
 #include "lib/rest/server.h"
 #include "lib/rest/transcode.h"
@@ -44,15 +45,16 @@ class Session : public std::enable_shared_from_this<Session> {
   using ErrorCode = boost::beast::error_code;
 
   void AwaitRequest();
+  void ReadHead();
   void OnHead(ErrorCode error);
-  // What is wrong with the header; OK to go on and read the body.
-  absl::Status CheckHead();
-  absl::Status CheckFraming() const;
+  bool HasBody() const;
   absl::Status FindRoute();
   void ReadBody();
   void OnBody(ErrorCode error);
-  // A failure to read a request: answered when the peer still listens. Out of time, the stream has closed already.
+  // A failure to read a request: answered when the peer still listens.
   void OnBadRead(ErrorCode error);
+  // The read under way fails then, and the connection stays for the answer.
+  void LimitRead(absl::Duration duration);
 
   void Dispatch();
   absl::StatusOr<std::vector<std::string>> Requests();
@@ -77,7 +79,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
   const std::shared_ptr<void> keep_;
   Stream stream_;
-  boost::asio::steady_timer head_timer_;
+  boost::asio::steady_timer timer_;
   const Server::Options* const options_;
   const Routes* const routes_;
   const std::function<void(Session*)> closed_;
@@ -91,15 +93,17 @@ class Session : public std::enable_shared_from_this<Session> {
   std::shared_ptr<Call> call_;
   std::optional<std::string> message_;
   std::optional<Response> response_;
+  // Once an answer that streams has begun.
+  std::optional<LineStream> lines_;
   std::string out_;
   std::string writing_;
   std::string discarded_;
   bool idle_ = true;
   bool body_read_ = false;
+  bool out_of_time_ = false;
   bool keep_alive_ = true;
   bool stopping_ = false;
   bool closed_once_ = false;
-  bool stream_begun_ = false;
   bool stream_ended_ = false;
   bool write_under_way_ = false;
   bool wants_next_ = false;
