@@ -100,6 +100,9 @@ std::string Document::Type(const FieldDescriptor& field) {
 }
 
 std::string Document::Single(const FieldDescriptor& field) {
+  // By the names of AIP-155 and AIP-158; every service has these rules.
+  if (field.name() == "request_id") return R"("type":"string","format":"uuid")";
+  if (field.name() == "page_size") return R"("type":"integer","format":"int32","minimum":0,"maximum":1000)";
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_BOOL:
       return R"("type":"boolean")";
