@@ -1,4 +1,4 @@
-"""The samples in other languages and grpcurl do the same job on a real stack; what it recorded is compared."""
+"""The samples in other languages, grpcurl and curl do the same job on a real stack; what it recorded is compared."""
 
 import base64
 import json
@@ -102,24 +102,35 @@ class Samples(unittest.TestCase):
     def test_java(self):
         self.check_sample("java")
 
-    def test_grpcurl(self):
-        certificates = self.stack.exported()
-        call = [stack.GRPCURL, "-cacert", certificates / "ca.pem", "-cert", certificates / "client.pem", "-key",
-                certificates / "client.key"]
-        service = "parley.task.v1.TaskService/"
-        request = {"request_id": str(uuid.uuid4()), "title": "site", "expected_clients": 1, "files": {"files": [
+    def check_tool(self, name, create, watch):
+        """`create` is a command that reads its request from its input, `watch` makes one of a task's name."""
+        request = {"requestId": str(uuid.uuid4()), "title": "site", "expectedClients": 1, "files": {"files": [
             {"path": path, "content": base64.b64encode(content.encode()).decode(), "mode": mode}
             for path, (content, mode) in FILES.items()]}}
-        created = json.loads(subprocess.run([*call, "-d", json.dumps(request), self.address,
-                                             service + "CreateTask"], check=True, capture_output=True).stdout)
+        created = json.loads(subprocess.run(create, input=json.dumps(request), check=True, capture_output=True,
+                                            text=True).stdout)
         task = created["task"]["name"]
-        with subprocess.Popen([*call, "-d", json.dumps({"name": task}), self.address,
-                               service + "WatchTask"], stdout=subprocess.PIPE, text=True) as watch:
-            self.join("grpcurl", created["join_key"]["pasted"])
-            output, _ = watch.communicate(timeout=stack.TIMEOUT_S)
-        self.assertEqual(watch.returncode, 0)
+        with subprocess.Popen(watch(task), stdout=subprocess.PIPE, text=True) as watching:
+            # Each shows the fields by another name.
+            self.join(name, (created.get("joinKey") or created["join_key"])["pasted"])
+            output, _ = watching.communicate(timeout=stack.TIMEOUT_S)
+        self.assertEqual(watching.returncode, 0)
         self.assertIn("STATE_COMPLETED", output)
         self.assert_recorded(task)
+
+    def test_grpcurl(self):
+        folder, service = self.stack.exported(), "parley.task.v1.TaskService/"
+        call = [stack.GRPCURL, "-cacert", folder / "ca.pem", "-cert", folder / "client.pem", "-key",
+                folder / "client.key", "-d"]
+        self.check_tool("grpcurl", [*call, "@", self.address, service + "CreateTask"],
+                        lambda task: [*call, json.dumps({"name": task}), self.address, service + "WatchTask"])
+
+    def test_curl(self):
+        folder, server = self.stack.exported(), "https://%s/v1/" % self.address
+        call = ["curl", "-sS", "-N", "--fail-with-body", "--cacert", folder / "ca.pem", "--cert",
+                folder / "client.pem", "--key", folder / "client.key"]
+        self.check_tool("curl", [*call, "--json", "@-", server + "tasks"],
+                        lambda task: [*call, server + task + ":watch"])
 
 
 if __name__ == "__main__":
