@@ -2,6 +2,8 @@
 #ifndef PARLEY_LIB_RPC_AUDIT_H_
 #define PARLEY_LIB_RPC_AUDIT_H_
 
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "parley/key/v1/key_service.pb.h"
 
 namespace parley::rpc {
@@ -14,6 +16,14 @@ class AuditLog {
   // refusals, counts them, and says so in the log once it can.
   virtual void Record(key::v1::AuditEvent event) = 0;
 };
+
+// Records that an actor, e.g. "operator/alice", did something to a resource.
+void Audit(AuditLog* audit, absl::string_view actor, absl::string_view action, absl::string_view resource,
+           absl::string_view detail = "");
+
+// Records that an actor was refused; PERMISSION_DENIED to answer with.
+absl::Status Refuse(AuditLog* audit, absl::string_view actor, absl::string_view method, absl::string_view reason,
+                    absl::string_view sentence);
 
 }  // namespace parley::rpc
 

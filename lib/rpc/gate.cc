@@ -42,15 +42,9 @@ absl::StatusOr<Caller> Gate::Admit(const grpc::ServerContextBase& context, absl:
                  "the connection's key was revoked or has expired; connect again with a valid one");
   }
   if (MayCall(caller.role(), method)) return caller;
-  key::v1::AuditEvent event;
-  event.set_actor(caller.Name());
-  event.set_action("rpc.refused");
-  event.set_resource(std::string(method));
-  event.set_outcome("ROLE_NOT_ALLOWED");
-  audit_->Record(std::move(event));
-  return Error(absl::StatusCode::kPermissionDenied, "ROLE_NOT_ALLOWED",
-               absl::StrCat("a key with the role ", RoleName(caller.role()), " may not call ", method,
-                            "; use a credential with a role that may"));
+  return Refuse(audit_, caller.Name(), method, "ROLE_NOT_ALLOWED",
+                absl::StrCat("a key with the role ", RoleName(caller.role()), " may not call ", method,
+                             "; use a credential with a role that may"));
 }
 
 grpc::ServerUnaryReactor* Gate::Unary(grpc::CallbackServerContext* context, absl::string_view method,

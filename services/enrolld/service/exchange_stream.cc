@@ -3,8 +3,9 @@
 #include <utility>
 
 #include "lib/base/error.h"
+#include "lib/rpc/audit.h"
 #include "services/enrolld/domain/names.h"
-#include "services/enrolld/service/audit.h"
+#include "services/enrolld/service/access.h"
 
 namespace parley::enrolld {
 namespace {
@@ -96,7 +97,7 @@ absl::Status ExchangeStream::Open(const std::string& name) {
   if (caller_.role() == access::v1::ROLE_INVITEE) {
     who.role = sas::Role::kClaimer;
     if (caller_.subject() != id) {
-      return Refuse(parts_->audit, caller_, kMethod, "OTHER_INVITATION", "this link is of another invitation");
+      return Refuse(parts_->audit, caller_.Name(), kMethod, "OTHER_INVITATION", "this link is of another invitation");
     }
   }
   absl::StatusOr<std::shared_ptr<Room>> room = parts_->rooms->Find(id);

@@ -8,10 +8,11 @@
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/crypto/hash.h"
+#include "lib/rpc/audit.h"
 #include "services/enrolld/domain/names.h"
 #include "services/enrolld/domain/time.h"
 #include "services/enrolld/domain/validation.h"
-#include "services/enrolld/service/audit.h"
+#include "services/enrolld/service/access.h"
 
 namespace parley::enrolld {
 namespace {
@@ -88,7 +89,7 @@ absl::Status Invitations::Create(const rpc::Caller& caller, const enrol::v1::Cre
                                  enrol::v1::CreateInvitationResponse* response) {
   RETURN_IF_ERROR(ValidateCreate(request));
   if (request.kind() == Invitation::KIND_USER && caller.role() != access::v1::ROLE_ADMIN) {
-    return Refuse(parts_.audit, caller, Method("CreateInvitation"), "NOT_YOUR_INVITATION",
+    return Refuse(parts_.audit, caller.Name(), Method("CreateInvitation"), "NOT_YOUR_INVITATION",
                   "only admins invite users; you may invite a further device of your own");
   }
   RETURN_IF_ERROR(CheckMail(request.email()));

@@ -10,11 +10,11 @@
 #include "lib/base/error.h"
 #include "lib/base/secret.h"
 #include "lib/crypto/hash.h"
+#include "lib/rpc/audit.h"
 #include "services/taskd/domain/names.h"
 #include "services/taskd/domain/task.h"
 #include "services/taskd/domain/time.h"
 #include "services/taskd/domain/validation.h"
-#include "services/taskd/service/audit.h"
 #include "services/taskd/store/keys.h"
 
 namespace parley::taskd {
@@ -83,7 +83,7 @@ absl::Status Joining::Join(const rpc::Caller& caller, const JoinRequest& request
       continue;
     }
     RETURN_IF_ERROR(status);
-    Audit(parts_.audit, caller, "member_key.issued", ParticipantName(group.task, client));
+    Audit(parts_.audit, caller.Name(), "member_key.issued", ParticipantName(group.task, client));
     return Answer(group.task, client, pending.record, task, response);
   }
 }
@@ -92,7 +92,7 @@ absl::Status Joining::Join(const rpc::Caller& caller, const JoinRequest& request
 absl::StatusOr<Joining::Group> Joining::CheckCaller(const rpc::Caller& caller, const JoinRequest& request,
                                                     std::string* client) const {
   const auto refuse = [&](absl::string_view reason, absl::string_view sentence) {
-    return Refuse(parts_.audit, caller, "parley.task.v1.ParticipationService.Join", reason, sentence);
+    return Refuse(parts_.audit, caller.Name(), "parley.task.v1.ParticipationService.Join", reason, sentence);
   };
   if (caller.role() == access::v1::ROLE_JOINER) {
     if (!request.task().empty() && request.task() != TaskName(caller.subject())) {

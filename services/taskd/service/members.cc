@@ -2,8 +2,8 @@
 
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/rpc/audit.h"
 #include "services/taskd/domain/names.h"
-#include "services/taskd/service/audit.h"
 
 namespace parley::taskd {
 
@@ -11,7 +11,8 @@ absl::StatusOr<Member> Members::Identify(const rpc::Caller& caller, absl::string
                                          absl::string_view task_name) const {
   const MemberId id = ParseMemberSubject(caller.subject());
   if (id.task.empty() || task_name != TaskName(id.task)) {
-    return Refuse(audit_, caller, method, "OTHER_TASK", "this key is for another task than the one that is named");
+    return Refuse(audit_, caller.Name(), method, "OTHER_TASK",
+                  "this key is for another task than the one that is named");
   }
   ASSIGN_OR_RETURN(std::string client, store_->ClientOfTag(id.task, id.tag));
   return Member{id.task, std::move(client)};

@@ -7,11 +7,11 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/rpc/audit.h"
 #include "services/taskd/domain/names.h"
 #include "services/taskd/domain/task.h"
 #include "services/taskd/domain/time.h"
 #include "services/taskd/domain/validation.h"
-#include "services/taskd/service/audit.h"
 #include "services/taskd/store/keys.h"
 
 namespace parley::taskd {
@@ -69,7 +69,7 @@ absl::Status Roster::CreateJoinKey(const rpc::Caller& caller, const task::v1::Cr
     const absl::Status status = parts_.store->store()->Commit(std::move(transaction)).status();
     if (absl::IsAborted(status)) continue;
     RETURN_IF_ERROR(status);
-    Audit(parts_.audit, caller, "join_key.created", record.join_key().name());
+    Audit(parts_.audit, caller.Name(), "join_key.created", record.join_key().name());
     return AnswerJoinKey(id, serial, response);
   }
   return Conflict(request.parent());
@@ -119,7 +119,7 @@ absl::Status Roster::RevokeJoinKey(const rpc::Caller& caller, absl::string_view 
     if (absl::IsAborted(revision.status())) continue;
     RETURN_IF_ERROR(revision.status());
     parts_.revoked->WaitFor(*revision);
-    Audit(parts_.audit, caller, "join_key.revoked", name);
+    Audit(parts_.audit, caller.Name(), "join_key.revoked", name);
     *response = std::move(join_key);
     return absl::OkStatus();
   }
@@ -183,7 +183,7 @@ absl::Status Roster::RevokeParticipant(const rpc::Caller& caller, const task::v1
                                            }));
   if (changed) {
     parts_.revoked->WaitFor(standing.client.revision);
-    Audit(parts_.audit, caller, "participant.revoked", request.name(), request.reason());
+    Audit(parts_.audit, caller.Name(), "participant.revoked", request.name(), request.reason());
   }
   *response = standing.participant();
   return absl::OkStatus();

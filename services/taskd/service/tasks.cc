@@ -7,11 +7,11 @@
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/crypto/kdf.h"
+#include "lib/rpc/audit.h"
 #include "services/taskd/domain/names.h"
 #include "services/taskd/domain/task.h"
 #include "services/taskd/domain/time.h"
 #include "services/taskd/domain/validation.h"
-#include "services/taskd/service/audit.h"
 #include "services/taskd/service/payloads.h"
 #include "services/taskd/store/keys.h"
 
@@ -79,8 +79,8 @@ absl::Status Tasks::Create(const rpc::Caller& caller, const CreateTaskRequest& r
         request.task_id().empty() ? TaskIdFromTitle(request.title(), crypto::RandomBytes(3)) : request.task_id();
     const absl::Status status = TryCreate(caller, request, id, &done);
     if (status.ok()) {
-      Audit(parts_.audit, caller, "task.created", TaskName(id), request.title());
-      Audit(parts_.audit, caller, "join_key.created", JoinKeyName(id, done.record.join_key()));
+      Audit(parts_.audit, caller.Name(), "task.created", TaskName(id), request.title());
+      Audit(parts_.audit, caller.Name(), "join_key.created", JoinKeyName(id, done.record.join_key()));
       return AnswerCreate(done.record, response);
     }
     if (!absl::IsAborted(status)) return status;
@@ -133,7 +133,8 @@ absl::Status Tasks::TryCreate(const rpc::Caller& caller, const CreateTaskRequest
   RETURN_IF_ERROR(parts_.requests->Record(*done, &transaction));
   ASSIGN_OR_RETURN(const int64_t revision, parts_.store->store()->Commit(std::move(transaction)));
   parts_.board->Committed(revision);
-  if (!request.supersedes().empty()) Audit(parts_.audit, caller, "task.superseded", request.supersedes(), task.name());
+  if (!request.supersedes().empty())
+    Audit(parts_.audit, caller.Name(), "task.superseded", request.supersedes(), task.name());
   return absl::OkStatus();
 }
 
@@ -167,7 +168,8 @@ absl::Status Tasks::Publish(const rpc::Caller& caller, const task::v1::PublishRe
     if (absl::IsAborted(status) && Reason(status) == "CONFLICT") continue;
     RETURN_IF_ERROR(status);
     RETURN_IF_ERROR(Get(request.name(), response));
-    Audit(parts_.audit, caller, "task.revision_published", request.name(), absl::StrCat("r", response->revision()));
+    Audit(parts_.audit, caller.Name(), "task.revision_published", request.name(),
+          absl::StrCat("r", response->revision()));
     return absl::OkStatus();
   }
   return Conflict(request.name());
@@ -252,7 +254,7 @@ absl::Status Tasks::ChangeTask(const rpc::Caller& caller, absl::string_view name
     if (absl::IsAborted(revision.status())) continue;
     RETURN_IF_ERROR(revision.status());
     parts_.board->Committed(*revision);
-    Audit(parts_.audit, caller, action, name, detail);
+    Audit(parts_.audit, caller.Name(), action, name, detail);
     return Get(name, response);
   }
   return Conflict(name);

@@ -1,6 +1,6 @@
-// What enrolld tells the audit log, and who may handle which invitation.
-#ifndef PARLEY_SERVICES_ENROLLD_SERVICE_AUDIT_H_
-#define PARLEY_SERVICES_ENROLLD_SERVICE_AUDIT_H_
+// Who may see and who may handle which invitation.
+#ifndef PARLEY_SERVICES_ENROLLD_SERVICE_ACCESS_H_
+#define PARLEY_SERVICES_ENROLLD_SERVICE_ACCESS_H_
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -8,14 +8,6 @@
 #include "parley/enrol/v1/invitation_service.pb.h"
 
 namespace parley::enrolld {
-
-// That somebody did something.
-void Audit(rpc::AuditLog* audit, absl::string_view actor, absl::string_view action, absl::string_view resource,
-           absl::string_view detail = "");
-
-// That a caller was refused, as the gate records its own refusals; PERMISSION_DENIED to answer with.
-absl::Status Refuse(rpc::AuditLog* audit, const rpc::Caller& caller, absl::string_view method, absl::string_view reason,
-                    absl::string_view sentence);
 
 // Whether the caller may read of an invitation.
 bool MaySee(const rpc::Caller& caller, const enrol::v1::Invitation& invitation);
@@ -27,4 +19,4 @@ absl::Status CheckHandles(rpc::AuditLog* audit, const rpc::Caller& caller, absl:
 
 }  // namespace parley::enrolld
 
-#endif  // PARLEY_SERVICES_ENROLLD_SERVICE_AUDIT_H_
+#endif  // PARLEY_SERVICES_ENROLLD_SERVICE_ACCESS_H_
