@@ -85,7 +85,7 @@ class Keyd::Impl {
   absl::Status OpenDoor();
   absl::Status MakeCertificate(transport::Listener::Options* listener);
   void OnRevoked(absl::string_view serial, absl::Time expire_time, bool by_itself);
-  void OnRotated();
+  void OnRotated(bool retired);
   absl::Status RenewCertificate();
   void Upkeep();
 
@@ -206,7 +206,7 @@ absl::Status Keyd::Impl::OpenDoor() {
     OnRevoked(serial, expire_time, by_itself);
   };
   key_service_ = std::make_unique<KeyService>(
-      KeyService::Options{authority_.get(), trust_.get(), gate_.get(), on_revoked, [this] { OnRotated(); }});
+      KeyService::Options{authority_.get(), trust_.get(), gate_.get(), on_revoked, [this](bool retired) { OnRotated(retired); }});
   trust_service_ = std::make_unique<TrustService>(
       TrustService::Options{authority_->store(), trust_.get(), gate_.get(), audit_.get(), on_revoked});
   return absl::OkStatus();
@@ -222,13 +222,13 @@ void Keyd::Impl::OnRevoked(absl::string_view serial, absl::Time expire_time, boo
                      [this, serial = std::string(serial)] { door_->listener().CloseKey(serial); });
 }
 
-void Keyd::Impl::OnRotated() {
+void Keyd::Impl::OnRotated(bool retired) {
   // First the new credentials of the services, then the end of the old ones'.
   const absl::Status updated = UpdateCredentialFiles(authority_.get(), *options_.clock, CredentialFolder());
   if (!updated.ok()) {
     LogError("credential files could not be updated; restart keyd", {{"error", std::string(updated.message())}});
   }
-  closing_->Schedule(Clock::System()->Now() + kAnswerFirst, [this] { door_->listener().Recheck(); });
+  if (retired) closing_->Schedule(Clock::System()->Now() + kAnswerFirst, [this] { door_->listener().Recheck(); });
 }
 
 absl::Status Keyd::Impl::RenewCertificate() {

@@ -145,7 +145,7 @@ ServerUnaryReactor* KeyService::RotateRoot(CallbackServerContext* context, const
       context, "parley.key.v1.KeyService.RotateRoot", [=, this](const Caller& caller) -> absl::Status {
         ASSIGN_OR_RETURN(const uint32_t epoch, options_.authority->RotateRoot(caller.Name(), request->retire_before()));
         response->set_primary_epoch(epoch);
-        options_.on_rotated();
+        options_.on_rotated(request->retire_before() > 0);
         return absl::OkStatus();
       });
 }

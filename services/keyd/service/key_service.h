@@ -25,8 +25,8 @@ class KeyService final : public key::v1::KeyService::CallbackService {
     const rpc::Gate* gate = nullptr;
     // A credential was revoked. `serial`: hex. `by_itself`: its own connection carries the answer.
     std::function<void(absl::string_view serial, absl::Time expire_time, bool by_itself)> on_revoked;
-    // There is another primary epoch, and perhaps fewer.
-    std::function<void()> on_rotated;
+    // There is another primary epoch; `retired`: perhaps fewer than before.
+    std::function<void(bool retired)> on_rotated;
   };
 
   explicit KeyService(Options options) : options_(std::move(options)) {}
