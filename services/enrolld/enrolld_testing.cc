@@ -1,62 +1,15 @@
 #include "services/enrolld/enrolld_testing.h"
 
-#include <stdlib.h>
-
-#include <chrono>
-#include <filesystem>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "grpcpp/server_builder.h"
-#include "lib/base/encoding.h"
 #include "lib/crypto/kdf.h"
-#include "lib/rpc/errors.h"
-#include "lib/store/sqlite_store.h"
 
 namespace parley::enrolld {
-namespace {
-
-constexpr absl::Duration kDeadline = absl::Seconds(30);
-
-}  // namespace
-
-void FakeAuditLog::Record(key::v1::AuditEvent event) {
-  MutexLock lock(&mutex_);
-  events_.push_back(std::move(event));
-}
-
-bool FakeAuditLog::Has(absl::string_view action, absl::string_view outcome) const {
-  MutexLock lock(&mutex_);
-  for (const auto& event : events_) {
-    if (event.action() == action && event.outcome() == outcome) return true;
-  }
-  return false;
-}
-
-std::string FakeAuditLog::Text() const {
-  MutexLock lock(&mutex_);
-  std::string text;
-  for (const auto& event : events_) absl::StrAppend(&text, event.SerializeAsString());
-  return text;
-}
-
-TestClient::TestClient(const std::string& address, const keys::Keyring::Minted& key, Clock* clock) {
-  transport::Dialer::Options options;
-  options.address = address;
-  options.identity = key.identity;
-  options.psk = keys::DerivePsk(key.secret);
-  options.clock = clock;
-  channel_ = *transport::Channel::Create(std::move(options));
-  invitations_ = InvitationService::NewStub(channel_->grpc());
-  exchanges_ = ExchangeService::NewStub(channel_->grpc());
-}
-
-void TestClient::SetDeadline(grpc::ClientContext* context) {
-  context->set_deadline(absl::ToChronoTime(absl::Now() + kDeadline));
-}
-
-absl::Status TestClient::Explain(const grpc::Status& status) const { return rpc::FromGrpc(status); }
+TestClient::TestClient(const std::string& address, const keys::Keyring::Minted& key, Clock* clock)
+    : ServiceClient(address, key, clock),
+      invitations_(InvitationService::NewStub(channel())),
+      exchanges_(ExchangeService::NewStub(channel())) {}
 
 TestStream::TestStream(TestClient* client, std::string invitation, char instance)
     : client_(client), invitation_(std::move(invitation)), instance_(instance) {
@@ -138,51 +91,21 @@ void TestStream::Cancel() {
   (void)Finish();
 }
 
-EnrolldTest::EnrolldTest() : folder_(testing::TempDir() + "/enrolld.XXXXXX"), root_(crypto::RandomSecret(32)) {
-  EXPECT_NE(mkdtemp(folder_.data()), nullptr);
-  std::map<uint32_t, Secret> epochs;
-  epochs.emplace(1, keys::DeriveAudienceKey(root_, keys::kEnrolld));
-  EXPECT_TRUE(keyring_.Replace(std::move(epochs), 1).ok());
-  Start();
-}
+EnrolldTest::EnrolldTest() : ServiceTest(std::string(keys::kEnrolld)) { Start(); }
 
-EnrolldTest::~EnrolldTest() {
-  Stop();
-  std::filesystem::remove_all(folder_);
-}
+EnrolldTest::~EnrolldTest() { Stop(); }
 
 void EnrolldTest::Start() {
-  auto store = store::OpenSqliteStore({.path = folder_ + "/enrolld.db", .clock = &clock_});
-  ASSERT_TRUE(store.ok()) << store.status();
-  store_ = *std::move(store);
-  key_source_ = std::make_unique<keys::AudienceKeySource>(&keyring_, &clock_);
-  transport::Listener::Options listener;
-  listener.address = address_;
-  listener.clock = &clock_;
-  auto door = transport::GrpcDoor::Create(std::move(listener), key_source_.get());
-  ASSERT_TRUE(door.ok()) << door.status();
-  door_ = *std::move(door);
-  address_ = door_->listener().address();
-  Enrolld::Config config;
-  config.store = store_.get();
-  config.keyring = &keyring_;
+  ASSERT_NO_FATAL_FAILURE(Open());
+  Enrolld::Config config = NewConfig<Enrolld::Config>();
   config.organisation = "Example";
-  config.public_address = address_;
   config.mailer = mailer_;
-  config.audit = &audit_;
-  config.clock = &clock_;
-  config.workers = 8;
-  config.find_peer = [this](const grpc::ServerContextBase& context) { return door_->PeerOf(context); };
-  config.revoke = [this](const std::string& serial, absl::Time not_after) {
-    key_source_->Revoke(serial, not_after);
-    door_->listener().CloseKey(HexEncode(serial));
-  };
   auto enrolld = Enrolld::Create(std::move(config));
   ASSERT_TRUE(enrolld.ok()) << enrolld.status();
   enrolld_ = *std::move(enrolld);
   grpc::ServerBuilder builder;
   enrolld_->Register(&builder);
-  ASSERT_TRUE(door_->Serve(&builder).ok());
+  Serve(&builder);
   admin_ = Connect(access::v1::ROLE_ADMIN, "alice");
 }
 
@@ -190,15 +113,9 @@ void EnrolldTest::Stop(bool drain) {
   admin_ = nullptr;
   if (enrolld_ == nullptr) return;
   if (drain) enrolld_->Drain();
-  door_->Shutdown(absl::Now() + (drain ? absl::Seconds(5) : absl::ZeroDuration()));
-  door_->Wait();
+  Shutdown(drain ? absl::Seconds(5) : absl::ZeroDuration());
   enrolld_ = nullptr;
-  door_ = nullptr;
-  store_ = nullptr;
-}
-
-keys::Keyring::Minted EnrolldTest::Mint(access::v1::Role role, const std::string& subject, absl::Duration ttl) {
-  return *keyring_.Mint({role, subject, crypto::RandomBytes(keys::kSerialBytes), clock_.Now() + ttl});
+  Close();
 }
 
 std::unique_ptr<TestClient> EnrolldTest::Connect(const keys::Keyring::Minted& key) {

@@ -1,31 +1,20 @@
-// A real enrolld in this process, behind a real door, on a store in a folder of its own; and both sides of exchanges.
-// keyd is left out: the keyring is filled by hand.
+// A real enrolld in this process, and both sides of exchanges.
 #ifndef PARLEY_SERVICES_ENROLLD_ENROLLD_TESTING_H_
 #define PARLEY_SERVICES_ENROLLD_ENROLLD_TESTING_H_
 
-#include <gtest/gtest.h>
-
-#include <map>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "grpcpp/client_context.h"
-#include "lib/base/clock.h"
-#include "lib/base/mutex.h"
 #include "lib/keys/identity.h"
 #include "lib/keys/invitation_link.h"
-#include "lib/keys/key_source.h"
-#include "lib/rpc/audit.h"
 #include "lib/sas/exchange.h"
-#include "lib/store/store.h"
-#include "lib/transport/grpc_door.h"
 #include "parley/enrol/v1/exchange_service.grpc.pb.h"
 #include "parley/enrol/v1/invitation_service.grpc.pb.h"
 #include "services/enrolld/service/enrolld.h"
+#include "services/testing/service_test.h"
 
 namespace parley::enrolld {
 
@@ -38,44 +27,19 @@ using enrol::v1::ExchangeService;
 using enrol::v1::Invitation;
 using enrol::v1::InvitationService;
 
-class FakeAuditLog final : public rpc::AuditLog {
- public:
-  void Record(key::v1::AuditEvent event) override;
-  // Whether there is an event of this action and outcome.
-  bool Has(absl::string_view action, absl::string_view outcome) const;
-  // All that was ever recorded, as bytes.
-  std::string Text() const;
-
- private:
-  mutable Mutex mutex_;
-  std::vector<key::v1::AuditEvent> events_ ABSL_GUARDED_BY(mutex_);
-};
-
-// A connection under one key. Errors as absl::Status, with their reason.
-class TestClient {
+class TestClient : public ServiceClient {
  public:
   TestClient(const std::string& address, const keys::Keyring::Minted& key, Clock* clock);
 
-  InvitationService::Stub& invitations() { return *invitations_; }
   ExchangeService::Stub& exchanges() { return *exchanges_; }
-  std::shared_ptr<grpc::Channel> channel() { return channel_->grpc(); }
 
-  template <typename Request, typename Response>
-  absl::StatusOr<Response> Call(grpc::Status (InvitationService::Stub::*method)(grpc::ClientContext*, const Request&,
-                                                                                Response*),
-                                const Request& request) {
-    grpc::ClientContext context;
-    SetDeadline(&context);
-    Response response;
-    const absl::Status status = Explain((invitations_.get()->*method)(&context, request, &response));
-    if (!status.ok()) return status;
-    return response;
+  // Call(&InvitationService::Stub::GetInvitation, request): the response or the error.
+  template <typename Method, typename Request>
+  auto Call(Method method, const Request& request) {
+    return ServiceClient::Call(invitations_.get(), method, request);
   }
-  static void SetDeadline(grpc::ClientContext* context);
-  absl::Status Explain(const grpc::Status& status) const;
 
  private:
-  std::unique_ptr<transport::Channel> channel_;
   std::unique_ptr<InvitationService::Stub> invitations_;
   std::unique_ptr<ExchangeService::Stub> exchanges_;
 };
@@ -112,7 +76,7 @@ class TestStream {
   bool finished_ = false;
 };
 
-class EnrolldTest : public testing::Test {
+class EnrolldTest : public ServiceTest {
  protected:
   EnrolldTest();
   ~EnrolldTest() override;
@@ -126,8 +90,6 @@ class EnrolldTest : public testing::Test {
   // Without a word to anybody when `drain` is false, as when the process is killed.
   void Stop(bool drain = true);
 
-  keys::Keyring::Minted Mint(access::v1::Role role, const std::string& subject,
-                             absl::Duration ttl = absl::Hours(24 * 90));
   std::unique_ptr<TestClient> Connect(const keys::Keyring::Minted& key);
   std::unique_ptr<TestClient> Connect(access::v1::Role role, const std::string& subject);
   // With the key of a link.
@@ -144,18 +106,9 @@ class EnrolldTest : public testing::Test {
   // The relay's names for both sides.
   static sas::Context ContextOf(const std::string& invitation, uint32_t attempt);
 
-  FakeClock clock_;
-  FakeAuditLog audit_;
-  std::string folder_;
   Mailer* mailer_ = nullptr;
-  std::unique_ptr<store::Store> store_;
 
  private:
-  keys::Keyring keyring_;
-  Secret root_;
-  std::string address_ = "127.0.0.1:0";
-  std::unique_ptr<keys::AudienceKeySource> key_source_;
-  std::unique_ptr<transport::GrpcDoor> door_;
   std::unique_ptr<Enrolld> enrolld_;
   std::unique_ptr<TestClient> admin_;
 };

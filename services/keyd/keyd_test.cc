@@ -12,6 +12,7 @@
 #include "lib/audit/audit_chain.h"
 #include "lib/base/encoding.h"
 #include "lib/base/file.h"
+#include "lib/rpc/errors.h"
 #include "lib/store/sqlite_store.h"
 #include "services/keyd/domain/key_authority.h"
 #include "services/keyd/keyd_testing.h"

@@ -2,7 +2,6 @@
 #ifndef PARLEY_SERVICES_KEYD_KEYD_TESTING_H_
 #define PARLEY_SERVICES_KEYD_KEYD_TESTING_H_
 
-#include <grpcpp/channel.h>
 #include <stdlib.h>
 
 #include <filesystem>
@@ -10,17 +9,15 @@
 #include <string>
 #include <utility>
 
-#include "gtest/gtest.h"
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
 #include "lib/crypto/kdf.h"
 #include "lib/keys/credential.h"
 #include "lib/keys/identity.h"
-#include "lib/rpc/errors.h"
-#include "lib/transport/grpc_door.h"
 #include "parley/key/v1/key_service.grpc.pb.h"
 #include "parley/trust/v1/trust_service.grpc.pb.h"
 #include "services/keyd/keyd.h"
+#include "services/testing/service_test.h"
 
 namespace parley::keyd {
 
@@ -34,23 +31,13 @@ class TestFolder {
   std::string path_;
 };
 
-// Calls keyd with one credential; errors as absl::Status, with their reason.
-class KeyClient {
+// Calls keyd with one credential.
+class KeyClient : public ServiceClient {
  public:
   using Stub = key::v1::KeyService::Stub;
   using TrustStub = trust::v1::TrustService::Stub;
 
-  KeyClient(const keys::Credential& credential, Clock* clock) {
-    const keys::AudienceKey& key = **credential.KeyFor(keys::kKeyd);
-    transport::Dialer::Options dialer;
-    dialer.address = key.address;
-    dialer.identity = key.identity;
-    dialer.psk = keys::DerivePsk(key.secret);
-    dialer.clock = clock;
-    channel_ = *transport::Channel::Create(std::move(dialer));
-    stub_ = key::v1::KeyService::NewStub(channel_->grpc());
-    trust_stub_ = trust::v1::TrustService::NewStub(channel_->grpc());
-  }
+  KeyClient(const keys::Credential& credential, Clock* clock) : KeyClient(**credential.KeyFor(keys::kKeyd), clock) {}
 
   // Calls a method of the stub: Call(&Stub::GetCredential, request, &response).
   template <typename Method, typename Request, typename Response>
@@ -61,12 +48,6 @@ class KeyClient {
   template <typename Method, typename Request, typename Response>
   absl::Status CallTrust(Method method, const Request& request, Response* response) {
     return CallOn(trust_stub_.get(), method, request, response);
-  }
-  absl::Status Explain(const grpc::Status& status) const {
-    if (status.error_code() == grpc::StatusCode::UNAVAILABLE) {
-      if (absl::Status reason = channel_->dialer().last_error(); !reason.ok()) return reason;
-    }
-    return rpc::FromGrpc(status);
   }
 
   absl::StatusOr<key::v1::IssueCredentialResponse> Issue(access::v1::Role role, const std::string& subject,
@@ -96,14 +77,17 @@ class KeyClient {
   TrustStub* trust_stub() { return trust_stub_.get(); }
 
  private:
+  KeyClient(const keys::AudienceKey& key, Clock* clock)
+      : ServiceClient(key.address, {key.identity, key.secret.Clone()}, clock),
+        stub_(key::v1::KeyService::NewStub(channel())),
+        trust_stub_(trust::v1::TrustService::NewStub(channel())) {}
+
   template <typename Service, typename Method, typename Request, typename Response>
   absl::Status CallOn(Service* stub, Method method, const Request& request, Response* response) {
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
-    return Explain((stub->*method)(&context, request, response));
+    ASSIGN_OR_RETURN(*response, ServiceClient::Call(stub, method, request));
+    return absl::OkStatus();
   }
 
-  std::unique_ptr<transport::Channel> channel_;
   std::unique_ptr<Stub> stub_;
   std::unique_ptr<TrustStub> trust_stub_;
 };

@@ -1,57 +1,18 @@
 #include "services/taskd/taskd_testing.h"
 
-#include <stdlib.h>
-
-#include <chrono>
-#include <filesystem>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "grpcpp/server_builder.h"
-#include "lib/base/encoding.h"
 #include "lib/crypto/kdf.h"
-#include "lib/rpc/errors.h"
-#include "lib/store/sqlite_store.h"
 #include "services/taskd/domain/names.h"
 
 namespace parley::taskd {
-namespace {
-
-constexpr absl::Duration kDeadline = absl::Seconds(30);
-
-}  // namespace
-
-void FakeAuditLog::Record(key::v1::AuditEvent event) {
-  MutexLock lock(&mutex_);
-  events_.push_back(std::move(event));
-}
-
-bool FakeAuditLog::Has(absl::string_view action, absl::string_view outcome) const {
-  MutexLock lock(&mutex_);
-  for (const auto& event : events_) {
-    if (event.action() == action && event.outcome() == outcome) return true;
-  }
-  return false;
-}
-
-TestClient::TestClient(const std::string& address, const keys::Keyring::Minted& key, Clock* clock) {
-  transport::Dialer::Options options;
-  options.address = address;
-  options.identity = key.identity;
-  options.psk = keys::DerivePsk(key.secret);
-  options.clock = clock;
-  channel_ = *transport::Channel::Create(std::move(options));
-  tasks_ = TaskService::NewStub(channel_->grpc());
-  artifacts_ = ArtifactService::NewStub(channel_->grpc());
-  participation_ = ParticipationService::NewStub(channel_->grpc());
-}
-
-void TestClient::SetDeadline(grpc::ClientContext* context) {
-  context->set_deadline(absl::ToChronoTime(absl::Now() + kDeadline));
-}
-
-absl::Status TestClient::Explain(const grpc::Status& status) const { return rpc::FromGrpc(status); }
+TestClient::TestClient(const std::string& address, const keys::Keyring::Minted& key, Clock* clock)
+    : ServiceClient(address, key, clock),
+      tasks_(TaskService::NewStub(channel())),
+      artifacts_(ArtifactService::NewStub(channel())),
+      participation_(ParticipationService::NewStub(channel())) {}
 
 Negotiation::Negotiation(TestClient* client, std::string task) : client_(client), task_(std::move(task)) {
   TestClient::SetDeadline(&context_);
@@ -132,53 +93,20 @@ NegotiateResponse Negotiation::CarryOn() {
   return response;
 }
 
-TaskdTest::TaskdTest()
-    : folder_(testing::TempDir() + "/taskd.XXXXXX"),
-      root_(crypto::RandomSecret(32)),
-      sealing_key_(crypto::RandomSecret(32)) {
-  EXPECT_NE(mkdtemp(folder_.data()), nullptr);
-  std::map<uint32_t, Secret> epochs;
-  epochs.emplace(1, keys::DeriveAudienceKey(root_, keys::kTaskd));
-  EXPECT_TRUE(keyring_.Replace(std::move(epochs), 1).ok());
-  Start();
-}
+TaskdTest::TaskdTest() : ServiceTest(std::string(keys::kTaskd)), sealing_key_(crypto::RandomSecret(32)) { Start(); }
 
-TaskdTest::~TaskdTest() {
-  Stop();
-  std::filesystem::remove_all(folder_);
-}
+TaskdTest::~TaskdTest() { Stop(); }
 
 void TaskdTest::Start() {
-  auto store = store::OpenSqliteStore({.path = folder_ + "/taskd.db", .clock = &clock_});
-  ASSERT_TRUE(store.ok()) << store.status();
-  store_ = *std::move(store);
-  key_source_ = std::make_unique<keys::AudienceKeySource>(&keyring_, &clock_);
-  transport::Listener::Options listener;
-  listener.address = address_;
-  listener.clock = &clock_;
-  auto door = transport::GrpcDoor::Create(std::move(listener), key_source_.get());
-  ASSERT_TRUE(door.ok()) << door.status();
-  door_ = *std::move(door);
-  address_ = door_->listener().address();
-  Taskd::Config config;
-  config.store = store_.get();
-  config.keyring = &keyring_;
+  ASSERT_NO_FATAL_FAILURE(Open());
+  Taskd::Config config = NewConfig<Taskd::Config>();
   config.sealing_key = sealing_key_.Clone();
-  config.public_address = address_;
-  config.audit = &audit_;
-  config.clock = &clock_;
-  config.workers = 8;
-  config.find_peer = [this](const grpc::ServerContextBase& context) { return door_->PeerOf(context); };
-  config.revoke = [this](const std::string& serial, absl::Time not_after) {
-    key_source_->Revoke(serial, not_after);
-    door_->listener().CloseKey(HexEncode(serial));
-  };
   auto taskd = Taskd::Create(std::move(config));
   ASSERT_TRUE(taskd.ok()) << taskd.status();
   taskd_ = *std::move(taskd);
   grpc::ServerBuilder builder;
   taskd_->Register(&builder);
-  ASSERT_TRUE(door_->Serve(&builder).ok());
+  Serve(&builder);
   operator_ = Connect(access::v1::ROLE_OPERATOR, "olga");
 }
 
@@ -186,15 +114,9 @@ void TaskdTest::Stop() {
   operator_ = nullptr;
   if (taskd_ == nullptr) return;
   taskd_->Drain();
-  door_->Shutdown(absl::Now() + absl::Seconds(5));
-  door_->Wait();
+  Shutdown(absl::Seconds(5));
   taskd_ = nullptr;
-  door_ = nullptr;
-  store_ = nullptr;
-}
-
-keys::Keyring::Minted TaskdTest::Mint(access::v1::Role role, const std::string& subject, absl::Duration ttl) {
-  return *keyring_.Mint({role, subject, crypto::RandomBytes(keys::kSerialBytes), clock_.Now() + ttl});
+  Close();
 }
 
 std::unique_ptr<TestClient> TaskdTest::Connect(const keys::Keyring::Minted& key) {

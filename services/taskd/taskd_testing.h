@@ -1,32 +1,20 @@
-// A real taskd in this process, behind a real door, on a store in a folder of its own; and clients of it. keyd is left
-// out: the keyring is filled by hand.
+// A real taskd in this process, and clients of it.
 #ifndef PARLEY_SERVICES_TASKD_TASKD_TESTING_H_
 #define PARLEY_SERVICES_TASKD_TASKD_TESTING_H_
 
-#include <gtest/gtest.h>
-
-#include <functional>
-#include <map>
 #include <memory>
 #include <string>
-#include <vector>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "grpcpp/client_context.h"
-#include "lib/base/clock.h"
-#include "lib/base/mutex.h"
 #include "lib/keys/identity.h"
 #include "lib/keys/join_key.h"
-#include "lib/keys/key_source.h"
-#include "lib/rpc/audit.h"
-#include "lib/store/store.h"
-#include "lib/transport/grpc_door.h"
 #include "parley/task/v1/artifact_service.grpc.pb.h"
 #include "parley/task/v1/participation_service.grpc.pb.h"
 #include "parley/task/v1/task_service.grpc.pb.h"
 #include "services/taskd/service/taskd.h"
+#include "services/testing/service_test.h"
 
 namespace parley::taskd {
 
@@ -38,44 +26,15 @@ using task::v1::ParticipationService;
 using task::v1::Task;
 using task::v1::TaskService;
 
-class FakeAuditLog final : public rpc::AuditLog {
- public:
-  void Record(key::v1::AuditEvent event) override;
-  // Whether there is an event of this action and outcome.
-  bool Has(absl::string_view action, absl::string_view outcome) const;
-
- private:
-  mutable Mutex mutex_;
-  std::vector<key::v1::AuditEvent> events_ ABSL_GUARDED_BY(mutex_);
-};
-
-// A connection under one key. Errors as absl::Status, with their reason.
-class TestClient {
+class TestClient : public ServiceClient {
  public:
   TestClient(const std::string& address, const keys::Keyring::Minted& key, Clock* clock);
 
   TaskService::Stub& tasks() { return *tasks_; }
   ArtifactService::Stub& artifacts() { return *artifacts_; }
   ParticipationService::Stub& participation() { return *participation_; }
-  const std::shared_ptr<grpc::Channel> channel() { return channel_->grpc(); }
-
-  // Call(&client.tasks(), &TaskService::Stub::GetTask, request): the response or the error.
-  template <typename Stub, typename Request, typename Response>
-  absl::StatusOr<Response> Call(Stub* stub,
-                                grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
-                                const Request& request) {
-    grpc::ClientContext context;
-    SetDeadline(&context);
-    Response response;
-    const absl::Status status = Explain((stub->*method)(&context, request, &response));
-    if (!status.ok()) return status;
-    return response;
-  }
-  static void SetDeadline(grpc::ClientContext* context);
-  absl::Status Explain(const grpc::Status& status) const;
 
  private:
-  std::unique_ptr<transport::Channel> channel_;
   std::unique_ptr<TaskService::Stub> tasks_;
   std::unique_ptr<ArtifactService::Stub> artifacts_;
   std::unique_ptr<ParticipationService::Stub> participation_;
@@ -123,7 +82,7 @@ struct Joined {
   keys::Keyring::Minted key;
 };
 
-class TaskdTest : public ::testing::Test {
+class TaskdTest : public ServiceTest {
  protected:
   TaskdTest();
   ~TaskdTest() override;
@@ -136,8 +95,6 @@ class TaskdTest : public ::testing::Test {
     Start();
   }
 
-  keys::Keyring::Minted Mint(access::v1::Role role, const std::string& subject,
-                             absl::Duration ttl = absl::Hours(24 * 90));
   std::unique_ptr<TestClient> Connect(const keys::Keyring::Minted& key);
   std::unique_ptr<TestClient> Connect(access::v1::Role role, const std::string& subject);
   // An operator's; made anew by Restart.
@@ -166,18 +123,8 @@ class TaskdTest : public ::testing::Test {
   // Until the task is in the state; as nothing but commits is between them, this ends.
   void WaitForTask(const std::string& task, Task::State state);
 
-  FakeClock clock_;
-  FakeAuditLog audit_;
-  std::string folder_;
-  std::unique_ptr<store::Store> store_;
-
  private:
-  keys::Keyring keyring_;
-  Secret root_;
   Secret sealing_key_;
-  std::string address_ = "127.0.0.1:0";
-  std::unique_ptr<keys::AudienceKeySource> key_source_;
-  std::unique_ptr<transport::GrpcDoor> door_;
   std::unique_ptr<Taskd> taskd_;
   std::unique_ptr<TestClient> operator_;
 };

@@ -40,7 +40,7 @@ class Rules:
             return list(self.rows)
         if token == "lib":
             return [row for row in self.rows if row.startswith("lib/")]
-        for place in ("lib/", "clients/"):
+        for place in ("lib/", "services/", "clients/"):
             if place + token in self.rows:
                 return [place + token]
         raise ValueError("ARCHITECTURE.md: the table's `%s` is no folder of it" % token)
