@@ -6,22 +6,19 @@
 // figures are the server's alone. tools/bench enrol starts the services and runs this.
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
-#include <fstream>
 #include <memory>
 #include <optional>
-#include <sstream>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "bench/measure.h"
 #include "grpcpp/grpcpp.h"
 #include "lib/base/error.h"
 #include "lib/crypto/kdf.h"
@@ -36,6 +33,9 @@
 namespace parley {
 namespace {
 
+using bench::Connect;
+using bench::OnThreads;
+using bench::ProcessorSeconds;
 using enrol::v1::ExchangeRequest;
 using enrol::v1::ExchangeResponse;
 using sas::Exchange;
@@ -51,23 +51,6 @@ struct Flags {
   int exchanges = 1000;
   int at_once = 32;
 };
-
-double ProcessorSeconds(int pid) {
-  std::ifstream file(absl::StrCat("/proc/", pid, "/stat"));
-  std::string line;
-  std::getline(file, line);
-  std::istringstream fields(line.substr(line.rfind(')') + 2));
-  std::string skipped;
-  for (int i = 0; i < 11; ++i) fields >> skipped;
-  double user = 0, system = 0;
-  fields >> user >> system;
-  return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
-}
-
-absl::StatusOr<std::unique_ptr<transport::Channel>> Connect(const std::string& address, const std::string& identity,
-                                                            const Secret& secret) {
-  return transport::Channel::Create({.address = address, .identity = identity, .psk = keys::DerivePsk(secret)});
-}
 
 // One side's stream and state machine.
 class Side {
@@ -223,21 +206,15 @@ class Admin {
 
 absl::Status RunMany(const Flags& flags, int count) {
   std::atomic<int> next = 0;
-  std::vector<absl::Status> errors(flags.at_once);
-  std::vector<std::thread> threads;
-  for (int i = 0; i < flags.at_once; ++i) {
-    threads.emplace_back([&flags, &next, count, &error = errors[i]] {
-      Admin admin;
-      error = admin.Open(flags.credential);
-      while (error.ok() && next++ < count) {
-        const absl::StatusOr<keys::InvitationLink> link = admin.Invite();
-        error = link.ok() ? admin.Enrol(*link) : link.status();
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  for (const absl::Status& error : errors) RETURN_IF_ERROR(error);
-  return absl::OkStatus();
+  return OnThreads(flags.at_once, [&]() -> absl::Status {
+    Admin admin;
+    RETURN_IF_ERROR(admin.Open(flags.credential));
+    while (next++ < count) {
+      ASSIGN_OR_RETURN(const keys::InvitationLink link, admin.Invite());
+      RETURN_IF_ERROR(admin.Enrol(link));
+    }
+    return absl::OkStatus();
+  });
 }
 
 // One after another on a machine that does nothing else: the median.

@@ -6,22 +6,18 @@
 // server's alone. tools/bench negotiate starts the services and runs this.
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
-#include <fstream>
 #include <iostream>
 #include <memory>
-#include <sstream>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "bench/measure.h"
 #include "grpcpp/grpcpp.h"
 #include "lib/base/error.h"
 #include "lib/crypto/kdf.h"
@@ -37,6 +33,10 @@
 namespace parley {
 namespace {
 
+using bench::Connect;
+using bench::OnThreads;
+using bench::ProcessorSeconds;
+using bench::ResidentKib;
 using task::v1::Participant;
 
 constexpr size_t kPayloadBytes = 64 * 1024;
@@ -48,31 +48,6 @@ struct Flags {
   int at_once = 32;
   int connected = 1000;
 };
-
-// What /proc knows of the server.
-double ProcessorSeconds(int pid) {
-  std::ifstream file(absl::StrCat("/proc/", pid, "/stat"));
-  std::string line;
-  std::getline(file, line);
-  std::istringstream fields(line.substr(line.rfind(')') + 2));
-  std::string skipped;
-  for (int i = 0; i < 11; ++i) fields >> skipped;
-  double user = 0, system = 0;
-  fields >> user >> system;
-  return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
-}
-
-double ResidentKib(int pid) {
-  std::ifstream file(absl::StrCat("/proc/", pid, "/statm"));
-  double total = 0, resident = 0;
-  file >> total >> resident;
-  return resident * static_cast<double>(sysconf(_SC_PAGESIZE)) / 1024;
-}
-
-absl::StatusOr<std::unique_ptr<transport::Channel>> Connect(const std::string& address, const std::string& identity,
-                                                            const Secret& secret) {
-  return transport::Channel::Create({.address = address, .identity = identity, .psk = keys::DerivePsk(secret)});
-}
 
 absl::Status Check(const transport::Channel& channel, const grpc::Status& status, absl::string_view doing) {
   return Annotate(channel.Explain(status), doing);
@@ -229,16 +204,10 @@ absl::StatusOr<keys::JoinKey> CreateTask(const std::string& credential_path) {
 template <typename Work>
 absl::Status ForEach(int count, int at_once, Work work) {
   std::atomic<int> next = 0;
-  std::vector<absl::Status> errors(at_once);
-  std::vector<std::thread> threads;
-  for (int i = 0; i < at_once; ++i) {
-    threads.emplace_back([&, i] {
-      for (int index = next++; index < count && errors[i].ok(); index = next++) errors[i] = work(index);
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  for (const absl::Status& error : errors) RETURN_IF_ERROR(error);
-  return absl::OkStatus();
+  return OnThreads(at_once, [&]() -> absl::Status {
+    for (int index = next++; index < count; index = next++) RETURN_IF_ERROR(work(index));
+    return absl::OkStatus();
+  });
 }
 
 absl::Status MeasureWholeJob(const Flags& flags, const keys::JoinKey& key, absl::string_view name) {
