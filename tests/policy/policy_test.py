@@ -99,7 +99,7 @@ class Style(unittest.TestCase):
 
     def test_paths_of_a_machine(self):
         self.assertEqual(self.found(style.no_machine, "a.sh", "cd /ro" "ot/parley\n"), 1)
-        self.assertEqual(self.found(style.no_machine, "a.sh", "cd $HOME/work/parley /usr/lib\n"), 0)
+        self.assertEqual(self.found(style.no_machine, "a.sh", "cd $HOME/code/parley /usr/lib\n"), 0)
 
     def test_names(self):
         self.assertEqual(self.found(style.names, "lib/base/string_utils.cc", ""), 1)
