@@ -57,6 +57,8 @@ bool IsUsageError(const absl::Status& status);
 // Each adds one subcommand. `globals` must outlive the app.
 void AddUp(CLI::App* app, Globals* globals);
 void AddDown(CLI::App* app, Globals* globals);
+void AddBackup(CLI::App* app, Globals* globals);
+void AddRestore(CLI::App* app, Globals* globals);
 void AddTask(CLI::App* app, Globals* globals);
 void AddTaskCreate(CLI::App* task, Globals* globals);
 void AddTaskPublish(CLI::App* task, Globals* globals);

@@ -131,6 +131,8 @@ int Main(int argc, char** argv) {
   AddOrg(&app, &globals);
   AddUser(&app, &globals);
   AddDevice(&app, &globals);
+  AddBackup(&app, &globals);
+  AddRestore(&app, &globals);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {

@@ -26,14 +26,6 @@ std::string PasswordFile(const Globals& globals) {
   return globals.password_file.empty() ? Environment("PARLEY_DEVICE_PASSWORD_FILE") : globals.password_file;
 }
 
-absl::StatusOr<Secret> ReadPasswordFile(const std::string& file) {
-  ASSIGN_OR_RETURN(const Secret text, ReadSecretFile(file, device::kMaxPasswordBytes + 2));
-  absl::string_view line = text.Expose();
-  line = line.substr(0, line.find('\n'));
-  absl::ConsumeSuffix(&line, "\r");
-  return Secret::CopyOf(line);
-}
-
 // A prompt that says where a password may come from when there is nobody to ask.
 absl::StatusOr<Secret> AskPassword(absl::string_view prompt) {
   absl::StatusOr<Secret> typed = AskHidden(prompt);
@@ -103,6 +95,14 @@ absl::StatusOr<DeviceFile*> CreateDevice(const Globals& globals, const device::C
   ASSIGN_OR_RETURN(const Secret password, NewDevicePassword(globals));
   ASSIGN_OR_RETURN(DeviceFile file, DeviceFile::Create(path, password, contents));
   return Keep(globals, std::move(file));
+}
+
+absl::StatusOr<Secret> ReadPasswordFile(const std::string& file) {
+  ASSIGN_OR_RETURN(const Secret text, ReadSecretFile(file, device::kMaxPasswordBytes + 2));
+  absl::string_view line = text.Expose();
+  line = line.substr(0, line.find('\n'));
+  absl::ConsumeSuffix(&line, "\r");
+  return Secret::CopyOf(line);
 }
 
 absl::StatusOr<Secret> NewDevicePassword(const Globals& globals) {

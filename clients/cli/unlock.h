@@ -27,6 +27,9 @@ absl::StatusOr<device::DeviceFile*> OpenDevice(const Globals& globals);
 // Makes the file, under a password as NewDevicePassword has it; then as UnlockDevice. Folders above it are made.
 absl::StatusOr<device::DeviceFile*> CreateDevice(const Globals& globals, const device::Contents& contents);
 
+// The first line of a file of mode 0600.
+absl::StatusOr<Secret> ReadPasswordFile(const std::string& file);
+
 // From --password-file or $PARLEY_DEVICE_PASSWORD_FILE, else typed twice.
 absl::StatusOr<Secret> NewDevicePassword(const Globals& globals);
 // Typed twice, or the first line of the file.

@@ -67,6 +67,16 @@ void Database::CheckpointAfterCommits() {
   sqlite3_wal_hook(connection_, hook, nullptr);
 }
 
+absl::Status Database::CopyTo(Database* to) {
+  sqlite3_backup* const copy = sqlite3_backup_init(to->connection_, "main", connection_, "main");
+  if (copy == nullptr) return to->Failure();
+  // In one step, and so in one transaction: between steps a commit would make it begin anew, perhaps without end.
+  const int result = sqlite3_backup_step(copy, -1);
+  // This one says why the step failed, on the connection that it was made with.
+  sqlite3_backup_finish(copy);
+  return result == SQLITE_DONE ? absl::OkStatus() : to->Failure();
+}
+
 Database::~Database() {
   for (const auto& [sql, statement] : statements_) sqlite3_finalize(statement);
   sqlite3_close(connection_);

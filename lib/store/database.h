@@ -54,6 +54,8 @@ class Database {
   // Keeps the write-ahead log small, on the connection that writes. Readers that come and go without a pause would
   // let it grow for ever: beyond a size, a commit waits until they have left it.
   void CheckpointAfterCommits();
+  // Everything, as it is at one moment, in place of what `to` has.
+  absl::Status CopyTo(Database* to);
   // Whether a transaction is open.
   bool in_transaction() const { return sqlite3_get_autocommit(connection_) == 0; }
   int64_t changed_rows() const { return sqlite3_changes64(connection_); }

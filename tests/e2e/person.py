@@ -47,9 +47,10 @@ class Person:
         return subprocess.Popen([stack.PARLEY, *map(str, arguments)], env=self.environment(**(env or {})),
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.home, **options)
 
-    def up(self, *arguments):
-        """Starts the services on free ports and waits until they serve."""
-        listen = [part for name in ("listen", "listen-keyd", "listen-enrolld") for part in ("--" + name, "127.0.0.1:0")]
+    def up(self, *arguments, at=None):
+        """Starts the services and waits until they serve: on free ports, or where an earlier start was `ready`."""
+        flags = {"taskd": "--listen", "keyd": "--listen-keyd", "enrolld": "--listen-enrolld"}
+        listen = [part for service, flag in flags.items() for part in (flag, at[service] if at else "127.0.0.1:0")]
         self._up = self.popen("up", "--data", self.data, *listen, "--output", "json", *arguments,
                               stdin=subprocess.DEVNULL)
         line = self._up.stdout.readline()

@@ -12,6 +12,7 @@ MOST_EXPOSURES = {
     "clients/agent": 4,
     "clients/cli": 19,
     "clients/enrol": 5,
+    "lib/backup": 6,
     "lib/base": 1,
     "lib/crypto": 9,
     "lib/device": 6,

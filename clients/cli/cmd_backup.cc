@@ -1,0 +1,167 @@
+// parley backup, parley restore.
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <memory>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "clients/cli/command.h"
+#include "clients/cli/format.h"
+#include "clients/cli/output.h"
+#include "clients/cli/paths.h"
+#include "clients/cli/terminal.h"
+#include "clients/cli/unlock.h"
+#include "lib/backup/backup.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/device/device_file.h"
+
+namespace parley::cli {
+namespace {
+
+constexpr char kPipe[] = "-";
+
+struct BackupFlags {
+  std::string data = DataFolder();
+  // Of the archive; "-" is the standard stream.
+  std::string file;
+  std::string key_file;
+  bool check = false;
+};
+
+std::string WithoutSlash(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
+absl::StatusOr<Secret> Ask(absl::string_view prompt) {
+  absl::StatusOr<Secret> typed = AskHidden(prompt);
+  if (Reason(typed.status()) != "NO_TERMINAL") return typed;
+  return Error(absl::StatusCode::kFailedPrecondition, "NO_TERMINAL",
+               "there is no terminal to ask for the backup's password at; name a file of mode 0600 with --key-file, or "
+               "give it by standard input");
+}
+
+// From the file, the prompt, or standard input unless that is taken.
+absl::StatusOr<Secret> Password(const BackupFlags& flags, bool is_new, bool stdin_is_taken) {
+  if (!flags.key_file.empty()) return ReadPasswordFile(flags.key_file);
+  if (!StdinIsTerminal() && !stdin_is_taken) {
+    ASSIGN_OR_RETURN(Secret line, ReadSecretLine(device::kMaxPasswordBytes));
+    // An empty standard input, as of a service, still leaves the terminal.
+    if (!line.empty()) return line;
+  }
+  if (!is_new) return Ask("  Password of the backup (it is not shown): ");
+  while (true) {
+    ASSIGN_OR_RETURN(Secret password, Ask("  A password for the backup (it is not shown): "));
+    ASSIGN_OR_RETURN(const Secret again, Ask("  The same once more: "));
+    if (password == again) return password;
+    fprintf(stderr, "  The two differ; once more from the beginning.\n");
+  }
+}
+
+absl::StatusOr<Secret> NewPassword(const BackupFlags& flags) {
+  ASSIGN_OR_RETURN(Secret password, Password(flags, /*is_new=*/true, /*stdin_is_taken=*/false));
+  if (device::CheckPassword(password).ok()) return password;
+  return Error(absl::StatusCode::kInvalidArgument, "BACKUP_PASSWORD_LENGTH",
+               absl::StrCat("a backup's password has at least ", device::kMinPasswordBytes, " characters and at most ",
+                            device::kMaxPasswordBytes, "; `openssl rand -hex 32` makes a good one for a file"));
+}
+
+void Show(const Globals& globals, const backup::Summary& summary, absl::string_view done, const std::string& where) {
+  const std::string services = absl::StrJoin(summary.label.services, ", ");
+  int64_t bytes = 0;
+  for (const backup::Entry& entry : summary.entries) bytes += static_cast<int64_t>(entry.bytes);
+  if (globals.json()) {
+    JsonObject()
+        .Text("event", done)
+        .Text("place", where)
+        .Text("time", absl::FormatTime(absl::RFC3339_sec, summary.label.time, absl::UTCTimeZone()))
+        .Text("services", absl::StrJoin(summary.label.services, ","))
+        .Number("bytes", bytes)
+        .Print();
+    return;
+  }
+  PrintLine(absl::StrCat("  ", Green("✔"), " ", done, "  ", where));
+  PrintLine(absl::StrCat("    ", services, " of ", TimeText(summary.label.time), ", ", BytesText(bytes)));
+}
+
+absl::StatusOr<ExitCode> Backup(const Globals& globals, const BackupFlags& flags) {
+  const std::string data = WithoutSlash(flags.data);
+  if (flags.file == kPipe) {
+    if (StdoutIsTerminal()) return UsageError("a backup is no text for a terminal; name a file with --out");
+    ASSIGN_OR_RETURN(const Secret password, NewPassword(flags));
+    RETURN_IF_ERROR(backup::BackupInto(STDOUT_FILENO, data, password).status());
+    fprintf(stderr, "  Written to a pipe, so not read back; check the file with: parley restore FILE --check\n");
+    return kSuccess;
+  }
+  RETURN_IF_ERROR(CanCreate(flags.file, "the backup"));
+  ASSIGN_OR_RETURN(const Secret password, NewPassword(flags));
+  ASSIGN_OR_RETURN(const backup::Summary summary, backup::Backup(data, flags.file, password));
+  Show(globals, summary, "backed up and verified", flags.file);
+  if (!globals.json()) PrintLine(Dim("    Keep the password apart from it: without it nobody can restore it."));
+  return kSuccess;
+}
+
+absl::StatusOr<ExitCode> Restore(const Globals& globals, const BackupFlags& flags) {
+  const bool pipe = flags.file == kPipe;
+  const std::string data = WithoutSlash(flags.data), name = pipe ? "standard input" : flags.file;
+  const int fd = pipe ? dup(STDIN_FILENO) : open(flags.file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return FileError("read", name, errno);
+  absl::Cleanup close_it = [fd] { close(fd); };
+  ASSIGN_OR_RETURN(const Secret password, Password(flags, /*is_new=*/false, pipe));
+  if (flags.check) {
+    ASSIGN_OR_RETURN(const backup::Summary summary, backup::CheckBackup(fd, name, password));
+    Show(globals, summary, "whole", name);
+    return kSuccess;
+  }
+  ASSIGN_OR_RETURN(const backup::Summary summary, backup::Restore(fd, name, password, data));
+  Show(globals, summary, "restored", data);
+  return kSuccess;
+}
+
+// What the two have in common.
+std::shared_ptr<BackupFlags> AddFlags(CLI::App* command, const char* data) {
+  auto flags = std::make_shared<BackupFlags>();
+  command->fallthrough();
+  command->add_option("--data", flags->data, data)->capture_default_str();
+  command->add_option("--key-file", flags->key_file,
+                      "File of mode 0600 with the backup's password (else standard input or a hidden prompt)");
+  return flags;
+}
+
+}  // namespace
+
+void AddBackup(CLI::App* app, Globals* globals) {
+  CLI::App* command = app->add_subcommand("backup", "Copy what the services here know into one sealed file");
+  const auto flags = AddFlags(command, "Folder of the services' data, or of one service");
+  command->add_option("--out", flags->file, "File to write, or - for standard output")->required();
+  command->footer(
+      "The services may be running; each one's part is as it was at one moment. The file is read back before\n"
+      "it gets its name. It holds every key of the organisation, but for a key-encryption key that keyd reads\n"
+      "from elsewhere (--kek-file): keep that one too.\n"
+      "Examples:\n"
+      "  parley backup --out parley-2026-11-22.backup\n"
+      "  kubectl -n parley exec -i taskd-0 -- parley backup --data /var/lib/parley --out - <password >taskd.backup");
+  command->callback([globals, flags] { globals->run = [globals, flags] { return Backup(*globals, *flags); }; });
+}
+
+void AddRestore(CLI::App* app, Globals* globals) {
+  CLI::App* command = app->add_subcommand("restore", "Put back what `parley backup` has copied");
+  const auto flags = AddFlags(command, "Where the data of several services goes; that of one goes below it");
+  command->add_option("file", flags->file, "The backup, or - for standard input")->required();
+  command->add_flag("--check", flags->check, "Only read it, to its end");
+  command->footer(
+      "The place must be empty, and stays so unless every byte has proved authentic. What happened after the\n"
+      "backup is gone: revoke again what was revoked since, and look at what the agents report.\n"
+      "Examples:\n"
+      "  parley restore parley-2026-11-22.backup --check\n"
+      "  parley down; mv ~/.local/share/parley parley.broken; parley restore parley-2026-11-22.backup; parley up");
+  command->callback([globals, flags] { globals->run = [globals, flags] { return Restore(*globals, *flags); }; });
+}
+
+}  // namespace parley::cli

@@ -1,0 +1,119 @@
+#include "lib/backup/sealed_stream.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+
+namespace parley::backup {
+namespace {
+
+// Of the length before a piece: it is the last one. Authentic because the nonce says so too.
+constexpr uint32_t kLast = 1U << 31;
+constexpr size_t kLengthBytes = 4;
+
+std::string BigEndian(uint64_t value, size_t bytes) {
+  std::string text(bytes, '\0');
+  for (size_t i = bytes; i-- > 0; value >>= 8) text[i] = static_cast<char>(value & 0xFF);
+  return text;
+}
+
+std::string Nonce(uint64_t number, bool last) { return BigEndian(number, 8) + BigEndian(last ? 1 : 0, 4); }
+
+}  // namespace
+
+absl::Status WriteAll(int fd, const std::string& path, absl::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t count = write(fd, bytes.data(), bytes.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return FileError("write", path, errno);
+    bytes.remove_prefix(static_cast<size_t>(count));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<size_t> ReadUpTo(int fd, const std::string& path, uint8_t* buffer, size_t size) {
+  size_t got = 0;
+  while (got < size) {
+    const ssize_t count = read(fd, buffer + got, size - got);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return FileError("read", path, errno);
+    if (count == 0) break;
+    got += static_cast<size_t>(count);
+  }
+  return got;
+}
+
+absl::Status Damaged(const std::string& path) {
+  return Error(absl::StatusCode::kDataLoss, "BACKUP_DAMAGED",
+               absl::StrCat(path, " is damaged or cut short; use another copy of it, or another backup"));
+}
+
+SealedWriter::SealedWriter(const Secret& key, int fd, std::string path)
+    : aead_(*crypto::Aead::Create(key)), fd_(fd), path_(std::move(path)), piece_(kPieceBytes) {}
+
+absl::Status SealedWriter::Write(absl::string_view bytes) {
+  while (!bytes.empty()) {
+    // Only now: the last piece is not known to be full until more comes.
+    if (size_ == kPieceBytes) RETURN_IF_ERROR(WritePiece(/*last=*/false));
+    const size_t count = std::min(bytes.size(), kPieceBytes - size_);
+    memcpy(piece_.mutable_bytes() + size_, bytes.data(), count);
+    size_ += count;
+    bytes.remove_prefix(count);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SealedWriter::Finish() { return WritePiece(/*last=*/true); }
+
+absl::Status SealedWriter::WritePiece(bool last) {
+  const std::string sealed = aead_.Seal(Nonce(number_++, last), piece_.Expose().substr(0, size_), "");
+  size_ = 0;
+  RETURN_IF_ERROR(
+      WriteAll(fd_, path_, BigEndian(static_cast<uint32_t>(sealed.size()) | (last ? kLast : 0), kLengthBytes)));
+  return WriteAll(fd_, path_, sealed);
+}
+
+SealedReader::SealedReader(const Secret& key, int fd, std::string path)
+    : aead_(*crypto::Aead::Create(key)), fd_(fd), path_(std::move(path)) {}
+
+absl::StatusOr<Secret> SealedReader::Read() {
+  if (damaged_) return Damaged(path_);
+  if (ended_) return Secret();
+  absl::StatusOr<Secret> piece = ReadPiece();
+  damaged_ = !piece.ok();
+  return piece;
+}
+
+absl::StatusOr<Secret> SealedReader::ReadPiece() {
+  uint8_t length[kLengthBytes];
+  ASSIGN_OR_RETURN(const size_t got, ReadUpTo(fd_, path_, length, kLengthBytes));
+  if (got != kLengthBytes) return Damaged(path_);
+  uint32_t size = 0;
+  for (const uint8_t byte : length) size = size << 8 | byte;
+  const bool last = (size & kLast) != 0;
+  size &= ~kLast;
+  // Every piece but the last is full.
+  if (size > kPieceBytes + crypto::kAeadTagBytes || (!last && size != kPieceBytes + crypto::kAeadTagBytes)) {
+    return Damaged(path_);
+  }
+  std::string sealed(size, '\0');
+  ASSIGN_OR_RETURN(const size_t filled, ReadUpTo(fd_, path_, reinterpret_cast<uint8_t*>(sealed.data()), size));
+  if (filled != size) return Damaged(path_);
+  absl::StatusOr<Secret> piece = aead_.Open(Nonce(number_++, last), sealed, "");
+  if (!piece.ok()) return Damaged(path_);
+  if (!last) return piece;
+  ended_ = true;
+  uint8_t more = 0;
+  ASSIGN_OR_RETURN(const size_t behind, ReadUpTo(fd_, path_, &more, 1));
+  if (behind != 0) return Damaged(path_);
+  return piece;
+}
+
+}  // namespace parley::backup

@@ -1,0 +1,28 @@
+#include "lib/store/sqlite_copy.h"
+
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+#include "lib/store/database.h"
+
+namespace parley::store {
+namespace {
+
+absl::Status Check(Database* copy, const std::string& from) {
+  ASSIGN_OR_RETURN(const std::string found, copy->Value("PRAGMA integrity_check(1)"));
+  if (found == "ok") return absl::OkStatus();
+  return Error(absl::StatusCode::kDataLoss, "STORE_DAMAGED",
+               absl::StrCat(from, " is damaged (", found, "); restore it from an earlier backup"));
+}
+
+}  // namespace
+
+absl::Status CopySqliteStore(const std::string& from, const std::string& to) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<Database> source, Database::Open(from));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Database> copy, Database::Open(to));
+  RETURN_IF_ERROR(source->CopyTo(copy.get()));
+  return Check(copy.get(), from);
+}
+
+}  // namespace parley::store

@@ -1,0 +1,18 @@
+// A copy of a SQLite store as it was at one moment, made while its service goes on: for backups.
+#ifndef PARLEY_LIB_STORE_SQLITE_COPY_H_
+#define PARLEY_LIB_STORE_SQLITE_COPY_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+
+namespace parley::store {
+
+// Copies the store at `from` into the file `to`, which is there and empty, and checks every page and index of the copy.
+// Readers and commits of the service go on meanwhile; once 64 MB have been committed, a commit waits up to ten seconds
+// for the copy. Blocks. DATA_LOSS (STORE_DAMAGED) when the store or the copy is damaged; the other errors of store.h.
+absl::Status CopySqliteStore(const std::string& from, const std::string& to);
+
+}  // namespace parley::store
+
+#endif  // PARLEY_LIB_STORE_SQLITE_COPY_H_
