@@ -9,8 +9,10 @@
 #include <cstddef>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "lib/base/error.h"
 
 namespace parley::transport {
@@ -70,6 +72,22 @@ absl::StatusOr<std::vector<SocketAddress>> Resolve(const HostPort& where, bool p
   }
   freeaddrinfo(found);
   return addresses;
+}
+
+std::string ServerName(const HostPort& where) {
+  constexpr size_t kMaxBytes = 253;
+  std::string name = absl::AsciiStrToLower(absl::StripSuffix(where.host, "."));
+  const auto allowed = [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return absl::ascii_islower(byte) || absl::ascii_isdigit(byte) || c == '-' || c == '.' || c == '_';
+  };
+  if (name.size() > kMaxBytes || !std::all_of(name.begin(), name.end(), allowed)) return "";
+  // Some read "127.1" as an address: the last part of a name has a letter.
+  const std::string last = name.substr(name.rfind('.') + 1);
+  return std::any_of(last.begin(), last.end(),
+                     [](char c) { return absl::ascii_islower(static_cast<unsigned char>(c)); })
+             ? name
+             : "";
 }
 
 std::string FormatAddress(const SocketAddress& address) {

@@ -23,6 +23,10 @@ struct HostPort {
 // "host:port", "192.0.2.7:7443", "[2001:db8::1]:7443", ":7443". INVALID_ARGUMENT (ADDRESS_INVALID) for the rest.
 absl::StatusOr<HostPort> ParseHostPort(absl::string_view text);
 
+// What a client greets the server with (SNI): the host in lower case without a dot at its end; empty when it is an
+// address or no DNS name.
+std::string ServerName(const HostPort& where);
+
 struct SocketAddress {
   sockaddr_storage storage{};
   socklen_t size = 0;

@@ -104,7 +104,7 @@ class Dialer::Impl final : public EventLoop::Watch, public std::enable_shared_fr
   Impl(Options options, HostPort where)
       : options_(std::move(options)),
         where_(std::move(where)),
-        key_{options_.identity, std::move(options_.psk)},
+        key_{options_.identity, std::move(options_.psk), ServerName(where_)},
         name_(absl::StrCat("parley-dial-", HexEncode(crypto::RandomBytes(16)))),
         target_(absl::StrCat("unix-abstract:", name_)),
         loop_(SharedLoop()),

@@ -22,7 +22,7 @@ namespace parley::transport {
 class Dialer {
  public:
   struct Options {
-    // host:port of the server.
+    // host:port of the server. A host's name is sent in the clear, for who passes TLS on by names; an address is not.
     std::string address;
     std::string identity;
     // 32 bytes.

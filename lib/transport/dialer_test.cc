@@ -216,6 +216,30 @@ TEST_F(DialerTest, ItsEndInTheMiddleOfADialIsClean) {
   }
 }
 
+// The extension as it must look: type, sizes, kind and name.
+std::string GreetingFor(const std::string& name) {
+  const auto size = [](size_t bytes) { return std::string{'\0', static_cast<char>(bytes)}; };
+  return std::string(2, '\0') + size(name.size() + 5) + size(name.size() + 3) + '\0' + size(name.size()) + name;
+}
+
+TEST_F(DialerTest, GreetsTheServerByNameAndNoAddress) {
+  Start();
+  const TcpProxy ingress(address());
+  const std::string port = ingress.address().substr(ingress.address().find(':'));
+  const auto by_name = Dial("LocalHost" + port, "alice", "alice");
+  auto near = ConnectTo(by_name->target());
+  EXPECT_EQ(Next().peer->key.subject, "alice");
+  const std::string greeting = ingress.client_bytes();
+  EXPECT_NE(greeting.find(GreetingFor("localhost")), std::string::npos);
+
+  const auto by_address = Dial(ingress.address(), "alice", "alice");
+  near = ConnectTo(by_address->target());
+  EXPECT_EQ(Next().peer->key.subject, "alice");
+  const std::string second = ingress.client_bytes().substr(greeting.size());
+  EXPECT_EQ(second.find("localhost"), std::string::npos);
+  EXPECT_EQ(second.find("127.0.0.1"), std::string::npos);
+}
+
 TEST_F(DialerTest, BadOptionsAreRefused) {
   const auto reason = [](Dialer::Options options) { return Reason(Dialer::Create(std::move(options)).status()); };
   EXPECT_EQ(reason({.address = "host", .identity = "a", .psk = PskOf("a")}), "ADDRESS_INVALID");
@@ -235,6 +259,16 @@ TEST(HostPort, IsReadStrictly) {
                           "[::1:1", "a b:1", "http://host:1", "host:123456"}) {
     EXPECT_FALSE(ParseHostPort(bad).ok()) << bad;
   }
+}
+
+TEST(ServerName, IsADnsName) {
+  const auto name = [](const char* host) { return ServerName({host, "443"}); };
+  EXPECT_EQ(name("keyd.Parley.example."), "keyd.parley.example");
+  EXPECT_EQ(name("a_b-c.x1"), "a_b-c.x1");
+  for (const char* none : {"", ".", "192.0.2.7", "127.1", "2001:db8::1", "fe80::1%eth0", "a b", "n\xc3\xa4me"}) {
+    EXPECT_EQ(name(none), "") << none;
+  }
+  EXPECT_EQ(name(std::string(254, 'a').c_str()), "");
 }
 
 TEST(Address, IsShownAndGroupedBySource) {

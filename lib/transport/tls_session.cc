@@ -111,6 +111,7 @@ std::unique_ptr<TlsSession> TlsSession::Accept(SSL_CTX* context, const PeerCheck
 std::unique_ptr<TlsSession> TlsSession::Connect(SSL_CTX* context, const ClientKey* key) {
   std::unique_ptr<TlsSession> session(new TlsSession(context));
   session->key_ = key;
+  if (!key->server_name.empty()) SSL_set_tlsext_host_name(session->ssl_, key->server_name.c_str());
   SSL_set_connect_state(session->ssl_);
   return session;
 }

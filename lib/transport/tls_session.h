@@ -34,6 +34,8 @@ struct PeerCheck {
 struct ClientKey {
   std::string identity;
   Secret psk;
+  // What the server is greeted with, in the clear; nothing when empty.
+  std::string server_name = {};
 };
 
 // INVALID_ARGUMENT (CERTIFICATE_INVALID) for a chain and key that do not belong together. With both empty the

@@ -178,6 +178,53 @@ class Manifests(unittest.TestCase):
                     for key, value in resource["data"].items():
                         self.assertNotRegex(value, r"[A-Za-z0-9+/=_-]{40,}", key)
 
+    def test_an_ingress_names_ports_and_hosts_that_there_are(self):
+        ingresses = list(self.each("Ingress"))
+        self.assertTrue(ingresses)
+        for resources, ingress in ingresses:
+            (configuration,) = [each["data"] for each in resources if each["kind"] == "ConfigMap"]
+            ports = {each["metadata"]["name"]: {port["name"] for port in each["spec"]["ports"]}
+                     for each in resources if each["kind"] == "Service"}
+            hosts = set()
+            for rule in ingress["spec"]["rules"]:
+                backend = rule["http"]["paths"][0]["backend"]["service"]
+                self.assertIn(backend["port"]["name"], ports[backend["name"]])
+                # What is dialled, what is greeted and what the certificate has are one name.
+                name = backend["name"].upper()
+                self.assertEqual(configuration["PARLEY_KEYD_%s_ADDRESS" % name], rule["host"] + ":443")
+                self.assertIn(rule["host"], configuration["PARLEY_%s_NAMES" % name].split(","))
+                hosts.add(rule["host"])
+            self.assertEqual(len(hosts), 3)
+
+
+class Restore(unittest.TestCase):
+    """deploy/k8s/restore, which is applied by itself."""
+
+    def test_it_fits_what_the_services_leave_and_find(self):
+        services = [each for each in render("overlays/single") if each["kind"] == "StatefulSet"]
+        resources = render("restore")
+        for resource in resources:
+            self.assertEqual(resource["metadata"]["namespace"], "parley")
+            for version in VERSIONS:
+                kubernetes_validate.validate(resource, version, strict=True)
+        (pod,) = [each["spec"] for each in resources if each["kind"] == "Pod"]
+        (container,) = pod["containers"]
+        claims = {each["metadata"]["name"]: each["spec"] for each in resources
+                  if each["kind"] == "PersistentVolumeClaim"}
+        for service in services:
+            template = service["spec"]["template"]["spec"]
+            self.assertEqual(pod["securityContext"], template["securityContext"])
+            self.assertEqual(container["securityContext"], template["containers"][0]["securityContext"])
+            self.assertEqual(container["image"], template["containers"][0]["image"])
+            name = service["metadata"]["name"]
+            (claimed,) = service["spec"]["volumeClaimTemplates"]
+            self.assertEqual(claims.pop("data-%s-0" % name), {key: claimed["spec"][key] for key in
+                                                              ("accessModes", "resources")})
+            self.assertIn({"name": name, "mountPath": "/volumes/" + name}, container["volumeMounts"])
+            self.assertIn({"name": name, "persistentVolumeClaim": {"claimName": "data-%s-0" % name}}, pod["volumes"])
+        self.assertEqual(claims, {})
+        self.assertFalse(pod["automountServiceAccountToken"])
+
 
 if __name__ == "__main__":
     unittest.main()
