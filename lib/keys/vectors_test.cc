@@ -1,6 +1,4 @@
 // tests/vectors/keys.json, made from docs/protocol/keys.md by a program that shares nothing with this library.
-#include <google/protobuf/struct.pb.h>
-#include <google/protobuf/util/json_util.h>
 
 #include <cstdint>
 #include <map>
@@ -10,7 +8,7 @@
 #include "gtest/gtest.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
-#include "lib/base/file.h"
+#include "lib/base/vectors_testing.h"
 #include "lib/crypto/certificate.h"
 #include "lib/keys/credential.h"
 #include "lib/keys/identity.h"
@@ -20,36 +18,7 @@
 namespace parley::keys {
 namespace {
 
-using google::protobuf::Struct;
-
-// One object of the file.
-class Case {
- public:
-  explicit Case(const Struct& fields) : fields_(fields) {}
-  std::string Text(const char* name) const { return fields_.fields().at(name).string_value(); }
-  std::string Bytes(const char* name) const { return HexDecode(Text(name)).value(); }
-  Secret SecretBytes(const char* name) const { return Secret::CopyOf(Bytes(name)); }
-  int64_t Number(const char* name) const { return static_cast<int64_t>(fields_.fields().at(name).number_value()); }
-  absl::Time Time(const char* name) const { return absl::FromUnixSeconds(Number(name)); }
-  bool Has(const char* name) const { return fields_.fields().count(name) > 0; }
-  std::vector<Case> List(const char* name) const {
-    std::vector<Case> cases;
-    for (const auto& value : fields_.fields().at(name).list_value().values()) cases.emplace_back(value.struct_value());
-    return cases;
-  }
-
- private:
-  const Struct fields_;
-};
-
-std::vector<Case> Cases(const char* list) {
-  const std::string text = ReadFile("tests/vectors/keys.json", 1 << 20).value();
-  Struct all;
-  EXPECT_TRUE(google::protobuf::util::JsonStringToMessage(text, &all).ok());
-  std::vector<Case> cases = Case(all).List(list);
-  EXPECT_FALSE(cases.empty()) << list;
-  return cases;
-}
+std::vector<Vector> Cases(const char* list) { return Vector::Read("keys.json").List(list); }
 
 void Load(Keyring* keyring, uint32_t epoch, Secret key) {
   std::map<uint32_t, Secret> keys;
@@ -58,7 +27,7 @@ void Load(Keyring* keyring, uint32_t epoch, Secret key) {
 }
 
 TEST(KeyVectors, IdentitiesAndWhatFollowsFromThem) {
-  for (const Case& vector : Cases("identities")) {
+  for (const Vector& vector : Cases("identities")) {
     const Secret key = DeriveAudienceKey(vector.SecretBytes("root"), vector.Text("audience"));
     EXPECT_EQ(HexEncode(key.Expose()), vector.Text("audience_key"));
     Keyring keyring;
@@ -84,20 +53,20 @@ TEST(KeyVectors, RefusedIdentities) {
   Keyring keyring;
   Load(&keyring, 1, Cases("identities")[0].SecretBytes("audience_key"));
   ASSERT_TRUE(keyring.Open(Cases("identities")[0].Text("identity")).ok());
-  for (const Case& vector : Cases("refused_identities")) {
+  for (const Vector& vector : Cases("refused_identities")) {
     EXPECT_EQ(Reason(keyring.Open(vector.Text("identity")).status()), "KEY_UNKNOWN") << vector.Text("why");
   }
 }
 
 TEST(KeyVectors, Credentials) {
-  for (const Case& vector : Cases("credentials")) {
+  for (const Vector& vector : Cases("credentials")) {
     Credential credential;
     credential.role = static_cast<access::v1::Role>(vector.Number("role"));
     credential.subject = vector.Text("subject");
     credential.serial = vector.Text("serial");
     credential.not_after = vector.Time("not_after");
     credential.ca_pem = vector.Text("ca_pem");
-    for (const Case& key : vector.List("keys")) {
+    for (const Vector& key : vector.List("keys")) {
       credential.keys.push_back(
           {key.Text("audience"), key.Text("address"), key.Text("identity"), key.SecretBytes("secret")});
     }
@@ -109,7 +78,7 @@ TEST(KeyVectors, Credentials) {
 }
 
 TEST(KeyVectors, JoinKeys) {
-  for (const Case& vector : Cases("join_keys")) {
+  for (const Vector& vector : Cases("join_keys")) {
     const auto parsed = ParseJoinKey(Secret::CopyOf(vector.Text("text")), vector.Time("not_after") - absl::Seconds(1));
     ASSERT_TRUE(parsed.ok()) << parsed.status();
     EXPECT_EQ(parsed->address, vector.Text("address"));
@@ -123,7 +92,7 @@ TEST(KeyVectors, JoinKeys) {
 }
 
 TEST(KeyVectors, RefusedJoinKeys) {
-  for (const Case& vector : Cases("refused_join_keys")) {
+  for (const Vector& vector : Cases("refused_join_keys")) {
     const absl::Time now = vector.Has("now") ? vector.Time("now") : absl::UnixEpoch();
     EXPECT_EQ(Reason(ParseJoinKey(Secret::CopyOf(vector.Text("text")), now).status()), vector.Text("reason"))
         << vector.Text("why");
@@ -131,7 +100,7 @@ TEST(KeyVectors, RefusedJoinKeys) {
 }
 
 TEST(KeyVectors, InvitationLinks) {
-  for (const Case& vector : Cases("invitation_links")) {
+  for (const Vector& vector : Cases("invitation_links")) {
     const auto parsed =
         ParseInvitationLink(Secret::CopyOf(vector.Text("text")), vector.Time("not_after") - absl::Seconds(1));
     ASSERT_TRUE(parsed.ok()) << parsed.status();
@@ -147,7 +116,7 @@ TEST(KeyVectors, InvitationLinks) {
 }
 
 TEST(KeyVectors, RefusedInvitationLinks) {
-  for (const Case& vector : Cases("refused_invitation_links")) {
+  for (const Vector& vector : Cases("refused_invitation_links")) {
     const absl::Time now = vector.Has("now") ? vector.Time("now") : absl::UnixEpoch();
     EXPECT_EQ(Reason(ParseInvitationLink(Secret::CopyOf(vector.Text("text")), now).status()), vector.Text("reason"))
         << vector.Text("why");

@@ -1,6 +1,4 @@
 // tests/vectors/sas.json, made from docs/protocol/sas.md by a program that shares nothing with this library.
-#include <google/protobuf/struct.pb.h>
-#include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
 
 #include <map>
@@ -10,7 +8,7 @@
 
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
-#include "lib/base/file.h"
+#include "lib/base/vectors_testing.h"
 #include "lib/crypto/kdf.h"
 #include "lib/sas/exchange.h"
 #include "lib/sas/testing.h"
@@ -18,31 +16,7 @@
 namespace parley::sas {
 namespace {
 
-using google::protobuf::Struct;
-using google::protobuf::Value;
-
-class Object {
- public:
-  explicit Object(const Value& value) : fields_(value.struct_value()) {}
-  std::string Text(const char* name) const { return fields_.fields().at(name).string_value(); }
-  std::string Bytes(const char* name) const { return *HexDecode(Text(name)); }
-  uint32_t Number(const char* name) const { return static_cast<uint32_t>(fields_.fields().at(name).number_value()); }
-  Role RoleOf(const char* name) const { return static_cast<Role>(Number(name)); }
-  std::vector<Value> List(const char* name) const {
-    const auto& values = fields_.fields().at(name).list_value().values();
-    return {values.begin(), values.end()};
-  }
-
- private:
-  Struct fields_;
-};
-
-Object Vectors() {
-  Value all;
-  const std::string text = ReadFile("tests/vectors/sas.json", 1 << 20).value();
-  EXPECT_TRUE(google::protobuf::util::JsonStringToMessage(text, all.mutable_struct_value()).ok());
-  return Object(all);
-}
+Role RoleOf(const Vector& vector, const char* name) { return static_cast<Role>(vector.Number(name)); }
 
 // The private key, then the nonce, then decoys from the system.
 RandomSource Fixed(std::vector<std::string> draws) {
@@ -54,29 +28,29 @@ RandomSource Fixed(std::vector<std::string> draws) {
 // An exchange of the file, brought forward message by message.
 class Replayed {
  public:
-  explicit Replayed(const Object& vector) : vector_(vector) {
-    const Context context{vector.Text("organisation"), vector.Text("invitation"), vector.Number("attempt"),
-                          static_cast<Kind>(vector.Number("kind"))};
+  explicit Replayed(const Vector& vector) : vector_(vector) {
+    const Context context{vector.Text("organisation"), vector.Text("invitation"),
+                          static_cast<uint32_t>(vector.Number("attempt")), static_cast<Kind>(vector.Number("kind"))};
     EXPECT_EQ(HexEncode(EncodeContext(context)), vector.Text("context"));
     sides_.emplace(Role::kGreeter, Begin(Role::kGreeter, context, "greeter"));
     sides_.emplace(Role::kClaimer, Begin(Role::kClaimer, context, "claimer"));
     for (const Role role : {Role::kGreeter, Role::kClaimer}) Listen(role);
-    for (const Value& message : vector.List("messages")) messages_.emplace_back(message);
+    messages_ = vector.List("messages");
   }
 
   Exchange& side(Role role) { return sides_.at(role); }
 
   // Through all messages before the one that `receiver` gets at `step`.
   void AdvanceTo(Role receiver, uint32_t step) {
-    for (const Object& message : messages_) {
-      if (message.RoleOf("sender") == Other(receiver) && message.Number("step") == step) break;
+    for (const Vector& message : messages_) {
+      if (RoleOf(message, "sender") == Other(receiver) && message.Number("step") == step) break;
       Deliver(message);
     }
     People();
   }
 
   void Finish() {
-    for (const Object& message : messages_) Deliver(message);
+    for (const Vector& message : messages_) Deliver(message);
   }
 
  private:
@@ -98,26 +72,26 @@ class Replayed {
       ASSERT_TRUE(claimer.Pick(ChoiceHeard(claimer, *greeter.own_code())).ok());
       Listen(Role::kClaimer);
     }
-    const std::vector<Value> payloads = vector_.List("payloads");
+    const std::vector<std::string> payloads = vector_.Texts("payloads");
     for (auto& [role, exchange] : sides_) {
       if (exchange.next() != Next::kPayload) continue;
-      const Secret payload = Secret::Take(*HexDecode(payloads[exchange.step() - 6].string_value()));
+      const Secret payload = Secret::Take(*HexDecode(payloads[exchange.step() - 6]));
       ASSERT_TRUE(exchange.SendPayload(payload).ok());
       Listen(role);
     }
   }
 
-  void Deliver(const Object& message) {
+  void Deliver(const Vector& message) {
     People();
-    const Role sender = message.RoleOf("sender");
+    const Role sender = RoleOf(message, "sender");
     const uint32_t step = message.Number("step");
     EXPECT_EQ(HexEncode(said_.at({sender, step})), message.Text("bytes")) << "step " << step;
     Exchange& receiver = side(Other(sender));
     ASSERT_TRUE(receiver.Receive(message.Bytes("bytes")).ok()) << "step " << step;
     Listen(Other(sender));
     if (step >= 6) {
-      const std::vector<Value> payloads = vector_.List("payloads");
-      EXPECT_EQ(HexEncode(receiver.payload().Expose()), payloads[step - 6].string_value());
+      const std::vector<std::string> payloads = vector_.Texts("payloads");
+      EXPECT_EQ(HexEncode(receiver.payload().Expose()), payloads[step - 6]);
     }
   }
 
@@ -126,36 +100,34 @@ class Replayed {
     said_[{role, static_cast<uint32_t>(message[3])}] = message;
   }
 
-  Object vector_;
+  Vector vector_;
   std::map<Role, Exchange> sides_;
-  std::vector<Object> messages_;
+  std::vector<Vector> messages_;
   std::map<std::pair<Role, uint32_t>, std::string> said_;
 };
 
 TEST(SasVectors, ExchangesByteByByte) {
-  const std::vector<Value> vectors = Vectors().List("exchanges");
+  const std::vector<Vector> vectors = Vector::Read("sas.json").List("exchanges");
   ASSERT_GE(vectors.size(), 4u);
-  for (const Value& value : vectors) {
-    const Object vector(value);
+  for (const Vector& vector : vectors) {
     Replayed replayed(vector);
     replayed.Finish();
     for (const Role role : {Role::kGreeter, Role::kClaimer}) {
       EXPECT_EQ(replayed.side(role).next(), Next::kDone);
       EXPECT_EQ(HexEncode(ExchangeTestAccess::transcript(replayed.side(role))),
-                Object(vector.List("messages").back()).Text("transcript_after"));
+                vector.List("messages").back().Text("transcript_after"));
     }
   }
 }
 
 TEST(SasVectors, RefusalsEachForItsReason) {
-  const Object vectors = Vectors();
-  const Object exchange(vectors.List("exchanges").front());
-  const std::vector<Value> refusals = vectors.List("refusals");
+  const Vector vectors = Vector::Read("sas.json");
+  const Vector exchange = vectors.List("exchanges").front();
+  const std::vector<Vector> refusals = vectors.List("refusals");
   ASSERT_GE(refusals.size(), 100u);
-  for (const Value& value : refusals) {
-    const Object refusal(value);
+  for (const Vector& refusal : refusals) {
     Replayed replayed(exchange);
-    const Role receiver = refusal.RoleOf("receiver");
+    const Role receiver = RoleOf(refusal, "receiver");
     replayed.AdvanceTo(receiver, refusal.Number("step"));
     EXPECT_EQ(Reason(replayed.side(receiver).Receive(refusal.Bytes("bytes")).status()), refusal.Text("reason"))
         << "step " << refusal.Number("step") << ": " << refusal.Text("bytes");

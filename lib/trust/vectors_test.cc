@@ -1,7 +1,5 @@
 // tests/vectors/certificates.json, made from docs/protocol/certificates.md and manifest.md by a program that shares
 // nothing with this library.
-#include <google/protobuf/struct.pb.h>
-#include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -9,7 +7,7 @@
 
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
-#include "lib/base/file.h"
+#include "lib/base/vectors_testing.h"
 #include "lib/trust/certificate.h"
 #include "lib/trust/chain.h"
 #include "lib/trust/operator_signature.h"
@@ -17,38 +15,12 @@
 namespace parley::trust {
 namespace {
 
-using google::protobuf::Struct;
-using google::protobuf::Value;
-
-class Object {
- public:
-  explicit Object(const Value& value) : fields_(value.struct_value()) {}
-  std::string Text(const char* name) const { return fields_.fields().at(name).string_value(); }
-  std::string Bytes(const char* name) const { return *HexDecode(Text(name)); }
-  bool Is(const char* name) const { return fields_.fields().at(name).bool_value(); }
-  int64_t Number(const char* name) const { return static_cast<int64_t>(fields_.fields().at(name).number_value()); }
-  Object At(const char* name) const { return Object(fields_.fields().at(name)); }
-  std::vector<Object> List(const char* name) const {
-    std::vector<Object> objects;
-    for (const Value& value : fields_.fields().at(name).list_value().values()) objects.emplace_back(value);
-    return objects;
-  }
-
- private:
-  Struct fields_;
-};
-
 class CertificateVectors : public testing::Test {
  protected:
-  CertificateVectors() : vectors_(Read()), now_(absl::FromUnixSeconds(vectors_.Number("now"))) {}
+  CertificateVectors()
+      : vectors_(Vector::Read("certificates.json")), now_(absl::FromUnixSeconds(vectors_.Number("now"))) {}
 
-  static Object Read() {
-    Value all;
-    const std::string text = ReadFile("tests/vectors/certificates.json", 1 << 20).value();
-    EXPECT_TRUE(google::protobuf::util::JsonStringToMessage(text, all.mutable_struct_value()).ok());
-    return Object(all);
-  }
-  static v1::SignedCertificate Certificate(const Object& object) {
+  static v1::SignedCertificate Certificate(const Vector& object) {
     v1::SignedCertificate certificate;
     certificate.set_certificate_bytes(object.Bytes("certificate_bytes"));
     certificate.set_signature(object.Bytes("signature"));
@@ -56,7 +28,7 @@ class CertificateVectors : public testing::Test {
   }
   Chain WholeChain() const {
     Chain chain = *Chain::Create(vectors_.Bytes("root_verification_key"));
-    for (const Object& object : vectors_.List("chain")) {
+    for (const Vector& object : vectors_.List("chain")) {
       EXPECT_EQ(chain.Append(Certificate(object), now_), absl::OkStatus());
       EXPECT_EQ(HexEncode(chain.head().hash), object.Text("hash"));
     }
@@ -64,21 +36,21 @@ class CertificateVectors : public testing::Test {
     return chain;
   }
 
-  const Object vectors_;
+  const Vector vectors_;
   const absl::Time now_;
 };
 
 TEST_F(CertificateVectors, AChainOfEveryKind) {
   const Chain chain = WholeChain();
   ASSERT_EQ(chain.Users().size(), vectors_.List("users").size());
-  for (const Object& expected : vectors_.List("users")) {
+  for (const Vector& expected : vectors_.List("users")) {
     const User* const user = chain.FindUser(expected.Bytes("id"));
     ASSERT_NE(user, nullptr);
     EXPECT_EQ(user->name, expected.Text("name"));
     EXPECT_EQ(user->role, expected.Number("role"));
     EXPECT_EQ(user->revoked.has_value(), expected.Is("revoked"));
   }
-  for (const Object& expected : vectors_.List("devices")) {
+  for (const Vector& expected : vectors_.List("devices")) {
     const Device* const device = chain.FindDevice(expected.Bytes("id"));
     ASSERT_NE(device, nullptr);
     EXPECT_EQ(HexEncode(device->user), expected.Text("user"));
@@ -90,7 +62,7 @@ TEST_F(CertificateVectors, AChainOfEveryKind) {
 TEST_F(CertificateVectors, WhatMustNotFollow) {
   const Chain whole = WholeChain();
   int count = 0;
-  for (const Object& refusal : vectors_.List("refusals")) {
+  for (const Vector& refusal : vectors_.List("refusals")) {
     Chain chain = whole;
     EXPECT_EQ(Reason(chain.Append(Certificate(refusal), now_)), refusal.Text("reason")) << count;
     EXPECT_EQ(chain.head(), whole.head());
@@ -101,7 +73,7 @@ TEST_F(CertificateVectors, WhatMustNotFollow) {
 
 TEST_F(CertificateVectors, NoCertificateIsMissing) {
   // Each dropped in turn: what follows it does not fit.
-  const std::vector<Object> objects = vectors_.List("chain");
+  const std::vector<Vector> objects = vectors_.List("chain");
   for (size_t dropped = 0; dropped + 1 < objects.size(); ++dropped) {
     Chain chain = *Chain::Create(vectors_.Bytes("root_verification_key"));
     for (size_t i = 0; i < dropped; ++i) ASSERT_EQ(chain.Append(Certificate(objects[i]), now_), absl::OkStatus());
@@ -110,10 +82,10 @@ TEST_F(CertificateVectors, NoCertificateIsMissing) {
 }
 
 TEST_F(CertificateVectors, NoBitIsFree) {
-  for (const Object& object : vectors_.List("chain")) {
+  for (const Vector& object : vectors_.List("chain")) {
     v1::SignedCertificate certificate = Certificate(object);
     Chain before = *Chain::Create(vectors_.Bytes("root_verification_key"));
-    for (const Object& earlier : vectors_.List("chain")) {
+    for (const Vector& earlier : vectors_.List("chain")) {
       if (earlier.Text("hash") == object.Text("hash")) break;
       ASSERT_EQ(before.Append(Certificate(earlier), now_), absl::OkStatus());
     }
@@ -129,11 +101,11 @@ TEST_F(CertificateVectors, NoBitIsFree) {
 
 TEST_F(CertificateVectors, OperatorsSignatures) {
   const Chain chain = WholeChain();
-  const Object vectors = vectors_.At("operator");
+  const Vector vectors = vectors_.Object("operator");
   task::v1::SignedManifest manifest;
   manifest.set_manifest(vectors.Bytes("manifest"));
   int count = 0;
-  for (const Object& expected : vectors.List("cases")) {
+  for (const Vector& expected : vectors.List("cases")) {
     ASSERT_TRUE(manifest.mutable_operator_signature()->ParseFromString(expected.Bytes("operator_signature")));
     const auto signer = VerifyOperator(manifest, chain, now_);
     EXPECT_EQ(Reason(signer.status()), expected.Text("reason")) << count;
