@@ -4,6 +4,9 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+
 namespace parley::rest {
 namespace {
 
@@ -41,9 +44,9 @@ std::string Gzip(absl::string_view plain) {
   return zipped;
 }
 
-std::optional<std::string> Gunzip(absl::string_view zipped, size_t max_bytes) {
+absl::StatusOr<std::string> Gunzip(absl::string_view zipped, size_t max_bytes) {
   z_stream stream{};
-  if (inflateInit2(&stream, kWindowBits) != Z_OK) return std::nullopt;
+  inflateInit2(&stream, kWindowBits);
   stream.next_in = Bytes(zipped.data());
   stream.avail_in = static_cast<uInt>(zipped.size());
   std::string plain;
@@ -56,9 +59,15 @@ std::optional<std::string> Gunzip(absl::string_view zipped, size_t max_bytes) {
     result = inflate(&stream, Z_NO_FLUSH);
     plain.resize(plain.size() - stream.avail_out);
   }
-  const bool whole = result == Z_STREAM_END && stream.avail_in == 0 && plain.size() <= max_bytes;
   inflateEnd(&stream);
-  if (!whole) return std::nullopt;
+  if (plain.size() > max_bytes) {
+    return Error(absl::StatusCode::kInvalidArgument, "BODY_TOO_LARGE",
+                 absl::StrCat("the body unpacks to more than ", max_bytes, " bytes; upload large payloads in chunks"));
+  }
+  if (result != Z_STREAM_END || stream.avail_in != 0) {
+    return Error(absl::StatusCode::kInvalidArgument, "GZIP_MALFORMED",
+                 "the body is not one whole gzip member; leave Content-Encoding out, or pack it anew");
+  }
   return plain;
 }
 

@@ -4,9 +4,9 @@
 
 #include <cstddef>
 #include <memory>
-#include <optional>
 #include <string>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
 struct z_stream_s;
@@ -14,8 +14,8 @@ struct z_stream_s;
 namespace parley::rest {
 
 std::string Gzip(absl::string_view plain);
-// Nothing for what is not one whole gzip member, or holds more than `max_bytes`.
-std::optional<std::string> Gunzip(absl::string_view zipped, size_t max_bytes);
+// INVALID_ARGUMENT: GZIP_MALFORMED (not one whole member), BODY_TOO_LARGE (it holds more than `max_bytes`).
+absl::StatusOr<std::string> Gunzip(absl::string_view zipped, size_t max_bytes);
 
 // One member that comes piece by piece. Some 70 KiB, because many may be open at a time.
 class GzipStream {

@@ -216,11 +216,7 @@ absl::StatusOr<std::vector<std::string>> Session::Requests() {
   }
   call.body = std::move(request.body());
   if (absl::EqualsIgnoreCase(View(request[http::field::content_encoding]), "gzip") && !call.body.empty()) {
-    std::optional<std::string> plain = Gunzip(call.body, options_->max_body_bytes);
-    if (!plain.has_value()) {
-      return BadRequest("BODY_TOO_LARGE", "the body is not gzip, or too large when it is unpacked");
-    }
-    call.body = *std::move(plain);
+    ASSIGN_OR_RETURN(call.body, Gunzip(call.body, options_->max_body_bytes));
   }
   if (request.count(http::field::if_match) > 0 && route_->http_method != "GET") {
     std::optional<std::string> if_match = ParseIfMatch(View(request[http::field::if_match]));
@@ -382,6 +378,8 @@ void Session::AnswerJson(int http_status, std::string json, const std::string& e
   if (http_status != 304) response.set(http::field::content_type, "application/json");
   if (!etag.empty()) response.set(http::field::etag, etag);
   if (http_status == 405) response.set(http::field::allow, allow_);
+  // Else a terminal's prompt stands at the end of a long line.
+  if (!json.empty() && json.back() != '\n') json += '\n';
   if (json.size() >= kMinGzipBytes) {
     response.set(http::field::vary, "Accept-Encoding");
     if (AcceptsGzip(parser_->get())) {

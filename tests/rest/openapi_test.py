@@ -13,7 +13,7 @@ from tests import stack
 SCHEMATHESIS = stack.TOOLS / "schemathesis/bin/schemathesis"
 HOOKS = pathlib.Path(__file__).resolve().parent / "hooks.py"
 # The same requests each time, and so many for each operation and phase.
-SEED, EXAMPLES = 20261122, 12
+SEED, EXAMPLES = 20261122, 8
 # What a schema allows a service may still refuse, because a rule is about two fields, or about what it has stored.
 UNCHECKED = "positive_data_acceptance"
 # These have no end, and schemathesis reads to the end.
