@@ -1,4 +1,4 @@
-"""Manual pages (roff) and bash completion for what command_line.py has read."""
+"""Manual pages (roff) and completion for bash and zsh, for what command_line.py has read."""
 
 
 def escaped(text):
@@ -37,7 +37,7 @@ def page(command, section, version, see_also=()):
     return "\n".join(lines) + "\n"
 
 
-COMPLETION = """# Bash completion for parley, made from its own --help.
+BASH = """# Bash completion for parley, made from its own --help.
 # What may follow each command, and which of its options take something.
 declare -A _parley_words=(
 %s)
@@ -66,11 +66,66 @@ def table(program, words):
     return "".join("  ['%s']='%s'\n" % (" ".join(command.path), " ".join(words(command))) for command in program.all())
 
 
-def completion(program):
+def bash_completion(program):
     """Of a program and all its commands. An option of the program itself may follow any of them."""
     everywhere = [word for option in program.options for word in option.words]
-    return COMPLETION % (
+    return BASH % (
         table(program, lambda command: [below.typed for below in command.subcommands] + sorted(
             {*everywhere, *(word for option in command.options for word in option.words)} - {"-h", "--version"})),
         table(program, lambda command: [word for option in command.options if option.takes_value
                                         for word in option.words]))
+
+
+ZSH = """#compdef parley
+# Zsh completion for parley, made from its own --help.
+_parley() {
+  local at=parley typed before=$words[CURRENT-1] values
+  local -a commands options
+  for typed in ${words[2,CURRENT-1]}; do
+    # Only a command leads further; options and what they take do not.
+    case "$at $typed" in
+      %s) at="$at $typed" ;;
+    esac
+  done
+  # What may follow each command, and which of its options take something.
+  case $at in
+%s  esac
+  if [[ $before == --output ]]; then
+    commands=(text json)
+    _describe form commands
+  elif [[ " $values " == *" $before "* ]]; then
+    _files
+  elif [[ $words[CURRENT] == -* ]]; then
+    _describe -o option options
+  elif (( $#commands )); then
+    _describe command commands
+  else
+    _files
+  fi
+}
+_parley "$@"
+"""
+
+
+def quoted(text):
+    """A word of the shell."""
+    return "'%s'" % text.replace("'", "'\\''")
+
+
+def described(pairs):
+    """word:help, as _describe takes it."""
+    return " ".join(quoted("%s:%s" % pair) for pair in sorted(pairs))
+
+
+def zsh_completion(program):
+    """As bash_completion, with what each word is for."""
+    cases = ""
+    for command in program.all():
+        options = {word: option for option in [*program.options, *command.options] for word in option.words
+                   if word not in ("-h", "--version")}
+        cases += "    %s)\n      commands=(%s)\n      options=(%s)\n      values=%s ;;\n" % (
+            quoted(" ".join(command.path)), described((below.typed, below.help) for below in command.subcommands),
+            described((word, option.help) for word, option in options.items()),
+            quoted(" ".join(sorted(word for word, option in options.items() if option.takes_value))))
+    paths = "|".join(quoted(" ".join(command.path)) for command in program.all() if len(command.path) > 1)
+    return ZSH % (paths, cases)

@@ -90,7 +90,8 @@ def client(root, programs, version):
     program = command_line.read(programs["parley"], "parley")
     for command in program.all():
         put_manual(root, command, 1, version)
-    put(root / "usr/share/bash-completion/completions/parley", manual.completion(program))
+    put(root / "usr/share/bash-completion/completions/parley", manual.bash_completion(program))
+    put(root / "usr/share/zsh/vendor-completions/_parley", manual.zsh_completion(program))
 
 
 def pack(package, programs, version, out):
