@@ -5,6 +5,7 @@ import http.server
 import json
 import os
 import pathlib
+import re
 import shutil
 import stat
 import subprocess
@@ -24,6 +25,14 @@ class Api(http.server.BaseHTTPRequestHandler):
     secrets = {}
     made_meanwhile = {}
     refuse = False
+    published = threading.Condition()
+
+    @classmethod
+    def wait_until(cls, holds):
+        """Until what was published is as it should be."""
+        with cls.published:
+            if not cls.published.wait_for(holds, stack.TIMEOUT_S):
+                raise AssertionError("it was never published")
 
     def log_message(self, *_):
         pass
@@ -74,6 +83,8 @@ class Api(http.server.BaseHTTPRequestHandler):
             status = 200 if name in self.secrets else 201
             self.secrets[name] = secret
             self.answer(status, secret)
+            with self.published:
+                self.published.notify_all()
 
 
 class Cluster(unittest.TestCase):
@@ -133,6 +144,15 @@ class Cluster(unittest.TestCase):
         self.addCleanup(lambda: service.process.poll() is None and service.kill())
         return service.wait_until_serving()
 
+    def try_parley(self, *command, credential):
+        return subprocess.run([stack.PARLEY, *command], capture_output=True, check=False, timeout=stack.TIMEOUT_S,
+                              env={**self.environment, "HOME": str(self.folder), "PARLEY_CREDENTIAL": str(credential)})
+
+    def parley(self, *command, credential):
+        result = self.try_parley(*command, credential=credential)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result.stdout
+
     def test_an_empty_cluster_gets_an_organisation_that_serves(self):
         self.init_containers()
         kek = self.run_folder / "kek"
@@ -149,11 +169,55 @@ class Cluster(unittest.TestCase):
             credential.write_bytes(self.secret("parley-" + service, service + ".credential"))
         services = [self.serve(program) for program in (stack.KEYD, stack.TASKD, stack.ENROLLD)]
         for command in (("task", "list"), ("invite", "list")):
-            result = subprocess.run([stack.PARLEY, *command], capture_output=True, check=False, timeout=stack.TIMEOUT_S,
-                                    env={**self.environment, "HOME": str(self.folder), "PARLEY_CREDENTIAL":
-                                         str(self.data / "credentials/admin.credential")})
-            self.assertEqual(result.returncode, 0, result.stderr)
+            self.parley(*command, credential=self.data / "credentials/admin.credential")
         self.assertEqual([service.stop() for service in reversed(services)], [0, 0, 0])
+
+    def test_a_new_root_reaches_the_services_while_they_run(self):
+        self.cluster("kek", self.run_folder / "kek")
+        self.cluster("found")
+        self.environment["PARLEY_FOLLOW_SECONDS"] = "0.1"
+        follow = subprocess.Popen(["sh", PROGRAM, "follow", self.data], env=self.environment)
+        self.addCleanup(lambda: follow.poll() is None and follow.kill())
+        self.api.wait_until(lambda: "parley-enrolld" in self.api.secrets)
+        secret = self.folder / "secret"
+        secret.mkdir()
+        renewals = []
+        for service in ("taskd", "enrolld"):
+            (secret / (service + ".credential")).write_bytes(self.secret("parley-" + service, service + ".credential"))
+            # The sidecar as its manifest has it, on folders of this test.
+            manifest = (stack.RUNFILES / ("deploy/k8s/base/%s.yaml" % service)).read_text()
+            script = re.search(r"- name: renew\n(?:.*\n)*?            - \|\n((?: {14}.*\n)+)", manifest).group(1)
+            script = script.replace("/secret/", "%s/" % secret).replace("/run/parley/", "%s/" % self.run_folder)
+            renewals.append(subprocess.Popen(["sh", "-euc", script.replace("sleep 10", "sleep 0.1")]))
+            self.addCleanup(lambda process=renewals[-1]: process.poll() is None and process.kill())
+        while len(list(self.run_folder.glob("*d.credential"))) < 2:
+            pass
+        keyd, taskd, enrolld = [self.serve(program) for program in (stack.KEYD, stack.TASKD, stack.ENROLLD)]
+        admin = self.folder / "admin.credential"
+        # Of the old root, which ends; the new one is for afterwards.
+        shutil.copy(self.data / "credentials/admin.credential", admin)
+        rotated = json.loads(self.parley("key", "rotate-root", "--output", "json", credential=admin))
+        epoch = int(rotated["primaryEpoch"])
+        self.parley("key", "issue", "--role", "admin", "--subject", "after", "--out", self.folder / "after",
+                    credential=admin)
+        for service in ("taskd", "enrolld"):
+            renewed = (self.data / "credentials" / (service + ".credential")).read_bytes()
+            self.api.wait_until(lambda: self.secret("parley-" + service, service + ".credential") == renewed)
+            # What the kubelet does.
+            (secret / (service + ".credential")).write_bytes(renewed)
+        self.parley("key", "rotate-root", "--retire-before", str(epoch), credential=self.folder / "after")
+        # Under a key of the new root, and known to services that got it from keyd: nobody was restarted.
+        self.parley("task", "list", credential=self.folder / "after")
+        self.parley("invite", "list", credential=self.folder / "after")
+        revoked = json.loads(self.parley("key", "issue", "--role", "admin", "--subject", "gone", "--out",
+                                         self.folder / "gone", "--output", "json", credential=self.folder / "after"))
+        self.parley("key", "revoke", revoked["name"].split("/")[1], credential=self.folder / "after")
+        while self.try_parley("task", "list", credential=self.folder / "gone").returncode == 0:
+            pass
+        for process in (*renewals, follow):
+            process.terminate()
+            self.assertEqual(process.wait(stack.TIMEOUT_S), 0)
+        self.assertEqual([service.stop() for service in (enrolld, taskd, keyd)], [0, 0, 0])
 
     def test_again_changes_nothing(self):
         self.init_containers()
