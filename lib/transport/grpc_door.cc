@@ -154,6 +154,8 @@ void GrpcDoor::Impl::Shutdown(absl::Time deadline) {
   // The relays go on meanwhile: answers of the calls that still run pass through them.
   server_->Shutdown(absl::ToChronoTime(deadline));
   if (rest_ != nullptr) rest_->Drain(Clock::System()->Now() + kRestGrace);
+  // gRPC has closed its ends, and what it wrote into them last still lies in the relays.
+  listener_->Drain(deadline);
   listener_->Shutdown();
 }
 

@@ -65,7 +65,8 @@ class GrpcDoor {
 
   Listener& listener();
 
-  // Stops accepting, lets calls finish until the deadline, then cancels them and closes everything.
+  // Stops accepting and lets calls finish, and their answers leave, until the deadline; then cancels what is left and
+  // closes everything.
   void Shutdown(absl::Time deadline);
   void Wait();
 

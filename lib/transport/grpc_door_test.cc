@@ -5,11 +5,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
+#include <functional>
+#include <latch>
 #include <memory>
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "lib/base/error.h"
 #include "lib/transport/testing/keys.h"
@@ -35,6 +39,7 @@ class EchoHandler final : public EchoService::Service {
     return grpc::Status::OK;
   }
   grpc::Status Echo(grpc::ServerContext* context, const EchoRequest* request, EchoResponse* response) override {
+    if (before_answer) before_answer();
     return Answer(context, *request, response);
   }
   grpc::Status EchoStream(grpc::ServerContext* context,
@@ -47,6 +52,8 @@ class EchoHandler final : public EchoService::Service {
     }
     return grpc::Status::OK;
   }
+
+  std::function<void()> before_answer;
 
  private:
   GrpcDoor* const door_;
@@ -169,6 +176,31 @@ TEST_F(GrpcDoorTest, ShutdownLetsACallFinish) {
   EXPECT_TRUE(stream->Finish().ok());
   shutdown.join();
   door_->Wait();
+}
+
+// When gRPC is done with an answer, most of it may still be on its way through the relay.
+TEST_F(GrpcDoorTest, ShutdownBringsEveryAnswerAcross) {
+  constexpr int kCalls = 16;
+  std::latch all_accepted(kCalls + 1);
+  service_->before_answer = [&] { all_accepted.arrive_and_wait(); };
+  std::vector<std::thread> callers;
+  std::atomic<int> answered = 0;
+  for (int i = 0; i < kCalls; ++i) {
+    callers.emplace_back([&] {
+      const auto channel = Connect(address(), "alice");
+      grpc::ClientContext context;
+      EchoRequest request;
+      request.set_data(std::string(3'000'000, 'x'));
+      EchoResponse response;
+      const grpc::Status status = EchoService::NewStub(channel->grpc())->Echo(&context, request, &response);
+      EXPECT_TRUE(status.ok()) << status.error_message();
+      if (response.data() == request.data()) ++answered;
+    });
+  }
+  all_accepted.arrive_and_wait();
+  door_->Shutdown(absl::Now() + absl::Seconds(20));
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(answered, kCalls);
 }
 
 TEST_F(GrpcDoorTest, AChannelReconnectsByItself) {

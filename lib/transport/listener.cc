@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "absl/time/clock.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/timer_queue.h"
@@ -102,6 +103,7 @@ class Listener::Impl final : public EventLoop::Watch {
 
   void Start(Handover handover);
   void StopAccepting();
+  void Drain(absl::Time deadline);
   void Shutdown();
   void UseContext(std::shared_ptr<SSL_CTX> context) {
     MutexLock lock(&mutex_);
@@ -123,6 +125,8 @@ class Listener::Impl final : public EventLoop::Watch {
   void OnEvents(uint32_t events) override;
   bool AcceptOne();
   void SurviveShortage();
+  template <typename Condition>
+  void CloseIf(Condition condition);
   void CloseAll();
   void Admit(int fd, const SocketAddress& from);
   void Count(Outcome outcome) { outcomes_[outcome].fetch_add(1, std::memory_order_relaxed); }
@@ -141,6 +145,8 @@ class Listener::Impl final : public EventLoop::Watch {
   std::atomic<int64_t> outcomes_[kOutcomes] = {};
   std::atomic<int> open_{0};
   Mutex mutex_;
+  // None is open any more.
+  CondVar all_closed_;
   std::shared_ptr<SSL_CTX> context_ ABSL_GUARDED_BY(mutex_);
   // In the first loop's thread, once started.
   int listen_fd_;
@@ -159,6 +165,7 @@ class Listener::Impl::Connection final : public Relay::Owner, public std::enable
 
   void Start(int fd);
   void Close() { relay_->Close(); }
+  bool shaking_hands() const { return shaking_hands_; }
   void OnHandshakeDone() override;
   void OnHandshakeFailed() override;
   void OnClosed() override;
@@ -268,7 +275,10 @@ void Listener::Impl::Connection::OnClosed() {
   EndHandshake(kLeft);
   if (timer_ != 0) listener_->timers_.Cancel(timer_);
   if (!connection_id_.empty()) listener_->table_.Remove(connection_id_);
-  listener_->open_.fetch_sub(1);
+  if (listener_->open_.fetch_sub(1) == 1) {
+    MutexLock lock(&listener_->mutex_);
+    listener_->all_closed_.NotifyAll();
+  }
   // The relay's caller may still stand in this object.
   loop_->events.Retire(shared_from_this());
   loop_->connections.erase(this);
@@ -347,19 +357,36 @@ void Listener::Impl::StopAccepting() {
   loops_[0]->events.Run([this] { loops_[0]->events.Close(&listen_fd_); });
 }
 
+void Listener::Impl::Drain(absl::Time deadline) {
+  StopAccepting();
+  // Nobody waits for an answer there.
+  CloseIf([](const Connection& connection) { return connection.shaking_hands(); });
+  MutexLock lock(&mutex_);
+  for (absl::Duration left; open_.load() > 0 && (left = deadline - absl::Now()) > absl::ZeroDuration();) {
+    all_closed_.WaitFor(&mutex_, left);
+  }
+}
+
 void Listener::Impl::Shutdown() {
   std::call_once(shut_down_, [this] { CloseAll(); });
 }
 
-void Listener::Impl::CloseAll() {
-  StopAccepting();
+template <typename Condition>
+void Listener::Impl::CloseIf(Condition condition) {
   for (const auto& loop : loops_) {
-    loop->events.Run([&loop] {
-      std::vector<std::shared_ptr<Connection>> all;
-      for (const auto& [key, connection] : loop->connections) all.push_back(connection);
-      for (const auto& connection : all) connection->Close();
+    loop->events.Run([&] {
+      std::vector<std::shared_ptr<Connection>> closing;
+      for (const auto& [key, connection] : loop->connections) {
+        if (condition(*connection)) closing.push_back(connection);
+      }
+      for (const auto& connection : closing) connection->Close();
     });
   }
+}
+
+void Listener::Impl::CloseAll() {
+  StopAccepting();
+  CloseIf([](const Connection&) { return true; });
   // No callback after this; then no task.
   timers_.Stop();
   for (const auto& loop : loops_) loop->events.Stop();
@@ -418,6 +445,7 @@ absl::Status Listener::ReplaceCertificate(absl::string_view certificate_pem, con
 }
 
 void Listener::StopAccepting() { impl_->StopAccepting(); }
+void Listener::Drain(absl::Time deadline) { impl_->Drain(deadline); }
 void Listener::Shutdown() { impl_->Shutdown(); }
 ListenerStats Listener::stats() const { return impl_->Stats(); }
 

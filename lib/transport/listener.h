@@ -94,6 +94,9 @@ class Listener {
 
   // Stops accepting; live connections go on.
   void StopAccepting();
+  // Stops accepting, and returns once every connection has closed, or at the deadline. For connections whose local ends
+  // are closed: what was written into them is still on its way to the peer.
+  void Drain(absl::Time deadline);
   // Closes everything and joins the threads.
   void Shutdown();
 

@@ -1,6 +1,7 @@
 // What the door promises to those who may come in, and to those who may no longer.
 #include "lib/transport/listener.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -216,6 +217,28 @@ TEST_F(ListenerTest, StopAcceptingKeepsLiveConnections) {
   EXPECT_EQ(handed.local->Receive(), "still here");
   listener_->Shutdown();
   EXPECT_EQ(client.Read(), "");
+}
+
+TEST_F(ListenerTest, DrainBringsAcrossWhatWasWrittenBeforeTheLocalEnd) {
+  Start();
+  auto client = std::make_unique<TlsClient>(address(), TlsClient::Psk("alice", "alice"));
+  ASSERT_TRUE(client->Handshake());
+  Handed handed = Next();
+  // Until nothing moves any more: the kernel is full, and so are the relay and the local socket.
+  const std::string piece(65536, 'x');
+  size_t sent = 0;
+  for (pollfd writable{handed.local->fd(), POLLOUT, 0}; poll(&writable, 1, /*milliseconds=*/100) > 0;) {
+    const ssize_t count = send(writable.fd, piece.data(), piece.size(), MSG_DONTWAIT);
+    if (count > 0) sent += static_cast<size_t>(count);
+  }
+  handed.local.reset();
+  std::thread drain([&] { listener_->Drain(absl::Now() + absl::Seconds(20)); });
+  size_t received = 0;
+  for (std::string read; !(read = client->Read()).empty();) received += read.size();
+  client.reset();
+  EXPECT_EQ(received, sent);
+  drain.join();
+  EXPECT_EQ(listener_->stats().connections, 0);
 }
 
 using RevocationTest = DoorTest;
