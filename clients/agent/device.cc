@@ -95,28 +95,29 @@ class Device {
     task::v1::WatchAssignmentsRequest request;
     request.mutable_labels()->insert(options_.labels.begin(), options_.labels.end());
     const auto reader = stub->WatchAssignments(&context, request);
-    // The first assignment says that the connection stands; without one, nothing does for a long time.
+    // The server says at once that the stream stands, and may then have nothing to say for days.
+    reader->WaitForInitialMetadata();
     TimerQueue timers(options_.clock);
-    const TimerQueue::TimerId timer = timers.Schedule(options_.clock->Now() + kIdleAfter, [&] {
-      if (channel->dialer().protocol().empty()) return;
-      AnnounceConnected(key, *channel);
-      announce_([](Observer* o) { o->Idle(); });
-    });
-    bool first = true;
+    TimerQueue::TimerId timer = 0;
+    std::atomic<bool> idle = false;
+    if (!channel->dialer().protocol().empty()) {
+      retry->Reached();
+      announce_([&](Observer* o) { o->Connected(key.address, channel->dialer().protocol()); });
+      timer = timers.Schedule(options_.clock->Now() + kIdleAfter, [&] {
+        idle = true;
+        announce_([](Observer* o) { o->Idle(); });
+      });
+    }
     task::v1::WatchAssignmentsResponse response;
     while (reader->Read(&response)) {
-      if (std::exchange(first, false) && timers.Cancel(timer)) AnnounceConnected(key, *channel);
-      retry->Reached();
+      timers.Cancel(timer);
       retry->Progress();
       Begin(key, response.task());
     }
+    if (idle) retry->Progress();
     const grpc::Status status = reader->Finish();
     if (!status.ok()) return Explain(*channel, status);
     return Error(absl::StatusCode::kUnavailable, "STREAM_ENDED", "the server has ended the watch");
-  }
-
-  void AnnounceConnected(const keys::AudienceKey& key, const transport::Channel& channel) {
-    announce_([&](Observer* o) { o->Connected(key.address, channel.dialer().protocol()); });
   }
 
   void Begin(const keys::AudienceKey& key, const Task& task) {

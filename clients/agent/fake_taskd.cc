@@ -342,7 +342,8 @@ grpc::Status FakeTaskd::WatchAssignments(grpc::ServerContext* context, const tas
   MutexLock lock(&mutex_);
   task::v1::WatchAssignmentsResponse response;
   *response.mutable_task() = TaskLocked();
-  writer->Write(response);
+  writer->SendInitialMetadata();
+  if (!faults.no_assignment) writer->Write(response);
   while (!stopping_ && !context->IsCancelled()) changed_.WaitFor(&mutex_, absl::Milliseconds(50));
   return grpc::Status::OK;
 }

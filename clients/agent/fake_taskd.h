@@ -69,6 +69,8 @@ class FakeTaskd final : public transport::KeySource,
     int deferrals_left = 3;
     // In place of the manifest.
     std::function<void(task::v1::SignedManifest*)> manifest;
+    // The device's stream stands, but nothing comes.
+    bool no_assignment = false;
     // The key is refused from now on.
     bool revoked = false;
   };

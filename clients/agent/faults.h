@@ -2,6 +2,8 @@
 #ifndef PARLEY_CLIENTS_AGENT_FAULTS_H_
 #define PARLEY_CLIENTS_AGENT_FAULTS_H_
 
+#include <random>
+
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "clients/agent/agent.h"
@@ -43,6 +45,7 @@ class Retry {
   bool reached_ = false;
   int refused_ = 0;
   int failures_ = 0;
+  std::minstd_rand random_{std::random_device()()};
 };
 
 }  // namespace parley::agent

@@ -491,6 +491,28 @@ TEST_F(SessionTest, ADeviceCarriesOutItsTasksUntilStopped) {
   EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
 }
 
+TEST_F(SessionTest, ADeviceThatNeverHadATaskOutlivesItsServer) {
+  taskd_.Publish(new_);
+  taskd_.faults.no_assignment = true;
+  DeviceOptions options;
+  static_cast<agent::Options&>(options) = Options();
+  options.credential = taskd_.Device();
+  // Over by the time that the server goes.
+  options.connect_timeout = absl::ZeroDuration();
+  Stop stop;
+  options.stop = &stop;
+  absl::Status status;
+  std::thread device([&] { status = RunDevice(std::move(options), &notes_); });
+  notes_.Await("connected TLS 1.2 ECDHE-PSK-CHACHA20-POLY1305");
+  taskd_.Stop();
+  taskd_.faults.no_assignment = false;
+  taskd_.Start();
+  notes_.Await("confirmed 1");
+  stop.Request();
+  device.join();
+  EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
+}
+
 TEST_F(SessionTest, ADeviceEndsWhenItsKeyIsRefused) {
   taskd_.faults.revoked = true;
   DeviceOptions options;
