@@ -124,10 +124,13 @@ TEST_F(OperatorTest, RefusesAnOutsiders) {
 }
 
 TEST_F(OperatorTest, ARevocationAfterTheOfferCountsToTheLastMoment) {
-  taskd_.faults.on_report = [this, revoked = false](FakeTaskd::State state) mutable {
-    if (state == Participant::STATE_STAGED && !std::exchange(revoked, true)) RevokeBob();
+  JoinOptions options = Enrolled(true);
+  // The first time it is the offer that is verified.
+  options.chain = [this, fetch = options.chain] {
+    if (fetches_ == 1) RevokeBob();
+    return fetch();
   };
-  const auto outcome = Join(Enrolled(true), &notes_);
+  const auto outcome = Join(std::move(options), &notes_);
   EXPECT_EQ(taskd_.state(), Participant::STATE_ROLLED_BACK);
   EXPECT_EQ(taskd_.reason(), "operator_revoked");
   EXPECT_FALSE(outcome.ok() && outcome->ok());
