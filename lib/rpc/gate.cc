@@ -14,13 +14,26 @@
 namespace parley::rpc {
 namespace {
 
+using google::protobuf::MethodDescriptor;
+
+// Null for a method that nobody declared.
+const MethodDescriptor* FindMethod(absl::string_view method) {
+  return google::protobuf::DescriptorPool::generated_pool()->FindMethodByName(std::string(method));
+}
+
 // False for a method that nobody declared, or that names no role.
-bool MayCall(access::v1::Role role, absl::string_view method) {
-  const auto* const descriptor =
-      google::protobuf::DescriptorPool::generated_pool()->FindMethodByName(std::string(method));
+bool MayCall(access::v1::Role role, const MethodDescriptor* descriptor) {
   if (descriptor == nullptr || role == access::v1::ROLE_UNSPECIFIED) return false;
   const auto& roles = descriptor->options().GetExtension(access::v1::access).roles();
   return std::find(roles.begin(), roles.end(), role) != roles.end();
+}
+
+// As metrics name it.
+absl::string_view TypeOf(const MethodDescriptor* descriptor) {
+  const bool in = descriptor != nullptr && descriptor->client_streaming();
+  const bool out = descriptor != nullptr && descriptor->server_streaming();
+  if (in) return out ? "bidi_stream" : "client_stream";
+  return out ? "server_stream" : "unary";
 }
 
 }  // namespace
@@ -32,19 +45,25 @@ std::string RoleName(access::v1::Role role) {
 
 std::string Caller::Name() const { return absl::StrCat(RoleName(role()), "/", subject()); }
 
-Gate::Gate(FindPeer find_peer, AuditLog* audit, WorkerPool* workers)
-    : find_peer_(std::move(find_peer)), audit_(audit), workers_(workers) {}
+Gate::Gate(FindPeer find_peer, AuditLog* audit, WorkerPool* workers, Metrics* metrics)
+    : find_peer_(std::move(find_peer)), audit_(audit), workers_(workers), metrics_(metrics) {}
 
 absl::StatusOr<Caller> Gate::Admit(const grpc::ServerContextBase& context, absl::string_view method) const {
-  Caller caller{find_peer_(context)};
+  const MethodDescriptor* const descriptor = FindMethod(method);
+  Caller caller{find_peer_(context), std::make_shared<Call>(metrics_, context, method, TypeOf(descriptor))};
   if (caller.peer == nullptr) {
-    return Error(absl::StatusCode::kUnauthenticated, "CONNECTION_CLOSED",
-                 "the connection's key was revoked or has expired; connect again with a valid one");
+    const absl::Status gone = Error(absl::StatusCode::kUnauthenticated, "CONNECTION_CLOSED",
+                                    "the connection's key was revoked or has expired; connect again with a valid one");
+    caller.call->End(gone);
+    return gone;
   }
-  if (MayCall(caller.role(), method)) return caller;
-  return Refuse(audit_, caller.Name(), method, "ROLE_NOT_ALLOWED",
-                absl::StrCat("a key with the role ", RoleName(caller.role()), " may not call ", method,
-                             "; use a credential with a role that may"));
+  caller.call->set_caller(caller.Name());
+  if (MayCall(caller.role(), descriptor)) return caller;
+  const absl::Status refused = Refuse(audit_, caller.Name(), method, "ROLE_NOT_ALLOWED",
+                                      absl::StrCat("a key with the role ", RoleName(caller.role()), " may not call ",
+                                                   method, "; use a credential with a role that may"));
+  caller.call->End(refused);
+  return refused;
 }
 
 grpc::ServerUnaryReactor* Gate::Unary(grpc::CallbackServerContext* context, absl::string_view method,
@@ -55,8 +74,13 @@ grpc::ServerUnaryReactor* Gate::Unary(grpc::CallbackServerContext* context, absl
     reactor->Finish(ToGrpc(caller.status()));
     return reactor;
   }
-  workers_->Run([reactor, caller = *std::move(caller), handler = std::move(handler)] {
-    reactor->Finish(ToGrpc(handler(caller)));
+  workers_->Run([reactor, caller = *std::move(caller), handler = std::move(handler)]() mutable {
+    const ScopedTrace trace(caller.call->trace());
+    const absl::Status status = handler(caller);
+    caller.call->End(status);
+    // Counted before it is answered, so that who has the answer finds it in the figures.
+    caller.call = nullptr;
+    reactor->Finish(ToGrpc(status));
   });
   return reactor;
 }

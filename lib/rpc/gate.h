@@ -2,7 +2,7 @@
 //
 // Every handler starts here. The roles come from the (parley.access.v1.access) option of the method in its .proto;
 // a method without the option, or that the descriptor pool does not know, can be called by nobody. Each refusal is
-// recorded in the audit log.
+// recorded in the audit log, and each call is counted.
 //
 //   grpc::ServerUnaryReactor* GetTask(grpc::CallbackServerContext* context, const GetTaskRequest* request,
 //                                     Task* response) override {
@@ -24,6 +24,7 @@
 #include "absl/strings/string_view.h"
 #include "grpcpp/support/server_callback.h"
 #include "lib/rpc/audit.h"
+#include "lib/rpc/call.h"
 #include "lib/rpc/worker_pool.h"
 #include "lib/transport/peer.h"
 #include "parley/access/v1/access.pb.h"
@@ -33,6 +34,8 @@ namespace parley::rpc {
 // Who calls.
 struct Caller {
   std::shared_ptr<const transport::Peer> peer;
+  // Ends when nobody holds it any more. A stream gives it to OutStream::Adopt, or tells it its end.
+  std::shared_ptr<Call> call;
 
   access::v1::Role role() const { return static_cast<access::v1::Role>(peer->key.role); }
   const std::string& subject() const { return peer->key.subject; }
@@ -43,13 +46,15 @@ struct Caller {
 // "admin" for ROLE_ADMIN and so on.
 std::string RoleName(access::v1::Role role);
 
+class Metrics;
+
 class Gate {
  public:
   // Finds the peer of a call: GrpcDoor::PeerOf.
   using FindPeer = std::function<std::shared_ptr<const transport::Peer>(const grpc::ServerContextBase&)>;
 
-  // `audit` and `workers` must outlive the gate.
-  Gate(FindPeer find_peer, AuditLog* audit, WorkerPool* workers);
+  // `audit`, `workers` and `metrics` must outlive the gate and every call; without metrics nothing is counted.
+  Gate(FindPeer find_peer, AuditLog* audit, WorkerPool* workers, Metrics* metrics = nullptr);
 
   // UNAUTHENTICATED when the connection is gone; PERMISSION_DENIED (ROLE_NOT_ALLOWED) naming the role and the RPC.
   absl::StatusOr<Caller> Admit(const grpc::ServerContextBase& context, absl::string_view method) const;
@@ -65,6 +70,7 @@ class Gate {
   const FindPeer find_peer_;
   AuditLog* const audit_;
   WorkerPool* const workers_;
+  Metrics* const metrics_;
 };
 
 }  // namespace parley::rpc

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "grpcpp/support/server_callback.h"
 #include "lib/base/mutex.h"
+#include "lib/rpc/call.h"
 #include "lib/rpc/errors.h"
 
 namespace parley::rpc {
@@ -23,9 +24,10 @@ template <typename Base, typename Response>
 class OutStream : public Base, public std::enable_shared_from_this<OutStream<Base, Response>> {
  public:
   // Before the reactor is given to gRPC. The caller hears at once that its stream stands, also when there is nothing to
-  // say yet: a device without a task would else not know whether it is connected.
-  void Adopt() {
+  // say yet: a device without a task would else not know whether it is connected. `call` ends with the stream.
+  void Adopt(std::shared_ptr<Call> call = nullptr) {
     self_ = this->shared_from_this();
+    call_ = std::move(call);
     this->StartSendInitialMetadata();
   }
 
@@ -131,6 +133,11 @@ class OutStream : public Base, public std::enable_shared_from_this<OutStream<Bas
 
   void OnDone() final {
     OnClosed();
+    if (call_ != nullptr) {
+      MutexLock lock(&mutex_);
+      call_->End(status_);
+      call_ = nullptr;
+    }
     // The last reference may be this one.
     const auto self = std::move(self_);
   }
@@ -142,6 +149,7 @@ class OutStream : public Base, public std::enable_shared_from_this<OutStream<Bas
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
   std::deque<Response> outbox_ ABSL_GUARDED_BY(mutex_);
   Response current_;
+  std::shared_ptr<Call> call_;
   std::shared_ptr<OutStream> self_;
 };
 

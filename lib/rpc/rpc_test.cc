@@ -11,6 +11,8 @@
 #include "lib/base/error.h"
 #include "lib/rpc/errors.h"
 #include "lib/rpc/gate.h"
+#include "lib/rpc/live_streams.h"
+#include "lib/rpc/metrics.h"
 #include "lib/rpc/worker_pool.h"
 #include "parley/access/v1/access.pb.h"
 #include "parley/key/v1/key_service.pb.h"
@@ -70,6 +72,46 @@ TEST_F(GateTest, RefusesAMethodThatNobodyDeclared) {
 
 TEST_F(GateTest, RefusesACallWhoseConnectionIsGone) {
   EXPECT_EQ(gate_.Admit(grpc::ServerContext(), kIssue).status().code(), absl::StatusCode::kUnauthenticated);
+}
+
+TEST_F(GateTest, CountsWhatItAdmitsAndWhatItRefuses) {
+  Metrics metrics;
+  Gate gate([this](const grpc::ServerContextBase&) { return peer_; }, &audit_, &workers_, &metrics);
+  transport::Peer peer;
+  peer.key.role = access::v1::ROLE_ADMIN;
+  peer_ = std::make_shared<const transport::Peer>(peer);
+  {
+    auto caller = gate.Admit(grpc::ServerContext(), kIssue);
+    ASSERT_TRUE(caller.ok());
+    caller->call->End(absl::OkStatus());
+    EXPECT_EQ(metrics.Text().find("grpc_server_handled_total{"), std::string::npos);
+  }
+  peer.key.role = access::v1::ROLE_AUDITOR;
+  peer_ = std::make_shared<const transport::Peer>(peer);
+  EXPECT_FALSE(gate.Admit(grpc::ServerContext(), kIssue).ok());
+  const std::string text = metrics.Text();
+  const std::string labels =
+      R"(grpc_method="IssueCredential",grpc_service="parley.key.v1.KeyService",grpc_type="unary"} )";
+  EXPECT_NE(text.find("grpc_server_started_total{" + labels + "2\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("{grpc_code=\"OK\"," + labels + "1\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("{grpc_code=\"PermissionDenied\"," + labels + "1\n"), std::string::npos) << text;
+}
+
+TEST(LiveStreams, EndWithTheServerWheneverTheyCome) {
+  struct Stream final : LiveStream {
+    void End(const absl::Status& status) override { ends.push_back(Reason(status)); }
+    std::vector<std::string> ends;
+  };
+  LiveStreams streams;
+  const auto there = std::make_shared<Stream>(), gone = std::make_shared<Stream>(), late = std::make_shared<Stream>();
+  streams.Add(there);
+  streams.Add(gone);
+  streams.Remove(gone.get());
+  streams.Close(ServerStopping());
+  streams.Add(late);
+  EXPECT_EQ(there->ends, std::vector<std::string>{"SERVER_STOPPING"});
+  EXPECT_EQ(gone->ends, std::vector<std::string>{});
+  EXPECT_EQ(late->ends, std::vector<std::string>{"SERVER_STOPPING"});
 }
 
 TEST(Errors, KeepReasonAndSentenceOverTheWire) {

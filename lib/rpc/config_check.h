@@ -1,0 +1,41 @@
+// What is wrong with a configuration, all of it at once: for --check-config.
+//
+// Nothing is made, opened for writing or listened on, so that it may run beside the service itself.
+//
+// Threads: one at a time.
+#ifndef PARLEY_LIB_RPC_CONFIG_CHECK_H_
+#define PARLEY_LIB_RPC_CONFIG_CHECK_H_
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+
+namespace parley::rpc {
+
+class ConfigCheck {
+ public:
+  // An address of this machine, with a port that no other flag has. Empty is good: there is nothing to listen on.
+  void Listens(absl::string_view flag, const std::string& address);
+  // An address that others can dial: host:port that is neither every address nor port 0. Empty is good.
+  void Dialled(absl::string_view flag, const std::string& address);
+  // A folder that this user may write to, or can make.
+  void Folder(absl::string_view flag, const std::string& path);
+  // The folder of a file that will be made. Empty is good.
+  void ParentFolder(absl::string_view flag, const std::string& path);
+  // What something else found out about a flag.
+  void Found(absl::string_view flag, const absl::Status& status);
+
+  // One sentence each; none when all is well.
+  const std::vector<std::string>& problems() const { return problems_; }
+
+ private:
+  std::vector<std::string> problems_;
+  std::set<std::string> listens_;
+};
+
+}  // namespace parley::rpc
+
+#endif  // PARLEY_LIB_RPC_CONFIG_CHECK_H_

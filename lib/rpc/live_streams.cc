@@ -1,0 +1,39 @@
+#include "lib/rpc/live_streams.h"
+
+#include <vector>
+
+#include "lib/base/error.h"
+
+namespace parley::rpc {
+
+absl::Status ServerStopping() {
+  return Error(absl::StatusCode::kUnavailable, "SERVER_STOPPING",
+               "the server is being stopped; connect again in a moment");
+}
+
+void LiveStreams::Add(const std::shared_ptr<LiveStream>& stream) {
+  absl::Status closed;
+  {
+    MutexLock lock(&mutex_);
+    closed = closed_;
+    streams_[stream.get()] = stream;
+  }
+  if (!closed.ok()) stream->End(closed);
+}
+
+void LiveStreams::Remove(const LiveStream* stream) {
+  MutexLock lock(&mutex_);
+  streams_.erase(stream);
+}
+
+void LiveStreams::Close(const absl::Status& status) {
+  std::vector<std::shared_ptr<LiveStream>> streams;
+  {
+    MutexLock lock(&mutex_);
+    closed_ = status;
+    for (const auto& [key, stream] : streams_) streams.push_back(stream);
+  }
+  for (const auto& stream : streams) stream->End(status);
+}
+
+}  // namespace parley::rpc

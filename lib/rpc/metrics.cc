@@ -1,0 +1,232 @@
+#include "lib/rpc/metrics.h"
+
+#include <dirent.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
+#include "lib/base/mutex.h"
+
+namespace parley::rpc {
+namespace {
+
+constexpr int kCodes = 17;
+// As go-grpc-prometheus writes them, for which dashboards and alerts are made.
+constexpr const char* kCodeNames[kCodes] = {
+    "OK",       "Canceled",       "Unknown",          "InvalidArgument",   "DeadlineExceeded",
+    "NotFound", "AlreadyExists",  "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
+    "Aborted",  "OutOfRange",     "Unimplemented",    "Internal",          "Unavailable",
+    "DataLoss", "Unauthenticated"};
+
+// Seconds. A commit to a disk takes milliseconds; streams last.
+constexpr double kBuckets[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10};
+
+// Of the text format, for what stands between quotes.
+std::string Escaped(absl::string_view value) {
+  std::string text;
+  for (const char letter : value) {
+    if (letter == '\n') {
+      absl::StrAppend(&text, "\\n");
+      continue;
+    }
+    if (letter == '\\' || letter == '"') text.push_back('\\');
+    text.push_back(letter);
+  }
+  return text;
+}
+
+using Labels = std::map<std::string, std::string>;
+
+void AppendHead(absl::string_view name, absl::string_view help, absl::string_view type, std::string* text) {
+  absl::StrAppend(text, "# HELP ", name, " ", help, "\n# TYPE ", name, " ", type, "\n");
+}
+
+void AppendSample(absl::string_view name, const Labels& labels, double value, std::string* text) {
+  absl::StrAppend(text, name);
+  absl::string_view before = "{";
+  for (const auto& [label, content] : labels) {
+    absl::StrAppend(text, before, label, "=\"", Escaped(content), "\"");
+    before = ",";
+  }
+  // Six digits, as StrCat writes a double, would turn bytes and times into something near them.
+  absl::StrAppendFormat(text, "%s %.17g\n", labels.empty() ? "" : "}", value);
+}
+
+std::vector<Metrics::Sample> One(double value) { return {{{}, value}}; }
+
+double ResidentBytes() {
+  std::ifstream file("/proc/self/statm");
+  double size = 0, resident = 0;
+  file >> size >> resident;
+  return resident * static_cast<double>(sysconf(_SC_PAGESIZE));
+}
+
+double CpuSeconds() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+double OpenDescriptors() {
+  DIR* const folder = opendir("/proc/self/fd");
+  if (folder == nullptr) return 0;
+  // Without ".", ".." and the folder's own.
+  int count = -3;
+  while (readdir(folder) != nullptr) ++count;
+  closedir(folder);
+  return count;
+}
+
+double MostDescriptors() {
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  return static_cast<double>(limit.rlim_cur);
+}
+
+}  // namespace
+
+class Metrics::Impl {
+ public:
+  Source Add(const std::string& name, const std::string& help, Kind kind, Read read) {
+    const auto figure = std::make_shared<Figure>(Figure{name, help, kind, std::move(read)});
+    MutexLock lock(&figures_mutex_);
+    figures_.emplace(figure.get(), figure);
+    // Removed under the lock that a reading holds.
+    return Source(nullptr, [this, key = figure.get()](void*) {
+      MutexLock lock(&figures_mutex_);
+      figures_.erase(key);
+    });
+  }
+
+  void Started(absl::string_view method, absl::string_view type) {
+    MutexLock lock(&methods_mutex_);
+    ++Find(method, type)->started;
+  }
+
+  void Handled(absl::string_view method, absl::string_view type, absl::StatusCode code, absl::Duration took) {
+    const int number = static_cast<int>(code);
+    const int index = number >= 0 && number < kCodes ? number : static_cast<int>(absl::StatusCode::kUnknown);
+    const double seconds = absl::ToDoubleSeconds(took);
+    const size_t bucket = std::lower_bound(std::begin(kBuckets), std::end(kBuckets), seconds) - std::begin(kBuckets);
+    MutexLock lock(&methods_mutex_);
+    MethodFigures* const figures = Find(method, type);
+    ++figures->handled[index];
+    ++figures->buckets[bucket];
+    figures->seconds += seconds;
+  }
+
+  std::string Text() const {
+    std::string text;
+    AppendCalls(&text);
+    MutexLock lock(&figures_mutex_);
+    // Those of one name stand together, as the format demands.
+    std::map<std::string, std::vector<const Figure*>> named;
+    for (const auto& [key, figure] : figures_) named[figure->name].push_back(key);
+    for (const auto& [name, figures] : named) {
+      AppendHead(name, figures[0]->help, figures[0]->kind == Kind::kGauge ? "gauge" : "counter", &text);
+      for (const Figure* const figure : figures) {
+        for (const Sample& sample : figure->read()) AppendSample(name, sample.labels, sample.value, &text);
+      }
+    }
+    return text;
+  }
+
+ private:
+  struct Figure {
+    std::string name;
+    std::string help;
+    Kind kind;
+    Read read;
+  };
+  struct MethodFigures {
+    Labels labels;
+    int64_t started = 0;
+    int64_t handled[kCodes] = {};
+    // The last is of those that took longer than all.
+    int64_t buckets[std::size(kBuckets) + 1] = {};
+    double seconds = 0;
+  };
+
+  MethodFigures* Find(absl::string_view method, absl::string_view type) ABSL_EXCLUSIVE_LOCKS_REQUIRED(methods_mutex_) {
+    const auto found = methods_.find(method);
+    if (found != methods_.end()) return &found->second;
+    const size_t dot = method.rfind('.');
+    MethodFigures& figures = methods_[std::string(method)];
+    figures.labels = {{"grpc_type", std::string(type)},
+                      {"grpc_service", std::string(method.substr(0, dot))},
+                      {"grpc_method", std::string(dot == absl::string_view::npos ? "" : method.substr(dot + 1))}};
+    return &figures;
+  }
+
+  void AppendCalls(std::string* text) const {
+    MutexLock lock(&methods_mutex_);
+    AppendHead("grpc_server_started_total", "Calls that were begun.", "counter", text);
+    for (const auto& [name, method] : methods_) {
+      AppendSample("grpc_server_started_total", method.labels, static_cast<double>(method.started), text);
+    }
+    AppendHead("grpc_server_handled_total", "Calls that have ended, by code.", "counter", text);
+    for (const auto& [name, method] : methods_) {
+      Labels labels = method.labels;
+      for (int code = 0; code < kCodes; ++code) {
+        if (method.handled[code] == 0) continue;
+        labels["grpc_code"] = kCodeNames[code];
+        AppendSample("grpc_server_handled_total", labels, static_cast<double>(method.handled[code]), text);
+      }
+    }
+    AppendHead("grpc_server_handling_seconds", "How long calls took.", "histogram", text);
+    for (const auto& [name, method] : methods_) AppendHistogram(method, text);
+  }
+
+  static void AppendHistogram(const MethodFigures& method, std::string* text) {
+    Labels labels = method.labels;
+    int64_t count = 0;
+    for (size_t i = 0; i <= std::size(kBuckets); ++i) {
+      count += method.buckets[i];
+      labels["le"] = i < std::size(kBuckets) ? absl::StrCat(kBuckets[i]) : "+Inf";
+      AppendSample("grpc_server_handling_seconds_bucket", labels, static_cast<double>(count), text);
+    }
+    AppendSample("grpc_server_handling_seconds_sum", method.labels, method.seconds, text);
+    AppendSample("grpc_server_handling_seconds_count", method.labels, static_cast<double>(count), text);
+  }
+
+  mutable Mutex methods_mutex_;
+  std::map<std::string, MethodFigures, std::less<>> methods_ ABSL_GUARDED_BY(methods_mutex_);
+  mutable Mutex figures_mutex_;
+  std::map<const Figure*, std::shared_ptr<const Figure>> figures_ ABSL_GUARDED_BY(figures_mutex_);
+};
+
+Metrics::Metrics() : impl_(std::make_unique<Impl>()) {
+  static const double start = absl::ToDoubleSeconds(absl::Now() - absl::UnixEpoch());
+  const auto add = [this](const char* name, const char* help, Kind kind, double (*read)()) {
+    own_.push_back(impl_->Add(name, help, kind, [read] { return One(read()); }));
+  };
+  add("process_resident_memory_bytes", "Memory in use.", Kind::kGauge, ResidentBytes);
+  add("process_cpu_seconds_total", "Processor time used.", Kind::kCounter, CpuSeconds);
+  add("process_open_fds", "File descriptors in use.", Kind::kGauge, OpenDescriptors);
+  add("process_max_fds", "File descriptors that may be in use.", Kind::kGauge, MostDescriptors);
+  add("process_start_time_seconds", "When the process began.", Kind::kGauge, [] { return start; });
+}
+
+Metrics::~Metrics() = default;
+
+Metrics::Source Metrics::Add(const std::string& name, const std::string& help, Kind kind, Read read) {
+  return impl_->Add(name, help, kind, std::move(read));
+}
+void Metrics::Started(absl::string_view method, absl::string_view type) { impl_->Started(method, type); }
+void Metrics::Handled(absl::string_view method, absl::string_view type, absl::StatusCode code, absl::Duration took) {
+  impl_->Handled(method, type, code, took);
+}
+std::string Metrics::Text() const { return impl_->Text(); }
+
+}  // namespace parley::rpc

@@ -1,0 +1,61 @@
+// The figures of a process, as Prometheus reads them.
+//
+// Calls are counted under the names that every gRPC dashboard knows: grpc_server_started_total,
+// grpc_server_handled_total, grpc_server_handling_seconds. Other figures are asked for when somebody reads:
+//
+//   const Metrics::Source tasks = metrics->Add("parley_tasks", "Tasks that are not settled, by state.",
+//                                              Metrics::Kind::kGauge, [&] { return CountTasks(); });
+//
+// No label ever holds what a caller chose: the number of series is bounded by the program.
+//
+// Threads: all methods may be called from any thread.
+#ifndef PARLEY_LIB_RPC_METRICS_H_
+#define PARLEY_LIB_RPC_METRICS_H_
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+
+namespace parley::rpc {
+
+class Metrics {
+ public:
+  enum class Kind { kGauge, kCounter };
+  struct Sample {
+    std::map<std::string, std::string> labels;
+    double value = 0;
+  };
+  using Read = std::function<std::vector<Sample>()>;
+  // While it lives, the figure is asked for; its end waits for a reading that is under way.
+  using Source = std::shared_ptr<void>;
+
+  // With the figures of the process itself: memory, processor time, descriptors, start.
+  Metrics();
+  ~Metrics();
+
+  // `read` runs on the reader's thread. Two sources may have one name when they have the same help and kind.
+  Source Add(const std::string& name, const std::string& help, Kind kind, Read read);
+
+  // A call begins and ends. `type`: "unary", "client_stream", "server_stream" or "bidi_stream".
+  void Started(absl::string_view method, absl::string_view type);
+  void Handled(absl::string_view method, absl::string_view type, absl::StatusCode code, absl::Duration took);
+
+  // Everything, in Prometheus' text format.
+  std::string Text() const;
+
+ private:
+  class Impl;
+  const std::unique_ptr<Impl> impl_;
+  // Of the process itself.
+  std::vector<Source> own_;
+};
+
+}  // namespace parley::rpc
+
+#endif  // PARLEY_LIB_RPC_METRICS_H_
