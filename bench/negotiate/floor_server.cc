@@ -190,4 +190,4 @@ absl::Status Serve(rpc::Process& process) {
 }  // namespace
 }  // namespace parley
 
-int main() { return parley::rpc::RunService("floor_server", parley::Serve); }
+int main() { return parley::rpc::RunService({.name = "floor_server"}, parley::Serve); }

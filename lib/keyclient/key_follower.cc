@@ -46,6 +46,7 @@ class KeyFollower::Impl {
   Certificate certificate() const;
 
   const std::string& audience() const { return connection_->audience(); }
+  absl::Time credential_expires() const { return connection_->credential_expires(); }
   keys::Keyring* keyring() { return &keyring_; }
   keys::AudienceKeySource* source() { return &source_; }
   rpc::AuditLog* audit_log() { return audit_.get(); }
@@ -288,12 +289,21 @@ absl::StatusOr<std::unique_ptr<KeyFollower>> KeyFollower::Create(Options options
   return std::unique_ptr<KeyFollower>(new KeyFollower(std::move(impl)));
 }
 
+absl::Status KeyFollower::CheckCredential(const std::string& path) { return KeydConnection::Check(path); }
+
 KeyFollower::KeyFollower(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 KeyFollower::~KeyFollower() = default;
 absl::Status KeyFollower::WaitUntilReady(absl::Duration timeout) { return impl_->WaitUntilReady(timeout); }
 const std::string& KeyFollower::audience() const { return impl_->audience(); }
 keys::Keyring* KeyFollower::keyring() { return impl_->keyring(); }
 keys::AudienceKeySource* KeyFollower::key_source() { return impl_->source(); }
+rpc::Metrics::Source KeyFollower::Count(rpc::Metrics* metrics) {
+  return metrics->Add("parley_keyd_credential_expiry_timestamp_seconds",
+                      "When the credential ends that this service shows to keyd.", rpc::Metrics::Kind::kGauge, [this] {
+                        const absl::Duration since = impl_->credential_expires() - absl::UnixEpoch();
+                        return std::vector<rpc::Metrics::Sample>{{{}, absl::ToDoubleSeconds(since)}};
+                      });
+}
 KeyFollower::Certificate KeyFollower::certificate() const { return impl_->certificate(); }
 void KeyFollower::Attach(transport::Listener* listener) { impl_->Attach(listener); }
 void KeyFollower::Detach() { impl_->Attach(nullptr); }

@@ -30,6 +30,7 @@
 #include "lib/base/secret.h"
 #include "lib/keys/key_source.h"
 #include "lib/rpc/audit.h"
+#include "lib/rpc/metrics.h"
 
 namespace parley::transport {
 class Listener;
@@ -61,6 +62,9 @@ class KeyFollower {
   // Reads the credential and begins to connect. The errors of keys::ReadCredentialFile; INVALID_ARGUMENT
   // (CREDENTIAL_ROLE) unless it is a service's with a key for keyd.
   static absl::StatusOr<std::unique_ptr<KeyFollower>> Create(Options options);
+  // Whether the file has a credential that Create would take and that has not expired; connects to nothing.
+  // CREDENTIAL_EXPIRED besides the errors of Create.
+  static absl::Status CheckCredential(const std::string& path);
   // Sends what the audit log still holds, for at most 5 seconds.
   ~KeyFollower();
 
@@ -74,6 +78,8 @@ class KeyFollower {
   keys::Keyring* keyring();
   // For the door. Lives as long as the follower.
   keys::AudienceKeySource* key_source();
+  // Shows when the credential that is in use ends, as long as what is returned lives; the follower must outlive that.
+  rpc::Metrics::Source Count(rpc::Metrics* metrics);
   // The newest one; ready only after WaitUntilReady.
   Certificate certificate() const;
 

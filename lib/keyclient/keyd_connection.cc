@@ -7,11 +7,29 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
+#include "lib/base/trace.h"
 #include "lib/keys/credential.h"
 #include "lib/keys/identity.h"
 #include "lib/rpc/errors.h"
 
 namespace parley::keyclient {
+namespace {
+
+absl::StatusOr<keys::Credential> ReadServiceCredential(const std::string& path) {
+  ASSIGN_OR_RETURN(keys::Credential credential, keys::ReadCredentialFile(path));
+  if (credential.role == access::v1::ROLE_SERVICE && credential.KeyFor(keys::kKeyd).ok()) return credential;
+  return Error(absl::StatusCode::kInvalidArgument, "CREDENTIAL_ROLE",
+               absl::StrCat(path, " is not a service's credential; use the one that keyd wrote for this service"));
+}
+
+}  // namespace
+
+absl::Status KeydConnection::Check(const std::string& credential_path) {
+  ASSIGN_OR_RETURN(const keys::Credential credential, ReadServiceCredential(credential_path));
+  if (credential.not_after > Clock::System()->Now()) return absl::OkStatus();
+  return Error(absl::StatusCode::kFailedPrecondition, "CREDENTIAL_EXPIRED",
+               absl::StrCat(credential_path, " has expired; start keyd anew, which writes another one"));
+}
 
 absl::StatusOr<std::unique_ptr<KeydConnection>> KeydConnection::Create(const std::string& credential_path,
                                                                        Clock* clock) {
@@ -21,26 +39,23 @@ absl::StatusOr<std::unique_ptr<KeydConnection>> KeydConnection::Create(const std
 }
 
 absl::Status KeydConnection::Connect() {
-  ASSIGN_OR_RETURN(const keys::Credential credential, keys::ReadCredentialFile(path_));
-  const absl::StatusOr<const keys::AudienceKey*> key = credential.KeyFor(keys::kKeyd);
-  if (credential.role != access::v1::ROLE_SERVICE || !key.ok()) {
-    return Error(absl::StatusCode::kInvalidArgument, "CREDENTIAL_ROLE",
-                 absl::StrCat(path_, " is not a service's credential; use the one that keyd wrote for this service"));
-  }
+  ASSIGN_OR_RETURN(const keys::Credential credential, ReadServiceCredential(path_));
+  ASSIGN_OR_RETURN(const keys::AudienceKey* const key, credential.KeyFor(keys::kKeyd));
   transport::Dialer::Options dialer;
-  dialer.address = (*key)->address;
-  dialer.identity = (*key)->identity;
-  dialer.psk = keys::DerivePsk((*key)->secret);
+  dialer.address = key->address;
+  dialer.identity = key->identity;
+  dialer.psk = keys::DerivePsk(key->secret);
   dialer.not_after = credential.not_after;
   dialer.clock = clock_;
   auto link = std::make_shared<Link>();
   link->serial = credential.serial;
+  link->not_after = credential.not_after;
   ASSIGN_OR_RETURN(link->channel, transport::Channel::Create(std::move(dialer)));
   link->stub = key::v1::KeyService::NewStub(link->channel->grpc());
   MutexLock lock(&mutex_);
   if (link_ == nullptr) {
     audience_ = credential.subject;
-    address_ = (*key)->address;
+    address_ = key->address;
   }
   link_ = std::move(link);
   return absl::OkStatus();
@@ -48,6 +63,8 @@ absl::Status KeydConnection::Connect() {
 
 absl::Status KeydConnection::Run(const Call& call, absl::Time deadline) {
   grpc::ClientContext context;
+  const TraceContext* const current = CurrentTrace();
+  context.AddMetadata("traceparent", (current == nullptr ? TraceContext::New() : current->Child()).Header());
   if (deadline != absl::InfiniteFuture()) context.set_deadline(absl::ToChronoTime(deadline));
   std::shared_ptr<const Link> link;
   {

@@ -28,8 +28,11 @@ class KeydConnection {
   // The errors of keys::ReadCredentialFile; INVALID_ARGUMENT (CREDENTIAL_ROLE).
   static absl::StatusOr<std::unique_ptr<KeydConnection>> Create(const std::string& credential_path, Clock* clock);
 
-  // Makes the call; blocks. Its error has the true reason when keyd could not be reached. When keyd refused the
-  // credential and its file has another one by now, the next call uses that.
+  // As Create, without a connection; CREDENTIAL_EXPIRED as well.
+  static absl::Status Check(const std::string& credential_path);
+
+  // Makes the call; blocks. It carries the thread's trace, or a new one. Its error has the true reason when keyd could
+  // not be reached. When keyd refused the credential and its file has another one by now, the next call uses that.
   absl::Status Run(const Call& call, absl::Time deadline = absl::InfiniteFuture());
 
   // Cancels the calls under way; later ones fail with CANCELLED.
@@ -37,10 +40,15 @@ class KeydConnection {
 
   const std::string& audience() const { return audience_; }
   const std::string& address() const { return address_; }
+  absl::Time credential_expires() const {
+    MutexLock lock(&mutex_);
+    return link_->not_after;
+  }
 
  private:
   struct Link {
     std::string serial;
+    absl::Time not_after;
     std::unique_ptr<transport::Channel> channel;
     std::unique_ptr<Stub> stub;
   };
@@ -54,7 +62,7 @@ class KeydConnection {
   // Of the first credential.
   std::string audience_;
   std::string address_;
-  Mutex mutex_;
+  mutable Mutex mutex_;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   std::shared_ptr<const Link> link_ ABSL_GUARDED_BY(mutex_);
   std::set<grpc::ClientContext*> calls_ ABSL_GUARDED_BY(mutex_);

@@ -1,6 +1,9 @@
 #include "lib/rpc/process.h"
 
 #include <errno.h>
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/impl/codegen/service_type.h>
+#include <grpcpp/server_builder.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,12 +13,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <utility>
+
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
+#include "lib/rpc/health.h"
+#include "lib/rpc/metrics_port.h"
+#include "lib/transport/listener.h"
 
 namespace parley::rpc {
 namespace {
@@ -64,10 +72,65 @@ absl::Status Notify(const std::string& line) {
 
 }  // namespace
 
+Process::Process(ProcessOptions options)
+    : options_(std::move(options)), health_(std::make_unique<Health>(options_.services)) {}
+
+Process::~Process() = default;
+
+absl::Status Process::Open() {
+  if (!options_.health_listen.empty()) {
+    ASSIGN_OR_RETURN(health_port_, HealthPort::Open(options_.health_listen, health_.get()));
+  }
+  if (!options_.metrics_listen.empty()) {
+    ASSIGN_OR_RETURN(metrics_port_, MetricsPort::Open(options_.metrics_listen, &metrics_));
+  }
+  return absl::OkStatus();
+}
+
+void Process::Prepare(grpc::ServerBuilder* builder) {
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  health_services_.push_back(health_->MakeService());
+  builder->RegisterService(health_services_.back().get());
+}
+
+Metrics::Source Process::CountDoor(const transport::Listener* listener) {
+  using Samples = std::vector<Metrics::Sample>;
+  const auto sources = std::make_shared<std::vector<Metrics::Source>>();
+  const auto add = [&](const char* name, const char* help, Metrics::Kind kind,
+                       std::function<Samples(const transport::ListenerStats&)> read) {
+    sources->push_back(
+        metrics_.Add(name, help, kind, [listener, read = std::move(read)] { return read(listener->stats()); }));
+  };
+  add("parley_handshakes_total", "TLS handshakes that have ended, by outcome.", Metrics::Kind::kCounter,
+      [](const transport::ListenerStats& stats) {
+        Samples samples;
+        for (const auto& [outcome, count] : stats.handshakes) {
+          samples.push_back({{{"outcome", outcome}}, static_cast<double>(count)});
+        }
+        return samples;
+      });
+  add("parley_handshakes_in_progress", "TLS handshakes under way.", Metrics::Kind::kGauge, [](const auto& stats) {
+    return Samples{{{}, static_cast<double>(stats.handshakes_under_way)}};
+  });
+  add("parley_connections", "Connections, with those that are shaking hands.", Metrics::Kind::kGauge,
+      [](const auto& stats) {
+        return Samples{{{}, static_cast<double>(stats.connections)}};
+      });
+  add("parley_relay_bytes_total", "Bytes that passed the door, without TLS.", Metrics::Kind::kCounter,
+      [](const auto& stats) {
+        return Samples{{{{"direction", "in"}}, static_cast<double>(stats.bytes_in)},
+                       {{{"direction", "out"}}, static_cast<double>(stats.bytes_out)}};
+      });
+  return sources;
+}
+
 absl::Status Process::Serving(absl::string_view address) {
-  LogInfo("serving", {{"address", std::string(address)}});
+  health_->SetServing();
+  LogInfo("serving", {{"address", std::string(address)},
+                      {"health", health_port_ == nullptr ? "" : health_port_->address()},
+                      {"metrics", metrics_port_ == nullptr ? "" : metrics_port_->address()}});
   const std::string line = absl::StrCat(address, "\n");
-  if (!ready_file_.empty()) RETURN_IF_ERROR(WriteFileAtomically(ready_file_, line, 0600));
+  if (!options_.ready_file.empty()) RETURN_IF_ERROR(WriteFileAtomically(options_.ready_file, line, 0600));
   return Notify(line);
 }
 
@@ -76,16 +139,20 @@ void Process::WaitForStop() {
   int received = 0;
   while (sigwait(&signals, &received) != 0) {
   }
+  health_->SetStopping();
   LogInfo("stopping", {{"signal", received == SIGTERM ? "SIGTERM" : "SIGINT"}});
 }
 
-int RunService(absl::string_view name, const std::function<absl::Status(Process&)>& service) {
-  SetLogService(name);
-  Process process;
+int RunService(const ProcessOptions& options, const std::function<absl::Status(Process&)>& service) {
+  SetLogService(options.name);
   absl::Status status = Harden();
-  if (status.ok()) status = service(process);
+  if (status.ok()) {
+    Process process(options);
+    status = process.Open();
+    if (status.ok()) status = service(process);
+  }
   if (status.ok()) return 0;
-  fprintf(stderr, "%s: %s\n", std::string(name).c_str(), std::string(status.message()).c_str());
+  fprintf(stderr, "%s: %s\n", options.name.c_str(), std::string(status.message()).c_str());
   return 1;
 }
 

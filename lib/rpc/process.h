@@ -1,8 +1,8 @@
 // What every service's main does before and after it serves.
 //
 //   int main(int argc, char** argv) {
-//     return rpc::RunService("keyd", [&](rpc::Process& process) -> absl::Status {
-//       … start …
+//     return rpc::RunService({.name = "keyd", .services = {"parley.key.v1.KeyService"}}, [&](rpc::Process& process) {
+//       … process.Prepare(&builder); start …
 //       RETURN_IF_ERROR(process.Serving(door->listener().address()));
 //       process.WaitForStop();
 //       … drain …
@@ -13,35 +13,92 @@
 #define PARLEY_LIB_RPC_PROCESS_H_
 
 #include <functional>
+#include <memory>
 #include <string>
-#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "lib/rpc/metrics.h"
+
+namespace grpc {
+class ServerBuilder;
+class Service;
+}  // namespace grpc
+
+namespace parley::transport {
+class Listener;
+}  // namespace parley::transport
 
 namespace parley::rpc {
 
+class Health;
+class HealthPort;
+class MetricsPort;
+
+// How long calls may still run once a service is told to stop: well within the 30 seconds that Kubernetes gives.
+inline constexpr absl::Duration kShutdownGrace = absl::Seconds(10);
+
+struct ProcessOptions {
+  // "taskd"
+  std::string name;
+  // Full names of the gRPC services, for health by service.
+  std::vector<std::string> services;
+  // Gets the address once it serves. Empty: none.
+  std::string ready_file;
+  // host:port of the plaintext ports for probes and for Prometheus. Empty: none.
+  std::string health_listen;
+  std::string metrics_listen;
+};
+
+// What every service is told.
+struct ServiceOptions {
+  ProcessOptions process;
+  // Folder of the database.
+  std::string data;
+  // host:port of the door.
+  std::string listen;
+  // For the server certificate.
+  std::vector<std::string> names;
+};
+
 class Process {
  public:
-  // The service is ready at this address (host:port, with the real port). Logs "serving" with the field "address"
-  // and tells who started the process, so that nobody has to guess a time to wait: the address and a newline are
-  // written to the ready file when there is one, and to the descriptor that NOTIFY_FD names, which is then closed.
-  // The errors of WriteFileAtomically.
-  absl::Status Serving(absl::string_view address);
-  // The ready file, of the flag --ready-file. Empty: none.
-  void set_ready_file(std::string path) { ready_file_ = std::move(path); }
+  explicit Process(ProcessOptions options);
+  ~Process();
 
-  // Blocks until SIGTERM or SIGINT.
+  // Opens the ports that are asked for. Done by RunService.
+  absl::Status Open();
+
+  // Health and reflection behind the door. Before the server is built.
+  void Prepare(grpc::ServerBuilder* builder);
+  Metrics* metrics() { return &metrics_; }
+  // Counts what goes on at the door, as long as what is returned lives; the listener must outlive that.
+  Metrics::Source CountDoor(const transport::Listener* listener);
+
+  // The service is ready at this address (host:port, with the real port). Health is SERVING from now on. Logs "serving"
+  // with the fields "address", "health" and "metrics", and tells who started the process, so that nobody has to guess a
+  // time to wait: the address and a newline are written to the ready file when there is one, and to the descriptor that
+  // NOTIFY_FD names, which is then closed. The errors of WriteFileAtomically.
+  absl::Status Serving(absl::string_view address);
+
+  // Blocks until SIGTERM or SIGINT. Health is NOT_SERVING before it returns.
   void WaitForStop();
 
  private:
-  std::string ready_file_;
+  const ProcessOptions options_;
+  Metrics metrics_;
+  const std::unique_ptr<Health> health_;
+  std::vector<std::unique_ptr<grpc::Service>> health_services_;
+  std::unique_ptr<HealthPort> health_port_;
+  std::unique_ptr<MetricsPort> metrics_port_;
 };
 
 // Disables core dumps and ptrace by other users, sets umask 077, ignores SIGPIPE, blocks SIGTERM and SIGINT in all
-// threads, raises the limit of open files to the hard one, then runs `service`. Returns main's result: 0, or 1
-// after printing the error as one sentence on standard error. Once a process, before any thread.
-int RunService(absl::string_view name, const std::function<absl::Status(Process&)>& service);
+// threads, raises the limit of open files to the hard one, opens the ports for health and metrics, then runs `service`.
+// Returns main's result: 0, or 1 after printing the error as one sentence on standard error. Once a process, before any
+// thread.
+int RunService(const ProcessOptions& options, const std::function<absl::Status(Process&)>& service);
 
 }  // namespace parley::rpc
 

@@ -26,7 +26,8 @@ struct Ended {
 
 class ProcessTest : public testing::Test {
  protected:
-  void Run(const std::function<absl::Status(Process&)>& service) {
+  void Run(const std::function<absl::Status(Process&)>& service, ProcessOptions options = {}) {
+    options.name = "testd";
     int errors[2], notify[2];
     ASSERT_EQ(pipe(errors), 0);
     ASSERT_EQ(pipe(notify), 0);
@@ -34,7 +35,7 @@ class ProcessTest : public testing::Test {
     if (child_ == 0) {
       dup2(errors[1], STDERR_FILENO);
       setenv("NOTIFY_FD", absl::StrCat(notify[1]).c_str(), 1);
-      _exit(RunService("testd", service));
+      _exit(RunService(options, service));
     }
     close(errors[1]);
     close(notify[1]);
@@ -65,12 +66,13 @@ class ProcessTest : public testing::Test {
 TEST_F(ProcessTest, TellsWhenItServesAndStopsOnSigterm) {
   const std::string ready = testing::TempDir() + "/ready";
   for (const int signal : {SIGTERM, SIGINT}) {
-    Run([&ready](Process& process) -> absl::Status {
-      process.set_ready_file(ready);
-      RETURN_IF_ERROR(process.Serving("127.0.0.1:1234"));
-      process.WaitForStop();
-      return absl::OkStatus();
-    });
+    Run(
+        [](Process& process) -> absl::Status {
+          RETURN_IF_ERROR(process.Serving("127.0.0.1:1234"));
+          process.WaitForStop();
+          return absl::OkStatus();
+        },
+        {.ready_file = ready});
     EXPECT_EQ(ReadToEnd(notify_), "127.0.0.1:1234\n");
     EXPECT_EQ(*ReadFile(ready, 100), "127.0.0.1:1234\n");
     kill(child_, signal);

@@ -16,7 +16,10 @@
 #include "lib/crypto/certificate.h"
 #include "lib/keys/key_source.h"
 #include "lib/rest/server.h"
+#include "lib/rpc/addresses.h"
+#include "lib/rpc/config_check.h"
 #include "lib/rpc/gate.h"
+#include "lib/rpc/process.h"
 #include "lib/rpc/worker_pool.h"
 #include "lib/store/sqlite_store.h"
 #include "lib/transport/grpc_door.h"
@@ -26,6 +29,7 @@
 #include "services/keyd/domain/timestamps.h"
 #include "services/keyd/domain/trust_authority.h"
 #include "services/keyd/rest_api.h"
+#include "services/keyd/service/figures.h"
 #include "services/keyd/service/key_service.h"
 #include "services/keyd/service/trust_service.h"
 
@@ -56,15 +60,8 @@ absl::StatusOr<Secret> FindKek(const Keyd::Options& options, bool founded) {
   return MakeKek(path);
 }
 
-bool IsWildcard(absl::string_view address) {
-  return absl::StartsWith(address, "0.0.0.0:") || absl::StartsWith(address, "[::]:") || absl::StartsWith(address, ":");
-}
-
-std::vector<std::string> DefaultNames() {
-  std::vector<std::string> names = {"localhost", "127.0.0.1", "::1"};
-  char host[256] = {};
-  if (gethostname(host, sizeof(host) - 1) == 0 && host[0] != '\0') names.emplace_back(host);
-  return names;
+absl::Status CheckAddress(const Keyd::Options& options) {
+  return rpc::PublicAddress("--keyd-address", options.keyd_address, options.listen).status();
 }
 
 }  // namespace
@@ -97,8 +94,10 @@ class Keyd::Impl {
   std::unique_ptr<audit::AuditBuffer> audit_;
   std::unique_ptr<rpc::WorkerPool> workers_;
   std::unique_ptr<rpc::Gate> gate_;
+  rpc::LiveStreams streams_;
   std::unique_ptr<KeyService> key_service_;
   std::unique_ptr<TrustService> trust_service_;
+  std::vector<rpc::Metrics::Source> figures_;
   // After what its server calls; the REST side after the door that it calls through.
   std::unique_ptr<transport::GrpcDoor> door_;
   std::unique_ptr<rest::Server> rest_;
@@ -110,12 +109,7 @@ class Keyd::Impl {
 };
 
 absl::Status Keyd::Impl::Start() {
-  if (options_.keyd_address.empty() && IsWildcard(options_.listen)) {
-    return Error(absl::StatusCode::kInvalidArgument, "KEYD_ADDRESS",
-                 absl::StrCat(options_.listen,
-                              " is not an address that a client can call; name one with "
-                              "--keyd-address, it is written into the credentials"));
-  }
+  RETURN_IF_ERROR(CheckAddress(options_));
   RETURN_IF_ERROR(MakeFolders(options_.data, 0700));
   RETURN_IF_ERROR(CheckCredentialFiles(CredentialFolder()));
   RETURN_IF_ERROR(OpenAuthority());
@@ -130,8 +124,13 @@ absl::Status Keyd::Impl::Start() {
   grpc::ServerBuilder builder;
   builder.RegisterService(key_service_.get());
   builder.RegisterService(trust_service_.get());
+  if (options_.process != nullptr) options_.process->Prepare(&builder);
   RETURN_IF_ERROR(door_->Serve(&builder));
   upkeep_->Schedule(options_.clock->Now() + kUpkeep, [this] { Upkeep(); });
+  if (options_.process != nullptr) {
+    figures_ = {options_.process->CountDoor(&door_->listener()),
+                CountCredentials(store_.get(), options_.clock, options_.process->metrics())};
+  }
   return absl::OkStatus();
 }
 
@@ -172,7 +171,7 @@ absl::Status Keyd::Impl::MakeCertificate(transport::Listener::Options* listener)
   const crypto::EcKey key = crypto::EcKey::Generate();
   key::v1::IssueServerCertificateRequest request;
   request.set_public_key(key.PublicKey());
-  for (const std::string& name : options_.names.empty() ? DefaultNames() : options_.names) request.add_names(name);
+  for (const std::string& name : rpc::NamesOrDefault(options_.names)) request.add_names(name);
   ASSIGN_OR_RETURN(const key::v1::IssueServerCertificateResponse issued,
                    authority_->IssueServerCertificate("keyd", request));
   listener->certificate_pem = issued.certificate_pem();
@@ -201,14 +200,16 @@ absl::Status Keyd::Impl::OpenDoor() {
   audit_ = std::make_unique<audit::AuditBuffer>(std::move(audit));
   workers_ = std::make_unique<rpc::WorkerPool>(kWorkers);
   gate_ = std::make_unique<rpc::Gate>([this](const grpc::ServerContextBase& context) { return door_->PeerOf(context); },
-                                      audit_.get(), workers_.get());
+                                      audit_.get(), workers_.get(),
+                                      options_.process == nullptr ? nullptr : options_.process->metrics());
   const auto on_revoked = [this](absl::string_view serial, absl::Time expire_time, bool by_itself) {
     OnRevoked(serial, expire_time, by_itself);
   };
-  key_service_ = std::make_unique<KeyService>(
-      KeyService::Options{authority_.get(), trust_.get(), gate_.get(), on_revoked, [this](bool retired) { OnRotated(retired); }});
+  key_service_ =
+      std::make_unique<KeyService>(KeyService::Options{authority_.get(), trust_.get(), gate_.get(), &streams_,
+                                                       on_revoked, [this](bool retired) { OnRotated(retired); }});
   trust_service_ = std::make_unique<TrustService>(
-      TrustService::Options{authority_->store(), trust_.get(), gate_.get(), audit_.get(), on_revoked});
+      TrustService::Options{authority_->store(), trust_.get(), gate_.get(), &streams_, audit_.get(), on_revoked});
   return absl::OkStatus();
 }
 
@@ -247,8 +248,13 @@ void Keyd::Impl::Upkeep() {
 }
 
 void Keyd::Impl::Shutdown(absl::Duration grace) {
+  figures_.clear();
   if (upkeep_ != nullptr) upkeep_->Stop();
-  if (door_ != nullptr) door_->Shutdown(Clock::System()->Now() + grace);
+  if (door_ != nullptr) {
+    door_->listener().StopAccepting();
+    streams_.Close(rpc::ServerStopping());
+    door_->Shutdown(Clock::System()->Now() + grace);
+  }
   if (closing_ != nullptr) closing_->Stop();
   workers_ = nullptr;
   if (audit_ == nullptr) return;
@@ -265,6 +271,18 @@ absl::StatusOr<std::unique_ptr<Keyd>> Keyd::Start(Options options) {
   auto impl = std::make_unique<Impl>(std::move(options));
   RETURN_IF_ERROR(impl->Start());
   return std::unique_ptr<Keyd>(new Keyd(std::move(impl)));
+}
+
+void Keyd::Check(const Options& options, rpc::ConfigCheck* check) {
+  check->Dialled("--keyd-address", options.keyd_address);
+  check->Dialled("--taskd-address", options.taskd_address);
+  check->Dialled("--enrolld-address", options.enrolld_address);
+  check->Found("--listen", CheckAddress(options));
+  check->Found("--data", CheckCredentialFiles(options.data + "/credentials"));
+  const absl::Status kek = ReadKek(KekPath(options)).status();
+  const bool founded = ::access((options.data + "/keyd.db").c_str(), F_OK) == 0;
+  const bool to_be_made = absl::IsNotFound(kek) && !founded && options.kek_file.empty();
+  if (!to_be_made) check->Found("--kek-file", kek);
 }
 
 const std::string& Keyd::address() const { return impl_->address(); }

@@ -11,6 +11,11 @@
 #include "absl/time/time.h"
 #include "lib/base/clock.h"
 
+namespace parley::rpc {
+class ConfigCheck;
+class Process;
+}  // namespace parley::rpc
+
 namespace parley::keyd {
 
 class Keyd {
@@ -32,6 +37,8 @@ class Keyd {
     std::string organisation = "parley";
     // Issues another admin.credential, for an organisation that has lost its last one.
     bool new_admin = false;
+    // Whose health, metrics and reflection it has; may be null, else must outlive keyd.
+    rpc::Process* process = nullptr;
     // Must outlive keyd.
     Clock* clock = Clock::System();
   };
@@ -39,6 +46,8 @@ class Keyd {
   // Serves on return. The errors of OpenSqliteStore, KeyAuthority::Open, Listener::Create and of files: FILE_EXPOSED
   // when the key-encryption key, the database or a credential may be read by others; KEK_WRONG, KEK_MISSING.
   static absl::StatusOr<std::unique_ptr<Keyd>> Start(Options options);
+  // For --check-config: what Start would find, without making anything or listening.
+  static void Check(const Options& options, rpc::ConfigCheck* check);
   // Shuts down at once.
   ~Keyd();
 

@@ -448,7 +448,7 @@ TEST(KeydStart, RefusesAWildcardAsTheAddressOfCredentials) {
     Keyd::Options options;
     options.data = folder.path();
     options.listen = listen;
-    EXPECT_EQ(Reason(Keyd::Start(options).status()), "KEYD_ADDRESS");
+    EXPECT_EQ(Reason(Keyd::Start(options).status()), "PUBLIC_ADDRESS_MISSING");
   }
 }
 

@@ -5,6 +5,7 @@
 #include "grpcpp/server_builder.h"
 #include "lib/base/error.h"
 #include "lib/base/timer_queue.h"
+#include "lib/rpc/live_streams.h"
 #include "services/enrolld/service/services.h"
 
 namespace parley::enrolld {
@@ -23,6 +24,7 @@ class Enrolld::Impl {
                                                              timers_.get(), config_.audit, config_.organisation})) {}
 
   ~Impl() {
+    figure_ = nullptr;
     // First what begins work, then what does it: nothing is called that is gone.
     Drain();
     if (outbox_ != nullptr) outbox_->Stop();
@@ -32,6 +34,12 @@ class Enrolld::Impl {
 
   absl::Status Start() {
     RETURN_IF_ERROR(rooms_.Start());
+    if (config_.metrics != nullptr) {
+      figure_ = config_.metrics->Add(
+          "parley_invitations_open", "Invitations that can still be claimed.", rpc::Metrics::Kind::kGauge, [this] {
+            return std::vector<rpc::Metrics::Sample>{{{}, static_cast<double>(rooms_.open())}};
+          });
+    }
     return outbox_ == nullptr ? absl::OkStatus() : outbox_->Start();
   }
 
@@ -40,10 +48,7 @@ class Enrolld::Impl {
     builder->RegisterService(&exchange_service_);
   }
 
-  void Drain() {
-    rooms_.Close(Error(absl::StatusCode::kUnavailable, "SERVER_STOPPING",
-                       "the server is being stopped; connect again in a moment"));
-  }
+  void Drain() { rooms_.Close(rpc::ServerStopping()); }
 
  private:
   const Config config_;
@@ -56,9 +61,10 @@ class Enrolld::Impl {
                                 config_.leases, config_.revoke, [this](const std::string& id) { rooms_.Leave(id); }};
   Rooms rooms_{&room_parts_};
   const std::unique_ptr<Outbox> outbox_;
-  const rpc::Gate gate_{config_.find_peer, config_.audit, workers_.get()};
+  const rpc::Gate gate_{config_.find_peer, config_.audit, workers_.get(), config_.metrics};
   Invitations invitations_{{&store_, &rooms_, &keys_, outbox_.get(), config_.clock, config_.audit}};
   const ExchangeStream::Parts stream_parts_{&rooms_, config_.audit, workers_.get()};
+  rpc::Metrics::Source figure_;
   InvitationServiceAdapter invitation_service_{&gate_, &invitations_};
   ExchangeServiceAdapter exchange_service_{&gate_, &stream_parts_};
 };

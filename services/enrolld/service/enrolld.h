@@ -22,6 +22,7 @@
 #include "lib/keys/identity.h"
 #include "lib/rpc/audit.h"
 #include "lib/rpc/gate.h"
+#include "lib/rpc/metrics.h"
 #include "lib/store/store.h"
 #include "services/enrolld/domain/relay.h"
 #include "services/enrolld/service/mailer.h"
@@ -46,6 +47,8 @@ class Enrolld {
     // Null: no e-mail.
     Mailer* mailer = nullptr;
     rpc::AuditLog* audit = nullptr;
+    // Counts calls and invitations; may be null.
+    rpc::Metrics* metrics = nullptr;
     Clock* clock = Clock::System();
     Leases leases;
     // GrpcDoor::PeerOf.

@@ -57,7 +57,7 @@ grpc::ServerBidiReactor<ExchangeRequest, ExchangeResponse>* ExchangeServiceAdapt
   auto caller = gate_->Admit(*context, "parley.enrol.v1.ExchangeService.Exchange");
   const bool admitted = caller.ok();
   auto stream = std::make_shared<ExchangeStream>(parts_, admitted ? *caller : rpc::Caller());
-  stream->Adopt();
+  stream->Adopt(admitted ? caller->call : nullptr);
   if (admitted) {
     stream->Begin();
   } else {

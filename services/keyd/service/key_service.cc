@@ -155,7 +155,7 @@ grpc::ServerWriteReactor<key::v1::AudienceKeys>* KeyService::WatchAudienceKeys(
   const absl::StatusOr<Caller> caller = options_.gate->Admit(*context, "parley.key.v1.KeyService.WatchAudienceKeys");
   if (!caller.ok()) return WatchStream<key::v1::AudienceKeys>::Refuse(options_.gate->workers(), caller.status());
   return WatchStream<key::v1::AudienceKeys>::Start(
-      options_.gate->workers(),
+      options_.gate->workers(), options_.streams, caller->call,
       [authority = options_.authority, audience = caller->subject()](const auto& stream) {
         return BeginKeys(authority, audience, stream);
       },
@@ -167,7 +167,7 @@ grpc::ServerWriteReactor<key::v1::Revocations>* KeyService::WatchRevocations(
   const absl::StatusOr<Caller> caller = options_.gate->Admit(*context, "parley.key.v1.KeyService.WatchRevocations");
   if (!caller.ok()) return WatchStream<key::v1::Revocations>::Refuse(options_.gate->workers(), caller.status());
   return WatchStream<key::v1::Revocations>::Start(
-      options_.gate->workers(),
+      options_.gate->workers(), options_.streams, caller->call,
       [store = options_.authority->store(), cursor = request->cursor()](const auto& stream) {
         return BeginRevocations(store, cursor, stream);
       },

@@ -10,6 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "lib/rpc/gate.h"
+#include "lib/rpc/live_streams.h"
 #include "parley/key/v1/key_service.grpc.pb.h"
 #include "services/keyd/domain/key_authority.h"
 #include "services/keyd/domain/trust_authority.h"
@@ -23,6 +24,7 @@ class KeyService final : public key::v1::KeyService::CallbackService {
     KeyAuthority* authority = nullptr;
     TrustAuthority* trust = nullptr;
     const rpc::Gate* gate = nullptr;
+    rpc::LiveStreams* streams = nullptr;
     // A credential was revoked. `serial`: hex. `by_itself`: its own connection carries the answer.
     std::function<void(absl::string_view serial, absl::Time expire_time, bool by_itself)> on_revoked;
     // There is another primary epoch; `retired`: perhaps fewer than before.

@@ -142,7 +142,7 @@ grpc::ServerWriteReactor<trust::v1::WatchCertificatesResponse>* TrustService::Wa
       options_.gate->Admit(*context, "parley.trust.v1.TrustService.WatchCertificates");
   if (!caller.ok()) return Stream::Refuse(options_.gate->workers(), caller.status());
   return Stream::Start(
-      options_.gate->workers(),
+      options_.gate->workers(), options_.streams, caller->call,
       [store = options_.store, after = request->after_sequence()](const auto& stream) {
         return Begin(store, after, stream);
       },

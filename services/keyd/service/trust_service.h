@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "lib/rpc/audit.h"
 #include "lib/rpc/gate.h"
+#include "lib/rpc/live_streams.h"
 #include "lib/store/store.h"
 #include "parley/trust/v1/trust_service.grpc.pb.h"
 #include "services/keyd/domain/trust_authority.h"
@@ -25,6 +26,7 @@ class TrustService final : public trust::v1::TrustService::CallbackService {
     store::Store* store = nullptr;
     TrustAuthority* authority = nullptr;
     const rpc::Gate* gate = nullptr;
+    rpc::LiveStreams* streams = nullptr;
     rpc::AuditLog* audit = nullptr;
     // As in KeyService.
     std::function<void(absl::string_view serial, absl::Time expire_time, bool by_itself)> on_revoked;

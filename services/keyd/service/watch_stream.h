@@ -15,14 +15,16 @@
 #include "grpcpp/support/server_callback.h"
 #include "lib/base/error.h"
 #include "lib/base/mutex.h"
+#include "lib/rpc/call.h"
 #include "lib/rpc/errors.h"
+#include "lib/rpc/live_streams.h"
 #include "lib/rpc/worker_pool.h"
 #include "lib/store/store.h"
 
 namespace parley::keyd {
 
 template <typename Message>
-class WatchStream final : public grpc::ServerWriteReactor<Message> {
+class WatchStream final : public grpc::ServerWriteReactor<Message>, public rpc::LiveStream {
  public:
   using Pointer = std::shared_ptr<WatchStream>;
   // Sends what there is and begins to watch. On a worker.
@@ -30,9 +32,14 @@ class WatchStream final : public grpc::ServerWriteReactor<Message> {
   // Called on each message when it is of no more use.
   using Wipe = void (*)(Message*);
 
-  static WatchStream* Start(rpc::WorkerPool* workers, Begin begin, Wipe wipe) {
+  // `call` ends with the stream and may be null; `streams` may be null, else must outlive the stream.
+  static WatchStream* Start(rpc::WorkerPool* workers, rpc::LiveStreams* streams, std::shared_ptr<rpc::Call> call,
+                            Begin begin, Wipe wipe) {
     const Pointer stream(new WatchStream(wipe));
     stream->self_ = stream;
+    stream->call_ = std::move(call);
+    stream->streams_ = streams;
+    if (streams != nullptr) streams->Add(stream);
     workers->Run([stream, begin = std::move(begin)] {
       absl::StatusOr<std::unique_ptr<store::Watch>> watch = begin(stream);
       if (watch.ok()) {
@@ -47,8 +54,8 @@ class WatchStream final : public grpc::ServerWriteReactor<Message> {
   // A stream that ends at once.
   static WatchStream* Refuse(rpc::WorkerPool* workers, const absl::Status& status) {
     return Start(
-        workers, [status](const Pointer&) -> absl::StatusOr<std::unique_ptr<store::Watch>> { return status; },
-        [](Message*) {});
+        workers, nullptr, nullptr,
+        [status](const Pointer&) -> absl::StatusOr<std::unique_ptr<store::Watch>> { return status; }, [](Message*) {});
   }
 
   ~WatchStream() override {
@@ -67,7 +74,7 @@ class WatchStream final : public grpc::ServerWriteReactor<Message> {
     }
   }
 
-  void End(const absl::Status& status) {
+  void End(const absl::Status& status) override {
     MutexLock lock(&mutex_);
     Finish(status);
   }
@@ -84,6 +91,7 @@ class WatchStream final : public grpc::ServerWriteReactor<Message> {
 
   void OnDone() override {
     const Pointer self = std::exchange(self_, nullptr);
+    if (streams_ != nullptr) streams_->Remove(this);
     // Ending the watch waits for a callback that is running, which may wait for the mutex: so not under it.
     std::unique_ptr<store::Watch> watch;
     MutexLock lock(&mutex_);
@@ -98,6 +106,7 @@ class WatchStream final : public grpc::ServerWriteReactor<Message> {
 
   void Finish(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (std::exchange(finished_, true)) return;
+    if (call_ != nullptr) call_->End(status);
     grpc::ServerWriteReactor<Message>::Finish(rpc::ToGrpc(status));
   }
 
@@ -109,6 +118,8 @@ class WatchStream final : public grpc::ServerWriteReactor<Message> {
 
   const Wipe wipe_;
   Pointer self_;
+  std::shared_ptr<rpc::Call> call_;
+  rpc::LiveStreams* streams_ = nullptr;
   Mutex mutex_;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
   bool done_ ABSL_GUARDED_BY(mutex_) = false;

@@ -21,13 +21,13 @@ class Assignments;
 
 class AssignmentStream final : public rpc::OutStream<grpc::ServerWriteReactor<task::v1::WatchAssignmentsResponse>,
                                                      task::v1::WatchAssignmentsResponse>,
-                               public LiveStream {
+                               public rpc::LiveStream {
  public:
   // `assignments` must outlive this.
   AssignmentStream(Assignments* assignments, const task::v1::WatchAssignmentsRequest& request);
 
   void Begin();
-  void End(absl::Status status) override { Close(status); }
+  void End(const absl::Status& status) override { Close(status); }
   // Sends the task when it is open and the device's, once.
   void Offer(const TaskSnapshot& task);
 
@@ -43,7 +43,7 @@ class AssignmentStream final : public rpc::OutStream<grpc::ServerWriteReactor<ta
 class Assignments {
  public:
   // Both must outlive this.
-  Assignments(const Board* board, LiveStreams* streams) : board_(board), streams_(streams) {}
+  Assignments(const Board* board, rpc::LiveStreams* streams) : board_(board), streams_(streams) {}
 
   // A task has changed.
   void Offer(const TaskSnapshot& task);
@@ -54,7 +54,7 @@ class Assignments {
   void Remove(const AssignmentStream* stream);
 
   const Board* const board_;
-  LiveStreams* const streams_;
+  rpc::LiveStreams* const streams_;
   Mutex mutex_;
   std::map<const AssignmentStream*, std::shared_ptr<AssignmentStream>> watching_ ABSL_GUARDED_BY(mutex_);
 };

@@ -46,7 +46,7 @@ class NegotiateStream final
   void Begin();
 
   void Poke(int64_t version) override;
-  void End(absl::Status status) override { Close(status); }
+  void End(const absl::Status& status) override { Close(status); }
 
  private:
   using Request = task::v1::NegotiateRequest;

@@ -118,7 +118,7 @@ grpc::ServerWriteReactor<WatchTaskResponse>* TaskServiceAdapter::WatchTask(Conte
   const auto caller = gate_->Admit(*context, TaskMethod("WatchTask"));
   if (!caller.ok()) return RefuseStream<WatchTaskResponse>(caller.status());
   auto stream = std::make_shared<WatchStream>(watch_, *request);
-  stream->Adopt();
+  stream->Adopt(caller->call);
   stream->Begin();
   return stream.get();
 }
@@ -137,7 +137,8 @@ ServerUnaryReactor* ArtifactServiceAdapter::FindMissingChunks(Context* context, 
 grpc::ServerReadReactor<UploadChunksRequest>* ArtifactServiceAdapter::UploadChunks(Context* context,
                                                                                    UploadChunksResponse* response) {
   const auto caller = gate_->Admit(*context, ArtifactMethod("UploadChunks"));
-  auto* const stream = new UploadStream(chunks_, gate_->workers(), response);  // Deletes itself.
+  auto* const stream =
+      new UploadStream(chunks_, gate_->workers(), caller.ok() ? caller->call : nullptr, response);  // Deletes itself.
   if (caller.ok()) {
     stream->Begin();
   } else {
@@ -148,10 +149,10 @@ grpc::ServerReadReactor<UploadChunksRequest>* ArtifactServiceAdapter::UploadChun
 
 grpc::ServerWriteReactor<FetchChunksResponse>* ArtifactServiceAdapter::FetchChunks(Context* context,
                                                                                    const FetchChunksRequest* request) {
-  auto caller = gate_->Admit(*context, ArtifactMethod("FetchChunks"));
+  const auto caller = gate_->Admit(*context, ArtifactMethod("FetchChunks"));
   if (!caller.ok()) return RefuseStream<FetchChunksResponse>(caller.status());
-  auto stream = std::make_shared<FetchStream>(fetch_, *std::move(caller), *request);
-  stream->Adopt();
+  auto stream = std::make_shared<FetchStream>(fetch_, *caller, *request);
+  stream->Adopt(caller->call);
   stream->Begin();
   return stream.get();
 }
@@ -163,10 +164,10 @@ ServerUnaryReactor* ParticipationServiceAdapter::Join(Context* context, const Jo
 }
 
 grpc::ServerBidiReactor<NegotiateRequest, NegotiateResponse>* ParticipationServiceAdapter::Negotiate(Context* context) {
-  auto caller = gate_->Admit(*context, ParticipationMethod("Negotiate"));
+  const auto caller = gate_->Admit(*context, ParticipationMethod("Negotiate"));
   const bool admitted = caller.ok();
   auto stream = std::make_shared<NegotiateStream>(negotiate_, admitted ? *caller : rpc::Caller());
-  stream->Adopt();
+  stream->Adopt(admitted ? caller->call : nullptr);
   if (admitted) {
     stream->Begin();
   } else {
@@ -204,7 +205,7 @@ grpc::ServerWriteReactor<WatchAssignmentsResponse>* ParticipationServiceAdapter:
   const auto caller = gate_->Admit(*context, ParticipationMethod("WatchAssignments"));
   if (!caller.ok()) return RefuseStream<WatchAssignmentsResponse>(caller.status());
   auto stream = std::make_shared<AssignmentStream>(assignments_, *request);
-  stream->Adopt();
+  stream->Adopt(caller->call);
   stream->Begin();
   return stream.get();
 }

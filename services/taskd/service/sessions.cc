@@ -6,9 +6,15 @@ namespace parley::taskd {
 
 std::shared_ptr<Session> Sessions::Replace(const std::string& task, const std::string& client,
                                            std::shared_ptr<Session> session) {
-  MutexLock lock(&mutex_);
-  std::shared_ptr<Session>& place = tasks_[task][client];
-  std::swap(place, session);
+  const std::shared_ptr<Session> arrived = session;
+  absl::Status closed;
+  {
+    MutexLock lock(&mutex_);
+    closed = closed_;
+    std::shared_ptr<Session>& place = tasks_[task][client];
+    std::swap(place, session);
+  }
+  if (!closed.ok()) arrived->End(closed);
   return session;
 }
 
@@ -40,31 +46,16 @@ std::vector<std::shared_ptr<Session>> Sessions::OfTask(const std::string& task) 
   return sessions;
 }
 
-std::vector<std::shared_ptr<Session>> Sessions::All() const {
+void Sessions::Close(const absl::Status& status) {
   std::vector<std::shared_ptr<Session>> sessions;
-  MutexLock lock(&mutex_);
-  for (const auto& [task, clients] : tasks_) {
-    for (const auto& [client, session] : clients) sessions.push_back(session);
+  {
+    MutexLock lock(&mutex_);
+    closed_ = status;
+    for (const auto& [task, clients] : tasks_) {
+      for (const auto& [client, session] : clients) sessions.push_back(session);
+    }
   }
-  return sessions;
-}
-
-void LiveStreams::Add(std::shared_ptr<LiveStream> stream) {
-  MutexLock lock(&mutex_);
-  const LiveStream* const key = stream.get();
-  streams_[key] = std::move(stream);
-}
-
-void LiveStreams::Remove(const LiveStream* stream) {
-  MutexLock lock(&mutex_);
-  streams_.erase(stream);
-}
-
-std::vector<std::shared_ptr<LiveStream>> LiveStreams::All() const {
-  std::vector<std::shared_ptr<LiveStream>> streams;
-  MutexLock lock(&mutex_);
-  for (const auto& [key, stream] : streams_) streams.push_back(stream);
-  return streams;
+  for (const auto& session : sessions) session->End(status);
 }
 
 }  // namespace parley::taskd

@@ -1,11 +1,9 @@
-// The live streams of clients, so that what happens elsewhere reaches them.
+// The negotiations of clients, so that what happens elsewhere reaches them.
 //
 // Threads: all methods may be called from any thread.
 #ifndef PARLEY_SERVICES_TASKD_SERVICE_SESSIONS_H_
 #define PARLEY_SERVICES_TASKD_SERVICE_SESSIONS_H_
 
-#include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -14,19 +12,12 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "lib/base/mutex.h"
+#include "lib/rpc/live_streams.h"
 
 namespace parley::taskd {
 
-// A stream that lasts.
-class LiveStream {
- public:
-  virtual ~LiveStream() = default;
-  // Ends the stream with this error. Does not block.
-  virtual void End(absl::Status status) = 0;
-};
-
 // A client's negotiation.
-class Session : public LiveStream {
+class Session : public rpc::LiveStream {
  public:
   // Its client's record has come to this Participant.version, or something that matters to it changed (0): look.
   // Does not block.
@@ -44,24 +35,14 @@ class Sessions {
   // Null when the client is not connected.
   std::shared_ptr<Session> Find(const std::string& task, const std::string& client) const;
   std::vector<std::shared_ptr<Session>> OfTask(const std::string& task) const;
-  std::vector<std::shared_ptr<Session>> All() const;
+  // Ends all, and those that are still to come.
+  void Close(const absl::Status& status);
 
  private:
   using Clients = std::unordered_map<std::string, std::shared_ptr<Session>>;
   mutable Mutex mutex_;
+  absl::Status closed_ ABSL_GUARDED_BY(mutex_);
   std::unordered_map<std::string, Clients> tasks_ ABSL_GUARDED_BY(mutex_);
-};
-
-// All other streams, so that a server that stops can end them.
-class LiveStreams {
- public:
-  void Add(std::shared_ptr<LiveStream> stream);
-  void Remove(const LiveStream* stream);
-  std::vector<std::shared_ptr<LiveStream>> All() const;
-
- private:
-  mutable Mutex mutex_;
-  std::map<const LiveStream*, std::shared_ptr<LiveStream>> streams_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace parley::taskd

@@ -1,11 +1,13 @@
 #include "services/taskd/service/taskd.h"
 
 #include <utility>
+#include <vector>
 
 #include "grpcpp/server_builder.h"
 #include "lib/base/error.h"
 #include "lib/base/timer_queue.h"
 #include "services/taskd/domain/names.h"
+#include "services/taskd/service/figures.h"
 #include "services/taskd/service/lifecycle.h"
 #include "services/taskd/service/services.h"
 
@@ -30,6 +32,7 @@ class Taskd::Impl {
         revoked_(&store_, config_.revoke, config_.clock, timers_.get()) {}
 
   ~Impl() {
+    figures_.clear();
     // First what begins work, then what does it: nothing is called that is gone.
     lifecycle_.Stop();
     revoked_.Stop();
@@ -48,7 +51,9 @@ class Taskd::Impl {
     };
     observer.participant_due = [this](const std::string& task, const std::string& client, Board::Due due,
                                       int64_t version) { OnParticipantDue(task, client, due, version); };
-    return board_.Start(std::move(observer));
+    RETURN_IF_ERROR(board_.Start(std::move(observer)));
+    if (config_.metrics != nullptr) figures_ = CountBoard(&board_, config_.metrics);
+    return absl::OkStatus();
   }
 
   void Register(grpc::ServerBuilder* builder) {
@@ -58,10 +63,8 @@ class Taskd::Impl {
   }
 
   void Drain() {
-    const absl::Status status = Error(absl::StatusCode::kUnavailable, "SERVER_STOPPING",
-                                      "the server is being stopped; connect again in a moment");
-    for (const auto& session : sessions_.All()) session->End(status);
-    for (const auto& stream : streams_.All()) stream->End(status);
+    sessions_.Close(rpc::ServerStopping());
+    streams_.Close(rpc::ServerStopping());
   }
 
  private:
@@ -90,12 +93,12 @@ class Taskd::Impl {
   ChunkStore chunks_;
   Revisions revisions_;
   Sessions sessions_;
-  LiveStreams streams_;
+  rpc::LiveStreams streams_;
   std::unique_ptr<TimerQueue> timers_;
   std::unique_ptr<rpc::WorkerPool> workers_;
   Board board_;
   RevokedKeys revoked_;
-  const rpc::Gate gate_{config_.find_peer, config_.audit, workers_.get()};
+  const rpc::Gate gate_{config_.find_peer, config_.audit, workers_.get(), config_.metrics};
   const Standings standings_{&store_, &board_, config_.clock};
   const Requests requests_{&store_};
   const Members members_{&store_, &standings_, config_.audit};
@@ -110,6 +113,7 @@ class Taskd::Impl {
                                           &revisions_, config_.clock, workers_.get()};
   TaskServiceAdapter task_service_{&gate_, &tasks_, &roster_, &watch_};
   ArtifactServiceAdapter artifact_service_{&gate_, &chunks_, &fetch_};
+  std::vector<rpc::Metrics::Source> figures_;
   ParticipationServiceAdapter participation_service_{&gate_, &joining_, &assignments_, &negotiate_};
 };
 

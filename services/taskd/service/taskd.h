@@ -20,6 +20,7 @@
 #include "lib/keys/identity.h"
 #include "lib/rpc/audit.h"
 #include "lib/rpc/gate.h"
+#include "lib/rpc/metrics.h"
 #include "lib/store/store.h"
 #include "services/taskd/service/revoked_keys.h"
 
@@ -41,6 +42,8 @@ class Taskd {
     // host:port that goes into join keys.
     std::string public_address;
     rpc::AuditLog* audit = nullptr;
+    // Counts calls, tasks and clients; may be null.
+    rpc::Metrics* metrics = nullptr;
     Clock* clock = Clock::System();
     // GrpcDoor::PeerOf.
     rpc::Gate::FindPeer find_peer;

@@ -13,16 +13,20 @@ constexpr size_t kCommitBytes = 800'000;
 
 }  // namespace
 
-UploadStream::UploadStream(ChunkStore* chunks, rpc::WorkerPool* workers, task::v1::UploadChunksResponse* response)
-    : chunks_(chunks), workers_(workers), response_(response) {}
+UploadStream::UploadStream(ChunkStore* chunks, rpc::WorkerPool* workers, std::shared_ptr<rpc::Call> call,
+                           task::v1::UploadChunksResponse* response)
+    : chunks_(chunks), workers_(workers), call_(std::move(call)), response_(response) {}
 
-void UploadStream::RefuseWith(const absl::Status& status) { Finish(rpc::ToGrpc(status)); }
+void UploadStream::End(const absl::Status& status) {
+  if (call_ != nullptr) call_->End(status);
+  Finish(rpc::ToGrpc(status));
+}
 
 // One read, one piece of work: never both at once, so nothing here is shared.
 void UploadStream::OnReadDone(bool ok) {
   workers_->Run([this, ok] {
     const absl::Status status = ok ? Take() : Store();
-    if (!ok || !status.ok()) return Finish(rpc::ToGrpc(status));
+    if (!ok || !status.ok()) return End(status);
     StartRead(&request_);
   });
 }

@@ -5,10 +5,12 @@
 #ifndef PARLEY_SERVICES_TASKD_SERVICE_UPLOAD_STREAM_H_
 #define PARLEY_SERVICES_TASKD_SERVICE_UPLOAD_STREAM_H_
 
+#include <memory>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "grpcpp/support/server_callback.h"
+#include "lib/rpc/call.h"
 #include "lib/rpc/worker_pool.h"
 #include "parley/task/v1/artifact_service.pb.h"
 #include "services/taskd/store/chunk_store.h"
@@ -17,22 +19,26 @@ namespace parley::taskd {
 
 class UploadStream final : public grpc::ServerReadReactor<task::v1::UploadChunksRequest> {
  public:
-  // `chunks` and `workers` must outlive this; `response` is gRPC's. Deletes itself when gRPC is done with it.
-  UploadStream(ChunkStore* chunks, rpc::WorkerPool* workers, task::v1::UploadChunksResponse* response);
+  // `chunks` and `workers` must outlive this; `call` ends with it and is null for one that is refused; `response` is
+  // gRPC's. Deletes itself when gRPC is done with it.
+  UploadStream(ChunkStore* chunks, rpc::WorkerPool* workers, std::shared_ptr<rpc::Call> call,
+               task::v1::UploadChunksResponse* response);
 
   void Begin() { StartRead(&request_); }
   // In place of Begin.
-  void RefuseWith(const absl::Status& status);
+  void RefuseWith(const absl::Status& status) { End(status); }
 
  private:
   void OnReadDone(bool ok) override;
   void OnDone() override { delete this; }
 
+  void End(const absl::Status& status);
   absl::Status Take();
   absl::Status Store();
 
   ChunkStore* const chunks_;
   rpc::WorkerPool* const workers_;
+  const std::shared_ptr<rpc::Call> call_;
   task::v1::UploadChunksResponse* const response_;
   task::v1::UploadChunksRequest request_;
   std::vector<ChunkStore::Chunk> waiting_;

@@ -23,20 +23,20 @@ namespace parley::taskd {
 
 class WatchStream final
     : public rpc::OutStream<grpc::ServerWriteReactor<task::v1::WatchTaskResponse>, task::v1::WatchTaskResponse>,
-      public LiveStream {
+      public rpc::LiveStream {
  public:
   // All must outlive every stream.
   struct Parts {
     const TaskStore* store;
     Board* board;
     const Tasks* tasks;
-    LiveStreams* streams;
+    rpc::LiveStreams* streams;
     rpc::WorkerPool* workers;
   };
   WatchStream(const Parts* parts, const task::v1::WatchTaskRequest& request);
 
   void Begin();
-  void End(absl::Status status) override { Close(status); }
+  void End(const absl::Status& status) override { Close(status); }
 
  private:
   void OnSent() override;

@@ -1,0 +1,93 @@
+#include "lib/keyclient/server.h"
+
+#include <grpcpp/server_builder.h>
+
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "lib/base/encoding.h"
+#include "lib/base/error.h"
+#include "lib/crypto/certificate.h"
+#include "lib/keys/key_source.h"
+#include "lib/rpc/addresses.h"
+#include "lib/rpc/service_flags.h"
+
+namespace parley::keyclient {
+namespace {
+
+constexpr absl::Duration kKeydTimeout = absl::Seconds(60);
+constexpr char kPublicAddress[] = "--public-address";
+constexpr char kKeydCredential[] = "--keyd-credential";
+
+}  // namespace
+
+void Server::AddFlags(ServerOptions* options, const std::string& where, rpc::ServiceFlags* flags) {
+  flags->Add(kPublicAddress, options->public_address, "host:port that goes into " + where + " (default: --listen)");
+  flags
+      ->Add(kKeydCredential, options->keyd_credential,
+            options->process.name + ".credential, as keyd made it at its first start")
+      ->required();
+}
+
+void Server::Check(const ServerOptions& options, rpc::ConfigCheck* check) {
+  check->Dialled(kPublicAddress, options.public_address);
+  check->Found("--listen", rpc::PublicAddress(kPublicAddress, options.public_address, options.listen).status());
+  check->Found(kKeydCredential, KeyFollower::CheckCredential(options.keyd_credential));
+}
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Open(const ServerOptions& options, rest::Server::Options rest,
+                                                     rpc::Process* process) {
+  // Before minutes may pass in waiting for keyd.
+  RETURN_IF_ERROR(rpc::PublicAddress(kPublicAddress, options.public_address, options.listen).status());
+  std::unique_ptr<Server> server(new Server);
+  server->process_ = process;
+  ASSIGN_OR_RETURN(server->follower_, KeyFollower::Create({.credential_path = options.keyd_credential,
+                                                           .names = rpc::NamesOrDefault(options.names)}));
+  RETURN_IF_ERROR(server->follower_->WaitUntilReady(kKeydTimeout));
+  KeyFollower::Certificate certificate = server->follower_->certificate();
+  ASSIGN_OR_RETURN(server->organisation_, crypto::OrganisationOfCa(certificate.ca_pem));
+  transport::Listener::Options listener;
+  listener.address = options.listen;
+  listener.certificate_pem = std::move(certificate.certificate_pem);
+  listener.private_key_pem = std::move(certificate.private_key_pem);
+  listener.accept_rest = true;
+  ASSIGN_OR_RETURN(server->door_, transport::GrpcDoor::Create(std::move(listener), server->follower_->key_source()));
+  ASSIGN_OR_RETURN(server->rest_, rest::Server::Attach(server->door_.get(), std::move(rest)));
+  ASSIGN_OR_RETURN(server->public_address_,
+                   rpc::PublicAddress(kPublicAddress, options.public_address, server->door_->listener().address()));
+  return server;
+}
+
+rpc::Gate::FindPeer Server::FindPeer() const {
+  return [&door = *door_](const grpc::ServerContextBase& context) { return door.PeerOf(context); };
+}
+
+std::function<void(const std::string& serial, absl::Time not_after)> Server::Revoke() const {
+  return [keys = follower_->key_source(), &door = *door_](const std::string& serial, absl::Time not_after) {
+    keys->Revoke(serial, not_after);
+    door.listener().CloseKey(HexEncode(serial));
+  };
+}
+
+absl::Status Server::Run(const std::function<void(grpc::ServerBuilder*)>& add_services,
+                         const std::function<void()>& drain) {
+  grpc::ServerBuilder builder;
+  add_services(&builder);
+  process_->Prepare(&builder);
+  RETURN_IF_ERROR(door_->Serve(&builder));
+  follower_->Attach(&door_->listener());
+  const rpc::Metrics::Source at_door = process_->CountDoor(&door_->listener());
+  const rpc::Metrics::Source credential = follower_->Count(process_->metrics());
+  const absl::Status announced = process_->Serving(door_->listener().address());
+  if (announced.ok()) process_->WaitForStop();
+
+  // What is revoked meanwhile still closes its connections: the follower lets go last.
+  door_->listener().StopAccepting();
+  drain();
+  door_->Shutdown(absl::Now() + rpc::kShutdownGrace);
+  door_->Wait();
+  follower_->Detach();
+  return announced;
+}
+
+}  // namespace parley::keyclient

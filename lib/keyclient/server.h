@@ -1,0 +1,83 @@
+// The server of a service that follows keyd, from its flags to its end: what taskd and enrolld have in common.
+//
+//   ASSIGN_OR_RETURN(const auto server, keyclient::Server::Open(options, RestApi(), &process));
+//   Taskd::Config config;
+//   config.keyring = server->keyring();
+//   …
+//   ASSIGN_OR_RETURN(const auto taskd, Taskd::Create(std::move(config)));
+//   return server->Run([&](grpc::ServerBuilder* builder) { taskd->Register(builder); }, [&] { taskd->Drain(); });
+//
+// Threads: Open and Run block; what the accessors return may be used from any thread.
+#ifndef PARLEY_LIB_KEYCLIENT_SERVER_H_
+#define PARLEY_LIB_KEYCLIENT_SERVER_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "lib/keyclient/key_follower.h"
+#include "lib/rest/server.h"
+#include "lib/rpc/audit.h"
+#include "lib/rpc/gate.h"
+#include "lib/rpc/process.h"
+#include "lib/transport/grpc_door.h"
+
+namespace grpc {
+class ServerBuilder;
+}  // namespace grpc
+
+namespace parley::rpc {
+class ConfigCheck;
+class ServiceFlags;
+}  // namespace parley::rpc
+
+namespace parley::keyclient {
+
+struct ServerOptions : rpc::ServiceOptions {
+  // host:port that others dial. Empty: what is listened on, which must not be every address then.
+  std::string public_address;
+  // Path.
+  std::string keyd_credential;
+};
+
+class Server {
+ public:
+  // "--public-address" and "--keyd-credential". `where`: what the address goes into.
+  static void AddFlags(ServerOptions* options, const std::string& where, rpc::ServiceFlags* flags);
+  // For --check-config: what Open would find, without connecting or listening.
+  static void Check(const ServerOptions& options, rpc::ConfigCheck* check);
+
+  // Waits for keyd and listens; nobody is accepted before Run. `process` must outlive it. The errors of KeyFollower,
+  // of Listener::Create and of rest::Server::Attach; PUBLIC_ADDRESS_MISSING.
+  static absl::StatusOr<std::unique_ptr<Server>> Open(const ServerOptions& options, rest::Server::Options rest,
+                                                      rpc::Process* process);
+
+  const std::string& public_address() const { return public_address_; }
+  // Of the certificate authority in which the service's own certificate ends.
+  const std::string& organisation() const { return organisation_; }
+  keys::Keyring* keyring() const { return follower_->keyring(); }
+  rpc::AuditLog* audit_log() const { return follower_->audit_log(); }
+  rpc::Gate::FindPeer FindPeer() const;
+  // Refuses a key from now on and closes its connections: `serial` as bytes.
+  std::function<void(const std::string& serial, absl::Time not_after)> Revoke() const;
+
+  // Serves until the process is told to stop. Then in this order: nobody new is accepted, `drain` ends the streams,
+  // calls finish within kShutdownGrace, and their answers are sent. What both call must outlive it.
+  absl::Status Run(const std::function<void(grpc::ServerBuilder*)>& add_services, const std::function<void()>& drain);
+
+ private:
+  Server() = default;
+
+  rpc::Process* process_ = nullptr;
+  std::unique_ptr<KeyFollower> follower_;
+  std::unique_ptr<transport::GrpcDoor> door_;
+  std::unique_ptr<rest::Server> rest_;
+  std::string public_address_;
+  std::string organisation_;
+};
+
+}  // namespace parley::keyclient
+
+#endif  // PARLEY_LIB_KEYCLIENT_SERVER_H_

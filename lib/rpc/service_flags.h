@@ -1,0 +1,55 @@
+// How a service is configured: by flags, by the environment and by one file, all with the same names.
+//
+//   --health-listen 0.0.0.0:7453      on the command line
+//   PARLEY_TASKD_HEALTH_LISTEN=…      in the environment
+//   health-listen = "0.0.0.0:7453"    in the TOML or INI file that --config or PARLEY_TASKD_CONFIG names
+//
+// What stands earlier in this list counts. A key of the file that is no flag is an error, as an unknown flag is. No
+// secret is given by any of them: those are files of their own, which flags name.
+//
+// Included by main.cc only: CLI11 is large.
+#ifndef PARLEY_LIB_RPC_SERVICE_FLAGS_H_
+#define PARLEY_LIB_RPC_SERVICE_FLAGS_H_
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "lib/rpc/config_check.h"
+#include "lib/rpc/process.h"
+
+namespace parley::rpc {
+
+class ServiceFlags {
+ public:
+  // `options` has the defaults, among them the name and the services; it must outlive this.
+  ServiceFlags(const std::string& description, ServiceOptions* options);
+
+  // One more flag, with its variable.
+  template <typename Target>
+  CLI::Option* Add(const std::string& flag, Target& target, const std::string& help) {
+    return app_.add_option(flag, target, help)->envname(Variable(flag))->capture_default_str();
+  }
+  CLI::App& app() { return app_; }
+
+  // Reads the three. What main returns when there is nothing to run: after --help, or a mistake, which is explained.
+  std::optional<int> Parse(int argc, char** argv);
+
+  // Main's result: with --check-config that of `check`, which starts and changes nothing, else of RunService. What all
+  // services have is checked before.
+  int Run(const std::function<void(ConfigCheck&)>& check, const std::function<absl::Status(Process&)>& serve);
+
+ private:
+  std::string Variable(const std::string& flag) const;
+
+  ServiceOptions* const options_;
+  CLI::App app_;
+  bool check_config_ = false;
+};
+
+}  // namespace parley::rpc
+
+#endif  // PARLEY_LIB_RPC_SERVICE_FLAGS_H_
