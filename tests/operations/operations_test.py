@@ -1,0 +1,221 @@
+"""The services as whoever runs them sees them: configuration, --check-config, health, metrics, traces."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import tempfile
+import unittest
+import urllib.request
+
+from tests import stack
+
+PYTHON = stack.TOOLS / "python/bin/python"
+GRPC_PROTOS = "/usr/share/grpc-proto"
+HEALTH = "grpc.health.v1.Health/Check"
+SERVICES = {"keyd": ["parley.key.v1.KeyService", "parley.trust.v1.TrustService"],
+            "taskd": ["parley.task.v1.TaskService", "parley.task.v1.ArtifactService",
+                      "parley.task.v1.ParticipationService"],
+            "enrolld": ["parley.enrol.v1.InvitationService", "parley.enrol.v1.ExchangeService"]}
+
+
+class Operations(unittest.TestCase):
+
+    @classmethod
+    def setUpClass(cls):
+        # Set for the services that the stack starts; free ports, which "serving" names.
+        for name in SERVICES:
+            os.environ["PARLEY_%s_HEALTH_LISTEN" % name.upper()] = "127.0.0.1:0"
+            os.environ["PARLEY_%s_METRICS_LISTEN" % name.upper()] = "127.0.0.1:0"
+        cls.stack = stack.Stack().__enter__()
+        cls.addClassCleanup(cls.stack.__exit__)
+        cls.running = {"keyd": cls.stack.keyd, "taskd": cls.stack.taskd, "enrolld": cls.stack.enrolld}
+
+    def serving(self, name):
+        (line,) = [line for line in self.running[name].log if '"message":"serving"' in line]
+        return json.loads(line)
+
+    def grpcurl(self, *arguments):
+        result = subprocess.run([stack.GRPCURL, *map(str, arguments)], capture_output=True, text=True,
+                                timeout=stack.TIMEOUT_S, check=False)
+        return result.returncode, result.stdout + result.stderr
+
+    def by_certificate(self, *arguments, credential="operator"):
+        folder = self.stack.exported(credential)
+        return self.grpcurl("-cacert", folder / "ca.pem", "-cert", folder / "client.pem", "-key", folder / "client.key",
+                            *arguments)
+
+    def health(self, name, service, *flags):
+        return self.grpcurl("-plaintext", "-import-path", GRPC_PROTOS, "-proto", "grpc/health/v1/health.proto", "-d",
+                            json.dumps({"service": service}), self.serving(name)["health"], HEALTH)
+
+    def metrics(self, name):
+        address = self.serving(name)["metrics"]
+        with urllib.request.urlopen("http://%s/metrics" % address, timeout=stack.TIMEOUT_S) as page:
+            return page.read().decode()
+
+    def run_service(self, name, *arguments, environment=None):
+        return subprocess.run([stack.RUNFILES / "services" / name / name, *map(str, arguments)], capture_output=True,
+                              text=True, timeout=stack.TIMEOUT_S, check=False,
+                              env={"PATH": os.environ["PATH"], **(environment or {})})
+
+    def folder(self):
+        return pathlib.Path(tempfile.mkdtemp(dir=os.environ.get("TEST_TMPDIR")))
+
+    def test_health_of_the_whole_and_of_each_service(self):
+        for name, services in SERVICES.items():
+            for service in ["", *services]:
+                code, text = self.health(name, service)
+                self.assertEqual((code, json.loads(text)), (0, {"status": "SERVING"}), name)
+            self.assertIn("NotFound", self.health(name, "parley.nothing.v1.Nothing")[1])
+
+    def test_the_health_port_has_health_alone(self):
+        for name, services in SERVICES.items():
+            address = self.serving(name)["health"]
+            code, text = self.grpcurl("-plaintext", address, "list")
+            self.assertNotEqual(code, 0)
+            self.assertIn("does not support the reflection API", text)
+            proto = self.grpcurl("-plaintext", "-import-path", GRPC_PROTOS, "-proto",
+                                 "grpc/reflection/v1alpha/reflection.proto", "-d", '{"list_services": ""}', address,
+                                 "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+            self.assertIn("Unimplemented", proto[1])
+
+    def test_the_door_has_health_too(self):
+        code, text = self.by_certificate(self.stack.taskd_address, HEALTH)
+        self.assertEqual((code, json.loads(text)), (0, {"status": "SERVING"}))
+        code, listed = self.by_certificate(self.stack.taskd_address, "list")
+        # Health knows every service that is served, besides itself and reflection.
+        served = {line for line in listed.split() if line.startswith("parley.")}
+        self.assertEqual(served, set(SERVICES["taskd"]))
+
+    def test_health_ends_with_sigterm(self):
+        stubs = self.folder()
+        subprocess.run([PYTHON, "-m", "grpc_tools.protoc", "-I", GRPC_PROTOS, "--python_out", stubs,
+                        "--grpc_python_out", stubs, "grpc/health/v1/health.proto"], check=True)
+        # Beside grpc's own package, not in its place.
+        for package in ("health", "health/v1"):
+            (stubs / "grpc" / package / "__init__.py").touch()
+        (stubs / "grpc").rename(stubs / "below_grpc")
+        program = "import grpc, sys; grpc.__path__.append(sys.argv.pop(1)); import runpy; " \
+                  "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+        watch = pathlib.Path(__file__).resolve().parent / "watch_health.py"
+        own = self.stack.folder / "another"
+        service = stack.Service(stack.KEYD, "--data", own, "--listen", "127.0.0.1:0", "--taskd-address",
+                                "127.0.0.1:7443").wait_until_serving()
+        address = json.loads(service.log[-1])["health"]
+        with subprocess.Popen([PYTHON, "-c", program, stubs / "below_grpc", watch, address, ""],
+                              stdout=subprocess.PIPE, text=True) as watching:
+            self.assertEqual(watching.stdout.readline(), "SERVING\n")
+            self.assertEqual(service.stop(), 0)
+            self.assertEqual(watching.stdout.read(), "NOT_SERVING\nUNAVAILABLE\n")
+
+    def test_metrics(self):
+        payload = self.stack.home / "motd"
+        payload.write_text("hello\n")
+        self.stack.parley("task", "create", "metrics", "--payload", payload)
+        text = self.metrics("taskd")
+        self.assertRegex(text, r'(?m)^grpc_server_handled_total\{grpc_code="OK",grpc_method="CreateTask",'
+                               r'grpc_service="parley.task.v1.TaskService",grpc_type="unary"\} [1-9]')
+        self.assertRegex(text, r'(?m)^parley_handshakes_total\{outcome="ok"\} [1-9]')
+        self.assertRegex(text, r'(?m)^parley_relay_bytes_total\{direction="in"\} [1-9]')
+        self.assertRegex(text, r'(?m)^parley_tasks\{state="open"\} [1-9]')
+        self.assertRegex(text, r'(?m)^parley_task_clients\{state="confirmed"\} 0$')
+        self.assertRegex(text, r'(?m)^parley_keyd_credential_expiry_timestamp_seconds [1-9]')
+        keys = self.metrics("keyd")
+        self.assertRegex(keys, r'(?m)^parley_credentials\{role="operator",state="live"\} [1-9]')
+        self.assertRegex(keys, r'(?m)^grpc_server_started_total\{.*grpc_method="WatchRevocations".*\} [1-9]')
+        self.assertRegex(self.metrics("enrolld"), r"(?m)^parley_invitations_open 0$")
+        for name in SERVICES:
+            self.check_format(self.metrics(name))
+
+    def test_alerts_dashboard_and_documentation_name_metrics_that_exist(self):
+        families = set()
+        for name in SERVICES:
+            families |= set(re.findall(r"(?m)^# TYPE (\S+)", self.metrics(name)))
+        known = families | {family + suffix for family in families for suffix in ("_bucket", "_sum", "_count")}
+        for path in ("deploy/monitoring/alerts.yaml", "deploy/monitoring/grafana_dashboard.json", "docs/operations.md"):
+            text = (stack.RUNFILES / path).read_text()
+            named = set(re.findall(r"\b(?:grpc_server|parley|process)_[a-z_]+[a-z]\b", text))
+            self.assertTrue(named)
+            self.assertLessEqual(named, known, path)
+
+    def check_format(self, text):
+        """Each family once, with its type first; each series once."""
+        families = re.findall(r"(?m)^# TYPE (\S+) (?:counter|gauge|histogram)$", text)
+        self.assertEqual(len(families), len(set(families)))
+        series = [line.rsplit(" ", 1)[0] for line in text.splitlines() if not line.startswith("#")]
+        self.assertEqual(len(series), len(set(series)))
+        for line in text.splitlines():
+            self.assertRegex(line, r'^(# (HELP|TYPE) .+|[a-z_]+(\{([a-z_]+="[^"]*",?)+\})? [-+0-9.e]+)$')
+
+    def test_a_trace_of_the_caller_is_in_the_log(self):
+        trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+        for flags in ("01", "00"):
+            code, text = self.by_certificate("-H", "traceparent: 00-%s-00f067aa0ba902b7-%s" % (trace, flags), "-d",
+                                             '{"name": "tasks/nowhere-0000"}', self.stack.taskd_address,
+                                             "parley.task.v1.TaskService/GetTask")
+            self.assertIn("NotFound", text)
+        # Sampled once, so there is one line. The answer comes after it.
+        lines = [json.loads(line) for line in list(self.running["taskd"].log) if trace in line]
+        self.assertEqual([(line["message"], line["method"], line["code"]) for line in lines],
+                         [("call", "parley.task.v1.TaskService.GetTask", "NOT_FOUND")])
+        self.assertRegex(lines[0]["caller"], "^operator/")
+        self.assertNotEqual(lines[0]["span_id"], "00f067aa0ba902b7")
+
+    def test_file_environment_and_flags_in_this_order(self):
+        folder = self.folder()
+        config = folder / "keyd.toml"
+        config.write_text('listen = "nonsense-of-the-file"\nmetrics-listen = "nonsense-of-the-file"\n'
+                          'data = "%s"\nnames = ["localhost", "127.0.0.1"]\n' % (folder / "data"))
+        result = self.run_service("keyd", "--check-config", "--config", config)
+        self.assertEqual(result.returncode, 1, result.stdout + result.stderr)
+        self.assertEqual(result.stderr.count("nonsense-of-the-file"), 2, result.stderr)
+        result = self.run_service("keyd", "--check-config", "--listen", "127.0.0.1:0", environment={
+            "PARLEY_KEYD_CONFIG": str(config), "PARLEY_KEYD_LISTEN": "nonsense", "PARLEY_KEYD_METRICS_LISTEN": ":0"})
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(result.stdout, "keyd: the configuration can be used\n")
+        self.assertFalse((folder / "data").exists(), "--check-config made something")
+
+    def test_a_mistake_in_the_file_is_named(self):
+        folder = self.folder()
+        config = folder / "keyd.toml"
+        config.write_text('lissten = "127.0.0.1:0"\n')
+        result = self.run_service("keyd", "--check-config", "--config", config)
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn("lissten", result.stderr)
+        for environment in ({"PARLEY_KEYD_CONFIG": str(folder / "missing")}, None):
+            arguments = [] if environment else ["--config", folder / "missing"]
+            result = self.run_service("keyd", "--check-config", *arguments, environment=environment)
+            self.assertNotEqual(result.returncode, 0)
+            self.assertIn("missing", result.stderr)
+
+    def test_check_config_of_what_runs_is_good(self):
+        for name in SERVICES:
+            arguments = ["--data", self.stack.folder / name, "--listen", self.running[name].address]
+            if name != "keyd":
+                arguments += ["--keyd-credential", self.stack.credentials / (name + ".credential")]
+            result = self.run_service(name, "--check-config", *arguments)
+            self.assertEqual(result.returncode, 0, result.stderr)
+
+    def test_check_config_names_every_problem(self):
+        folder = self.folder()
+        exposed = folder / "exposed"
+        exposed.write_text("0" * 64)
+        exposed.chmod(0o644)
+        result = self.run_service("taskd", "--check-config", "--data", exposed, "--listen", "0.0.0.0:7443",
+                                  "--health-listen", "192.0.2.1:1", "--keyd-credential", exposed)
+        self.assertEqual(result.returncode, 1)
+        for expected in ("--data: ", "--listen: nobody can connect", "--health-listen: cannot listen on 192.0.2.1",
+                         "--keyd-credential: "):
+            self.assertIn("taskd: " + expected, result.stderr)
+        result = self.run_service("keyd", "--check-config", "--data", folder, "--kek-file", exposed,
+                                  "--taskd-address", ":1")
+        self.assertIn("keyd: --taskd-address: nobody can connect", result.stderr)
+        self.assertIn("keyd: --kek-file: ", result.stderr)
+        result = self.run_service("enrolld", "--check-config", "--data", folder, "--keyd-credential", folder / "none")
+        self.assertIn("enrolld: --keyd-credential: ", result.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
