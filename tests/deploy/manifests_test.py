@@ -65,6 +65,9 @@ class Manifests(unittest.TestCase):
         for overlay, resources in self.overlays.items():
             for version in VERSIONS:
                 for resource in resources:
+                    # Not Kubernetes' own.
+                    if resource["kind"] == "PodMonitor":
+                        continue
                     with self.subTest(overlay=overlay, version=version, name=resource["metadata"]["name"]):
                         kubernetes_validate.validate(resource, version, strict=True)
 
@@ -159,12 +162,50 @@ class Manifests(unittest.TestCase):
             self.assertNotIn("to", policies["keyd"]["egress"][0])
             self.assertNotEqual(policies["keyd"]["ingress"][0].get("from"), None, "keyd is not open to everybody")
 
+    def test_probes_ask_on_the_port_that_has_health_alone(self):
+        for resources, stateful_set, pod in self.pods():
+            (container,) = pod["spec"]["containers"]
+            ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+            self.assertEqual(set(ports), {"door", "health", "metrics"})
+            self.assertEqual(container["readinessProbe"]["grpc"]["port"], ports["health"])
+            self.assertEqual(container["startupProbe"]["grpc"]["port"], ports["health"])
+            name = stateful_set["metadata"]["name"].upper()
+            (configuration,) = [each["data"] for each in resources if each["kind"] == "ConfigMap"]
+            for port in ("health", "metrics"):
+                self.assertEqual(configuration["PARLEY_%s_%s_LISTEN" % (name, port.upper())],
+                                 "0.0.0.0:%d" % ports[port])
+            # Neither is a Service's: nobody outside of the pod's network has any business there.
+            for service in resources:
+                if service["kind"] == "Service":
+                    self.assertEqual([port["targetPort"] for port in service["spec"]["ports"]], ["door"])
+
+    def test_prometheus_finds_every_service_and_is_let_in(self):
+        monitors = list(self.each("PodMonitor"))
+        self.assertTrue(monitors)
+        for resources, monitor in monitors:
+            (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+            (let_in,) = [each["spec"] for each in resources
+                         if each["kind"] == "NetworkPolicy" and each["metadata"]["name"] == "metrics"]
+            ports = set()
+            for stateful_set in resources:
+                if stateful_set["kind"] == "StatefulSet":
+                    labels = stateful_set["spec"]["template"]["metadata"]["labels"]
+                    for selector in (monitor["spec"]["selector"], let_in["podSelector"]):
+                        (wanted,) = selector["matchExpressions"]
+                        self.assertIn(labels[wanted["key"]], wanted["values"])
+                    (container,) = stateful_set["spec"]["template"]["spec"]["containers"]
+                    ports |= {port["containerPort"] for port in container["ports"] if port["name"] == endpoint["port"]}
+            self.assertEqual({port["port"] for port in let_in["ingress"][0]["ports"]}, ports)
+
     def test_configuration_names_flags_that_exist(self):
         for resources, configuration in self.each("ConfigMap"):
             for key in configuration["data"]:
                 service, flag = re.fullmatch(r"PARLEY_(KEYD|TASKD|ENROLLD)_(\w+)", key).groups()
-                source = (ROOT / "services" / service.lower() / "main.cc").read_text()
-                self.assertIn('add("--%s"' % flag.lower().replace("_", "-"), source, key)
+                sources = ["services/%s/main.cc" % service.lower(), "lib/rpc/service_flags.cc"]
+                if service != "KEYD":
+                    sources.append("lib/keyclient/server.cc")
+                self.assertIn('"--%s"' % flag.lower().replace("_", "-"),
+                              "".join((ROOT / source).read_text() for source in sources), key)
             for pod in resources:
                 if pod["kind"] == "StatefulSet":
                     (container,) = pod["spec"]["template"]["spec"]["containers"]
