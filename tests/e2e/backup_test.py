@@ -107,10 +107,14 @@ class Backup(unittest.TestCase):
         self.assertFalse((self.person.home / "new").exists())
         self.assertIn("whole", self.person.parley("restore", self.archive, "--check", stdin=PASSWORD))
 
-    def test_a_restore_that_is_killed_leaves_its_place_empty(self):
+    def test_a_restore_that_is_killed_leaves_its_place_empty_and_what_is_lost_is_noticed(self):
         self.person.up()
         self.person.create("large", {"noise-%d" % i: os.urandom(1_500_000).hex() for i in range(3)})
         self.backup()
+        # One who verifies the log later than this knows of something that the backup does not.
+        self.person.parley("key", "issue", "--role", "device", "--subject", "web-1", "--out",
+                           self.person.home / "web-1.credential")
+        self.person.parley("audit", "verify")
         self.person.down()
         shutil.rmtree(self.person.data)
         restore = self.person.popen("restore", "-", "--data", self.person.data, "--key-file", self.key_file,
@@ -126,6 +130,10 @@ class Backup(unittest.TestCase):
         self.restore()
         self.person.up()
         self.assertIn("large", self.person.parley("task", "list"))
+        code, _, errors = self.person.run("audit", "verify", "--output", "json")
+        self.assertEqual(code, 1)
+        # The end is missing; with enough new events at its place, it is another one.
+        self.assertIn(json.loads(errors)["error"]["reason"], ("AUDIT_TRUNCATED", "AUDIT_REWRITTEN"))
 
 
 class Cluster(unittest.TestCase):
