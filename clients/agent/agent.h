@@ -90,9 +90,9 @@ struct Options {
   // How long to try to confirm over a fresh connection before rolling back: a configuration that cuts the machine
   // off heals itself. Below the task's apply lease (15 minutes).
   absl::Duration confirm_timeout = absl::Minutes(10);
-  // Between attempts to reach a server that is away: doubles from the first to the second, give or take a half by
-  // chance, so that those who lost it together do not come back together.
-  absl::Duration min_backoff = absl::Milliseconds(200);
+  // Between attempts to reach a server that is away, on average: the first, which doubles up to the second. By chance
+  // it is anything from nothing to twice that, so that those who lost it together do not come back together.
+  absl::Duration min_backoff = absl::Milliseconds(500);
   absl::Duration max_backoff = absl::Seconds(30);
   // How long to try before giving up when the server was never reached; a server that goes away later is waited
   // for as long as the key lives.

@@ -66,7 +66,7 @@ absl::Status Retry::Next(const absl::Status& error, absl::Duration* wait) {
   for (int i = 0; i < failures_ && *wait < options_.max_backoff; ++i) *wait *= 2;
   *wait = std::min(*wait, options_.max_backoff);
   // Else a server that is back would meet everybody whom it left at the same moment.
-  *wait *= std::uniform_real_distribution<>(0.5, 1.5)(random_);
+  *wait *= std::uniform_real_distribution<>(0, 2)(random_);
   ++failures_;
   return absl::OkStatus();
 }

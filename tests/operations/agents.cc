@@ -1,0 +1,125 @@
+// Many agents in one process, each with a device's credential of its own and the label fleet=rolling: what they tell
+// their observers comes out as lines of JSON.
+//
+//   agents ADMIN_CREDENTIAL COUNT FOLDER     until its standard input ends
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "clients/agent/agent.h"
+#include "clients/chain/keyd.h"
+#include "grpcpp/channel.h"
+#include "grpcpp/client_context.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/crypto/kdf.h"
+#include "lib/keys/credential.h"
+#include "lib/keys/identity.h"
+#include "lib/transport/grpc_door.h"
+#include "parley/key/v1/key_service.grpc.pb.h"
+
+namespace parley {
+namespace {
+
+// Commits of keyd's store share an fsync.
+constexpr int kIssuers = 16;
+
+// One line each, whole, with the seconds since the first.
+class Printer final : public agent::Observer {
+ public:
+  explicit Printer(int agent) : agent_(agent) {}
+  void Connected(const std::string&, const std::string&) override { Print("connected"); }
+  void Disconnected(const absl::Status& why, absl::Time) override { Print("disconnected", Reason(why)); }
+  void Confirmed(const std::string&, int64_t) override { Print("confirmed"); }
+  void RollingBack(const std::string&, const std::string& reason, const std::string&) override {
+    Print("rolling_back", reason);
+  }
+  void Declined(const std::string&, const std::string& code, const std::string&) override { Print("declined", code); }
+  void Failed(const std::string&, const absl::Status& why) override { Print("failed", Reason(why)); }
+  void Print(const char* event, const std::string& why = "") {
+    static const absl::Time start = absl::Now();
+    const std::string line = absl::StrCat("{\"agent\":", agent_, ",\"event\":\"", event, "\",\"why\":\"", why,
+                                          "\",\"seconds\":", absl::ToDoubleSeconds(absl::Now() - start), "}\n");
+    fwrite(line.data(), 1, line.size(), stdout);
+  }
+
+ private:
+  const int agent_;
+};
+
+absl::Status Issue(const keys::Credential& admin, std::vector<keys::Credential>* credentials) {
+  ASSIGN_OR_RETURN(const keys::AudienceKey* const key, admin.KeyFor(keys::kKeyd));
+  ASSIGN_OR_RETURN(const auto channel,
+                   transport::Channel::Create(
+                       {.address = key->address, .identity = key->identity, .psk = keys::DerivePsk(key->secret)}));
+  const auto stub = key::v1::KeyService::NewStub(channel->grpc());
+  std::atomic<size_t> next = 0;
+  std::vector<absl::Status> errors(kIssuers);
+  std::vector<std::thread> issuers;
+  for (absl::Status& error : errors) {
+    issuers.emplace_back([&] {
+      for (size_t i = next++; error.ok() && i < credentials->size(); i = next++) {
+        grpc::ClientContext context;
+        key::v1::IssueCredentialRequest request;
+        request.set_request_id(crypto::RandomUuid());
+        request.set_role(access::v1::ROLE_DEVICE);
+        request.set_subject(absl::StrCat("agent-", i));
+        key::v1::IssueCredentialResponse response;
+        error = channel->Explain(stub->IssueCredential(&context, request, &response));
+        (*credentials)[i] = trust::ToCredential(&response);
+      }
+    });
+  }
+  for (std::thread& issuer : issuers) issuer.join();
+  for (const absl::Status& error : errors) RETURN_IF_ERROR(error);
+  return absl::OkStatus();
+}
+
+absl::Status Run(const std::string& admin_path, int count, const std::string& folder) {
+  ASSIGN_OR_RETURN(const keys::Credential admin, keys::ReadCredentialFile(admin_path));
+  std::vector<keys::Credential> credentials(count);
+  RETURN_IF_ERROR(Issue(admin, &credentials));
+  agent::Stop stop;
+  std::vector<std::thread> agents;
+  for (int i = 0; i < count; ++i) {
+    agents.emplace_back([&, i] {
+      agent::DeviceOptions options;
+      options.credential = std::move(credentials[i]);
+      options.labels = {{"fleet", "rolling"}};
+      options.state_dir = absl::StrCat(folder, "/", i, "/state");
+      options.into = absl::StrCat(folder, "/", i, "/into");
+      options.stop = &stop;
+      Printer printer(i);
+      const absl::Status made = MakeFolders(absl::StrCat(folder, "/", i), 0700);
+      const absl::Status ended = made.ok() ? agent::RunDevice(std::move(options), &printer) : made;
+      if (!absl::IsCancelled(ended)) printer.Print("ended", std::string(ended.message()));
+    });
+  }
+  for (char ignored; read(STDIN_FILENO, &ignored, 1) > 0;) {
+  }
+  stop.Request();
+  for (std::thread& each : agents) each.join();
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace parley
+
+int main(int argc, char** argv) {
+  if (argc != 4) {
+    fprintf(stderr, "usage: agents ADMIN_CREDENTIAL COUNT FOLDER\n");
+    return 2;
+  }
+  setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
+  const absl::Status status = parley::Run(argv[1], atoi(argv[2]), argv[3]);
+  if (!status.ok()) fprintf(stderr, "agents: %s\n", std::string(status.message()).c_str());
+  return status.ok() ? 0 : 1;
+}
