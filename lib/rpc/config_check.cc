@@ -43,7 +43,6 @@ void ConfigCheck::Found(absl::string_view flag, const absl::Status& status) {
 }
 
 void ConfigCheck::Listens(absl::string_view flag, const std::string& address) {
-  if (address.empty()) return;
   const absl::StatusOr<transport::HostPort> where = transport::ParseHostPort(address);
   if (!where.ok()) return Found(flag, where.status());
   if (const std::string why = WhyNotLocal(*where); !why.empty()) {

@@ -17,7 +17,7 @@ namespace parley::rpc {
 
 class ConfigCheck {
  public:
-  // An address of this machine, with a port that no other flag has. Empty is good: there is nothing to listen on.
+  // An address of this machine, with a port that no other flag has.
   void Listens(absl::string_view flag, const std::string& address);
   // An address that others can dial: host:port that is neither every address nor port 0. Empty is good.
   void Dialled(absl::string_view flag, const std::string& address);

@@ -161,7 +161,6 @@ TEST(ConfigCheck, TakesWhatCanBeUsed) {
   ConfigCheck check;
   check.Listens("--listen", "127.0.0.1:7443");
   check.Listens("--health-listen", ":0");
-  check.Listens("--metrics-listen", "");
   check.Dialled("--public-address", "taskd.example:7443");
   check.Dialled("--public-address", "[2001:db8::1]:7443");
   check.Folder("--data", testing::TempDir() + "/to/be/made");

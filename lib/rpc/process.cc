@@ -116,8 +116,8 @@ Metrics::Source Process::CountDoor(const transport::Listener* listener) {
       [](const auto& stats) {
         return Samples{{{}, static_cast<double>(stats.connections)}};
       });
-  add("parley_relay_bytes_total", "Bytes that passed the door, without TLS.", Metrics::Kind::kCounter,
-      [](const auto& stats) {
+  add("parley_relay_bytes_total", "Bytes from and to peers after their handshakes, as on the network.",
+      Metrics::Kind::kCounter, [](const auto& stats) {
         return Samples{{{{"direction", "in"}}, static_cast<double>(stats.bytes_in)},
                        {{{"direction", "out"}}, static_cast<double>(stats.bytes_out)}};
       });
@@ -151,6 +151,8 @@ int RunService(const ProcessOptions& options, const std::function<absl::Status(P
     status = process.Open();
     if (status.ok()) status = service(process);
   }
+  // Apart from "stopping", so that one sees how long the end took, and that it came.
+  if (status.ok()) LogInfo("stopped");
   if (status.ok()) return 0;
   fprintf(stderr, "%s: %s\n", options.name.c_str(), std::string(status.message()).c_str());
   return 1;

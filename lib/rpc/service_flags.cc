@@ -9,6 +9,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 
 namespace parley::rpc {
 namespace {
@@ -33,6 +34,19 @@ class FileBelowEnvironment : public CLI::ConfigTOML {
  private:
   const std::function<std::string(const std::string&)> variable_;
 };
+
+// CLI11 does not say that it speaks of the file.
+std::string WhatIsWrong(const CLI::ParseError& error) {
+  absl::string_view what = error.what();
+  if (dynamic_cast<const CLI::FileError*>(&error) != nullptr) {
+    return absl::StrCat("cannot read the configuration file ", what.substr(0, what.find(' ')));
+  }
+  if (dynamic_cast<const CLI::ConfigError*>(&error) != nullptr &&
+      absl::ConsumePrefix(&what, "INI was not able to parse ")) {
+    return absl::StrCat("the configuration file has the key \"", what, "\", which is no flag");
+  }
+  return std::string(what);
+}
 
 }  // namespace
 
@@ -79,8 +93,12 @@ std::optional<int> ServiceFlags::Parse(int argc, char** argv) {
   std::reverse(arguments.begin(), arguments.end());
   try {
     app_.parse(std::move(arguments));
+  } catch (const CLI::CallForHelp& help) {
+    return app_.exit(help);
   } catch (const CLI::ParseError& error) {
-    return app_.exit(error);
+    fprintf(stderr, "%s: %s; %s --help has all flags\n", options_->process.name.c_str(), WhatIsWrong(error).c_str(),
+            options_->process.name.c_str());
+    return 1;
   }
   return std::nullopt;
 }
@@ -92,8 +110,8 @@ int ServiceFlags::Run(const std::function<void(ConfigCheck&)>& check,
   ConfigCheck found;
   found.Folder("--data", options_->data);
   found.Listens("--listen", options_->listen);
-  found.Listens("--health-listen", process.health_listen);
-  found.Listens("--metrics-listen", process.metrics_listen);
+  if (!process.health_listen.empty()) found.Listens("--health-listen", process.health_listen);
+  if (!process.metrics_listen.empty()) found.Listens("--metrics-listen", process.metrics_listen);
   found.ParentFolder("--ready-file", process.ready_file);
   check(found);
   for (const std::string& problem : found.problems()) {

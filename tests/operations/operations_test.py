@@ -182,13 +182,17 @@ class Operations(unittest.TestCase):
         config = folder / "keyd.toml"
         config.write_text('lissten = "127.0.0.1:0"\n')
         result = self.run_service("keyd", "--check-config", "--config", config)
-        self.assertNotEqual(result.returncode, 0)
-        self.assertIn("lissten", result.stderr)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn('the configuration file has the key "lissten", which is no flag', result.stderr)
+        config.write_text("listen =\n")
+        result = self.run_service("keyd", "--check-config", "--config", config)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("keyd: --listen: ", result.stderr)
         for environment in ({"PARLEY_KEYD_CONFIG": str(folder / "missing")}, None):
             arguments = [] if environment else ["--config", folder / "missing"]
             result = self.run_service("keyd", "--check-config", *arguments, environment=environment)
-            self.assertNotEqual(result.returncode, 0)
-            self.assertIn("missing", result.stderr)
+            self.assertEqual(result.returncode, 1)
+            self.assertIn("cannot read the configuration file %s;" % (folder / "missing"), result.stderr)
 
     def test_check_config_of_what_runs_is_good(self):
         for name in SERVICES:
