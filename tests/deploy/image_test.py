@@ -212,6 +212,16 @@ def inside(manifests, folder, parley, parley_init):
     for path in ("/x", "/usr/bin/x", "/etc/x", "/var/x"):
         refused(keyd, "keyd", "touch", path)
 
+    # What keyd renews comes through the containers beside the services.
+    secret, copy = taskd.path("secret") / "taskd.credential", taskd.path("run") / "taskd.credential"
+    secret.write_bytes(b"renewed")
+    renew = subprocess.Popen([str(part) for part in taskd.command("renew")], env=taskd.environment, cwd="/")
+    while not copy.exists() or copy.read_bytes() != b"renewed":
+        assert renew.poll() is None
+    assert copy.stat().st_mode & 0o777 == 0o600 and copy.stat().st_uid == USER
+    renew.send_signal(signal.SIGTERM)
+    assert renew.wait(TIMEOUT_S) == 0
+
     # docs/kubernetes.md: a backup leaves a pod through a pipe, whatever its root.
     for pod, name in ((taskd, "taskd"), (enrolld, "enrolld"), (keyd, "keyd")):
         archive = pod.run(name, "parley", "backup", "--data", "/var/lib/parley", "--out", "-", input=PASSWORD)
