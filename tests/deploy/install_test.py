@@ -55,9 +55,12 @@ class Install(unittest.TestCase):
             until [ -s /run/parley-keyd/ready ]; do kill -0 $!; done
             $as parley key list --credential credentials/admin.credential --server "$(cat /run/parley-keyd/ready)"
             $as parley backup --data . --out keyd.backup <<<'four random words here'
+            # Root would write where another user may have laid a trap.
+            parley backup --data . --out other.backup <<<'four random words here' 2>&1 && exit 1
             kill $!; wait $!
             stat -c '%%U %%a' keyd.db keyd.backup""" % command)
         self.assertIn("admin", output)
+        self.assertIn("belongs to another user; run this as that one", output)
         self.assertEqual(output.count("parley-keyd 600"), 2, output)
 
     def test_z_a_purge_leaves_the_data(self):

@@ -18,14 +18,14 @@ class Terminal(unittest.TestCase):
         cls.addClassCleanup(cls.person.__exit__)
         cls.person.up()
 
-    def at_terminal(self, *arguments, typed=None, after=None, **environment):
-        """(exit code, everything shown). Types `typed` once `after` is shown."""
+    def at_terminal(self, *arguments, answers=(), **environment):
+        """(exit code, everything shown). Types each answer once its question is shown: (question, answer) in order."""
         pid, terminal = pty.fork()
         if pid == 0:
             os.chdir(self.person.home)
             os.execve(stack.PARLEY, ["parley", *map(str, arguments)],
                       self.person.environment(TERM="xterm", **environment))
-        shown = b""
+        shown, asked, answers = b"", 0, list(answers)
         while True:
             try:
                 piece = os.read(terminal, 4096)
@@ -34,9 +34,9 @@ class Terminal(unittest.TestCase):
             if not piece:
                 break
             shown += piece
-            if typed is not None and after.encode() in shown:
-                os.write(terminal, typed.encode())
-                typed = None
+            if answers and answers[0][0].encode() in shown[asked:]:
+                asked = len(shown)
+                os.write(terminal, answers.pop(0)[1].encode())
         os.close(terminal)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
 
@@ -44,7 +44,7 @@ class Terminal(unittest.TestCase):
         _, key = self.person.create()
         into = self.person.home / "into"
         code, shown = self.at_terminal("join", "--into", into, "--state", self.person.home / "state",
-                                       typed=key + "\n", after="Join key")
+                                       answers=[("Join key", key + "\n")])
         self.assertEqual(code, 0, shown)
         self.assertNotIn(key[:30], shown)
         self.assertIn("█", shown)
@@ -52,9 +52,20 @@ class Terminal(unittest.TestCase):
         self.assertEqual(person.read_files(into), {"motd": "hello\n"})
 
     def test_prompt_can_be_given_up(self):
-        code, shown = self.at_terminal("join", "--into", "x", "--state", "y", typed="\x03", after="Join key")
+        code, shown = self.at_terminal("join", "--into", "x", "--state", "y", answers=[("Join key", "\x03")])
         self.assertEqual(code, 1, shown)
         self.assertIn("given up", shown)
+
+    def test_a_backups_password_is_asked_for_twice_and_not_shown(self):
+        first, second, third = "A password", "The same once more", "Password of the backup"
+        code, shown = self.at_terminal("backup", "--data", self.person.data, "--out", "it.backup", answers=[
+            (first, "correct horse\n"), (second, "corect horse\n"), (first, "correct horse\n"),
+            (second, "correct horse\n")])
+        self.assertEqual(code, 0, shown)
+        self.assertIn("The two differ", shown)
+        code, checked = self.at_terminal("restore", "it.backup", "--check", answers=[(third, "correct horse\n")])
+        self.assertEqual(code, 0, checked)
+        self.assertNotIn("horse", shown + checked)
 
     def test_no_color_is_respected(self):
         code, shown = self.at_terminal("credentials", "show", NO_COLOR="1")
