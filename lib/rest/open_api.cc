@@ -134,6 +134,8 @@ std::string Document::Single(const FieldDescriptor& field) {
   return "";
 }
 
+bool HasEtag(const Descriptor& type) { return type.FindFieldByName("etag") != nullptr; }
+
 // "tasks" names one "task".
 std::string Singular(absl::string_view plural) { return std::string(absl::StripSuffix(plural, "s")); }
 
@@ -172,10 +174,15 @@ std::string Document::Parameters(const Route& route) {
     parameters.push_back(absl::StrCat("{\"name\":", JsonString(field.json_name()), ",\"in\":\"query\"", style,
                                       ",\"schema\":{", Type(field), "}", Description(field), "}"));
   }
-  if (!route.body.empty() && request.FindFieldByName("etag") != nullptr) {
+  if (!route.body.empty() && HasEtag(request)) {
     parameters.push_back(
         R"({"name":"If-Match","in":"header","description":"The ETag as it was seen, in place of etag in the body; )"
         R"(412 when it is no more.","schema":{"type":"string","pattern":"^\"[A-Za-z0-9_-]{1,64}\"$"}})");
+  }
+  if (route.http_method == "GET" && !route.rpc->server_streaming() && HasEtag(*route.rpc->output_type())) {
+    parameters.push_back(
+        R"({"name":"If-None-Match","in":"header","description":"The ETag as it was seen; 304 when it still holds.",)"
+        R"("schema":{"type":"string"}})");
   }
   return absl::StrJoin(parameters, ",");
 }
@@ -183,7 +190,12 @@ std::string Document::Parameters(const Route& route) {
 std::string Document::Answer(const MethodDescriptor& rpc) {
   const std::string answer = absl::StrCat("{", Reference(*rpc.output_type()), "}");
   if (!rpc.server_streaming()) {
-    return absl::StrCat(R"({"description":"Done.","content":{"application/json":{"schema":)", answer, "}}}");
+    const absl::string_view headers =
+        HasEtag(*rpc.output_type())
+            ? R"("headers":{"ETag":{"description":"The etag, for If-Match.","schema":{"type":"string"}}},)"
+            : "";
+    return absl::StrCat(R"({"description":"Done.",)", headers, R"("content":{"application/json":{"schema":)", answer,
+                        "}}}");
   }
   return absl::StrCat(
       R"({"description":"One JSON object a line until the stream ends; the last one may be an error.",)",

@@ -46,7 +46,7 @@ class Negotiation:
         self._requests = queue.Queue()
         rpc = channel.stream_stream("/parley.task.v1.ParticipationService/Negotiate", self._type.SerializeToString,
                                     message_type("parley.task.v1.NegotiateResponse").FromString)
-        self._responses = rpc(iter(self._requests.get, None), timeout=api.TIMEOUT_S)
+        self._responses = rpc(iter(self._requests.get, None))
         offered = self._say(declare={"free_bytes": 1 << 30, "encodings": ["zstd"]})
         self.manifest = message_type("parley.task.v1.Manifest").FromString(offered.offer.manifest.manifest)
         self._say(accept={})
@@ -174,7 +174,7 @@ class Scene:
         device = role == "device"
         return {
             "CreateTask": ({"requestId": request_id("task", role), "title": role, "files": files(), "ttl": "3600s",
-                            "selector": {"role": role}, "maxDeferrals": 0, "leases": {"answer": "60s"}}, None),
+                            "selector": {"role": role}, "maxDeferrals": 0, "leases": {"answer": "3600s"}}, None),
             "PublishRevision": ({"requestId": request_id("publish", role), "name": steered,
                                  "files": files(role.encode())}, None),
             "GetTask": ({"name": open_task}, None),
@@ -183,7 +183,7 @@ class Scene:
             "ResumeTask": ({"name": open_task}, None),
             "AbortTask": ({"name": ended, "reason": "not needed"}, None),
             "WatchTask": ({"name": ended, "cursor": "0"}, None),
-            "CreateJoinKey": ({"requestId": request_id("key", role), "parent": open_task, "ttl": "60s",
+            "CreateJoinKey": ({"requestId": request_id("key", role), "parent": open_task, "ttl": "3600s",
                                "maxMembers": 1}, None),
             "ListJoinKeys": ({"parent": steered, "pageSize": 1}, None),
             "RevokeJoinKey": ({"name": self.join_key}, None),
@@ -205,7 +205,7 @@ class Scene:
         issued = self.replies.get(("IssueCredential", "admin"), {"record": {"name": "credentials/" + NOWHERE}})
         return {
             "IssueCredential": ({"requestId": request_id("credential", role), "role": "ROLE_DEVICE",
-                                 "subject": "web-1", "ttl": "60s"}, None),
+                                 "subject": "web-1", "ttl": "3600s"}, None),
             "GetCredential": ({"name": issued["record"]["name"]}, None),
             "ListCredentials": ({"pageSize": 2}, None),
             "RevokeCredential": ({"name": issued["record"]["name"], "reason": "lost"}, None),
@@ -233,7 +233,7 @@ class Scene:
         created = self.replies.get(("CreateInvitation", role), {"invitation": {"name": "invitations/" + NOWHERE}})
         name = created["invitation"]["name"]
         return {
-            "CreateInvitation": ({"requestId": request_id("invitation", role), "ttl": "60s",
+            "CreateInvitation": ({"requestId": request_id("invitation", role), "ttl": "3600s",
                                   **(user if role == "admin" else {"kind": "KIND_DEVICE"})}, None),
             "GetInvitation": ({"name": name}, None),
             "ListInvitations": ({"pageSize": 1, "states": ["STATE_PENDING"]}, None),
