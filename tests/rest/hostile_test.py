@@ -1,5 +1,5 @@
-"""Hostile bytes behind a good key, on the ports of real services: they are refused with a 4xx, nothing that is hidden in
-them happens, and the service goes on serving."""
+"""Hostile bytes behind a good key, on the ports of real services: they get a 4xx, nothing that is hidden in them
+happens, and the service goes on serving."""
 
 import json
 import re
