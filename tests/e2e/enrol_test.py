@@ -303,18 +303,21 @@ class Enrolment(unittest.TestCase):
         if pid == 0:
             arguments = [str(stack.PARLEY), "--device", str(bob.device), "claim"]
             os.execve(arguments[0], arguments, {**bob.environment(), "TERM": "xterm"})
-        shown = ""
+        shown, heard_to = "", 0
 
         def until(text):
-            nonlocal shown
-            while text not in shown:
+            """Reads on to the text, behind what it was called for before: what is typed before a prompt is dropped."""
+            nonlocal shown, heard_to
+            while text not in shown[heard_to:]:
                 shown += os.read(terminal, 4096).decode(errors="replace")
+            heard_to = shown.index(text, heard_to) + len(text)
 
         until("Link of the invitation")
         os.write(terminal, (link + "\n").encode())
         until("A password for")
         os.write(terminal, b"short\n")
         until("at least 8")
+        until("A password for")
         os.write(terminal, enrolment.PASSWORD.encode())
         until("once more")
         os.write(terminal, enrolment.PASSWORD.encode())
