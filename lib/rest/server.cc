@@ -28,8 +28,8 @@ class Server::Impl {
   }
   ~Impl() {
     Drain(absl::InfinitePast());
+    // Not stopped: what is still to be called holds sessions, and these hold the context.
     work_.reset();
-    context_->stop();
     for (std::thread& thread : threads_) thread.join();
   }
 
