@@ -108,9 +108,9 @@ void Call::Cancel() {
 }
 
 void Call::OnDone(const grpc::Status& status) {
-  events_.ended(status);
-  // The last reference may be this one.
-  const std::shared_ptr<Call> self = std::move(self_);
+  // Who takes the call may let it go while this still runs.
+  const auto ended = std::move(events_.ended);
+  ended(status, std::move(self_));
 }
 
 grpc::GenericStub* Backend::stub() {

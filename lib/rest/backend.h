@@ -31,8 +31,9 @@ class Call final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBu
     std::function<void()> started;
     // An answer; the next comes only after Next.
     std::function<void(std::string)> message;
-    // The last one.
-    std::function<void(grpc::Status)> ended;
+    // The last one. The call comes with it, to be let go on a thread that is not gRPC's: it may hold the last of its
+    // channel, and gRPC would wait there for that very thread to end (https://github.com/grpc/grpc/issues/37858).
+    std::function<void(grpc::Status, std::shared_ptr<Call>)> ended;
   };
   using Metadata = std::vector<std::pair<std::string, std::string>>;
 
@@ -55,7 +56,7 @@ class Call final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   void OnDone(const grpc::Status& status) override;
 
   grpc::ClientContext context_;
-  const Events events_;
+  Events events_;
   std::vector<grpc::ByteBuffer> requests_;
   size_t written_ = 0;
   grpc::ByteBuffer answer_;

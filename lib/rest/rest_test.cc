@@ -1,3 +1,5 @@
+#include <future>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
@@ -5,6 +7,7 @@
 #include "google/protobuf/util/json_util.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "google/rpc/status.pb.h"
+#include "lib/rest/backend.h"
 #include "lib/rest/gzip.h"
 #include "lib/rest/rest_testing.h"
 #include "lib/rest/routes.h"
@@ -252,6 +255,23 @@ TEST_F(RestTest, AStreamThatItsReaderLeavesIsCanceled) {
     EXPECT_TRUE(absl::StartsWith(client->Read(), "HTTP/1.1 200"));
   }
   service_.WaitForCancel();
+}
+
+// Let go on a thread of gRPC, with its channel, it would take that thread's queue away under it.
+TEST_F(RestTest, ACallIsLetGoByWhomItsEndIsTold) {
+  Start();
+  Backend backend([this] { return door_->ConnectAs(transport::Peer{}); });
+  std::promise<std::shared_ptr<Call>> told;
+  Call::Events events;
+  events.ended = [&told](const grpc::Status&, std::shared_ptr<Call> call) { told.set_value(std::move(call)); };
+  std::shared_ptr<Call> call =
+      Call::Start(backend.stub(), "/any/Rpc", {""}, {}, absl::InfiniteFuture(), std::move(events));
+  const std::weak_ptr<Call> watched = call;
+  call.reset();
+  std::shared_ptr<Call> last = told.get_future().get();
+  EXPECT_EQ(last.use_count(), 1);
+  last.reset();
+  EXPECT_TRUE(watched.expired());
 }
 
 TEST_F(RestTest, ErrorsAreStatusesWithTheirHttpCode) {

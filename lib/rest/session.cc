@@ -253,8 +253,9 @@ void Session::StartCall(std::vector<std::string> requests) {
       if (const auto self = weak.lock(); self != nullptr) self->OnMessage(std::move(message));
     });
   };
-  events.ended = [keep = keep_, executor, weak = weak_from_this()](const grpc::Status& status) {
-    asio::post(executor, [weak, status] {
+  events.ended = [keep = keep_, executor, weak = weak_from_this()](const grpc::Status& status,
+                                                                   std::shared_ptr<Call> call) {
+    asio::post(executor, [weak, status, call = std::move(call)] {
       if (const auto self = weak.lock(); self != nullptr) self->OnEnded(status);
     });
   };
