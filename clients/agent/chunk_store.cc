@@ -27,13 +27,7 @@ using payload::Fd;
 absl::Status WriteTo(const std::string& path, int flags, absl::string_view bytes) {
   const Fd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | flags, 0600));
   if (!fd.ok()) return FileError("write", path, errno);
-  while (!bytes.empty()) {
-    const ssize_t count = write(fd.get(), bytes.data(), bytes.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return FileError("write", path, errno);
-    bytes.remove_prefix(static_cast<size_t>(count));
-  }
-  return absl::OkStatus();
+  return WriteAll(fd.get(), path, bytes);
 }
 
 }  // namespace

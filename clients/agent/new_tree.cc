@@ -43,16 +43,6 @@ absl::StatusOr<Fd> MakeFoldersFor(int root, absl::string_view path, const std::s
   return folder;
 }
 
-absl::Status WriteAll(int fd, absl::string_view bytes, const std::string& shown) {
-  while (!bytes.empty()) {
-    const ssize_t count = write(fd, bytes.data(), bytes.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return FileError("write", shown, errno);
-    bytes.remove_prefix(static_cast<size_t>(count));
-  }
-  return absl::OkStatus();
-}
-
 // A program may run as the user whose file this replaces.
 absl::Status KeepOwner(int fd, int old, const FileEntry& entry, const std::string& shown) {
   if (old < 0) return absl::OkStatus();
@@ -74,7 +64,7 @@ absl::Status WriteContent(int fd, const FileEntry& entry,
   for (const std::string& digest : entry.chunks()) {
     ASSIGN_OR_RETURN(const std::string content, read_chunk(digest));
     whole.Update(content);
-    RETURN_IF_ERROR(WriteAll(fd, content, shown));
+    RETURN_IF_ERROR(WriteAll(fd, shown, content));
   }
   struct stat info;
   if (fstat(fd, &info) != 0) return FileError("write", shown, errno);

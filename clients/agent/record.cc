@@ -18,8 +18,6 @@ namespace {
 // A manifest's worth of paths, and then some.
 constexpr size_t kMaxRecordBytes = 32 << 20;
 
-std::string FolderOf(const std::string& path) { return path.substr(0, path.rfind('/')); }
-
 }  // namespace
 
 absl::StatusOr<bool> ReadRecord(const std::string& path, google::protobuf::MessageLite* message) {

@@ -41,12 +41,6 @@ std::string StateFolder() {
   return XdgFolder("XDG_STATE_HOME", ".local/state");
 }
 
-std::string FolderOf(const std::string& path) {
-  const size_t slash = path.find_last_of('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
-
 absl::Status CanCreate(const std::string& path, absl::string_view what) {
   if (::access(path.c_str(), F_OK) == 0) {
     return Error(absl::StatusCode::kAlreadyExists, "FILE_EXISTS",

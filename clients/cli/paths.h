@@ -20,9 +20,6 @@ std::string DataFolder();
 // Of `parley join` and `parley agent`: /var/lib/parley for root, $XDG_STATE_HOME/parley or ~/.local/state/parley.
 std::string StateFolder();
 
-// The folder that `path` is in, "." when it names none.
-std::string FolderOf(const std::string& path);
-
 // OK when a new file could be made at `path`, so that a command can refuse before it has done anything.
 // ALREADY_EXISTS (FILE_EXISTS) or the error of the folder.
 absl::Status CanCreate(const std::string& path, absl::string_view what);

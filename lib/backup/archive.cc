@@ -10,7 +10,9 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "lib/backup/sealed_stream.h"
+#include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/base/file.h"
 #include "lib/crypto/hash.h"
 #include "lib/crypto/kdf.h"
 #include "lib/device/seal.h"
@@ -24,13 +26,7 @@ constexpr size_t kSealedKeyBytes = device::kFileHeaderBytes + kKeyBytes + crypto
 constexpr size_t kMaxNameBytes = 255;
 constexpr int kCompressionLevel = 3;
 
-std::string Number(uint64_t value, size_t bytes) {
-  std::string text(bytes, '\0');
-  for (size_t i = bytes; i-- > 0; value >>= 8) text[i] = static_cast<char>(value & 0xFF);
-  return text;
-}
-
-std::string Name(absl::string_view name) { return absl::StrCat(Number(name.size(), 1), name); }
+std::string Name(absl::string_view name) { return absl::StrCat(BigEndian(name.size(), 1), name); }
 
 // A wrong password and a damaged key cannot be told apart; what else is wrong with the sealed key is damage.
 absl::Status KeyError(const absl::Status& status, const std::string& path) {
@@ -59,7 +55,7 @@ class ArchiveWriter::Impl {
     RETURN_IF_ERROR(CheckWhole());
     if (entry.name.empty() || entry.name.size() > kMaxNameBytes) return absl::InternalError("an entry without a name");
     left_ = entry.bytes;
-    return Add(absl::StrCat(Name(entry.name), Number(entry.bytes, 8)));
+    return Add(absl::StrCat(Name(entry.name), BigEndian(entry.bytes, 8)));
   }
 
   absl::Status Write(absl::string_view bytes) {
@@ -114,7 +110,7 @@ absl::StatusOr<std::unique_ptr<ArchiveWriter>> ArchiveWriter::Create(int fd, con
   RETURN_IF_ERROR(WriteAll(fd, path, absl::StrCat(kMagic, device::SealFile(password_key, parameters, key))));
   auto impl = std::make_unique<Impl>(key, fd, path);
   RETURN_IF_ERROR(
-      impl->Add(absl::StrCat(Number(absl::ToUnixSeconds(label.time), 8), Name(absl::StrJoin(label.services, ",")))));
+      impl->Add(absl::StrCat(BigEndian(absl::ToUnixSeconds(label.time), 8), Name(absl::StrJoin(label.services, ",")))));
   return std::unique_ptr<ArchiveWriter>(new ArchiveWriter(std::move(impl)));
 }
 
@@ -175,9 +171,7 @@ class ArchiveReader::Impl {
 
   absl::StatusOr<uint64_t> TakeNumber(size_t size) {
     ASSIGN_OR_RETURN(const std::string bytes, TakeAll(size));
-    uint64_t value = 0;
-    for (const char byte : bytes) value = value << 8 | static_cast<uint8_t>(byte);
-    return value;
+    return FromBigEndian(bytes);
   }
 
   absl::StatusOr<std::string> TakeName() {

@@ -32,12 +32,6 @@ struct Source {
   std::string folder;
 };
 
-std::string FolderOf(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
-
 bool Exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
 
 // A copy and its companions are written here: as root, in a folder where another user may have laid a trap.

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 
@@ -18,25 +19,9 @@ namespace {
 constexpr uint32_t kLast = 1U << 31;
 constexpr size_t kLengthBytes = 4;
 
-std::string BigEndian(uint64_t value, size_t bytes) {
-  std::string text(bytes, '\0');
-  for (size_t i = bytes; i-- > 0; value >>= 8) text[i] = static_cast<char>(value & 0xFF);
-  return text;
-}
-
 std::string Nonce(uint64_t number, bool last) { return BigEndian(number, 8) + BigEndian(last ? 1 : 0, 4); }
 
 }  // namespace
-
-absl::Status WriteAll(int fd, const std::string& path, absl::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t count = write(fd, bytes.data(), bytes.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return FileError("write", path, errno);
-    bytes.remove_prefix(static_cast<size_t>(count));
-  }
-  return absl::OkStatus();
-}
 
 absl::StatusOr<size_t> ReadUpTo(int fd, const std::string& path, uint8_t* buffer, size_t size) {
   size_t got = 0;
@@ -92,11 +77,10 @@ absl::StatusOr<Secret> SealedReader::Read() {
 }
 
 absl::StatusOr<Secret> SealedReader::ReadPiece() {
-  uint8_t length[kLengthBytes];
-  ASSIGN_OR_RETURN(const size_t got, ReadUpTo(fd_, path_, length, kLengthBytes));
+  std::string length(kLengthBytes, '\0');
+  ASSIGN_OR_RETURN(const size_t got, ReadUpTo(fd_, path_, reinterpret_cast<uint8_t*>(length.data()), kLengthBytes));
   if (got != kLengthBytes) return Damaged(path_);
-  uint32_t size = 0;
-  for (const uint8_t byte : length) size = size << 8 | byte;
+  auto size = static_cast<uint32_t>(FromBigEndian(length));
   const bool last = (size & kLast) != 0;
   size &= ~kLast;
   // Every piece but the last is full.

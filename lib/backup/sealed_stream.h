@@ -21,8 +21,6 @@ namespace parley::backup {
 
 inline constexpr size_t kPieceBytes = 1 << 20;
 
-// All of the bytes; the errors of FileError.
-absl::Status WriteAll(int fd, const std::string& path, absl::string_view bytes);
 // Fills the buffer; fewer bytes only at the end of the file.
 absl::StatusOr<size_t> ReadUpTo(int fd, const std::string& path, uint8_t* buffer, size_t size);
 // DATA_LOSS (BACKUP_DAMAGED).

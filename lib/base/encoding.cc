@@ -85,6 +85,18 @@ std::optional<std::string> Base32Decode(absl::string_view text) { return Decode(
 int Base32Value(char letter) { return kBase32Table[static_cast<uint8_t>(letter)]; }
 char Base32Letter(int value) { return kBase32[static_cast<size_t>(value) % kBase32.size()]; }
 
+std::string BigEndian(uint64_t value, size_t size) {
+  std::string bytes(size, '\0');
+  for (size_t i = size; i-- > 0; value >>= 8) bytes[i] = static_cast<char>(value & 0xFF);
+  return bytes;
+}
+
+uint64_t FromBigEndian(absl::string_view bytes) {
+  uint64_t value = 0;
+  for (const char byte : bytes) value = value << 8 | static_cast<uint8_t>(byte);
+  return value;
+}
+
 std::string HexEncode(absl::string_view bytes) { return Encode(bytes, kHex, 4); }
 
 std::optional<std::string> HexDecode(absl::string_view text) {

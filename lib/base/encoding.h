@@ -21,6 +21,10 @@ std::optional<std::string> Base32Decode(absl::string_view text);
 int Base32Value(char letter);
 char Base32Letter(int value);
 
+// Most significant byte first: the last `size` bytes of the number, and the number of at most 8 bytes.
+std::string BigEndian(uint64_t value, size_t size);
+uint64_t FromBigEndian(absl::string_view bytes);
+
 // Lower case.
 std::string HexEncode(absl::string_view bytes);
 std::optional<std::string> HexDecode(absl::string_view text);

@@ -13,12 +13,6 @@
 namespace parley {
 namespace {
 
-std::string FolderOf(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
-
 // Reads to the end into `append`, called with each piece.
 template <typename Append>
 absl::Status ReadAll(int fd, const std::string& path, size_t max_bytes, Append append) {
@@ -99,6 +93,22 @@ absl::StatusOr<Secret> ReadSecretFile(const std::string& path, size_t max_bytes)
   return Secret::Take(std::move(content));
 }
 
+absl::Status WriteAll(int fd, const std::string& path, absl::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t count = write(fd, bytes.data(), bytes.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return FileError("write", path, errno);
+    bytes.remove_prefix(static_cast<size_t>(count));
+  }
+  return absl::OkStatus();
+}
+
+std::string FolderOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view content, mode_t mode) {
   std::string temporary = absl::StrCat(path, ".XXXXXX");
   const int fd = mkostemp(temporary.data(), O_CLOEXEC);
@@ -106,12 +116,7 @@ absl::Status WriteFileAtomically(const std::string& path, absl::string_view cont
   absl::Cleanup remove_it = [&temporary] { unlink(temporary.c_str()); };
   absl::Cleanup close_it = [fd] { close(fd); };
   if (fchmod(fd, mode) != 0) return FileError("write", path, errno);
-  while (!content.empty()) {
-    const ssize_t count = write(fd, content.data(), content.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return FileError("write", path, errno);
-    content.remove_prefix(static_cast<size_t>(count));
-  }
+  RETURN_IF_ERROR(WriteAll(fd, path, content));
   if (fsync(fd) != 0) return FileError("write", path, errno);
   if (rename(temporary.c_str(), path.c_str()) != 0) return FileError("write", path, errno);
   std::move(remove_it).Cancel();

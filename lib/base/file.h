@@ -33,6 +33,12 @@ absl::Status WriteFileAtomically(const std::string& path, absl::string_view cont
 // As above with mode 0600.
 absl::Status WriteSecretFile(const std::string& path, const Secret& content);
 
+// All of the bytes, into an open file or pipe; `path` is what errors call it.
+absl::Status WriteAll(int fd, const std::string& path, absl::string_view bytes);
+
+// What stands before the last slash: "." without one, "/" for what is in the root.
+std::string FolderOf(const std::string& path);
+
 // Makes the folder and those above it; a folder that it makes gets `mode`. Existing ones stay as they are.
 absl::Status MakeFolders(const std::string& path, mode_t mode);
 

@@ -16,12 +16,6 @@
 namespace parley::device {
 namespace {
 
-std::string FolderOf(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
-
 // Held while a file of this folder is replaced. Not a file of its own, so nothing is left behind.
 class FolderLock {
  public:

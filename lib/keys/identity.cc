@@ -20,18 +20,6 @@ constexpr int64_t kMaxUnixSeconds = (int64_t{1} << (8 * kTimeBytes)) - 1;
 static_assert((kHeaderBytes + kFixedClaimBytes + kMaxSubjectBytes + crypto::kAeadTagBytes) * 4 / 3 <=
               kMaxIdentityBytes);
 
-std::string BigEndian(uint64_t value, size_t size) {
-  std::string bytes(size, '\0');
-  for (size_t i = size; i-- > 0; value >>= 8) bytes[i] = static_cast<char>(value & 0xFF);
-  return bytes;
-}
-
-uint64_t FromBigEndian(absl::string_view bytes) {
-  uint64_t value = 0;
-  for (const char byte : bytes) value = value << 8 | static_cast<uint8_t>(byte);
-  return value;
-}
-
 // GCM-SIV keeps its promise under one nonce, and so the same claims give the same identity.
 absl::string_view Nonce() {
   static constexpr char kNonce[crypto::kAeadNonceBytes] = {};

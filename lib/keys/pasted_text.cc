@@ -90,18 +90,6 @@ uint8_t CheckValue(absl::string_view letters) {
   return sum;
 }
 
-std::string BigEndian(uint64_t value, size_t size) {
-  std::string bytes(size, '\0');
-  for (size_t i = size; i-- > 0; value >>= 8) bytes[i] = static_cast<char>(value & 0xFF);
-  return bytes;
-}
-
-uint64_t FromBigEndian(absl::string_view bytes) {
-  uint64_t value = 0;
-  for (const char byte : bytes) value = value << 8 | static_cast<uint8_t>(byte);
-  return value;
-}
-
 std::string Checksum(const PastedFormat& format, absl::string_view body) {
   std::string hashed = absl::StrCat(format.checksum_label, body);
   std::string checksum = crypto::Sha256(hashed).substr(0, kChecksumBytes);

@@ -4,6 +4,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/crypto/hash.h"
 
@@ -175,14 +176,7 @@ absl::Status ValidateNesting(const Files& files) {
   return absl::OkStatus();
 }
 
-void AppendBigEndian(uint64_t value, int bytes, std::string* out) {
-  for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8) out->push_back(static_cast<char>(value >> shift));
-}
-
-void AppendText(absl::string_view text, std::string* out) {
-  AppendBigEndian(text.size(), 4, out);
-  absl::StrAppend(out, text);
-}
+void AppendText(absl::string_view text, std::string* out) { absl::StrAppend(out, BigEndian(text.size(), 4), text); }
 
 }  // namespace
 
@@ -214,8 +208,7 @@ absl::Status ValidateFiles(const Files& files) {
 
 std::string DigestFiles(const Files& files) {
   crypto::Sha256Stream stream;
-  std::string bytes(kDigestContext);
-  AppendBigEndian(static_cast<uint64_t>(files.size()), 4, &bytes);
+  std::string bytes = absl::StrCat(kDigestContext, BigEndian(static_cast<uint64_t>(files.size()), 4));
   for (const FileEntry& entry : files) {
     AppendText(entry.path(), &bytes);
     if (entry.type() == FileEntry::TYPE_SYMLINK) {
@@ -223,9 +216,8 @@ std::string DigestFiles(const Files& files) {
       AppendText(entry.link_target(), &bytes);
     } else {
       bytes.push_back(1);
-      AppendBigEndian(entry.mode(), 4, &bytes);
-      AppendBigEndian(static_cast<uint64_t>(entry.size()), 8, &bytes);
-      absl::StrAppend(&bytes, entry.sha256());
+      absl::StrAppend(&bytes, BigEndian(entry.mode(), 4), BigEndian(static_cast<uint64_t>(entry.size()), 8),
+                      entry.sha256());
     }
     stream.Update(bytes);
     bytes.clear();

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/file.h"
 #include "lib/rpc/addresses.h"
 #include "lib/transport/address.h"
 
@@ -28,12 +29,6 @@ std::string WhyNotLocal(transport::HostPort where) {
     if (bound) break;
   }
   return why;
-}
-
-std::string ParentOf(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
 }
 
 }  // namespace
@@ -71,7 +66,7 @@ void ConfigCheck::Folder(absl::string_view flag, const std::string& path) {
       problems_.push_back(absl::StrCat(flag, ": cannot use ", path, ": ", ErrnoText(errno), "; choose another folder"));
       return;
     }
-    there = ParentOf(there);
+    there = FolderOf(there);
   }
   if (!S_ISDIR(info.st_mode)) {
     problems_.push_back(absl::StrCat(flag, ": ", there, " is not a folder; choose another path"));
@@ -82,7 +77,7 @@ void ConfigCheck::Folder(absl::string_view flag, const std::string& path) {
 }
 
 void ConfigCheck::ParentFolder(absl::string_view flag, const std::string& path) {
-  if (!path.empty()) Folder(flag, ParentOf(path));
+  if (!path.empty()) Folder(flag, FolderOf(path));
 }
 
 }  // namespace parley::rpc

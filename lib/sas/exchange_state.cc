@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/crypto/hash.h"
 #include "lib/crypto/kdf.h"
@@ -15,12 +16,6 @@ constexpr absl::string_view kMagic = "prs1";
 constexpr size_t kHashBytes = crypto::kSha256Bytes;
 constexpr size_t kSealKeyBytes = 32;
 
-std::string BigEndian(size_t value, int size) {
-  std::string bytes;
-  for (int shift = 8 * (size - 1); shift >= 0; shift -= 8) bytes.push_back(static_cast<char>(value >> shift & 0xFF));
-  return bytes;
-}
-
 // Takes pieces off the front; once something is missing, everything is empty and good() is false.
 class Reader {
  public:
@@ -32,11 +27,7 @@ class Reader {
     rest_.remove_prefix(size);
     return piece;
   }
-  uint32_t Number(size_t size) {
-    uint32_t value = 0;
-    for (const char byte : Fixed(size)) value = value << 8 | static_cast<uint8_t>(byte);
-    return value;
-  }
+  uint32_t Number(size_t size) { return static_cast<uint32_t>(FromBigEndian(Fixed(size))); }
   absl::string_view Sized(size_t length_bytes) { return Fixed(Number(length_bytes)); }
   bool good() const { return good_; }
   bool finished() const { return good_ && rest_.empty(); }

@@ -1,6 +1,7 @@
 #include "lib/sas/message.h"
 
 #include "absl/strings/str_cat.h"
+#include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/crypto/hash.h"
 #include "lib/sas/reason.h"
@@ -22,8 +23,6 @@ static_assert(kInvitationAt + kTagBytes == kHeaderBytes);
 std::string Tag(absl::string_view name) { return crypto::Sha256(name).substr(0, kTagBytes); }
 
 char Byte(uint64_t value) { return static_cast<char>(value & 0xFF); }
-
-std::string BigEndian(uint32_t value) { return {Byte(value >> 24), Byte(value >> 16), Byte(value >> 8), Byte(value)}; }
 
 std::string WithLength(absl::string_view name) { return absl::StrCat(std::string(1, Byte(name.size())), name); }
 
@@ -55,13 +54,13 @@ absl::Status CheckContext(const Context& context) {
 
 std::string EncodeContext(const Context& context) {
   return absl::StrCat("parley sas", std::string(1, Byte(kVersion)), std::string(1, static_cast<char>(context.kind)),
-                      BigEndian(context.attempt), WithLength(context.organisation), WithLength(context.invitation));
+                      BigEndian(context.attempt, 4), WithLength(context.organisation), WithLength(context.invitation));
 }
 
 std::string EncodeHeader(const Context& context, Role sender, int step) {
   return absl::StrCat(
       std::string{Byte(kVersion), static_cast<char>(context.kind), static_cast<char>(sender), static_cast<char>(step)},
-      BigEndian(context.attempt), Tag(context.organisation), Tag(context.invitation));
+      BigEndian(context.attempt, 4), Tag(context.organisation), Tag(context.invitation));
 }
 
 absl::StatusOr<Message> ReadMessage(const Context& context, absl::string_view bytes) {
@@ -80,7 +79,7 @@ absl::StatusOr<Message> ReadMessage(const Context& context, absl::string_view by
   if (bytes[kKindAt] != static_cast<char>(context.kind)) {
     return Refusal(kOtherKind, "one side enrols a user and the other a device; compare your links");
   }
-  if (bytes.substr(kAttemptAt, 4) != BigEndian(context.attempt)) {
+  if (bytes.substr(kAttemptAt, 4) != BigEndian(context.attempt, 4)) {
     return Refusal(kOtherAttempt, "a message of another attempt came into this one; start a new attempt");
   }
   const int step = static_cast<uint8_t>(bytes[kStepAt]);

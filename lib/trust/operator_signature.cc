@@ -1,6 +1,7 @@
 #include "lib/trust/operator_signature.h"
 
 #include "absl/strings/str_cat.h"
+#include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/crypto/hash.h"
 #include "lib/trust/form.h"
@@ -14,12 +15,6 @@ constexpr absl::string_view kContext("parley operator v1\0", 19);
 
 absl::Status Refuse(absl::StatusCode code, absl::string_view reason, absl::string_view sentence) {
   return Error(code, reason, absl::StrCat("the manifest ", sentence));
-}
-
-std::string BigEndian(uint64_t number, int bytes) {
-  std::string text;
-  for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8) text.push_back(static_cast<char>(number >> shift));
-  return text;
 }
 
 std::string SignedBytes(absl::string_view manifest, const OperatorSignature& signature) {

@@ -15,6 +15,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/file.h"
 #include "services/enrolld/domain/validation.h"
 #include "services/enrolld/service/mail_job.pb.h"
 
@@ -73,16 +74,6 @@ pid_t Start(const std::string& program, int input, int output) {
   return error == 0 ? pid : 0;
 }
 
-bool WriteAll(int fd, absl::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = write(fd, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return false;
-    bytes.remove_prefix(static_cast<size_t>(written));
-  }
-  return true;
-}
-
 // Until the other end closes; what came by then.
 std::string ReadAll(int fd) {
   std::string answer;
@@ -138,7 +129,7 @@ absl::Status SmtpMailer::Send(const std::string& to, const Secret& message) {
   if (pid == 0) return Unavailable(absl::StrCat("cannot start ", program_));
   child_input.Close();
   child_output.Close();
-  const bool written = WriteAll(to_child.fd, input.Expose());
+  const bool written = WriteAll(to_child.fd, program_, input.Expose()).ok();
   to_child.Close();
   MailOutcome outcome;
   const bool answered = written && outcome.ParseFromString(ReadAll(from_child.fd));

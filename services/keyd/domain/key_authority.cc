@@ -35,12 +35,6 @@ absl::Status Damaged(absl::string_view key) {
                absl::StrCat("the store's entry ", key, " cannot be read; restore it from a backup"));
 }
 
-std::string BigEndian32(uint32_t number) {
-  std::string bytes;
-  for (const int shift : {24, 16, 8, 0}) bytes.push_back(static_cast<char>(number >> shift));
-  return bytes;
-}
-
 bool IsPrintable(absl::string_view text) { return std::all_of(text.begin(), text.end(), absl::ascii_isprint); }
 
 absl::Status CheckAuditEvent(const AuditEvent& event) {
@@ -82,7 +76,7 @@ absl::StatusOr<std::unique_ptr<KeyAuthority>> KeyAuthority::Open(Options options
 }
 
 std::string KeyAuthority::RootPurpose(uint32_t epoch) const {
-  return absl::StrCat("root", organisation_.id(), BigEndian32(epoch));
+  return absl::StrCat("root", organisation_.id(), BigEndian(epoch, 4));
 }
 
 std::string KeyAuthority::CaPurpose() const { return absl::StrCat("ca", organisation_.id()); }
