@@ -89,8 +89,8 @@ absl::Status Process::Open() {
 
 void Process::Prepare(grpc::ServerBuilder* builder) {
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-  health_services_.push_back(health_->MakeService());
-  builder->RegisterService(health_services_.back().get());
+  health_service_ = health_->MakeService();
+  builder->RegisterService(health_service_.get());
 }
 
 Metrics::Source Process::CountDoor(const transport::Listener* listener) {
@@ -151,9 +151,11 @@ int RunService(const ProcessOptions& options, const std::function<absl::Status(P
     status = process.Open();
     if (status.ok()) status = service(process);
   }
-  // Apart from "stopping", so that one sees how long the end took, and that it came.
-  if (status.ok()) LogInfo("stopped");
-  if (status.ok()) return 0;
+  if (status.ok()) {
+    // Apart from "stopping", so that one sees how long the end took, and that it came.
+    LogInfo("stopped");
+    return 0;
+  }
   fprintf(stderr, "%s: %s\n", options.name.c_str(), std::string(status.message()).c_str());
   return 1;
 }

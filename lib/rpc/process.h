@@ -70,7 +70,7 @@ class Process {
   // Opens the ports that are asked for. Done by RunService.
   absl::Status Open();
 
-  // Health and reflection behind the door. Before the server is built.
+  // Health and reflection behind the door. Once, before the server is built.
   void Prepare(grpc::ServerBuilder* builder);
   Metrics* metrics() { return &metrics_; }
   // Counts what goes on at the door, as long as what is returned lives; the listener must outlive that.
@@ -89,7 +89,8 @@ class Process {
   const ProcessOptions options_;
   Metrics metrics_;
   const std::unique_ptr<Health> health_;
-  std::vector<std::unique_ptr<grpc::Service>> health_services_;
+  // Behind the door.
+  std::unique_ptr<grpc::Service> health_service_;
   std::unique_ptr<HealthPort> health_port_;
   std::unique_ptr<MetricsPort> metrics_port_;
 };

@@ -74,22 +74,23 @@ int Main(int argc, char** argv) {
   options.process.services.push_back("parley.enrol.v1.ExchangeService");
   options.listen = "127.0.0.1:7445";
   rpc::ServiceFlags flags("Lets people and devices in: invitations, and the relay of their exchanges.", &options);
-  const auto add = [&flags](const std::string& name, std::string& target, const std::string& help) {
-    return flags.Add(name, target, help);
-  };
   keyclient::Server::AddFlags(&options, "links", &flags);
-  CLI::Option* const url = add("--smtp-url", options.smtp_url,
-                               "mail server for invitations: smtp://host:587 (STARTTLS) or smtps://host:465; without "
-                               "it links are only printed");
-  CLI::Option* const from = add("--smtp-from", options.smtp_from, "address that invitations are sent from")->needs(url);
+  CLI::Option* const url =
+      flags.Add("--smtp-url", options.smtp_url,
+                "mail server for invitations: smtp://host:587 (STARTTLS) or smtps://host:465; without "
+                "it links are only printed");
+  CLI::Option* const from =
+      flags.Add("--smtp-from", options.smtp_from, "address that invitations are sent from")->needs(url);
   url->needs(from);
-  CLI::Option* const user = add("--smtp-user", options.smtp_user, "user to log in as at the mail server")->needs(url);
+  CLI::Option* const user =
+      flags.Add("--smtp-user", options.smtp_user, "user to log in as at the mail server")->needs(url);
   CLI::Option* const password =
-      add("--smtp-password-file", options.smtp_password_file, "file with that user's password, mode 0600")->needs(user);
+      flags.Add("--smtp-password-file", options.smtp_password_file, "file with that user's password, mode 0600")
+          ->needs(user);
   user->needs(password);
-  add("--smtp-tls", options.smtp_tls, "of smtp://: required, or off for a mail server on the same machine")
+  flags.Add("--smtp-tls", options.smtp_tls, "of smtp://: required, or off for a mail server on the same machine")
       ->check(CLI::IsMember({"required", "off"}));
-  add("--smtp-ca-file", options.smtp_ca_file, "PEM of the CA of the mail server (default: the system's)");
+  flags.Add("--smtp-ca-file", options.smtp_ca_file, "PEM of the CA of the mail server (default: the system's)");
   if (const auto result = flags.Parse(argc, argv); result.has_value()) return *result;
   return flags.Run([&](rpc::ConfigCheck& check) { Check(options, check); },
                    [&](rpc::Process& process) { return Serve(options, process); });
