@@ -188,7 +188,7 @@ class Cluster(unittest.TestCase):
             manifest = (stack.RUNFILES / ("deploy/k8s/base/%s.yaml" % service)).read_text()
             script = re.search(r"- name: renew\n(?:.*\n)*?            - \|\n((?: {14}.*\n)+)", manifest).group(1)
             script = script.replace("/secret/", "%s/" % secret).replace("/run/parley/", "%s/" % self.run_folder)
-            renewals.append(subprocess.Popen(["sh", "-euc", script.replace("sleep 10", "sleep 0.1")]))
+            renewals.append(subprocess.Popen(["sh", "-euc", script], env=self.environment))
             self.addCleanup(lambda process=renewals[-1]: process.poll() is None and process.kill())
         while len(list(self.run_folder.glob("*d.credential"))) < 2:
             pass

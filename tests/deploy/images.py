@@ -30,9 +30,10 @@ def run(*command, **options):
 
 
 def what_is_missing():
+    """What this machine cannot do. That a program is not installed is a failure."""
     for program in ("buildah", "mmdebstrap", "setpriv", "unshare"):
         if shutil.which(program) is None:
-            return "there is no %s; apt-get install buildah mmdebstrap" % program
+            raise AssertionError("there is no %s; tools/install --all installs it" % program)
     for command in (["unshare", "--mount", "--net", "--pid", "--fork", "mount", "-t", "tmpfs", "none", "/mnt"],
                     ["buildah", "from", "--name", "parley-probe", "scratch"]):
         tried = subprocess.run(command, capture_output=True, text=True, check=False)
