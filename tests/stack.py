@@ -24,6 +24,10 @@ ENROLLD = RUNFILES / "services/enrolld/enrolld"
 TOOLS = pathlib.Path(os.environ.get("PARLEY_TOOLS") or
                      pathlib.Path(pwd.getpwuid(os.getuid()).pw_dir) / ".cache/parley/tools")
 GRPCURL = TOOLS / "bin/grpcurl"
+# The one with gRPC.
+PYTHON = TOOLS / "python/bin/python"
+# Where Debian has google/api; the Python package of it is the peers'.
+GOOGLEAPIS = "/usr/share/gocode/src/github.com/gogo/googleapis"
 TIMEOUT_S = 60
 
 
@@ -135,12 +139,26 @@ class Stack:
                 " ".join(map(str, arguments)), result.returncode, code, result.stdout, result.stderr))
         return result.stdout if code == 0 else result.stderr
 
-    def exported(self, credential="operator"):
+    def issue(self, role, subject, *options, name=None):
+        """A credential of that name, else of the subject's, which `credential=` takes."""
+        self.parley("key", "issue", "--role", role, "--subject", subject, *options, "--out",
+                    self.credentials / ((name or subject) + ".credential"), credential="admin")
+
+    def exported(self, credential="operator", audience="taskd"):
         """ca.pem, client.pem and client.key of a credential, in a folder."""
-        folder = self.folder / ("exported-" + credential)
+        folder = self.folder / ("exported-%s-%s" % (credential, audience))
         if not folder.exists():
-            self.parley("credentials", "export", "--out", folder, credential=credential)
+            self.parley("credentials", "export", "--audience", audience, "--out", folder, credential=credential)
         return folder
+
+
+def python_stubs(*protos, roots=(RUNFILES / "proto", GOOGLEAPIS)):
+    """A folder with what grpcio's compiler makes of them."""
+    folder = pathlib.Path(tempfile.mkdtemp(dir=os.environ.get("TEST_TMPDIR")))
+    includes = [part for root in roots for part in ("-I", root)]
+    subprocess.run([PYTHON, "-m", "grpc_tools.protoc", *includes, "--python_out", folder, "--grpc_python_out", folder,
+                    *protos], check=True)
+    return folder
 
 
 def hkdf(secret, info, size=32):

@@ -21,8 +21,7 @@ class Curl(unittest.TestCase):
     def setUpClass(cls):
         cls.stack = stack.Stack().__enter__()
         cls.addClassCleanup(cls.stack.__exit__)
-        cls.stack.parley("key", "issue", "--role", "auditor", "--subject", "auditor", "--out",
-                         cls.stack.credentials / "auditor.credential", credential="admin")
+        cls.stack.issue("auditor", "auditor")
 
     def command(self, path, *options, credential="operator"):
         folder = self.stack.exported(credential)

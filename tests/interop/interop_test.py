@@ -14,9 +14,6 @@ import unittest
 
 from tests import stack
 
-# Where Debian has google/api; the Python package of it is the peers'.
-GOOGLEAPIS = "/usr/share/gocode/src/github.com/gogo/googleapis"
-PROTO_ROOT = stack.RUNFILES / "proto"
 ALL_PROTOS = ["parley/access/v1/access.proto", "parley/task/v1/manifest.proto", "parley/task/v1/task.proto",
               "parley/task/v1/task_service.proto"]
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"
@@ -138,12 +135,9 @@ class Interop(unittest.TestCase):
                     drain.join()
 
     def test_python_stubs(self):
-        folder = tempfile.mkdtemp(dir=os.environ.get("TEST_TMPDIR"))
-        python = stack.TOOLS / "python/bin/python"
-        self.run_program(python, "-m", "grpc_tools.protoc", "-I", PROTO_ROOT, "-I", GOOGLEAPIS, "--python_out", folder,
-                         "--grpc_python_out", folder, *ALL_PROTOS)
+        folder = stack.python_stubs(*ALL_PROTOS)
         program = pathlib.Path(__file__).resolve().parent / "python_client.py"
-        result = subprocess.run([python, program, self.stack.taskd_address, self.stack.exported()],
+        result = subprocess.run([stack.PYTHON, program, self.stack.taskd_address, self.stack.exported()],
                                 env={"PYTHONPATH": folder, "PATH": os.environ["PATH"]}, capture_output=True, text=True,
                                 timeout=stack.TIMEOUT_S, check=False)
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)

@@ -11,7 +11,6 @@ import urllib.request
 
 from tests import stack
 
-PYTHON = stack.TOOLS / "python/bin/python"
 GRPC_PROTOS = "/usr/share/grpc-proto"
 HEALTH = "grpc.health.v1.Health/Check"
 SERVICES = {"keyd": ["parley.key.v1.KeyService", "parley.trust.v1.TrustService"],
@@ -90,9 +89,7 @@ class Operations(unittest.TestCase):
         self.assertEqual(served, set(SERVICES["taskd"]))
 
     def test_health_ends_with_sigterm(self):
-        stubs = self.folder()
-        subprocess.run([PYTHON, "-m", "grpc_tools.protoc", "-I", GRPC_PROTOS, "--python_out", stubs,
-                        "--grpc_python_out", stubs, "grpc/health/v1/health.proto"], check=True)
+        stubs = stack.python_stubs("grpc/health/v1/health.proto", roots=[GRPC_PROTOS])
         # Beside grpc's own package, not in its place.
         for package in ("health", "health/v1"):
             (stubs / "grpc" / package / "__init__.py").touch()
@@ -104,7 +101,7 @@ class Operations(unittest.TestCase):
         service = stack.Service(stack.KEYD, "--data", own, "--listen", "127.0.0.1:0", "--taskd-address",
                                 "127.0.0.1:7443").wait_until_serving()
         address = json.loads(service.log[-1])["health"]
-        with subprocess.Popen([PYTHON, "-c", program, stubs / "below_grpc", watch, address, ""],
+        with subprocess.Popen([stack.PYTHON, "-c", program, stubs / "below_grpc", watch, address, ""],
                               stdout=subprocess.PIPE, text=True) as watching:
             self.assertEqual(watching.stdout.readline(), "SERVING\n")
             self.assertEqual(service.stop(), 0)

@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import subprocess
-import tempfile
 import time
 import unittest
 
@@ -13,25 +12,19 @@ from tests import stack
 CLIENTS = 64
 # deploy/k8s: terminationGracePeriodSeconds.
 GRACE_S = 30
-PYTHON = stack.TOOLS / "python/bin/python"
-PROTO_ROOT = stack.RUNFILES / "proto"
-GOOGLEAPIS = "/usr/share/gocode/src/github.com/gogo/googleapis"
 PROTOS = ["parley/access/v1/access.proto", "parley/task/v1/manifest.proto", "parley/task/v1/task.proto",
-          "parley/task/v1/task_service.proto"]
+          "parley/task/v1/task_service.proto", "google/api/annotations.proto", "google/api/http.proto"]
 
 
 class Shutdown(unittest.TestCase):
 
     def setUp(self):
         self.stack = self.enterContext(stack.Stack())
-        self.stubs = tempfile.mkdtemp(dir=os.environ.get("TEST_TMPDIR"))
-        subprocess.run([PYTHON, "-m", "grpc_tools.protoc", "-I", PROTO_ROOT, "-I", GOOGLEAPIS, "--python_out",
-                        self.stubs, "--grpc_python_out", self.stubs, *PROTOS, "google/api/annotations.proto",
-                        "google/api/http.proto"], check=True)
+        self.stubs = stack.python_stubs(*PROTOS)
 
     def load(self):
         program = pathlib.Path(__file__).resolve().parent / "create_tasks.py"
-        return subprocess.Popen([PYTHON, program, self.stack.taskd_address, self.stack.exported(), str(CLIENTS)],
+        return subprocess.Popen([stack.PYTHON, program, self.stack.taskd_address, self.stack.exported(), str(CLIENTS)],
                                 env={"PYTHONPATH": self.stubs, "PATH": os.environ["PATH"]}, stdout=subprocess.PIPE,
                                 text=True)
 

@@ -107,7 +107,7 @@ class EveryRpc(unittest.TestCase):
     def bad_certificates(self, audience):
         """By what is wrong with them."""
         credential = self.scene.issue("admin", "mallory")
-        revoked = keyring.export(self.scene.stack, audience, credential)
+        revoked = keyring.Certificate(self.scene.stack.exported(credential, audience))
         identity = (revoked.key.parent / "psk.txt").read_text().split(":")[0]
         self.revoke(credential, api.connect(self.scene.address(audience), revoked))
         return {"wrong": self.scene.keys.export(audience, identity, bytes(32)), "revoked": revoked}

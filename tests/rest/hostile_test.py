@@ -32,8 +32,7 @@ class Hostile(unittest.TestCase):
         cls.addClassCleanup(cls.stack.__exit__)
         cls.contexts = {}
         for audience in AUDIENCES:
-            folder = cls.stack.folder / ("certificates-" + audience)
-            cls.stack.parley("credentials", "export", "--audience", audience, "--out", folder, credential="admin")
+            folder = cls.stack.exported("admin", audience)
             cls.contexts[audience] = context = ssl.create_default_context(cafile=folder / "ca.pem")
             context.load_cert_chain(folder / "client.pem", folder / "client.key")
             context.set_alpn_protocols(["http/1.1"])

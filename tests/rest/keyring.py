@@ -59,14 +59,7 @@ class Keyring:
                                        (self._stack.exported() / "ca.pem").read_text())
         file.touch(mode=0o600)
         file.write_text(line + "\n")
-        return export(self._stack, audience, name)
+        return Certificate(self._stack.exported(name, audience))
 
     def certificate(self, audience, role, **claims):
         return self.export(audience, *self.mint(audience, role, **claims), claims.get("not_after"))
-
-
-def export(services, audience, credential, *globals_):
-    """A certificate for one audience of a credential that keyd issued."""
-    folder = services.folder / ("exported-%s-%s" % (credential, audience))
-    services.parley(*globals_, "credentials", "export", "--audience", audience, "--out", folder, credential=credential)
-    return Certificate(folder)

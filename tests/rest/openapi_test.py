@@ -38,9 +38,7 @@ class OpenApi(unittest.TestCase):
     def check(self, audience, credential, resource, names):
         """`names` are ones that exist, to be asked for in half of the requests."""
         with tempfile.TemporaryDirectory() as folder:
-            certificates = pathlib.Path(folder) / "certificates"
-            self.stack.parley("credentials", "export", "--audience", audience, "--out", certificates,
-                              credential=credential)
+            certificates = self.stack.exported(credential, audience)
             configuration = pathlib.Path(folder) / "schemathesis.toml"
             configuration.write_text(CONFIGURATION % (json.dumps(names), resource))
             result = subprocess.run(
@@ -67,8 +65,7 @@ class OpenApi(unittest.TestCase):
         self.check("enrolld", "admin", "invitation", [made["invitation"]["name"].split("/")[1]])
 
     def test_keyd(self):
-        self.stack.parley("key", "issue", "--role", "device", "--subject", "web-1", "--out",
-                          self.stack.home / "web-1.credential", credential="admin")
+        self.stack.issue("device", "web-1")
         records = json.loads(self.stack.parley("key", "list", "--output", "json", credential="admin"))["credentials"]
         self.check("keyd", "admin", "credential", [records[-1]["name"].split("/")[1]])
 

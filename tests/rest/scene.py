@@ -103,7 +103,7 @@ class Scene:
         subject = "taskd" if role == "service" else "some-" + role
         if audience in keyring.MINTING:
             return self.keys.certificate(audience, role, subject=subject, not_after=int(time.time()) + seconds)
-        return keyring.export(self.stack, audience, self.issue(role, subject, seconds))
+        return keyring.Certificate(self.stack.exported(self.issue(role, subject, seconds), audience))
 
     def address(self, audience):
         return getattr(self.stack, audience + "_address")
@@ -111,12 +111,11 @@ class Scene:
     def issue(self, role, subject, seconds=keyring.LIFE_S):
         """The name of the credential."""
         name = uuid.uuid4().hex
-        self.stack.parley("key", "issue", "--role", role, "--subject", subject, "--ttl", "%ds" % seconds, "--out",
-                          self.stack.credentials / (name + ".credential"), credential="admin")
+        self.stack.issue(role, subject, "--ttl", "%ds" % seconds, name=name)
         return name
 
     def _audience_keys(self, audience):
-        certificate = keyring.export(self.stack, "keyd", self.issue("service", audience))
+        certificate = keyring.Certificate(self.stack.exported(self.issue("service", audience), "keyd"))
         with api.channel(self.stack.keyd_address, certificate) as channel:
             rpc = next(rpc for rpc in api.reflected(channel) if rpc.short_name == "WatchAudienceKeys")
             return rpc.by_grpc(channel, {}, at_most=1)["replies"][0]

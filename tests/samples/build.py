@@ -38,10 +38,9 @@ def copied(language, folder):
 
 def python(folder):
     folder = copied("python", folder)
-    interpreter = stack.TOOLS / "python/bin/python"
-    run(interpreter, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--target", folder / "stubs",
+    run(stack.PYTHON, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--target", folder / "stubs",
         archive("*.whl"), cwd=folder)
-    return ["env", "PYTHONPATH=%s" % (folder / "stubs"), interpreter, folder / "create_task.py"]
+    return ["env", "PYTHONPATH=%s" % (folder / "stubs"), stack.PYTHON, folder / "create_task.py"]
 
 
 def go(folder):

@@ -29,8 +29,7 @@ class Samples(unittest.TestCase):
     def setUpClass(cls):
         cls.stack = stack.Stack().__enter__()
         cls.addClassCleanup(cls.stack.__exit__)
-        cls.stack.parley("key", "issue", "--role", "auditor", "--subject", "auditor", "--out",
-                         cls.stack.credentials / "auditor.credential", credential="admin")
+        cls.stack.issue("auditor", "auditor")
         # By name: Node warns of TLS to an IP address.
         cls.address = cls.stack.taskd_address.replace("127.0.0.1", "localhost")
         cls.folder = pathlib.Path(tempfile.mkdtemp(dir=os.environ.get("TEST_TMPDIR")))
