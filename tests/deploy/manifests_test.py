@@ -66,7 +66,7 @@ class Manifests(unittest.TestCase):
             for version in VERSIONS:
                 for resource in resources:
                     # Not Kubernetes' own.
-                    if resource["kind"] == "PodMonitor":
+                    if resource["kind"] == "ServiceMonitor":
                         continue
                     with self.subTest(overlay=overlay, version=version, name=resource["metadata"]["name"]):
                         kubernetes_validate.validate(resource, version, strict=True)
@@ -138,7 +138,8 @@ class Manifests(unittest.TestCase):
                      for port in pods[0]["spec"]["template"]["spec"]["containers"][0]["ports"]}
             for port in service["spec"]["ports"]:
                 self.assertEqual(ports[port["targetPort"]], port["port"])
-            self.assertEqual(pods[0]["spec"]["serviceName"], service["metadata"]["name"])
+            if "clusterIP" not in service["spec"]:
+                self.assertEqual(pods[0]["spec"]["serviceName"], service["metadata"]["name"])
         for kind in ("PodDisruptionBudget", "StatefulSet"):
             for resources, resource in self.each(kind):
                 self.assertTrue(any(selects(resource["spec"]["selector"], pod["spec"]["template"]["metadata"]["labels"])
@@ -174,28 +175,36 @@ class Manifests(unittest.TestCase):
             for port in ("health", "metrics"):
                 self.assertEqual(configuration["PARLEY_%s_%s_LISTEN" % (name, port.upper())],
                                  "0.0.0.0:%d" % ports[port])
-            # Neither is a Service's: nobody outside of the pod's network has any business there.
+            # Clients find the door by a Service; what finds the metrics has no address, and health is the node's alone.
             for service in resources:
                 if service["kind"] == "Service":
-                    self.assertEqual([port["targetPort"] for port in service["spec"]["ports"]], ["door"])
+                    target = "metrics" if service["spec"].get("clusterIP") == "None" else "door"
+                    self.assertEqual([port["targetPort"] for port in service["spec"]["ports"]], [target])
 
     def test_prometheus_finds_every_service_and_is_let_in(self):
-        monitors = list(self.each("PodMonitor"))
+        monitors = list(self.each("ServiceMonitor"))
         self.assertTrue(monitors)
         for resources, monitor in monitors:
-            (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+            (endpoint,) = monitor["spec"]["endpoints"]
             (let_in,) = [each["spec"] for each in resources
                          if each["kind"] == "NetworkPolicy" and each["metadata"]["name"] == "metrics"]
-            ports = set()
+            services = [each for each in resources if each["kind"] == "Service" and
+                        selects(monitor["spec"]["selector"], each["metadata"].get("labels", {}))]
+            ports, jobs = set(), set()
             for stateful_set in resources:
                 if stateful_set["kind"] == "StatefulSet":
                     labels = stateful_set["spec"]["template"]["metadata"]["labels"]
-                    for selector in (monitor["spec"]["selector"], let_in["podSelector"]):
-                        (wanted,) = selector["matchExpressions"]
-                        self.assertIn(labels[wanted["key"]], wanted["values"])
+                    (wanted,) = let_in["podSelector"]["matchExpressions"]
+                    self.assertIn(labels[wanted["key"]], wanted["values"])
                     (container,) = stateful_set["spec"]["template"]["spec"]["containers"]
-                    ports |= {port["containerPort"] for port in container["ports"] if port["name"] == endpoint["port"]}
+                    numbers = {port["name"]: port["containerPort"] for port in container["ports"]}
+                    (service,) = [each for each in services if selects(each["spec"]["selector"], labels)]
+                    (port,) = service["spec"]["ports"]
+                    self.assertEqual((port["name"], port["port"]), (endpoint["port"], numbers[port["targetPort"]]))
+                    ports.add(port["port"])
+                    jobs.add(service["metadata"]["labels"][monitor["spec"]["jobLabel"]])
             self.assertEqual({port["port"] for port in let_in["ingress"][0]["ports"]}, ports)
+            self.assertEqual(jobs, {"keyd", "taskd", "enrolld"})
 
     def test_configuration_names_flags_that_exist(self):
         for resources, configuration in self.each("ConfigMap"):
