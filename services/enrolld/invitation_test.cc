@@ -171,6 +171,21 @@ TEST_F(InvitationTest, ACanceledLinkOpensNothingAlsoAfterARestart) {
   }
 }
 
+TEST_F(InvitationTest, IsForgottenLongAfterItsEnd) {
+  enrol::v1::CancelInvitationRequest request;
+  for (const char* const name : {"bob", "carol"}) {
+    request.set_name(Invite(name).invitation().name());
+    ASSERT_TRUE(admin().Call(&Stub::CancelInvitation, request).ok());
+    clock_.Advance(absl::Hours(24 * 2));
+  }
+  clock_.Advance(absl::Hours(24 * 87));
+  // Until the second is the only one.
+  const auto client = Connect(access::v1::ROLE_ADMIN, "alice");
+  while (client->Call(&Stub::ListInvitations, ListInvitationsRequest())->invitations_size() != 1) {
+  }
+  EXPECT_TRUE(client->Call(&Stub::GetInvitation, Named(request.name())).ok());
+}
+
 TEST_F(InvitationTest, SendsNoMailWhereNoneIsSetUp) {
   CreateInvitationRequest request = NewUser("bob");
   request.set_email("bob@example.org");

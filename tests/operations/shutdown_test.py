@@ -12,40 +12,43 @@ from tests import stack
 CLIENTS = 64
 # deploy/k8s: terminationGracePeriodSeconds.
 GRACE_S = 30
-PROTOS = ["parley/access/v1/access.proto", "parley/task/v1/manifest.proto", "parley/task/v1/task.proto",
-          "parley/task/v1/task_service.proto", "google/api/annotations.proto", "google/api/http.proto"]
+PROTOS = ["google/api/annotations.proto", "google/api/http.proto", "parley/access/v1/access.proto",
+          "parley/enrol/v1/invitation_service.proto", "parley/key/v1/key_service.proto",
+          "parley/task/v1/manifest.proto", "parley/task/v1/task.proto", "parley/task/v1/task_service.proto"]
 
 
 class Shutdown(unittest.TestCase):
 
+    @classmethod
+    def setUpClass(cls):
+        cls.stubs = stack.python_stubs(*PROTOS)
+
     def setUp(self):
         self.stack = self.enterContext(stack.Stack())
-        self.stubs = stack.python_stubs(*PROTOS)
 
-    def load(self):
-        program = pathlib.Path(__file__).resolve().parent / "create_tasks.py"
-        return subprocess.Popen([stack.PYTHON, program, self.stack.taskd_address, self.stack.exported(), str(CLIENTS)],
+    def load(self, service):
+        program = pathlib.Path(__file__).resolve().parent / "load.py"
+        return subprocess.Popen([stack.PYTHON, program, service, getattr(self.stack, service + "_address"),
+                                 self.stack.exported("admin", service), str(CLIENTS)],
                                 env={"PYTHONPATH": self.stubs, "PATH": os.environ["PATH"]}, stdout=subprocess.PIPE,
                                 text=True)
 
-    def tasks(self):
-        return {task["name"] for task in json.loads(self.stack.parley("--output", "json", "task", "list"))["tasks"]}
-
-    def test_no_accepted_call_is_lost(self):
-        with self.load() as clients:
+    def check_that_no_accepted_call_is_lost(self, service, method, field, *command):
+        process = getattr(self.stack, service)
+        with self.load(service) as clients:
             self.assertEqual(clients.stdout.readline(), "at work\n")
             began = time.monotonic()
-            self.assertEqual(self.stack.taskd.stop(), 0)
+            self.assertEqual(process.stop(), 0)
             took = time.monotonic() - began
             calls = json.loads(clients.stdout.read())
         self.assertLess(took, GRACE_S)
         # Every call was sampled, so the server's log has each that it accepted, with how it ended.
         accepted = {}
-        for line in self.stack.taskd.log:
+        for line in process.log:
             event = json.loads(line)
-            if event["message"] == "call" and event["method"].endswith(".CreateTask"):
+            if event["message"] == "call" and event["method"].endswith("." + method):
                 accepted[event["trace_id"]] = event["code"]
-        answered = {trace: name for trace, name in calls.items() if name.startswith("tasks/")}
+        answered = {trace: result for trace, result in calls.items() if "/" in result}
         self.assertGreaterEqual(len(answered), CLIENTS)
         self.assertEqual(set(accepted.values()), {"OK"})
         self.assertEqual(set(accepted), set(answered), "accepted, but not answered, or the reverse")
@@ -53,9 +56,19 @@ class Shutdown(unittest.TestCase):
         # client so while the call was on its way.
         self.assertLessEqual({code for trace, code in calls.items() if trace not in answered},
                              {"UNAVAILABLE", "CANCELLED"})
-        self.stack.start_taskd()
-        self.assertLessEqual(set(answered.values()), self.tasks())
-        print("%d calls of %d clients, the end %.2f s after SIGTERM" % (len(answered), CLIENTS, took))
+        getattr(self.stack, "start_" + service)()
+        listed = json.loads(self.stack.parley("--output", "json", *command, credential="admin"))[field]
+        self.assertLessEqual(set(answered.values()), {resource["name"] for resource in listed})
+        print("%s: %d calls of %d clients, the end %.2f s after SIGTERM" % (service, len(answered), CLIENTS, took))
+
+    def test_taskd_loses_no_accepted_call(self):
+        self.check_that_no_accepted_call_is_lost("taskd", "CreateTask", "tasks", "task", "list")
+
+    def test_keyd_loses_no_accepted_call(self):
+        self.check_that_no_accepted_call_is_lost("keyd", "IssueCredential", "credentials", "key", "list")
+
+    def test_enrolld_loses_no_accepted_call(self):
+        self.check_that_no_accepted_call_is_lost("enrolld", "CreateInvitation", "invitations", "invite", "list")
 
     def test_all_services_end_quickly_while_others_follow_them(self):
         for service in (self.stack.keyd, self.stack.taskd, self.stack.enrolld):

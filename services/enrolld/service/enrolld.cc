@@ -48,7 +48,7 @@ class Enrolld::Impl {
     builder->RegisterService(&exchange_service_);
   }
 
-  void Drain() { rooms_.Close(rpc::ServerStopping()); }
+  void Drain() { streams_.Close(rpc::ServerStopping()); }
 
  private:
   const Config config_;
@@ -60,10 +60,11 @@ class Enrolld::Impl {
                                 workers_.get(), config_.audit,  config_.organisation,
                                 config_.leases, config_.revoke, [this](const std::string& id) { rooms_.Leave(id); }};
   Rooms rooms_{&room_parts_};
+  rpc::LiveStreams streams_;
   const std::unique_ptr<Outbox> outbox_;
   const rpc::Gate gate_{config_.find_peer, config_.audit, workers_.get(), config_.metrics};
   Invitations invitations_{{&store_, &rooms_, &keys_, outbox_.get(), config_.clock, config_.audit}};
-  const ExchangeStream::Parts stream_parts_{&rooms_, config_.audit, workers_.get()};
+  const ExchangeStream::Parts stream_parts_{&rooms_, &streams_, config_.audit, workers_.get()};
   rpc::Metrics::Source figure_;
   InvitationServiceAdapter invitation_service_{&gate_, &invitations_};
   ExchangeServiceAdapter exchange_service_{&gate_, &stream_parts_};

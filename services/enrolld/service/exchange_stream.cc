@@ -21,6 +21,11 @@ constexpr size_t kMaxOutbox = 16;
 ExchangeStream::ExchangeStream(const Parts* parts, rpc::Caller caller)
     : parts_(parts), caller_(std::move(caller)), strand_(parts->workers) {}
 
+void ExchangeStream::Begin() {
+  parts_->streams->Add(self());
+  UnlessClosing([this] { StartRead(&incoming_); });
+}
+
 void ExchangeStream::OnReadDone(bool ok) {
   if (ok) {
     strand_.Run([self = self()] { self->Handle(); });
@@ -36,6 +41,7 @@ void ExchangeStream::OnSent() {
 
 void ExchangeStream::OnClosed() {
   strand_.Run([self = self()] {
+    self->parts_->streams->Remove(self.get());
     if (self->room_ == nullptr) return;
     self->room_->Gone(self->id_);
     self->parts_->rooms->Leave(self->invitation_);

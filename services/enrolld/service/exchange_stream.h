@@ -9,6 +9,7 @@
 #include <string>
 
 #include "lib/rpc/gate.h"
+#include "lib/rpc/live_streams.h"
 #include "lib/rpc/out_stream.h"
 #include "lib/rpc/worker_pool.h"
 #include "parley/enrol/v1/exchange_service.pb.h"
@@ -21,16 +22,17 @@ class ExchangeStream final
                             enrol::v1::ExchangeResponse>,
       public RoomStream {
  public:
-  // Both must outlive every stream.
+  // All must outlive every stream.
   struct Parts {
     Rooms* rooms;
+    rpc::LiveStreams* streams;
     rpc::AuditLog* audit;
     rpc::WorkerPool* workers;
   };
   ExchangeStream(const Parts* parts, rpc::Caller caller);
 
   // Reads the first message.
-  void Begin() { StartRead(&incoming_); }
+  void Begin();
 
   void Tell(const enrol::v1::ExchangeResponse& response) override { Send(response); }
   void End(const absl::Status& status) override { Close(status); }

@@ -120,12 +120,6 @@ bool Room::idle() {
   return members_.empty() && relay_.has_value() && relay_->idle() && revoke_at_ == absl::InfiniteFuture();
 }
 
-void Room::Close(const absl::Status& status) {
-  MutexLock lock(&mutex_);
-  closed_ = true;
-  SendAway(status);
-}
-
 // What the relay decided becomes so: first on the disk.
 absl::Status Room::Apply(Outcome outcome) {
   if (const absl::Status status = Store(outcome); !status.ok()) {
@@ -185,7 +179,7 @@ void Room::SendAway(const absl::Status& status) {
   members_.clear();
   relay_.reset();
   timer_at_ = absl::InfiniteFuture();
-  if (!closed_) ScheduleAt(parts_->clock->Now() + kRetryAfter);
+  ScheduleAt(parts_->clock->Now() + kRetryAfter);
 }
 
 void Room::RevokeWhenAlone() {
@@ -203,7 +197,7 @@ void Room::Revoke() {
 // One timer, never later than what is due first.
 void Room::Schedule() {
   const absl::Time due = std::min(relay_->Deadline(), revoke_at_);
-  if (due < timer_at_ && !closed_) ScheduleAt(due);
+  if (due < timer_at_) ScheduleAt(due);
 }
 
 void Room::ScheduleAt(absl::Time due) {
@@ -219,7 +213,6 @@ void Room::OnTime() {
   {
     MutexLock lock(&mutex_);
     timer_at_ = absl::InfiniteFuture();
-    if (closed_) return;
     if (const absl::Status status = Load(); !status.ok()) {
       LogError("an invitation can not be read", {{"invitation", id_}, {"error", std::string(status.message())}});
       return ScheduleAt(parts_->clock->Now() + kRetryAfter);

@@ -22,6 +22,7 @@
 #include "lib/base/mutex.h"
 #include "lib/base/timer_queue.h"
 #include "lib/rpc/audit.h"
+#include "lib/rpc/live_streams.h"
 #include "lib/rpc/worker_pool.h"
 #include "services/enrolld/domain/relay.h"
 #include "services/enrolld/store/invitation_store.h"
@@ -29,13 +30,10 @@
 namespace parley::enrolld {
 
 // A participant's stream, as a room sees it.
-class RoomStream {
+class RoomStream : public rpc::LiveStream {
  public:
-  virtual ~RoomStream() = default;
   // Does not block.
   virtual void Tell(const enrol::v1::ExchangeResponse& response) = 0;
-  // Ends the stream. Does not block.
-  virtual void End(const absl::Status& status) = 0;
 };
 
 class Room : public std::enable_shared_from_this<Room> {
@@ -76,8 +74,6 @@ class Room : public std::enable_shared_from_this<Room> {
   absl::StatusOr<enrol::v1::Invitation> Show();
   // Nobody is here, and nothing will happen.
   bool idle();
-  // Sends everyone away.
-  void Close(const absl::Status& status);
 
  private:
   struct Member {
@@ -108,7 +104,6 @@ class Room : public std::enable_shared_from_this<Room> {
   absl::Time timer_at_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
   // The invitee's key goes then, at the latest.
   absl::Time revoke_at_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
-  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace parley::enrolld

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "lib/base/error.h"
+#include "lib/base/log.h"
 #include "services/enrolld/domain/names.h"
 #include "services/enrolld/domain/time.h"
 
@@ -24,11 +25,31 @@ absl::Status Rooms::Start() {
       RETURN_IF_ERROR(Find(InvitationId(invitation)).status());
       continue;
     }
-    const absl::Time now = parts_->clock->Now();
-    if (ToTime(invitation.expire_time()) > now) {
+    if (ToTime(invitation.expire_time()) > parts_->clock->Now()) {
       parts_->revoke(stored.record.serial(), ToTime(invitation.expire_time()));
     }
-    if (ToTime(invitation.end_time()) + kKeptFor < now) RETURN_IF_ERROR(parts_->store->Delete(stored.record));
+  }
+  ForgetDaily();
+  return absl::OkStatus();
+}
+
+void Rooms::ForgetDaily() {
+  const absl::Time next = parts_->clock->Now() + absl::Hours(24);
+  if (const absl::Status status = Forget(); !status.ok()) {
+    LogError("old invitations can not be deleted", {{"error", std::string(status.message())}});
+  }
+  parts_->timers->Schedule(next, [this] { parts_->workers->Run([this] { ForgetDaily(); }); });
+}
+
+absl::Status Rooms::Forget() {
+  ASSIGN_OR_RETURN(const std::vector<InvitationStore::Stored> all, parts_->store->All());
+  for (const InvitationStore::Stored& stored : all) {
+    const enrol::v1::Invitation& invitation = stored.record.invitation();
+    const bool pending = invitation.state() == enrol::v1::Invitation::STATE_PENDING;
+    if (pending || stored.record.has_attempt()) continue;
+    if (ToTime(invitation.end_time()) + kKeptFor < parts_->clock->Now()) {
+      RETURN_IF_ERROR(parts_->store->Delete(stored.record));
+    }
   }
   return absl::OkStatus();
 }
@@ -38,7 +59,6 @@ absl::StatusOr<std::shared_ptr<Room>> Rooms::Find(const std::string& id) {
   auto room = std::make_shared<Room>(parts_, id);
   RETURN_IF_ERROR(room->Open());
   MutexLock lock(&mutex_);
-  RETURN_IF_ERROR(closed_);
   // Another may have been faster; its room is the one.
   return rooms_.emplace(id, std::move(room)).first->second;
 }
@@ -59,16 +79,6 @@ void Rooms::Leave(const std::string& id) {
 size_t Rooms::open() const {
   MutexLock lock(&mutex_);
   return rooms_.size();
-}
-
-void Rooms::Close(const absl::Status& status) {
-  std::vector<std::shared_ptr<Room>> rooms;
-  {
-    MutexLock lock(&mutex_);
-    closed_ = status;
-    for (const auto& [id, room] : rooms_) rooms.push_back(room);
-  }
-  for (const auto& room : rooms) room->Close(status);
 }
 
 }  // namespace parley::enrolld

@@ -21,7 +21,8 @@ class Rooms {
   // Must outlive this.
   explicit Rooms(const Room::Parts* parts) : parts_(parts) {}
 
-  // Opens the rooms of all that is not over, refuses the keys of all that is, and deletes what ended long ago.
+  // Opens the rooms of all that is not over, refuses the keys of all that is, and from then on deletes what ended long
+  // ago, once a day.
   absl::Status Start();
   // The room of an invitation. NOT_FOUND.
   absl::StatusOr<std::shared_ptr<Room>> Find(const std::string& id);
@@ -32,14 +33,14 @@ class Rooms {
   size_t open() const;
 
   StreamId NewStream() { return ++last_stream_; }
-  // Sends everyone away, and lets nobody in.
-  void Close(const absl::Status& status);
 
  private:
+  void ForgetDaily();
+  absl::Status Forget();
+
   const Room::Parts* const parts_;
   std::atomic<StreamId> last_stream_{0};
   mutable Mutex mutex_;
-  absl::Status closed_ ABSL_GUARDED_BY(mutex_);
   std::unordered_map<std::string, std::shared_ptr<Room>> rooms_ ABSL_GUARDED_BY(mutex_);
 };
 
