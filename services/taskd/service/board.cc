@@ -228,10 +228,11 @@ std::vector<TaskSnapshot> Board::Tasks() const {
   return tasks;
 }
 
-Counts Board::CountsOf(absl::string_view task) const {
+std::optional<Counts> Board::CountsOf(absl::string_view task) const {
   MutexLock lock(&mutex_);
   const auto entry = entries_.find(task);
-  return entry == entries_.end() ? Counts() : entry->second.counts;
+  if (entry == entries_.end()) return std::nullopt;
+  return entry->second.counts;
 }
 
 Board::Unended Board::FindUnended(absl::string_view task) const {

@@ -12,6 +12,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -66,7 +67,8 @@ class Board {
   TaskSnapshot Find(absl::string_view task) const;
   // All that are not settled.
   std::vector<TaskSnapshot> Tasks() const;
-  task::v1::Counts CountsOf(absl::string_view task) const;
+  // As Find: nothing then.
+  std::optional<task::v1::Counts> CountsOf(absl::string_view task) const;
   // Clients whose end the end of the task demands, and whether none is left that has not ended.
   struct Unended {
     std::vector<std::string> clients;

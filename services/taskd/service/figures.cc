@@ -42,7 +42,8 @@ std::vector<Metrics::Sample> Clients(const Board& board) {
     if (descriptor->field(i)->name() != "joined") sums[descriptor->field(i)->name()] = 0;
   }
   for (const TaskSnapshot& task : board.Tasks()) {
-    const task::v1::Counts counts = board.CountsOf(*ParseTaskName(task->value.task().name()));
+    const task::v1::Counts counts =
+        board.CountsOf(*ParseTaskName(task->value.task().name())).value_or(task::v1::Counts());
     for (auto& [name, sum] : sums) sum += counts.GetReflection()->GetInt32(counts, descriptor->FindFieldByName(name));
   }
   return ByState(sums);

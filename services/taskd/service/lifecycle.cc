@@ -63,7 +63,8 @@ absl::Status Lifecycle::LookOnce(const std::string& task) {
     const TaskSnapshot snapshot = parts_.board->Find(task);
     if (snapshot == nullptr) return absl::OkStatus();
     if (TaskHasEnded(snapshot->value.task().state())) return Settle(snapshot);
-    const auto due = Due(snapshot->value, parts_.board->CountsOf(task), parts_.clock->Now());
+    const auto due =
+        Due(snapshot->value, parts_.board->CountsOf(task).value_or(task::v1::Counts()), parts_.clock->Now());
     if (!due.has_value()) return absl::OkStatus();
     RETURN_IF_ERROR(Change(snapshot, *due));
   }
@@ -122,7 +123,7 @@ absl::Status Lifecycle::Settle(const TaskSnapshot& task) {
   if (!parts_.board->FindUnended(id).all_ended) return absl::OkStatus();
   TaskRecord settled = task->value;
   settled.set_settled(true);
-  *settled.mutable_task()->mutable_counts() = parts_.board->CountsOf(id);
+  *settled.mutable_task()->mutable_counts() = parts_.board->CountsOf(id).value_or(task::v1::Counts());
   return Change(task, settled);
 }
 

@@ -36,9 +36,17 @@ absl::Status CheckEtag(const Stored<TaskRecord>& task, absl::string_view etag) {
 
 }  // namespace
 
-Task Tasks::Show(const Stored<TaskRecord>& task) const {
-  Task shown = task.value.task();
-  if (!task.value.settled()) *shown.mutable_counts() = parts_.board->CountsOf(*ParseTaskName(shown.name()));
+Task Tasks::Show(Stored<TaskRecord> task) const {
+  if (!task.value.settled()) {
+    const std::string id = *ParseTaskName(task.value.task().name());
+    if (const auto counts = parts_.board->CountsOf(id)) {
+      *task.value.mutable_task()->mutable_counts() = *counts;
+    } else if (auto settled = parts_.store->GetTask(id); settled.ok()) {
+      // Since it was read.
+      task = *std::move(settled);
+    }
+  }
+  Task shown = std::move(*task.value.mutable_task());
   shown.set_etag(absl::StrCat(task.revision));
   return shown;
 }
@@ -209,8 +217,8 @@ absl::Status Tasks::TryPublish(const task::v1::PublishRevisionRequest& request, 
 
 absl::Status Tasks::Get(absl::string_view name, Task* response) {
   ASSIGN_OR_RETURN(const std::string id, ParseTaskName(name));
-  ASSIGN_OR_RETURN(const auto task, parts_.store->GetTask(id));
   parts_.board->CatchUp();
+  ASSIGN_OR_RETURN(const auto task, parts_.store->GetTask(id));
   *response = Show(task);
   return absl::OkStatus();
 }

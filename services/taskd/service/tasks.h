@@ -47,7 +47,7 @@ class Tasks {
   absl::Status Abort(const rpc::Caller& caller, const task::v1::AbortTaskRequest& request, task::v1::Task* response);
 
   // The task as the API shows it: with counts and etag.
-  task::v1::Task Show(const Stored<TaskRecord>& task) const;
+  task::v1::Task Show(Stored<TaskRecord> task) const;
 
  private:
   // Changes a task's record, and says whether it did.
