@@ -11,6 +11,9 @@ absl::Status ServerStopping() {
                "the server is being stopped; connect again in a moment");
 }
 
+// gRPC waits for the streams' last calls by atomics of its own; by the lock they come before this for all who look.
+LiveStreams::~LiveStreams() { MutexLock lock(&mutex_); }
+
 void LiveStreams::Add(const std::shared_ptr<LiveStream>& stream) {
   absl::Status closed;
   {

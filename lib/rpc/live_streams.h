@@ -25,6 +25,8 @@ absl::Status ServerStopping();
 
 class LiveStreams {
  public:
+  // After the server's shutdown, when all have been removed.
+  ~LiveStreams();
   // Holds it until it is removed.
   void Add(const std::shared_ptr<LiveStream>& stream);
   void Remove(const LiveStream* stream);
