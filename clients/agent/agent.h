@@ -117,6 +117,10 @@ struct JoinOptions : Options {
 struct DeviceOptions : Options {
   // A device's credential.
   keys::Credential credential;
+  // Gets the next one from keyd and keeps it for the next start; blocks. Called once two thirds of the credential's
+  // life that was left are over, and after a failure again, until it has ended. On one thread. Without it, RunDevice
+  // ends with its credential.
+  std::function<absl::StatusOr<keys::Credential>()> renew;
 };
 
 // Ends Join or RunDevice from another thread or from a signal handler.
@@ -170,7 +174,10 @@ class Observer {
   // The task has ended, or this client's part in it; `reason` for INELIGIBLE, CANCELED and TIMED_OUT.
   virtual void Ended(const std::string& task, task::v1::Task::State task_state,
                      task::v1::Participant::State client_state, const std::string& reason) {}
-  // RunDevice only: a task could not be carried out; the others go on.
+  // RunDevice only, and the next two: the device has its next credential.
+  virtual void Renewed(absl::Time not_after) {}
+  virtual void RenewalFailed(const absl::Status& why, absl::Time retry_time) {}
+  // A task could not be carried out; the others go on.
   virtual void Failed(const std::string& task, const absl::Status& why) {}
 };
 
@@ -202,7 +209,7 @@ std::string DefaultClientName();
 // is given), and those of the server.
 absl::StatusOr<Outcome> Join(JoinOptions options, Observer* observer);
 
-// Blocks until stopped (CANCELLED) or until its key is refused or ends.
+// Blocks until stopped (CANCELLED) or until its key is refused, or ends without a next one.
 absl::Status RunDevice(DeviceOptions options, Observer* observer);
 
 }  // namespace parley::agent

@@ -1,4 +1,5 @@
 // Every task for a machine: agent::RunDevice.
+#include <algorithm>
 #include <atomic>
 #include <map>
 #include <memory>
@@ -33,6 +34,17 @@ constexpr size_t kMaxTasks = 64;
 constexpr absl::Duration kTryAgainAfter = absl::Minutes(1);
 // A server that has tasks for a device names them at once.
 constexpr absl::Duration kIdleAfter = absl::Seconds(1);
+// Between two tries to renew the credential: the first, which doubles up to the second.
+constexpr absl::Duration kMinRenewalPause = absl::Minutes(1);
+constexpr absl::Duration kMaxRenewalPause = absl::Hours(1);
+
+absl::Status CheckCredential(const keys::Credential& credential) {
+  if (credential.role != access::v1::ROLE_DEVICE) {
+    return Error(absl::StatusCode::kInvalidArgument, "NOT_A_DEVICE",
+                 "the credential is not a device's; issue one with: parley key issue --role device");
+  }
+  return credential.KeyFor(keys::kTaskd).status();
+}
 
 // Folders that tasks have in common are opened once.
 class Workplaces {
@@ -57,7 +69,11 @@ class Workplaces {
 class Device {
  public:
   Device(DeviceOptions options, Observer* observer, Cancellation* cancellation)
-      : options_(std::move(options)), announce_(observer, &observer_mutex_), cancellation_(cancellation) {
+      : options_(std::move(options)),
+        announce_(observer, &observer_mutex_),
+        cancellation_(cancellation),
+        credential_(std::make_shared<keys::Credential>(std::move(options_.credential))),
+        renewals_(options_.clock) {
     AddFacts(&options_.facts);
   }
   ~Device() {
@@ -65,11 +81,13 @@ class Device {
   }
 
   absl::Status Run() {
-    ASSIGN_OR_RETURN(const keys::AudienceKey* const key, options_.credential.KeyFor(keys::kTaskd));
+    ScheduleRenewal();
     Retry retry(options_);
     while (true) {
-      const absl::Status status = Watch(*key, &retry);
+      const CredentialPtr used = credential();
+      const absl::Status status = Watch(*used, &retry);
       if (cancellation_->cancelled()) return Stopped();
+      if (used != credential()) continue;
       absl::Duration wait;
       if (const absl::Status next = retry.Next(status, &wait); !next.ok()) {
         cancellation_->Cancel();  // The sessions end with their device.
@@ -81,14 +99,44 @@ class Device {
   }
 
  private:
+  using CredentialPtr = std::shared_ptr<const keys::Credential>;
   struct Running {
     std::thread thread;
     std::atomic<bool> done = false;
   };
 
-  absl::Status Watch(const keys::AudienceKey& key, Retry* retry) {
+  CredentialPtr credential() const {
+    MutexLock lock(&credential_mutex_);
+    return credential_;
+  }
+
+  void ScheduleRenewal() {
+    if (options_.renew == nullptr) return;
+    const absl::Time now = options_.clock->Now();
+    renewals_.Schedule(now + (credential()->not_after - now) * 2 / 3, [this] { Renew(kMinRenewalPause); });
+  }
+
+  // What is connected stays so until the former credential ends.
+  void Renew(absl::Duration pause) {
+    absl::StatusOr<keys::Credential> renewed = options_.renew();
+    if (const absl::Status status = renewed.ok() ? CheckCredential(*renewed) : renewed.status(); !status.ok()) {
+      const absl::Time next = options_.clock->Now() + pause;
+      announce_([&](Observer* o) { o->RenewalFailed(status, next); });
+      renewals_.Schedule(next, [this, pause] { Renew(std::min(pause * 2, kMaxRenewalPause)); });
+      return;
+    }
+    announce_([&](Observer* o) { o->Renewed(renewed->not_after); });
+    {
+      MutexLock lock(&credential_mutex_);
+      credential_ = std::make_shared<keys::Credential>(*std::move(renewed));
+    }
+    ScheduleRenewal();
+  }
+
+  absl::Status Watch(const keys::Credential& credential, Retry* retry) {
+    ASSIGN_OR_RETURN(const keys::AudienceKey* const key, credential.KeyFor(keys::kTaskd));
     ASSIGN_OR_RETURN(const auto channel,
-                     Connect(key.address, key.identity, key.secret, options_.credential.not_after, options_.clock));
+                     Connect(key->address, key->identity, key->secret, credential.not_after, options_.clock));
     const auto stub = task::v1::ParticipationService::NewStub(channel->grpc());
     grpc::ClientContext context;
     const Cancellation::Listener on_cancel(cancellation_, [&context] { context.TryCancel(); });
@@ -102,7 +150,7 @@ class Device {
     std::atomic<bool> idle = false;
     if (!channel->dialer().protocol().empty()) {
       retry->Reached();
-      announce_([&](Observer* o) { o->Connected(key.address, channel->dialer().protocol()); });
+      announce_([&](Observer* o) { o->Connected(key->address, channel->dialer().protocol()); });
       timer = timers.Schedule(options_.clock->Now() + kIdleAfter, [&] {
         idle = true;
         announce_([](Observer* o) { o->Idle(); });
@@ -112,7 +160,7 @@ class Device {
     while (reader->Read(&response)) {
       timers.Cancel(timer);
       retry->Progress();
-      Begin(key, response.task());
+      Begin(response.task());
     }
     if (idle) retry->Progress();
     const grpc::Status status = reader->Finish();
@@ -120,7 +168,7 @@ class Device {
     return Error(absl::StatusCode::kUnavailable, "STREAM_ENDED", "the server has ended the watch");
   }
 
-  void Begin(const keys::AudienceKey& key, const Task& task) {
+  void Begin(const Task& task) {
     absl::string_view id = task.name();
     if (!absl::ConsumePrefix(&id, "tasks/") || !IsTaskId(id)) return;
     std::erase_if(tasks_, [](auto& item) {
@@ -136,37 +184,41 @@ class Device {
     }
     auto& running = tasks_[task.name()];
     running = std::make_unique<Running>();
-    running->thread = std::thread([this, &key, id = std::string(id), running = running.get()] {
-      Carry(key, id);
+    running->thread = std::thread([this, id = std::string(id), running = running.get()] {
+      Carry(id);
       running->done = true;
     });
   }
 
   // One task, until it has ended; what keeps it from going on may pass.
-  void Carry(const keys::AudienceKey& key, const std::string& id) {
+  void Carry(const std::string& id) {
     while (!cancellation_->cancelled()) {
-      const absl::StatusOr<Outcome> outcome = CarryOnce(key, id);
+      const CredentialPtr used = credential();
+      const absl::StatusOr<Outcome> outcome = CarryOnce(*used, id);
       if (outcome.ok() || cancellation_->cancelled()) return;
+      if (used != credential()) continue;
       announce_([&](Observer* o) { o->Failed(absl::StrCat("tasks/", id), outcome.status()); });
       cancellation_->Sleep(kTryAgainAfter).IgnoreError();
     }
   }
 
-  absl::StatusOr<Outcome> CarryOnce(const keys::AudienceKey& key, const std::string& id) {
+  absl::StatusOr<Outcome> CarryOnce(const keys::Credential& credential, const std::string& id) {
+    ASSIGN_OR_RETURN(const keys::AudienceKey* const key, credential.KeyFor(keys::kTaskd));
     ASSIGN_OR_RETURN(const auto workplace, workplaces_.Get(absl::StrReplaceAll(options_.into, {{"{task}", id}})));
     Entry entry;
     entry.task = id;
-    entry.client = options_.credential.subject;
-    entry.address = key.address;
-    entry.identity = key.identity;
-    entry.secret = key.secret.Clone();
-    entry.not_after = options_.credential.not_after;
+    entry.client = credential.subject;
+    entry.address = key->address;
+    entry.identity = key->identity;
+    entry.secret = key->secret.Clone();
+    entry.not_after = credential.not_after;
     entry.device = true;
     entry.follow = true;
     Session session(&options_, std::move(entry), workplace.get(), announce_, cancellation_);
     return session.Run();
   }
 
+  // Its credential is in credential_.
   DeviceOptions options_;
   Mutex observer_mutex_;
   const Announcer announce_;
@@ -174,15 +226,16 @@ class Device {
   Workplaces workplaces_;
   // Used by the thread that watches alone.
   std::map<std::string, std::unique_ptr<Running>> tasks_;
+  mutable Mutex credential_mutex_;
+  CredentialPtr credential_ ABSL_GUARDED_BY(credential_mutex_);
+  // Stops before what it calls goes.
+  TimerQueue renewals_;
 };
 
 }  // namespace
 
 absl::Status RunDevice(DeviceOptions options, Observer* observer) {
-  if (options.credential.role != access::v1::ROLE_DEVICE) {
-    return Error(absl::StatusCode::kInvalidArgument, "NOT_A_DEVICE",
-                 "the credential is not a device's; issue one with: parley key issue --role device");
-  }
+  RETURN_IF_ERROR(CheckCredential(options.credential));
   if (options.clock->Now() >= options.credential.not_after) {
     return Error(absl::StatusCode::kFailedPrecondition, "KEY_EXPIRED",
                  absl::StrCat("the device's key expired at ",

@@ -513,6 +513,51 @@ TEST_F(SessionTest, ADeviceThatNeverHadATaskOutlivesItsServer) {
   EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
 }
 
+TEST_F(SessionTest, ADeviceRenewsItsCredentialAndOutlivesTheFormer) {
+  taskd_.Publish(new_);
+  DeviceOptions options;
+  static_cast<agent::Options&>(options) = Options();
+  options.credential = taskd_.Device();
+  int tries = 0;
+  options.renew = [&]() -> absl::StatusOr<keys::Credential> {
+    if (++tries == 1) return Error(absl::StatusCode::kUnavailable, "KEYD_AWAY", "away");
+    return taskd_.Device();
+  };
+  Stop stop;
+  options.stop = &stop;
+  absl::Status status;
+  std::thread device([&] { status = RunDevice(std::move(options), &notes_); });
+  notes_.Await("confirmed 1");
+  clock_.Advance(absl::Minutes(40));
+  notes_.Await("renewal failed KEYD_AWAY");
+  clock_.Advance(absl::Minutes(1));
+  notes_.Await("renewed");
+  // Past the end of the first one; whoever connects now must have the second.
+  clock_.Advance(absl::Minutes(20));
+  taskd_.Stop();
+  taskd_.Start();
+  taskd_.Publish({{"site.conf", "newer"}});
+  notes_.Await("confirmed 2");
+  stop.Request();
+  device.join();
+  EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
+}
+
+TEST_F(SessionTest, ADeviceEndsWithACredentialThatHasNoNext) {
+  taskd_.Publish(new_);
+  DeviceOptions options;
+  static_cast<agent::Options&>(options) = Options();
+  options.credential = taskd_.Device();
+  absl::Status status;
+  std::thread device([&] { status = RunDevice(std::move(options), &notes_); });
+  notes_.Await("confirmed 1");
+  clock_.Advance(absl::Minutes(61));
+  taskd_.Stop();
+  taskd_.Start();
+  device.join();
+  EXPECT_EQ(Reason(status), "KEY_EXPIRED");
+}
+
 TEST_F(SessionTest, ADeviceEndsWhenItsKeyIsRefused) {
   taskd_.faults.revoked = true;
   DeviceOptions options;

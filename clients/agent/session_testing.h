@@ -42,6 +42,8 @@ class Notes : public Observer {
   }
   void RolledBack(const std::string&) override { Add("rolled back"); }
   void Declined(const std::string&, const std::string& code, const std::string&) override { Add("declined " + code); }
+  void Renewed(absl::Time) override { Add("renewed"); }
+  void RenewalFailed(const absl::Status& why, absl::Time) override { Add("renewal failed " + Reason(why)); }
   void Disconnected(const absl::Status& why, absl::Time) override { Add("disconnected " + Reason(why)); }
 
   bool Has(const std::string& note) {

@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <map>
+#include <utility>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
@@ -60,10 +61,13 @@ absl::Status AgentFlags::Fill(agent::Options* options) const {
   return absl::OkStatus();
 }
 
-absl::Status AgentFlags::FillTrust(const Globals& globals, bool enrolled, agent::Options* options) const {
+absl::Status AgentFlags::FillTrust(const Globals& globals, bool enrolled, agent::Options* options,
+                                   decltype(agent::DeviceOptions::renew)* renew) const {
   options->require_operator_signature = require_operator_signature;
   if (!enrolled && !require_operator_signature) return absl::OkStatus();
-  ASSIGN_OR_RETURN(options->chain, FollowChain(globals));
+  ASSIGN_OR_RETURN(Membership membership, FollowMembership(globals));
+  options->chain = std::move(membership.chain);
+  if (renew != nullptr) *renew = std::move(membership.renew);
   return absl::OkStatus();
 }
 

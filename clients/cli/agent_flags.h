@@ -22,7 +22,9 @@ struct AgentFlags {
   // Usage errors name the option.
   absl::Status Fill(agent::Options* options) const;
   // `enrolled`: signatures of operators are verified by the chain of trust. That they are demanded says so, too.
-  absl::Status FillTrust(const Globals& globals, bool enrolled, agent::Options* options) const;
+  // `renew`: where given, gets what renews the device's credential.
+  absl::Status FillTrust(const Globals& globals, bool enrolled, agent::Options* options,
+                         decltype(agent::DeviceOptions::renew)* renew = nullptr) const;
 };
 
 // Ends the agent at the next safe moment on SIGINT and SIGTERM. One a process.

@@ -127,6 +127,13 @@ class TextPrinter final : public agent::Observer {
     Note("ended", absl::StrCat(TaskId(task), " is ", StateText(task_state), ", this client ", StateText(client_state),
                                reason.empty() ? "" : ": ", Printable(reason)));
   }
+  void Renewed(absl::Time not_after) override {
+    Done("renewed", absl::StrCat("this device's credential is good until ", TimeText(not_after)));
+  }
+  void RenewalFailed(const absl::Status& why, absl::Time retry_time) override {
+    Failure("not renewed", absl::StrCat("the credential: ", Printable(std::string(why.message())), "; trying again at ",
+                                        ShortTime(retry_time)));
+  }
   void Failed(const std::string& task, const absl::Status& why) override {
     Failure("failed", absl::StrCat(TaskId(task), "  ", Printable(std::string(why.message()))));
   }
@@ -218,6 +225,14 @@ class JsonPrinter final : public agent::Observer {
         .Text("taskState", Task::State_Name(task_state))
         .Text("clientState", Participant::State_Name(client_state))
         .Text("reason", reason)
+        .Print();
+  }
+  void Renewed(absl::Time not_after) override { Event("renewed").Text("notAfter", Rfc3339(not_after)).Print(); }
+  void RenewalFailed(const absl::Status& why, absl::Time retry_time) override {
+    Event("renewalFailed")
+        .Text("reason", Reason(why))
+        .Text("message", why.message())
+        .Text("retryTime", Rfc3339(retry_time))
         .Print();
   }
   void Failed(const std::string& task, const absl::Status& why) override {

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "clients/chain/keyd.h"
+#include "clients/cli/format.h"
 #include "clients/cli/unlock.h"
 #include "lib/base/error.h"
 #include "lib/base/mutex.h"
@@ -20,6 +21,8 @@ using trust::v1::TrustService;
 
 // Each time another device was faster; nobody is that unlucky.
 constexpr int kTries = 10;
+// Of the credentials that a long-running command gets for its device: keyd's default.
+constexpr absl::Duration kRenewedLife = absl::Hours(24 * 90);
 
 absl::StatusOr<std::unique_ptr<trust::Keyd>> Connect(const Globals& globals) {
   ASSIGN_OR_RETURN(keys::Credential credential, LoadCredential(ByDevice(globals)));
@@ -48,12 +51,21 @@ absl::Status Remember(const trust::Chain& chain, device::DeviceFile* file) {
   });
 }
 
-// Keeps the chain and the connection from call to call.
-class FollowedChain {
+// The device file of a command that runs long, the chain and the connection to keyd, from call to call.
+class Member {
  public:
-  FollowedChain(device::DeviceFile* file, std::unique_ptr<trust::Keyd> keyd) : file_(file), keyd_(std::move(keyd)) {}
+  Member(Globals globals, device::DeviceFile* file, std::unique_ptr<trust::Keyd> keyd)
+      : globals_(std::move(globals)), file_(file), keyd_(std::move(keyd)) {}
 
-  absl::StatusOr<std::shared_ptr<const trust::Chain>> Get() {
+  absl::StatusOr<keys::Credential> Renew() {
+    MutexLock lock(&mutex_);
+    RETURN_IF_ERROR(RenewCredential(globals_, kRenewedLife).status());
+    // The former connection ends with the former credential.
+    ASSIGN_OR_RETURN(keyd_, Connect(globals_));
+    return LoadCredential(ByDevice(globals_));
+  }
+
+  absl::StatusOr<std::shared_ptr<const trust::Chain>> GetChain() {
     MutexLock lock(&mutex_);
     std::shared_ptr<trust::Chain> next;
     if (chain_ == nullptr) {
@@ -72,9 +84,10 @@ class FollowedChain {
   }
 
  private:
+  const Globals globals_;
   Mutex mutex_;
   device::DeviceFile* const file_;
-  const std::unique_ptr<trust::Keyd> keyd_;
+  std::unique_ptr<trust::Keyd> keyd_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<const trust::Chain> chain_ ABSL_GUARDED_BY(mutex_);
 };
 
@@ -95,11 +108,31 @@ absl::StatusOr<trust::Chain> FetchChain(const Globals& globals) {
   return chain;
 }
 
-absl::StatusOr<ChainSource> FollowChain(const Globals& globals) {
+absl::StatusOr<Membership> FollowMembership(const Globals& globals) {
+  Globals beside = BesideTaskd(globals);
   ASSIGN_OR_RETURN(device::DeviceFile* const file, OpenDevice(globals));
-  ASSIGN_OR_RETURN(std::unique_ptr<trust::Keyd> keyd, Connect(BesideTaskd(globals)));
-  auto chain = std::make_shared<FollowedChain>(file, std::move(keyd));
-  return ChainSource([chain] { return chain->Get(); });
+  ASSIGN_OR_RETURN(std::unique_ptr<trust::Keyd> keyd, Connect(beside));
+  auto member = std::make_shared<Member>(std::move(beside), file, std::move(keyd));
+  return Membership{[member] { return member->GetChain(); }, [member] { return member->Renew(); }};
+}
+
+absl::StatusOr<absl::Time> RenewCredential(const Globals& given, absl::Duration life) {
+  const Globals globals = ByDevice(given);
+  trust::v1::RenewCredentialRequest request;
+  request.set_request_id(NewRequestId());
+  *request.mutable_ttl() = ToProto(life);
+  ASSIGN_OR_RETURN(device::DeviceFile* const file, OpenDevice(globals));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Connect(globals, keys::kKeyd));
+  const std::unique_ptr<TrustService::Stub> stub = TrustService::NewStub(server->channel());
+  ASSIGN_OR_RETURN(trust::v1::RenewCredentialResponse response,
+                   server->Call(stub.get(), &TrustService::Stub::RenewCredential, request));
+  keys::Credential credential = trust::ToCredential(response.mutable_credential());
+  const absl::Time until = credential.not_after;
+  RETURN_IF_ERROR(file->Update([&credential](device::Contents* contents) {
+    contents->credential = std::move(credential);
+    return absl::OkStatus();
+  }));
+  return until;
 }
 
 absl::StatusOr<std::string> SignAsOperator(const Globals& globals, task::v1::SignedManifest* manifest) {

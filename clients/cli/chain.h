@@ -35,10 +35,19 @@ absl::StatusOr<trust::v1::AppendCertificatesResponse> AppendCertificates(const G
                                                                          const std::string& reason,
                                                                          const MakeCertificates& make);
 
-// The chain for a command that runs long: each call fetches what is new. Any thread may call it. The errors of
-// FetchChain. `globals.server` is taskd's, here and below.
-using ChainSource = std::function<absl::StatusOr<std::shared_ptr<const trust::Chain>>()>;
-absl::StatusOr<ChainSource> FollowChain(const Globals& globals);
+// This device's membership for a command that runs long. Any thread may call either. `globals.server` is taskd's, here
+// and below.
+struct Membership {
+  // Each call fetches what is new. The errors of FetchChain.
+  std::function<absl::StatusOr<std::shared_ptr<const trust::Chain>>()> chain;
+  // RenewCredential; then the credential.
+  std::function<absl::StatusOr<keys::Credential>()> renew;
+};
+absl::StatusOr<Membership> FollowMembership(const Globals& globals);
+
+// Puts a new credential into the device file; until when it is good. The former one stays good until its end. The
+// errors of OpenDevice and of keyd.
+absl::StatusOr<absl::Time> RenewCredential(const Globals& globals, absl::Duration life);
 
 // This device's operator signature on a manifest that its task's key has signed; who it says signed, for people.
 absl::StatusOr<std::string> SignAsOperator(const Globals& globals, task::v1::SignedManifest* manifest);

@@ -26,7 +26,9 @@ absl::StatusOr<ExitCode> RunAgent(const Globals& globals, const AgentFlags& flag
   for (keys::AudienceKey& key : options.credential.keys) {
     if (!globals.server.empty()) key.address = globals.server;
   }
-  RETURN_IF_ERROR(flags.FillTrust(globals, UsesDevice(globals), &options));
+  // What a credential's file holds, an admin made, and makes anew.
+  const bool by_device = UsesDevice(globals);
+  RETURN_IF_ERROR(flags.FillTrust(globals, by_device, &options, by_device ? &options.renew : nullptr));
   StopOnSignal signals;
   options.stop = signals.stop();
   const std::unique_ptr<agent::Observer> printer = NewPrinter(globals, /*one_task=*/false);
@@ -51,7 +53,8 @@ void AddAgent(CLI::App* app, Globals* globals) {
       "  parley agent --credential web-1.credential --label site=berlin \\\n"
       "      --into /etc/nginx --check 'nginx -t' --apply 'systemctl reload nginx'\n"
       "Takes part in tasks created with --select of labels that this device has. {task} in --into stands\n"
-      "for the task's name. Runs until it is stopped.");
+      "for the task's name. Runs until it is stopped. With a device file it renews its credential by itself; with a\n"
+      "credential it ends when that does.");
   command->callback([globals, flags] { globals->run = [globals, flags] { return RunAgent(*globals, *flags); }; });
 }
 

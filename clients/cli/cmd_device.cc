@@ -5,21 +5,15 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
-#include "clients/chain/keyd.h"
 #include "clients/cli/chain.h"
 #include "clients/cli/command.h"
 #include "clients/cli/format.h"
-#include "clients/cli/server.h"
 #include "clients/cli/terminal.h"
 #include "clients/cli/unlock.h"
 #include "lib/base/error.h"
-#include "lib/keys/identity.h"
-#include "parley/trust/v1/trust_service.grpc.pb.h"
 
 namespace parley::cli {
 namespace {
-
-using trust::v1::TrustService;
 
 void Say(const Globals& globals, absl::string_view what) {
   if (!globals.json()) PrintLine(absl::StrCat("  ", Green("✔"), " ", what));
@@ -39,23 +33,9 @@ absl::StatusOr<ExitCode> Forget(const Globals& globals) {
   return kSuccess;
 }
 
-absl::StatusOr<ExitCode> Renew(const Globals& given, const std::string& ttl) {
-  const Globals globals = ByDevice(given);
-  trust::v1::RenewCredentialRequest request;
-  request.set_request_id(NewRequestId());
-  ASSIGN_OR_RETURN(const absl::Duration lifetime, ParseTtl("--ttl", ttl, absl::Seconds(1), "a credential lives"));
-  *request.mutable_ttl() = ToProto(lifetime);
-  ASSIGN_OR_RETURN(device::DeviceFile* const file, OpenDevice(globals));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Connect(globals, keys::kKeyd));
-  const std::unique_ptr<TrustService::Stub> stub = TrustService::NewStub(server->channel());
-  ASSIGN_OR_RETURN(trust::v1::RenewCredentialResponse response,
-                   server->Call(stub.get(), &TrustService::Stub::RenewCredential, request));
-  keys::Credential credential = trust::ToCredential(response.mutable_credential());
-  const absl::Time until = credential.not_after;
-  RETURN_IF_ERROR(file->Update([&credential](device::Contents* contents) {
-    contents->credential = std::move(credential);
-    return absl::OkStatus();
-  }));
+absl::StatusOr<ExitCode> Renew(const Globals& globals, const std::string& ttl) {
+  ASSIGN_OR_RETURN(const absl::Duration life, ParseTtl("--ttl", ttl, absl::Seconds(1), "a credential lives"));
+  ASSIGN_OR_RETURN(const absl::Time until, RenewCredential(globals, life));
   Say(globals, absl::StrCat("this device's credential is good until ", TimeText(until)));
   return kSuccess;
 }

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 import unittest
 
 from tests import enrolment
@@ -43,14 +44,43 @@ class TrustedTask(unittest.TestCase):
         self.assertEqual(got, code, output + errors)
         return json.loads(errors)["error"]["reason"] if code else [json.loads(line) for line in output.splitlines()]
 
-    def test_agent_applies_what_an_enrolled_operator_signed(self):
-        bob, web = self.enrolled("bob", "operator"), self.enrolled("web-1", "device")
+    def agent(self, machine, site):
         agent = subprocess.Popen(
-            web.command("agent", "--into", web.home / "into", "--state", web.home / "state", "--label", "site=berlin",
-                        "--require-operator-signature"),
-            env=web.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            machine.command("agent", "--into", machine.home / "into", "--state", machine.home / "state", "--label",
+                            "site=" + site, "--require-operator-signature"),
+            env=machine.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True)
         self.addCleanup(agent.communicate)
         self.addCleanup(agent.kill)
+        return agent
+
+    def until(self, agent, name):
+        """The next event of this name."""
+        while True:
+            event = json.loads(agent.stdout.readline())
+            if event["event"] == name:
+                return event
+
+    def test_an_agent_renews_its_credential_and_outlives_the_former(self):
+        eve, web = self.enrolled("eve", "operator"), self.enrolled("web-2", "device")
+        # Alive a moment longer than it takes to start.
+        web.parley("device", "renew", "--ttl", "20s")
+        agent = self.agent(web, "munich")
+        self.until(agent, "connected")
+        # Of keyd's 90 days.
+        self.assertGreater(self.until(agent, "renewed")["notAfter"],
+                           time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 89 * 24 * 3600)))
+        # The door closes what the former credential had opened, and the agent comes with the next.
+        self.until(agent, "connected")
+        self.create(eve, "later", "hello\n", "--select", "site=munich")
+        self.until(agent, "operatorVerified")
+        self.until(agent, "confirmed")
+        # The next start finds it in the device file.
+        web.parley("org", "verify")
+
+    def test_agent_applies_what_an_enrolled_operator_signed(self):
+        bob, web = self.enrolled("bob", "operator"), self.enrolled("web-1", "device")
+        agent = self.agent(web, "berlin")
         task, _ = self.create(bob, "motd", "hello\n", "--select", "site=berlin")
         events = []
         while not events or events[-1]["event"] != "confirmed":
