@@ -52,7 +52,7 @@ class FakeTaskd final : public transport::KeySource,
   std::string detail();
   std::vector<State> history();
 
-  // How it misbehaves. Under the mutex of a test that runs one client: set before the client starts.
+  // How it misbehaves. Set while no client is connected: before the first, or between Stop and Start.
   struct Faults {
     // Joins that are carried out but whose answer is lost.
     int lost_joins = 0;

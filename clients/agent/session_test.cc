@@ -163,7 +163,9 @@ TEST_F(SessionTest, RefusesAnOlderRevision) {
   ASSERT_TRUE(RunJoin().ok());
   taskd_.Publish(new_);
   // The server replays what the key once signed.
+  taskd_.Stop();
   taskd_.faults.manifest = [older](task::v1::SignedManifest* m) { *m = older; };
+  taskd_.Start();
   const auto outcome = RunJoin();
   EXPECT_EQ(Reason(outcome.status()), "REVISION_OLDER") << outcome.status();
   EXPECT_EQ(taskd_.state(), Participant::STATE_DECLINED);
@@ -317,8 +319,10 @@ TEST_F(SessionTest, ConfirmsWhatAKilledProcessHadSwappedIn) {
     Join(std::move(options), &notes_).status().IgnoreError();
   }
   ASSERT_EQ(Installed(), old_);  // A process that may say goodbye leaves nothing undecided.
+  taskd_.Stop();
   taskd_.faults.on_report = nullptr;
   taskd_.faults.confirm = nullptr;
+  taskd_.Start();
   taskd_.PushState(Participant::STATE_CHECKING);
   {
     auto workplace = Workplace::Open(Target());
