@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <utility>
@@ -152,7 +153,8 @@ void GrpcDoor::Impl::Shutdown(absl::Time deadline) {
   }
   if (rest_ != nullptr) rest_->Stop();
   // The relays go on meanwhile: answers of the calls that still run pass through them.
-  server_->Shutdown(absl::ToChronoTime(deadline));
+  // gRPC takes a time before 1970 for one that never comes.
+  server_->Shutdown(absl::ToChronoTime(std::max(deadline, absl::UnixEpoch())));
   if (rest_ != nullptr) rest_->Drain(Clock::System()->Now() + kRestGrace);
   // gRPC has closed its ends, and what it wrote into them last still lies in the relays.
   listener_->Drain(deadline);

@@ -179,6 +179,20 @@ TEST_F(GrpcDoorTest, ShutdownLetsACallFinish) {
 }
 
 // When gRPC is done with an answer, most of it may still be on its way through the relay.
+TEST_F(GrpcDoorTest, AStreamThatNeverEndsDoesNotOutliveTheDoor) {
+  const auto channel = Connect(address(), "alice");
+  const auto stub = EchoService::NewStub(channel->grpc());
+  grpc::ClientContext context;
+  const auto stream = stub->EchoStream(&context);
+  EchoResponse response;
+  ASSERT_TRUE(stream->Write(EchoRequest()));
+  ASSERT_TRUE(stream->Read(&response));
+  // Whose deadline has long passed.
+  door_.reset();
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
 TEST_F(GrpcDoorTest, ShutdownBringsEveryAnswerAcross) {
   constexpr int kCalls = 16;
   std::latch all_accepted(kCalls + 1);
