@@ -254,6 +254,8 @@ TEST_F(MailTest, CarriesTheLink) {
   const CreateInvitationResponse invited = InviteByMail();
   EXPECT_EQ(WaitFor(invited.invitation().name(), 1).state(), enrol::v1::Mail::STATE_SENT);
   EXPECT_TRUE(absl::StrContains(fake_.MailTo("bob@example.org"), invited.link()));
+  // The last thing that is done about it.
+  InvitationTest::Stop();
   EXPECT_TRUE(audit_.Has("invitation.mailed", "ok"));
 }
 

@@ -85,7 +85,7 @@ void Outbox::Try(MailRecord mail) {
   const absl::StatusOr<std::shared_ptr<Room>> room = parts_.rooms->Find(mail.invitation());
   const absl::StatusOr<InvitationRecord> record =
       room.ok() ? (*room)->Record() : absl::StatusOr<InvitationRecord>(room.status());
-  if (!record.ok()) return;  // The server stops, or the invitation is gone; the next start looks again.
+  if (!record.ok()) return;  // The invitation is gone; or the store fails, and the next start looks again.
   const bool pending = record->invitation().state() == Invitation::STATE_PENDING;
   if (pending) sent = Send(mail, *record);
   mail.set_tries(mail.tries() + 1);
