@@ -3,11 +3,14 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "clients/chain/keyd.h"
 #include "clients/cli/format.h"
 #include "clients/cli/unlock.h"
+#include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/mutex.h"
 #include "lib/keys/identity.h"
@@ -21,6 +24,8 @@ using trust::v1::TrustService;
 
 // Each time another device was faster; nobody is that unlucky.
 constexpr int kTries = 10;
+// A shorter beginning of an id would be a matter of luck.
+constexpr size_t kLeastIdDigits = 4;
 // Of the credentials that a long-running command gets for its device: keyd's default.
 constexpr absl::Duration kRenewedLife = absl::Hours(24 * 90);
 
@@ -174,8 +179,37 @@ absl::StatusOr<trust::v1::AppendCertificatesResponse> AppendCertificates(const G
   return moved;
 }
 
+absl::StatusOr<const trust::Device*> FindDevice(const trust::Chain& chain, const std::string& whom) {
+  std::vector<const trust::Device*> found;
+  for (const trust::User* const user : chain.Users()) {
+    for (const trust::Device* const device : chain.DevicesOf(user->id)) {
+      const std::string id = HexEncode(device->id);
+      if (whom == id || whom == trust::DeviceName(device->id)) return device;
+      const bool begins = whom.size() >= kLeastIdDigits && absl::StartsWith(id, whom);
+      if (chain.IsLive(device->id) && (begins || device->label == whom)) found.push_back(device);
+    }
+  }
+  if (found.size() == 1) return found.front();
+  if (found.empty()) {
+    return Error(absl::StatusCode::kNotFound, "MEMBER_NOT_FOUND",
+                 absl::StrCat("there is no device ", whom, "; see: parley device list"));
+  }
+  return Error(absl::StatusCode::kFailedPrecondition, "MEMBER_AMBIGUOUS",
+               absl::StrCat(whom, " means ", found.size(), " devices; name one by its id, from: parley device list"));
+}
+
 std::string RoleText(access::v1::Role role) {
   return absl::AsciiStrToLower(absl::StripPrefix(access::v1::Role_Name(role), "ROLE_"));
+}
+
+absl::StatusOr<access::v1::Role> ParseRole(absl::string_view option, const std::string& text,
+                                           const std::vector<access::v1::Role>& among) {
+  std::vector<std::string> names;
+  for (const access::v1::Role role : among) {
+    names.push_back(RoleText(role));
+    if (absl::EqualsIgnoreCase(text, names.back())) return role;
+  }
+  return UsageError(absl::StrCat(option, " is one of ", absl::StrJoin(names, ", ")));
 }
 
 }  // namespace parley::cli

@@ -11,6 +11,7 @@
 #include "clients/cli/terminal.h"
 #include "clients/cli/unlock.h"
 #include "lib/base/error.h"
+#include "lib/keys/credential.h"
 
 namespace parley::cli {
 namespace {
@@ -33,9 +34,30 @@ absl::StatusOr<ExitCode> Forget(const Globals& globals) {
   return kSuccess;
 }
 
-absl::StatusOr<ExitCode> Renew(const Globals& globals, const std::string& ttl) {
-  ASSIGN_OR_RETURN(const absl::Duration life, ParseTtl("--ttl", ttl, absl::Seconds(1), "a credential lives"));
-  ASSIGN_OR_RETURN(const absl::Time until, RenewCredential(globals, life));
+struct RenewFlags {
+  std::string ttl = "90d", from;
+};
+
+absl::StatusOr<ExitCode> Renew(const Globals& globals, const RenewFlags& flags) {
+  absl::Time until;
+  if (flags.from.empty()) {
+    ASSIGN_OR_RETURN(const absl::Duration life, ParseTtl("--ttl", flags.ttl, absl::Seconds(1), "a credential lives"));
+    ASSIGN_OR_RETURN(until, RenewCredential(globals, life));
+  } else {
+    ASSIGN_OR_RETURN(keys::Credential credential, keys::ReadCredentialFile(flags.from));
+    until = credential.not_after;
+    const Globals by_device = ByDevice(globals);
+    ASSIGN_OR_RETURN(device::DeviceFile* const file, OpenDevice(by_device));
+    RETURN_IF_ERROR(file->Update([&](device::Contents* contents) -> absl::Status {
+      if (credential.subject != contents->credential->subject) {
+        return Error(absl::StatusCode::kInvalidArgument, "OTHER_SUBJECT",
+                     absl::StrCat(flags.from, " is for ", credential.subject, ", and this device is one of ",
+                                  contents->credential->subject, "'s; nothing was changed"));
+      }
+      contents->credential = std::move(credential);
+      return absl::OkStatus();
+    }));
+  }
   Say(globals, absl::StrCat("this device's credential is good until ", TimeText(until)));
   return kSuccess;
 }
@@ -51,11 +73,13 @@ void AddDeviceFileCommands(CLI::App* device, Globals* globals) {
   CLI::App* forget = device->add_subcommand("forget", "Forget what --remember left with this session");
   forget->fallthrough();
   forget->callback([globals] { globals->run = [globals] { return Forget(*globals); }; });
-  auto ttl = std::make_shared<std::string>("90d");
+  auto flags = std::make_shared<RenewFlags>();
   CLI::App* renew = device->add_subcommand("renew", "Get a new credential for this device before the old one ends");
   renew->fallthrough();
-  renew->add_option("--ttl", *ttl, "How long it lives: 1s to 366d")->capture_default_str();
-  renew->callback([globals, ttl] { globals->run = [globals, ttl] { return Renew(*globals, *ttl); }; });
+  CLI::Option* ttl = renew->add_option("--ttl", flags->ttl, "How long it lives: 1s to 366d")->capture_default_str();
+  renew->add_option("--from", flags->from, "Take the one that an admin made: parley key issue --for-device")
+      ->excludes(ttl);
+  renew->callback([globals, flags] { globals->run = [globals, flags] { return Renew(*globals, *flags); }; });
 }
 
 }  // namespace parley::cli

@@ -142,10 +142,9 @@ absl::StatusOr<CreateInvitationRequest> RequestOf(const InviteFlags& flags, Invi
 
 absl::StatusOr<ExitCode> InviteUser(const Globals& globals, const InviteFlags& flags) {
   ASSIGN_OR_RETURN(CreateInvitationRequest request, RequestOf(flags, Invitation::KIND_USER));
-  access::v1::Role role = access::v1::ROLE_UNSPECIFIED;
-  if (!access::v1::Role_Parse("ROLE_" + absl::AsciiStrToUpper(flags.role), &role)) {
-    return UsageError("--role is one of admin, operator, auditor and device");
-  }
+  ASSIGN_OR_RETURN(const access::v1::Role role, ParseRole("--role", flags.role,
+                                                          {access::v1::ROLE_ADMIN, access::v1::ROLE_OPERATOR,
+                                                           access::v1::ROLE_AUDITOR, access::v1::ROLE_DEVICE}));
   request.set_role(role);
   request.set_user_name(flags.name);
   return Create(globals, request);

@@ -5,10 +5,10 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "clients/chain/keyd.h"
+#include "clients/cli/chain.h"
 #include "clients/cli/command.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
@@ -27,7 +27,7 @@ namespace {
 using key::v1::KeyService;
 
 struct KeyFlags {
-  std::string role, subject, out, ttl = "90d", serial, reason;
+  std::string role, subject, device, out, ttl = "90d", serial, reason;
   uint32_t retire_before = 0;
 };
 
@@ -42,11 +42,6 @@ absl::StatusOr<Keys> ConnectKeys(const Globals& globals) {
   keys.stub = KeyService::NewStub(keys.server->channel());
   return keys;
 }
-
-std::string RoleText(access::v1::Role role) {
-  return absl::AsciiStrToLower(absl::StripPrefix(access::v1::Role_Name(role), "ROLE_"));
-}
-
 std::string Serial(const key::v1::CredentialRecord& record) {
   return std::string(absl::StripPrefix(record.name(), "credentials/"));
 }
@@ -68,16 +63,33 @@ void ShowRecord(const Globals& globals, const key::v1::CredentialRecord& record)
   PrintLine(absl::StrCat("  state    ", Standing(record)));
 }
 
+absl::Status FillHolder(const Globals& globals, const KeyFlags& flags, key::v1::IssueCredentialRequest* request) {
+  if (flags.device.empty()) {
+    if (flags.role.empty() || flags.subject.empty()) {
+      return UsageError("say whom it is for: --role and --subject, or --for-device");
+    }
+    ASSIGN_OR_RETURN(const access::v1::Role role,
+                     ParseRole("--role", flags.role,
+                               {access::v1::ROLE_ADMIN, access::v1::ROLE_OPERATOR, access::v1::ROLE_AUDITOR,
+                                access::v1::ROLE_SERVICE, access::v1::ROLE_DEVICE}));
+    request->set_role(role);
+    request->set_subject(flags.subject);
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(const trust::Chain chain, FetchChain(globals));
+  ASSIGN_OR_RETURN(const trust::Device* const device, FindDevice(chain, flags.device));
+  const trust::User& user = *chain.FindUser(device->user);
+  request->set_role(user.role);
+  request->set_subject(user.name);
+  request->set_device(trust::DeviceName(device->id));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<ExitCode> Issue(const Globals& globals, const KeyFlags& flags) {
   key::v1::IssueCredentialRequest request;
-  access::v1::Role role = access::v1::ROLE_UNSPECIFIED;
-  if (!access::v1::Role_Parse("ROLE_" + absl::AsciiStrToUpper(flags.role), &role)) {
-    return UsageError("--role is one of admin, operator, auditor, service and device");
-  }
+  RETURN_IF_ERROR(FillHolder(globals, flags, &request));
   ASSIGN_OR_RETURN(const absl::Duration ttl, ParseTtl("--ttl", flags.ttl, absl::Seconds(1), "a credential lives"));
   request.set_request_id(NewRequestId());
-  request.set_role(role);
-  request.set_subject(flags.subject);
   *request.mutable_ttl() = ToProto(ttl);
   RETURN_IF_ERROR(CanCreate(flags.out, "the credential"));
   ASSIGN_OR_RETURN(const Keys keys, ConnectKeys(globals));
@@ -170,11 +182,20 @@ void AddKey(CLI::App* app, Globals* globals) {
     return command;
   };
   CLI::App* issue = add("issue", "Make a credential and write it to a file of mode 0600", &Issue);
-  issue->add_option("--role", flags->role, "admin, operator, auditor, service or device")->required();
-  issue->add_option("--subject", flags->subject, "Whom it stands for, e.g. alice or web-1")->required();
+  CLI::Option* role = issue->add_option("--role", flags->role, "admin, operator, auditor, service or device");
+  CLI::Option* subject = issue->add_option("--subject", flags->subject, "Whom it stands for, e.g. alice or web-1");
+  issue
+      ->add_option("--for-device", flags->device,
+                   "An enrolled device whose credential has ended, as in `parley device list`")
+      ->excludes(role)
+      ->excludes(subject);
   issue->add_option("--out", flags->out, "File to write, e.g. web-1.credential")->required();
   issue->add_option("--ttl", flags->ttl, "How long it lives: 1s to 366d")->capture_default_str();
-  issue->footer("Example:\n  parley key issue --role device --subject web-1 --out web-1.credential");
+  issue->footer(
+      "Examples:\n"
+      "  parley key issue --role device --subject web-1 --out web-1.credential\n"
+      "  parley key issue --for-device web-1 --out web-1.credential\n"
+      "                                    then there: parley device renew --from web-1.credential");
   add("list", "All credentials that were issued",
       [](const Globals& globals, const KeyFlags&) { return List(globals); });
   add("get", "One credential's record", &Get)

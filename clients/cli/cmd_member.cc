@@ -1,12 +1,12 @@
-// parley user list|revoke, parley device list|revoke.
+// parley user list|revoke|role, parley device list|revoke.
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "CLI/CLI.hpp"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "clients/cli/chain.h"
 #include "clients/cli/command.h"
@@ -19,13 +19,11 @@
 namespace parley::cli {
 namespace {
 
-// A shorter beginning of an id would be a matter of luck.
-constexpr size_t kLeastIdDigits = 4;
-
 struct MemberFlags {
   // A name, a label or an id.
   std::string whom;
   std::string user;
+  std::string role;
   std::string reason;
 };
 
@@ -35,10 +33,6 @@ std::string Standing(const std::optional<absl::Time>& revoked) {
 
 std::string JsonTime(absl::Time time) { return absl::FormatTime(absl::RFC3339_sec, time, absl::UTCTimeZone()); }
 
-absl::Status NotFound(absl::string_view sentence) {
-  return Error(absl::StatusCode::kNotFound, "MEMBER_NOT_FOUND", sentence);
-}
-
 absl::StatusOr<const trust::User*> FindUser(const trust::Chain& chain, const std::string& whom) {
   const trust::User* user = chain.FindUserByName(whom);
   if (user == nullptr) {
@@ -47,24 +41,8 @@ absl::StatusOr<const trust::User*> FindUser(const trust::Chain& chain, const std
     if (id.has_value()) user = chain.FindUser(*id);
   }
   if (user != nullptr) return user;
-  return NotFound(absl::StrCat("there is no user ", whom, "; see: parley user list"));
-}
-
-// By its id, the beginning of its id, or its label; those that are revoked only by their id.
-absl::StatusOr<const trust::Device*> FindDevice(const trust::Chain& chain, const std::string& whom) {
-  std::vector<const trust::Device*> found;
-  for (const trust::User* const user : chain.Users()) {
-    for (const trust::Device* const device : chain.DevicesOf(user->id)) {
-      const std::string id = HexEncode(device->id);
-      if (whom == id || whom == trust::DeviceName(device->id)) return device;
-      const bool begins = whom.size() >= kLeastIdDigits && absl::StartsWith(id, whom);
-      if (chain.IsLive(device->id) && (begins || device->label == whom)) found.push_back(device);
-    }
-  }
-  if (found.size() == 1) return found.front();
-  if (found.empty()) return NotFound(absl::StrCat("there is no device ", whom, "; see: parley device list"));
-  return Error(absl::StatusCode::kFailedPrecondition, "MEMBER_AMBIGUOUS",
-               absl::StrCat(whom, " means ", found.size(), " devices; name one by its id, from: parley device list"));
+  return Error(absl::StatusCode::kNotFound, "MEMBER_NOT_FOUND",
+               absl::StrCat("there is no user ", whom, "; see: parley user list"));
 }
 
 absl::StatusOr<ExitCode> ListUsers(const Globals& globals, const MemberFlags&) {
@@ -121,14 +99,18 @@ absl::StatusOr<ExitCode> ListDevices(const Globals& globals, const MemberFlags& 
   return kSuccess;
 }
 
+void PrintChange(const std::string& name, const trust::v1::AppendCertificatesResponse& response) {
+  JsonObject()
+      .Text("name", name)
+      .Number("sequence", response.sequence())
+      .Number("revokedCredentials", response.revoked_credentials())
+      .Print();
+}
+
 ExitCode ShowRevoked(const Globals& globals, const std::string& name, const std::string& text,
                      const trust::v1::AppendCertificatesResponse& response) {
   if (globals.json()) {
-    JsonObject()
-        .Text("name", name)
-        .Number("sequence", response.sequence())
-        .Number("revokedCredentials", response.revoked_credentials())
-        .Print();
+    PrintChange(name, response);
   } else {
     PrintLine(absl::StrCat("  ", Green("✔"), " ", Printable(text), " is revoked by certificate ", response.sequence(),
                            ", and with it ", Count(response.revoked_credentials(), "credential"),
@@ -137,19 +119,56 @@ ExitCode ShowRevoked(const Globals& globals, const std::string& name, const std:
   return kSuccess;
 }
 
-absl::StatusOr<ExitCode> RevokeUser(const Globals& globals, const MemberFlags& flags) {
+// What `make` states of the user.
+struct UserChange {
   std::string name, text;
-  ASSIGN_OR_RETURN(const trust::v1::AppendCertificatesResponse response,
-                   AppendCertificates(globals, flags.reason,
-                                      [&](const trust::Chain& chain, trust::CertificateMaker* maker,
-                                          auto* certificates) -> absl::Status {
-                                        ASSIGN_OR_RETURN(const trust::User* const user, FindUser(chain, flags.whom));
-                                        name = trust::UserName(user->id);
-                                        text = user->name;
-                                        certificates->push_back(maker->RevokeUser(user->id));
-                                        return absl::OkStatus();
-                                      }));
-  return ShowRevoked(globals, name, text, response);
+  trust::v1::AppendCertificatesResponse response;
+};
+absl::StatusOr<UserChange> ChangeUser(
+    const Globals& globals, const MemberFlags& flags,
+    const std::function<trust::v1::SignedCertificate(trust::CertificateMaker* maker, const std::string& user)>& make) {
+  UserChange change;
+  ASSIGN_OR_RETURN(change.response, AppendCertificates(globals, flags.reason,
+                                                       [&](const trust::Chain& chain, trust::CertificateMaker* maker,
+                                                           auto* certificates) -> absl::Status {
+                                                         ASSIGN_OR_RETURN(const trust::User* const user,
+                                                                          FindUser(chain, flags.whom));
+                                                         change.name = trust::UserName(user->id);
+                                                         change.text = user->name;
+                                                         certificates->push_back(make(maker, user->id));
+                                                         return absl::OkStatus();
+                                                       }));
+  return change;
+}
+
+absl::StatusOr<ExitCode> RevokeUser(const Globals& globals, const MemberFlags& flags) {
+  ASSIGN_OR_RETURN(const UserChange change,
+                   ChangeUser(globals, flags, [](auto* maker, const auto& user) { return maker->RevokeUser(user); }));
+  return ShowRevoked(globals, change.name, change.text, change.response);
+}
+
+absl::StatusOr<ExitCode> ChangeRole(const Globals& globals, const MemberFlags& flags) {
+  ASSIGN_OR_RETURN(
+      const access::v1::Role role,
+      ParseRole("the role", flags.role, {access::v1::ROLE_ADMIN, access::v1::ROLE_OPERATOR, access::v1::ROLE_AUDITOR}));
+  ASSIGN_OR_RETURN(const UserChange change, ChangeUser(globals, flags, [role](auto* maker, const auto& user) {
+                     return maker->ChangeRole(user, role);
+                   }));
+  if (globals.json()) {
+    PrintChange(change.name, change.response);
+    return kSuccess;
+  }
+  PrintLine(absl::StrCat("  ", Green("✔"), " ", Printable(change.text), " is ", RoleText(role), " by certificate ",
+                         change.response.sequence()));
+  if (change.response.revoked_credentials() == 0) {
+    PrintLine("    on each of their devices, for a credential of that role:  parley device renew");
+    return kSuccess;
+  }
+  PrintLine(absl::StrCat("    ", Count(change.response.revoked_credentials(), "credential"),
+                         " of the higher role ended; for each of their devices:"));
+  PrintLine("      here   parley key issue --for-device DEVICE --out FILE");
+  PrintLine("      there  parley device renew --from FILE");
+  return kSuccess;
 }
 
 absl::StatusOr<ExitCode> RevokeDevice(const Globals& globals, const MemberFlags& flags) {
@@ -185,7 +204,8 @@ void AddReason(CLI::App* command, MemberFlags* flags) {
 }  // namespace
 
 void AddUser(CLI::App* app, Globals* globals) {
-  CLI::App* user = app->add_subcommand("user", "List and revoke the members of the organisation");
+  CLI::App* user =
+      app->add_subcommand("user", "List and revoke the members of the organisation, and change their roles");
   user->fallthrough();
   user->require_subcommand(1);
   auto flags = std::make_shared<MemberFlags>();
@@ -194,6 +214,10 @@ void AddUser(CLI::App* app, Globals* globals) {
                                 "Revoke a user, all of their devices and credentials; admins only", &RevokeUser);
   revoke->add_option("user", flags->whom, "A name or an id, as in `parley user list`")->required();
   AddReason(revoke, flags.get());
+  CLI::App* role = AddCommand(user, globals, flags, "role", "Give a user another role; admins only", &ChangeRole);
+  role->add_option("user", flags->whom, "A name or an id, as in `parley user list`")->required();
+  role->add_option("role", flags->role, "admin, operator or auditor")->required();
+  AddReason(role, flags.get());
 }
 
 void AddDevice(CLI::App* app, Globals* globals) {

@@ -98,6 +98,31 @@ class TrustedTask(unittest.TestCase):
         self.assertEqual((web.home / "into/motd").read_text(), "hello\n")
         self.assertNotEqual(task, "")
 
+    def test_a_role_that_changes_takes_its_credentials_with_it(self):
+        gus = self.enrolled("gus", "auditor")
+        self.assertEqual(gus.refusal("task", "create", "no", "--payload", self.payload(gus, "no\n"), "--server",
+                                     self.stack.taskd_address), "ROLE_NOT_ALLOWED")
+        self.assertEqual(self.alice.parley("user", "role", "gus", "operator")[0]["revokedCredentials"], 0)
+        gus.parley("device", "renew")
+        self.create(gus, "as-operator")
+        self.assertEqual(self.alice.parley("user", "list")[-1]["role"], "operator")
+        # Down again: what was issued for the higher role is refused, and an admin gives another.
+        self.assertEqual(self.alice.parley("user", "role", "gus", "auditor")[0]["revokedCredentials"], 1)
+        self.assertEqual(gus.refusal("task", "list"), "KEY_REFUSED")
+        given = self.alice.home / "gus.credential"
+        self.alice.parley("key", "issue", "--for-device", "gus's phone", "--out", given)
+        gus.parley("device", "renew", "--from", given)
+        gus.parley("task", "list")
+        self.assertEqual(gus.refusal("task", "create", "no", "--payload", self.payload(gus, "no\n"), "--server",
+                                     self.stack.taskd_address), "ROLE_NOT_ALLOWED")
+        # What is for somebody else is not taken, and names that are none are named.
+        self.assertEqual(self.alice.refusal("device", "renew", "--from", given), "OTHER_SUBJECT")
+        given.unlink()
+        self.assertEqual(self.alice.refusal("key", "issue", "--for-device", "nobody's", "--out", given),
+                         "MEMBER_NOT_FOUND")
+        self.assertEqual(self.alice.refusal("user", "role", "gus", "device"), "USAGE")
+        self.assertEqual(gus.refusal("user", "role", "gus", "admin"), "CHAIN_ROLE")
+
     def test_what_a_revoked_operator_signed_is_refused_everywhere(self):
         carol = self.enrolled("carol", "operator")
         machines = [self.enrolled("db-%d" % number, "device") for number in (1, 2, 3)]
