@@ -10,9 +10,17 @@
 #include "clients/cli/server.h"
 #include "clients/cli/unlock.h"
 #include "lib/base/error.h"
+#include "lib/keys/identity.h"
 
 namespace parley::cli {
 namespace {
+
+// --server is taskd's.
+void UseServer(const Globals& globals, keys::Credential* credential) {
+  for (keys::AudienceKey& key : credential->keys) {
+    if (!globals.server.empty() && key.audience == keys::kTaskd) key.address = globals.server;
+  }
+}
 
 absl::StatusOr<ExitCode> RunAgent(const Globals& globals, const AgentFlags& flags) {
   agent::DeviceOptions options;
@@ -23,12 +31,18 @@ absl::StatusOr<ExitCode> RunAgent(const Globals& globals, const AgentFlags& flag
                                    " is not a device's; an admin makes one with: parley key issue --role device "
                                    "--subject NAME --out FILE"));
   }
-  for (keys::AudienceKey& key : options.credential.keys) {
-    if (!globals.server.empty()) key.address = globals.server;
+  UseServer(globals, &options.credential);
+  if (UsesDevice(globals)) {
+    RETURN_IF_ERROR(flags.FillTrust(globals, /*enrolled=*/true, &options, &options.renew));
+    options.renew = [&globals, renew = std::move(options.renew)]() -> absl::StatusOr<keys::Credential> {
+      ASSIGN_OR_RETURN(keys::Credential credential, renew());
+      UseServer(globals, &credential);
+      return credential;
+    };
+  } else {
+    // An admin made what a credential's file holds, and makes the next one.
+    RETURN_IF_ERROR(flags.FillTrust(globals, /*enrolled=*/false, &options));
   }
-  // What a credential's file holds, an admin made, and makes anew.
-  const bool by_device = UsesDevice(globals);
-  RETURN_IF_ERROR(flags.FillTrust(globals, by_device, &options, by_device ? &options.renew : nullptr));
   StopOnSignal signals;
   options.stop = signals.stop();
   const std::unique_ptr<agent::Observer> printer = NewPrinter(globals, /*one_task=*/false);

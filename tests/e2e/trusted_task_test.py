@@ -44,10 +44,10 @@ class TrustedTask(unittest.TestCase):
         self.assertEqual(got, code, output + errors)
         return json.loads(errors)["error"]["reason"] if code else [json.loads(line) for line in output.splitlines()]
 
-    def agent(self, machine, site):
+    def agent(self, machine, site, *arguments):
         agent = subprocess.Popen(
             machine.command("agent", "--into", machine.home / "into", "--state", machine.home / "state", "--label",
-                            "site=" + site, "--require-operator-signature"),
+                            "site=" + site, "--require-operator-signature", *arguments),
             env=machine.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True)
         self.addCleanup(agent.communicate)
@@ -65,13 +65,13 @@ class TrustedTask(unittest.TestCase):
         eve, web = self.enrolled("eve", "operator"), self.enrolled("web-2", "device")
         # Alive a moment longer than it takes to start.
         web.parley("device", "renew", "--ttl", "20s")
-        agent = self.agent(web, "munich")
+        agent = self.agent(web, "munich", "--server", self.stack.taskd_address.replace("127.0.0.1", "localhost"))
         self.until(agent, "connected")
         # Of keyd's 90 days.
         self.assertGreater(self.until(agent, "renewed")["notAfter"],
                            time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 89 * 24 * 3600)))
-        # The door closes what the former credential had opened, and the agent comes with the next.
-        self.until(agent, "connected")
+        # The door closes what the former credential had opened, and the agent comes with the next to where it was told.
+        self.assertTrue(self.until(agent, "connected")["address"].startswith("localhost:"))
         self.create(eve, "later", "hello\n", "--select", "site=munich")
         self.until(agent, "operatorVerified")
         self.until(agent, "confirmed")
