@@ -277,14 +277,17 @@ TEST_F(SessionTest, ConfirmsAgainWhenTheAnswerIsLost) {
 }
 
 TEST_F(SessionTest, GoesOnWhenTheServerIsRestartedInAnyState) {
+  std::atomic<FakeTaskd::State> awaited = Participant::STATE_UNSPECIFIED;
+  std::atomic<bool> restart = false;
+  taskd_.faults.on_report = [&](FakeTaskd::State reported) {
+    if (reported == awaited) restart = true;
+  };
   for (const auto state : {Participant::STATE_TRANSFERRING, Participant::STATE_STAGED, Participant::STATE_APPLYING,
                            Participant::STATE_CHECKING}) {
     SCOPED_TRACE(state);
-    std::atomic<bool> restart = false;
     Notes notes;
-    taskd_.faults.on_report = [&](FakeTaskd::State reported) {
-      if (reported == state) restart = true;
-    };
+    restart = false;
+    awaited = state;
     taskd_.Publish({{"site.conf", absl::StrCat("with ", state)}, {"large", Noise(300'000, 4 + state)}});
     absl::StatusOr<Outcome> outcome = absl::UnknownError("");
     std::atomic<bool> done = false;
@@ -293,14 +296,15 @@ TEST_F(SessionTest, GoesOnWhenTheServerIsRestartedInAnyState) {
       done = true;
     });
     while (!restart && !done) std::this_thread::yield();
+    awaited = Participant::STATE_UNSPECIFIED;
     taskd_.Stop();
-    taskd_.faults.on_report = nullptr;
     taskd_.Start();
     agent.join();
     ASSERT_TRUE(outcome.ok()) << outcome.status() << notes.All();
     EXPECT_TRUE(outcome->ok()) << outcome->reason;
     EXPECT_EQ(ReadTestFile(Running()), absl::StrCat("with ", state));
   }
+  taskd_.Stop();
 }
 
 TEST_F(SessionTest, ConfirmsWhatAKilledProcessHadSwappedIn) {
