@@ -117,9 +117,9 @@ struct JoinOptions : Options {
 struct DeviceOptions : Options {
   // A device's credential.
   keys::Credential credential;
-  // Gets the next one from keyd and keeps it for the next start; blocks. Called once two thirds of the credential's
-  // life that was left are over, and after a failure again, until it has ended. On one thread. Without it, RunDevice
-  // ends with its credential.
+  // Gets the next one from keyd and keeps it for the next start; blocks. Called when about two thirds of the life that
+  // was left to the credential are over, and after a failure again, until it has ended. On one thread. Without it,
+  // RunDevice ends with its credential.
   std::function<absl::StatusOr<keys::Credential>()> renew;
 };
 

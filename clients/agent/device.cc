@@ -3,6 +3,7 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <random>
 #include <string>
 #include <thread>
 #include <utility>
@@ -110,10 +111,13 @@ class Device {
     return credential_;
   }
 
+  // By chance a little earlier, so that machines that were set up together do not come together.
   void ScheduleRenewal() {
     if (options_.renew == nullptr) return;
     const absl::Time now = options_.clock->Now();
-    renewals_.Schedule(now + (credential()->not_after - now) * 2 / 3, [this] { Renew(kMinRenewalPause); });
+    std::random_device random;
+    const double part = std::uniform_real_distribution<double>(0.6, 2.0 / 3)(random);
+    renewals_.Schedule(now + (credential()->not_after - now) * part, [this] { Renew(kMinRenewalPause); });
   }
 
   // What is connected stays so until the former credential ends.
