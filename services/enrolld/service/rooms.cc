@@ -14,40 +14,46 @@ namespace {
 // The audit log remembers for longer.
 constexpr absl::Duration kKeptFor = absl::Hours(24 * 90);
 
+constexpr absl::Duration kForgetEvery = absl::Hours(24);
+
+bool IsOver(const InvitationRecord& record) {
+  return record.invitation().state() != enrol::v1::Invitation::STATE_PENDING && !record.has_attempt();
+}
+
 }  // namespace
 
 absl::Status Rooms::Start() {
   ASSIGN_OR_RETURN(const std::vector<InvitationStore::Stored> all, parts_->store->All());
   for (const InvitationStore::Stored& stored : all) {
     const enrol::v1::Invitation& invitation = stored.record.invitation();
-    const bool pending = invitation.state() == enrol::v1::Invitation::STATE_PENDING;
-    if (pending || stored.record.has_attempt()) {
+    if (!IsOver(stored.record)) {
       RETURN_IF_ERROR(Find(InvitationId(invitation)).status());
-      continue;
-    }
-    if (ToTime(invitation.expire_time()) > parts_->clock->Now()) {
+    } else if (ToTime(invitation.expire_time()) > parts_->clock->Now()) {
       parts_->revoke(stored.record.serial(), ToTime(invitation.expire_time()));
     }
   }
-  ForgetDaily();
+  RETURN_IF_ERROR(Forget(all));
+  ForgetAt(parts_->clock->Now() + kForgetEvery);
   return absl::OkStatus();
 }
 
-void Rooms::ForgetDaily() {
-  const absl::Time next = parts_->clock->Now() + absl::Hours(24);
-  if (const absl::Status status = Forget(); !status.ok()) {
-    LogError("old invitations can not be deleted", {{"error", std::string(status.message())}});
-  }
-  parts_->timers->Schedule(next, [this] { parts_->workers->Run([this] { ForgetDaily(); }); });
+void Rooms::ForgetAt(absl::Time time) {
+  parts_->timers->Schedule(time, [this] {
+    parts_->workers->Run([this] {
+      const absl::Time next = parts_->clock->Now() + kForgetEvery;
+      const absl::StatusOr<std::vector<InvitationStore::Stored>> all = parts_->store->All();
+      if (const absl::Status status = all.ok() ? Forget(*all) : all.status(); !status.ok()) {
+        LogError("old invitations can not be deleted", {{"error", std::string(status.message())}});
+      }
+      ForgetAt(next);
+    });
+  });
 }
 
-absl::Status Rooms::Forget() {
-  ASSIGN_OR_RETURN(const std::vector<InvitationStore::Stored> all, parts_->store->All());
+absl::Status Rooms::Forget(const std::vector<InvitationStore::Stored>& all) {
   for (const InvitationStore::Stored& stored : all) {
-    const enrol::v1::Invitation& invitation = stored.record.invitation();
-    const bool pending = invitation.state() == enrol::v1::Invitation::STATE_PENDING;
-    if (pending || stored.record.has_attempt()) continue;
-    if (ToTime(invitation.end_time()) + kKeptFor < parts_->clock->Now()) {
+    if (!IsOver(stored.record)) continue;
+    if (ToTime(stored.record.invitation().end_time()) + kKeptFor < parts_->clock->Now()) {
       RETURN_IF_ERROR(parts_->store->Delete(stored.record));
     }
   }

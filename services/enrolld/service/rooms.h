@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -35,8 +36,9 @@ class Rooms {
   StreamId NewStream() { return ++last_stream_; }
 
  private:
-  void ForgetDaily();
-  absl::Status Forget();
+  // Then, and once a day from then on.
+  void ForgetAt(absl::Time time);
+  absl::Status Forget(const std::vector<InvitationStore::Stored>& all);
 
   const Room::Parts* const parts_;
   std::atomic<StreamId> last_stream_{0};
