@@ -3,12 +3,10 @@
 #include <signal.h>
 
 #include <map>
-#include <utility>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "clients/cli/agent_printer.h"
-#include "clients/cli/chain.h"
 #include "clients/cli/format.h"
 #include "clients/cli/paths.h"
 #include "lib/base/error.h"
@@ -55,20 +53,16 @@ absl::Status AgentFlags::Fill(agent::Options* options) const {
   RETURN_IF_ERROR(FillDuration("--check-timeout", check_timeout, &options->hooks.check_timeout));
   RETURN_IF_ERROR(FillDuration("--apply-timeout", apply_timeout, &options->hooks.apply_timeout));
   RETURN_IF_ERROR(FillDuration("--confirm-timeout", confirm_timeout, &options->confirm_timeout));
+  options->require_operator_signature = require_operator_signature;
   ASSIGN_OR_RETURN(options->labels, ParsePairs("--label", labels));
   ASSIGN_OR_RETURN(options->facts, ParsePairs("--fact", facts));
   options->state_dir = state.empty() ? StateFolder() : state;
   return absl::OkStatus();
 }
 
-absl::Status AgentFlags::FillTrust(const Globals& globals, bool enrolled, agent::Options* options,
-                                   decltype(agent::DeviceOptions::renew)* renew) const {
-  options->require_operator_signature = require_operator_signature;
-  if (!enrolled && !require_operator_signature) return absl::OkStatus();
-  ASSIGN_OR_RETURN(Membership membership, FollowMembership(globals));
-  options->chain = std::move(membership.chain);
-  if (renew != nullptr) *renew = std::move(membership.renew);
-  return absl::OkStatus();
+absl::StatusOr<Membership> AgentFlags::FindMembership(const Globals& globals, bool enrolled) const {
+  if (!enrolled && !require_operator_signature) return Membership();
+  return FollowMembership(globals);
 }
 
 StopOnSignal::StopOnSignal() {

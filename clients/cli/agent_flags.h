@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "clients/agent/agent.h"
+#include "clients/cli/chain.h"
 #include "clients/cli/command.h"
 
 namespace parley::cli {
@@ -21,10 +23,9 @@ struct AgentFlags {
   void AddTo(CLI::App* command);
   // Usage errors name the option.
   absl::Status Fill(agent::Options* options) const;
-  // `enrolled`: signatures of operators are verified by the chain of trust. That they are demanded says so, too.
-  // `renew`: where given, gets what renews the device's credential.
-  absl::Status FillTrust(const Globals& globals, bool enrolled, agent::Options* options,
-                         decltype(agent::DeviceOptions::renew)* renew = nullptr) const;
+  // This device's, by whose chain signatures of operators are verified: when it is `enrolled`, or when they are
+  // demanded. Empty otherwise.
+  absl::StatusOr<Membership> FindMembership(const Globals& globals, bool enrolled) const;
 };
 
 // Ends the agent at the next safe moment on SIGINT and SIGTERM. One a process.

@@ -31,9 +31,7 @@ constexpr absl::Duration kRenewedLife = absl::Hours(24 * 90);
 
 absl::StatusOr<std::unique_ptr<trust::Keyd>> Connect(const Globals& globals) {
   ASSIGN_OR_RETURN(keys::Credential credential, LoadCredential(ByDevice(globals)));
-  for (keys::AudienceKey& key : credential.keys) {
-    if (!globals.server.empty() && key.audience == keys::kKeyd) key.address = globals.server;
-  }
+  UseServer(globals, keys::kKeyd, &credential);
   return trust::ConnectKeyd(credential, Clock::System());
 }
 

@@ -15,13 +15,6 @@
 namespace parley::cli {
 namespace {
 
-// --server is taskd's.
-void UseServer(const Globals& globals, keys::Credential* credential) {
-  for (keys::AudienceKey& key : credential->keys) {
-    if (!globals.server.empty() && key.audience == keys::kTaskd) key.address = globals.server;
-  }
-}
-
 absl::StatusOr<ExitCode> RunAgent(const Globals& globals, const AgentFlags& flags) {
   agent::DeviceOptions options;
   RETURN_IF_ERROR(flags.Fill(&options));
@@ -31,17 +24,17 @@ absl::StatusOr<ExitCode> RunAgent(const Globals& globals, const AgentFlags& flag
                                    " is not a device's; an admin makes one with: parley key issue --role device "
                                    "--subject NAME --out FILE"));
   }
-  UseServer(globals, &options.credential);
-  if (UsesDevice(globals)) {
-    RETURN_IF_ERROR(flags.FillTrust(globals, /*enrolled=*/true, &options, &options.renew));
-    options.renew = [&globals, renew = std::move(options.renew)]() -> absl::StatusOr<keys::Credential> {
+  UseServer(globals, keys::kTaskd, &options.credential);
+  const bool by_device = UsesDevice(globals);
+  ASSIGN_OR_RETURN(Membership membership, flags.FindMembership(globals, by_device));
+  options.chain = std::move(membership.chain);
+  // An admin made what a credential's file holds, and makes the next one.
+  if (by_device) {
+    options.renew = [&globals, renew = std::move(membership.renew)]() -> absl::StatusOr<keys::Credential> {
       ASSIGN_OR_RETURN(keys::Credential credential, renew());
-      UseServer(globals, &credential);
+      UseServer(globals, keys::kTaskd, &credential);
       return credential;
     };
-  } else {
-    // An admin made what a credential's file holds, and makes the next one.
-    RETURN_IF_ERROR(flags.FillTrust(globals, /*enrolled=*/false, &options));
   }
   StopOnSignal signals;
   options.stop = signals.stop();

@@ -98,7 +98,8 @@ absl::StatusOr<ExitCode> Join(const Globals& globals, const JoinFlags& flags) {
   }
   // Not by a device file that only happens to be there: a join key is enough to join.
   const bool by_device = !globals.device_path.empty() || !Environment("PARLEY_DEVICE").empty();
-  RETURN_IF_ERROR(flags.agent.FillTrust(globals, by_device, &options));
+  ASSIGN_OR_RETURN(Membership membership, flags.agent.FindMembership(globals, by_device));
+  options.chain = std::move(membership.chain);
   StopOnSignal signals;
   options.stop = signals.stop();
   const std::unique_ptr<agent::Observer> printer = NewPrinter(globals, /*one_task=*/true);

@@ -42,6 +42,7 @@ absl::StatusOr<Keys> ConnectKeys(const Globals& globals) {
   keys.stub = KeyService::NewStub(keys.server->channel());
   return keys;
 }
+
 std::string Serial(const key::v1::CredentialRecord& record) {
   return std::string(absl::StripPrefix(record.name(), "credentials/"));
 }

@@ -99,65 +99,74 @@ absl::StatusOr<ExitCode> ListDevices(const Globals& globals, const MemberFlags& 
   return kSuccess;
 }
 
-void PrintChange(const std::string& name, const trust::v1::AppendCertificatesResponse& response) {
-  JsonObject()
-      .Text("name", name)
-      .Number("sequence", response.sequence())
-      .Number("revokedCredentials", response.revoked_credentials())
-      .Print();
-}
-
-ExitCode ShowRevoked(const Globals& globals, const std::string& name, const std::string& text,
-                     const trust::v1::AppendCertificatesResponse& response) {
-  if (globals.json()) {
-    PrintChange(name, response);
-  } else {
-    PrintLine(absl::StrCat("  ", Green("✔"), " ", Printable(text), " is revoked by certificate ", response.sequence(),
-                           ", and with it ", Count(response.revoked_credentials(), "credential"),
-                           "; connections close within a second"));
-  }
-  return kSuccess;
-}
-
-// What `make` states of the user.
-struct UserChange {
+// What a certificate states, and of whom, for people; then what came of it.
+struct Change {
   std::string name, text;
+  trust::v1::SignedCertificate certificate;
   trust::v1::AppendCertificatesResponse response;
 };
-absl::StatusOr<UserChange> ChangeUser(
-    const Globals& globals, const MemberFlags& flags,
-    const std::function<trust::v1::SignedCertificate(trust::CertificateMaker* maker, const std::string& user)>& make) {
-  UserChange change;
+using MakeChange = std::function<absl::StatusOr<Change>(const trust::Chain& chain, trust::CertificateMaker* maker)>;
+
+absl::StatusOr<Change> Append(const Globals& globals, const MemberFlags& flags, const MakeChange& make) {
+  Change change;
   ASSIGN_OR_RETURN(change.response, AppendCertificates(globals, flags.reason,
                                                        [&](const trust::Chain& chain, trust::CertificateMaker* maker,
                                                            auto* certificates) -> absl::Status {
-                                                         ASSIGN_OR_RETURN(const trust::User* const user,
-                                                                          FindUser(chain, flags.whom));
-                                                         change.name = trust::UserName(user->id);
-                                                         change.text = user->name;
-                                                         certificates->push_back(make(maker, user->id));
+                                                         ASSIGN_OR_RETURN(change, make(chain, maker));
+                                                         certificates->push_back(change.certificate);
                                                          return absl::OkStatus();
                                                        }));
+  if (globals.json()) {
+    JsonObject()
+        .Text("name", change.name)
+        .Number("sequence", change.response.sequence())
+        .Number("revokedCredentials", change.response.revoked_credentials())
+        .Print();
+  }
   return change;
 }
 
+void ShowRevoked(const Globals& globals, const Change& change) {
+  if (globals.json()) return;
+  PrintLine(absl::StrCat("  ", Green("✔"), " ", Printable(change.text), " is revoked by certificate ",
+                         change.response.sequence(), ", and with it ",
+                         Count(change.response.revoked_credentials(), "credential"),
+                         "; connections close within a second"));
+}
+
 absl::StatusOr<ExitCode> RevokeUser(const Globals& globals, const MemberFlags& flags) {
-  ASSIGN_OR_RETURN(const UserChange change,
-                   ChangeUser(globals, flags, [](auto* maker, const auto& user) { return maker->RevokeUser(user); }));
-  return ShowRevoked(globals, change.name, change.text, change.response);
+  ASSIGN_OR_RETURN(const Change change,
+                   Append(globals, flags, [&](const auto& chain, auto* maker) -> absl::StatusOr<Change> {
+                     ASSIGN_OR_RETURN(const trust::User* const user, FindUser(chain, flags.whom));
+                     return Change{trust::UserName(user->id), user->name, maker->RevokeUser(user->id), {}};
+                   }));
+  ShowRevoked(globals, change);
+  return kSuccess;
+}
+
+absl::StatusOr<ExitCode> RevokeDevice(const Globals& globals, const MemberFlags& flags) {
+  ASSIGN_OR_RETURN(const Change change,
+                   Append(globals, flags, [&](const auto& chain, auto* maker) -> absl::StatusOr<Change> {
+                     ASSIGN_OR_RETURN(const trust::Device* const device, FindDevice(chain, flags.whom));
+                     return Change{trust::DeviceName(device->id),
+                                   absl::StrCat(chain.FindUser(device->user)->name, "'s device ", device->label),
+                                   maker->RevokeDevice(device->id),
+                                   {}};
+                   }));
+  ShowRevoked(globals, change);
+  return kSuccess;
 }
 
 absl::StatusOr<ExitCode> ChangeRole(const Globals& globals, const MemberFlags& flags) {
   ASSIGN_OR_RETURN(
       const access::v1::Role role,
       ParseRole("the role", flags.role, {access::v1::ROLE_ADMIN, access::v1::ROLE_OPERATOR, access::v1::ROLE_AUDITOR}));
-  ASSIGN_OR_RETURN(const UserChange change, ChangeUser(globals, flags, [role](auto* maker, const auto& user) {
-                     return maker->ChangeRole(user, role);
+  ASSIGN_OR_RETURN(const Change change,
+                   Append(globals, flags, [&](const auto& chain, auto* maker) -> absl::StatusOr<Change> {
+                     ASSIGN_OR_RETURN(const trust::User* const user, FindUser(chain, flags.whom));
+                     return Change{trust::UserName(user->id), user->name, maker->ChangeRole(user->id, role), {}};
                    }));
-  if (globals.json()) {
-    PrintChange(change.name, change.response);
-    return kSuccess;
-  }
+  if (globals.json()) return kSuccess;
   PrintLine(absl::StrCat("  ", Green("✔"), " ", Printable(change.text), " is ", RoleText(role), " by certificate ",
                          change.response.sequence()));
   if (change.response.revoked_credentials() == 0) {
@@ -169,22 +178,6 @@ absl::StatusOr<ExitCode> ChangeRole(const Globals& globals, const MemberFlags& f
   PrintLine("      here   parley key issue --for-device DEVICE --out FILE");
   PrintLine("      there  parley device renew --from FILE");
   return kSuccess;
-}
-
-absl::StatusOr<ExitCode> RevokeDevice(const Globals& globals, const MemberFlags& flags) {
-  std::string name, text;
-  ASSIGN_OR_RETURN(
-      const trust::v1::AppendCertificatesResponse response,
-      AppendCertificates(
-          globals, flags.reason,
-          [&](const trust::Chain& chain, trust::CertificateMaker* maker, auto* certificates) -> absl::Status {
-            ASSIGN_OR_RETURN(const trust::Device* const device, FindDevice(chain, flags.whom));
-            name = trust::DeviceName(device->id);
-            text = absl::StrCat(chain.FindUser(device->user)->name, "'s device ", device->label);
-            certificates->push_back(maker->RevokeDevice(device->id));
-            return absl::OkStatus();
-          }));
-  return ShowRevoked(globals, name, text, response);
 }
 
 using Run = absl::StatusOr<ExitCode> (*)(const Globals&, const MemberFlags&);

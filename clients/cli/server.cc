@@ -37,8 +37,16 @@ absl::StatusOr<keys::Credential> LoadCredential(const Globals& globals) {
   return keys::ReadCredentialFile(path);
 }
 
+void UseServer(const Globals& globals, absl::string_view audience, keys::Credential* credential) {
+  if (globals.server.empty()) return;
+  for (keys::AudienceKey& key : credential->keys) {
+    if (key.audience == audience) key.address = globals.server;
+  }
+}
+
 absl::StatusOr<transport::Dialer::Options> DialerOptions(const Globals& globals, absl::string_view audience) {
-  ASSIGN_OR_RETURN(const keys::Credential credential, LoadCredential(globals));
+  ASSIGN_OR_RETURN(keys::Credential credential, LoadCredential(globals));
+  UseServer(globals, audience, &credential);
   const absl::Time now = absl::Now();
   if (credential.not_after <= now) {
     return Error(absl::StatusCode::kFailedPrecondition, "KEY_EXPIRED",
@@ -48,7 +56,7 @@ absl::StatusOr<transport::Dialer::Options> DialerOptions(const Globals& globals,
   }
   ASSIGN_OR_RETURN(const keys::AudienceKey* key, credential.KeyFor(audience));
   transport::Dialer::Options options;
-  options.address = globals.server.empty() ? key->address : globals.server;
+  options.address = key->address;
   options.identity = key->identity;
   options.psk = keys::DerivePsk(key->secret);
   options.not_after = credential.not_after;

@@ -27,6 +27,9 @@ absl::StatusOr<keys::Credential> LoadCredential(const Globals& globals);
 // The file that it would be read from.
 std::string CredentialPath(const Globals& globals);
 
+// Puts --server, where it is given, in place of the audience's address.
+void UseServer(const Globals& globals, absl::string_view audience, keys::Credential* credential);
+
 // How to dial an audience: its address, or --server's, and the key for it. FAILED_PRECONDITION (KEY_EXPIRED).
 absl::StatusOr<transport::Dialer::Options> DialerOptions(const Globals& globals, absl::string_view audience);
 
