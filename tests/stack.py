@@ -43,7 +43,8 @@ class Service:
 
     def __init__(self, *command):
         self.log = []
-        self.address = None
+        # What it said when it was ready: its addresses.
+        self.serving = None
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         self._ready = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -55,13 +56,13 @@ class Service:
             with contextlib.suppress(ValueError):
                 event = json.loads(line)
                 if event.get("message") == "serving":
-                    self.address = event["address"]
+                    self.serving = event
                     self._ready.set()
         self._ready.set()
 
     def wait_until_serving(self):
         self._ready.wait(TIMEOUT_S)
-        if self.address is None:
+        if self.serving is None:
             raise AssertionError("the service does not serve:\n" + "".join(self.log))
         return self
 

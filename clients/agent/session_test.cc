@@ -481,9 +481,7 @@ TEST_F(SessionTest, NamesWhatIsWrongWithItsInput) {
 
 TEST_F(SessionTest, ADeviceCarriesOutItsTasksUntilStopped) {
   taskd_.Publish(new_);
-  DeviceOptions options;
-  static_cast<agent::Options&>(options) = Options();
-  options.credential = taskd_.Device();
+  DeviceOptions options = Device();
   options.into = folder_ / "{task}";
   options.labels = {{"role", "web"}};
   Stop stop;
@@ -502,9 +500,7 @@ TEST_F(SessionTest, ADeviceCarriesOutItsTasksUntilStopped) {
 TEST_F(SessionTest, ADeviceThatNeverHadATaskOutlivesItsServer) {
   taskd_.Publish(new_);
   taskd_.faults.no_assignment = true;
-  DeviceOptions options;
-  static_cast<agent::Options&>(options) = Options();
-  options.credential = taskd_.Device();
+  DeviceOptions options = Device();
   // Over by the time that the server goes.
   options.connect_timeout = absl::ZeroDuration();
   Stop stop;
@@ -523,9 +519,7 @@ TEST_F(SessionTest, ADeviceThatNeverHadATaskOutlivesItsServer) {
 
 TEST_F(SessionTest, ADeviceRenewsItsCredentialAndOutlivesTheFormer) {
   taskd_.Publish(new_);
-  DeviceOptions options;
-  static_cast<agent::Options&>(options) = Options();
-  options.credential = taskd_.Device();
+  DeviceOptions options = Device();
   int tries = 0;
   options.renew = [&]() -> absl::StatusOr<keys::Credential> {
     if (++tries == 1) return Error(absl::StatusCode::kUnavailable, "KEYD_AWAY", "away");
@@ -553,9 +547,7 @@ TEST_F(SessionTest, ADeviceRenewsItsCredentialAndOutlivesTheFormer) {
 
 TEST_F(SessionTest, ADeviceEndsWithACredentialThatHasNoNext) {
   taskd_.Publish(new_);
-  DeviceOptions options;
-  static_cast<agent::Options&>(options) = Options();
-  options.credential = taskd_.Device();
+  DeviceOptions options = Device();
   absl::Status status;
   std::thread device([&] { status = RunDevice(std::move(options), &notes_); });
   notes_.Await("confirmed 1");
@@ -568,9 +560,7 @@ TEST_F(SessionTest, ADeviceEndsWithACredentialThatHasNoNext) {
 
 TEST_F(SessionTest, ADeviceEndsWhenItsKeyIsRefused) {
   taskd_.faults.revoked = true;
-  DeviceOptions options;
-  static_cast<agent::Options&>(options) = Options();
-  options.credential = taskd_.Device();
+  DeviceOptions options = Device();
   EXPECT_EQ(Reason(RunDevice(std::move(options), &notes_)), "KEY_REFUSED");
 }
 

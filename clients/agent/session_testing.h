@@ -97,6 +97,13 @@ class SessionTest : public testing::Test {
     return options;
   }
 
+  DeviceOptions Device() {
+    DeviceOptions options;
+    static_cast<agent::Options&>(options) = Options();
+    options.credential = taskd_.Device();
+    return options;
+  }
+
   absl::StatusOr<Outcome> RunJoin() { return Join(Options(), &notes_); }
 
   // Nothing was applied, and no trace of the attempt is beside the target.

@@ -59,6 +59,24 @@ class EchoHandler final : public EchoService::Service {
   GrpcDoor* const door_;
 };
 
+// A call on which messages go back and forth.
+class Stream {
+ public:
+  explicit Stream(Channel* channel)
+      : stub_(EchoService::NewStub(channel->grpc())), stream_(stub_->EchoStream(&context_)) {}
+
+  bool IsAnswered() { return stream_->Write(EchoRequest()) && Read(); }
+  bool Read() { return stream_->Read(&response_); }
+  void WritesDone() { stream_->WritesDone(); }
+  grpc::Status Finish() { return stream_->Finish(); }
+
+ private:
+  const std::unique_ptr<EchoService::Stub> stub_;
+  grpc::ClientContext context_;
+  const std::unique_ptr<grpc::ClientReaderWriter<EchoRequest, EchoResponse>> stream_;
+  EchoResponse response_;
+};
+
 class GrpcDoorTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -144,55 +162,40 @@ TEST_F(GrpcDoorTest, StreamsBothWaysAtOnce) {
 
 TEST_F(GrpcDoorTest, RevocationEndsCallsUnderWay) {
   const auto channel = Connect(address(), "alice");
-  const auto stub = EchoService::NewStub(channel->grpc());
-  grpc::ClientContext context;
-  const auto stream = stub->EchoStream(&context);
-  EchoRequest request;
-  EchoResponse response;
-  ASSERT_TRUE(stream->Write(request));
-  ASSERT_TRUE(stream->Read(&response));
+  Stream stream(channel.get());
+  ASSERT_TRUE(stream.IsAnswered());
   keys_.Revoke("alice");
   EXPECT_EQ(door_->listener().CloseKey("alice"), 1);
-  EXPECT_FALSE(stream->Read(&response));
-  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_FALSE(stream.Read());
+  EXPECT_EQ(stream.Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
   const auto bob = Connect(address(), "bob");
   EXPECT_EQ(Call(*bob), absl::OkStatus());
 }
 
 TEST_F(GrpcDoorTest, ShutdownLetsACallFinish) {
   const auto channel = Connect(address(), "alice");
-  const auto stub = EchoService::NewStub(channel->grpc());
-  grpc::ClientContext context;
-  const auto stream = stub->EchoStream(&context);
-  EchoRequest request;
-  EchoResponse response;
-  ASSERT_TRUE(stream->Write(request));
-  ASSERT_TRUE(stream->Read(&response));
+  Stream stream(channel.get());
+  ASSERT_TRUE(stream.IsAnswered());
   std::thread shutdown([this] { door_->Shutdown(absl::Now() + absl::Seconds(20)); });
-  ASSERT_TRUE(stream->Write(request));
-  ASSERT_TRUE(stream->Read(&response));
-  stream->WritesDone();
-  EXPECT_FALSE(stream->Read(&response));
-  EXPECT_TRUE(stream->Finish().ok());
+  ASSERT_TRUE(stream.IsAnswered());
+  stream.WritesDone();
+  EXPECT_FALSE(stream.Read());
+  EXPECT_TRUE(stream.Finish().ok());
   shutdown.join();
   door_->Wait();
 }
 
-// When gRPC is done with an answer, most of it may still be on its way through the relay.
 TEST_F(GrpcDoorTest, AStreamThatNeverEndsDoesNotOutliveTheDoor) {
   const auto channel = Connect(address(), "alice");
-  const auto stub = EchoService::NewStub(channel->grpc());
-  grpc::ClientContext context;
-  const auto stream = stub->EchoStream(&context);
-  EchoResponse response;
-  ASSERT_TRUE(stream->Write(EchoRequest()));
-  ASSERT_TRUE(stream->Read(&response));
+  Stream stream(channel.get());
+  ASSERT_TRUE(stream.IsAnswered());
   // Whose deadline has long passed.
   door_.reset();
-  EXPECT_FALSE(stream->Read(&response));
-  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_FALSE(stream.Read());
+  EXPECT_EQ(stream.Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
 }
 
+// When gRPC is done with an answer, most of it may still be on its way through the relay.
 TEST_F(GrpcDoorTest, ShutdownBringsEveryAnswerAcross) {
   constexpr int kCalls = 16;
   std::latch all_accepted(kCalls + 1);

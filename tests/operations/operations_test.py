@@ -31,10 +31,6 @@ class Operations(unittest.TestCase):
         cls.addClassCleanup(cls.stack.__exit__)
         cls.running = {"keyd": cls.stack.keyd, "taskd": cls.stack.taskd, "enrolld": cls.stack.enrolld}
 
-    def serving(self, name):
-        (line,) = [line for line in self.running[name].log if '"message":"serving"' in line]
-        return json.loads(line)
-
     def grpcurl(self, *arguments):
         result = subprocess.run([stack.GRPCURL, *map(str, arguments)], capture_output=True, text=True,
                                 timeout=stack.TIMEOUT_S, check=False)
@@ -47,10 +43,10 @@ class Operations(unittest.TestCase):
 
     def health(self, name, service, *flags):
         return self.grpcurl("-plaintext", "-import-path", GRPC_PROTOS, "-proto", "grpc/health/v1/health.proto", "-d",
-                            json.dumps({"service": service}), self.serving(name)["health"], HEALTH)
+                            json.dumps({"service": service}), self.running[name].serving["health"], HEALTH)
 
     def metrics(self, name):
-        address = self.serving(name)["metrics"]
+        address = self.running[name].serving["metrics"]
         with urllib.request.urlopen("http://%s/metrics" % address, timeout=stack.TIMEOUT_S) as page:
             return page.read().decode()
 
@@ -71,7 +67,7 @@ class Operations(unittest.TestCase):
 
     def test_the_health_port_has_health_alone(self):
         for name, services in SERVICES.items():
-            address = self.serving(name)["health"]
+            address = self.running[name].serving["health"]
             code, text = self.grpcurl("-plaintext", address, "list")
             self.assertNotEqual(code, 0)
             self.assertIn("does not support the reflection API", text)
@@ -100,7 +96,7 @@ class Operations(unittest.TestCase):
         own = self.stack.folder / "another"
         service = stack.Service(stack.KEYD, "--data", own, "--listen", "127.0.0.1:0", "--taskd-address",
                                 "127.0.0.1:7443").wait_until_serving()
-        address = json.loads(service.log[-1])["health"]
+        address = service.serving["health"]
         with subprocess.Popen([stack.PYTHON, "-c", program, stubs / "below_grpc", watch, address, ""],
                               stdout=subprocess.PIPE, text=True) as watching:
             self.assertEqual(watching.stdout.readline(), "SERVING\n")
@@ -171,7 +167,7 @@ class Operations(unittest.TestCase):
 
     def test_check_config_of_what_runs_is_good(self):
         for name in SERVICES:
-            arguments = ["--data", self.stack.folder / name, "--listen", self.running[name].address]
+            arguments = ["--data", self.stack.folder / name, "--listen", self.running[name].serving["address"]]
             if name != "keyd":
                 arguments += ["--keyd-credential", self.stack.credentials / (name + ".credential")]
             result = self.run_service(name, "--check-config", *arguments)

@@ -51,8 +51,7 @@ class Prometheus(unittest.TestCase):
         cls.stack = stack.Stack().__enter__()
         cls.addClassCleanup(cls.stack.__exit__)
         cls.stack.parley("task", "create", "hello", "--payload", __file__)
-        cls.addresses = {name: next(json.loads(line)["metrics"] for line in getattr(cls.stack, name).log
-                                    if '"message":"serving"' in line) for name in SERVICES}
+        cls.addresses = {name: getattr(cls.stack, name).serving["metrics"] for name in SERVICES}
         cls.alerts = AlertReceiver()
         cls.addClassCleanup(cls.alerts.server_close)
         cls.addClassCleanup(cls.alerts.shutdown)
