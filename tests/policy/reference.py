@@ -89,11 +89,11 @@ class Page:
         self.add(sentence(self.comment(file, path)))
         for index, method in enumerate(service.method):
             self.add("### %s.%s" % (service.name, method.name))
-            self.add("%s%s → %s%s" % ("stream of " if method.client_streaming else "", self.link(method.input_type),
-                                      "stream of " if method.server_streaming else "", self.link(method.output_type)))
-            self.add(sentence(self.comment(file, path + (2, index))))
             roles = [role[len("ROLE_"):].lower() for role in self.options.roles(method)]
-            self.add("May call: %s." % ", ".join(roles))
+            self.add("%s%s → %s%s. May call: %s." % (
+                "stream of " if method.client_streaming else "", self.link(method.input_type),
+                "stream of " if method.server_streaming else "", self.link(method.output_type), ", ".join(roles)))
+            self.add(sentence(self.comment(file, path + (2, index))))
 
     def message(self, file, message, name, path):
         self.add("## " + name)

@@ -189,6 +189,7 @@ class Scene:
             "ListParticipants": ({"parent": open_task, "states": ["STATE_CHECKING", "STATE_JOINED"]}, None),
             "GetParticipant": ({"name": open_task + "/participants/web-1"}, None),
             "RevokeParticipant": ({"name": steered + "/participants/web-1", "reason": "lost"}, None),
+            "RetryClients": ({"name": open_task, "clients": ["web-1"]}, None),
             "FindMissingChunks": ({"digests": [chunk, text(bytes(32))]}, None),
             "UploadChunks": ({"digest": text(hashlib.sha256(HELLO).digest()), "zstd": text(HELLO_ZSTD)}, None),
             "FetchChunks": ({"task": open_task, "revision": "1", "chunks": [{"digest": chunk, "offset": "1"}]}, None),

@@ -50,6 +50,8 @@ class Machine {
         return OnTaskEnded();
       case Event::Kind::kRevoked:
         return OnRevoked();
+      case Event::Kind::kRetry:
+        return OnRetry();
     }
     return Unchanged();
   }
@@ -424,6 +426,21 @@ class Machine {
                  event_.reason.empty() ? ExplainReason("revoked") : std::string(event_.reason));
   }
 
+  // A client that stands still gets an offer as soon as it is connected. One of an older revision gets one anyway.
+  Result OnRetry() {
+    if (TaskHasEnded(task_.task().state()) || was().has_revoke_time() || Outdated()) return Unchanged();
+    switch (state()) {
+      case Participant::STATE_INELIGIBLE:
+      case Participant::STATE_DECLINED:
+      case Participant::STATE_ROLLED_BACK:
+      case Participant::STATE_ROLLBACK_FAILED:
+      case Participant::STATE_TIMED_OUT:
+        return Enter(Participant::STATE_QUEUED, "retry", ExplainReason("retry"));
+      default:
+        return Unchanged();
+    }
+  }
+
   const ParticipantRecord& record_;
   const Event& event_;
   const TaskRecord& task_;
@@ -490,6 +507,7 @@ std::string ExplainReason(absl::string_view code) {
   if (code == "outside_window") return "no window of the client's opens before the task ends";
   if (code == "not_started") return "the task has not started yet";
   if (code == "paused") return "the task is paused";
+  if (code == "retry") return "another attempt was asked for; it comes when the client is connected";
   if (code == "revoked") return "the client's key was revoked";
   if (code == "answer_lease") return "the offer was not answered in time";
   if (code == "transfer_lease") return "the transfer made no progress for too long";

@@ -38,6 +38,8 @@ struct Event {
     kTaskEnded,
     // Its key was revoked, for the reason given.
     kRevoked,
+    // A person has asked for another attempt.
+    kRetry,
   };
   Kind kind;
   const task::v1::NegotiateRequest* request = nullptr;

@@ -20,6 +20,14 @@ namespace {
 constexpr int kMaxConflicts = 50;
 constexpr size_t kMaxReasonBytes = 800;
 constexpr size_t kMaxPageBytes = 1'000'000;
+constexpr int kMaxClientsToRetry = 1000;
+constexpr int kClientsPerPage = 200;
+
+// Where another attempt at the revision is of use.
+bool MayRetry(ParticipantState state) {
+  return state == task::v1::Participant::STATE_DECLINED || state == task::v1::Participant::STATE_ROLLED_BACK ||
+         state == task::v1::Participant::STATE_ROLLBACK_FAILED || state == task::v1::Participant::STATE_TIMED_OUT;
+}
 
 absl::Status Conflict(absl::string_view what) {
   return Error(absl::StatusCode::kAborted, "CONFLICT", absl::StrCat(what, " is being changed by others; try again"));
@@ -157,6 +165,57 @@ absl::Status Roster::GetParticipant(absl::string_view name, task::v1::Participan
   ASSIGN_OR_RETURN(const ParticipantId id, ParseParticipantName(name));
   ASSIGN_OR_RETURN(auto client, parts_.store->GetParticipant(id.task, id.client));
   *response = std::move(*client.value.mutable_participant());
+  return absl::OkStatus();
+}
+
+// Those that are named, all of which must exist; otherwise all that stand where another attempt is of use.
+absl::StatusOr<std::vector<std::string>> Roster::ClientsToRetry(const std::string& task,
+                                                                const task::v1::RetryClientsRequest& request) const {
+  std::vector<std::string> clients;
+  for (const std::string& client : request.clients()) {
+    if (!IsClientId(client)) {
+      return Error(absl::StatusCode::kInvalidArgument, "CLIENT_MALFORMED",
+                   "clients are named by the last part of their names, such as web-1");
+    }
+    RETURN_IF_ERROR(parts_.store->GetParticipant(task, client).status());
+    clients.push_back(client);
+  }
+  if (!clients.empty()) return clients;
+  store::KeyRange range = ParticipantRange(task);
+  for (bool more = true; more;) {
+    ASSIGN_OR_RETURN(const store::Page page, parts_.store->store()->List(range, kClientsPerPage));
+    ASSIGN_OR_RETURN(const auto records, ParseEntries<ParticipantRecord>(page.entries));
+    for (size_t i = 0; i < records.size(); ++i) {
+      if (MayRetry(records[i].participant().state())) clients.push_back(LastPart(page.entries[i].key));
+      range.begin = page.entries[i].key + '\0';
+    }
+    more = page.more;
+  }
+  return clients;
+}
+
+absl::Status Roster::RetryClients(const rpc::Caller& caller, const task::v1::RetryClientsRequest& request,
+                                  task::v1::RetryClientsResponse* response) {
+  ASSIGN_OR_RETURN(const std::string id, ParseTaskName(request.name()));
+  if (request.clients_size() > kMaxClientsToRetry) {
+    return Error(absl::StatusCode::kInvalidArgument, "TOO_MANY_CLIENTS",
+                 "over 1000 clients are named; name fewer, or none for all");
+  }
+  ASSIGN_OR_RETURN(const TaskSnapshot task, parts_.standings->FindTask(id));
+  RETURN_IF_ERROR(CheckNotEnded(task->value));
+  ASSIGN_OR_RETURN(const std::vector<std::string> clients, ClientsToRetry(id, request));
+  const Event event{Event::Kind::kRetry};
+  int retried = 0;
+  for (const std::string& client : clients) {
+    ASSIGN_OR_RETURN(Standing standing, parts_.standings->Load(id, client));
+    const auto decide = [&](const ParticipantRecord& record, const TaskRecord& of_task) {
+      return Advance(record, event, of_task, parts_.clock->Now());
+    };
+    ASSIGN_OR_RETURN(const bool changed, parts_.standings->Update(id, client, &standing, decide));
+    retried += changed ? 1 : 0;
+  }
+  Audit(parts_.audit, caller.Name(), "task.clients_retried", request.name(), absl::StrCat(retried, " clients"));
+  response->set_retried_clients(retried);
   return absl::OkStatus();
 }
 

@@ -6,6 +6,7 @@
 #define PARLEY_SERVICES_TASKD_SERVICE_ROSTER_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -46,6 +47,8 @@ class Roster {
   absl::Status ListParticipants(const task::v1::ListParticipantsRequest& request,
                                 task::v1::ListParticipantsResponse* response);
   absl::Status GetParticipant(absl::string_view name, task::v1::Participant* response);
+  absl::Status RetryClients(const rpc::Caller& caller, const task::v1::RetryClientsRequest& request,
+                            task::v1::RetryClientsResponse* response);
   absl::Status RevokeParticipant(const rpc::Caller& caller, const task::v1::RevokeParticipantRequest& request,
                                  task::v1::Participant* response);
 
@@ -54,6 +57,9 @@ class Roster {
                              task::v1::CreateJoinKeyResponse* response) const;
 
  private:
+  absl::StatusOr<std::vector<std::string>> ClientsToRetry(const std::string& task,
+                                                          const task::v1::RetryClientsRequest& request) const;
+
   const Parts parts_;
 };
 

@@ -106,6 +106,13 @@ ServerUnaryReactor* TaskServiceAdapter::GetParticipant(Context* context, const G
                       [=, this](const rpc::Caller&) { return roster_->GetParticipant(request->name(), response); });
 }
 
+ServerUnaryReactor* TaskServiceAdapter::RetryClients(Context* context, const RetryClientsRequest* request,
+                                                     RetryClientsResponse* response) {
+  return gate_->Unary(context, TaskMethod("RetryClients"), [=, this](const rpc::Caller& caller) {
+    return roster_->RetryClients(caller, *request, response);
+  });
+}
+
 ServerUnaryReactor* TaskServiceAdapter::RevokeParticipant(Context* context, const RevokeParticipantRequest* request,
                                                           Participant* response) {
   return gate_->Unary(context, TaskMethod("RevokeParticipant"), [=, this](const rpc::Caller& caller) {

@@ -41,6 +41,7 @@ class TaskServiceAdapter final : public task::v1::TaskService::CallbackService {
   Reactor* ListParticipants(Context*, const task::v1::ListParticipantsRequest*,
                             task::v1::ListParticipantsResponse*) override;
   Reactor* GetParticipant(Context*, const task::v1::GetParticipantRequest*, task::v1::Participant*) override;
+  Reactor* RetryClients(Context*, const task::v1::RetryClientsRequest*, task::v1::RetryClientsResponse*) override;
   Reactor* RevokeParticipant(Context*, const task::v1::RevokeParticipantRequest*, task::v1::Participant*) override;
 
   const rpc::Gate* const gate_;

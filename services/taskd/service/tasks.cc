@@ -72,6 +72,7 @@ absl::StatusOr<TaskRecord> Tasks::NewTask(const rpc::Caller& caller, const Creat
   task.set_max_deferrals(request.has_max_deferrals() ? request.max_deferrals() : 3);
   task.set_expected_clients(request.expected_clients());
   task.set_max_failures(request.max_failures());
+  task.set_supersedes(request.supersedes());
   ASSIGN_OR_RETURN(*task.mutable_leases(), CompleteLeases(request.leases()));
   return record;
 }
