@@ -103,6 +103,7 @@ class Attack : public testing::Test {
       relay_->Leave(Role::kClaimer);
     });
     alice_ended_ = greeter.Run();
+    alice_is_over_ = greeter.over();
     from_alice.HangUp();
     relay_->Leave(Role::kGreeter);
     bob.join();
@@ -151,6 +152,7 @@ class Attack : public testing::Test {
   int patience_ = 0;
   std::unique_ptr<FakePerson> alice_person_, bob_person_;
   absl::Status alice_ended_, bob_ended_;
+  bool alice_is_over_ = false;
 };
 
 // Ten messages: greeter's and claimer's of step 0, then one a step.
@@ -326,6 +328,20 @@ TEST_F(Attack, ManInTheMiddleIsHeardByBoth) {
   EXPECT_EQ(Suspected(bob()), 1u);
   EXPECT_EQ(alice_person_->confirmations + bob_person_->confirmations, 0);
   EXPECT_EQ(keyd_->certificates().size(), 2u);
+}
+
+TEST_F(Attack, EndBehindTheMessageThatInterruptsTheChoiceIsHeard) {
+  relay_->set_attack([](Role from, int step, const std::string& message) -> std::vector<FakeRelay::Delivery> {
+    if (from != Role::kClaimer || step != 3) return {{sas::Other(from), message}};
+    std::string early = message;
+    early[3] = 4;
+    return {{Role::kGreeter, message}, {Role::kGreeter, early}};
+  });
+  relay_->set_reset_at(3, /*over=*/true);
+  Run();
+  ExpectNobodyEnrolled();
+  EXPECT_EQ(Reason(alice_ended_), "SAS_TOO_EARLY");
+  EXPECT_TRUE(alice_is_over_);
 }
 
 TEST_F(Attack, ClaimerThatConfirmsTooEarlyIsFoundOut) {

@@ -39,8 +39,12 @@ class FakeRelay {
 
   // Before the participants run.
   void set_attack(Attack attack) { attack_ = std::move(attack); }
-  // Ends each attempt, for both, when a message of this step has come; -1 for never.
-  void set_reset_at(int step) { reset_at_ = step; }
+  // Ends each attempt, for both, when a message of this step has come; -1 for never. With `over` it ends the
+  // invitation.
+  void set_reset_at(int step, bool over = false) {
+    reset_at_ = step;
+    reset_is_over_ = over;
+  }
   // The number of the next attempt; by default one more than the last.
   void set_next_attempt(std::function<uint32_t(uint32_t)> next) { next_attempt_ = std::move(next); }
   // Breaks the stream of who sent a message of this step, once, before or after it is passed on.
@@ -54,9 +58,11 @@ class FakeRelay {
     PlaceOf(role).left = true;
     PlaceOf(role).waits = false;
     if (PlaceOf(sas::Other(role)).waits) EndWait(sas::Other(role));
-    if (std::exchange(going_on_, false)) {
-      Tell(sas::Other(role), EndedResponse("PEER_AWAY", "", "the other side was away for too long", completed_));
-    }
+    // A claimer that has sent step 8 was told, or is told when it comes back, that all is done.
+    if (!going_on_ || (completed_ && role == sas::Role::kGreeter)) return;
+    v1::ExchangeResponse ended = EndedResponse("PEER_AWAY", "the other side was away for too long");
+    ended.mutable_ended()->set_over(completed_);
+    EndBoth(ended);
   }
   uint32_t attempts() const {
     MutexLock lock(&mutex_);
@@ -127,15 +133,20 @@ class FakeRelay {
     if (request.has_hello()) Hello(role, request.hello());
     if (request.has_message() && request.message().attempt() == attempt_) Pass(role, request.message().message());
     if (request.has_stop() && going_on_ && request.stop().attempt() == attempt_) {
-      EndBoth("PEER_STOPPED", request.stop().reason(), request.stop().sentence());
+      v1::ExchangeResponse ended = EndedResponse("PEER_STOPPED", request.stop().sentence());
+      ended.mutable_ended()->set_peer_reason(request.stop().reason());
+      ended.mutable_ended()->set_suspected(request.stop().suspected());
+      EndBoth(ended);
     }
-    if (request.has_done()) Tell(role, EndedResponse("INVITATION_COMPLETED", "", "done", true));
+    if (request.has_done()) Tell(role, Completed());
   }
 
   void Hello(sas::Role role, const v1::Hello& hello) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     Place& place = PlaceOf(role);
     if (hello.attempt() > 0) {
-      if (completed_) return Tell(role, EndedResponse("INVITATION_COMPLETED", "", "done", true));
+      if (completed_) return Tell(role, Completed());
+      // It may have ended while this side had no stream.
+      if (!going_on_) return Tell(role, last_end_);
       TellExchanging(role);
       for (const std::string& message : place.kept) TellMessage(role, message);
       return;
@@ -168,10 +179,14 @@ class FakeRelay {
       PlaceOf(delivery.to).kept.push_back(delivery.message);
       TellMessage(delivery.to, delivery.message);
     }
-    if (step == reset_at_) EndBoth("OUT_OF_TIME", "", "the relay says that time is up");
+    if (step == reset_at_) {
+      v1::ExchangeResponse ended = EndedResponse("OUT_OF_TIME", "the relay says that time is up");
+      ended.mutable_ended()->set_over(reset_is_over_);
+      EndBoth(ended);
+    }
     if (step == sas::kLastStep) {
       completed_ = true;
-      Tell(sas::Role::kClaimer, EndedResponse("INVITATION_COMPLETED", "", "done", true));
+      Tell(sas::Role::kClaimer, Completed());
     }
     if (step == break_at_) Break(from);
   }
@@ -188,22 +203,23 @@ class FakeRelay {
     Signal(role);
   }
 
-  v1::ExchangeResponse EndedResponse(const std::string& reason, const std::string& peer_reason,
-                                     const std::string& sentence, bool over) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  v1::ExchangeResponse EndedResponse(const std::string& reason, const std::string& sentence)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     v1::ExchangeResponse response;
     response.mutable_ended()->set_attempt(attempt_);
     response.mutable_ended()->set_reason(reason);
-    response.mutable_ended()->set_peer_reason(peer_reason);
     response.mutable_ended()->set_sentence(sentence);
-    response.mutable_ended()->set_over(over);
     return response;
   }
-  void EndBoth(const std::string& reason, const std::string& peer_reason, const std::string& sentence)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  v1::ExchangeResponse Completed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    v1::ExchangeResponse response = EndedResponse("INVITATION_COMPLETED", "done");
+    response.mutable_ended()->set_over(true);
+    return response;
+  }
+  void EndBoth(const v1::ExchangeResponse& ended) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     going_on_ = false;
-    for (const sas::Role role : {sas::Role::kGreeter, sas::Role::kClaimer}) {
-      Tell(role, EndedResponse(reason, peer_reason, sentence, false));
-    }
+    last_end_ = ended;
+    for (const sas::Role role : {sas::Role::kGreeter, sas::Role::kClaimer}) Tell(role, ended);
   }
   void TellExchanging(sas::Role role) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     v1::ExchangeResponse response;
@@ -231,12 +247,14 @@ class FakeRelay {
   Attack attack_;
   std::function<uint32_t(uint32_t)> next_attempt_;
   int reset_at_ = -1;
+  bool reset_is_over_ = false;
   int break_at_ = -1;
   bool break_before_ = false;
   Place places_[2];
   uint32_t attempt_ = 0;
   bool going_on_ = false;
   bool completed_ = false;
+  v1::ExchangeResponse last_end_;
   std::vector<std::string> taken_;
   std::string seen_;
 };

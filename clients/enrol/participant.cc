@@ -197,14 +197,17 @@ void Participant::SendMessage(const std::string& message) {
   options_.relay->Send(request);
 }
 
+absl::StatusOr<std::optional<v1::ExchangeResponse>> Participant::TakeNext() {
+  // What interrupted a question came before all that the relay still has, and nothing behind it may be lost.
+  if (!interruption_.has_value()) return options_.relay->Take();
+  const absl::StatusOr<v1::ExchangeResponse> interruption = *std::exchange(interruption_, std::nullopt);
+  RETURN_IF_ERROR(interruption.status());
+  return std::optional<v1::ExchangeResponse>(*interruption);
+}
+
 absl::StatusOr<std::optional<v1::ExchangeResponse>> Participant::Await(absl::Time until, bool may_cancel) {
   while (true) {
-    absl::StatusOr<std::optional<v1::ExchangeResponse>> taken = options_.relay->Take();
-    if (interruption_.has_value()) {
-      taken = interruption_->ok() ? absl::StatusOr<std::optional<v1::ExchangeResponse>>(**std::move(interruption_))
-                                  : interruption_->status();
-      interruption_.reset();
-    }
+    const absl::StatusOr<std::optional<v1::ExchangeResponse>> taken = TakeNext();
     stream_broke_ = !taken.ok();
     if (!taken.ok() || taken->has_value()) return taken;
     const absl::Duration left = until - absl::Now();

@@ -83,6 +83,8 @@ class Participant {
 
   void SayHello();
   void SendMessage(const std::string& message);
+  // Returns what interrupted a question, else what the relay has next.
+  absl::StatusOr<std::optional<v1::ExchangeResponse>> TakeNext();
   // Waits for the relay or the time; no value when it was the time.
   absl::StatusOr<std::optional<v1::ExchangeResponse>> Await(absl::Time until, bool may_cancel);
   absl::Status WaitBeforeRetry();
