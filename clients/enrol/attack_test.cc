@@ -330,6 +330,55 @@ TEST_F(Attack, ManInTheMiddleIsHeardByBoth) {
   EXPECT_EQ(keyd_->certificates().size(), 2u);
 }
 
+// Passes nothing on. With one side it exchanges keys, as the other, up to the comparison of codes; then it sends the
+// next message of the other, which only somebody sends that has guessed. The other side hears of an attempt that
+// begins, and nothing more.
+class ImpostorTowards {
+ public:
+  explicit ImpostorTowards(Role victim) : victim_(victim) {}
+
+  std::vector<FakeRelay::Delivery> operator()(Role from, int, const std::string& message) {
+    if (from != victim_) return {};
+    std::vector<FakeRelay::Delivery> deliveries;
+    if (!mine_.has_value()) {
+      mine_ = *sas::Exchange::Begin(sas::Other(victim_), {"example", kInvitation, 1, sas::Kind::kUser});
+      deliveries.push_back({victim_, mine_->last_sent()});
+    }
+    const absl::StatusOr<std::string> reply = mine_->Receive(message);
+    if (reply.ok() && !reply->empty()) deliveries.push_back({victim_, *reply});
+    if (mine_->next() == sas::Next::kChoice) {
+      std::string guessed = mine_->last_sent();
+      guessed[3] = victim_ == Role::kGreeter ? 4 : 5;
+      deliveries.push_back({victim_, guessed});
+    }
+    return deliveries;
+  }
+
+ private:
+  const Role victim_;
+  std::optional<sas::Exchange> mine_;
+};
+
+TEST_F(Attack, AttackOnOneSideIsHeardByBoth) {
+  for (const Role victim : {Role::kGreeter, Role::kClaimer}) {
+    Begin();
+    auto impostor = std::make_shared<ImpostorTowards>(victim);
+    relay_->set_attack(
+        [impostor](Role from, int step, const std::string& message) { return (*impostor)(from, step, message); });
+    Run();
+    ExpectNobodyEnrolled();
+    const absl::Status& attacked = victim == Role::kGreeter ? alice_ended_ : bob_ended_;
+    EXPECT_EQ(Reason(attacked), victim == Role::kGreeter ? "SAS_TOO_EARLY" : "SAS_STEP") << attacked;
+    EXPECT_EQ(Suspected(alice()), 1u);
+    EXPECT_EQ(Suspected(bob()), 1u);
+    for (const FakePerson* const person : {alice_person_.get(), bob_person_.get()}) {
+      ASSERT_EQ(person->ends.size(), 1u);
+      EXPECT_TRUE(person->ends[0].suspected);
+      EXPECT_TRUE(person->ends[0].person_decides);
+    }
+  }
+}
+
 TEST_F(Attack, EndBehindTheMessageThatInterruptsTheChoiceIsHeard) {
   relay_->set_attack([](Role from, int step, const std::string& message) -> std::vector<FakeRelay::Delivery> {
     if (from != Role::kClaimer || step != 3) return {{sas::Other(from), message}};

@@ -290,6 +290,7 @@ absl::Status Participant::OnEnded(const v1::Ended& ended) {
     return completed ? Finish() : EndedStatus(ended);
   }
   exchange_->Stop(ended.sentence()).IgnoreError();
+  relay_suspects_ = ended.suspected();
   v1::ExchangeRequest request;
   v1::Stop& stop = *request.mutable_stop();
   stop.set_attempt(ended.attempt());
@@ -433,6 +434,7 @@ void Participant::TellStop(const absl::Status& why) {
     if (!response.ok() || !response->has_value()) return;
     if (!(*response)->has_ended() || (*response)->ended().attempt() != stop.attempt()) continue;
     over_ = (*response)->ended().over();
+    relay_suspects_ = (*response)->ended().suspected();
     return;
   }
 }
@@ -448,7 +450,8 @@ absl::Status Participant::Stop(const absl::Status& why) {
 }
 
 absl::Status Participant::AttemptOver(const absl::Status& why, bool may_go_on) {
-  const bool suspected = exchange_->suspected();
+  const bool relay_suspects = std::exchange(relay_suspects_, false);
+  const bool suspected = exchange_->suspected() || relay_suspects;
   const uint32_t attempt = exchange_->context().attempt;
   const bool was_counted = std::exchange(counted_, false);
   exchange_.reset();

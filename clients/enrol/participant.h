@@ -2,7 +2,8 @@
 //
 // Guarantees: whatever the relay does, this device exchanges payloads only with the device whose code its person heard;
 // an attempt that may have been an attack is counted in the device file before the nonce leaves, so that neither a
-// crash nor a restart makes it unseen; what cannot be taken back is in the device file before it is sent. A broken
+// crash nor a restart makes it unseen, and so is one that the relay says the other side suspects, whatever was seen
+// here; what cannot be taken back is in the device file before it is sent. A broken
 // connection is opened again and the exchange goes on; each wait ends.
 //
 // Threads: one thread. Run blocks.
@@ -119,6 +120,8 @@ class Participant {
   std::string opening_;
   // The device file counts the attempt as suspected already.
   bool counted_ = false;
+  // The relay counts the attempt that ended as a suspected attack: it, or the other side, saw what this one did not.
+  bool relay_suspects_ = false;
   bool person_decides_ = false;
   int quiet_ends_ = 0;
   // What came while the person was asked, and made the question fall.
