@@ -46,6 +46,8 @@ absl::Status Harden() {
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   umask(077);
   signal(SIGPIPE, SIG_IGN);
+  // The terminal that a service was started from may go; the service has nothing to read anew.
+  signal(SIGHUP, SIG_IGN);
   // A write beyond a limit is an error like a full disk, not the end.
   signal(SIGXFSZ, SIG_IGN);
   const sigset_t signals = StopSignals();

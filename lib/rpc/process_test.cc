@@ -82,6 +82,21 @@ TEST_F(ProcessTest, TellsWhenItServesAndStopsOnSigterm) {
   }
 }
 
+TEST_F(ProcessTest, OutlivesItsTerminal) {
+  Run([](Process& process) -> absl::Status {
+    RETURN_IF_ERROR(process.Serving("127.0.0.1:1234"));
+    process.WaitForStop();
+    return absl::OkStatus();
+  });
+  EXPECT_EQ(ReadToEnd(notify_), "127.0.0.1:1234\n");
+  kill(child_, SIGHUP);
+  // What is sent next is what ends it.
+  kill(child_, SIGTERM);
+  const Ended ended = Wait();
+  EXPECT_EQ(ended.code, 0);
+  EXPECT_THAT(ended.errors, testing::HasSubstr("SIGTERM"));
+}
+
 TEST_F(ProcessTest, AnErrorIsOneSentenceAndANonZeroExit) {
   Run([](Process&) { return Error(absl::StatusCode::kNotFound, "X", "the file a is missing; make it"); });
   close(notify_);

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -102,6 +103,13 @@ class Operations(unittest.TestCase):
             self.assertEqual(watching.stdout.readline(), "SERVING\n")
             self.assertEqual(service.stop(), 0)
             self.assertEqual(watching.stdout.read(), "NOT_SERVING\nUNAVAILABLE\n")
+
+    def test_a_terminal_that_is_closed_ends_no_service(self):
+        for name, service in self.running.items():
+            service.process.send_signal(signal.SIGHUP)
+            # A service that SIGHUP ends would not come to answer.
+            self.assertEqual(json.loads(self.health(name, "")[1]), {"status": "SERVING"}, name)
+            self.assertIsNone(service.process.poll(), name)
 
     def test_metrics(self):
         payload = self.stack.home / "motd"
