@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/algorithm/container.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 
@@ -12,6 +15,8 @@ namespace {
 using task::v1::Manifest;
 using task::v1::SignedManifest;
 
+// As the server's, of a task's name.
+constexpr size_t kMaxTaskIdBytes = 32;
 constexpr absl::string_view kSignatureContext("parley manifest v1\0", 19);
 
 std::string SignedBytes(absl::string_view manifest) { return absl::StrCat(kSignatureContext, manifest); }
@@ -41,6 +46,15 @@ absl::Status CheckSize(size_t bytes) {
                              "; put fewer files or shorter names into the payload"));
 }
 
+// "tasks/{task}" of another task than this one.
+bool IsOtherTask(absl::string_view name, absl::string_view task) {
+  const absl::string_view prefix = "tasks/";
+  if (name == task || !absl::StartsWith(name, prefix)) return false;
+  name.remove_prefix(prefix.size());
+  return !name.empty() && name.size() <= kMaxTaskIdBytes &&
+         absl::c_all_of(name, [](char c) { return absl::ascii_islower(c) || absl::ascii_isdigit(c) || c == '-'; });
+}
+
 absl::Status CheckFields(const Manifest& manifest, absl::Time now) {
   const auto malformed = [](absl::string_view why) {
     return Refuse(absl::StatusCode::kInvalidArgument, "MANIFEST_MALFORMED", why);
@@ -52,6 +66,9 @@ absl::Status CheckFields(const Manifest& manifest, absl::Time now) {
   if (!manifest.has_expire_time() || !ReadTime(manifest.expire_time(), &expire_time)) return malformed("has no expiry");
   if (!manifest.has_create_time() || !ReadTime(manifest.create_time(), &create_time)) {
     return malformed("has no time of creation");
+  }
+  if (!manifest.supersedes().empty() && !IsOtherTask(manifest.supersedes(), manifest.task())) {
+    return malformed("supersedes what is not another task");
   }
   if (now >= expire_time) {
     return Refuse(
@@ -76,6 +93,7 @@ absl::StatusOr<SignedManifest> SignManifest(const ManifestFields& fields, Files 
   WriteTime(fields.expire_time, manifest.mutable_expire_time());
   WriteTime(fields.create_time, manifest.mutable_create_time());
   manifest.set_chunk_size(kChunkBytes);
+  manifest.set_supersedes(fields.supersedes);
   *manifest.mutable_files() = std::move(files);
   RETURN_IF_ERROR(CheckFields(manifest, fields.create_time));
   SignedManifest signed_manifest;

@@ -18,6 +18,8 @@ struct ManifestFields {
   int64_t revision = 0;
   absl::Time create_time;
   absl::Time expire_time;
+  // "tasks/{task}" that the task takes the place of; empty for none.
+  std::string supersedes;
 };
 
 // A manifest of these files, signed.

@@ -132,6 +132,11 @@ TEST_F(ManifestTest, RefusesFieldsThatDoNotHoldThoughSigned) {
   EXPECT_EQ(ReasonWith([](Manifest* m) { m->clear_expire_time(); }), "MANIFEST_MALFORMED");
   EXPECT_EQ(ReasonWith([](Manifest* m) { m->mutable_expire_time()->set_seconds(1LL << 62); }), "MANIFEST_MALFORMED");
   EXPECT_EQ(ReasonWith([](Manifest* m) { m->mutable_create_time()->set_nanos(-1); }), "MANIFEST_MALFORMED");
+  for (const char* supersedes : {"tasks/t", "tasks/", "old", "tasks/a/b", "tasks/A", "tasks/../t"}) {
+    EXPECT_EQ(ReasonWith([&](Manifest* m) { m->set_supersedes(supersedes); }), "MANIFEST_MALFORMED") << supersedes;
+  }
+  EXPECT_EQ(ReasonWith([](Manifest* m) { m->set_supersedes("tasks/old-1"); }), "");
+  EXPECT_EQ(ReasonWith([](Manifest* m) { m->set_supersedes("tasks/" + std::string(33, 'x')); }), "MANIFEST_MALFORMED");
   EXPECT_EQ(ReasonWith([](Manifest* m) { m->set_size(2); }), "MANIFEST_DIGEST");
   EXPECT_EQ(ReasonWith([](Manifest* m) { m->set_digest(std::string(32, 'd')); }), "MANIFEST_DIGEST");
   EXPECT_EQ(ReasonWith([](Manifest* m) { m->mutable_files(0)->set_mode(0600); }), "MANIFEST_DIGEST");

@@ -196,6 +196,30 @@ TEST_F(LifecycleTest, GivesItsPlaceToTheTaskThatSupersedesIt) {
   EXPECT_EQ(Reason(Create(request).status()), "TASK_ENDED");
 }
 
+TEST_F(LifecycleTest, SaysInEveryManifestThatItSignsWhichTaskItSupersedes) {
+  ASSERT_TRUE(Create(NewTask("site")).ok());
+  task::v1::CreateTaskRequest request = NewTask("better");
+  request.set_supersedes("tasks/site");
+  const auto task = Create(request);
+  ASSERT_TRUE(task.ok()) << task.status();
+  const Joined member = Join(*task, "web-1");
+  const auto client = Connect(member.key);
+  Negotiation negotiation(client.get(), member.task);
+  NegotiateResponse offered = negotiation.Declare();
+  const auto supersedes = [&] {
+    task::v1::Manifest manifest;
+    EXPECT_TRUE(manifest.ParseFromString(offered.offer().manifest().manifest()));
+    return absl::StrCat(manifest.supersedes(), " r", manifest.revision());
+  };
+  EXPECT_EQ(supersedes(), "tasks/site r1");
+  Restart();
+  ASSERT_TRUE(Publish("tasks/better", "second").ok());
+  const auto again = Connect(member.key);
+  Negotiation next(again.get(), member.task);
+  offered = next.Declare();
+  EXPECT_EQ(supersedes(), "tasks/site r2");
+}
+
 TEST_F(LifecycleTest, GoesOnAfterARestartInTheMiddle) {
   const auto task = Create(NewTask("site"));
   const Joined member = Join(*task, "web-1");
@@ -299,7 +323,8 @@ TEST_F(LifecycleTest, IsShownToTheDevicesThatItSelects) {
 // A task signed by its creator's own key.
 class SignedTest : public LifecycleTest {
  protected:
-  task::v1::SignedManifest Sign(const std::string& id, int64_t revision, absl::string_view content) {
+  task::v1::SignedManifest Sign(const std::string& id, int64_t revision, absl::string_view content,
+                                const std::string& supersedes = "") {
     payload::Files files;
     task::v1::FileEntry& file = *files.Add();
     file.set_path("a");
@@ -308,7 +333,7 @@ class SignedTest : public LifecycleTest {
     file.set_size(static_cast<int64_t>(content.size()));
     file.set_sha256(crypto::Sha256(content));
     file.add_chunks(crypto::Sha256(content));
-    return *payload::SignManifest({"tasks/" + id, revision, clock_.Now(), clock_.Now() + absl::Hours(2)},
+    return *payload::SignManifest({"tasks/" + id, revision, clock_.Now(), clock_.Now() + absl::Hours(2), supersedes},
                                   std::move(files), key_);
   }
   void Upload(absl::string_view content) {
@@ -354,6 +379,34 @@ TEST_F(SignedTest, NeedsItsChunksAndItsOwnSignature) {
   ASSERT_TRUE(task.ok()) << task.status();
   EXPECT_FALSE(task->task().server_signed());
   EXPECT_EQ(ParseJoinKey(task->join_key().pasted()).verification_key, key_.verification_key());
+}
+
+// Whose files a task takes over is the signer's word, and the same in every revision.
+TEST_F(SignedTest, SupersedesWhatItsManifestSaysOrDoesNotSay) {
+  Upload("one");
+  for (const char* id : {"old", "older"}) ASSERT_TRUE(Create(NewTask(id)).ok());
+  task::v1::CreateTaskRequest request = Request("site");
+  request.set_supersedes("tasks/old");
+  *request.mutable_signed_manifest() = Sign("site", 1, "one", "tasks/older");
+  EXPECT_EQ(Reason(Create(request).status()), "MANIFEST_SUPERSEDES");
+  // Nor is a task superseded by a manifest alone.
+  request.clear_supersedes();
+  *request.mutable_signed_manifest() = Sign("site", 1, "one", "tasks/old");
+  EXPECT_EQ(Reason(Create(request).status()), "MANIFEST_SUPERSEDES");
+  EXPECT_EQ(Get("tasks/old").state(), Task::STATE_OPEN);
+  request.set_supersedes("tasks/old");
+  const auto task = Create(request);
+  ASSERT_TRUE(task.ok()) << task.status();
+  EXPECT_EQ(task->task().supersedes(), "tasks/old");
+  EXPECT_EQ(Get("tasks/old").state(), Task::STATE_SUPERSEDED);
+  EXPECT_EQ(Reason(PublishSigned(Sign("site", 2, "one", "tasks/older"))), "MANIFEST_SUPERSEDES");
+  EXPECT_EQ(Reason(PublishSigned(Sign("site", 2, "one", "tasks/old"))), "");
+
+  // A CLI of an earlier version signs no such thing.
+  task::v1::CreateTaskRequest silent = Request("silent");
+  silent.set_supersedes("tasks/older");
+  EXPECT_TRUE(Create(silent).ok());
+  EXPECT_EQ(Get("tasks/older").state(), Task::STATE_SUPERSEDED);
 }
 
 TEST_F(SignedTest, TakesOnlyTheNextRevisionUnderTheSameKey) {

@@ -38,21 +38,33 @@ absl::StatusOr<Payload> SignInline(const task::v1::InlinePayload& inline_payload
   return payload;
 }
 
-absl::StatusOr<Payload> CheckSigned(const task::v1::SignedManifest& signed_manifest, absl::string_view verification_key,
-                                    absl::string_view task, int64_t revision, absl::Time now,
-                                    const ChunkStore& chunks) {
+namespace {
+
+absl::Status CheckSupersedes(absl::string_view signed_for, absl::string_view expected) {
+  if (signed_for.empty() || signed_for == expected) return absl::OkStatus();
+  return Error(absl::StatusCode::kInvalidArgument, "MANIFEST_SUPERSEDES",
+               absl::StrCat("the manifest supersedes ", signed_for, ", but the task supersedes ",
+                            expected.empty() ? "none" : expected, "; sign it anew for what the task supersedes"));
+}
+
+}  // namespace
+
+absl::StatusOr<Payload> CheckSigned(const task::v1::SignedManifest& signed_manifest, const Expected& expected,
+                                    absl::Time now, const ChunkStore& chunks) {
   Payload payload;
-  ASSIGN_OR_RETURN(payload.manifest, payload::VerifyManifest(signed_manifest, verification_key, TaskName(task), now));
+  const std::string task = TaskName(expected.task);
+  ASSIGN_OR_RETURN(payload.manifest, payload::VerifyManifest(signed_manifest, expected.verification_key, task, now));
   // Whether it is good is for the clients to say, who believe no server.
   if (signed_manifest.has_operator_signature()) {
     RETURN_IF_ERROR(trust::CheckForm(signed_manifest.operator_signature()));
   }
   payload.signed_manifest = signed_manifest;
-  if (payload.manifest.revision() != revision) {
+  if (payload.manifest.revision() != expected.revision) {
     return Error(absl::StatusCode::kFailedPrecondition, "REVISION_NOT_NEXT",
-                 absl::StrCat("the manifest is of revision ", payload.manifest.revision(), ", but the next of ",
-                              TaskName(task), " is ", revision));
+                 absl::StrCat("the manifest is of revision ", payload.manifest.revision(), ", but the next of ", task,
+                              " is ", expected.revision));
   }
+  RETURN_IF_ERROR(CheckSupersedes(payload.manifest.supersedes(), expected.supersedes));
   std::vector<absl::string_view> digests;
   for (const auto& file : payload.manifest.files()) {
     digests.insert(digests.end(), file.chunks().begin(), file.chunks().end());

@@ -28,10 +28,19 @@ struct Payload {
 absl::StatusOr<Payload> SignInline(const task::v1::InlinePayload& inline_payload, const payload::ManifestFields& fields,
                                    const crypto::SigningKey& key);
 
-// A manifest that somebody else signed. The errors of payload::VerifyManifest; FAILED_PRECONDITION: REVISION_NOT_NEXT,
-// CHUNKS_MISSING.
-absl::StatusOr<Payload> CheckSigned(const task::v1::SignedManifest& signed_manifest, absl::string_view verification_key,
-                                    absl::string_view task, int64_t revision, absl::Time now, const ChunkStore& chunks);
+// What a manifest that somebody else signed must be.
+struct Expected {
+  absl::string_view task;
+  int64_t revision = 0;
+  absl::string_view verification_key;
+  // "tasks/{task}" that the task takes the place of; empty for none.
+  absl::string_view supersedes;
+};
+
+// Believes such a manifest. Returns the errors of payload::VerifyManifest; INVALID_ARGUMENT (MANIFEST_SUPERSEDES) when
+// it takes the place of another task than expected; FAILED_PRECONDITION (REVISION_NOT_NEXT, CHUNKS_MISSING).
+absl::StatusOr<Payload> CheckSigned(const task::v1::SignedManifest& signed_manifest, const Expected& expected,
+                                    absl::Time now, const ChunkStore& chunks);
 
 // What the task says of its current revision.
 void SetPayload(const Payload& payload, TaskRecord* record);

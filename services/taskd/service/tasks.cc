@@ -115,13 +115,14 @@ absl::Status Tasks::TryCreate(const rpc::Caller& caller, const CreateTaskRequest
   Payload payload;
   if (request.has_files()) {
     const crypto::SigningKey key = crypto::SigningKey::Generate();
-    ASSIGN_OR_RETURN(payload, SignInline(request.files(), {task.name(), 1, now, end}, key));
+    ASSIGN_OR_RETURN(payload, SignInline(request.files(), {task.name(), 1, now, end, task.supersedes()}, key));
     task.set_verification_key(key.verification_key());
     task.set_server_signed(true);
     transaction.Set(SeedKey(id), parts_.keys->Seal(id, key).SerializeAsString());
   } else {
-    ASSIGN_OR_RETURN(payload,
-                     CheckSigned(request.signed_manifest(), request.verification_key(), id, 1, now, *parts_.chunks));
+    ASSIGN_OR_RETURN(
+        payload, CheckSigned(request.signed_manifest(), {id, 1, request.verification_key(), request.supersedes()}, now,
+                             *parts_.chunks));
     task.set_verification_key(request.verification_key());
   }
   SetPayload(payload, &record);
@@ -196,11 +197,12 @@ absl::Status Tasks::TryPublish(const task::v1::PublishRevisionRequest& request, 
   if (request.has_files()) {
     ASSIGN_OR_RETURN(const SealedSeed seed, parts_.store->GetSeed(id));
     ASSIGN_OR_RETURN(const crypto::SigningKey key, parts_.keys->Open(id, seed));
-    ASSIGN_OR_RETURN(payload,
-                     SignInline(request.files(), {task.name(), revision, now, ToTime(task.expire_time())}, key));
+    const payload::ManifestFields fields{task.name(), revision, now, ToTime(task.expire_time()), task.supersedes()};
+    ASSIGN_OR_RETURN(payload, SignInline(request.files(), fields, key));
   } else if (request.has_signed_manifest()) {
     ASSIGN_OR_RETURN(
-        payload, CheckSigned(request.signed_manifest(), task.verification_key(), id, revision, now, *parts_.chunks));
+        payload, CheckSigned(request.signed_manifest(), {id, revision, task.verification_key(), task.supersedes()}, now,
+                             *parts_.chunks));
   } else {
     return Error(absl::StatusCode::kInvalidArgument, "PAYLOAD_MISSING", "give either files or signed_manifest");
   }
