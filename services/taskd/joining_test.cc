@@ -19,12 +19,6 @@ class JoiningTest : public TaskdTest {
     request.set_name(name);
     return op().Call(&op().tasks(), &TaskService::Stub::RevokeJoinKey, request);
   }
-  absl::StatusOr<Participant> RevokeParticipant(const std::string& name) {
-    task::v1::RevokeParticipantRequest request;
-    request.set_name(name);
-    request.set_reason("stolen");
-    return op().Call(&op().tasks(), &TaskService::Stub::RevokeParticipant, request);
-  }
 };
 
 TEST_F(JoiningTest, TwiceAsTheSameClientGivesTheSameKey) {
@@ -118,7 +112,7 @@ TEST_F(JoiningTest, OfOneClientCanBeRevokedAlone) {
   ASSERT_EQ(negotiation.Declare().state(), Participant::STATE_OFFERED);
   ASSERT_EQ(other.Declare().state(), Participant::STATE_OFFERED);
   const absl::Time before = absl::Now();
-  const auto revoked = RevokeParticipant(one.task + "/participants/web-1");
+  const auto revoked = RevokeParticipant(one.task, "web-1");
   ASSERT_TRUE(revoked.ok()) << revoked.status();
   EXPECT_EQ(revoked->state(), Participant::STATE_CANCELED);
   // The live stream ends, because its connection does.

@@ -63,8 +63,11 @@ NegotiateResponse Negotiation::Send(NegotiateRequest request) {
   }
 }
 
-NegotiateResponse Negotiation::Declare() {
+NegotiateResponse Negotiation::Declare() { return Declare(task::v1::Declaration()); }
+
+NegotiateResponse Negotiation::Declare(task::v1::Declaration declaration) {
   NegotiateRequest request = Message();
+  *request.mutable_declare() = std::move(declaration);
   request.mutable_declare()->add_encodings("zstd");
   return Send(std::move(request));
 }
@@ -82,8 +85,24 @@ NegotiateResponse Negotiation::Report(Participant::State state) {
 }
 
 NegotiateResponse Negotiation::CarryOn() {
-  NegotiateResponse response = Declare();
+  const NegotiateResponse response = Declare();
   EXPECT_EQ(response.state(), Participant::STATE_OFFERED) << response.DebugString();
+  return Apply();
+}
+
+NegotiateResponse Negotiation::FailTheCheck() {
+  Apply();
+  NegotiateRequest request = Message();
+  request.mutable_progress()->set_state(Participant::STATE_ROLLED_BACK);
+  request.mutable_progress()->set_reason("check_failed");
+  request.mutable_progress()->set_detail("nginx: line 14");
+  NegotiateResponse response = Send(std::move(request));
+  EXPECT_EQ(response.state(), Participant::STATE_ROLLED_BACK) << response.DebugString();
+  return response;
+}
+
+NegotiateResponse Negotiation::Apply() {
+  NegotiateResponse response;
   EXPECT_EQ(Accept().state(), Participant::STATE_ACCEPTED);
   for (const auto state : {Participant::STATE_TRANSFERRING, Participant::STATE_STAGED, Participant::STATE_APPLYING,
                            Participant::STATE_CHECKING}) {
@@ -211,6 +230,21 @@ absl::StatusOr<Task> TaskdTest::Abort(const std::string& task, const std::string
   request.set_name(task);
   request.set_reason(reason);
   return op().Call(&op().tasks(), &TaskService::Stub::AbortTask, request);
+}
+
+absl::StatusOr<task::v1::RetryClientsResponse> TaskdTest::Retry(const std::string& task,
+                                                                const std::vector<std::string>& clients) {
+  task::v1::RetryClientsRequest request;
+  request.set_name(task);
+  for (const std::string& client : clients) request.add_clients(client);
+  return op().Call(&op().tasks(), &TaskService::Stub::RetryClients, request);
+}
+
+absl::StatusOr<Participant> TaskdTest::RevokeParticipant(const std::string& task, const std::string& client) {
+  task::v1::RevokeParticipantRequest request;
+  request.set_name(absl::StrCat(task, "/participants/", client));
+  request.set_reason("stolen");
+  return op().Call(&op().tasks(), &TaskService::Stub::RevokeParticipant, request);
 }
 
 absl::StatusOr<Task> TaskdTest::Publish(const std::string& task, const std::string& content) {

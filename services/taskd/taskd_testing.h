@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -54,11 +55,17 @@ class Negotiation {
   // Sends the message with the next sequence and reads its answer, skipping pushes.
   NegotiateResponse Send(NegotiateRequest request);
 
+  // As a client of an earlier version, which names no more than it must.
   NegotiateResponse Declare();
+  // The declaration, and that the client takes zstd.
+  NegotiateResponse Declare(task::v1::Declaration declaration);
   NegotiateResponse Accept();
   NegotiateResponse Report(Participant::State state);
-  // From the declaration to CHECKING.
+  // From the offer to CHECKING; from the declaration to CHECKING.
+  NegotiateResponse Apply();
   NegotiateResponse CarryOn();
+  // From the offer through a check that fails.
+  NegotiateResponse FailTheCheck();
   // Why the stream ended.
   absl::Status Finish();
   // Breaks off.
@@ -116,6 +123,9 @@ class TaskdTest : public ServiceTest {
   absl::StatusOr<Task> Pause(const std::string& task);
   absl::StatusOr<Task> Resume(const std::string& task);
   absl::StatusOr<Task> Abort(const std::string& task, const std::string& reason);
+  absl::StatusOr<task::v1::RetryClientsResponse> Retry(const std::string& task,
+                                                       const std::vector<std::string>& clients = {});
+  absl::StatusOr<Participant> RevokeParticipant(const std::string& task, const std::string& client);
   absl::StatusOr<Task> Publish(const std::string& task, const std::string& content);
   // Advances the clock by `step` until the client is in the state: for what begins when the server notices something,
   // e.g. that a stream has broken.

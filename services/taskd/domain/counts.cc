@@ -1,18 +1,19 @@
 #include "services/taskd/domain/counts.h"
 
-#include "services/taskd/domain/participant.h"
+#include "services/taskd/domain/states.h"
 
 namespace parley::taskd {
 
 using task::v1::Counts;
 using task::v1::Participant;
 
-void Count(Participant::State state, Participant::State lost_state, int64_t revision, int64_t task_revision, int sign,
-           Counts* counts) {
+void Count(const Counted& client, int64_t task_revision, int sign, Counts* counts) {
   counts->set_joined(counts->joined() + sign);
-  const Participant::State place = state == Participant::STATE_LOST ? lost_state : state;
-  const bool outdated = revision < task_revision && state != Participant::STATE_CANCELED && !IsApplying(place);
-  switch (outdated ? Participant::STATE_JOINED : state) {
+  const Participant::State place = client.state == Participant::STATE_LOST ? client.lost_state : client.state;
+  const bool outdated =
+      client.revision < task_revision && client.state != Participant::STATE_CANCELED && !IsApplying(place);
+  if (!outdated && client.hindered) return counts->set_hindered(counts->hindered() + sign);
+  switch (outdated ? Participant::STATE_JOINED : client.state) {
     case Participant::STATE_UP_TO_DATE:
       return counts->set_up_to_date(counts->up_to_date() + sign);
     case Participant::STATE_INELIGIBLE:
@@ -45,9 +46,11 @@ void Count(Participant::State state, Participant::State lost_state, int64_t revi
   }
 }
 
-int Failures(const Counts& counts) { return counts.rolled_back() + counts.rollback_failed() + counts.timed_out(); }
+int Failures(const Counts& counts) { return counts.rolled_back() + counts.rollback_failed(); }
 
-int Ended(const Counts& counts) {
+int FailuresAtEnd(const Counts& counts) { return Failures(counts) + counts.timed_out(); }
+
+int Settled(const Counts& counts) {
   return Failures(counts) + counts.up_to_date() + counts.confirmed() + counts.declined() + counts.ineligible() +
          counts.canceled();
 }

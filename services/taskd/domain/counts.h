@@ -6,13 +6,25 @@
 
 namespace parley::taskd {
 
-// Adds `sign` (1 or -1) for a client whose state speaks of `revision`. Whoever has ended in, or not begun to apply,
-// an older revision than the task's waits for the current one.
-void Count(task::v1::Participant::State state, task::v1::Participant::State lost_state, int64_t revision,
-           int64_t task_revision, int sign, task::v1::Counts* counts);
+// What is counted of one client.
+struct Counted {
+  task::v1::Participant::State state = task::v1::Participant::STATE_UNSPECIFIED;
+  task::v1::Participant::State lost_state = task::v1::Participant::STATE_UNSPECIFIED;
+  bool hindered = false;
+  // The revision that the state speaks of.
+  int64_t revision = 0;
+};
 
+// Adds `sign` (1 or -1) for a client. A client that is at rest in an older revision than the task's, or has not begun
+// to apply that one, waits for the current one.
+void Count(const Counted& client, int64_t task_revision, int sign, task::v1::Counts* counts);
+
+// Failures of a task that goes on: being away, or hindered, is not failing.
 int Failures(const task::v1::Counts& counts);
-int Ended(const task::v1::Counts& counts);
+// Failures of a task that has ended: a client that did not come back in time has failed.
+int FailuresAtEnd(const task::v1::Counts& counts);
+// Clients that have settled: nothing more is to be expected of them while the task stays as it is.
+int Settled(const task::v1::Counts& counts);
 
 }  // namespace parley::taskd
 

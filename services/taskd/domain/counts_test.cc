@@ -9,10 +9,14 @@ using task::v1::Counts;
 using task::v1::Participant;
 
 Counts One(Participant::State state, int64_t revision, int64_t task_revision,
-           Participant::State lost = Participant::STATE_UNSPECIFIED) {
+           Participant::State lost = Participant::STATE_UNSPECIFIED, bool hindered = false) {
   Counts counts;
-  Count(state, lost, revision, task_revision, 1, &counts);
+  Count({state, lost, hindered, revision}, task_revision, 1, &counts);
   return counts;
+}
+
+Counts Hindered(Participant::State state, int64_t revision, int64_t task_revision) {
+  return One(state, revision, task_revision, Participant::STATE_UNSPECIFIED, true);
 }
 
 TEST(Counts, PutEveryClientIntoOnePlace) {
@@ -20,7 +24,8 @@ TEST(Counts, PutEveryClientIntoOnePlace) {
     const Counts c = One(static_cast<Participant::State>(i), 1, 1);
     EXPECT_EQ(c.joined(), 1) << i;
     EXPECT_EQ(c.waiting() + c.working() + c.up_to_date() + c.confirmed() + c.deferred() + c.declined() +
-                  c.ineligible() + c.rolled_back() + c.rollback_failed() + c.timed_out() + c.canceled() + c.lost(),
+                  c.ineligible() + c.rolled_back() + c.rollback_failed() + c.timed_out() + c.canceled() + c.lost() +
+                  c.hindered(),
               1)
         << i;
   }
@@ -37,9 +42,27 @@ TEST(Counts, OfAnOlderRevisionWaitUnlessTheyApply) {
 TEST(Counts, KeepRefusalsApartFromFailures) {
   EXPECT_EQ(Failures(One(Participant::STATE_DECLINED, 1, 1)), 0);
   EXPECT_EQ(Failures(One(Participant::STATE_DEFERRED, 1, 1)), 0);
-  EXPECT_EQ(Failures(One(Participant::STATE_TIMED_OUT, 1, 1)), 1);
-  EXPECT_EQ(Ended(One(Participant::STATE_DECLINED, 1, 1)), 1);
-  EXPECT_EQ(Ended(One(Participant::STATE_DEFERRED, 1, 1)), 0);
+  EXPECT_EQ(Settled(One(Participant::STATE_DECLINED, 1, 1)), 1);
+  EXPECT_EQ(Settled(One(Participant::STATE_DEFERRED, 1, 1)), 0);
+}
+
+TEST(Counts, OfClientsThatAreAwayAreFailuresAtTheEndOnly) {
+  const Counts away = One(Participant::STATE_TIMED_OUT, 1, 1);
+  EXPECT_EQ(Failures(away), 0);
+  EXPECT_EQ(FailuresAtEnd(away), 1);
+  EXPECT_EQ(Settled(away), 0);
+}
+
+TEST(Counts, OfHinderedClientsAreNeitherFailedNorSettled) {
+  for (const auto state : {Participant::STATE_INELIGIBLE, Participant::STATE_ROLLED_BACK}) {
+    const Counts hindered = Hindered(state, 1, 1);
+    EXPECT_EQ(hindered.hindered(), 1);
+    EXPECT_EQ(hindered.ineligible() + hindered.rolled_back(), 0);
+    EXPECT_EQ(FailuresAtEnd(hindered), 0);
+    EXPECT_EQ(Settled(hindered), 0);
+    EXPECT_EQ(Settled(One(state, 1, 1)), 1);
+    EXPECT_EQ(Hindered(state, 1, 2).waiting(), 1);
+  }
 }
 
 }  // namespace

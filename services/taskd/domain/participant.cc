@@ -6,6 +6,9 @@
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "lib/base/error.h"
+#include "services/taskd/domain/declared.h"
+#include "services/taskd/domain/offer_policy.h"
+#include "services/taskd/domain/reasons.h"
 #include "services/taskd/domain/task.h"
 #include "services/taskd/domain/time.h"
 
@@ -17,7 +20,6 @@ using task::v1::NegotiateRequest;
 using task::v1::Participant;
 using task::v1::Progress;
 using task::v1::Task;
-using task::v1::Window;
 using Message = NegotiateRequest::MessageCase;
 using Result = absl::StatusOr<std::optional<ParticipantRecord>>;
 
@@ -65,6 +67,9 @@ class Machine {
 
   bool Same() const { return google::protobuf::util::MessageDifferencer::Equals(record_, next_); }
 
+  // The payload of the current revision is installed.
+  bool HasPayload() const { return taskd::HasPayload(next_, task_); }
+
   static Result Unchanged() { return std::optional<ParticipantRecord>(); }
 
   absl::Status NoTransition(absl::string_view what) const {
@@ -72,17 +77,20 @@ class Machine {
                                                 "; declare again on a new stream to go on from there"));
   }
 
-  // Ends the step: one version, and the lease of the state that was entered.
+  // Ends the step: one version more, unless nothing has changed.
   Result Done() {
+    if (Same()) return Unchanged();
     is().set_version(was().version() + 1);
     *is().mutable_update_time() = ToProto(now_);
     return std::optional<ParticipantRecord>(std::move(next_));
   }
 
-  Result Enter(ParticipantState state, absl::string_view reason = "", absl::string_view detail = "") {
+  Result Enter(ParticipantState state, absl::string_view reason = "", absl::string_view detail = "",
+               bool hindered = false) {
     is().set_state(state);
     is().set_reason(std::string(reason));
     is().set_detail(std::string(detail));
+    is().set_hindered(hindered);
     is().clear_lost_state();
     next_.clear_retry_time();
     Lease(state);
@@ -90,7 +98,7 @@ class Machine {
   }
 
   void Lease(ParticipantState state) {
-    if (HasEnded(state)) {
+    if (IsAtRest(state)) {
       is().clear_lease_time();
       return;
     }
@@ -115,7 +123,7 @@ class Machine {
       return Error(absl::StatusCode::kInvalidArgument, "MESSAGE_MISSING", "a NegotiateRequest has no message");
     }
     if (request.attempt() != was().attempt() || request.expected_version() != was().version()) return Unchanged();
-    if (!HasEnded(state()) && !IsApplying(Place(was()))) {
+    if (!IsAtRest(state()) && !IsApplying(Place(was()))) {
       if (TaskHasEnded(task_.task().state())) return OnTaskEnded();
       if (Outdated() && record_.has_declaration()) return Evaluate();
     }
@@ -133,31 +141,80 @@ class Machine {
     }
   }
 
-  // What the client is may have changed; where it stands only when it waits for an offer, or was away.
+  // Where the client stands follows from what it has now, whatever was believed of it before.
   Result OnDeclare(const Declaration& declaration) {
     if (was().has_revoke_time()) return Unchanged();
-    *next_.mutable_declaration() = declaration;
-    next_.mutable_declaration()->clear_labels();
-    next_.mutable_declaration()->clear_facts();
-    if (!declaration.labels().empty()) *is().mutable_labels() = declaration.labels();
-    *is().mutable_facts() = declaration.facts();
-    is().set_installed_digest(declaration.installed_digest());
+    const bool asked = TakeDeclaration(declaration, now_, &next_);
     if (TaskHasEnded(task_.task().state()) && !IsApplying(Place(was()))) {
-      if (Outdated() || !HasEnded(state())) return OnTaskEnded();
-      return Unchanged();
+      return Outdated() || !IsAtRest(state()) ? OnTaskEnded() : StayInEndedTask();
     }
-    if (state() == Participant::STATE_LOST && !(Outdated() && !IsApplying(Place(was())))) {
-      return Enter(was().lost_state());
+    if (Outdated() && !IsApplying(Place(was()))) return Evaluate();
+    if (asked && !HasPayload()) TakeRetry();
+    if (declaration.has_hindrance() && !HasPayload() && !TaskHasEnded(task_.task().state())) return OnHindrance();
+    return LeadsOn(asked) ? Evaluate() : StayOrComeBack();
+  }
+
+  // A person at the machine wants the update: neither a deferral nor another task's files stand against that.
+  void TakeRetry() {
+    const bool begins = state() == Participant::STATE_JOINED || state() == Participant::STATE_QUEUED;
+    if (!begins && !IsAtRest(state())) return;
+    next_.set_retry(true);
+    is().clear_deferred_until();
+  }
+
+  // Something on the machine keeps the client from taking an offer. What waits for a person, and a client that is about
+  // to say how it went, stays where it is.
+  Result OnHindrance() {
+    const ParticipantState place = Place(was());
+    const bool stays = place == Participant::STATE_CHECKING || place == Participant::STATE_ROLLING_BACK ||
+                       place == Participant::STATE_DECLINED || place == Participant::STATE_ROLLBACK_FAILED ||
+                       place == Participant::STATE_CANCELED ||
+                       (place == Participant::STATE_ROLLED_BACK && !was().hindered());
+    return stays ? StayOrComeBack() : Evaluate();
+  }
+
+  // A declaration without a hindrance leads on from where the client stands.
+  bool LeadsOn(bool asked) const {
+    switch (state()) {
+      case Participant::STATE_JOINED:
+      case Participant::STATE_QUEUED:
+      case Participant::STATE_INELIGIBLE:
+      case Participant::STATE_TIMED_OUT:
+        return true;
+      case Participant::STATE_UP_TO_DATE:
+      case Participant::STATE_CONFIRMED:
+        return !HasPayload();
+      case Participant::STATE_OFFERED:
+        return HasPayload();
+      case Participant::STATE_DEFERRED:
+      case Participant::STATE_COUNTERED:
+        return HasPayload() || OfferIsDue();
+      case Participant::STATE_ROLLED_BACK:
+        return was().hindered() || asked || SomethingMatteredChanged(record_, next_);
+      case Participant::STATE_ROLLBACK_FAILED:
+      case Participant::STATE_DECLINED:
+        return asked || SomethingMatteredChanged(record_, next_);
+      default:
+        return false;
     }
-    if (state() == Participant::STATE_JOINED || state() == Participant::STATE_QUEUED ||
-        state() == Participant::STATE_INELIGIBLE || OfferIsDue()) {
-      return Evaluate();
+  }
+
+  Result StayOrComeBack() { return state() == Participant::STATE_LOST ? Enter(was().lost_state()) : Done(); }
+
+  // Nothing is offered any more; but what was confirmed is not called so when it is no longer there.
+  Result StayInEndedTask() {
+    const bool held = state() == Participant::STATE_CONFIRMED || state() == Participant::STATE_UP_TO_DATE;
+    if (held && is().drifted()) {
+      is().set_reason(std::string(kReasonDrifted));
+      is().set_detail(ExplainReason(kReasonDrifted));
+    } else if (was().reason() == kReasonDrifted) {
+      is().clear_reason();
+      is().clear_detail();
     }
-    if (Same()) return Unchanged();
     return Done();
   }
 
-  // Something may be offered to who waits for it, and a new revision to all but those in the middle of applying.
+  // Something may be offered to a client that waits for it, and a new revision to all but those that are applying.
   bool OfferIsDue() const {
     if (TaskHasEnded(task_.task().state()) || was().has_revoke_time()) return false;
     if (!next_.has_declaration()) return false;
@@ -183,87 +240,75 @@ class Machine {
 
   // Offers the current revision, or says why not (yet).
   Result Evaluate() {
-    const Task& task = task_.task();
-    if (Outdated()) {
-      is().set_deferrals(0);
-      is().set_attempt(0);
-      is().clear_deferred_until();
-      is().set_transferred_bytes(0);
-      next_.set_counters(0);
-      next_.clear_window();
-      next_.clear_checking_connection();
+    if (Outdated()) StartRevision();
+    const Verdict verdict = JudgeOffer(next_, task_, now_);
+    const std::string detail = verdict.detail.empty() ? ExplainReason(verdict.reason) : verdict.detail;
+    switch (verdict.kind) {
+      case Verdict::Kind::kOffer:
+        return Offer(verdict.window);
+      case Verdict::Kind::kUpToDate:
+        next_.clear_retry();
+        TakeInstalled(task_.task().revision(), task_.task().payload_digest(), &next_);
+        return Enter(Participant::STATE_UP_TO_DATE);
+      case Verdict::Kind::kWait:
+        return Wait(Participant::STATE_QUEUED, verdict);
+      case Verdict::Kind::kDefer:
+        return Wait(Participant::STATE_DEFERRED, verdict);
+      case Verdict::Kind::kExclude:
+        return Enter(Participant::STATE_INELIGIBLE, verdict.reason, detail);
+      case Verdict::Kind::kHinder:
+        return Enter(Participant::STATE_INELIGIBLE, verdict.reason, detail, /*hindered=*/true);
+      case Verdict::Kind::kStay:
+        return StayOrComeBack();
     }
-    is().set_revision(task.revision());
-    if (task.state() == Task::STATE_SCHEDULED) return Queue(ToTime(task.start_time()), "not_started");
-    const Declaration& declaration = next_.declaration();
-    const auto& encodings = declaration.encodings();
-    if (std::find(encodings.begin(), encodings.end(), "zstd") == encodings.end()) return Exclude("encoding");
-    if (declaration.installed_digest() == task.payload_digest()) return Enter(Participant::STATE_UP_TO_DATE);
-    if (declaration.installed_revision() > task.revision()) return Exclude("newer_revision");
-    // 0 is what a client says that does not know.
-    if (declaration.free_bytes() > 0 && declaration.free_bytes() < task.payload_bytes()) return Exclude("no_space");
-    if (state() != Participant::STATE_COUNTERED || !Open(next_.window())) {
-      next_.clear_window();
-      if (declaration.windows_size() > 0) {
-        const Window* const window = NextWindow();
-        if (window == nullptr) return Exclude("outside_window");
-        if (ToTime(window->start_time()) > now_) return Queue(ToTime(window->start_time()), "outside_window");
-        *next_.mutable_window() = *window;
-      }
-    }
-    if (task.state() == Task::STATE_PAUSED) {
-      if (state() == Participant::STATE_COUNTERED) return Unchanged();
-      return Queue(absl::InfinitePast(), "paused");
-    }
-    return Offer();
+    return Unchanged();
   }
 
-  Result Exclude(absl::string_view reason) {
-    return Enter(Participant::STATE_INELIGIBLE, reason, ExplainReason(reason));
+  // Nothing of an earlier revision's counts in the current one.
+  void StartRevision() {
+    is().set_deferrals(0);
+    is().set_attempt(0);
+    is().clear_deferred_until();
+    is().set_transferred_bytes(0);
+    is().clear_reason();
+    next_.set_counters(0);
+    next_.clear_window();
+    next_.clear_checking_connection();
+    next_.clear_retry();
+    next_.clear_failed_circumstances();
+    is().set_revision(task_.task().revision());
   }
 
-  // Waits, and says so again only when something about it is new.
-  Result Queue(absl::Time retry, absl::string_view reason) {
-    if (state() == Participant::STATE_QUEUED && !Outdated() && was().reason() == reason &&
-        (retry == absl::InfinitePast() ? !record_.has_retry_time() : ToTime(record_.retry_time()) == retry) && Same()) {
-      return Unchanged();
-    }
-    is().set_state(Participant::STATE_QUEUED);
-    is().set_reason(std::string(reason));
+  // The client waits, until the time that the verdict names if it names one.
+  Result Wait(ParticipantState state, const Verdict& verdict) {
+    is().set_state(state);
+    is().set_reason(verdict.reason);
     is().clear_detail();
+    is().set_hindered(false);
     is().clear_lost_state();
     next_.clear_retry_time();
-    if (retry != absl::InfinitePast()) *next_.mutable_retry_time() = ToProto(retry);
-    Lease(Participant::STATE_QUEUED);
+    if (verdict.time != absl::InfinitePast()) *next_.mutable_retry_time() = ToProto(verdict.time);
+    Lease(state);
     return Done();
   }
 
-  Result Offer() {
+  Result Offer(const std::optional<task::v1::Window>& window) {
     is().set_attempt(is().attempt() + 1);
     is().set_transferred_bytes(0);
     is().clear_deferred_until();
     next_.clear_checking_connection();
+    next_.clear_retry();
+    next_.clear_failed_circumstances();
     next_.set_offered_digest(task_.task().payload_digest());
+    next_.set_digest_at_offer(is().installed_digest());
     absl::Time deadline = std::min(TaskEnd(), ToTime(task_.manifest_expire_time()));
-    if (next_.has_window()) deadline = std::min(deadline, ToTime(next_.window().end_time()));
+    next_.clear_window();
+    if (window.has_value()) {
+      *next_.mutable_window() = *window;
+      deadline = std::min(deadline, ToTime(window->end_time()));
+    }
     *next_.mutable_offer_deadline() = ToProto(deadline);
     return Enter(Participant::STATE_OFFERED);
-  }
-
-  // The earliest window that has not closed and opens before the task ends.
-  const Window* NextWindow() const {
-    const Window* best = nullptr;
-    for (const Window& window : next_.declaration().windows()) {
-      if (!Open(window)) continue;
-      if (best == nullptr || ToTime(window.start_time()) < ToTime(best->start_time())) best = &window;
-    }
-    return best;
-  }
-
-  bool Open(const Window& window) const {
-    const absl::Time start = ToTime(window.start_time());
-    const absl::Time end = ToTime(window.end_time());
-    return start < end && end > now_ && start < TaskEnd();
   }
 
   Result OnAccept() {
@@ -299,13 +344,13 @@ class Machine {
   Result OnCounter(const task::v1::Counter& counter) {
     if (state() != Participant::STATE_OFFERED) return NoTransition("ask for another window");
     // Not granted: the same offer stands.
-    if (!Open(counter.window()) || record_.counters() >= kMaxCounters) return Unchanged();
+    if (!CanOpen(counter.window(), task_, now_) || record_.counters() >= kMaxCounters) return Unchanged();
     next_.set_counters(record_.counters() + 1);
-    *next_.mutable_window() = counter.window();
     if (task_.task().state() != Task::STATE_OPEN) {
+      *next_.mutable_window() = counter.window();
       return Enter(Participant::STATE_COUNTERED, "countered", counter.reason());
     }
-    return Offer();
+    return Offer(counter.window());
   }
 
   Result OnDecline(const task::v1::Declination& declination) {
@@ -313,6 +358,7 @@ class Machine {
     if (task_.task().forced()) {
       return Refuse("TASK_FORCED", "this task is forced and can not be declined; accept its offer, or defer it");
     }
+    RememberFailure(&next_);
     return Enter(Participant::STATE_DECLINED, declination.code(), declination.detail());
   }
 
@@ -323,12 +369,28 @@ class Machine {
     is().set_transferred_bytes(std::max(was().transferred_bytes(), progress.transferred_bytes()));
     if (progress.state() == state()) return OnMoreBytes();
     if (progress.state() == Participant::STATE_CHECKING) next_.set_checking_connection(std::string(event_.connection));
-    const bool failed = progress.state() == Participant::STATE_ROLLING_BACK || HasEnded(progress.state());
+    NoteInstalled(progress.state());
+    const bool failed = progress.state() == Participant::STATE_ROLLING_BACK || IsAtRest(progress.state());
     if (!failed) return Enter(progress.state());
+    const bool passing = progress.state() == Participant::STATE_ROLLED_BACK && progress.passing();
+    if (IsAtRest(progress.state()) && !passing) RememberFailure(&next_);
     // The reason of a roll-back that was given at its start stands when its end names none.
     const bool again = progress.reason().empty() && state() == Participant::STATE_ROLLING_BACK;
     return Enter(progress.state(), again ? was().reason() : progress.reason(),
-                 again && progress.detail().empty() ? was().detail() : progress.detail());
+                 again && progress.detail().empty() ? was().detail() : progress.detail(), passing);
+  }
+
+  // While a client applies, what it declared before is not what is installed; and after a failed roll-back nobody
+  // knows.
+  void NoteInstalled(ParticipantState reported) {
+    if (reported == Participant::STATE_APPLYING) {
+      if (!next_.has_digest_at_offer()) next_.set_digest_at_offer(was().installed_digest());
+      is().clear_installed_digest();
+    }
+    if (reported == Participant::STATE_ROLLED_BACK && next_.has_digest_at_offer()) {
+      is().set_installed_digest(next_.digest_at_offer());
+    }
+    if (reported == Participant::STATE_ROLLBACK_FAILED) is().clear_installed_digest();
   }
 
   // Bytes alone are no change: the version stays, and the record is written now and then.
@@ -341,26 +403,6 @@ class Machine {
     Lease(state());
     *is().mutable_update_time() = ToProto(now_);
     return std::optional<ParticipantRecord>(std::move(next_));
-  }
-
-  static bool MayReport(ParticipantState from, ParticipantState to) {
-    switch (to) {
-      case Participant::STATE_TRANSFERRING:
-        return from == Participant::STATE_ACCEPTED || from == to;
-      case Participant::STATE_STAGED:
-        return from == Participant::STATE_ACCEPTED || from == Participant::STATE_TRANSFERRING || from == to;
-      case Participant::STATE_APPLYING:
-        return from == Participant::STATE_STAGED || from == to;
-      case Participant::STATE_CHECKING:
-        return from == Participant::STATE_APPLYING || from == to;
-      case Participant::STATE_ROLLING_BACK:
-      case Participant::STATE_ROLLED_BACK:
-        return IsWorking(from) || from == to;
-      case Participant::STATE_ROLLBACK_FAILED:
-        return IsApplying(from) || from == to;
-      default:
-        return false;
-    }
   }
 
   Result OnConfirm(const task::v1::ConfirmRequest& confirm) {
@@ -379,19 +421,20 @@ class Machine {
       return Refuse("DIGEST_DIFFERS",
                     "what is installed has another digest than the manifest; roll back and report it");
     }
-    is().set_installed_digest(confirm.installed_digest());
+    TakeInstalled(was().revision(), confirm.installed_digest(), &next_);
     is().set_confirmed_revision(std::max(was().confirmed_revision(), was().revision()));
     return Enter(Participant::STATE_CONFIRMED);
   }
 
   Result OnLeaseRanOut() {
-    if (HasEnded(state()) || was().version() != event_.version) return Unchanged();
+    if (IsAtRest(state()) || was().version() != event_.version) return Unchanged();
     const ParticipantState place = Place(was());
     const absl::string_view reason = place == Participant::STATE_OFFERED ? "answer_lease"
                                      : place == Participant::STATE_ACCEPTED || place == Participant::STATE_TRANSFERRING
                                          ? "transfer_lease"
                                      : IsWorking(place) ? "apply_lease"
                                                         : "task_expired";
+    if (IsApplying(place)) is().clear_installed_digest();
     return Enter(Participant::STATE_TIMED_OUT, reason, ExplainReason(reason));
   }
 
@@ -405,7 +448,7 @@ class Machine {
 
   Result OnTaskEnded() {
     if (!TaskHasEnded(task_.task().state()) || state() == Participant::STATE_CANCELED) return Unchanged();
-    if (HasEnded(state()) && !Outdated()) return Unchanged();
+    if (IsAtRest(state()) && !Outdated()) return Unchanged();
     if (task_.ended_by_time()) {
       is().set_revision(task_.task().revision());
       return Enter(Participant::STATE_TIMED_OUT, "task_expired", ExplainReason("task_expired"));
@@ -420,25 +463,19 @@ class Machine {
   Result OnRevoked() {
     if (was().has_revoke_time()) return Unchanged();
     *is().mutable_revoke_time() = ToProto(now_);
-    if (HasEnded(state()) && !Outdated()) return Done();
+    if (IsAtRest(state()) && !Outdated()) return Done();
     is().set_revision(task_.task().revision());
     return Enter(Participant::STATE_CANCELED, "revoked",
                  event_.reason.empty() ? ExplainReason("revoked") : std::string(event_.reason));
   }
 
-  // A client that stands still gets an offer as soon as it is connected. One of an older revision gets one anyway.
+  // A client at rest is offered the revision as soon as it is connected. One of an older revision is anyway.
   Result OnRetry() {
     if (TaskHasEnded(task_.task().state()) || was().has_revoke_time() || Outdated()) return Unchanged();
-    switch (state()) {
-      case Participant::STATE_INELIGIBLE:
-      case Participant::STATE_DECLINED:
-      case Participant::STATE_ROLLED_BACK:
-      case Participant::STATE_ROLLBACK_FAILED:
-      case Participant::STATE_TIMED_OUT:
-        return Enter(Participant::STATE_QUEUED, "retry", ExplainReason("retry"));
-      default:
-        return Unchanged();
-    }
+    if (!MayRetry(was())) return Unchanged();
+    next_.set_retry(true);
+    is().clear_deferred_until();
+    return Enter(Participant::STATE_QUEUED, kReasonRetry, ExplainReason(kReasonRetry));
   }
 
   const ParticipantRecord& record_;
@@ -468,56 +505,16 @@ ParticipantRecord NewParticipant(absl::string_view client, const TaskRecord& tas
   return record;
 }
 
-bool HasEnded(ParticipantState state) {
-  switch (state) {
-    case Participant::STATE_UP_TO_DATE:
-    case Participant::STATE_INELIGIBLE:
-    case Participant::STATE_DECLINED:
-    case Participant::STATE_CONFIRMED:
-    case Participant::STATE_ROLLED_BACK:
-    case Participant::STATE_ROLLBACK_FAILED:
-    case Participant::STATE_CANCELED:
-    case Participant::STATE_TIMED_OUT:
-      return true;
-    default:
-      return false;
+ParticipantRecord Rejoined(const ParticipantRecord& former, absl::string_view client, const TaskRecord& task,
+                           bool connected, absl::Time now) {
+  ParticipantRecord record = NewParticipant(client, task, now);
+  Participant& participant = *record.mutable_participant();
+  participant.set_version(former.participant().version() + 1);
+  if (former.participant().has_duplicate_time()) {
+    *participant.mutable_duplicate_time() = former.participant().duplicate_time();
   }
-}
-
-bool IsWorking(ParticipantState state) {
-  return state == Participant::STATE_ACCEPTED || state == Participant::STATE_TRANSFERRING ||
-         state == Participant::STATE_STAGED || IsApplying(state);
-}
-
-bool IsApplying(ParticipantState state) {
-  return state == Participant::STATE_APPLYING || state == Participant::STATE_CHECKING ||
-         state == Participant::STATE_ROLLING_BACK;
-}
-
-ParticipantState Place(const Participant& participant) {
-  return participant.state() == Participant::STATE_LOST ? participant.lost_state() : participant.state();
-}
-
-bool MayFetch(const Participant& participant) { return IsWorking(Place(participant)); }
-
-std::string ExplainReason(absl::string_view code) {
-  if (code == "encoding") return "the client can not take zstd; update the client";
-  if (code == "newer_revision") return "a newer revision than the task's is installed";
-  if (code == "no_space") return "the payload is larger than the client's free space";
-  if (code == "outside_window") return "no window of the client's opens before the task ends";
-  if (code == "not_started") return "the task has not started yet";
-  if (code == "paused") return "the task is paused";
-  if (code == "retry") return "another attempt was asked for; it comes when the client is connected";
-  if (code == "revoked") return "the client's key was revoked";
-  if (code == "answer_lease") return "the offer was not answered in time";
-  if (code == "transfer_lease") return "the transfer made no progress for too long";
-  if (code == "apply_lease") return "applying took too long";
-  if (code == "task_expired") return "the task's time is over";
-  if (code == "task_aborted") return "the task was aborted";
-  if (code == "task_halted") return "the task was halted after too many failures";
-  if (code == "task_superseded") return "another task took its place";
-  if (code == "task_completed") return "the task was completed without this client";
-  return std::string(code);
+  if (connected) *participant.mutable_duplicate_time() = ToProto(now);
+  return record;
 }
 
 }  // namespace parley::taskd

@@ -1,5 +1,7 @@
 // One client's way through a task: the state machine of docs/protocol/negotiation.md, as a pure function.
 //
+// The machine is driven by levels: what a client declares now says where it stands, whatever was believed of it before.
+//
 // Guarantees: an event either follows the table of that page, or changes nothing and is refused by name, or is
 // repeated or stale and changes nothing. No clock, no store: the same arguments give the same answer.
 #ifndef PARLEY_SERVICES_TASKD_DOMAIN_PARTICIPANT_H_
@@ -13,11 +15,9 @@
 #include "absl/time/time.h"
 #include "parley/task/v1/participation_service.pb.h"
 #include "services/taskd/domain/record.pb.h"
+#include "services/taskd/domain/states.h"
 
 namespace parley::taskd {
-
-using ParticipantState = task::v1::Participant::State;
-using TaskState = task::v1::Task::State;
 
 // How many granted counters a client has in one revision, so that it cannot keep the server busy for ever.
 inline constexpr int kMaxCounters = 10;
@@ -38,13 +38,13 @@ struct Event {
     kTaskEnded,
     // Its key was revoked, for the reason given.
     kRevoked,
-    // A person has asked for another attempt.
+    // An operator has asked for another attempt.
     kRetry,
   };
   Kind kind;
   const task::v1::NegotiateRequest* request = nullptr;
   const task::v1::ConfirmRequest* confirm = nullptr;
-  // That a request or confirmation came over.
+  // The connection that carried the request or the confirmation.
   absl::string_view connection;
   // For a lease or a session: Participant.version that it was decided on. Another version makes it stale.
   int64_t version = 0;
@@ -60,19 +60,10 @@ absl::StatusOr<std::optional<ParticipantRecord>> Advance(const ParticipantRecord
 // A client that has just joined. The caller fills in the member key.
 ParticipantRecord NewParticipant(absl::string_view client, const TaskRecord& task, absl::Time now);
 
-// The table's columns: "UP_TO_DATE", "INELIGIBLE" … end; LOST does not.
-bool HasEnded(ParticipantState state);
-// ACCEPTED to ROLLING_BACK: a client that vanishes there is LOST.
-bool IsWorking(ParticipantState state);
-// APPLYING to ROLLING_BACK: the client has begun to change what is installed, and is let finish.
-bool IsApplying(ParticipantState state);
-// The state that it is in, or was in before it was LOST.
-ParticipantState Place(const task::v1::Participant& participant);
-// It may fetch chunks of the revision that its state speaks of.
-bool MayFetch(const task::v1::Participant& participant);
-
-// A sentence for a reason code of this server's; the code itself for others.
-std::string ExplainReason(absl::string_view code);
+// A client that joins again under a name that is its own: it begins anew, and nothing that was sent for the former
+// record fits it. `connected`: the former one is connected still, so that two machines use the name.
+ParticipantRecord Rejoined(const ParticipantRecord& former, absl::string_view client, const TaskRecord& task,
+                           bool connected, absl::Time now);
 
 }  // namespace parley::taskd
 

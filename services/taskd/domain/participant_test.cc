@@ -16,131 +16,47 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "lib/base/error.h"
-#include "services/taskd/domain/time.h"
-#include "services/taskd/domain/validation.h"
+#include "services/taskd/domain/participant_testing.h"
 
 namespace parley::taskd {
 namespace {
 
-using task::v1::ConfirmRequest;
-using task::v1::Declaration;
-using task::v1::NegotiateRequest;
-using task::v1::Participant;
-using task::v1::Task;
-
-const absl::Time kNow = absl::FromUnixSeconds(1'700'000'000);
-constexpr char kConnection[] = "connection-2";
-
-std::string Name(ParticipantState state) { return Participant::State_Name(state).substr(sizeof("STATE_") - 1); }
-
-std::vector<ParticipantState> AllStates() {
-  std::vector<ParticipantState> states;
-  for (int i = 1; i <= Participant::State_MAX; ++i) states.push_back(static_cast<ParticipantState>(i));
-  return states;
-}
-
-std::string Digest(char c) { return std::string(32, c); }
-
-TaskRecord MakeTask(Task::State state = Task::STATE_OPEN, int64_t revision = 1) {
-  TaskRecord record;
-  Task& task = *record.mutable_task();
-  task.set_name("tasks/nginx-tls");
-  task.set_state(state);
-  task.set_revision(revision);
-  task.set_max_deferrals(3);
-  task.set_payload_bytes(1000);
-  task.set_payload_digest(Digest(static_cast<char>('0' + revision)));
-  *task.mutable_create_time() = ToProto(kNow - absl::Hours(1));
-  *task.mutable_start_time() = ToProto(state == Task::STATE_SCHEDULED ? kNow + absl::Hours(1) : kNow - absl::Hours(1));
-  *task.mutable_expire_time() = ToProto(kNow + absl::Hours(24));
-  *task.mutable_leases() = *CompleteLeases({});
-  *record.mutable_manifest_expire_time() = task.expire_time();
-  return record;
-}
-
-Declaration MakeDeclaration() {
-  Declaration declaration;
-  declaration.add_encodings("zstd");
-  (*declaration.mutable_facts())["os"] = "linux";
-  return declaration;
-}
-
-// As a client that has got there in revision 1.
-ParticipantRecord MakeRecord(ParticipantState state, ParticipantState lost = Participant::STATE_UNSPECIFIED) {
-  ParticipantRecord record = NewParticipant("web-1", MakeTask(), kNow);
-  Participant& participant = *record.mutable_participant();
-  participant.set_state(state);
-  participant.set_lost_state(lost);
-  participant.set_version(7);
-  if (state != Participant::STATE_JOINED) {
-    participant.set_attempt(1);
-    *record.mutable_declaration() = MakeDeclaration();
-    record.mutable_declaration()->clear_facts();
-    (*participant.mutable_facts())["os"] = "linux";
-    record.set_offered_digest(Digest('1'));
-  }
-  if (state == Participant::STATE_DEFERRED) {
-    participant.set_deferrals(1);
-    *participant.mutable_deferred_until() = ToProto(kNow - absl::Minutes(1));
-  }
-  if (state == Participant::STATE_COUNTERED) {
-    *record.mutable_window()->mutable_start_time() = ToProto(kNow);
-    *record.mutable_window()->mutable_end_time() = ToProto(kNow + absl::Hours(1));
-  }
-  if (HasEnded(state)) participant.clear_lease_time();
-  if (state == Participant::STATE_CANCELED) *participant.mutable_revoke_time() = ToProto(kNow);
-  if (Place(participant) == Participant::STATE_CHECKING) record.set_checking_connection("connection-1");
-  return record;
-}
-
-NegotiateRequest Message(const ParticipantRecord& record) {
-  NegotiateRequest request;
-  request.set_task("tasks/nginx-tls");
-  request.set_sequence(2);
-  request.set_attempt(record.participant().attempt());
-  request.set_expected_version(record.participant().version());
-  return request;
-}
-
-using Result = absl::StatusOr<std::optional<ParticipantRecord>>;
-
-Result Send(const ParticipantRecord& record, const NegotiateRequest& request, const TaskRecord& task,
-            absl::Time now = kNow) {
-  Event event{Event::Kind::kRequest};
-  event.request = &request;
-  event.connection = kConnection;
-  return Advance(record, event, task, now);
-}
-
-NegotiateRequest Report(const ParticipantRecord& record, ParticipantState state) {
-  NegotiateRequest request = Message(record);
-  request.mutable_progress()->set_state(state);
-  return request;
-}
-
-Result Confirm(const ParticipantRecord& record, const TaskRecord& task, absl::string_view digest,
-               absl::string_view connection = kConnection) {
-  ConfirmRequest confirm;
-  confirm.set_attempt(record.participant().attempt());
-  confirm.set_expected_version(record.participant().version());
-  confirm.set_installed_digest(std::string(digest));
-  Event event{Event::Kind::kConfirm};
-  event.confirm = &confirm;
-  event.connection = connection;
-  return Advance(record, event, task, kNow);
-}
-
-Result Happen(const ParticipantRecord& record, Event::Kind kind, const TaskRecord& task, absl::Time now = kNow) {
-  Event event{kind};
-  event.version = record.participant().version();
-  return Advance(record, event, task, now);
-}
-
 using Apply = std::function<Result(const ParticipantRecord&, const TaskRecord&)>;
+using Events = std::vector<std::pair<std::string, Apply>>;
 
-// The columns of the table, in its order.
-std::vector<std::pair<std::string, Apply>> AllEvents() {
-  std::vector<std::pair<std::string, Apply>> events;
+// The columns of the table of declarations, in its order.
+Events AllDeclarations() {
+  Events events;
+  const auto declare = [&events](const std::string& name, std::function<void(Declaration*, const TaskRecord&)> fill) {
+    events.emplace_back(name, [fill](const ParticipantRecord& record, const TaskRecord& task) {
+      Declaration declaration = Again(record);
+      fill(&declaration, task);
+      return Declare(record, declaration, task);
+    });
+  };
+  declare("as before", [](Declaration*, const TaskRecord&) {});
+  declare("installed", [](Declaration* declaration, const TaskRecord& task) {
+    declaration->set_installed_digest(task.task().payload_digest());
+  });
+  declare("changed", [](Declaration* declaration, const TaskRecord&) { declaration->set_setup_digest(Digest('s')); });
+  declare("drifted",
+          [](Declaration* declaration, const TaskRecord&) { declaration->set_installed_digest(Digest('x')); });
+  declare("hindered", [](Declaration* declaration, const TaskRecord&) {
+    declaration->clear_installed_digest();
+    declaration->mutable_hindrance()->set_code("disk_full");
+    declaration->mutable_hindrance()->set_detail("no space is left on /srv");
+  });
+  declare("taken over", [](Declaration* declaration, const TaskRecord&) {
+    declaration->set_installed_digest(Digest('x'));
+    declaration->set_taken_over("tasks/other has installed over 3 files of tasks/nginx-tls");
+  });
+  declare("retry", [](Declaration* declaration, const TaskRecord&) { declaration->set_retry(true); });
+  return events;
+}
+
+// The columns of the table of transitions, in its order.
+Events AllEvents() {
+  Events events;
   const auto message = [&events](const std::string& name, std::function<void(NegotiateRequest*)> fill) {
     events.emplace_back(name, [fill](const ParticipantRecord& record, const TaskRecord& task) {
       NegotiateRequest request = Message(record);
@@ -148,7 +64,6 @@ std::vector<std::pair<std::string, Apply>> AllEvents() {
       return Send(record, request, task);
     });
   };
-  message("declare", [](NegotiateRequest* r) { *r->mutable_declare() = MakeDeclaration(); });
   message("accept", [](NegotiateRequest* r) { r->mutable_accept(); });
   message("defer", [](NegotiateRequest* r) { *r->mutable_defer()->mutable_until() = ToProto(kNow + absl::Hours(1)); });
   message("counter", [](NegotiateRequest* r) {
@@ -161,6 +76,11 @@ std::vector<std::pair<std::string, Apply>> AllEvents() {
         Participant::STATE_CHECKING, Participant::STATE_ROLLING_BACK, Participant::STATE_ROLLED_BACK,
         Participant::STATE_ROLLBACK_FAILED}) {
     message(Name(state), [state](NegotiateRequest* r) { r->mutable_progress()->set_state(state); });
+    if (state != Participant::STATE_ROLLED_BACK) continue;
+    message("ROLLED_BACK passing", [](NegotiateRequest* r) {
+      r->mutable_progress()->set_state(Participant::STATE_ROLLED_BACK);
+      r->mutable_progress()->set_passing(true);
+    });
   }
   events.emplace_back("confirm", [](const ParticipantRecord& record, const TaskRecord& task) {
     return Confirm(record, task, Digest('1'));
@@ -170,6 +90,7 @@ std::vector<std::pair<std::string, Apply>> AllEvents() {
         name, [kind](const ParticipantRecord& record, const TaskRecord& task) { return Happen(record, kind, task); });
   };
   happen("offer due", Event::Kind::kOfferDue);
+  happen("retry", Event::Kind::kRetry);
   happen("lease", Event::Kind::kLeaseRanOut);
   happen("session", Event::Kind::kSessionLost);
   happen("task ends", Event::Kind::kTaskEnded);
@@ -177,11 +98,12 @@ std::vector<std::pair<std::string, Apply>> AllEvents() {
   return events;
 }
 
-// "OFFERED", "=" for unchanged, "–" for refused.
-std::string Outcome(const ParticipantRecord& record, const Result& result) {
-  if (!result.ok()) return "–";
-  if (!result->has_value() || (**result).participant().state() == record.participant().state()) return "=";
-  return Name((**result).participant().state());
+// All that can happen to a client, with the names that the page's lists have.
+Events AllOfBoth() {
+  Events all;
+  for (auto& [name, apply] : AllDeclarations()) all.emplace_back("declare " + name, std::move(apply));
+  for (auto& [name, apply] : AllEvents()) all.emplace_back(name, std::move(apply));
+  return all;
 }
 
 struct Condition {
@@ -200,14 +122,18 @@ std::vector<Condition> AllConditions() {
           {"expired", expired}};
 }
 
-// Every state, and LOST once before it began to apply and once after.
+// Every state, those that may be hindered also so, and LOST in three places that differ.
 std::vector<std::pair<std::string, ParticipantRecord>> AllRecords() {
   std::vector<std::pair<std::string, ParticipantRecord>> records;
   for (const ParticipantState state : AllStates()) {
     if (state == Participant::STATE_LOST) continue;
     records.emplace_back(Name(state), MakeRecord(state));
+    if (state == Participant::STATE_INELIGIBLE || state == Participant::STATE_ROLLED_BACK) {
+      records.emplace_back(Name(state) + " hindered", Hindered(MakeRecord(state)));
+    }
   }
   records.emplace_back("LOST in STAGED", MakeRecord(Participant::STATE_LOST, Participant::STATE_STAGED));
+  records.emplace_back("LOST in APPLYING", MakeRecord(Participant::STATE_LOST, Participant::STATE_APPLYING));
   records.emplace_back("LOST in CHECKING", MakeRecord(Participant::STATE_LOST, Participant::STATE_CHECKING));
   return records;
 }
@@ -236,43 +162,54 @@ std::vector<std::vector<std::string>> ReadRows(absl::string_view heading) {
 }
 
 // In an open task, on the current revision, the machine does what the page's table says and nothing else.
-TEST(Participant, FollowsTheTableOfThePage) {
+void ExpectTheTable(absl::string_view heading, const Events& events) {
   std::map<std::string, std::string> documented;
-  const auto rows = ReadTable("Transitions");
+  const auto rows = ReadTable(heading);
   for (size_t i = 1; i < rows.size(); ++i) {
     for (size_t j = 1; j < rows[i].size(); ++j) documented[absl::StrCat(rows[i][0], " × ", rows[0][j])] = rows[i][j];
   }
+  size_t cells = 0;
   for (const auto& [row, record] : AllRecords()) {
-    for (const auto& [column, apply] : AllEvents()) {
+    for (const auto& [column, apply] : events) {
       const std::string cell = absl::StrCat(row, " × ", column);
       EXPECT_EQ(documented[cell], Outcome(record, apply(record, MakeTask()))) << cell;
+      ++cells;
     }
   }
+  EXPECT_EQ(documented.size(), cells) << "the table has a row or a column that is no state or no event";
 }
 
-// In any other task, what differs from the table is listed on the page.
+TEST(Participant, FollowsTheTableOfTransitions) { ExpectTheTable("Transitions", AllEvents()); }
+
+TEST(Participant, FollowsTheTableOfDeclarations) { ExpectTheTable("Declarations", AllDeclarations()); }
+
+// The events that a word of the page's list stands for.
+std::vector<std::string> Meant(absl::string_view word) {
+  if (word != "any message" && word != "any declaration") return {std::string(word)};
+  std::vector<std::string> events;
+  for (const auto& [name, apply] : AllOfBoth()) {
+    if (name == "confirm") break;
+    if ((name.substr(0, 8) == "declare ") == (word == "any declaration")) events.push_back(name);
+  }
+  return events;
+}
+
+// In any other task, what differs from the tables is listed on the page.
 TEST(Participant, DiffersFromTheTableOnlyAsListed) {
   std::set<std::string> listed;
   for (const std::vector<std::string>& row : ReadRows("When the task is not simply open")) {
     for (const auto state : absl::StrSplit(row[1], ", ")) {
-      std::vector<std::string> columns = absl::StrSplit(row[2], ", ");
-      for (size_t i = 0; i < columns.size(); ++i) {
-        if (columns[i] != "any message") continue;
-        columns.erase(columns.begin() + i);
-        for (const auto& [name, apply] : AllEvents()) {
-          if (name == "confirm") break;
-          if (name != "declare") columns.push_back(name);
+      for (const auto column : absl::StrSplit(row[2], ", ")) {
+        for (const std::string& event : Meant(column)) {
+          listed.insert(absl::StrCat(row[0], " / ", state, " / ", event, " / ", row[3]));
         }
-      }
-      for (const std::string& column : columns) {
-        listed.insert(absl::StrCat(row[0], " / ", state, " / ", column, " / ", row[3]));
       }
     }
   }
   std::set<std::string> seen;
   for (const Condition& condition : AllConditions()) {
     for (const auto& [row, record] : AllRecords()) {
-      for (const auto& [column, apply] : AllEvents()) {
+      for (const auto& [column, apply] : AllOfBoth()) {
         const std::string usual = Outcome(record, apply(record, MakeTask()));
         const std::string outcome = Outcome(record, apply(record, condition.task));
         if (outcome != usual) seen.insert(absl::StrCat(condition.name, " / ", row, " / ", column, " / ", outcome));
@@ -287,7 +224,7 @@ TEST(Participant, DiffersFromTheTableOnlyAsListed) {
 TEST(Participant, CountsEachChangeOnceAndNamesEachRefusal) {
   for (const Condition& condition : AllConditions()) {
     for (const auto& [row, record] : AllRecords()) {
-      for (const auto& [column, apply] : AllEvents()) {
+      for (const auto& [column, apply] : AllOfBoth()) {
         const Result result = apply(record, condition.task);
         const std::string where = absl::StrCat(condition.name, " / ", row, " / ", column);
         if (!result.ok()) {
@@ -295,7 +232,7 @@ TEST(Participant, CountsEachChangeOnceAndNamesEachRefusal) {
           EXPECT_NE(Reason(result.status()), "") << where;
         } else if (result->has_value()) {
           EXPECT_EQ((**result).participant().version(), record.participant().version() + 1) << where;
-          EXPECT_EQ((**result).participant().has_lease_time(), !HasEnded((**result).participant().state())) << where;
+          EXPECT_EQ((**result).participant().has_lease_time(), !IsAtRest((**result).participant().state())) << where;
         }
       }
     }
@@ -304,9 +241,9 @@ TEST(Participant, CountsEachChangeOnceAndNamesEachRefusal) {
 
 TEST(Participant, RepeatedAndStaleMessagesChangeNothing) {
   for (const auto& [row, record] : AllRecords()) {
-    for (const auto& [column, apply] : AllEvents()) {
-      if (column == "declare" || column == "confirm") continue;
-      if (column == "offer due" || column == "task ends" || column == "revoked") continue;
+    for (const auto& [column, apply] : AllOfBoth()) {
+      if (column.substr(0, 8) == "declare " || column == "confirm") continue;
+      if (column == "offer due" || column == "retry" || column == "task ends" || column == "revoked") continue;
       // Another attempt or version than the client's messages name: `record` is what they were made for.
       for (const int shift : {-1, 1}) {
         ParticipantRecord version = record, attempt = record;
@@ -325,65 +262,6 @@ TEST(Participant, RepeatedAndStaleMessagesChangeNothing) {
       }
     }
   }
-}
-
-ParticipantRecord Declared(const Declaration& declaration, const TaskRecord& task, absl::Time now = kNow) {
-  const ParticipantRecord record = NewParticipant("web-1", task, now);
-  NegotiateRequest request = Message(record);
-  *request.mutable_declare() = declaration;
-  return **Send(record, request, task, now);
-}
-
-TEST(Declaration, DecidesWhetherThereIsAnythingToOffer) {
-  Declaration same = MakeDeclaration();
-  same.set_installed_digest(Digest('1'));
-  EXPECT_EQ(Name(Declared(same, MakeTask()).participant().state()), "UP_TO_DATE");
-
-  Declaration newer = MakeDeclaration();
-  newer.set_installed_revision(9);
-  EXPECT_EQ(Declared(newer, MakeTask()).participant().reason(), "newer_revision");
-
-  Declaration full = MakeDeclaration();
-  full.set_free_bytes(999);
-  EXPECT_EQ(Declared(full, MakeTask()).participant().reason(), "no_space");
-  full.set_free_bytes(1000);
-  EXPECT_EQ(Name(Declared(full, MakeTask()).participant().state()), "OFFERED");
-
-  EXPECT_EQ(Declared(Declaration(), MakeTask()).participant().reason(), "encoding");
-}
-
-void AddWindow(absl::Duration from, absl::Duration to, Declaration* declaration) {
-  task::v1::Window* const window = declaration->add_windows();
-  *window->mutable_start_time() = ToProto(kNow + from);
-  *window->mutable_end_time() = ToProto(kNow + to);
-}
-
-TEST(Declaration, OffersWithinTheClientsWindows) {
-  Declaration later = MakeDeclaration();
-  AddWindow(absl::Hours(5), absl::Hours(6), &later);
-  AddWindow(absl::Hours(2), absl::Hours(3), &later);
-  const ParticipantRecord queued = Declared(later, MakeTask());
-  EXPECT_EQ(Name(queued.participant().state()), "QUEUED");
-  EXPECT_EQ(ToTime(queued.retry_time()), kNow + absl::Hours(2));
-  EXPECT_FALSE(Happen(queued, Event::Kind::kOfferDue, MakeTask(), kNow + absl::Hours(1))->has_value());
-  const ParticipantRecord offered = **Happen(queued, Event::Kind::kOfferDue, MakeTask(), kNow + absl::Hours(2));
-  EXPECT_EQ(Name(offered.participant().state()), "OFFERED");
-  EXPECT_EQ(ToTime(offered.offer_deadline()), kNow + absl::Hours(3));
-
-  Declaration never = MakeDeclaration();
-  AddWindow(absl::Hours(-2), absl::Hours(-1), &never);
-  AddWindow(absl::Hours(25), absl::Hours(26), &never);
-  EXPECT_EQ(Name(Declared(never, MakeTask()).participant().state()), "INELIGIBLE");
-}
-
-TEST(Declaration, OfAScheduledTaskWaitsForItsStart) {
-  const TaskRecord scheduled = MakeTask(Task::STATE_SCHEDULED);
-  const ParticipantRecord queued = Declared(MakeDeclaration(), scheduled);
-  EXPECT_EQ(Name(queued.participant().state()), "QUEUED");
-  EXPECT_EQ(ToTime(queued.retry_time()), kNow + absl::Hours(1));
-  TaskRecord open = scheduled;
-  open.mutable_task()->set_state(Task::STATE_OPEN);
-  EXPECT_EQ(Outcome(queued, Happen(queued, Event::Kind::kOfferDue, open, kNow + absl::Hours(1))), "OFFERED");
 }
 
 TEST(Deferral, IsLimitedInNumberAndTime) {
@@ -471,9 +349,7 @@ TEST(Lost, ComesBackWhereItStoppedAndKeepsItsLeaseMeanwhile) {
   const ParticipantRecord lost = **Happen(applying, Event::Kind::kSessionLost, MakeTask());
   EXPECT_EQ(Name(lost.participant().state()), "LOST");
   EXPECT_EQ(ToTime(lost.participant().lease_time()), kNow + absl::Minutes(3));
-  NegotiateRequest request = Message(lost);
-  *request.mutable_declare() = MakeDeclaration();
-  const ParticipantRecord back = **Send(lost, request, MakeTask());
+  const ParticipantRecord back = **Declare(lost, MakeDeclaration(), MakeTask());
   EXPECT_EQ(Name(back.participant().state()), "APPLYING");
   EXPECT_EQ(ToTime(back.participant().lease_time()), kNow + absl::Minutes(15));
 }
@@ -492,7 +368,7 @@ TEST(Progress, OfBytesAloneIsStoredNowAndThenAndIsNoChange) {
 TEST(Revoked, NeverTakesPartAgain) {
   const ParticipantRecord revoked = **Happen(MakeRecord(Participant::STATE_QUEUED), Event::Kind::kRevoked, MakeTask());
   EXPECT_EQ(Name(revoked.participant().state()), "CANCELED");
-  for (const auto& [column, apply] : AllEvents()) {
+  for (const auto& [column, apply] : AllOfBoth()) {
     EXPECT_TRUE(Outcome(revoked, apply(revoked, MakeTask(Task::STATE_OPEN, 2))) == "=" ||
                 Outcome(revoked, apply(revoked, MakeTask(Task::STATE_OPEN, 2))) == "–")
         << column;

@@ -77,11 +77,10 @@ absl::Status Supersede(TaskRecord* task, absl::string_view by, absl::Time now) {
 std::optional<TaskRecord> Due(const TaskRecord& record, const Counts& counts, absl::Time now) {
   const Task& task = record.task();
   if (TaskHasEnded(task.state())) return std::nullopt;
-  const int failures = Failures(counts);
   const int expected = task.expected_clients();
   if (now >= ToTime(task.expire_time())) {
-    // Whoever has not ended is about to be timed out.
-    const bool errors = failures > 0 || Ended(counts) < std::max(counts.joined(), expected);
+    // A client that has not settled is about to be timed out, or never could begin.
+    const bool errors = FailuresAtEnd(counts) > 0 || Settled(counts) < std::max(counts.joined(), expected);
     TaskRecord ended = End(record,
                            counts.joined() == 0 ? Task::STATE_EXPIRED
                            : errors             ? Task::STATE_COMPLETED_WITH_ERRORS
@@ -90,14 +89,15 @@ std::optional<TaskRecord> Due(const TaskRecord& record, const Counts& counts, ab
     ended.set_ended_by_time(true);
     return ended;
   }
+  const int failures = Failures(counts);
   if (task.max_failures() > 0 && failures > task.max_failures()) {
     TaskRecord halted = End(record, Task::STATE_HALTED, now);
     halted.set_end_reason(
         absl::StrCat("halted after ", failures, " failures, over the limit of ", task.max_failures()));
     return halted;
   }
-  if (expected > 0 && Ended(counts) >= expected) {
-    return End(record, failures > 0 ? Task::STATE_COMPLETED_WITH_ERRORS : Task::STATE_COMPLETED, now);
+  if (expected > 0 && Settled(counts) >= expected) {
+    return End(record, FailuresAtEnd(counts) > 0 ? Task::STATE_COMPLETED_WITH_ERRORS : Task::STATE_COMPLETED, now);
   }
   if (task.state() == Task::STATE_SCHEDULED && now >= ToTime(task.start_time())) {
     TaskRecord open = record;

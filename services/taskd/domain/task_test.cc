@@ -25,8 +25,10 @@ TaskRecord MakeTask(Task::State state) {
   return record;
 }
 
-Counts MakeCounts(int joined, int confirmed, int rolled_back = 0) {
+Counts MakeCounts(int joined, int confirmed, int rolled_back = 0, int timed_out = 0, int hindered = 0) {
   Counts counts;
+  counts.set_timed_out(timed_out);
+  counts.set_hindered(hindered);
   counts.set_joined(joined);
   counts.set_confirmed(confirmed);
   counts.set_rolled_back(rolled_back);
@@ -46,6 +48,8 @@ TEST(Task, EndsWithItsTime) {
   EXPECT_EQ(Due(task, MakeCounts(2, 2), kEnd)->task().state(), Task::STATE_COMPLETED);
   EXPECT_EQ(Due(task, MakeCounts(2, 1), kEnd)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
   EXPECT_EQ(Due(task, MakeCounts(2, 1, 1), kEnd)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
+  EXPECT_EQ(Due(task, MakeCounts(2, 1, 0, 1), kEnd)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
+  EXPECT_EQ(Due(task, MakeCounts(2, 1, 0, 0, 1), kEnd)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
   EXPECT_TRUE(Due(task, MakeCounts(2, 2), kEnd)->ended_by_time());
   EXPECT_FALSE(Due(MakeTask(Task::STATE_ABORTED), Counts(), kEnd).has_value());
 }
@@ -56,6 +60,9 @@ TEST(Task, CompletesWithItsLastExpectedClient) {
   EXPECT_FALSE(Due(task, MakeCounts(3, 1), kNow).has_value());
   EXPECT_EQ(Due(task, MakeCounts(3, 2), kNow)->task().state(), Task::STATE_COMPLETED);
   EXPECT_EQ(Due(task, MakeCounts(3, 1, 1), kNow)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
+  // A client that is away, or waits for a hindrance to pass, may still come.
+  EXPECT_FALSE(Due(task, MakeCounts(3, 1, 0, 1, 1), kNow).has_value());
+  EXPECT_EQ(Due(task, MakeCounts(3, 2, 0, 1), kNow)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
 }
 
 TEST(Task, HaltsAfterTooManyFailures) {
@@ -63,6 +70,7 @@ TEST(Task, HaltsAfterTooManyFailures) {
   task.mutable_task()->set_max_failures(1);
   EXPECT_FALSE(Due(task, MakeCounts(3, 0, 1), kNow).has_value());
   EXPECT_EQ(Due(task, MakeCounts(3, 0, 2), kNow)->task().state(), Task::STATE_HALTED);
+  EXPECT_FALSE(Due(task, MakeCounts(9, 0, 1, 5, 3), kNow).has_value());
 }
 
 TEST(Task, PausesResumesAndAbortsOnce) {

@@ -59,6 +59,15 @@ absl::Status ValidateText(absl::string_view text, size_t limit, absl::string_vie
   return Invalid("TEXT_TOO_LONG", absl::StrCat(what, " has ", text.size(), " bytes, over the limit of ", limit));
 }
 
+absl::Status ValidateHindrance(const task::v1::Hindrance& hindrance) {
+  const absl::string_view code = hindrance.code();
+  const auto fits = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; };
+  if (code.empty() || code.size() > kMaxReasonBytes || !std::all_of(code.begin(), code.end(), fits)) {
+    return Invalid("HINDRANCE_CODE", "the code of a hindrance must have 1 to 64 characters of a-z, 0-9 and '_'");
+  }
+  return ValidateText(hindrance.detail(), kMaxDetailBytes, "the detail of the hindrance");
+}
+
 absl::Status ValidateDeclaration(const task::v1::Declaration& declaration) {
   RETURN_IF_ERROR(ValidateMap(declaration.labels(), "labels"));
   RETURN_IF_ERROR(ValidateMap(declaration.facts(), "facts"));
@@ -75,7 +84,14 @@ absl::Status ValidateDeclaration(const task::v1::Declaration& declaration) {
   if (declaration.installed_revision() < 0 || declaration.free_bytes() < 0) {
     return Invalid("NUMBER_NEGATIVE", "installed_revision and free_bytes can not be below 0");
   }
-  return absl::OkStatus();
+  if (!declaration.setup_digest().empty() && declaration.setup_digest().size() != kDigestBytes) {
+    return Invalid("DIGEST_MALFORMED", "setup_digest must have 32 bytes, or none");
+  }
+  if (!declaration.instance().empty() && declaration.instance().size() != kInstanceBytes) {
+    return Invalid("INSTANCE_MALFORMED", "instance must have 16 random bytes, or none");
+  }
+  if (declaration.has_hindrance()) RETURN_IF_ERROR(ValidateHindrance(declaration.hindrance()));
+  return ValidateText(declaration.taken_over(), kMaxDetailBytes, "taken_over");
 }
 
 absl::Status ValidateProgress(const task::v1::Progress& progress) {

@@ -19,6 +19,7 @@ inline constexpr int kMaxInlineFiles = 1000;
 inline constexpr int kMaxChunksPerRequest = 20'000;
 inline constexpr size_t kNonceBytes = 32;
 inline constexpr size_t kDigestBytes = 32;
+inline constexpr size_t kInstanceBytes = 16;
 
 absl::Status ValidateRequestId(absl::string_view request_id);
 // Everything but the payload. A second reason code, RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE), for inline files.

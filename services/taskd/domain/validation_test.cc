@@ -62,6 +62,32 @@ TEST(NegotiateRequest, IsBoundedInEveryField) {
   EXPECT_EQ(Reason(ValidateNegotiate(request)), "WINDOW_MALFORMED");
 }
 
+TEST(Declaration, IsBoundedInEveryField) {
+  const auto reason = [](auto change) {
+    task::v1::NegotiateRequest request;
+    request.set_sequence(1);
+    change(request.mutable_declare());
+    return Reason(ValidateNegotiate(request));
+  };
+  EXPECT_EQ(reason([](auto* d) { d->set_setup_digest(std::string(31, 'x')); }), "DIGEST_MALFORMED");
+  EXPECT_EQ(reason([](auto* d) { d->set_setup_digest(std::string(32, 'x')); }), "");
+  EXPECT_EQ(reason([](auto* d) { d->set_instance(std::string(15, 'x')); }), "INSTANCE_MALFORMED");
+  EXPECT_EQ(reason([](auto* d) { d->set_instance(std::string(17, 'x')); }), "INSTANCE_MALFORMED");
+  EXPECT_EQ(reason([](auto* d) { d->set_instance(std::string(16, 'x')); }), "");
+  EXPECT_EQ(reason([](auto* d) { d->set_taken_over(std::string(4097, 'x')); }), "TEXT_TOO_LONG");
+  EXPECT_EQ(reason([](auto* d) { d->set_taken_over(std::string(4096, 'x')); }), "");
+  for (const char* code : {"", "Disk_full", "disk full", "disk-full", "\xc3\xa4", "a\nb"}) {
+    EXPECT_EQ(reason([code](auto* d) { d->mutable_hindrance()->set_code(code); }), "HINDRANCE_CODE") << code;
+  }
+  EXPECT_EQ(reason([](auto* d) { d->mutable_hindrance()->set_code(std::string(65, 'x')); }), "HINDRANCE_CODE");
+  EXPECT_EQ(reason([](auto* d) { d->mutable_hindrance()->set_code(std::string(64, 'x')); }), "");
+  EXPECT_EQ(reason([](auto* d) {
+              d->mutable_hindrance()->set_code("clock");
+              d->mutable_hindrance()->set_detail(std::string(4097, 'x'));
+            }),
+            "TEXT_TOO_LONG");
+}
+
 TEST(JoinKeyExpiry, IsWithinTheTask) {
   google::protobuf::Duration ttl;
   const absl::Time end = kNow + absl::Hours(1);

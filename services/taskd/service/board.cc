@@ -4,7 +4,6 @@
 #include <set>
 
 #include "lib/base/log.h"
-#include "services/taskd/domain/counts.h"
 #include "services/taskd/domain/names.h"
 #include "services/taskd/domain/task.h"
 #include "services/taskd/domain/time.h"
@@ -131,16 +130,14 @@ void Board::ObserveClient(Entry* entry, const std::string& name, absl::string_vi
   const bool known = client.mod_revision != 0;
   if (known) CountClient(client, -1, entry);
   const bool renewed = known && client.version == participant.version();
-  client.state = participant.state();
-  client.lost_state = participant.lost_state();
-  client.revision = participant.revision();
+  client.counted = {participant.state(), participant.lost_state(), participant.hindered(), participant.revision()};
   client.version = participant.version();
   client.mod_revision = mod_revision;
   const absl::Time lease = participant.has_lease_time() ? ToTime(participant.lease_time()) : absl::InfiniteFuture();
   client.lease = renewed ? std::max(client.lease, lease) : lease;
   client.retry = record.has_retry_time() ? ToTime(record.retry_time()) : absl::InfiniteFuture();
   // Also after a restart of this service, when all are gone.
-  if (!client.connected && IsWorking(client.state) && client.gone == absl::InfiniteFuture()) {
+  if (!client.connected && IsWorking(client.counted.state) && client.gone == absl::InfiniteFuture()) {
     client.gone = clock_->Now() + ToDuration(entry->task->value.task().leases().session());
   }
   CountClient(client, 1, entry);
@@ -149,14 +146,14 @@ void Board::ObserveClient(Entry* entry, const std::string& name, absl::string_vi
   notices->push_back(
       [this, task, name, version = client.version] { observer_.participant_changed(task, name, version); });
   const TaskRecord& record_of_task = entry->task->value;
-  if (HasEnded(client.state) && (TaskHasEnded(record_of_task.task().state()) ||
-                                 taskd::Due(record_of_task, entry->counts, clock_->Now()).has_value())) {
+  if (IsAtRest(client.counted.state) && (TaskHasEnded(record_of_task.task().state()) ||
+                                         taskd::Due(record_of_task, entry->counts, clock_->Now()).has_value())) {
     notices->push_back([this, task] { observer_.task_due(task); });
   }
 }
 
 void Board::CountClient(const Client& client, int sign, Entry* entry) {
-  Count(client.state, client.lost_state, client.revision, entry->task->value.task().revision(), sign, &entry->counts);
+  Count(client.counted, entry->task->value.task().revision(), sign, &entry->counts);
 }
 
 void Board::Recount(Entry* entry) {
@@ -179,7 +176,7 @@ void Board::Schedule(const std::string& task, const std::string& name, Client* c
   if (stopped_) return;
   absl::Time next = std::min(client->lease, client->gone);
   if (client->connected) next = std::min(next, client->retry);
-  if (HasEnded(client->state) || next >= client->timer_at) return;
+  if (IsAtRest(client->counted.state) || next >= client->timer_at) return;
   if (client->timer != 0) timers_->Cancel(client->timer);
   client->timer_at = next;
   client->timer = timers_->Schedule(next, [this, task, name] { OnTimer(task, name); });
@@ -208,11 +205,15 @@ void Board::OnTimer(const std::string& task, const std::string& name) {
   for (const auto& notice : notices) notice();
 }
 
-Board::Client* Board::FindClient(absl::string_view task, absl::string_view client) {
+const Board::Client* Board::FindClient(absl::string_view task, absl::string_view client) const {
   const auto entry = entries_.find(task);
   if (entry == entries_.end()) return nullptr;
   const auto found = entry->second.clients.find(std::string(client));
   return found == entry->second.clients.end() ? nullptr : &found->second;
+}
+
+Board::Client* Board::FindClient(absl::string_view task, absl::string_view client) {
+  return const_cast<Client*>(static_cast<const Board*>(this)->FindClient(task, client));
 }
 
 TaskSnapshot Board::Find(absl::string_view task) const {
@@ -243,13 +244,32 @@ Board::Unended Board::FindUnended(absl::string_view task) const {
   const TaskRecord& record = entry->second.task->value;
   for (const auto& [name, client] : entry->second.clients) {
     if (client.mod_revision == 0) continue;
-    const bool outdated = client.revision < record.task().revision() && client.state != Participant::STATE_CANCELED;
-    if (HasEnded(client.state) && !outdated) continue;
+    const bool outdated =
+        client.counted.revision < record.task().revision() && client.counted.state != Participant::STATE_CANCELED;
+    if (IsAtRest(client.counted.state) && !outdated) continue;
     unended.all_ended = false;
-    const ParticipantState place = client.state == Participant::STATE_LOST ? client.lost_state : client.state;
+    const ParticipantState place =
+        client.counted.state == Participant::STATE_LOST ? client.counted.lost_state : client.counted.state;
     if (record.ended_by_time() || !IsApplying(place)) unended.clients.push_back(name);
   }
   return unended;
+}
+
+bool Board::IsConnected(absl::string_view task, absl::string_view name) const {
+  MutexLock lock(&mutex_);
+  const Client* const client = FindClient(task, name);
+  return client != nullptr && client->connected;
+}
+
+void Board::ShowPresence(Participant* participant) const {
+  const absl::StatusOr<ParticipantId> id = ParseParticipantName(participant->name());
+  if (!id.ok()) return;
+  MutexLock lock(&mutex_);
+  const Client* const client = FindClient(id->task, id->client);
+  if (client == nullptr) return;
+  participant->set_connected(client->connected);
+  if (client->connected || client->disconnected == absl::InfinitePast()) return;
+  *participant->mutable_disconnect_time() = ToProto(client->disconnected);
 }
 
 void Board::SessionBegan(absl::string_view task, absl::string_view name) {
@@ -268,7 +288,8 @@ void Board::SessionEnded(absl::string_view task, absl::string_view name) {
   Client* const client = FindClient(task, name);
   if (client == nullptr) return;
   client->connected = false;
-  if (!IsWorking(client->state)) return;
+  client->disconnected = clock_->Now();
+  if (!IsWorking(client->counted.state)) return;
   client->gone = clock_->Now() + ToDuration(entries_.find(task)->second.task->value.task().leases().session());
   Schedule(std::string(task), std::string(name), client);
 }

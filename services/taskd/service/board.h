@@ -24,6 +24,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/mutex.h"
 #include "lib/base/timer_queue.h"
+#include "services/taskd/domain/counts.h"
 #include "services/taskd/domain/participant.h"
 #include "services/taskd/store/follower.h"
 #include "services/taskd/store/task_store.h"
@@ -76,6 +77,10 @@ class Board {
   };
   Unended FindUnended(absl::string_view task) const;
 
+  // Whether the client is connected to this process, and otherwise since when not, goes into `participant`.
+  void ShowPresence(task::v1::Participant* participant) const;
+  bool IsConnected(absl::string_view task, absl::string_view client) const;
+
   void SessionBegan(absl::string_view task, absl::string_view client);
   // Its session lease begins.
   void SessionEnded(absl::string_view task, absl::string_view client);
@@ -84,10 +89,10 @@ class Board {
 
  private:
   struct Client {
-    ParticipantState state = task::v1::Participant::STATE_UNSPECIFIED;
-    ParticipantState lost_state = task::v1::Participant::STATE_UNSPECIFIED;
+    Counted counted;
     bool connected = false;
-    int64_t revision = 0;
+    // When the last connection ended.
+    absl::Time disconnected = absl::InfinitePast();
     int64_t version = 0;
     int64_t mod_revision = 0;
     absl::Time lease = absl::InfiniteFuture();
@@ -120,6 +125,8 @@ class Board {
   void Schedule(const std::string& task, const std::string& name, Client* client) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnTimer(const std::string& task, const std::string& name);
   Client* FindClient(absl::string_view task, absl::string_view client) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  const Client* FindClient(absl::string_view task, absl::string_view client) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const TaskStore* const store_;
   Clock* const clock_;

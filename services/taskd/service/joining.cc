@@ -24,7 +24,7 @@ using task::v1::JoinRequest;
 using task::v1::JoinResponse;
 using task::v1::Participant;
 
-// Three operations each, and few enough for every engine's limit.
+// Four operations each, and few enough for every engine's limit.
 constexpr size_t kMaxBatch = 32;
 constexpr int kMaxConflicts = 50;
 
@@ -54,38 +54,69 @@ absl::Status Joining::Join(const rpc::Caller& caller, const JoinRequest& request
   ASSIGN_OR_RETURN(const TaskSnapshot task, parts_.standings->FindTask(group.task));
   const Secret nonce_hash = Secret::Take(crypto::Sha256(request.nonce()));
   absl::Status refused;
-  while (true) {
-    ASSIGN_OR_RETURN(const auto found, parts_.store->FindParticipant(group.task, client));
+  for (int conflicts = 0; conflicts < kMaxConflicts; ++conflicts) {
+    ASSIGN_OR_RETURN(auto found, parts_.store->FindParticipant(group.task, client));
     if (found.has_value()) {
       const ParticipantRecord& record = found->value;
-      if (!(nonce_hash == Secret::CopyOf(record.nonce_hash()))) return Taken(client, group.task);
-      if (record.participant().has_revoke_time()) {
+      const bool revoked = record.participant().has_revoke_time();
+      if (nonce_hash == Secret::CopyOf(record.nonce_hash())) {
+        if (!revoked) return Answer(group.task, client, record, task, response);
         return Error(absl::StatusCode::kPermissionDenied, "PARTICIPANT_REVOKED",
                      absl::StrCat("the key of client ", client, " was revoked; ask the operator"));
       }
-      return Answer(group.task, client, record, task, response);
+      // A device joins under its own name alone, as CheckCaller has seen.
+      const bool own_name = group.join_key.empty();
+      if (!own_name && !revoked) return Taken(client, group.task);
     }
-    RETURN_IF_ERROR(refused);
-    Pending pending{client, ClientTag(group.task, client), {}};
-    RETURN_IF_ERROR(CheckNotEnded(task->value));
-    if (group.join_key.empty() && !Matches(task->value.task().selector(), request.labels())) {
-      return Error(absl::StatusCode::kFailedPrecondition, "SELECTOR_DIFFERS",
-                   absl::StrCat(TaskName(group.task), " is not for a device with these labels"));
-    }
-    pending.record = NewParticipant(client, task->value, parts_.clock->Now());
-    *pending.record.mutable_participant()->mutable_labels() = request.labels();
-    pending.record.set_nonce_hash(std::string(nonce_hash.Expose()));
-    parts_.keys->FillNew(ToTime(task->value.task().expire_time()) + kMemberKeyGrace, &pending.record);
+    ASSIGN_OR_RETURN(Pending pending, NewPending(group, client, request, task->value, std::move(found)));
     const absl::Status status = Add(group, &pending);
-    if (absl::IsAlreadyExists(status) || absl::IsResourceExhausted(status)) {
-      // Perhaps it was this client's own request, sent twice, that was faster.
+    // Another was faster under its name: perhaps this client's own request, sent twice.
+    if (absl::IsAlreadyExists(status)) {
       refused = status;
       continue;
     }
+    if (absl::IsResourceExhausted(status)) {
+      // There was a last place, and perhaps it is this client's own.
+      ASSIGN_OR_RETURN(found, parts_.store->FindParticipant(group.task, client));
+      if (found.has_value() && nonce_hash == Secret::CopyOf(found->value.nonce_hash())) continue;
+    }
     RETURN_IF_ERROR(status);
-    Audit(parts_.audit, caller.Name(), "member_key.issued", ParticipantName(group.task, client));
+    AuditJoin(caller, group, pending);
     return Answer(group.task, client, pending.record, task, response);
   }
+  return refused;
+}
+
+absl::StatusOr<Joining::Pending> Joining::NewPending(const Group& group, const std::string& client,
+                                                     const JoinRequest& request, const TaskRecord& task,
+                                                     std::optional<Stored<ParticipantRecord>> former) const {
+  RETURN_IF_ERROR(CheckNotEnded(task));
+  if (group.join_key.empty() && !Matches(task.task().selector(), request.labels())) {
+    return Error(absl::StatusCode::kFailedPrecondition, "SELECTOR_DIFFERS",
+                 absl::StrCat(TaskName(group.task), " is not for a device with these labels"));
+  }
+  Pending pending{client, ClientTag(group.task, client), {}, std::move(former)};
+  const absl::Time now = parts_.clock->Now();
+  if (pending.former.has_value()) {
+    const bool connected = parts_.board->IsConnected(group.task, client);
+    pending.record = Rejoined(pending.former->value, client, task, connected, now);
+  } else {
+    pending.record = NewParticipant(client, task, now);
+  }
+  *pending.record.mutable_participant()->mutable_labels() = request.labels();
+  pending.record.set_nonce_hash(crypto::Sha256(request.nonce()));
+  parts_.keys->FillNew(ToTime(task.task().expire_time()) + kMemberKeyGrace, &pending.record);
+  return pending;
+}
+
+void Joining::AuditJoin(const rpc::Caller& caller, const Group& group, const Pending& pending) const {
+  const std::string name = ParticipantName(group.task, pending.client);
+  if (pending.former.has_value()) {
+    const bool revoked = pending.former->value.participant().has_revoke_time();
+    Audit(parts_.audit, caller.Name(), "participant.rejoined", name,
+          revoked ? "its former key had been revoked" : "the device took its name back; its former key is revoked");
+  }
+  Audit(parts_.audit, caller.Name(), "member_key.issued", name);
 }
 
 // The names in a request are claims; the key is what counts.
@@ -202,17 +233,35 @@ absl::StatusOr<bool> Joining::TryCommit(const Group& group, const TaskSnapshot& 
     transaction.conditions.push_back({name, key.revision});
     transaction.Set(name, key.value.SerializeAsString());
   }
+  bool revokes = false;
   for (const Pending* const pending : *batch) {
-    const std::string key = ParticipantKey(group.task, pending->client);
-    const std::string tag = TagKey(group.task, pending->tag);
-    transaction.IfAbsent(key).IfAbsent(tag);
-    transaction.Set(key, pending->record.SerializeAsString()).Set(tag, pending->client);
+    RETURN_IF_ERROR(AddToTransaction(group, *pending, &transaction));
+    revokes |= pending->former.has_value();
   }
   const absl::StatusOr<int64_t> revision = parts_.store->store()->Commit(std::move(transaction));
   if (absl::IsAborted(revision.status())) return false;
   RETURN_IF_ERROR(revision.status());
   parts_.board->Committed(*revision);
+  // No key of a client is good beside its new one.
+  if (revokes) parts_.revoked->WaitFor(*revision);
   return true;
+}
+
+absl::Status Joining::AddToTransaction(const Group& group, const Pending& pending,
+                                       store::Transaction* transaction) const {
+  const std::string key = ParticipantKey(group.task, pending.client);
+  const std::string tag = TagKey(group.task, pending.tag);
+  if (pending.former.has_value()) {
+    const ParticipantRecord& former = pending.former->value;
+    transaction->conditions.push_back({key, pending.former->revision});
+    if (!former.participant().has_revoke_time()) {
+      RETURN_IF_ERROR(parts_.revoked->Add(former.serial(), ToTime(former.key_expire_time()), transaction));
+    }
+  } else {
+    transaction->IfAbsent(key).IfAbsent(tag);
+  }
+  transaction->Set(key, pending.record.SerializeAsString()).Set(tag, pending.client);
+  return absl::OkStatus();
 }
 
 absl::Status Joining::DropPresent(const std::string& task, Batch* batch) {
@@ -221,7 +270,9 @@ absl::Status Joining::DropPresent(const std::string& task, Batch* batch) {
     ASSIGN_OR_RETURN(const auto found, parts_.store->FindParticipant(task, pending->client));
     const absl::StatusOr<std::string> tagged = parts_.store->ClientOfTag(task, pending->tag);
     if (!absl::IsNotFound(tagged.status())) RETURN_IF_ERROR(tagged.status());
-    if (found.has_value() || tagged.ok()) {
+    const bool moved = pending->former.has_value() ? !found.has_value() || found->revision != pending->former->revision
+                                                   : found.has_value() || tagged.ok();
+    if (moved) {
       pending->status = Taken(pending->client, task);
     } else {
       left.push_back(pending);

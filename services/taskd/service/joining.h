@@ -1,5 +1,9 @@
 // Makes clients of tasks: Join.
 //
+// A name belongs to who has the nonce that it was joined with. Two things end that: a device takes its own name back
+// from whatever holds it, since a machine that was installed anew has lost its nonce; and a name whose key was revoked
+// is free. Either way the former key is revoked in the same commit.
+//
 // Everyone who holds a join key changes its record, which counts them. So joins of one key that come at the same time
 // are committed together, by one of them for all: the record is contended by nobody.
 //
@@ -9,6 +13,7 @@
 
 #include <deque>
 #include <map>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -20,6 +25,7 @@
 #include "lib/rpc/gate.h"
 #include "parley/task/v1/participation_service.pb.h"
 #include "services/taskd/service/board.h"
+#include "services/taskd/service/revoked_keys.h"
 #include "services/taskd/service/standing.h"
 #include "services/taskd/service/task_keys.h"
 #include "services/taskd/store/task_store.h"
@@ -37,6 +43,7 @@ class Joining {
     Board* board;
     const Standings* standings;
     const TaskKeys* keys;
+    RevokedKeys* revoked;
     Clock* clock;
     rpc::AuditLog* audit;
   };
@@ -51,8 +58,10 @@ class Joining {
     std::string client;
     std::string tag;
     ParticipantRecord record;
+    // What it takes the place of.
+    std::optional<Stored<ParticipantRecord>> former;
     bool done = false;
-    // What became of it; ALREADY_EXISTS when somebody was faster under its name.
+    // What became of it; ALREADY_EXISTS when another was faster under its name.
     absl::Status status;
   };
   // Of one task and join key; a device has none.
@@ -69,13 +78,19 @@ class Joining {
   };
   using Batch = std::vector<Pending*>;
 
+  // The record of a client that joins now, in the place of `former` if there is one.
+  absl::StatusOr<Pending> NewPending(const Group& group, const std::string& client,
+                                     const task::v1::JoinRequest& request, const TaskRecord& task,
+                                     std::optional<Stored<ParticipantRecord>> former) const;
   absl::StatusOr<Group> CheckCaller(const rpc::Caller& caller, const task::v1::JoinRequest& request,
                                     std::string* client) const;
   absl::Status Add(const Group& group, Pending* pending);
   static Batch Take(Queue* queue);
   void Commit(const Group& group, Batch batch);
   absl::StatusOr<bool> TryCommit(const Group& group, const TaskSnapshot& task, Batch* batch);
+  absl::Status AddToTransaction(const Group& group, const Pending& pending, store::Transaction* transaction) const;
   absl::Status DropPresent(const std::string& task, Batch* batch);
+  void AuditJoin(const rpc::Caller& caller, const Group& group, const Pending& pending) const;
   absl::Status Answer(const std::string& task, const std::string& client, const ParticipantRecord& record,
                       const TaskSnapshot& snapshot, task::v1::JoinResponse* response) const;
 

@@ -15,8 +15,6 @@ namespace {
 
 // After an error of the store, e.g. a full disk.
 constexpr absl::Duration kRetryAfter = absl::Seconds(5);
-// Clients that one commit ends: few enough for every engine's limit of operations.
-constexpr size_t kClientsPerCommit = 32;
 
 }  // namespace
 
@@ -95,30 +93,7 @@ absl::Status Lifecycle::Change(const TaskSnapshot& task, const TaskRecord& next)
 absl::Status Lifecycle::Settle(const TaskSnapshot& task) {
   const std::string id = *ParseTaskName(task->value.task().name());
   const Board::Unended unended = parts_.board->FindUnended(id);
-  Event event{Event::Kind::kTaskEnded};
-  for (size_t begin = 0; begin < unended.clients.size(); begin += kClientsPerCommit) {
-    store::Transaction transaction;
-    const size_t end = std::min(unended.clients.size(), begin + kClientsPerCommit);
-    for (size_t i = begin; i < end; ++i) {
-      ASSIGN_OR_RETURN(const auto client, parts_.store->GetParticipant(id, unended.clients[i]));
-      ASSIGN_OR_RETURN(const auto next, Advance(client.value, event, task->value, parts_.clock->Now()));
-      if (!next.has_value()) continue;
-      const std::string key = ParticipantKey(id, unended.clients[i]);
-      transaction.conditions.push_back({key, client.revision});
-      transaction.Set(key, next->SerializeAsString());
-    }
-    if (transaction.puts.empty()) continue;
-    const absl::StatusOr<int64_t> revision = parts_.store->store()->Commit(std::move(transaction));
-    if (revision.ok()) {
-      parts_.board->Committed(*revision);
-      continue;
-    }
-    if (!absl::IsAborted(revision.status())) return revision.status();
-    // One of them moved meanwhile: each by itself.
-    for (size_t i = begin; i < end; ++i) {
-      RETURN_IF_ERROR(parts_.standings->Apply(id, unended.clients[i], event).status());
-    }
-  }
+  RETURN_IF_ERROR(parts_.standings->ApplyToAll(id, unended.clients, Event{Event::Kind::kTaskEnded}).status());
   parts_.board->CatchUp();
   if (!parts_.board->FindUnended(id).all_ended) return absl::OkStatus();
   TaskRecord settled = task->value;

@@ -20,11 +20,15 @@ absl::StatusOr<Member> Members::Identify(const rpc::Caller& caller, absl::string
 
 absl::StatusOr<Standing> Members::Load(const rpc::Caller& caller, const Member& member) const {
   ASSIGN_OR_RETURN(Standing standing, standings_->Load(member.task, member.client));
-  const ParticipantRecord& record = standing.client.value;
-  if (record.participant().has_revoke_time() || HexEncode(record.serial()) != caller.peer->key.key_id) {
-    return Error(absl::StatusCode::kUnauthenticated, "KEY_REVOKED", "this client's key was revoked; ask the operator");
-  }
+  RETURN_IF_ERROR(CheckKey(caller, standing.client.value));
   return standing;
+}
+
+absl::Status Members::CheckKey(const rpc::Caller& caller, const ParticipantRecord& record) {
+  if (!record.participant().has_revoke_time() && HexEncode(record.serial()) == caller.peer->key.key_id) {
+    return absl::OkStatus();
+  }
+  return Error(absl::StatusCode::kUnauthenticated, "KEY_REVOKED", "this client's key was revoked; ask the operator");
 }
 
 }  // namespace parley::taskd

@@ -33,6 +33,8 @@ class Members {
 
   // Where it stands. UNAUTHENTICATED (KEY_REVOKED) when its key has been revoked, even if the door does not know yet.
   absl::StatusOr<Standing> Load(const rpc::Caller& caller, const Member& member) const;
+  // The same error when the record is not of the key that calls: it was revoked, or the client has joined anew.
+  static absl::Status CheckKey(const rpc::Caller& caller, const ParticipantRecord& record);
 
  private:
   const TaskStore* const store_;

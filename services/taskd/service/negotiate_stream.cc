@@ -5,6 +5,7 @@
 
 #include "lib/base/error.h"
 #include "services/taskd/domain/names.h"
+#include "services/taskd/domain/reasons.h"
 #include "services/taskd/domain/task.h"
 #include "services/taskd/domain/time.h"
 #include "services/taskd/domain/validation.h"
@@ -90,6 +91,7 @@ void NegotiateStream::Poke(int64_t version) {
 }
 
 void NegotiateStream::Work() {
+  if (delayed_) return;
   std::deque<Request> batch;
   {
     MutexLock lock(&inbox_mutex_);
@@ -100,8 +102,30 @@ void NegotiateStream::Work() {
   if (!open_) {
     if (const absl::Status status = Open(batch.front()); !status.ok()) return Close(status);
   }
-  Handle(batch);
-  ReadMore();
+  HandleInTime(std::move(batch));
+}
+
+void NegotiateStream::HandleInTime(std::deque<Request> batch) {
+  const auto declares = [](const Request& request) { return request.has_declare(); };
+  const auto declarations = static_cast<int>(std::count_if(batch.begin(), batch.end(), declares));
+  const absl::Duration wait = parts_->pace->Count(member_.task, member_.client, declarations);
+  if (wait == absl::ZeroDuration()) {
+    Handle(batch);
+    return ReadMore();
+  }
+  delayed_ = true;
+  const auto resume = [self = self(), batch = std::move(batch)] {
+    if (self->closed()) return;
+    self->strand_.Run([self, batch] {
+      self->delayed_ = false;
+      if (self->closed()) return;
+      self->Handle(batch);
+      // What has come in meanwhile.
+      self->Work();
+      self->ReadMore();
+    });
+  };
+  parts_->timers->Schedule(parts_->clock->Now() + wait, resume);
 }
 
 // Finds out whose stream this is, and takes the place of one before it.
@@ -146,6 +170,7 @@ void NegotiateStream::Handle(const std::deque<Request>& batch) {
 absl::StatusOr<std::optional<ParticipantRecord>> NegotiateStream::Decide(const std::deque<Request>& batch,
                                                                          const ParticipantRecord& record,
                                                                          const TaskRecord& task, Outcome* outcome) {
+  RETURN_IF_ERROR(Members::CheckKey(caller_, record));
   ParticipantRecord current = record;
   bool changed = false;
   for (const Request& request : batch) {
@@ -229,6 +254,9 @@ void NegotiateStream::Look(int64_t version) {
   if (!standing.ok()) return Close(standing.status());
   // A commit of this stream's may be newer than what another read.
   if (standing->client.revision < standing_.client.revision) return;
+  if (const absl::Status status = Members::CheckKey(caller_, standing->client.value); !status.ok()) {
+    return Close(status);
+  }
   standing_ = *std::move(standing);
   Event event{Event::Kind::kOfferDue};
   const absl::Status status = parts_->standings
@@ -248,7 +276,7 @@ void NegotiateStream::Look(int64_t version) {
 void NegotiateStream::Tell(Response response) {
   told_version_ = response.version();
   told_task_state_ = response.task_state();
-  const bool over = HasEnded(response.state()) && TaskHasEnded(response.task_state());
+  const bool over = IsAtRest(response.state()) && TaskHasEnded(response.task_state());
   if (over) {
     SendLast(std::move(response));
   } else {

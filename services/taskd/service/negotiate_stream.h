@@ -13,11 +13,13 @@
 #include <vector>
 
 #include "lib/base/clock.h"
+#include "lib/base/timer_queue.h"
 #include "lib/rpc/gate.h"
 #include "lib/rpc/out_stream.h"
 #include "lib/rpc/worker_pool.h"
 #include "parley/task/v1/participation_service.pb.h"
 #include "services/taskd/service/board.h"
+#include "services/taskd/service/declare_pace.h"
 #include "services/taskd/service/members.h"
 #include "services/taskd/service/revisions.h"
 #include "services/taskd/service/sessions.h"
@@ -37,7 +39,9 @@ class NegotiateStream final
     Board* board;
     Sessions* sessions;
     Revisions* revisions;
+    DeclarePace* pace;
     Clock* clock;
+    TimerQueue* timers;
     rpc::WorkerPool* workers;
   };
   NegotiateStream(const Parts* parts, rpc::Caller caller);
@@ -67,6 +71,8 @@ class NegotiateStream final
 
   // These run on the strand.
   void Work();
+  // Handles the batch now, or when the pace of declarations allows it; nothing else is handled before.
+  void HandleInTime(std::deque<Request> batch);
   absl::Status Open(const Request& first);
   void Handle(const std::deque<Request>& batch);
   absl::StatusOr<std::optional<ParticipantRecord>> Decide(const std::deque<Request>& batch,
@@ -96,6 +102,7 @@ class NegotiateStream final
   // The strand's.
   Member member_;
   bool open_ = false;
+  bool delayed_ = false;
   Standing standing_;
   int64_t last_sequence_ = 0;
   int64_t told_version_ = 0;

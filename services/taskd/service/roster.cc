@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/rpc/audit.h"
@@ -22,11 +25,15 @@ constexpr size_t kMaxReasonBytes = 800;
 constexpr size_t kMaxPageBytes = 1'000'000;
 constexpr int kMaxClientsToRetry = 1000;
 constexpr int kClientsPerPage = 200;
+// Of the audit log's 1000.
+constexpr size_t kMaxAuditedNames = 900;
 
-// Where another attempt at the revision is of use.
-bool MayRetry(ParticipantState state) {
-  return state == task::v1::Participant::STATE_DECLINED || state == task::v1::Participant::STATE_ROLLED_BACK ||
-         state == task::v1::Participant::STATE_ROLLBACK_FAILED || state == task::v1::Participant::STATE_TIMED_OUT;
+// "3 clients", and which when they were named.
+std::string ShowRetried(int retried, const std::set<std::string>& named) {
+  std::string text = absl::StrCat(retried, retried == 1 ? " client" : " clients");
+  if (named.empty()) return text;
+  const std::string names = absl::StrJoin(named, ", ");
+  return absl::StrCat(text, " of ", names.substr(0, kMaxAuditedNames), names.size() > kMaxAuditedNames ? " …" : "");
 }
 
 absl::Status Conflict(absl::string_view what) {
@@ -148,9 +155,10 @@ absl::Status Roster::ListParticipants(const task::v1::ListParticipantsRequest& r
     for (size_t i = 0; i < records.size(); ++i) {
       range.begin = page.entries[i].key + '\0';
       const auto& states = request.states();
-      const task::v1::Participant& participant = records[i].participant();
+      task::v1::Participant& participant = *records[i].mutable_participant();
       if (!states.empty() && std::find(states.begin(), states.end(), participant.state()) == states.end()) continue;
-      *response->add_participants() = participant;
+      parts_.board->ShowPresence(&participant);
+      *response->add_participants() = std::move(participant);
       bytes += page.entries[i].value.size();
       // A page may be shorter than asked for: clients say how large their records are.
       if (response->participants_size() < page_size && bytes < kMaxPageBytes) continue;
@@ -165,28 +173,39 @@ absl::Status Roster::GetParticipant(absl::string_view name, task::v1::Participan
   ASSIGN_OR_RETURN(const ParticipantId id, ParseParticipantName(name));
   ASSIGN_OR_RETURN(auto client, parts_.store->GetParticipant(id.task, id.client));
   *response = std::move(*client.value.mutable_participant());
+  parts_.board->ShowPresence(response);
   return absl::OkStatus();
 }
 
-// Those that are named, all of which must exist; otherwise all that stand where another attempt is of use.
-absl::StatusOr<std::vector<std::string>> Roster::ClientsToRetry(const std::string& task,
-                                                                const task::v1::RetryClientsRequest& request) const {
-  std::vector<std::string> clients;
+absl::StatusOr<std::set<std::string>> Roster::NamedClients(const std::string& task,
+                                                           const task::v1::RetryClientsRequest& request) const {
+  if (request.clients_size() > kMaxClientsToRetry) {
+    return Error(absl::StatusCode::kInvalidArgument, "TOO_MANY_CLIENTS",
+                 "over 1000 clients are named; name fewer, or none for all that have failed, declined or timed out");
+  }
+  std::set<std::string> named;
   for (const std::string& client : request.clients()) {
     if (!IsClientId(client)) {
       return Error(absl::StatusCode::kInvalidArgument, "CLIENT_MALFORMED",
-                   "clients are named by the last part of their names, such as web-1");
+                   "one of the clients is not a client's name such as web-1; give the last part of Participant.name");
     }
     RETURN_IF_ERROR(parts_.store->GetParticipant(task, client).status());
-    clients.push_back(client);
+    named.insert(client);
   }
-  if (!clients.empty()) return clients;
+  return named;
+}
+
+absl::StatusOr<std::vector<std::string>> Roster::FailedClients(const std::string& task) const {
+  std::vector<std::string> clients;
   store::KeyRange range = ParticipantRange(task);
   for (bool more = true; more;) {
     ASSIGN_OR_RETURN(const store::Page page, parts_.store->store()->List(range, kClientsPerPage));
     ASSIGN_OR_RETURN(const auto records, ParseEntries<ParticipantRecord>(page.entries));
     for (size_t i = 0; i < records.size(); ++i) {
-      if (MayRetry(records[i].participant().state())) clients.push_back(LastPart(page.entries[i].key));
+      const task::v1::Participant& participant = records[i].participant();
+      // Why a client cannot take part is not mended by another attempt, unless a person means just that client.
+      const bool cannot = participant.state() == task::v1::Participant::STATE_INELIGIBLE;
+      if (MayRetry(participant) && !cannot) clients.push_back(LastPart(page.entries[i].key));
       range.begin = page.entries[i].key + '\0';
     }
     more = page.more;
@@ -197,24 +216,16 @@ absl::StatusOr<std::vector<std::string>> Roster::ClientsToRetry(const std::strin
 absl::Status Roster::RetryClients(const rpc::Caller& caller, const task::v1::RetryClientsRequest& request,
                                   task::v1::RetryClientsResponse* response) {
   ASSIGN_OR_RETURN(const std::string id, ParseTaskName(request.name()));
-  if (request.clients_size() > kMaxClientsToRetry) {
-    return Error(absl::StatusCode::kInvalidArgument, "TOO_MANY_CLIENTS",
-                 "over 1000 clients are named; name fewer, or none for all");
+  // From the store: a task that has just ended may not show as ended in memory yet.
+  ASSIGN_OR_RETURN(const auto task, parts_.store->GetTask(id));
+  RETURN_IF_ERROR(CheckNotEnded(task.value));
+  ASSIGN_OR_RETURN(const std::set<std::string> named, NamedClients(id, request));
+  std::vector<std::string> clients(named.begin(), named.end());
+  if (clients.empty()) {
+    ASSIGN_OR_RETURN(clients, FailedClients(id));
   }
-  ASSIGN_OR_RETURN(const TaskSnapshot task, parts_.standings->FindTask(id));
-  RETURN_IF_ERROR(CheckNotEnded(task->value));
-  ASSIGN_OR_RETURN(const std::vector<std::string> clients, ClientsToRetry(id, request));
-  const Event event{Event::Kind::kRetry};
-  int retried = 0;
-  for (const std::string& client : clients) {
-    ASSIGN_OR_RETURN(Standing standing, parts_.standings->Load(id, client));
-    const auto decide = [&](const ParticipantRecord& record, const TaskRecord& of_task) {
-      return Advance(record, event, of_task, parts_.clock->Now());
-    };
-    ASSIGN_OR_RETURN(const bool changed, parts_.standings->Update(id, client, &standing, decide));
-    retried += changed ? 1 : 0;
-  }
-  Audit(parts_.audit, caller.Name(), "task.clients_retried", request.name(), absl::StrCat(retried, " clients"));
+  ASSIGN_OR_RETURN(const int retried, parts_.standings->ApplyToAll(id, clients, Event{Event::Kind::kRetry}));
+  Audit(parts_.audit, caller.Name(), "task.clients_retried", request.name(), ShowRetried(retried, named));
   response->set_retried_clients(retried);
   return absl::OkStatus();
 }
@@ -225,26 +236,38 @@ absl::Status Roster::RevokeParticipant(const rpc::Caller& caller, const task::v1
   if (request.reason().size() > kMaxReasonBytes) {
     return Error(absl::StatusCode::kInvalidArgument, "TEXT_TOO_LONG", "reason has over 200 characters");
   }
+  for (int conflicts = 0; conflicts < kMaxConflicts; ++conflicts) {
+    const absl::Status status = TryRevoke(caller, id, request, response);
+    if (!absl::IsAborted(status)) return status;
+  }
+  return Conflict(request.name());
+}
+
+// One try. ABORTED when the client has joined anew meanwhile: then it is another key that is to be revoked.
+absl::Status Roster::TryRevoke(const rpc::Caller& caller, const ParticipantId& id,
+                               const task::v1::RevokeParticipantRequest& request, task::v1::Participant* response) {
   ASSIGN_OR_RETURN(Standing standing, parts_.standings->Load(id.task, id.client));
+  const std::string serial = standing.client.value.serial();
   Event event{Event::Kind::kRevoked};
   event.reason = request.reason();
   // Made before the commit, because it may fail.
   store::Transaction revocation;
-  RETURN_IF_ERROR(parts_.revoked->Add(standing.client.value.serial(), ToTime(standing.client.value.key_expire_time()),
-                                      &revocation));
-  ASSIGN_OR_RETURN(const bool changed, parts_.standings->Update(
-                                           id.task, id.client, &standing,
-                                           [&](const ParticipantRecord& record, const TaskRecord& task) {
-                                             return Advance(record, event, task, parts_.clock->Now());
-                                           },
-                                           [&](const ParticipantRecord&, store::Transaction* transaction) {
-                                             transaction->puts.push_back(revocation.puts.front());
-                                           }));
+  RETURN_IF_ERROR(parts_.revoked->Add(serial, ToTime(standing.client.value.key_expire_time()), &revocation));
+  const auto decide = [&](const ParticipantRecord& record,
+                          const TaskRecord& task) -> absl::StatusOr<std::optional<ParticipantRecord>> {
+    if (record.serial() != serial) return Conflict(request.name());
+    return Advance(record, event, task, parts_.clock->Now());
+  };
+  const auto revoke = [&](const ParticipantRecord&, store::Transaction* transaction) {
+    transaction->puts.push_back(revocation.puts.front());
+  };
+  ASSIGN_OR_RETURN(const bool changed, parts_.standings->Update(id.task, id.client, &standing, decide, revoke));
   if (changed) {
     parts_.revoked->WaitFor(standing.client.revision);
     Audit(parts_.audit, caller.Name(), "participant.revoked", request.name(), request.reason());
   }
   *response = standing.participant();
+  parts_.board->ShowPresence(response);
   return absl::OkStatus();
 }
 

@@ -5,6 +5,7 @@
 #ifndef PARLEY_SERVICES_TASKD_SERVICE_ROSTER_H_
 #define PARLEY_SERVICES_TASKD_SERVICE_ROSTER_H_
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,8 @@
 #include "lib/base/clock.h"
 #include "lib/rpc/gate.h"
 #include "parley/task/v1/task_service.pb.h"
+#include "services/taskd/domain/names.h"
+#include "services/taskd/service/board.h"
 #include "services/taskd/service/requests.h"
 #include "services/taskd/service/revoked_keys.h"
 #include "services/taskd/service/standing.h"
@@ -30,6 +33,7 @@ class Roster {
   // All must outlive this.
   struct Parts {
     const TaskStore* store;
+    const Board* board;
     const Requests* requests;
     const Standings* standings;
     const TaskKeys* keys;
@@ -57,8 +61,13 @@ class Roster {
                              task::v1::CreateJoinKeyResponse* response) const;
 
  private:
-  absl::StatusOr<std::vector<std::string>> ClientsToRetry(const std::string& task,
-                                                          const task::v1::RetryClientsRequest& request) const;
+  // The clients that the request names, each once. INVALID_ARGUMENT; NOT_FOUND when one of them has not joined.
+  absl::StatusOr<std::set<std::string>> NamedClients(const std::string& task,
+                                                     const task::v1::RetryClientsRequest& request) const;
+  absl::Status TryRevoke(const rpc::Caller& caller, const ParticipantId& id,
+                         const task::v1::RevokeParticipantRequest& request, task::v1::Participant* response);
+  // All that have failed, declined or timed out.
+  absl::StatusOr<std::vector<std::string>> FailedClients(const std::string& task) const;
 
   const Parts parts_;
 };

@@ -198,7 +198,9 @@ absl::Status ParticipationServiceAdapter::DoConfirm(const rpc::Caller& caller, c
   Event event{Event::Kind::kConfirm};
   event.confirm = &request;
   event.connection = caller.peer->connection_id;
-  const auto decide = [&](const ParticipantRecord& record, const TaskRecord& task) {
+  const auto decide = [&](const ParticipantRecord& record,
+                          const TaskRecord& task) -> absl::StatusOr<std::optional<ParticipantRecord>> {
+    RETURN_IF_ERROR(Members::CheckKey(caller, record));
     return Advance(record, event, task, negotiate_->clock->Now());
   };
   RETURN_IF_ERROR(negotiate_->standings->Update(member.task, member.client, &standing, decide).status());

@@ -9,6 +9,8 @@ namespace parley::taskd {
 namespace {
 
 constexpr int kMaxConflicts = 50;
+// Clients that one commit changes: few enough for every engine's limit of operations.
+constexpr size_t kClientsPerCommit = 32;
 
 }  // namespace
 
@@ -61,6 +63,49 @@ absl::StatusOr<Standing> Standings::Apply(absl::string_view task, absl::string_v
   };
   RETURN_IF_ERROR(Update(task, client, &standing, decide, extra).status());
   return standing;
+}
+
+absl::StatusOr<bool> Standings::TryApply(absl::string_view task, absl::Span<const std::string> clients,
+                                         const Event& event, int* changed) const {
+  ASSIGN_OR_RETURN(const TaskSnapshot snapshot, FindTask(task));
+  store::Transaction transaction;
+  transaction.conditions.push_back({TaskKey(task), snapshot->revision});
+  for (const std::string& name : clients) {
+    ASSIGN_OR_RETURN(const auto client, store_->GetParticipant(task, name));
+    ASSIGN_OR_RETURN(const auto next, Advance(client.value, event, snapshot->value, clock_->Now()));
+    if (!next.has_value()) continue;
+    const std::string key = ParticipantKey(task, name);
+    transaction.conditions.push_back({key, client.revision});
+    transaction.Set(key, next->SerializeAsString());
+  }
+  const int puts = static_cast<int>(transaction.puts.size());
+  if (puts == 0) return true;
+  const absl::StatusOr<int64_t> revision = store_->store()->Commit(std::move(transaction));
+  if (absl::IsAborted(revision.status())) return false;
+  RETURN_IF_ERROR(revision.status());
+  board_->Committed(*revision);
+  *changed += puts;
+  return true;
+}
+
+absl::StatusOr<int> Standings::ApplyToAll(absl::string_view task, const std::vector<std::string>& clients,
+                                          const Event& event) const {
+  int changed = 0;
+  for (size_t begin = 0; begin < clients.size(); begin += kClientsPerCommit) {
+    const auto some = absl::MakeConstSpan(clients).subspan(begin, kClientsPerCommit);
+    ASSIGN_OR_RETURN(const bool committed, TryApply(task, some, event, &changed));
+    if (committed) continue;
+    // One of them moved meanwhile: each by itself.
+    for (const std::string& name : some) {
+      ASSIGN_OR_RETURN(Standing standing, Load(task, name));
+      const auto decide = [&](const ParticipantRecord& record, const TaskRecord& of_task) {
+        return Advance(record, event, of_task, clock_->Now());
+      };
+      ASSIGN_OR_RETURN(const bool one, Update(task, name, &standing, decide));
+      changed += one ? 1 : 0;
+    }
+  }
+  return changed;
 }
 
 }  // namespace parley::taskd

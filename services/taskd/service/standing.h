@@ -11,9 +11,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "lib/base/clock.h"
 #include "services/taskd/domain/participant.h"
 #include "services/taskd/service/board.h"
@@ -51,8 +53,16 @@ class Standings {
   // Load, then one event.
   absl::StatusOr<Standing> Apply(absl::string_view task, absl::string_view client, const Event& event,
                                  const Extra& extra = nullptr) const;
+  // One event for each of these clients, many in one commit. Returns how many it changed. NOT_FOUND when one of them is
+  // unknown; those before it may have changed then.
+  absl::StatusOr<int> ApplyToAll(absl::string_view task, const std::vector<std::string>& clients,
+                                 const Event& event) const;
 
  private:
+  // False when one of the clients, or the task, has moved meanwhile; then nothing was changed.
+  absl::StatusOr<bool> TryApply(absl::string_view task, absl::Span<const std::string> clients, const Event& event,
+                                int* changed) const;
+
   const TaskStore* const store_;
   Board* const board_;
   Clock* const clock_;

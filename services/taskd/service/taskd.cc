@@ -102,15 +102,16 @@ class Taskd::Impl {
   const Standings standings_{&store_, &board_, config_.clock};
   const Requests requests_{&store_};
   const Members members_{&store_, &standings_, config_.audit};
-  Roster roster_{{&store_, &requests_, &standings_, &keys_, &revoked_, config_.clock, config_.audit}};
+  Roster roster_{{&store_, &board_, &requests_, &standings_, &keys_, &revoked_, config_.clock, config_.audit}};
   Tasks tasks_{{&store_, &chunks_, &board_, &requests_, &roster_, &keys_, config_.clock, config_.audit}};
-  Joining joining_{{&store_, &board_, &standings_, &keys_, config_.clock, config_.audit}};
+  Joining joining_{{&store_, &board_, &standings_, &keys_, &revoked_, config_.clock, config_.audit}};
   Lifecycle lifecycle_{{&store_, &board_, &standings_, config_.clock, timers_.get(), workers_.get(), config_.audit}};
   Assignments assignments_{&board_, &streams_};
   const WatchStream::Parts watch_{&store_, &board_, &tasks_, &streams_, workers_.get()};
   const FetchStream::Parts fetch_{&members_, &board_, &revisions_, &chunks_, config_.clock, workers_.get()};
-  const NegotiateStream::Parts negotiate_{&members_,   &standings_,   &board_,       &sessions_,
-                                          &revisions_, config_.clock, workers_.get()};
+  DeclarePace pace_{config_.clock};
+  const NegotiateStream::Parts negotiate_{&members_, &standings_,   &board_,       &sessions_,    &revisions_,
+                                          &pace_,    config_.clock, timers_.get(), workers_.get()};
   TaskServiceAdapter task_service_{&gate_, &tasks_, &roster_, &watch_};
   ArtifactServiceAdapter artifact_service_{&gate_, &chunks_, &fetch_};
   std::vector<rpc::Metrics::Source> figures_;

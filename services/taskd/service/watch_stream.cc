@@ -60,6 +60,11 @@ void WatchStream::ShowTask(WatchTaskResponse* response) {
   if (task.ok()) *response->mutable_task() = parts_->tasks->Show(*task);
 }
 
+void WatchStream::AddParticipant(ParticipantRecord record, WatchTaskResponse* response) const {
+  parts_->board->ShowPresence(record.mutable_participant());
+  *response->add_participants() = std::move(*record.mutable_participant());
+}
+
 // One message of the present state; its cursor only with the last, so that who is cut off in between starts again.
 absl::Status WatchStream::SendSnapshotPage() {
   ASSIGN_OR_RETURN(const store::Page page,
@@ -67,7 +72,7 @@ absl::Status WatchStream::SendSnapshotPage() {
   ASSIGN_OR_RETURN(auto records, ParseEntries<ParticipantRecord>(page.entries));
   WatchTaskResponse message;
   if (snapshot_rest_.begin == ParticipantRange(task_).begin) ShowTask(&message);
-  for (ParticipantRecord& record : records) *message.add_participants() = std::move(*record.mutable_participant());
+  for (ParticipantRecord& record : records) AddParticipant(std::move(record), &message);
   if (page.more) {
     snapshot_rest_.begin = page.entries.back().key + '\0';
     Send(std::move(message));
@@ -155,7 +160,7 @@ absl::Status WatchStream::SendChanges() {
   for (const std::string& value : values) {
     ParticipantRecord record;
     RETURN_IF_ERROR(ParseRecord(task_, value, &record));
-    *message.add_participants() = std::move(*record.mutable_participant());
+    AddParticipant(std::move(record), &message);
   }
   if (settled) {
     SendLast(std::move(message));

@@ -53,6 +53,7 @@ class WatchStream final
   void Continue();
   absl::Status SendChanges();
   void ShowTask(task::v1::WatchTaskResponse* response);
+  void AddParticipant(ParticipantRecord record, task::v1::WatchTaskResponse* response) const;
 
   const Parts* const parts_;
   const task::v1::WatchTaskRequest request_;

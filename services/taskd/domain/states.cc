@@ -1,0 +1,73 @@
+#include "services/taskd/domain/states.h"
+
+namespace parley::taskd {
+
+using task::v1::Participant;
+
+bool IsAtRest(ParticipantState state) {
+  switch (state) {
+    case Participant::STATE_UP_TO_DATE:
+    case Participant::STATE_INELIGIBLE:
+    case Participant::STATE_DECLINED:
+    case Participant::STATE_CONFIRMED:
+    case Participant::STATE_ROLLED_BACK:
+    case Participant::STATE_ROLLBACK_FAILED:
+    case Participant::STATE_CANCELED:
+    case Participant::STATE_TIMED_OUT:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool IsWorking(ParticipantState state) {
+  return state == Participant::STATE_ACCEPTED || state == Participant::STATE_TRANSFERRING ||
+         state == Participant::STATE_STAGED || IsApplying(state);
+}
+
+bool IsApplying(ParticipantState state) {
+  return state == Participant::STATE_APPLYING || state == Participant::STATE_CHECKING ||
+         state == Participant::STATE_ROLLING_BACK;
+}
+
+ParticipantState Place(const Participant& participant) {
+  return participant.state() == Participant::STATE_LOST ? participant.lost_state() : participant.state();
+}
+
+bool MayFetch(const Participant& participant) { return IsWorking(Place(participant)); }
+
+bool MayReport(ParticipantState from, ParticipantState to) {
+  switch (to) {
+    case Participant::STATE_TRANSFERRING:
+      return from == Participant::STATE_ACCEPTED || from == to;
+    case Participant::STATE_STAGED:
+      return from == Participant::STATE_ACCEPTED || from == Participant::STATE_TRANSFERRING || from == to;
+    case Participant::STATE_APPLYING:
+      return from == Participant::STATE_STAGED || from == to;
+    case Participant::STATE_CHECKING:
+      return from == Participant::STATE_APPLYING || from == to;
+    case Participant::STATE_ROLLING_BACK:
+    case Participant::STATE_ROLLED_BACK:
+      return IsWorking(from) || from == to;
+    case Participant::STATE_ROLLBACK_FAILED:
+      return IsApplying(from) || from == to;
+    default:
+      return false;
+  }
+}
+
+bool MayRetry(const Participant& participant) {
+  switch (participant.state()) {
+    case Participant::STATE_INELIGIBLE:
+      return !participant.hindered();
+    case Participant::STATE_DECLINED:
+    case Participant::STATE_ROLLED_BACK:
+    case Participant::STATE_ROLLBACK_FAILED:
+    case Participant::STATE_TIMED_OUT:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace parley::taskd
