@@ -128,6 +128,8 @@ absl::Status Room::Apply(Outcome outcome) {
     return status;
   }
   Record(outcome);
+  // Before anybody can have heard: the time for last words runs from now.
+  if (outcome.ended) revoke_at_ = parts_->clock->Now() + kLastWords;
   for (const auto& [id, response] : outcome.tell) {
     if (const auto member = members_.find(id); member != members_.end()) member->second.stream->Tell(response);
   }
@@ -139,7 +141,6 @@ absl::Status Room::Apply(Outcome outcome) {
     // It may have had a place, which is free now.
     (void)Apply(relay_->Gone(id, parts_->clock->Now()));
   }
-  if (outcome.ended) revoke_at_ = parts_->clock->Now() + kLastWords;
   RevokeWhenAlone();
   Schedule();
   return absl::OkStatus();
