@@ -129,11 +129,13 @@ class Device {
       renewals_.Schedule(next, [this, pause] { Renew(std::min(pause * 2, kMaxRenewalPause)); });
       return;
     }
-    announce_([&](Observer* o) { o->Renewed(renewed->not_after); });
+    const absl::Time not_after = renewed->not_after;
     {
       MutexLock lock(&credential_mutex_);
       credential_ = std::make_shared<keys::Credential>(*std::move(renewed));
     }
+    // Only now: what connects once this is known does so with the new one.
+    announce_([&](Observer* o) { o->Renewed(not_after); });
     ScheduleRenewal();
   }
 
