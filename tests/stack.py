@@ -4,12 +4,14 @@ Nothing sleeps: a service is ready when it says so on its standard error, which 
 """
 
 import contextlib
+import fcntl
 import hashlib
 import hmac
 import json
 import os
 import pathlib
 import pwd
+import random
 import shutil
 import socket
 import subprocess
@@ -28,14 +30,37 @@ GRPCURL = TOOLS / "bin/grpcurl"
 PYTHON = TOOLS / "python/bin/python"
 # Where Debian has google/api; the Python package of it is the peers'.
 GOOGLEAPIS = "/usr/share/gocode/src/github.com/gogo/googleapis"
-TIMEOUT_S = 60
+# Only what hangs takes so long, also on a machine that has much else to do.
+TIMEOUT_S = 240
+
+
+# What this process has been given; closed, and so given back, with it.
+_ports = []
 
 
 def free_address():
-    """An address on which nothing listens. Another process may take it first; a test then fails loudly."""
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return "127.0.0.1:%d" % probe.getsockname()[1]
+    """An address that is this process's until it ends: no other test is given it, even while nothing listens there.
+
+    The port is below those that the kernel gives out by itself, so that no connection takes it either.
+    """
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as given_out:
+        end = int(given_out.read().split()[0])
+    folder = pathlib.Path("/tmp/parley-test-ports-%d" % os.getuid())
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for port in random.sample(range(10_000, end), 1000):
+        lock = open(folder / str(port), "w", encoding="ascii")  # pylint: disable=consider-using-with
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with contextlib.closing(socket.socket()) as probe:
+                # As services do: what is left of an earlier one's connections is not in the way.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            lock.close()
+            continue
+        _ports.append(lock)
+        return "127.0.0.1:%d" % port
+    raise AssertionError("no port is free")
 
 
 class Service:

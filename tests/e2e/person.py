@@ -11,7 +11,7 @@ import tempfile
 
 from tests import stack
 
-TIMEOUT_S = 60
+TIMEOUT_S = stack.TIMEOUT_S
 
 
 class Person:

@@ -64,7 +64,8 @@ class Prometheus(unittest.TestCase):
         folder.mkdir()
         (folder / "rules.yml").write_text(json.dumps({"groups": [{"name": "test", "rules": [READ]}]}))
         (folder / "prometheus.yml").write_text(json.dumps({
-            "global": {"scrape_interval": "250ms", "scrape_timeout": "250ms", "evaluation_interval": "250ms"},
+            # A scrape has as long as lies between two of them.
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "250ms"},
             "rule_files": [str(folder / "rules.yml"), str(MONITORING / "alerts.yaml")],
             "alerting": {"alertmanagers": [{"static_configs": [
                 {"targets": ["127.0.0.1:%d" % cls.alerts.server_address[1]]}]}]},
