@@ -124,6 +124,18 @@ TEST_F(JoiningTest, OfOneClientCanBeRevokedAlone) {
   EXPECT_EQ(GetParticipant(one.task, "web-1").state(), Participant::STATE_CANCELED);
 }
 
+TEST_F(JoiningTest, OfATaskOfAYearCanBeRevokedAtOnce) {
+  task::v1::CreateTaskRequest request = NewTask("site");
+  request.mutable_ttl()->set_seconds(absl::ToInt64Seconds(absl::Hours(24 * 366)));
+  const auto task = Create(request);
+  ASSERT_TRUE(task.ok()) << task.status();
+  const Joined member = Join(*task, "web-1");
+  const auto revoked = RevokeParticipant(member.task, "web-1");
+  ASSERT_TRUE(revoked.ok()) << revoked.status();
+  const auto key = Revoke(task->join_key().join_key().name());
+  ASSERT_TRUE(key.ok()) << key.status();
+}
+
 TEST_F(JoiningTest, IsRefusedOnceTheTaskHasEnded) {
   const auto task = Create(NewTask("site"));
   const auto joiner = Connect(KeyOf(ParseJoinKey(task->join_key().pasted())));

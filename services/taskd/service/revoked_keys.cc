@@ -6,6 +6,7 @@
 #include "lib/base/encoding.h"
 #include "lib/base/log.h"
 #include "services/taskd/domain/time.h"
+#include "services/taskd/domain/validation.h"
 #include "services/taskd/store/keys.h"
 
 namespace parley::taskd {
@@ -41,7 +42,9 @@ void RevokedKeys::Apply(absl::string_view key, absl::string_view value) {
 
 absl::Status RevokedKeys::Add(absl::string_view serial, absl::Time not_after, store::Transaction* transaction) const {
   const absl::Duration left = std::max(not_after - clock_->Now(), absl::Seconds(1));
-  ASSIGN_OR_RETURN(const store::LeaseId lease, store_->store()->GrantLease(left + absl::Hours(1)));
+  // A key of a year that is revoked in its first minute is forgotten a minute early; its own record stays.
+  const absl::Duration kept = std::min(left + absl::Hours(1), kMaxTtl);
+  ASSIGN_OR_RETURN(const store::LeaseId lease, store_->store()->GrantLease(kept));
   RevocationRecord record;
   *record.mutable_expire_time() = ToProto(not_after);
   transaction->Set(RevocationKey(HexEncode(serial)), record.SerializeAsString(), lease);
