@@ -480,6 +480,14 @@ TEST_F(AttemptsTest, AreRefusedWhenADeclarationIsMalformed) {
   EXPECT_EQ(reason([](Declaration* d) { d->set_setup_digest("short"); }), "DIGEST_MALFORMED");
   EXPECT_EQ(reason([](Declaration* d) { d->set_instance("short"); }), "INSTANCE_MALFORMED");
   EXPECT_EQ(reason([](Declaration* d) { d->set_taken_over(std::string(5000, 'x')); }), "TEXT_TOO_LONG");
+  for (const char* text : {"\xff", "\xc3", "\xed\xa0\x80", "\xf8\x88\x80\x80\x80"}) {
+    EXPECT_EQ(reason([text](Declaration* d) { d->set_taken_over(text); }), "MESSAGE_UNREADABLE");
+    EXPECT_EQ(reason([text](Declaration* d) {
+                d->mutable_hindrance()->set_code("clock");
+                d->mutable_hindrance()->set_detail(text);
+              }),
+              "MESSAGE_UNREADABLE");
+  }
   EXPECT_EQ(Client().state(), Participant::STATE_JOINED);
 }
 

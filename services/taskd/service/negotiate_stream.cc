@@ -55,7 +55,10 @@ void NegotiateStream::OnReadDone(bool ok) {
     // It has said all that it will; what it said before is handled first.
     strand_.Run([self = self()] {
       self->Work();
-      self->Close(absl::OkStatus());
+      // gRPC ends the reading at a message that it cannot parse, and does not say so.
+      self->Close(self->open_ ? absl::OkStatus()
+                              : Error(absl::StatusCode::kInvalidArgument, "MESSAGE_UNREADABLE",
+                                      "the stream ended before a message that can be read; texts must be UTF-8"));
     });
   }
 }
