@@ -64,7 +64,12 @@ ServiceTest::ServiceTest(const std::string& audience) : folder_(testing::TempDir
 ServiceTest::~ServiceTest() { std::filesystem::remove_all(folder_); }
 
 keys::Keyring::Minted ServiceTest::Mint(access::v1::Role role, const std::string& subject, absl::Duration ttl) {
-  return *keyring_.Mint({role, subject, crypto::RandomBytes(keys::kSerialBytes), clock_.Now() + ttl});
+  return MintAgain(role, subject, crypto::RandomBytes(keys::kSerialBytes), ttl);
+}
+
+keys::Keyring::Minted ServiceTest::MintAgain(access::v1::Role role, const std::string& subject,
+                                             const std::string& serial, absl::Duration ttl) {
+  return *keyring_.Mint({role, subject, serial, clock_.Now() + ttl});
 }
 
 void ServiceTest::Open() {

@@ -75,6 +75,9 @@ class ServiceTest : public ::testing::Test {
 
   keys::Keyring::Minted Mint(access::v1::Role role, const std::string& subject,
                              absl::Duration ttl = absl::Hours(24 * 90));
+  // A key that a service has a record of: the serial is that one's.
+  keys::Keyring::Minted MintAgain(access::v1::Role role, const std::string& subject, const std::string& serial,
+                                  absl::Duration ttl = absl::Hours(24 * 90));
 
   // The store and the door, opened; on the same port every time.
   void Open();
