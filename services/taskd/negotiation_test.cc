@@ -235,7 +235,7 @@ TEST_F(NegotiationTest, OfAScheduledTaskBeginsAtItsStart) {
 }
 
 TEST_F(NegotiationTest, IsLostAndFoundWhereItStopped) {
-  Open(NewTask("site"));
+  Open(NewLongTask("site"));
   auto negotiation = Negotiate();
   negotiation->Declare();
   negotiation->Accept();

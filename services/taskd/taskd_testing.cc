@@ -167,6 +167,13 @@ absl::StatusOr<task::v1::CreateTaskResponse> TaskdTest::Create(const task::v1::C
   return op().Call(&op().tasks(), &TaskService::Stub::CreateTask, request);
 }
 
+task::v1::CreateTaskRequest TaskdTest::NewLongTask(const std::string& id) {
+  task::v1::CreateTaskRequest request = NewTask(id);
+  request.mutable_ttl()->set_seconds(absl::ToInt64Seconds(absl::Hours(24 * 366)));
+  request.mutable_leases()->mutable_apply()->set_seconds(absl::ToInt64Seconds(absl::Hours(24 * 7)));
+  return request;
+}
+
 keys::JoinKey TaskdTest::ParseJoinKey(const std::string& pasted) {
   auto key = keys::ParseJoinKey(Secret::CopyOf(pasted), clock_.Now());
   EXPECT_TRUE(key.ok()) << key.status();

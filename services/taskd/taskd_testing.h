@@ -108,6 +108,9 @@ class TaskdTest : public ServiceTest {
   TestClient& op() { return *operator_; }
 
   static task::v1::CreateTaskRequest NewTask(const std::string& id);
+  // One of a year whose lease to apply is of a week: longer than a test's clock can run ahead of a server that is slow
+  // to notice that a client is gone.
+  static task::v1::CreateTaskRequest NewLongTask(const std::string& id);
   // The task and the pasted join key.
   absl::StatusOr<task::v1::CreateTaskResponse> Create(const task::v1::CreateTaskRequest& request);
   keys::JoinKey ParseJoinKey(const std::string& pasted);
