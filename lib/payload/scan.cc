@@ -15,6 +15,7 @@
 #include "lib/crypto/hash.h"
 #include "lib/payload/beneath.h"
 #include "lib/payload/fileset.h"
+#include "lib/payload/permissions.h"
 
 namespace parley::payload {
 namespace {
@@ -184,7 +185,7 @@ class FolderScan {
     if (fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) return Changed(Shown(path));
     if (info.st_size > kMaxPayloadBytes) return Changed(Shown(path));
     entry->set_type(FileEntry::TYPE_REGULAR);
-    entry->set_mode(info.st_mode & 07777);
+    entry->set_mode(PermissionsOf(fd.get(), info.st_mode));
     return ReadContent(fd.get(), info, Shown(path), on_chunk, entry);
   }
 
@@ -203,7 +204,7 @@ absl::StatusOr<Files> ScanFile(int fd, const struct stat& info, const std::strin
   FileEntry* entry = files.Add();
   entry->set_path(LastPart(path));
   entry->set_type(FileEntry::TYPE_REGULAR);
-  entry->set_mode(info.st_mode & 07777);
+  entry->set_mode(PermissionsOf(fd, info.st_mode));
   RETURN_IF_ERROR(ReadContent(fd, info, path, on_chunk, entry));
   RETURN_IF_ERROR(ValidateFiles(files));
   return files;
@@ -234,7 +235,7 @@ absl::StatusOr<std::optional<FileEntry>> ScanEntry(int root, const std::string& 
   if (!fd.ok() && !absent(errno)) return ReadError(shown, errno);
   if (!fd.ok() || fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) return Changed(shown);
   entry.set_type(FileEntry::TYPE_REGULAR);
-  entry.set_mode(info.st_mode & 07777);
+  entry.set_mode(PermissionsOf(fd.get(), info.st_mode));
   RETURN_IF_ERROR(ReadContent(fd.get(), info, shown, nullptr, &entry));
   return entry;
 }
