@@ -10,7 +10,7 @@
 #include "clients/agent/operator_check.h"
 #include "clients/agent/session.h"
 #include "clients/agent/task_state.h"
-#include "clients/agent/workplace.h"
+#include "clients/agent/target_folder.h"
 #include "lib/base/error.h"
 
 namespace parley::agent {
@@ -43,11 +43,11 @@ absl::StatusOr<Outcome> Join(JoinOptions options, Observer* observer) {
   RETURN_IF_ERROR(CheckOptions(options));
   ASSIGN_OR_RETURN(Entry entry, MakeEntry(&options));
   AddFacts(&options.facts);
-  ASSIGN_OR_RETURN(const auto workplace, Workplace::Open(absl::StrReplaceAll(options.into, {{"{task}", entry.task}})));
+  ASSIGN_OR_RETURN(const auto folder, TargetFolder::Open(absl::StrReplaceAll(options.into, {{"{task}", entry.task}})));
   Cancellation cancellation;
   const StopWatcher watcher(options.stop, &cancellation);
   Mutex observer_mutex;
-  Session session(&options, std::move(entry), workplace.get(), Announcer(observer, &observer_mutex), &cancellation);
+  Session session(&options, std::move(entry), folder.get(), Announcer(observer, &observer_mutex), &cancellation);
   return session.Run();
 }
 

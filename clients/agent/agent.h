@@ -32,6 +32,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "clients/agent/boot_clock.h"
+#include "clients/agent/hooks.h"
 #include "lib/base/clock.h"
 #include "lib/keys/credential.h"
 #include "lib/keys/join_key.h"
@@ -40,17 +42,6 @@
 #include "parley/task/v1/task.pb.h"
 
 namespace parley::agent {
-
-// Commands for /bin/sh -c, run after the new set is in place; empty ones are skipped. They see PARLEY_TASK,
-// PARLEY_REVISION, PARLEY_TARGET and PARLEY_DIGEST. Each may run again after a crash or with the old set during a
-// rollback, so both must bear repetition.
-struct Hooks {
-  std::string check;
-  std::string apply;
-  // Then the command's process group is killed, which counts as failure.
-  absl::Duration check_timeout = absl::Minutes(1);
-  absl::Duration apply_timeout = absl::Minutes(2);
-};
 
 struct Window {
   absl::Time start;
@@ -97,8 +88,9 @@ struct Options {
   // How long to try before giving up when the server was never reached; a server that goes away later is waited
   // for as long as the key lives.
   absl::Duration connect_timeout = absl::Seconds(20);
-  // Must outlive the call.
+  // Must outlive the call. How long an update is undecided is measured by the second.
   Clock* clock = Clock::System();
+  BootClock* boot_clock = BootClock::System();
   // When given, ends the call with CANCELLED at the next safe moment; must outlive the call.
   class Stop* stop = nullptr;
 };

@@ -48,12 +48,12 @@ absl::Status CheckCredential(const keys::Credential& credential) {
 }
 
 // Folders that tasks have in common are opened once.
-class Workplaces {
+class TargetFolders {
  public:
-  absl::StatusOr<std::shared_ptr<Workplace>> Get(const std::string& target) {
+  absl::StatusOr<std::shared_ptr<TargetFolder>> Get(const std::string& target) {
     MutexLock lock(&mutex_);
     if (auto known = places_[target].lock(); known != nullptr) return known;
-    ASSIGN_OR_RETURN(std::shared_ptr<Workplace> opened, Workplace::Open(target));
+    ASSIGN_OR_RETURN(std::shared_ptr<TargetFolder> opened, TargetFolder::Open(target));
     // Under another name, perhaps: a link to it.
     auto& same = places_[opened->target()];
     if (auto known = same.lock(); known != nullptr) return known;
@@ -64,7 +64,7 @@ class Workplaces {
 
  private:
   Mutex mutex_;
-  std::map<std::string, std::weak_ptr<Workplace>> places_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::weak_ptr<TargetFolder>> places_ ABSL_GUARDED_BY(mutex_);
 };
 
 class Device {
@@ -210,7 +210,7 @@ class Device {
 
   absl::StatusOr<Outcome> CarryOnce(const keys::Credential& credential, const std::string& id) {
     ASSIGN_OR_RETURN(const keys::AudienceKey* const key, credential.KeyFor(keys::kTaskd));
-    ASSIGN_OR_RETURN(const auto workplace, workplaces_.Get(absl::StrReplaceAll(options_.into, {{"{task}", id}})));
+    ASSIGN_OR_RETURN(const auto folder, folders_.Get(absl::StrReplaceAll(options_.into, {{"{task}", id}})));
     Entry entry;
     entry.task = id;
     entry.client = credential.subject;
@@ -220,7 +220,7 @@ class Device {
     entry.not_after = credential.not_after;
     entry.device = true;
     entry.follow = true;
-    Session session(&options_, std::move(entry), workplace.get(), announce_, cancellation_);
+    Session session(&options_, std::move(entry), folder.get(), announce_, cancellation_);
     return session.Run();
   }
 
@@ -229,7 +229,7 @@ class Device {
   Mutex observer_mutex_;
   const Announcer announce_;
   Cancellation* const cancellation_;
-  Workplaces workplaces_;
+  TargetFolders folders_;
   // Used by the thread that watches alone.
   std::map<std::string, std::unique_ptr<Running>> tasks_;
   mutable Mutex credential_mutex_;

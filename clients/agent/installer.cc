@@ -2,23 +2,23 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "clients/agent/new_tree.h"
+#include "clients/agent/exchange_method.h"
+#include "clients/agent/on_disk.h"
 #include "clients/agent/record.h"
+#include "clients/agent/target_record.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
+#include "lib/base/secret.h"
 #include "lib/payload/fileset.h"
 
 namespace parley::agent {
@@ -26,51 +26,39 @@ namespace {
 
 using payload::Fd;
 
-// In the workplace: the tree that is not in use, first the new one and after the swap the old one.
-constexpr char kTree[] = "tree";
 // A crash while the apply hook runs is given one more try; a hook that kills the agent each time is not.
 constexpr int kMaxApplyRuns = 2;
+// What a start after a boot counts of the time that an update may stay undecided.
+constexpr absl::Duration kPerBoot = absl::Seconds(10);
 
 absl::Status Refuse(absl::string_view reason, absl::string_view sentence) {
   return Error(absl::StatusCode::kFailedPrecondition, reason, sentence);
 }
 
-// 0 when there is none.
-uint64_t InodeOf(int folder, const std::string& name) {
-  struct stat info;
-  return fstatat(folder, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 ? info.st_ino : 0;
-}
-
-absl::Status SyncFd(int folder, const std::string& shown) {
-  return fsync(folder) == 0 ? absl::OkStatus() : FileError("write", shown, errno);
-}
-
 std::string InstalledPath(const std::string& state_folder) { return absl::StrCat(state_folder, "/installed"); }
 
-absl::Status SwapError(const std::string& target, int error) {
-  const std::string sentence = absl::StrCat("cannot swap ", target, " for its new set: ", ErrnoText(error));
-  switch (error) {
-    case EBUSY:
-    case EXDEV:
-    case EINVAL:
-      return Refuse("TARGET_MOUNT",
-                    absl::StrCat(sentence, "; its file system cannot exchange this folder (a mount, or a ",
-                                 "layer of a container image); choose a folder on a plain volume"));
-    case EACCES:
-    case EPERM:
-      return Error(absl::StatusCode::kPermissionDenied, "TARGET_PERMISSION", sentence);
-    default:
-      return FileError("swap", target, error);
-  }
+void SetDuration(absl::Duration from, google::protobuf::Duration* to) {
+  const int64_t seconds = absl::IDivDuration(from, absl::Seconds(1), &from);
+  to->set_seconds(seconds);
+  to->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(from)));
+}
+
+absl::Duration ToDuration(const google::protobuf::Duration& duration) {
+  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
+}
+
+bool SameEntry(const task::v1::FileEntry& a, const task::v1::FileEntry& b) {
+  return a.type() == b.type() && a.mode() == b.mode() && a.size() == b.size() && a.sha256() == b.sha256() &&
+         a.link_target() == b.link_target();
 }
 
 }  // namespace
 
-absl::StatusOr<Installer> Installer::Open(Workplace* workplace, Options options) {
-  Installer installer(workplace, std::move(options));
+absl::StatusOr<Installer> Installer::Open(TargetFolder* folder, Options options) {
+  Installer installer(folder, std::move(options));
   RemoveRecordLitter(installer.JournalPath());
-  RemoveRecordLitter(InstalledPath(installer.options_.state_folder));
-  RETURN_IF_ERROR(ReadRecord(InstalledPath(installer.options_.state_folder), &installer.installed_).status());
+  RemoveRecordLitter(installer.RecordPath());
+  RETURN_IF_ERROR(ReadRecord(installer.RecordPath(), &installer.record_).status());
   RETURN_IF_ERROR(installer.Recover());
   return installer;
 }
@@ -80,170 +68,261 @@ absl::Status Installer::Recover() {
   ASSIGN_OR_RETURN(const bool found, ReadRecord(JournalPath(), &journal));
   if (!found) return CleanUp();
   journal_ = std::move(journal);
+  method_ = MakeMethod(journal_->method() == Journal::METHOD_FILES ? Method::kFiles : Method::kExchange);
+  if (const absl::Status adopted = Adopt(journal_->task(), journal_->state_folder()); !adopted.ok()) {
+    LogWarning("could not read what a task had installed before", {{"error", std::string(adopted.message())}});
+  }
   switch (journal_->phase()) {
     case Journal::PHASE_COMMITTED:
       return Commit();
     case Journal::PHASE_ROLLING_BACK:
       break;
     default:
-      switch (WhereIsWhat()) {
-        case Place::kOldInstalled:
-          return CleanUp();
-        case Place::kUnknown:
-          return Refuse("TARGET_CHANGED",
-                        absl::StrCat("somebody moved ", workplace_->target(), " during an update; its old set is in ",
-                                     workplace_->path(), "/", kTree, ": move it back, or remove ", workplace_->path()));
-        case Place::kNewInstalled:
-          swapped_ = true;
-          if (journal_->task() == options_.task) return absl::OkStatus();
-          RETURN_IF_ERROR(
-              BeginRollback("interrupted", "the agent stopped during the update, and then did another task"));
-      }
+      return GoOnPending();
   }
   const absl::Status status = FinishRollback();
   // The old set is back; what its hook said is in the record.
   return journal_.has_value() ? status : absl::OkStatus();
 }
 
-Installer::Place Installer::WhereIsWhat() const {
-  const uint64_t target = InodeOf(workplace_->parent(), workplace_->name());
-  const uint64_t tree = InodeOf(workplace_->folder(), kTree);
-  if (target == journal_->new_inode()) return Place::kNewInstalled;
-  if (target == journal_->old_inode() && (tree == 0 || tree == journal_->new_inode())) return Place::kOldInstalled;
-  return Place::kUnknown;
+absl::Status Installer::GoOnPending() {
+  switch (method_->WhereIsWhat(*journal_)) {
+    case SwapMethod::Place::kOldInstalled:
+      return CleanUp();
+    case SwapMethod::Place::kBetween:
+      // No command has seen any of it.
+      RETURN_IF_ERROR(method_->SwapBack(*journal_));
+      return CleanUp();
+    case SwapMethod::Place::kUnknown:
+      return Refuse("TARGET_CHANGED", absl::StrCat("somebody moved ", folder_->target(), " during an update; its old ",
+                                                   "set is in ", method_->OldSetPath(), ": move it back, or remove ",
+                                                   folder_->place_path()));
+    case SwapMethod::Place::kNewInstalled:
+      break;
+  }
+  swapped_ = true;
+  if (journal_->waiting().boot_id() == options_.boot_clock->BootId()) return absl::OkStatus();
+  const absl::Duration waited = ToDuration(journal_->waiting().waited()) + kPerBoot;
+  SetDuration(waited, journal_->mutable_waiting()->mutable_waited());
+  SetDuration(options_.boot_clock->Uptime(), journal_->mutable_waiting()->mutable_since());
+  journal_->mutable_waiting()->set_boot_id(options_.boot_clock->BootId());
+  return WriteJournal(journal_->phase());
+}
+
+absl::Duration Installer::Undecided() const {
+  const Journal::Waiting& waiting = journal_->waiting();
+  const absl::Duration since = options_.boot_clock->Uptime() - ToDuration(waiting.since());
+  return ToDuration(waiting.waited()) + std::max(since, absl::ZeroDuration());
 }
 
 std::optional<Installer::Pending> Installer::pending() const {
   if (!swapped_ || !journal_.has_value()) return std::nullopt;
-  return Pending{.revision = journal_->revision(),
+  return Pending{.task = journal_->task(),
+                 .revision = journal_->revision(),
                  .attempt = journal_->attempt(),
                  .digest = journal_->digest(),
                  .applied = journal_->phase() == Journal::PHASE_APPLIED,
                  .exhausted = journal_->phase() == Journal::PHASE_APPLYING && journal_->apply_runs() >= kMaxApplyRuns,
-                 .since = absl::FromUnixSeconds(journal_->phase_time().seconds())};
+                 .undecided = Undecided(),
+                 .confirm_timeout = journal_->has_plan() ? ToDuration(journal_->plan().confirm_timeout())
+                                                         : UpdatePlan().confirm_timeout};
 }
 
-absl::StatusOr<std::string> Installer::InstalledDigest() const { return DigestOf(installed_.paths()); }
-
-absl::StatusOr<std::string> Installer::PendingDigest() const { return DigestOf(journal_->paths()); }
-
-absl::StatusOr<std::string> Installer::DigestOf(const google::protobuf::RepeatedPtrField<std::string>& paths) const {
-  payload::Files wanted;
-  for (const std::string& path : paths) wanted.Add()->set_path(path);
-  ASSIGN_OR_RETURN(const payload::Files files, payload::ScanInstalled(workplace_->target(), wanted));
-  return files.empty() ? std::string() : payload::DigestFiles(files);
+absl::Status Installer::NoteWaiting() {
+  if (!swapped_ || !journal_.has_value()) return absl::OkStatus();
+  const absl::Duration undecided = Undecided();
+  SetDuration(undecided, journal_->mutable_waiting()->mutable_waited());
+  SetDuration(options_.boot_clock->Uptime(), journal_->mutable_waiting()->mutable_since());
+  return WriteJournal(journal_->phase());
 }
 
-absl::Status Installer::CheckRevision(const task::v1::Manifest& manifest) const {
-  if (manifest.revision() < installed_.revision()) {
-    return Refuse("REVISION_OLDER",
-                  absl::StrCat("revision ", manifest.revision(), " of ", options_.task, " is older than revision ",
-                               installed_.revision(), ", which is installed; a task never goes back"));
+Installer::TaskView Installer::view(const std::string& task) const {
+  TaskView view;
+  const TargetRecord::Task* const known = FindTask(record_, task);
+  if (known == nullptr) return view;
+  view.revision = known->revision();
+  view.digest = known->digest();
+  view.applied = known->applied();
+  for (const InstalledFile& file : known->files()) view.paths.push_back(file.path());
+  if (known->has_rollback()) {
+    const Installed::Rollback& note = known->rollback();
+    view.rollback = {note.revision(), note.attempt(), note.reason(), note.detail(), note.failed(), note.passing()};
   }
-  if (manifest.revision() == installed_.revision() && manifest.digest() != installed_.digest()) {
-    return Refuse("REVISION_CHANGED", absl::StrCat("revision ", manifest.revision(), " of ", options_.task,
+  return view;
+}
+
+absl::StatusOr<Installer::OnDisk> Installer::Read(const std::string& task) const {
+  OnDisk on_disk;
+  const TargetRecord::Task* const known = FindTask(record_, task);
+  if (known == nullptr) return on_disk;
+  std::set<std::string> changed;
+  payload::Files present;
+  for (const InstalledFile& file : known->files()) {
+    ASSIGN_OR_RETURN(payload::Files found, ScanOnDisk(*folder_, file.path()));
+    if (found.empty() || (!file.digest().empty() && payload::DigestFiles(found) != file.digest())) {
+      changed.insert(file.path());
+    }
+    present.MergeFrom(found);
+  }
+  if (!present.empty() && known->applied()) on_disk.digest = payload::DigestFiles(present);
+  on_disk.taken_over = TakenOver(record_, task, changed);
+  on_disk.changed_paths.assign(changed.begin(), changed.end());
+  return on_disk;
+}
+
+std::vector<std::string> Installer::JournalPaths() const {
+  std::vector<std::string> paths(journal_->paths().begin(), journal_->paths().end());
+  for (const InstalledFile& file : journal_->files()) paths.push_back(file.path());
+  return paths;
+}
+
+absl::StatusOr<std::string> Installer::PendingDigest() const { return DigestOf(JournalPaths()); }
+
+absl::StatusOr<std::string> Installer::DigestOf(const std::vector<std::string>& paths) const {
+  payload::Files present;
+  for (const std::string& path : paths) {
+    ASSIGN_OR_RETURN(const payload::Files found, ScanOnDisk(*folder_, path));
+    present.MergeFrom(found);
+  }
+  return present.empty() ? std::string() : payload::DigestFiles(present);
+}
+
+absl::Status Installer::CheckRevision(const std::string& task, const task::v1::Manifest& manifest) const {
+  const TaskView installed = view(task);
+  if (manifest.revision() < installed.revision) {
+    return Refuse("REVISION_OLDER",
+                  absl::StrCat("revision ", manifest.revision(), " of ", task, " is older than revision ",
+                               installed.revision, ", which is installed; a task never goes back"));
+  }
+  if (manifest.revision() == installed.revision && manifest.digest() != installed.digest) {
+    return Refuse("REVISION_CHANGED", absl::StrCat("revision ", manifest.revision(), " of ", task,
                                                    " has other files than when it was installed here"));
   }
   return absl::OkStatus();
 }
 
-absl::Status Installer::Check(const task::v1::Manifest& manifest) const {
+absl::Status Installer::Check(const std::string& task, const task::v1::Manifest& manifest) const {
   struct statvfs space;
-  if (fstatvfs(workplace_->folder(), &space) != 0) return FileError("read", workplace_->path(), errno);
-  if ((space.f_flag & ST_RDONLY) != 0) return FileError("update", workplace_->target(), EROFS);
+  if (fstatvfs(folder_->place(), &space) != 0) return FileError("read", folder_->place_path(), errno);
+  if ((space.f_flag & ST_RDONLY) != 0) return FileError("update", folder_->target(), EROFS);
   if (space.f_bavail < static_cast<uint64_t>(manifest.size()) / std::max<uint64_t>(space.f_frsize, 1)) {
-    return FileError("update", workplace_->target(), ENOSPC);
+    return FileError("update", folder_->target(), ENOSPC);
   }
-  if (InodeOf(workplace_->parent(), workplace_->name()) == 0) return absl::OkStatus();
-  if (faccessat(workplace_->parent(), workplace_->name().c_str(), R_OK | W_OK | X_OK, AT_EACCESS) != 0) {
+  return Choose(task, manifest);
+}
+
+absl::Status Installer::Choose(const std::string& task, const task::v1::Manifest& manifest) const {
+  const Fd target = folder_->OpenRoot();
+  if (!target.ok() && errno == ENOENT) return absl::OkStatus();
+  if (faccessat(folder_->parent(), folder_->name().c_str(), R_OK | W_OK | X_OK, AT_EACCESS) != 0) {
     return Error(absl::StatusCode::kPermissionDenied, "TARGET_PERMISSION",
-                 absl::StrCat("no permission to update ", workplace_->target(), ": ", ErrnoText(errno),
+                 absl::StrCat("no permission to update ", folder_->target(), ": ", ErrnoText(errno),
                               "; run as a user who may write there"));
   }
-  const Fd target = payload::OpenBeneath(workplace_->parent(), workplace_->name(), O_RDONLY | O_DIRECTORY);
-  if (!target.ok()) return FileError("read", workplace_->target(), errno);
-  return Fingerprint(target.get(), workplace_->target(), options_.limits).status();
+  if (!target.ok()) return FileError("read", folder_->target(), errno);
+  return Fingerprint(target.get(), folder_->target(), options_.limits).status();
 }
 
-absl::Status Installer::BuildTree(const task::v1::Manifest& manifest, const ReadChunk& read_chunk) {
-  RETURN_IF_ERROR(RemoveTree(workplace_->folder(), kTree, workplace_->path()));
-  if (mkdirat(workplace_->folder(), kTree, 0700) != 0) return FileError("write", workplace_->path(), errno);
-  const Fd tree = payload::OpenBeneath(workplace_->folder(), kTree, O_RDONLY | O_DIRECTORY);
-  if (!tree.ok()) return FileError("write", workplace_->path(), errno);
-  const Fd target = payload::OpenBeneath(workplace_->parent(), workplace_->name(), O_RDONLY | O_DIRECTORY);
-  if (!target.ok() && errno != ENOENT) return FileError("read", workplace_->target(), errno);
-  if (target.ok()) {
-    ASSIGN_OR_RETURN(fingerprint_, Fingerprint(target.get(), workplace_->target(), options_.limits));
-    std::set<std::string> skipped(installed_.paths().begin(), installed_.paths().end());
-    for (const task::v1::FileEntry& entry : manifest.files()) skipped.insert(entry.path());
-    RETURN_IF_ERROR(CopyTree(target.get(), tree.get(), workplace_->target(),
-                             [&skipped](const std::string& path) { return skipped.count(path) > 0; }));
-    RemoveEmptyFolders(tree.get(), installed_.paths());
-  } else if (fchmod(tree.get(), 0755) != 0) {
-    return FileError("write", workplace_->path(), errno);
+std::unique_ptr<SwapMethod> Installer::MakeMethod(Method method) const {
+  return std::make_unique<ExchangeMethod>(folder_, options_.limits);
+}
+
+// What cannot be read counts as changed: it is replaced, and the digest that is read back says whether that was right.
+std::set<std::string> Installer::Unchanged(const task::v1::Manifest& manifest) const {
+  std::set<std::string> unchanged;
+  for (const task::v1::FileEntry& entry : manifest.files()) {
+    const absl::StatusOr<payload::Files> found = ScanOnDisk(*folder_, entry.path());
+    if (found.ok() && !found->empty() && SameEntry(found->Get(0), entry)) unchanged.insert(entry.path());
   }
-  RETURN_IF_ERROR(WriteFiles(tree.get(), target.get(), manifest, read_chunk, workplace_->target()));
-  RETURN_IF_ERROR(SyncTree(tree.get(), workplace_->path()));
+  return unchanged;
+}
+
+void Installer::BeginJournal(const UpdatePlan& plan, const task::v1::Manifest& manifest) {
   journal_.emplace();
-  journal_->set_new_inode(InodeOf(workplace_->folder(), kTree));
-  journal_->set_old_inode(InodeOf(workplace_->parent(), workplace_->name()));
-  return SyncFd(workplace_->folder(), workplace_->path());
+  journal_->set_task(plan.task);
+  journal_->set_revision(manifest.revision());
+  journal_->set_attempt(plan.attempt);
+  journal_->set_digest(manifest.digest());
+  journal_->set_state_folder(plan.state_folder);
+  journal_->set_supersedes(manifest.supersedes());
+  for (const task::v1::FileEntry& entry : manifest.files()) {
+    InstalledFile* const file = journal_->add_files();
+    file->set_path(entry.path());
+    payload::Files alone;
+    *alone.Add() = entry;
+    file->set_digest(payload::DigestFiles(alone));
+  }
+  Journal::Plan* const kept = journal_->mutable_plan();
+  kept->set_check(plan.hooks.check);
+  kept->set_apply(plan.hooks.apply);
+  SetDuration(plan.hooks.check_timeout, kept->mutable_check_timeout());
+  SetDuration(plan.hooks.apply_timeout, kept->mutable_apply_timeout());
+  SetDuration(plan.confirm_timeout, kept->mutable_confirm_timeout());
+  kept->mutable_variables()->insert(plan.variables.begin(), plan.variables.end());
 }
 
-absl::Status Installer::Stage(const task::v1::Manifest& manifest, int32_t attempt, const ReadChunk& read_chunk) {
-  RETURN_IF_ERROR(CheckRevision(manifest));
-  absl::Status status = BuildTree(manifest, read_chunk);
-  if (status.ok()) {
-    journal_->set_task(options_.task);
-    journal_->set_revision(manifest.revision());
-    journal_->set_attempt(attempt);
-    journal_->set_digest(manifest.digest());
-    journal_->set_state_folder(options_.state_folder);
-    for (const task::v1::FileEntry& entry : manifest.files()) journal_->add_paths(entry.path());
-    status = WriteJournal(Journal::PHASE_STAGED);
+absl::Status Installer::Stage(const UpdatePlan& plan, const task::v1::Manifest& manifest,
+                              const ReadChunk& read_chunk) {
+  RETURN_IF_ERROR(CheckRevision(plan.task, manifest));
+  RETURN_IF_ERROR(Choose(plan.task, manifest));
+  BeginJournal(plan, manifest);
+  method_ = MakeMethod(choice_);
+  NewSet set{.manifest = &manifest, .read_chunk = &read_chunk, .unchanged = Unchanged(manifest), .dropped = {}};
+  if (folder_->kind() == TargetFolder::Kind::kFolder) {
+    set.dropped = DroppedPaths(record_, plan.task, manifest.supersedes(), journal_->files());
   }
+  absl::Status status = method_->Stage(set, &*journal_);
+  if (status.ok()) status = WriteJournal(Journal::PHASE_STAGED);
   if (!status.ok()) CleanUp().IgnoreError();
   return status;
 }
 
 absl::Status Installer::Swap() {
-  const auto give_up = [this](const absl::Status& status) {
-    CleanUp().IgnoreError();
-    return status;
-  };
-  if (journal_->old_inode() != 0) {
-    const Fd target = payload::OpenBeneath(workplace_->parent(), workplace_->name(), O_RDONLY | O_DIRECTORY);
-    if (!target.ok()) return give_up(FileError("read", workplace_->target(), errno));
-    const auto fingerprint = Fingerprint(target.get(), workplace_->target(), options_.limits);
-    if (!fingerprint.ok()) return give_up(fingerprint.status());
-    if (*fingerprint != fingerprint_) {
-      return give_up(
-          Error(absl::StatusCode::kAborted, "TARGET_CHANGED",
-                absl::StrCat("somebody wrote to ", workplace_->target(), " while its new set was being built; ",
-                             "stop what writes there and try again")));
-    }
-  }
-  const bool exchange = journal_->old_inode() != 0;
-  if (renameat2(workplace_->folder(), kTree, workplace_->parent(), workplace_->name().c_str(),
-                exchange ? RENAME_EXCHANGE : RENAME_NOREPLACE) != 0) {
-    return give_up(SwapError(workplace_->target(), errno));
-  }
-  swapped_ = true;
-  RETURN_IF_ERROR(SyncFd(workplace_->parent(), workplace_->target()));
-  return SyncFd(workplace_->folder(), workplace_->path());
+  SetDuration(options_.boot_clock->Uptime(), journal_->mutable_waiting()->mutable_since());
+  journal_->mutable_waiting()->set_boot_id(options_.boot_clock->BootId());
+  absl::Status status = WriteJournal(Journal::PHASE_STAGED);
+  if (status.ok()) status = method_->Swap(*journal_);
+  swapped_ = method_->WhereIsWhat(*journal_) == SwapMethod::Place::kNewInstalled;
+  if (status.ok() || swapped_) return status;
+  // The journal stays when the old set could not be brought back: the next process tries again.
+  RETURN_IF_ERROR(method_->SwapBack(*journal_));
+  CleanUp().IgnoreError();
+  return status;
+}
+
+Hooks Installer::JournalHooks() const {
+  if (!journal_->has_plan()) return options_.hooks;
+  const Journal::Plan& plan = journal_->plan();
+  return {.check = plan.check(),
+          .apply = plan.apply(),
+          .check_timeout = ToDuration(plan.check_timeout()),
+          .apply_timeout = ToDuration(plan.apply_timeout())};
+}
+
+HookResult Installer::Run(const std::string& command, absl::Duration timeout, int64_t revision,
+                          const std::string& digest) {
+  std::map<std::string, std::string> variables(journal_->plan().variables().begin(),
+                                               journal_->plan().variables().end());
+  variables["PARLEY_TASK"] = journal_->task();
+  variables["PARLEY_REVISION"] = absl::StrCat(revision);
+  variables["PARLEY_TARGET"] = folder_->target();
+  variables["PARLEY_DIGEST"] = HexEncode(digest);
+  return RunHook(command, variables, timeout);
 }
 
 HookResult Installer::RunCheck() {
-  if (options_.check.empty()) return HookResult();
-  return RunHook(options_.check, Variables(journal_->revision(), journal_->digest()), options_.check_timeout);
+  const Hooks hooks = JournalHooks();
+  if (hooks.check.empty()) return HookResult();
+  return Run(hooks.check, hooks.check_timeout, journal_->revision(), journal_->digest());
 }
 
 absl::StatusOr<HookResult> Installer::RunApply() {
+  const Hooks hooks = JournalHooks();
   HookResult result;
-  if (!options_.apply.empty()) {
+  if (!hooks.apply.empty()) {
     journal_->set_apply_runs(journal_->apply_runs() + 1);
     RETURN_IF_ERROR(WriteJournal(Journal::PHASE_APPLYING));
-    result = RunHook(options_.apply, Variables(journal_->revision(), journal_->digest()), options_.apply_timeout);
+    result = Run(hooks.apply, hooks.apply_timeout, journal_->revision(), journal_->digest());
   }
   if (result.status.ok()) RETURN_IF_ERROR(WriteJournal(Journal::PHASE_APPLIED));
   return result;
@@ -251,91 +330,94 @@ absl::StatusOr<HookResult> Installer::RunApply() {
 
 absl::Status Installer::Commit() {
   if (journal_->phase() != Journal::PHASE_COMMITTED) RETURN_IF_ERROR(WriteJournal(Journal::PHASE_COMMITTED));
-  const bool own = journal_->state_folder() == options_.state_folder;
-  Installed installed;
-  installed.set_revision(journal_->revision());
-  installed.set_digest(journal_->digest());
-  *installed.mutable_paths() = journal_->paths();
-  RETURN_IF_ERROR(WriteInstalled(journal_->state_folder(), installed));
-  if (own) installed_ = std::move(installed);
+  // An older version's: which file came to which digest was not noted.
+  for (const std::string& path : journal_->paths()) journal_->add_files()->set_path(path);
+  journal_->clear_paths();
+  NoteInstalled(*journal_, &record_);
+  RETURN_IF_ERROR(WriteTargetRecord());
+  Installed highest;
+  highest.set_revision(journal_->revision());
+  highest.set_digest(journal_->digest());
+  for (const InstalledFile& file : journal_->files()) highest.add_paths(file.path());
+  const absl::Status noted = WriteRecord(InstalledPath(journal_->state_folder()), highest);
+  if (!noted.ok()) LogWarning("could not note a revision in its state", {{"error", std::string(noted.message())}});
   return CleanUp();
 }
 
-absl::Status Installer::BeginRollback(const std::string& reason, const std::string& detail) {
+absl::Status Installer::BeginRollback(const std::string& reason, const std::string& detail, bool passing) {
   journal_->set_reason(reason);
   journal_->set_detail(detail);
+  journal_->set_passing(passing);
   const absl::Status status = WriteJournal(Journal::PHASE_ROLLING_BACK);
   // Without it a crash may forget to run the apply hook again; not rolling back at all would be worse.
   if (!status.ok()) LogWarning("rolling back without a note of it", {{"error", std::string(status.message())}});
   return absl::OkStatus();
 }
 
-absl::Status Installer::SwapBack() {
-  switch (WhereIsWhat()) {
-    case Place::kOldInstalled:
-      return absl::OkStatus();
-    case Place::kUnknown:
-      return Refuse("TARGET_CHANGED", absl::StrCat("somebody moved ", workplace_->target(), " during an update"));
-    case Place::kNewInstalled:
-      break;
-  }
-  const bool exchange = journal_->old_inode() != 0;
-  if (renameat2(workplace_->parent(), workplace_->name().c_str(), workplace_->folder(), kTree,
-                exchange ? RENAME_EXCHANGE : RENAME_NOREPLACE) != 0) {
-    return SwapError(workplace_->target(), errno);
-  }
-  RETURN_IF_ERROR(SyncFd(workplace_->parent(), workplace_->target()));
-  return SyncFd(workplace_->folder(), workplace_->path());
-}
-
 absl::Status Installer::FinishRollback() {
-  if (const absl::Status status = SwapBack(); !status.ok()) {
-    NoteRollback(true);
+  if (const absl::Status status = method_->SwapBack(*journal_); !status.ok()) {
+    NoteRollback(true).IgnoreError();
     return Error(absl::StatusCode::kDataLoss, "ROLLBACK_FAILED",
-                 absl::StrCat("the old set of ", workplace_->target(), " is in ", workplace_->path(), "/", kTree,
+                 absl::StrCat("the old set of ", folder_->target(), " is in ", method_->OldSetPath(),
                               " and could not be brought back: ", status.message()));
   }
   swapped_ = false;
+  const Hooks hooks = JournalHooks();
+  const TaskView old = view(journal_->task());
   HookResult again;
-  if (journal_->apply_runs() > 0 && !options_.apply.empty()) {
-    again = RunHook(options_.apply, Variables(installed_.revision(), installed_.digest()), options_.apply_timeout);
+  if (journal_->apply_runs() > 0 && !hooks.apply.empty() && !journal_->nothing_before()) {
+    again = Run(hooks.apply, hooks.apply_timeout, old.revision, old.digest);
   }
-  NoteRollback(!again.status.ok());
+  const absl::Status noted = NoteRollback(!again.status.ok());
+  if (!noted.ok()) LogWarning("could not note a rollback", {{"error", std::string(noted.message())}});
   CleanUp().IgnoreError();
   if (again.status.ok()) return absl::OkStatus();
   return Error(absl::StatusCode::kDataLoss, "ROLLBACK_FAILED",
-               absl::StrCat("the old set is back in ", workplace_->target(), ", but the apply command failed on it: ",
+               absl::StrCat("the old set is back in ", folder_->target(), ", but the apply command failed on it: ",
                             again.status.message(), again.output.empty() ? "" : ": ", again.output));
 }
 
-// In the record of the task whose update it was.
-void Installer::NoteRollback(bool failed) {
-  const bool own = journal_->state_folder() == options_.state_folder;
-  Installed others;
-  if (!own) ReadRecord(InstalledPath(journal_->state_folder()), &others).IgnoreError();
-  Installed& installed = own ? installed_ : others;
-  Installed::Rollback* rollback = installed.mutable_rollback();
+absl::Status Installer::NoteRollback(bool failed) {
+  TargetRecord::Task* const task = TaskIn(&record_, journal_->task());
+  if (failed) task->set_applied(false);
+  Installed::Rollback* const rollback = task->mutable_rollback();
   rollback->set_revision(journal_->revision());
   rollback->set_attempt(journal_->attempt());
   rollback->set_reason(journal_->reason());
   rollback->set_detail(journal_->detail());
   rollback->set_failed(failed);
-  const absl::Status status = WriteInstalled(journal_->state_folder(), installed);
-  if (!status.ok()) LogWarning("could not note a rollback", {{"error", std::string(status.message())}});
+  rollback->set_passing(journal_->passing());
+  return WriteTargetRecord();
 }
 
-absl::Status Installer::ForgetRollback() {
-  if (!installed_.has_rollback()) return absl::OkStatus();
-  installed_.clear_rollback();
-  return WriteInstalled(options_.state_folder, installed_);
+absl::Status Installer::ForgetRollback(const std::string& task) {
+  const TargetRecord::Task* const known = FindTask(record_, task);
+  if (known == nullptr || !known->has_rollback()) return absl::OkStatus();
+  TaskIn(&record_, task)->clear_rollback();
+  return WriteTargetRecord();
 }
 
-// The journal first: without one, what lies in the workplace is only litter.
+absl::Status Installer::Adopt(const std::string& task, const std::string& state_folder) {
+  if (FindTask(record_, task) != nullptr) return absl::OkStatus();
+  Installed installed;
+  RemoveRecordLitter(InstalledPath(state_folder));
+  ASSIGN_OR_RETURN(const bool found, ReadRecord(InstalledPath(state_folder), &installed));
+  if (!found) return absl::OkStatus();
+  Membership membership;
+  ASSIGN_OR_RETURN(const bool joined, ReadRecord(absl::StrCat(state_folder, "/membership"), &membership));
+  NoteAdopted(task, installed, !joined || membership.target().empty() || membership.target() == folder_->target(),
+              &record_);
+  WipeString(membership.mutable_secret());
+  return record_.tasks_size() == 0 ? absl::OkStatus() : WriteTargetRecord();
+}
+
+// The journal first: without one, what lies in the place is only litter.
 absl::Status Installer::CleanUp() {
   RETURN_IF_ERROR(RemoveRecord(JournalPath()));
   journal_.reset();
+  method_.reset();
   swapped_ = false;
-  const absl::Status status = RemoveTree(workplace_->folder(), kTree, workplace_->path());
+  const absl::Status status = MakeMethod(Method::kExchange)->Discard();
   if (!status.ok())
     LogWarning("could not remove a tree that is not needed", {{"error", std::string(status.message())}});
   return absl::OkStatus();
@@ -347,15 +429,11 @@ absl::Status Installer::WriteJournal(Journal::Phase phase) {
   return WriteRecord(JournalPath(), *journal_);
 }
 
-absl::Status Installer::WriteInstalled(const std::string& state_folder, const Installed& installed) const {
-  return WriteRecord(InstalledPath(state_folder), installed);
-}
-
-std::map<std::string, std::string> Installer::Variables(int64_t revision, const std::string& digest) const {
-  return {{"PARLEY_TASK", options_.task},
-          {"PARLEY_REVISION", absl::StrCat(revision)},
-          {"PARLEY_TARGET", workplace_->target()},
-          {"PARLEY_DIGEST", HexEncode(digest)}};
+absl::Status Installer::WriteTargetRecord() const {
+  for (const TargetRecord::Task& task : record_.tasks()) {
+    if (task.revision() > 0 || task.has_rollback()) return WriteRecord(RecordPath(), record_);
+  }
+  return RemoveRecord(RecordPath());
 }
 
 }  // namespace parley::agent

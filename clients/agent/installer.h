@@ -1,65 +1,84 @@
-// Lays a verified set of files over a target folder, all of it or nothing.
+// Lays a verified set of files over a target, all of it or nothing. One installer for a target, whatever the number of
+// tasks that update it.
 //
-// The new tree (what stays of the target, and the payload) is built beside the target and swapped in by one rename;
-// the old tree stays there until Commit, or comes back by Rollback. A journal beside it, written before each step
-// that needs it, lets the next process go on wherever the last one was killed: docs/protocol/applying.md.
+// The new set (the payload, and what stays of the target) is built beside the old one and put in place by one rename, or
+// by one for each file (method.h); the old one is kept until Commit, or comes back by FinishRollback. A journal in the
+// target's place, written before each step that needs it, lets the next process go on wherever the last one was killed,
+// and holds all that it needs for that: docs/protocol/applying.md. A record beside it says which task has installed
+// what.
 //
 // Files of the target that the payload does not name stay. Files that an earlier revision of the same task installed
-// and this one does not name go. Links inside the target are never followed.
+// and this one does not name go. Links inside the target are never followed, and mounts never crossed.
 //
-//   ASSIGN_OR_RETURN(Installer installer, Installer::Open(workplace, options));
-//   if (!installer.pending()) { Stage(…); Swap(); }
+//   ASSIGN_OR_RETURN(Installer installer, Installer::Open(folder, options));
+//   if (!installer.pending()) { Check(…); Stage(…); Swap(); }
 //   check and apply hooks by RunCheck and RunApply;  then Commit(), or BeginRollback and FinishRollback
 //
-// Threads: none; one installer a workplace at a time (Workplace::BeginUpdate).
+// Threads: none; one call at a time.
 #ifndef PARLEY_CLIENTS_AGENT_INSTALLER_H_
 #define PARLEY_CLIENTS_AGENT_INSTALLER_H_
 
 #include <cstdint>
-#include <functional>
 #include <map>
+#include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "clients/agent/agent_state.pb.h"
+#include "clients/agent/boot_clock.h"
 #include "clients/agent/hook.h"
+#include "clients/agent/hooks.h"
+#include "clients/agent/method.h"
+#include "clients/agent/swap_method.h"
+#include "clients/agent/target_folder.h"
 #include "clients/agent/tree.h"
-#include "clients/agent/workplace.h"
 #include "lib/base/clock.h"
 #include "parley/task/v1/manifest.pb.h"
 
 namespace parley::agent {
 
+// What settles an update without anybody else's help; kept in the journal.
+struct UpdatePlan {
+  // "tasks/{task}".
+  std::string task;
+  int32_t attempt = 0;
+  Hooks hooks;
+  // Besides those that every command gets: PARLEY_LABEL_*, PARLEY_FACT_*.
+  std::map<std::string, std::string> variables;
+  // How long the update may stay undecided.
+  absl::Duration confirm_timeout = absl::Minutes(10);
+  // {state}/tasks/{task}.
+  std::string state_folder;
+};
+
 class Installer {
  public:
   struct Options {
-    // "tasks/{task}".
-    std::string task;
-    // Where the record of what the task has installed lives.
-    std::string state_folder;
-    std::string check;
-    std::string apply;
-    absl::Duration check_timeout = absl::Minutes(1);
-    absl::Duration apply_timeout = absl::Minutes(2);
     TreeLimits limits;
+    Method method = Method::kAutomatic;
     Clock* clock = Clock::System();
+    // For an update that an older version left undecided, which did not note its commands.
+    Hooks hooks;
+    BootClock* boot_clock = BootClock::System();
   };
 
-  // Verified content of a chunk, by digest.
-  using ReadChunk = std::function<absl::StatusOr<std::string>(absl::string_view digest)>;
+  using ReadChunk = agent::ReadChunk;
 
-  // Finishes what was begun: leftovers and a committed update are cleaned up, a rollback is finished (its apply hook
-  // run again), an update of another task is rolled back. A swap of this task's stays pending. `workplace` must
-  // outlive the installer. TARGET_CHANGED when somebody else moved the folders; STATE_DAMAGED.
-  static absl::StatusOr<Installer> Open(Workplace* workplace, Options options);
+  // Finishes what was decided: leftovers and a committed update are cleaned up, a rollback is finished (its apply hook
+  // run again). A swap that is undecided stays pending, whichever task's it is. `folder` must outlive the installer.
+  // TARGET_CHANGED when somebody else moved the folders; STATE_DAMAGED.
+  static absl::StatusOr<Installer> Open(TargetFolder* folder, Options options);
 
   // The swapped-in set that is neither committed nor rolled back.
   struct Pending {
+    std::string task;
     int64_t revision;
     int32_t attempt;
     std::string digest;
@@ -67,27 +86,65 @@ class Installer {
     bool applied;
     // The apply hook was begun more often than a crash excuses.
     bool exhausted;
-    // When it got as far as it has.
-    absl::Time since;
+    // How long the machine has been on, or asleep, since the swap; after another boot see NoteWaiting.
+    absl::Duration undecided;
+    absl::Duration confirm_timeout;
   };
   std::optional<Pending> pending() const;
+  // Notes in the journal how long the update has been undecided, so that the time counts after a boot of the machine
+  // too; call it at least once a minute while one is pending. A start after a boot counts ten seconds more, so that a
+  // machine that never stays up comes to an end as well.
+  absl::Status NoteWaiting();
 
-  // What the task has installed, from its state folder.
-  const Installed& installed() const { return installed_; }
-  // Digest of what is on disk of installed(); empty when that is nothing.
-  absl::StatusOr<std::string> InstalledDigest() const;
+  struct RollbackNote {
+    int64_t revision = 0;
+    int32_t attempt = 0;
+    std::string reason;
+    std::string detail;
+    // The old set could not be brought back, or its apply command failed.
+    bool failed = false;
+    // A trouble of the moment, and none of the set's.
+    bool passing = false;
+  };
+  // What the record says of a task.
+  struct TaskView {
+    // Highest revision ever committed, and its digest; 0 and empty when none.
+    int64_t revision = 0;
+    std::string digest;
+    // The apply command has passed with what is installed.
+    bool applied = false;
+    std::vector<std::string> paths;
+    std::optional<RollbackNote> rollback;
+  };
+  TaskView view(const std::string& task) const;
+
+  // What is on the disk of what the task has installed.
+  struct OnDisk {
+    // Empty when nothing is, or when no apply has passed with it.
+    std::string digest;
+    // A sentence when another task has installed over it.
+    std::string taken_over;
+    // Paths that are missing or not as the task installed them.
+    std::vector<std::string> changed_paths;
+  };
+  absl::StatusOr<OnDisk> Read(const std::string& task) const;
   // Digest of what is on disk of the pending set.
   absl::StatusOr<std::string> PendingDigest() const;
 
   // Whether the target can take the set, as far as can be told without trying: TARGET_*, DISK_FULL, FILE_PERMISSION.
-  absl::Status Check(const task::v1::Manifest& manifest) const;
+  // Chooses the method for it.
+  absl::Status Check(const std::string& task, const task::v1::Manifest& manifest) const;
+  // The method that the newest Check or Stage has chosen, and why not another: a sentence, empty when the choice is the
+  // ordinary one.
+  Method method() const { return choice_; }
+  const std::string& method_reason() const { return choice_reason_; }
   // REVISION_OLDER, REVISION_CHANGED (another digest under the same number).
-  absl::Status CheckRevision(const task::v1::Manifest& manifest) const;
+  absl::Status CheckRevision(const std::string& task, const task::v1::Manifest& manifest) const;
 
-  // Builds the new tree, durably. The target has not changed, whatever comes back. TARGET_CONFLICT (a file or link of
+  // Builds the new set, durably. The target has not changed, whatever comes back. TARGET_CONFLICT (a file or link of
   // somebody else's where the payload needs a folder, or the other way round), FILE_DIGEST, and those of Check.
-  absl::Status Stage(const task::v1::Manifest& manifest, int32_t attempt, const ReadChunk& read_chunk);
-  // Swaps it in. TARGET_CHANGED when somebody wrote to the target meanwhile: Stage again.
+  absl::Status Stage(const UpdatePlan& plan, const task::v1::Manifest& manifest, const ReadChunk& read_chunk);
+  // Puts it in place. TARGET_CHANGED when somebody wrote to the target meanwhile: Stage again.
   absl::Status Swap();
 
   // One of the user's commands; OK at once when there is none. RunApply notes that it ran before it starts it.
@@ -96,36 +153,48 @@ class Installer {
 
   // The new set is the installed one for good.
   absl::Status Commit();
-  // Decides for the old set, durably.
-  absl::Status BeginRollback(const std::string& reason, const std::string& detail);
+  // Decides for the old set, durably. `passing`: the trouble is not the set's.
+  absl::Status BeginRollback(const std::string& reason, const std::string& detail, bool passing);
   // Swaps back; runs the apply hook again if it ran for the new set. ROLLBACK_FAILED when the old set could not be
-  // brought back, or its apply hook failed. Notes the rollback in installed() until ForgetRollback.
+  // brought back, or its apply hook failed. Notes the rollback in the task's view until ForgetRollback.
   absl::Status FinishRollback();
-  absl::Status ForgetRollback();
+  absl::Status ForgetRollback(const std::string& task);
+
+  // Takes over what the state folder of an older version knows, unless the record knows the task already; of a state
+  // that belongs to another target only the revision.
+  absl::Status Adopt(const std::string& task, const std::string& state_folder);
 
  private:
-  Installer(Workplace* workplace, Options options) : workplace_(workplace), options_(std::move(options)) {}
+  Installer(TargetFolder* folder, Options options) : folder_(folder), options_(std::move(options)) {}
 
-  enum class Place { kNewInstalled, kOldInstalled, kUnknown };
-  Place WhereIsWhat() const;
   absl::Status Recover();
-  absl::Status BuildTree(const task::v1::Manifest& manifest, const ReadChunk& read_chunk);
-  absl::StatusOr<std::string> DigestOf(const google::protobuf::RepeatedPtrField<std::string>& paths) const;
-  absl::Status SwapBack();
-  void NoteRollback(bool failed);
+  absl::Status GoOnPending();
+  absl::Status Choose(const std::string& task, const task::v1::Manifest& manifest) const;
+  std::unique_ptr<SwapMethod> MakeMethod(Method method) const;
+  void BeginJournal(const UpdatePlan& plan, const task::v1::Manifest& manifest);
+  std::set<std::string> Unchanged(const task::v1::Manifest& manifest) const;
+  absl::StatusOr<std::string> DigestOf(const std::vector<std::string>& paths) const;
+  std::vector<std::string> JournalPaths() const;
+  Hooks JournalHooks() const;
+  absl::Duration Undecided() const;
+  HookResult Run(const std::string& command, absl::Duration timeout, int64_t revision, const std::string& digest);
+  absl::Status NoteRollback(bool failed);
   absl::Status CleanUp();
   absl::Status WriteJournal(Journal::Phase phase);
-  absl::Status WriteInstalled(const std::string& state_folder, const Installed& installed) const;
-  std::map<std::string, std::string> Variables(int64_t revision, const std::string& digest) const;
-  std::string JournalPath() const { return workplace_->path() + "/journal"; }
+  absl::Status WriteTargetRecord() const;
+  std::string JournalPath() const { return folder_->place_path() + "/journal"; }
+  std::string RecordPath() const { return folder_->place_path() + "/record"; }
 
-  Workplace* workplace_;
+  TargetFolder* folder_;
   Options options_;
-  Installed installed_;
-  // Empty unless a new set is swapped in, or staged.
+  TargetRecord record_;
+  // Empty unless a new set is swapped in, or staged; then with the method that it is about.
   std::optional<Journal> journal_;
+  std::unique_ptr<SwapMethod> method_;
   bool swapped_ = false;
-  std::string fingerprint_;
+  // What Check tells, which changes nothing on the disk.
+  mutable Method choice_ = Method::kExchange;
+  mutable std::string choice_reason_;
 };
 
 }  // namespace parley::agent

@@ -42,24 +42,30 @@ class KillTest : public testing::Test {
     std::filesystem::create_directories(folder_ / "state");
     WriteTree(Target(), TargetOf(0));
     WriteTestFile(folder_ / "running", TargetOf(0).at("a"));
-    options_.task = "tasks/t";
-    options_.state_folder = folder_ / "state";
-    options_.check = "true";
-    options_.apply = absl::StrCat("cp $PARLEY_TARGET/a ", folder_ / "running");
+    plan_.task = "tasks/t";
+    plan_.attempt = 1;
+    plan_.state_folder = folder_ / "state";
+    plan_.hooks.check = "true";
+    plan_.hooks.apply = absl::StrCat("cp $PARLEY_TARGET/a ", folder_ / "running");
   }
 
   std::string Target() const { return folder_ / "target"; }
 
+  bool OnlyTheRecordIsLeft() const {
+    const Tree left = ReadTree(folder_ / ".parley-target");
+    return left.empty() || (left.size() == 1 && left.count("record") == 1);
+  }
+
   // What a whole process does: recover, then install the revision and keep it, or roll it back.
   bool Process(int64_t revision, bool keep) {
-    auto workplace = Workplace::Open(Target());
-    if (!workplace.ok()) return false;
-    auto installer = Installer::Open(workplace->get(), options_);
+    auto target = TargetFolder::Open(Target());
+    if (!target.ok()) return false;
+    auto installer = Installer::Open(target->get(), options_);
     if (!installer.ok()) return false;
     if (!installer->pending().has_value()) {
       const FakePayload payload = MakePayload(PayloadOf(revision));
       const auto read = [&payload](absl::string_view digest) { return payload.Read(digest); };
-      if (!installer->Stage(payload.Manifest("tasks/t", revision), 1, read).ok()) return false;
+      if (!installer->Stage(plan_, payload.Manifest("tasks/t", revision), read).ok()) return false;
       if (!installer->Swap().ok()) return false;
     }
     return Finish(&*installer, keep);
@@ -72,7 +78,7 @@ class KillTest : public testing::Test {
       if (!applied.ok() || !applied->status.ok()) return false;
     }
     if (keep) return installer->Commit().ok();
-    return installer->BeginRollback("check_failed", "").ok() && installer->FinishRollback().ok();
+    return installer->BeginRollback("check_failed", "", false).ok() && installer->FinishRollback().ok();
   }
 
   // After a kill: nothing but whole sets, before and after recovery. Updates installed_.
@@ -80,24 +86,25 @@ class KillTest : public testing::Test {
     const Tree found = ReadTree(Target());
     ASSERT_TRUE(found == TargetOf(installed_) || found == TargetOf(revision)) << "the target is neither set";
     {
-      auto workplace = Workplace::Open(Target());
-      ASSERT_TRUE(workplace.ok()) << workplace.status();
-      auto installer = Installer::Open(workplace->get(), options_);
+      auto target = TargetFolder::Open(Target());
+      ASSERT_TRUE(target.ok()) << target.status();
+      auto installer = Installer::Open(target->get(), options_);
       ASSERT_TRUE(installer.ok()) << installer.status();
       if (installer->pending().has_value()) {
         ASSERT_EQ(ReadTree(Target()), TargetOf(revision));
         ASSERT_TRUE(Finish(&*installer, keep));
       }
-      if (installer->installed().revision() == revision) installed_ = revision;
+      if (installer->view("tasks/t").revision == revision) installed_ = revision;
     }
     ASSERT_EQ(ReadTree(Target()), TargetOf(installed_));
     // The program has what is installed, whether its hook ran before the kill, after it, or twice.
     ASSERT_EQ(ReadTestFile(folder_ / "running"), TargetOf(installed_).at("a"));
-    ASSERT_FALSE(std::filesystem::exists(folder_ / ".parley-target")) << "something was left behind";
+    ASSERT_TRUE(OnlyTheRecordIsLeft()) << "something was left behind";
   }
 
   TemporaryFolder folder_;
   Installer::Options options_;
+  UpdatePlan plan_;
   int64_t installed_ = 0;
 };
 
@@ -135,8 +142,8 @@ class KillAtEachSystemCall : public KillTest, public testing::WithParamInterface
 
 TEST_P(KillAtEachSystemCall, LeavesAWholeSet) {
   const bool keep = GetParam();
-  options_.apply.clear();  // Traced once, in its own test above; here it would only take time.
-  options_.check.clear();
+  plan_.hooks.apply.clear();  // Traced once, in its own test above; here it would only take time.
+  plan_.hooks.check.clear();
   bool finished = false;
   for (int stop_at = 1; !finished; ++stop_at) {
     SCOPED_TRACE(stop_at);
@@ -167,15 +174,15 @@ TEST_P(KillAtEachSystemCall, LeavesAWholeSet) {
     const Tree found = ReadTree(Target());
     ASSERT_TRUE(found == TargetOf(installed_) || found == TargetOf(revision)) << "the target is neither set";
     {
-      auto workplace = Workplace::Open(Target());
-      ASSERT_TRUE(workplace.ok()) << workplace.status();
-      auto installer = Installer::Open(workplace->get(), options_);
+      auto target = TargetFolder::Open(Target());
+      ASSERT_TRUE(target.ok()) << target.status();
+      auto installer = Installer::Open(target->get(), options_);
       ASSERT_TRUE(installer.ok()) << installer.status();
       if (installer->pending().has_value()) ASSERT_TRUE(Finish(&*installer, keep));
-      installed_ = installer->installed().revision();
+      installed_ = installer->view("tasks/t").revision;
     }
     ASSERT_EQ(ReadTree(Target()), TargetOf(installed_));
-    ASSERT_FALSE(std::filesystem::exists(folder_ / ".parley-target")) << "something was left behind";
+    ASSERT_TRUE(OnlyTheRecordIsLeft()) << "something was left behind";
   }
 }
 

@@ -28,36 +28,45 @@ class InstallerTest : public testing::Test {
  protected:
   InstallerTest() {
     fs::create_directories(State());
-    options_.task = "tasks/t";
-    options_.state_folder = State();
+    plan_.task = "tasks/t";
+    plan_.attempt = 1;
+    plan_.state_folder = State();
     WriteTree(Target(), {{"keep", "mine"}, {"site.conf", "old"}});
   }
 
   std::string Target() const { return folder_ / "target"; }
   std::string State() const { return folder_ / "state"; }
   Tree Installed() const { return ReadTree(Target()); }
-  bool PlaceIsGone() const { return !fs::exists(folder_ / ".parley-target"); }
+  std::string Place() const { return folder_ / ".parley-target"; }
+  bool PlaceIsGone() const { return !fs::exists(Place()); }
+  // Nothing but the record of what is installed.
+  bool PlaceIsClean() const {
+    const Tree left = ReadTree(Place());
+    return left.size() == 1 && left.count("record") == 1;
+  }
 
   void Open() {
     installer_.reset();
-    workplace_.reset();
-    auto workplace = Workplace::Open(Target());
-    ASSERT_TRUE(workplace.ok()) << workplace.status();
-    workplace_ = *std::move(workplace);
-    auto installer = Installer::Open(workplace_.get(), options_);
+    target_.reset();
+    auto target = TargetFolder::Open(Target());
+    ASSERT_TRUE(target.ok()) << target.status();
+    target_ = *std::move(target);
+    auto installer = Installer::Open(target_.get(), options_);
     ASSERT_TRUE(installer.ok()) << installer.status();
     installer_.emplace(*std::move(installer));
   }
   void Close() {
     installer_.reset();
-    workplace_.reset();
+    target_.reset();
   }
+
+  Installer::TaskView View() const { return installer_->view(plan_.task); }
 
   absl::Status Stage(const Tree& tree, int64_t revision = 1) {
     const FakePayload payload = MakePayload(tree);
     const task::v1::Manifest manifest = payload.Manifest("tasks/t", revision);
-    RETURN_IF_ERROR(installer_->Check(manifest));
-    return installer_->Stage(manifest, 1, [&payload](absl::string_view digest) { return payload.Read(digest); });
+    RETURN_IF_ERROR(installer_->Check(plan_.task, manifest));
+    return installer_->Stage(plan_, manifest, [&payload](absl::string_view digest) { return payload.Read(digest); });
   }
 
   absl::Status Install(const Tree& tree, int64_t revision = 1) {
@@ -70,7 +79,7 @@ class InstallerTest : public testing::Test {
   }
 
   absl::Status RollBack() {
-    RETURN_IF_ERROR(installer_->BeginRollback("check_failed", "why"));
+    RETURN_IF_ERROR(installer_->BeginRollback("check_failed", "why", false));
     return installer_->FinishRollback();
   }
 
@@ -91,7 +100,8 @@ class InstallerTest : public testing::Test {
 
   TemporaryFolder folder_;
   Installer::Options options_;
-  std::unique_ptr<Workplace> workplace_;
+  UpdatePlan plan_;
+  std::unique_ptr<TargetFolder> target_;
   std::optional<Installer> installer_;
 };
 
@@ -102,9 +112,9 @@ TEST_F(InstallerTest, LaysThePayloadOverTheTarget) {
   EXPECT_EQ(Installed(), expected);
   ASSERT_TRUE(installer_->Commit().ok());
   EXPECT_EQ(Installed(), expected);
-  EXPECT_EQ(installer_->installed().revision(), 1);
+  EXPECT_EQ(View().revision, 1);
   Close();
-  EXPECT_TRUE(PlaceIsGone());
+  EXPECT_TRUE(PlaceIsClean());
 }
 
 TEST_F(InstallerTest, RemovesWhatAnEarlierRevisionInstalled) {
@@ -159,11 +169,11 @@ TEST_F(InstallerTest, MakesAMissingTargetAndTakesItAwayAgain) {
 
 TEST_F(InstallerTest, ResolvesALinkToTheTargetOnce) {
   fs::create_symlink(Target(), folder_ / "link");
-  auto workplace = Workplace::Open(folder_ / "link/");
-  ASSERT_TRUE(workplace.ok()) << workplace.status();
-  EXPECT_EQ((*workplace)->target(), Target());
+  auto target = TargetFolder::Open(folder_ / "link/");
+  ASSERT_TRUE(target.ok()) << target.status();
+  EXPECT_EQ((*target)->target(), Target());
   fs::create_symlink("nowhere", folder_ / "dangling");
-  EXPECT_EQ(Reason(Workplace::Open(folder_ / "dangling").status()), "TARGET_NOT_FOLDER");
+  EXPECT_EQ(Reason(TargetFolder::Open(folder_ / "dangling").status()), "TARGET_NOT_FOLDER");
 }
 
 TEST_F(InstallerTest, NeverWritesThroughALinkInTheTarget) {
@@ -190,20 +200,20 @@ TEST_F(InstallerTest, RefusesWhatIsInTheWayAndChangesNothing) {
 }
 
 TEST_F(InstallerTest, RefusesTargetsThatCannotBeSwapped) {
-  EXPECT_EQ(Reason(Workplace::Open("/").status()), "TARGET_ROOT");
-  EXPECT_EQ(Reason(Workplace::Open("/proc").status()), "TARGET_MOUNT");
-  EXPECT_EQ(Reason(Workplace::Open(folder_ / "no/such/target").status()), "TARGET_PARENT");
-  EXPECT_EQ(Reason(Workplace::Open(Target() + "/keep").status()), "TARGET_NOT_FOLDER");
-  EXPECT_EQ(Reason(Workplace::Open("").status()), "TARGET_ROOT");
+  EXPECT_EQ(Reason(TargetFolder::Open("/").status()), "TARGET_ROOT");
+  EXPECT_EQ(Reason(TargetFolder::Open("/proc").status()), "TARGET_MOUNT");
+  EXPECT_EQ(Reason(TargetFolder::Open(folder_ / "no/such/target").status()), "TARGET_PARENT");
+  EXPECT_EQ(Reason(TargetFolder::Open(Target() + "/keep").status()), "TARGET_NOT_FOLDER");
+  EXPECT_EQ(Reason(TargetFolder::Open("").status()), "TARGET_ROOT");
 }
 
 TEST_F(InstallerTest, LetsOneProcessAtATime) {
   Open();
-  const absl::Status second = Workplace::Open(Target()).status();
+  const absl::Status second = TargetFolder::Open(Target()).status();
   EXPECT_EQ(Reason(second), "TARGET_IN_USE");
   EXPECT_TRUE(absl::StrContains(second.message(), Target()));
   Close();
-  EXPECT_TRUE(Workplace::Open(Target()).ok());
+  EXPECT_TRUE(TargetFolder::Open(Target()).ok());
 }
 
 TEST_F(InstallerTest, RefusesTargetsThatAreTooLargeOrSpecial) {
@@ -222,7 +232,7 @@ TEST_F(InstallerTest, RefusesTargetsThatAreTooLargeOrSpecial) {
 
 TEST_F(InstallerTest, NeedsPermissionAndSaysSo) {
   chmod(folder_.path().c_str(), 0555);
-  ExpectWithoutPrivilege([this] { return Reason(Workplace::Open(Target()).status()) == "TARGET_PERMISSION"; });
+  ExpectWithoutPrivilege([this] { return Reason(TargetFolder::Open(Target()).status()) == "TARGET_PERMISSION"; });
   chmod(folder_.path().c_str(), 0755);
   chmod(Target().c_str(), 0555);
   ExpectWithoutPrivilege([this] {
@@ -262,9 +272,9 @@ TEST_F(InstallerTest, RefusesContentThatIsNotWhatWasSigned) {
   const task::v1::Manifest manifest = payload.Manifest("tasks/t", 1);
   payload.chunks.begin()->second = "2";
   const auto read = [&payload](absl::string_view digest) { return payload.Read(digest); };
-  EXPECT_EQ(Reason(installer_->Stage(manifest, 1, read)), "FILE_DIGEST");
+  EXPECT_EQ(Reason(installer_->Stage(plan_, manifest, read)), "FILE_DIGEST");
   payload.chunks.clear();
-  EXPECT_EQ(Reason(installer_->Stage(manifest, 1, read)), "CHUNK_MISSING");
+  EXPECT_EQ(Reason(installer_->Stage(plan_, manifest, read)), "CHUNK_MISSING");
   EXPECT_EQ(Installed(), (Tree{{"keep", "mine"}, {"site.conf", "old"}}));
 }
 
@@ -294,9 +304,9 @@ TEST_F(InstallerTest, LeavesTheFoldersAloneWhenSomebodyMovedThem) {
   Close();
   fs::rename(Target(), folder_ / "moved");
   fs::create_directories(Target());
-  auto workplace = Workplace::Open(Target());
-  ASSERT_TRUE(workplace.ok());
-  EXPECT_EQ(Reason(Installer::Open(workplace->get(), options_).status()), "TARGET_CHANGED");
+  auto target = TargetFolder::Open(Target());
+  ASSERT_TRUE(target.ok());
+  EXPECT_EQ(Reason(Installer::Open(target->get(), options_).status()), "TARGET_CHANGED");
   EXPECT_EQ(ReadTree(folder_ / ".parley-target/tree"), (Tree{{"keep", "mine"}, {"site.conf", "old"}}));
 }
 
@@ -305,19 +315,19 @@ TEST_F(InstallerTest, RefusesADamagedJournal) {
   ASSERT_TRUE(Install({{"a", "1"}}).ok());
   Close();
   WriteTestFile(folder_ / ".parley-target/journal", "damaged");
-  auto workplace = Workplace::Open(Target());
-  ASSERT_TRUE(workplace.ok());
-  EXPECT_EQ(Reason(Installer::Open(workplace->get(), options_).status()), "STATE_DAMAGED");
+  auto target = TargetFolder::Open(Target());
+  ASSERT_TRUE(target.ok());
+  EXPECT_EQ(Reason(Installer::Open(target->get(), options_).status()), "STATE_DAMAGED");
 }
 
 class HookedInstallerTest : public InstallerTest {
  protected:
-  HookedInstallerTest() { options_.apply = absl::StrCat("cp $PARLEY_TARGET/site.conf ", Running()); }
+  HookedInstallerTest() { plan_.hooks.apply = absl::StrCat("cp $PARLEY_TARGET/site.conf ", Running()); }
   std::string Running() const { return folder_ / "running"; }
 };
 
 TEST_F(HookedInstallerTest, AFailingCheckLeavesTheOldSetAndTheRunningProgramAlone) {
-  options_.check = "grep -q good $PARLEY_TARGET/site.conf || { echo line 14 is wrong; exit 1; }";
+  plan_.hooks.check = "grep -q good $PARLEY_TARGET/site.conf || { echo line 14 is wrong; exit 1; }";
   Open();
   ASSERT_TRUE(Stage({{"site.conf", "bad"}}).ok());
   ASSERT_TRUE(installer_->Swap().ok());
@@ -327,12 +337,12 @@ TEST_F(HookedInstallerTest, AFailingCheckLeavesTheOldSetAndTheRunningProgramAlon
   ASSERT_TRUE(RollBack().ok());
   EXPECT_EQ(Installed(), (Tree{{"keep", "mine"}, {"site.conf", "old"}}));
   EXPECT_FALSE(fs::exists(Running()));
-  EXPECT_EQ(installer_->installed().rollback().reason(), "check_failed");
+  EXPECT_EQ(View().rollback->reason, "check_failed");
 }
 
 TEST_F(HookedInstallerTest, AHangingCheckIsKilled) {
-  options_.check = "sleep 1000";
-  options_.check_timeout = absl::Milliseconds(50);
+  plan_.hooks.check = "sleep 1000";
+  plan_.hooks.check_timeout = absl::Milliseconds(50);
   Open();
   ASSERT_TRUE(Stage({{"site.conf", "new"}}).ok());
   ASSERT_TRUE(installer_->Swap().ok());
@@ -340,7 +350,7 @@ TEST_F(HookedInstallerTest, AHangingCheckIsKilled) {
 }
 
 TEST_F(HookedInstallerTest, AFailingApplyIsFollowedByOneWithTheOldSet) {
-  options_.apply += "; grep -q old $PARLEY_TARGET/site.conf";
+  plan_.hooks.apply += "; grep -q old $PARLEY_TARGET/site.conf";
   Open();
   EXPECT_FALSE(Install({{"site.conf", "new"}}).ok());
   EXPECT_EQ(ReadTestFile(Running()), "new");
@@ -350,14 +360,14 @@ TEST_F(HookedInstallerTest, AFailingApplyIsFollowedByOneWithTheOldSet) {
 }
 
 TEST_F(HookedInstallerTest, SaysSoWhenTheOldSetCannotBeAppliedAgain) {
-  options_.apply = "echo it is broken; exit 1";
+  plan_.hooks.apply = "echo it is broken; exit 1";
   Open();
   EXPECT_FALSE(Install({{"site.conf", "new"}}).ok());
   const absl::Status status = RollBack();
   EXPECT_EQ(Reason(status), "ROLLBACK_FAILED");
   EXPECT_TRUE(absl::StrContains(status.message(), "it is broken"));
   EXPECT_EQ(Installed().at("site.conf"), "old");
-  EXPECT_TRUE(installer_->installed().rollback().failed());
+  EXPECT_TRUE(View().rollback->failed);
 }
 
 TEST_F(HookedInstallerTest, GivesUpOnAnApplyThatKillsTheAgentEachTime) {
@@ -367,28 +377,31 @@ TEST_F(HookedInstallerTest, GivesUpOnAnApplyThatKillsTheAgentEachTime) {
   for (int run = 1; run <= 2; ++run) {
     EXPECT_FALSE(installer_->pending()->exhausted);
     Journal journal;
-    ASSERT_TRUE(*ReadRecord(workplace_->path() + "/journal", &journal));
+    ASSERT_TRUE(*ReadRecord(target_->place_path() + "/journal", &journal));
     journal.set_phase(Journal::PHASE_APPLYING);  // As it is when the process ends in the middle of the command.
     journal.set_apply_runs(run);
-    ASSERT_TRUE(WriteRecord(workplace_->path() + "/journal", journal).ok());
+    ASSERT_TRUE(WriteRecord(target_->place_path() + "/journal", journal).ok());
     Open();
   }
   EXPECT_TRUE(installer_->pending()->exhausted);
 }
 
-TEST_F(HookedInstallerTest, RollsBackAnotherTasksUnfinishedUpdate) {
+TEST_F(HookedInstallerTest, LeavesAnotherTasksUnfinishedUpdatePendingWithItsOwnCommands) {
   Open();
   ASSERT_TRUE(Install({{"site.conf", "new"}}).ok());
-  options_.task = "tasks/other";
-  options_.state_folder = folder_ / "other";
-  fs::create_directories(options_.state_folder);
+  plan_.task = "tasks/other";
+  plan_.hooks.apply = "false";
   Open();
-  EXPECT_FALSE(installer_->pending().has_value());
+  ASSERT_TRUE(installer_->pending().has_value());
+  EXPECT_EQ(installer_->pending()->task, "tasks/t");
+  ASSERT_TRUE(installer_->BeginRollback("interrupted", "", true).ok());
+  ASSERT_TRUE(installer_->FinishRollback().ok());
   EXPECT_EQ(Installed().at("site.conf"), "old");
   EXPECT_EQ(ReadTestFile(Running()), "old");
-  parley::agent::Installed first;
-  ASSERT_TRUE(*ReadRecord(State() + "/installed", &first));
-  EXPECT_EQ(first.rollback().reason(), "interrupted");
+  const auto note = installer_->view("tasks/t").rollback;
+  ASSERT_TRUE(note.has_value());
+  EXPECT_EQ(note->reason, "interrupted");
+  EXPECT_TRUE(note->passing);
 }
 
 }  // namespace

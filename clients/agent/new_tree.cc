@@ -5,7 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
+#include "clients/agent/metadata.h"
+#include "clients/agent/mounts.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/crypto/hash.h"
@@ -29,36 +33,29 @@ absl::StatusOr<Fd> MakeFoldersFor(int root, absl::string_view path, const std::s
   if (!folder.ok()) return FileError("write", shown, errno);
   for (size_t start = 0, slash = path.find('/'); slash != absl::string_view::npos; slash = path.find('/', start)) {
     const std::string part(path.substr(start, slash - start));
-    if (mkdirat(folder.get(), part.c_str(), 0755) == 0) {
-      // The process's mask has no say in what is installed.
-      fchmodat(folder.get(), part.c_str(), 0755, 0);
-    } else if (errno != EEXIST) {
-      return FileError("write", absl::StrCat(shown, "/", path), errno);
-    }
-    folder = Fd(openat(folder.get(), part.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!folder.ok() && (errno == ENOTDIR || errno == ELOOP)) return Conflict(shown, path.substr(0, slash), "folder");
-    if (!folder.ok()) return FileError("write", absl::StrCat(shown, "/", path), errno);
+    const bool made = mkdirat(folder.get(), part.c_str(), 0755) == 0;
+    if (!made && errno != EEXIST) return FileError("write", absl::StrCat(shown, "/", path), errno);
+    Fd inner = OpenOnMount(folder.get(), part, O_RDONLY | O_DIRECTORY);
+    if (!inner.ok() && (errno == ENOTDIR || errno == ELOOP)) return Conflict(shown, path.substr(0, slash), "folder");
+    if (!inner.ok()) return FileError("write", absl::StrCat(shown, "/", path), errno);
+    // The process's mask has no say in what is installed.
+    if (made) RETURN_IF_ERROR(DressFolder(inner.get(), folder.get(), absl::StrCat(shown, "/", path)));
+    folder = std::move(inner);
     start = slash + 1;
   }
   return folder;
 }
 
-// A program may run as the user whose file this replaces.
-absl::Status KeepOwner(int fd, int old, const FileEntry& entry, const std::string& shown) {
-  if (old < 0) return absl::OkStatus();
-  const Fd folder = payload::OpenFolderBeneath(old, entry.path());
-  struct stat before, made;
-  if (!folder.ok() || fstat(fd, &made) != 0 ||
-      fstatat(folder.get(), payload::LastPart(entry.path()).c_str(), &before, AT_SYMLINK_NOFOLLOW) != 0 ||
-      !S_ISREG(before.st_mode) || (before.st_uid == made.st_uid && before.st_gid == made.st_gid)) {
-    return absl::OkStatus();
-  }
-  if (fchown(fd, before.st_uid, before.st_gid) != 0) return FileError("keep the owner of", shown, errno);
-  return absl::OkStatus();
+// The file that the entry will replace, below `old`; none when it is none or cannot be read.
+Fd OpenOld(int old, const FileEntry& entry) {
+  if (old < 0) return Fd();
+  Fd fd = OpenOnMount(old, entry.path(), O_RDONLY | O_NONBLOCK);
+  struct stat info;
+  return fd.ok() && fstat(fd.get(), &info) == 0 && S_ISREG(info.st_mode) ? std::move(fd) : Fd();
 }
 
 absl::Status WriteContent(int fd, const FileEntry& entry,
-                          const std::function<absl::StatusOr<std::string>(absl::string_view)>& read_chunk,
+                          const ReadChunk& read_chunk,
                           const std::string& shown) {
   crypto::Sha256Stream whole;
   for (const std::string& digest : entry.chunks()) {
@@ -74,7 +71,7 @@ absl::Status WriteContent(int fd, const FileEntry& entry,
 }
 
 absl::Status WriteEntry(int root, int old, const FileEntry& entry,
-                        const std::function<absl::StatusOr<std::string>(absl::string_view)>& read_chunk,
+                        const ReadChunk& read_chunk,
                         const std::string& target) {
   const std::string shown = absl::StrCat(target, "/", entry.path());
   ASSIGN_OR_RETURN(const Fd folder, MakeFoldersFor(root, entry.path(), target));
@@ -86,28 +83,33 @@ absl::Status WriteEntry(int root, int old, const FileEntry& entry,
   const Fd fd(openat(folder.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!fd.ok()) return errno == EEXIST ? Conflict(target, entry.path(), "file") : FileError("write", shown, errno);
   RETURN_IF_ERROR(WriteContent(fd.get(), entry, read_chunk, shown));
-  RETURN_IF_ERROR(KeepOwner(fd.get(), old, entry, shown));
-  return fchmod(fd.get(), entry.mode()) == 0 ? absl::OkStatus() : FileError("write", shown, errno);
+  return DressFile(fd.get(), OpenOld(old, entry).get(), folder.get(), entry.mode(), shown);
 }
 
 }  // namespace
 
-void RemoveEmptyFolders(int root, const google::protobuf::RepeatedPtrField<std::string>& paths) {
+void RemoveEmptyFolders(int root, const std::set<std::string>& paths, const std::vector<std::string>& needed) {
+  std::set<absl::string_view> kept;
+  for (absl::string_view path : needed) {
+    for (size_t slash = path.find('/'); slash != absl::string_view::npos; slash = path.find('/', slash + 1)) {
+      kept.insert(path.substr(0, slash));
+    }
+  }
   for (absl::string_view path : paths) {
     for (size_t slash = path.rfind('/'); slash != absl::string_view::npos; slash = path.rfind('/')) {
       path = path.substr(0, slash);
-      const Fd folder = payload::OpenFolderBeneath(root, path);
+      if (kept.count(path) > 0) break;
+      const Fd folder = OpenFolderOnMount(root, path);
       // Refused for one that still holds something, and so for those above it.
       if (!folder.ok() || unlinkat(folder.get(), payload::LastPart(path).c_str(), AT_REMOVEDIR) != 0) break;
     }
   }
 }
 
-absl::Status WriteFiles(int root, int old, const task::v1::Manifest& manifest,
-                        const std::function<absl::StatusOr<std::string>(absl::string_view digest)>& read_chunk,
-                        const std::string& shown) {
-  for (const FileEntry& entry : manifest.files()) {
-    RETURN_IF_ERROR(WriteEntry(root, old, entry, read_chunk, shown));
+absl::Status WriteFiles(int root, int old, const NewSet& set, const std::string& shown) {
+  for (const FileEntry& entry : set.manifest->files()) {
+    if (set.unchanged.count(entry.path()) > 0) continue;
+    RETURN_IF_ERROR(WriteEntry(root, old, entry, *set.read_chunk, shown));
   }
   return absl::OkStatus();
 }

@@ -2,25 +2,22 @@
 #ifndef PARLEY_CLIENTS_AGENT_NEW_TREE_H_
 #define PARLEY_CLIENTS_AGENT_NEW_TREE_H_
 
-#include <functional>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
-#include "parley/task/v1/manifest.pb.h"
+#include "clients/agent/swap_method.h"
 
 namespace parley::agent {
 
-// Removes the folders above these paths that are empty now.
-void RemoveEmptyFolders(int root, const google::protobuf::RepeatedPtrField<std::string>& paths);
+// Removes the folders above these paths that are empty now, unless one of the `needed` paths lies in them.
+void RemoveEmptyFolders(int root, const std::set<std::string>& paths, const std::vector<std::string>& needed);
 
-// Creates every file, link and folder of the manifest below `root`, where none of them is yet. A file that stands at
-// its path below `old` (below 0: none) gives it its owner. Each file must come to its SHA-256 (FILE_DIGEST).
-// TARGET_CONFLICT when something else stands in the way; `shown` is the target's name in errors.
-absl::Status WriteFiles(int root, int old, const task::v1::Manifest& manifest,
-                        const std::function<absl::StatusOr<std::string>(absl::string_view digest)>& read_chunk,
-                        const std::string& shown);
+// Creates the set's files, links and folders below `root`, but those that are unchanged; none of them is there yet. A
+// file that stands at its path below `old` (below 0: none) gives it its owner. Each file must come to its SHA-256
+// (FILE_DIGEST). TARGET_CONFLICT when something else stands in the way; `shown` is the target's name in errors.
+absl::Status WriteFiles(int root, int old, const NewSet& set, const std::string& shown);
 
 }  // namespace parley::agent
 

@@ -47,11 +47,11 @@ int64_t FreeBytes(const std::string& folder) {
 
 }  // namespace
 
-Session::Session(const Options* options, Entry entry, Workplace* workplace, Announcer announce,
+Session::Session(const Options* options, Entry entry, TargetFolder* folder, Announcer announce,
                  Cancellation* cancellation)
     : options_(*options),
       entry_(std::move(entry)),
-      workplace_(workplace),
+      folder_(folder),
       announce_(announce),
       cancellation_(cancellation),
       task_(absl::StrCat("tasks/", entry_.task)),
@@ -86,12 +86,12 @@ absl::StatusOr<Outcome> Session::Run() {
 
 absl::Status Session::Prepare() {
   ASSIGN_OR_RETURN(state_, TaskState::Open(options_.state_dir, entry_.task));
-  update_.emplace(&options_, &announce_, state_.get(), workplace_, cancellation_);
+  update_.emplace(&options_, &announce_, state_.get(), folder_, cancellation_);
   if (const absl::Status opened = update_->Open(); !opened.ok()) {
     update_.reset();
     return opened;
   }
-  entry_.target = workplace_->target();
+  entry_.target = folder_->target();
   return EnsureMember(options_, entry_, state_.get(), announce_, cancellation_);
 }
 
@@ -121,8 +121,7 @@ absl::Status Session::Declare(Negotiation* negotiation) {
   declaration->mutable_facts()->insert(options_.facts.begin(), options_.facts.end());
   // What cannot be read is not what should be there: the offer comes, and its error says why.
   update_->Declare(declaration).IgnoreError();
-  const std::string parent = workplace_->path().substr(0, workplace_->path().rfind('/'));
-  declaration->set_free_bytes(std::min(FreeBytes(state_->folder()), FreeBytes(parent.empty() ? "/" : parent)));
+  declaration->set_free_bytes(std::min(FreeBytes(state_->folder()), FreeBytes(folder_->place_path())));
   declaration->add_encodings("zstd");
   for (const Window& window : options_.policy.windows) {
     task::v1::Window* declared = declaration->add_windows();

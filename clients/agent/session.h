@@ -17,14 +17,14 @@
 #include "clients/agent/negotiation.h"
 #include "clients/agent/task_state.h"
 #include "clients/agent/update.h"
-#include "clients/agent/workplace.h"
+#include "clients/agent/target_folder.h"
 
 namespace parley::agent {
 
 class Session {
  public:
-  // `options` (its hooks, policy, labels and facts), `workplace` and `cancellation` must outlive the session.
-  Session(const Options* options, Entry entry, Workplace* workplace, Announcer announce, Cancellation* cancellation);
+  // `options` (its hooks, policy, labels and facts), `folder` and `cancellation` must outlive the session.
+  Session(const Options* options, Entry entry, TargetFolder* folder, Announcer announce, Cancellation* cancellation);
 
   // How the client's part has ended; with entry.follow, when the task has. Errors as of agent::Join.
   absl::StatusOr<Outcome> Run();
@@ -51,7 +51,7 @@ class Session {
 
   const Options& options_;
   Entry entry_;
-  Workplace* const workplace_;
+  TargetFolder* const folder_;
   const Announcer announce_;
   Cancellation* const cancellation_;
   const std::string task_;

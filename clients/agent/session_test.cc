@@ -46,7 +46,7 @@ TEST_F(SessionTest, JoinsFetchesAppliesAndConfirms) {
                                                              Participant::STATE_CONFIRMED}));
   EXPECT_TRUE(notes_.Has("connected TLS 1.2 ECDHE-PSK-CHACHA20-POLY1305"));
   EXPECT_TRUE(absl::EndsWith(notes_.All(), "offered 1\nfetched\nchecked\napplied\nconfirmed 1\n")) << notes_.All();
-  EXPECT_FALSE(std::filesystem::exists(folder_ / ".parley-target"));
+  EXPECT_EQ(ReadTree(folder_ / ".parley-target").size(), 1u) << "more than the record of what is installed";
   struct stat info;
   ASSERT_EQ(stat((folder_ / "state/tasks/nginx/membership").c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600u);
@@ -252,7 +252,7 @@ TEST_F(SessionTest, RollsBackWhenACommandChangesWhatWasInstalled) {
 TEST_F(SessionTest, RollsBackWhenItCannotConfirm) {
   taskd_.Publish(new_);
   taskd_.faults.confirm = [this] {
-    clock_.Advance(absl::Minutes(3));
+    boot_clock_.Advance(absl::Minutes(3));
     return grpc::Status(grpc::StatusCode::UNAVAILABLE, "the line is dead");
   };
   const auto outcome = RunJoin();
@@ -329,14 +329,18 @@ TEST_F(SessionTest, ConfirmsWhatAKilledProcessHadSwappedIn) {
   taskd_.Start();
   taskd_.PushState(Participant::STATE_CHECKING);
   {
-    auto workplace = Workplace::Open(Target());
-    ASSERT_TRUE(workplace.ok()) << workplace.status();
-    auto installer = Installer::Open(
-        workplace->get(), {.task = "tasks/nginx", .state_folder = folder_ / "state/tasks/nginx", .clock = &clock_});
+    auto folder = TargetFolder::Open(Target());
+    ASSERT_TRUE(folder.ok()) << folder.status();
+    auto installer = Installer::Open(folder->get(), {.clock = &clock_});
     ASSERT_TRUE(installer.ok()) << installer.status();
-    ASSERT_TRUE(installer->ForgetRollback().ok());
+    ASSERT_TRUE(installer->ForgetRollback("tasks/nginx").ok());
+    const UpdatePlan plan{.task = "tasks/nginx",
+                          .attempt = 1,
+                          .hooks = Options().hooks,
+                          .variables = {},
+                          .state_folder = folder_ / "state/tasks/nginx"};
     ASSERT_TRUE(installer
-                    ->Stage(payload.Manifest("tasks/nginx", 1), 1,
+                    ->Stage(plan, payload.Manifest("tasks/nginx", 1),
                             [&payload](absl::string_view digest) { return payload.Read(digest); })
                     .ok());
     ASSERT_TRUE(installer->Swap().ok());
@@ -434,8 +438,8 @@ TEST_F(SessionTest, EndsWhenTheServerIsNotThere) {
 
 TEST_F(SessionTest, LetsOneProcessUseATarget) {
   taskd_.Publish(new_);
-  const auto workplace = Workplace::Open(Target());
-  ASSERT_TRUE(workplace.ok());
+  const auto folder = TargetFolder::Open(Target());
+  ASSERT_TRUE(folder.ok());
   EXPECT_EQ(Reason(RunJoin().status()), "TARGET_IN_USE");
   EXPECT_EQ(taskd_.joins(), 0);
 }

@@ -94,6 +94,7 @@ class SessionTest : public testing::Test {
     options.min_backoff = absl::Milliseconds(1);
     options.max_backoff = absl::Milliseconds(20);
     options.clock = &clock_;
+    options.boot_clock = &boot_clock_;
     return options;
   }
 
@@ -131,6 +132,7 @@ class SessionTest : public testing::Test {
   const Tree merged_ = {{"conf.d/a", "new"}, {"keep", "mine"}, {"site.conf", "new"}};
   TemporaryFolder folder_;
   FakeClock clock_;
+  FakeBootClock boot_clock_;
   FakeTaskd taskd_{&clock_};
   Notes notes_;
   int cut_seen_ = 0;

@@ -1,14 +1,19 @@
-#include "clients/agent/workplace.h"
+#include "clients/agent/target_folder.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
+#include "clients/agent/mounts.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 
@@ -49,26 +54,14 @@ absl::StatusOr<std::string> ResolveTarget(std::string target) {
   return absl::StrCat(*parent == "/" ? "" : *parent, "/", name);
 }
 
-bool IsMountPoint(int parent, const std::string& name) {
-  struct statx info;
-  if (statx(parent, name.c_str(), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &info) != 0) return false;
-  return (info.stx_attributes_mask & info.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
-}
-
-absl::Status CheckTarget(int parent, const std::string& name, const std::string& target) {
-  struct stat info;
-  if (fstatat(parent, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
-    return errno == ENOENT ? absl::OkStatus() : FileError("open", target, errno);
-  }
-  if (!S_ISDIR(info.st_mode)) return Refuse("TARGET_NOT_FOLDER", absl::StrCat(target, " is not a folder"));
-  struct stat above;
-  if (fstat(parent, &above) != 0) return FileError("open", target, errno);
-  if (info.st_dev != above.st_dev || IsMountPoint(parent, name)) {
-    return Refuse("TARGET_MOUNT",
-                  absl::StrCat(target, " is a mounted file system, which cannot be swapped as a whole; ",
-                               "choose a folder inside it"));
-  }
-  return absl::OkStatus();
+// Of the kernel's own file systems, which keep no files of anybody's.
+bool IsKernelFileSystem(int folder) {
+  struct statfs info;
+  if (fstatfs(folder, &info) != 0) return false;
+  const decltype(info.f_type) kinds[] = {PROC_SUPER_MAGIC, SYSFS_MAGIC,    CGROUP_SUPER_MAGIC,  CGROUP2_SUPER_MAGIC,
+                                         DEBUGFS_MAGIC,    TRACEFS_MAGIC,  SECURITYFS_MAGIC,    DEVPTS_SUPER_MAGIC,
+                                         BPF_FS_MAGIC,     SELINUX_MAGIC,  PSTOREFS_MAGIC,      EFIVARFS_MAGIC};
+  return std::find(std::begin(kinds), std::end(kinds), info.f_type) != std::end(kinds);
 }
 
 absl::Status LockError(const std::string& target, const std::string& parent, int error) {
@@ -121,37 +114,74 @@ Fd LockFolder(const std::string& path) {
   }
 }
 
-absl::StatusOr<std::unique_ptr<Workplace>> Workplace::Open(const std::string& target) {
-  std::unique_ptr<Workplace> workplace(new Workplace());
-  ASSIGN_OR_RETURN(workplace->target_, ResolveTarget(target));
-  if (workplace->target_ == "/") return Refuse("TARGET_ROOT", "/ cannot be swapped; choose a folder below it");
-  const size_t slash = workplace->target_.rfind('/');
-  const std::string parent = slash == 0 ? "/" : workplace->target_.substr(0, slash);
-  workplace->name_ = workplace->target_.substr(slash + 1);
-  workplace->path_ = absl::StrCat(slash == 0 ? "" : parent, "/.parley-", workplace->name_);
-  workplace->parent_ = Fd(open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!workplace->parent_.ok()) return LockError(workplace->target_, parent, errno);
-  RETURN_IF_ERROR(CheckTarget(workplace->parent(), workplace->name_, workplace->target_));
-  workplace->folder_ = LockFolder(workplace->path_);
-  if (!workplace->folder_.ok()) return LockError(workplace->target_, parent, errno);
-  return workplace;
+absl::Status TargetFolder::CheckKind() {
+  struct stat info;
+  if (fstatat(parent(), name_.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
+    if (errno == ENOENT && !IsKernelFileSystem(parent())) return absl::OkStatus();
+    if (errno != ENOENT) return FileError("open", target_, errno);
+    return Refuse("TARGET_MOUNT", absl::StrCat(parent_path_, " is a file system of the kernel's; choose another folder"));
+  }
+  is_mount_ = IsMount(parent(), name_);
+  if (kind_ == Kind::kFile) {
+    if (S_ISDIR(info.st_mode)) return Refuse("TARGET_NOT_FOLDER", absl::StrCat(target_, " is a folder, not a file"));
+    if (!S_ISREG(info.st_mode)) return Refuse("TARGET_NOT_FOLDER", absl::StrCat(target_, " is not a plain file"));
+    if (!is_mount_) return absl::OkStatus();
+    return Refuse("TARGET_MOUNT", absl::StrCat(target_, " is mounted by itself, so that no other file can take its ",
+                                               "place; mount the folder that holds it instead"));
+  }
+  if (!S_ISDIR(info.st_mode)) return Refuse("TARGET_NOT_FOLDER", absl::StrCat(target_, " is not a folder"));
+  const Fd root = OpenRoot();
+  if (!root.ok() || !IsKernelFileSystem(root.get())) return absl::OkStatus();
+  return Refuse("TARGET_MOUNT", absl::StrCat(target_, " is a file system of the kernel's; choose another folder"));
 }
 
-void Workplace::BeginUpdate() {
+absl::Status TargetFolder::ChoosePlace() {
+  const std::string beside = absl::StrCat(".parley-", name_);
+  place_path_ = is_mount_ ? absl::StrCat(target_, "/.parley")
+                          : absl::StrCat(parent_path_ == "/" ? "" : parent_path_, "/", beside);
+  const bool unfinished = faccessat(parent(), absl::StrCat(beside, "/journal").c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+  if (!is_mount_ || !unfinished) return absl::OkStatus();
+  return Refuse("TARGET_MOUNT", absl::StrCat("something was mounted over ", target_,
+                                             " before an update of it had ended; unmount it, and try again"));
+}
+
+Fd TargetFolder::OpenRoot() const {
+  if (kind_ == Kind::kFile) return Fd(openat(parent(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  return Fd(openat(parent(), name_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+}
+
+absl::StatusOr<std::unique_ptr<TargetFolder>> TargetFolder::Open(const std::string& target, Kind kind) {
+  std::unique_ptr<TargetFolder> folder(new TargetFolder());
+  folder->kind_ = kind;
+  ASSIGN_OR_RETURN(folder->target_, ResolveTarget(target));
+  if (folder->target_ == "/") return Refuse("TARGET_ROOT", "/ cannot be a target; choose a folder below it");
+  const size_t slash = folder->target_.rfind('/');
+  folder->parent_path_ = slash == 0 ? "/" : folder->target_.substr(0, slash);
+  folder->name_ = folder->target_.substr(slash + 1);
+  folder->parent_ = Fd(open(folder->parent_path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder->parent_.ok()) return LockError(folder->target_, folder->parent_path_, errno);
+  RETURN_IF_ERROR(folder->CheckKind());
+  RETURN_IF_ERROR(folder->ChoosePlace());
+  folder->place_ = LockFolder(folder->place_path_);
+  if (!folder->place_.ok()) return LockError(folder->target_, FolderOf(folder->place_path_), errno);
+  return folder;
+}
+
+void TargetFolder::BeginUpdate() {
   MutexLock lock(&mutex_);
   while (updating_) free_.Wait(&mutex_);
   updating_ = true;
 }
 
-void Workplace::EndUpdate() {
+void TargetFolder::EndUpdate() {
   MutexLock lock(&mutex_);
   updating_ = false;
   free_.NotifyOne();
 }
 
-Workplace::~Workplace() {
+TargetFolder::~TargetFolder() {
   // Only an empty folder goes; while the lock is held.
-  if (folder_.ok()) rmdir(path_.c_str());
+  if (place_.ok()) rmdir(place_path_.c_str());
 }
 
 }  // namespace parley::agent

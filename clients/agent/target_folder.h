@@ -1,37 +1,59 @@
-// The place beside a target folder where updates of it are built, and the lock that goes with it.
+// What an update lies over, a folder or a single file, and the place where updates of it are built, with its lock.
 //
-// For /etc/nginx it is /etc/.parley-nginx, mode 0700: on the same file system, so that a swap is one rename. It is
-// there only while somebody has it open or an update is unfinished. A target that is a link is resolved once, here.
+// For /etc/nginx the place is /etc/.parley-nginx, mode 0700: on the same file system, so that a swap is one rename. For
+// a target that is a mount of its own it is .parley inside, for the same reason. It holds the journal of an update and
+// the record of what is installed, and goes when neither is there. A target that is a link is resolved once, here.
 //
 // Threads: all methods may be called from any thread.
-#ifndef PARLEY_CLIENTS_AGENT_WORKPLACE_H_
-#define PARLEY_CLIENTS_AGENT_WORKPLACE_H_
+#ifndef PARLEY_CLIENTS_AGENT_TARGET_FOLDER_H_
+#define PARLEY_CLIENTS_AGENT_TARGET_FOLDER_H_
 
 #include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "lib/base/mutex.h"
 #include "lib/payload/beneath.h"
 
 namespace parley::agent {
 
-class Workplace {
+class TargetFolder {
  public:
-  // One sentence each: TARGET_PARENT (the folder above does not exist), TARGET_NOT_FOLDER, TARGET_MOUNT (a mounted
-  // file system cannot be swapped), TARGET_PERMISSION, DISK_READ_ONLY, TARGET_IN_USE (another process has it),
-  // TARGET_ROOT (/ or a name that is none).
-  static absl::StatusOr<std::unique_ptr<Workplace>> Open(const std::string& target);
-  // Gives up the lock, and removes the place when nothing is left in it.
-  ~Workplace();
+  enum class Kind {
+    // The payload's paths lie below the target.
+    kFolder,
+    // The target is one file, and the payload has one, whatever its name.
+    kFile,
+  };
 
+  // Errors are one sentence each: TARGET_PARENT (the folder above does not exist), TARGET_NOT_FOLDER (or not a file),
+  // TARGET_MOUNT (a file that is mounted by itself, a file system of the kernel's, something mounted over an unfinished
+  // update), TARGET_PERMISSION, DISK_READ_ONLY, TARGET_IN_USE (another process has it), TARGET_ROOT (/ or a name that is
+  // none).
+  static absl::StatusOr<std::unique_ptr<TargetFolder>> Open(const std::string& target, Kind kind = Kind::kFolder);
+  // Gives up the lock, and removes the place when nothing is left in it.
+  ~TargetFolder();
+
+  Kind kind() const { return kind_; }
   // Absolute and without links.
   const std::string& target() const { return target_; }
   // The target's name in its parent.
   const std::string& name() const { return name_; }
-  const std::string& path() const { return path_; }
+  // The folder that holds the target.
+  const std::string& parent_path() const { return parent_path_; }
   int parent() const { return parent_.get(); }
-  int folder() const { return folder_.get(); }
+  // The place, and whether it lies in the target because the target is a mount.
+  const std::string& place_path() const { return place_path_; }
+  int place() const { return place_.get(); }
+  bool is_mount() const { return is_mount_; }
+
+  // The folder in which the payload's paths lie: the target, or the folder that holds the single file. None, with errno
+  // ENOENT, when it does not exist.
+  payload::Fd OpenRoot() const;
+  // Its path, and where the payload's path lies in it.
+  const std::string& root_path() const { return kind_ == Kind::kFile ? parent_path_ : target_; }
+  std::string OnDisk(absl::string_view path) const { return kind_ == Kind::kFile ? name_ : std::string(path); }
 
   // From the beginning to the end of an update: tasks of one device may share a target, and take turns. Blocks while
   // another one has it.
@@ -39,13 +61,18 @@ class Workplace {
   void EndUpdate();
 
  private:
-  Workplace() = default;
+  TargetFolder() = default;
+  absl::Status CheckKind();
+  absl::Status ChoosePlace();
 
+  Kind kind_ = Kind::kFolder;
   std::string target_;
   std::string name_;
-  std::string path_;
+  std::string parent_path_;
+  std::string place_path_;
+  bool is_mount_ = false;
   payload::Fd parent_;
-  payload::Fd folder_;
+  payload::Fd place_;
   Mutex mutex_;
   CondVar free_;
   bool updating_ ABSL_GUARDED_BY(mutex_) = false;
@@ -57,4 +84,4 @@ payload::Fd LockFolder(const std::string& path);
 
 }  // namespace parley::agent
 
-#endif  // PARLEY_CLIENTS_AGENT_WORKPLACE_H_
+#endif  // PARLEY_CLIENTS_AGENT_TARGET_FOLDER_H_

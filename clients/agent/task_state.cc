@@ -12,7 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "clients/agent/record.h"
-#include "clients/agent/workplace.h"
+#include "clients/agent/target_folder.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/secret.h"

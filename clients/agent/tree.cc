@@ -6,7 +6,6 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,8 +13,9 @@
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "clients/agent/metadata.h"
+#include "clients/agent/mounts.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/crypto/hash.h"
@@ -53,62 +53,13 @@ absl::StatusOr<std::vector<std::string>> List(int folder, const std::string& sho
   return names;
 }
 
-// Calls `visit` for everything below `root`, folders before what is in them. Does not keep folders open, so that a
-// deep tree does not use up descriptors. `visit` gets the folder's descriptor, the entry's path from the root and
-// what it is.
-using Visit = std::function<absl::Status(int folder, const std::string& path, const struct stat& info)>;
-absl::Status Walk(int root, const std::string& shown, const Visit& visit) {
-  std::vector<std::string> folders = {""};
-  while (!folders.empty()) {
-    const std::string folder = std::move(folders.back());
-    folders.pop_back();
-    const Fd fd = payload::OpenBeneath(root, folder.empty() ? "." : folder, O_RDONLY | O_DIRECTORY);
-    if (!fd.ok()) return FileError("read", Join(shown, folder), errno);
-    ASSIGN_OR_RETURN(const std::vector<std::string> names, List(fd.get(), Join(shown, folder)));
-    for (const std::string& name : names) {
-      const std::string path = Join(folder, name);
-      struct stat info;
-      if (fstatat(fd.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
-        return FileError("read", Join(shown, path), errno);
-      }
-      RETURN_IF_ERROR(visit(fd.get(), path, info));
-      if (S_ISDIR(info.st_mode)) folders.push_back(path);
-    }
-  }
-  return absl::OkStatus();
-}
+bool Vanished(int error) { return error == ENOENT || error == ENOTDIR || error == ELOOP; }
 
-// Attributes that this user may not set (security.*, trusted.*) or that the file system does not have are left out.
-void CopyAttributes(int from, int to) {
-  const ssize_t size = flistxattr(from, nullptr, 0);
-  if (size <= 0) return;
-  std::string names(static_cast<size_t>(size), '\0');
-  const ssize_t got = flistxattr(from, names.data(), names.size());
-  if (got <= 0) return;
-  names.resize(static_cast<size_t>(got));
-  for (size_t start = 0; start < names.size();) {
-    const std::string name = names.c_str() + start;
-    start += name.size() + 1;
-    const ssize_t length = fgetxattr(from, name.c_str(), nullptr, 0);
-    if (length < 0) continue;
-    std::string value(static_cast<size_t>(length), '\0');
-    if (fgetxattr(from, name.c_str(), value.data(), value.size()) != length) continue;
-    fsetxattr(to, name.c_str(), value.data(), value.size(), 0);
-  }
-}
+std::string PathOf(const std::string& shown, const std::string& path) { return absl::StrCat(shown, "/", path); }
 
-// The owner first: changing it may take set-user-id bits away.
-absl::Status CopyMetadata(int from, int to, const struct stat& info, const std::string& shown) {
-  struct stat made;
-  if (fstat(to, &made) != 0) return FileError("keep the owner of", shown, errno);
-  if ((info.st_uid != made.st_uid || info.st_gid != made.st_gid) && fchown(to, info.st_uid, info.st_gid) != 0) {
-    return FileError("keep the owner of", shown, errno);
-  }
-  CopyAttributes(from, to);
-  if (fchmod(to, info.st_mode & 07777) != 0) return FileError("keep the mode of", shown, errno);
-  const timespec times[2] = {info.st_atim, info.st_mtim};
-  if (futimens(to, times) != 0) return FileError("keep the times of", shown, errno);
-  return absl::OkStatus();
+absl::Status MountInside(const std::string& shown, const std::string& path) {
+  return Error(absl::StatusCode::kFailedPrecondition, "TARGET_MOUNT",
+               absl::StrCat(PathOf(shown, path), " is mounted, and is not this folder's to copy, swap or remove"));
 }
 
 // Shares the blocks, or lets the kernel copy, or copies.
@@ -140,27 +91,31 @@ absl::Status CopyContent(int from, int to, const std::string& shown) {
 }
 
 absl::Status CopyFile(int from_folder, int to_folder, const std::string& name, const std::string& shown) {
-  const Fd from(openat(from_folder, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  const Fd from = OpenOnMount(from_folder, name, O_RDONLY | O_NONBLOCK);
   struct stat info;
+  if (!from.ok() && Vanished(errno)) return absl::OkStatus();
   if (!from.ok() || fstat(from.get(), &info) != 0) return FileError("read", shown, errno);
+  if (!S_ISREG(info.st_mode)) return absl::OkStatus();
   const Fd to(openat(to_folder, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!to.ok()) return FileError("write a copy of", shown, errno);
   RETURN_IF_ERROR(CopyContent(from.get(), to.get(), shown));
   return CopyMetadata(from.get(), to.get(), info, shown);
 }
 
-absl::Status CopyLink(int from_folder, int to_folder, const std::string& name, const struct stat& info,
+absl::Status CopyLink(int from_folder, int to_folder, const std::string& name, const struct statx& info,
                       const std::string& shown) {
   char target[4096 + 1];
   const ssize_t size = readlinkat(from_folder, name.c_str(), target, sizeof(target) - 1);
+  if (size < 0 && (errno == ENOENT || errno == EINVAL)) return absl::OkStatus();
   if (size < 0) return FileError("read", shown, errno);
   target[size] = '\0';
   if (symlinkat(target, to_folder, name.c_str()) != 0) return FileError("write a copy of", shown, errno);
-  if ((info.st_uid != geteuid() || info.st_gid != getegid()) &&
-      fchownat(to_folder, name.c_str(), info.st_uid, info.st_gid, AT_SYMLINK_NOFOLLOW) != 0) {
+  if ((info.stx_uid != geteuid() || info.stx_gid != getegid()) &&
+      fchownat(to_folder, name.c_str(), info.stx_uid, info.stx_gid, AT_SYMLINK_NOFOLLOW) != 0) {
     return FileError("keep the owner of", shown, errno);
   }
-  const timespec times[2] = {info.st_atim, info.st_mtim};
+  const timespec times[2] = {{info.stx_atime.tv_sec, info.stx_atime.tv_nsec},
+                             {info.stx_mtime.tv_sec, info.stx_mtime.tv_nsec}};
   utimensat(to_folder, name.c_str(), times, AT_SYMLINK_NOFOLLOW);
   return absl::OkStatus();
 }
@@ -173,39 +128,79 @@ absl::Status SyncOne(int folder, const std::string& name, int flags, const std::
   return absl::OkStatus();
 }
 
+absl::Status CheckExchangeable(const std::string& shown, const std::string& path, const struct statx& info,
+                               bool is_mount) {
+  if (is_mount) return MountInside(shown, path);
+  if (!S_ISREG(info.stx_mode) && !S_ISDIR(info.stx_mode) && !S_ISLNK(info.stx_mode)) {
+    return Error(absl::StatusCode::kFailedPrecondition, "TARGET_SPECIAL_FILE",
+                 absl::StrCat(PathOf(shown, path), " is a device, socket or pipe, which cannot be copied"));
+  }
+  if ((info.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)) != 0) {
+    return Error(absl::StatusCode::kFailedPrecondition, "TARGET_IMMUTABLE",
+                 absl::StrCat(PathOf(shown, path), " may not be changed (chattr +i or +a)"));
+  }
+  return absl::OkStatus();
+}
+
+// A folder's change time also moves when its parent is renamed; what is in it says enough.
+std::string StateOf(const std::string& path, const struct statx& info) {
+  const bool folder = S_ISDIR(info.stx_mode);
+  const auto time = [folder](const statx_timestamp& t) { return folder ? "" : absl::StrCat(t.tv_sec, ".", t.tv_nsec); };
+  return absl::StrCat(path, std::string(1, '\0'), info.stx_ino, " ", info.stx_mode, " ", info.stx_uid, " ",
+                      info.stx_gid, " ", folder ? 0 : info.stx_size, " ", time(info.stx_mtime), " ",
+                      time(info.stx_ctime), "\n");
+}
+
+// All folders in the tree, in the order of a walk; TARGET_MOUNT when something is mounted inside.
+absl::StatusOr<std::vector<std::string>> FoldersWithoutMounts(int root, const std::string& shown) {
+  std::vector<std::string> folders;
+  RETURN_IF_ERROR(WalkTree(root, shown, [&](int, const std::string& path, const struct statx& info, bool is_mount) {
+    if (is_mount) return MountInside(shown, path);
+    if (S_ISDIR(info.stx_mode)) folders.push_back(path);
+    return absl::OkStatus();
+  }));
+  return folders;
+}
+
 }  // namespace
 
+absl::Status WalkTree(int root, const std::string& shown, const Visit& visit) {
+  std::vector<std::string> folders = {""};
+  while (!folders.empty()) {
+    const std::string folder = std::move(folders.back());
+    folders.pop_back();
+    const Fd fd = OpenOnMount(root, folder.empty() ? "." : folder, O_RDONLY | O_DIRECTORY);
+    if (!fd.ok() && Vanished(errno)) continue;
+    if (!fd.ok() && errno == EXDEV) return MountInside(shown, folder);
+    if (!fd.ok()) return FileError("read", Join(shown, folder), errno);
+    ASSIGN_OR_RETURN(const std::vector<std::string> names, List(fd.get(), Join(shown, folder)));
+    for (const std::string& name : names) {
+      const std::string path = Join(folder, name);
+      struct statx info;
+      if (statx(fd.get(), name.c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &info) != 0) {
+        if (errno == ENOENT) continue;
+        return FileError("read", Join(shown, path), errno);
+      }
+      const bool is_mount = IsMountRoot(fd.get(), info);
+      RETURN_IF_ERROR(visit(fd.get(), path, info, is_mount));
+      if (S_ISDIR(info.stx_mode) && !is_mount) folders.push_back(path);
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::string> Fingerprint(int root, const std::string& shown, const TreeLimits& limits) {
-  struct stat top;
-  if (fstat(root, &top) != 0) return FileError("read", shown, errno);
   crypto::Sha256Stream stream;
   int64_t entries = 0, bytes = 0;
-  RETURN_IF_ERROR(Walk(root, shown, [&](int, const std::string& path, const struct stat& info) {
-    // An overlay gives files, unlike folders, the device of their layer.
-    if (S_ISDIR(info.st_mode) && info.st_dev != top.st_dev) {
-      return Error(
-          absl::StatusCode::kFailedPrecondition, "TARGET_MOUNT",
-          absl::StrCat(shown, "/", path, " is a mounted file system, which cannot be swapped with its folder; ",
-                       "choose a folder that has none inside"));
-    }
-    if (!S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode) && !S_ISLNK(info.st_mode)) {
-      return Error(
-          absl::StatusCode::kFailedPrecondition, "TARGET_SPECIAL_FILE",
-          absl::StrCat(shown, "/", path, " is a device, socket or pipe, which cannot be copied; move it away"));
-    }
-    if (S_ISREG(info.st_mode)) bytes += info.st_size;
+  RETURN_IF_ERROR(WalkTree(root, shown, [&](int, const std::string& path, const struct statx& info, bool is_mount) {
+    RETURN_IF_ERROR(CheckExchangeable(shown, path, info, is_mount));
+    if (S_ISREG(info.stx_mode)) bytes += static_cast<int64_t>(info.stx_size);
     if (++entries > limits.max_entries || bytes > limits.max_bytes) {
       return Error(absl::StatusCode::kFailedPrecondition, "TARGET_TOO_LARGE",
                    absl::StrCat(shown, " has more than ", limits.max_entries, " entries or ", limits.max_bytes >> 20,
-                                " MiB, too much to copy for an update; choose the folder of the files alone"));
+                                " MiB, too much to copy for an update"));
     }
-    // A folder's change time also moves when its parent is renamed; what is in it says enough.
-    const auto time = [&](const timespec& t) {
-      return S_ISDIR(info.st_mode) ? "" : absl::StrCat(t.tv_sec, ".", t.tv_nsec);
-    };
-    stream.Update(absl::StrCat(path, std::string(1, '\0'), info.st_ino, " ", info.st_mode, " ", info.st_uid, " ",
-                               info.st_gid, " ", S_ISDIR(info.st_mode) ? 0 : info.st_size, " ", time(info.st_mtim), " ",
-                               time(info.st_ctim), "\n"));
+    stream.Update(StateOf(path, info));
     return absl::OkStatus();
   }));
   return stream.Finish();
@@ -214,22 +209,27 @@ absl::StatusOr<std::string> Fingerprint(int root, const std::string& shown, cons
 absl::Status CopyTree(int from, int to, const std::string& shown,
                       const std::function<bool(const std::string& path)>& skip) {
   std::vector<std::string> folders = {"."};
-  RETURN_IF_ERROR(Walk(from, shown, [&](int folder, const std::string& path, const struct stat& info) -> absl::Status {
-    if (!S_ISDIR(info.st_mode) && skip(path)) return absl::OkStatus();
-    const Fd destination = payload::OpenFolderBeneath(to, path);
+  RETURN_IF_ERROR(WalkTree(from, shown, [&](int folder, const std::string& path, const struct statx& info,
+                                            bool is_mount) -> absl::Status {
+    if (is_mount) return MountInside(shown, path);
+    if (!S_ISDIR(info.stx_mode) && skip(path)) return absl::OkStatus();
+    const Fd destination = OpenFolderOnMount(to, path);
     if (!destination.ok()) return FileError("write a copy of", Join(shown, path), errno);
     const std::string name = payload::LastPart(path);
-    if (S_ISREG(info.st_mode)) return CopyFile(folder, destination.get(), name, Join(shown, path));
-    if (S_ISLNK(info.st_mode)) return CopyLink(folder, destination.get(), name, info, Join(shown, path));
-    if (mkdirat(destination.get(), name.c_str(), 0700) != 0)
+    if (S_ISREG(info.stx_mode)) return CopyFile(folder, destination.get(), name, Join(shown, path));
+    if (S_ISLNK(info.stx_mode)) return CopyLink(folder, destination.get(), name, info, Join(shown, path));
+    if (!S_ISDIR(info.stx_mode)) return absl::OkStatus();
+    if (mkdirat(destination.get(), name.c_str(), 0700) != 0) {
       return FileError("write a copy of", Join(shown, path), errno);
+    }
     folders.push_back(path);
     return absl::OkStatus();
   }));
   // Last, and the inner ones first: writing into a folder changes its time, and may need a mode it will not have.
   for (auto path = folders.rbegin(); path != folders.rend(); ++path) {
-    const Fd source = payload::OpenBeneath(from, *path, O_RDONLY | O_DIRECTORY);
-    const Fd destination = payload::OpenBeneath(to, *path, O_RDONLY | O_DIRECTORY);
+    const Fd source = OpenOnMount(from, *path, O_RDONLY | O_DIRECTORY);
+    if (!source.ok() && Vanished(errno)) continue;
+    const Fd destination = OpenOnMount(to, *path, O_RDONLY | O_DIRECTORY);
     struct stat info;
     if (!source.ok() || !destination.ok() || fstat(source.get(), &info) != 0) {
       return FileError("write a copy of", Join(shown, *path), errno);
@@ -240,40 +240,47 @@ absl::Status CopyTree(int from, int to, const std::string& shown,
 }
 
 absl::Status RemoveTree(int parent, const std::string& name, const std::string& shown) {
-  const Fd root(openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (IsMount(parent, name)) return MountInside(shown, name);
+  const Fd root = OpenOnMount(parent, name, O_RDONLY | O_DIRECTORY);
   if (!root.ok() && errno == ENOENT) return absl::OkStatus();
-  if (!root.ok()) return FileError("remove", shown, errno);
-  std::vector<std::string> folders;
-  RETURN_IF_ERROR(Walk(root.get(), shown, [&](int folder, const std::string& path, const struct stat& info) {
-    if (S_ISDIR(info.st_mode)) {
-      folders.push_back(path);
-      fchmodat(folder, payload::LastPart(path).c_str(), (info.st_mode & 07777) | 0700, 0);
-      return absl::OkStatus();
-    }
-    if (unlinkat(folder, payload::LastPart(path).c_str(), 0) != 0) return FileError("remove", Join(shown, path), errno);
-    return absl::OkStatus();
-  }));
-  for (auto path = folders.rbegin(); path != folders.rend(); ++path) {
-    const Fd folder = payload::OpenFolderBeneath(root.get(), *path);
-    if (!folder.ok() || unlinkat(folder.get(), payload::LastPart(*path).c_str(), AT_REMOVEDIR) != 0) {
-      return FileError("remove", Join(shown, *path), errno);
+  if (!root.ok()) return FileError("remove", Join(shown, name), errno);
+  const std::string tree = Join(shown, name);
+  ASSIGN_OR_RETURN(const std::vector<std::string> folders, FoldersWithoutMounts(root.get(), tree));
+  // Where this user may not write, as in a folder that was copied with its mode.
+  for (const std::string& path : folders) {
+    const Fd folder = OpenOnMount(root.get(), path, O_RDONLY | O_DIRECTORY);
+    struct stat info;
+    if (folder.ok() && fstat(folder.get(), &info) == 0 && (info.st_mode & 0700) != 0700) {
+      fchmod(folder.get(), (info.st_mode & 07777) | 0700);
     }
   }
-  if (unlinkat(parent, name.c_str(), AT_REMOVEDIR) != 0) return FileError("remove", shown, errno);
-  return absl::OkStatus();
+  RETURN_IF_ERROR(WalkTree(root.get(), tree, [&](int folder, const std::string& path, const struct statx& info,
+                                                 bool is_mount) {
+    if (is_mount) return MountInside(tree, path);
+    if (S_ISDIR(info.stx_mode) || unlinkat(folder, payload::LastPart(path).c_str(), 0) == 0) return absl::OkStatus();
+    return FileError("remove", Join(tree, path), errno);
+  }));
+  for (auto path = folders.rbegin(); path != folders.rend(); ++path) {
+    const Fd folder = OpenFolderOnMount(root.get(), *path);
+    if (!folder.ok() || unlinkat(folder.get(), payload::LastPart(*path).c_str(), AT_REMOVEDIR) != 0) {
+      return FileError("remove", Join(tree, *path), errno);
+    }
+  }
+  return unlinkat(parent, name.c_str(), AT_REMOVEDIR) == 0 ? absl::OkStatus() : FileError("remove", tree, errno);
 }
 
 absl::Status SyncTree(int root, const std::string& shown) {
   std::vector<std::string> paths;
-  RETURN_IF_ERROR(Walk(root, shown, [&paths](int, const std::string& path, const struct stat& info) {
-    if (!S_ISLNK(info.st_mode)) paths.push_back(path);
+  RETURN_IF_ERROR(WalkTree(root, shown, [&](int, const std::string& path, const struct statx& info, bool is_mount) {
+    if (is_mount) return MountInside(shown, path);
+    if (!S_ISLNK(info.stx_mode)) paths.push_back(path);
     return absl::OkStatus();
   }));
   if (static_cast<int64_t>(paths.size()) > kMaxSingleSyncs) {
     return syncfs(root) == 0 ? absl::OkStatus() : FileError("write", shown, errno);
   }
   for (const std::string& path : paths) {
-    const Fd folder = payload::OpenFolderBeneath(root, path);
+    const Fd folder = OpenFolderOnMount(root, path);
     if (!folder.ok()) return FileError("write", Join(shown, path), errno);
     RETURN_IF_ERROR(SyncOne(folder.get(), payload::LastPart(path), O_NONBLOCK, Join(shown, path)));
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/ascii.h"
@@ -36,16 +37,6 @@ absl::Time TimeOf(const google::protobuf::Timestamp& timestamp) {
 
 absl::Status Interrupted() {
   return Error(absl::StatusCode::kAborted, "INTERRUPTED", "the server has something else to say");
-}
-
-Installer::Options InstallerOptions(const Options& options, const std::string& task, const std::string& folder) {
-  return {.task = task,
-          .state_folder = folder,
-          .check = options.hooks.check,
-          .apply = options.hooks.apply,
-          .check_timeout = options.hooks.check_timeout,
-          .apply_timeout = options.hooks.apply_timeout,
-          .clock = options.clock};
 }
 
 std::string HookDetail(const HookResult& hook) {
@@ -88,33 +79,48 @@ std::string Detail(absl::string_view text) {
   return detail;
 }
 
-Update::Update(const Options* options, const Announcer* announce, TaskState* state, Workplace* workplace,
+Update::Update(const Options* options, const Announcer* announce, TaskState* state, TargetFolder* folder,
                Cancellation* cancellation)
     : options_(*options),
       announce_(*announce),
       state_(state),
-      workplace_(workplace),
+      folder_(folder),
       cancellation_(cancellation),
       task_(absl::StrCat("tasks/", payload::LastPart(state->folder()))) {}
 
 Update::~Update() { EndTurn(); }
 
 void Update::BeginTurn() {
-  if (!turn_) workplace_->BeginUpdate();
+  if (!turn_) folder_->BeginUpdate();
   turn_ = true;
 }
 
 void Update::EndTurn() {
-  if (turn_) workplace_->EndUpdate();
+  if (turn_) folder_->EndUpdate();
   turn_ = false;
 }
 
 absl::Status Update::Reopen() {
   BeginTurn();
   ASSIGN_OR_RETURN(Installer installer,
-                   Installer::Open(workplace_, InstallerOptions(options_, task_, state_->folder())));
+                   Installer::Open(folder_, {.clock = options_.clock,
+                                            .hooks = options_.hooks,
+                                            .boot_clock = options_.boot_clock}));
   installer_.emplace(std::move(installer));
-  return absl::OkStatus();
+  RETURN_IF_ERROR(installer_->Adopt(task_, state_->folder()));
+  if (!pending() || installer_->pending()->task == task_) return absl::OkStatus();
+  RETURN_IF_ERROR(installer_->BeginRollback(
+      "interrupted", "the agent stopped during the update, and then did another task", /*passing=*/true));
+  return installer_->FinishRollback();
+}
+
+UpdatePlan Update::Plan(int32_t attempt) const {
+  return {.task = task_,
+          .attempt = attempt,
+          .hooks = options_.hooks,
+          .variables = {},
+          .confirm_timeout = options_.confirm_timeout,
+          .state_folder = state_->folder()};
 }
 
 absl::Status Update::Open() {
@@ -124,23 +130,28 @@ absl::Status Update::Open() {
 }
 
 absl::Status Update::Declare(task::v1::Declaration* declaration) const {
-  declaration->set_installed_revision(installer_->installed().revision());
+  declaration->set_installed_revision(installed_revision());
   // A set whose hooks have not passed is not one that is installed.
   const std::optional<Installer::Pending> pending = installer_->pending();
   if (pending.has_value() && !pending->applied) return absl::OkStatus();
-  ASSIGN_OR_RETURN(*declaration->mutable_installed_digest(),
-                   pending.has_value() ? installer_->PendingDigest() : installer_->InstalledDigest());
+  if (pending.has_value()) {
+    ASSIGN_OR_RETURN(*declaration->mutable_installed_digest(), installer_->PendingDigest());
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(const Installer::OnDisk on_disk, installer_->Read(task_));
+  declaration->set_installed_digest(on_disk.digest);
+  declaration->set_taken_over(on_disk.taken_over);
   return absl::OkStatus();
 }
 
 absl::Status Update::Check(const Manifest& manifest) const {
-  RETURN_IF_ERROR(installer_->CheckRevision(manifest));
-  return installer_->Check(manifest);
+  RETURN_IF_ERROR(installer_->CheckRevision(task_, manifest));
+  return installer_->Check(task_, manifest);
 }
 
 bool Update::overdue() const {
   const std::optional<Installer::Pending> pending = installer_->pending();
-  return pending.has_value() && options_.clock->Now() > pending->since + options_.confirm_timeout;
+  return pending.has_value() && pending->undecided > pending->confirm_timeout;
 }
 
 absl::StatusOr<bool> Update::Report(Negotiation* negotiation, Participant::State state, const std::string& reason,
@@ -212,7 +223,8 @@ absl::Status Update::FetchRest(transport::Channel* channel, Negotiation* negotia
 absl::Status Update::Fetch(transport::Channel* channel, Negotiation* negotiation, const Manifest& manifest,
                            ChunkStore* store, absl::Status* failure) {
   Download download(&manifest, store);
-  *failure = download.TakeFromTarget(workplace_->target(), installer_->installed().paths());
+  const std::vector<std::string> installed = installer_->view(task_).paths;
+  *failure = download.TakeFromTarget(folder_->target(), {installed.begin(), installed.end()});
   if (!failure->ok()) return absl::OkStatus();
   if (!download.complete()) RETURN_IF_ERROR(FetchRest(channel, negotiation, manifest, &download, failure));
   if (!download.complete() || !failure->ok()) return absl::OkStatus();
@@ -239,7 +251,7 @@ absl::Status Update::StageAndSwap(Negotiation* negotiation, const Manifest& mani
   const auto read_chunk = [&store](absl::string_view digest) { return store.Read(digest); };
   for (int build = 1;; ++build) {
     absl::Status status = Reopen();
-    if (status.ok()) status = installer_->Stage(manifest, negotiation->current().attempt(), read_chunk);
+    if (status.ok()) status = installer_->Stage(Plan(negotiation->current().attempt()), manifest, read_chunk);
     chunk_lost_ = Reason(status) == "CHUNK_MISSING";
     if (chunk_lost_) return absl::OkStatus();
     if (!status.ok()) return FailBeforeSwap(negotiation, status);
@@ -381,7 +393,7 @@ absl::Status Update::Commit() {
 absl::Status Update::RollBack(const std::string& reason, const std::string& detail, Negotiation* negotiation) {
   result_ = Result{.reason = reason, .detail = detail};
   announce_([&](Observer* o) { o->RollingBack(task_, reason, detail); });
-  RETURN_IF_ERROR(installer_->BeginRollback(reason, detail));
+  RETURN_IF_ERROR(installer_->BeginRollback(reason, detail, /*passing=*/false));
   absl::Status reported;
   if (negotiation != nullptr && (negotiation->current().state() == Participant::STATE_APPLYING ||
                                  negotiation->current().state() == Participant::STATE_CHECKING)) {
@@ -400,16 +412,16 @@ absl::Status Update::RollBack(const std::string& reason, const std::string& deta
 }
 
 absl::Status Update::ReportRollback(Negotiation* negotiation) {
-  const Installed::Rollback& rollback = installer_->installed().rollback();
+  const Installer::RollbackNote rollback = *installer_->view(task_).rollback;
   const Participant::State state = negotiation->current().state();
   const bool applying = state == Participant::STATE_APPLYING || state == Participant::STATE_CHECKING ||
                         state == Participant::STATE_ROLLING_BACK;
-  if (!result_.has_value()) result_ = Result{.reason = rollback.reason(), .detail = rollback.detail()};
-  if (applying && negotiation->current().attempt() == rollback.attempt()) {
-    const auto end = rollback.failed() ? Participant::STATE_ROLLBACK_FAILED : Participant::STATE_ROLLED_BACK;
-    RETURN_IF_ERROR(Report(negotiation, end, rollback.reason(), rollback.detail()).status());
+  if (!result_.has_value()) result_ = Result{.reason = rollback.reason, .detail = rollback.detail};
+  if (applying && negotiation->current().attempt() == rollback.attempt) {
+    const auto end = rollback.failed ? Participant::STATE_ROLLBACK_FAILED : Participant::STATE_ROLLED_BACK;
+    RETURN_IF_ERROR(Report(negotiation, end, rollback.reason, rollback.detail).status());
   }
-  installer_->ForgetRollback().IgnoreError();
+  installer_->ForgetRollback(task_).IgnoreError();
   return absl::OkStatus();
 }
 

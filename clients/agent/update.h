@@ -4,7 +4,7 @@
 // reported before it is entered, and a decision is on the disk before it is reported. So whoever of the two crashes
 // finds the other at the same place or one step away.
 //
-// Threads: none. Holds its turn at the target (Workplace::BeginUpdate) while an update is undecided.
+// Threads: none. Holds its turn at the target (TargetFolder::BeginUpdate) while an update is undecided.
 #ifndef PARLEY_CLIENTS_AGENT_UPDATE_H_
 #define PARLEY_CLIENTS_AGENT_UPDATE_H_
 
@@ -22,7 +22,7 @@
 #include "clients/agent/member.h"
 #include "clients/agent/negotiation.h"
 #include "clients/agent/task_state.h"
-#include "clients/agent/workplace.h"
+#include "clients/agent/target_folder.h"
 #include "lib/transport/grpc_door.h"
 
 namespace parley::agent {
@@ -30,7 +30,7 @@ namespace parley::agent {
 class Update {
  public:
   // All must outlive it.
-  Update(const Options* options, const Announcer* announce, TaskState* state, Workplace* workplace,
+  Update(const Options* options, const Announcer* announce, TaskState* state, TargetFolder* folder,
          Cancellation* cancellation);
   ~Update();
 
@@ -47,8 +47,8 @@ class Update {
   // It has been so for longer than a client may need to confirm.
   bool overdue() const;
   // A rollback that the server has not been told of.
-  bool has_rollback() const { return installer_->installed().has_rollback(); }
-  int64_t installed_revision() const { return installer_->installed().revision(); }
+  bool has_rollback() const { return installer_->view(task_).rollback.has_value(); }
+  int64_t installed_revision() const { return installer_->view(task_).revision; }
 
   // From ACCEPTED (or further) on: as far as it goes. Errors are those of the connection, which a new one may mend; how
   // the update itself ended is in result(). `offer` is that of `manifest`.
@@ -73,6 +73,7 @@ class Update {
   void ForgetResult() { result_.reset(); }
 
  private:
+  UpdatePlan Plan(int32_t attempt) const;
   absl::StatusOr<bool> Report(Negotiation* negotiation, task::v1::Participant::State state,
                               const std::string& reason = "", const std::string& detail = "", int64_t bytes = 0);
   absl::Status FailBeforeSwap(Negotiation* negotiation, const absl::Status& why);
@@ -97,7 +98,7 @@ class Update {
   const Options& options_;
   const Announcer& announce_;
   TaskState* const state_;
-  Workplace* const workplace_;
+  TargetFolder* const folder_;
   Cancellation* const cancellation_;
   const std::string task_;
   std::optional<Installer> installer_;

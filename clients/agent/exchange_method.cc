@@ -1,0 +1,141 @@
+#include "clients/agent/exchange_method.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "absl/strings/str_cat.h"
+#include "clients/agent/mounts.h"
+#include "clients/agent/new_tree.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/payload/beneath.h"
+
+namespace parley::agent {
+namespace {
+
+using payload::Fd;
+
+// In the place: the tree that is not in use, first the new one and after the swap the old one.
+constexpr char kTree[] = "tree";
+
+// 0 when there is none.
+uint64_t InodeOf(int folder, const std::string& name) {
+  struct stat info;
+  return fstatat(folder, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 ? info.st_ino : 0;
+}
+
+absl::Status SyncFd(int folder, const std::string& shown) {
+  return fsync(folder) == 0 ? absl::OkStatus() : FileError("write", shown, errno);
+}
+
+absl::Status SwapError(const std::string& target, int error) {
+  const std::string sentence = absl::StrCat("cannot swap ", target, " for its new set: ", ErrnoText(error));
+  switch (error) {
+    case EBUSY:
+    case EXDEV:
+    case EINVAL:
+      return Error(absl::StatusCode::kFailedPrecondition, "TARGET_MOUNT",
+                   absl::StrCat(sentence, "; its file system cannot exchange this folder (a mount, or a ",
+                                "layer of a container image)"));
+    case EACCES:
+    case EPERM:
+      return Error(absl::StatusCode::kPermissionDenied, "TARGET_PERMISSION", sentence);
+    default:
+      return FileError("swap", target, error);
+  }
+}
+
+}  // namespace
+
+std::string ExchangeMethod::OldSetPath() const { return absl::StrCat(folder_.place_path(), "/", kTree); }
+
+absl::Status ExchangeMethod::CopyOld(const NewSet& set, int target, int tree) {
+  ASSIGN_OR_RETURN(fingerprint_, Fingerprint(target, folder_.target(), limits_));
+  std::set<std::string> skipped = set.dropped;
+  std::vector<std::string> needed;
+  for (const task::v1::FileEntry& entry : set.manifest->files()) {
+    if (set.unchanged.count(entry.path()) == 0) skipped.insert(entry.path());
+    needed.push_back(entry.path());
+  }
+  RETURN_IF_ERROR(CopyTree(target, tree, folder_.target(),
+                           [&skipped](const std::string& path) { return skipped.count(path) > 0; }));
+  RemoveEmptyFolders(tree, set.dropped, needed);
+  return absl::OkStatus();
+}
+
+absl::Status ExchangeMethod::Stage(const NewSet& set, Journal* journal) {
+  RETURN_IF_ERROR(Discard());
+  if (mkdirat(folder_.place(), kTree, 0700) != 0) return FileError("write", folder_.place_path(), errno);
+  const Fd tree = payload::OpenBeneath(folder_.place(), kTree, O_RDONLY | O_DIRECTORY);
+  if (!tree.ok()) return FileError("write", folder_.place_path(), errno);
+  const Fd target = folder_.OpenRoot();
+  if (!target.ok() && errno != ENOENT) return FileError("read", folder_.target(), errno);
+  if (target.ok()) {
+    RETURN_IF_ERROR(CopyOld(set, target.get(), tree.get()));
+  } else if (fchmod(tree.get(), 0755) != 0) {
+    return FileError("write", folder_.place_path(), errno);
+  }
+  RETURN_IF_ERROR(WriteFiles(tree.get(), target.get(), set, folder_.target()));
+  RETURN_IF_ERROR(SyncTree(tree.get(), folder_.place_path()));
+  journal->set_method(Journal::METHOD_EXCHANGE);
+  journal->set_new_inode(InodeOf(folder_.place(), kTree));
+  journal->set_old_inode(InodeOf(folder_.parent(), folder_.name()));
+  return SyncFd(folder_.place(), folder_.place_path());
+}
+
+absl::Status ExchangeMethod::CheckUnchanged() const {
+  const Fd target = folder_.OpenRoot();
+  if (!target.ok()) return FileError("read", folder_.target(), errno);
+  ASSIGN_OR_RETURN(const std::string fingerprint, Fingerprint(target.get(), folder_.target(), limits_));
+  if (fingerprint == fingerprint_) return absl::OkStatus();
+  return Error(absl::StatusCode::kAborted, "TARGET_CHANGED",
+               absl::StrCat("somebody wrote to ", folder_.target(), " while its new set was being built; ",
+                            "stop what writes there and try again"));
+}
+
+absl::Status ExchangeMethod::Swap(const Journal& journal) {
+  const bool exchange = journal.old_inode() != 0;
+  if (exchange) RETURN_IF_ERROR(CheckUnchanged());
+  if (renameat2(folder_.place(), kTree, folder_.parent(), folder_.name().c_str(),
+                exchange ? RENAME_EXCHANGE : RENAME_NOREPLACE) != 0) {
+    return SwapError(folder_.target(), errno);
+  }
+  RETURN_IF_ERROR(SyncFd(folder_.parent(), folder_.target()));
+  return SyncFd(folder_.place(), folder_.place_path());
+}
+
+SwapMethod::Place ExchangeMethod::WhereIsWhat(const Journal& journal) const {
+  const uint64_t target = InodeOf(folder_.parent(), folder_.name());
+  const uint64_t tree = InodeOf(folder_.place(), kTree);
+  if (target == journal.new_inode()) return Place::kNewInstalled;
+  // Whatever the target is by now: the new tree has never been there.
+  if (tree == journal.new_inode() || (tree == 0 && target == journal.old_inode())) return Place::kOldInstalled;
+  return Place::kUnknown;
+}
+
+absl::Status ExchangeMethod::SwapBack(const Journal& journal) {
+  switch (WhereIsWhat(journal)) {
+    case Place::kOldInstalled:
+      return absl::OkStatus();
+    case Place::kBetween:
+    case Place::kUnknown:
+      return Error(absl::StatusCode::kFailedPrecondition, "TARGET_CHANGED",
+                   absl::StrCat("somebody moved ", folder_.target(), " during an update"));
+    case Place::kNewInstalled:
+      break;
+  }
+  const bool exchange = journal.old_inode() != 0;
+  if (renameat2(folder_.parent(), folder_.name().c_str(), folder_.place(), kTree,
+                exchange ? RENAME_EXCHANGE : RENAME_NOREPLACE) != 0) {
+    return SwapError(folder_.target(), errno);
+  }
+  RETURN_IF_ERROR(SyncFd(folder_.parent(), folder_.target()));
+  return SyncFd(folder_.place(), folder_.place_path());
+}
+
+absl::Status ExchangeMethod::Discard() { return RemoveTree(folder_.place(), kTree, folder_.place_path()); }
+
+}  // namespace parley::agent

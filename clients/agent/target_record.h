@@ -1,0 +1,40 @@
+// Which task has installed what in a target: rules over the record, without a disk.
+//
+// The task that installed a path last owns it. A path goes with the revision of its owner that does not name it any
+// more, unless another task has it too: then it stays and is that one's.
+//
+// Threads: none.
+#ifndef PARLEY_CLIENTS_AGENT_TARGET_RECORD_H_
+#define PARLEY_CLIENTS_AGENT_TARGET_RECORD_H_
+
+#include <set>
+#include <string>
+
+#include "clients/agent/agent_state.pb.h"
+
+namespace parley::agent {
+
+using InstalledFiles = google::protobuf::RepeatedPtrField<InstalledFile>;
+
+// Null when the record does not know the task.
+const TargetRecord::Task* FindTask(const TargetRecord& record, const std::string& task);
+// Made when missing.
+TargetRecord::Task* TaskIn(TargetRecord* record, const std::string& task);
+
+// The paths that go when the task, which takes over those of `supersedes` (may be empty), installs `files`.
+std::set<std::string> DroppedPaths(const TargetRecord& record, const std::string& task, const std::string& supersedes,
+                                   const InstalledFiles& files);
+
+// The journal's set is installed, and its apply command has passed.
+void NoteInstalled(const Journal& journal, TargetRecord* record);
+
+// Takes over what an older version noted of the task, unless the record knows it already. Without `with_paths` only
+// the revision: the paths were another target's.
+void NoteAdopted(const std::string& task, const Installed& installed, bool with_paths, TargetRecord* record);
+
+// A sentence when another task has installed over one of `changed` paths, or has taken over the task; empty otherwise.
+std::string TakenOver(const TargetRecord& record, const std::string& task, const std::set<std::string>& changed);
+
+}  // namespace parley::agent
+
+#endif  // PARLEY_CLIENTS_AGENT_TARGET_RECORD_H_
