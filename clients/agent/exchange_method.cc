@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include "absl/strings/str_cat.h"
+#include "clients/agent/method_choice.h"
 #include "clients/agent/mounts.h"
 #include "clients/agent/new_tree.h"
+#include "clients/agent/place.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/payload/beneath.h"
@@ -18,8 +20,8 @@ namespace {
 
 using payload::Fd;
 
-// In the place: the tree that is not in use, first the new one and after the swap the old one.
-constexpr char kTree[] = "tree";
+// The tree that is not in use: first the new one, and after the swap the old one.
+constexpr const char* kTree = place::kTree;
 
 // 0 when there is none.
 uint64_t InodeOf(int folder, const std::string& name) {
@@ -67,7 +69,7 @@ absl::Status ExchangeMethod::CopyOld(const NewSet& set, int target, int tree) {
 }
 
 absl::Status ExchangeMethod::Stage(const NewSet& set, Journal* journal) {
-  RETURN_IF_ERROR(Discard());
+  ClearPlace(folder_, proc_);
   if (mkdirat(folder_.place(), kTree, 0700) != 0) return FileError("write", folder_.place_path(), errno);
   const Fd tree = payload::OpenBeneath(folder_.place(), kTree, O_RDONLY | O_DIRECTORY);
   if (!tree.ok()) return FileError("write", folder_.place_path(), errno);
@@ -98,7 +100,10 @@ absl::Status ExchangeMethod::CheckUnchanged() const {
 
 absl::Status ExchangeMethod::Swap(const Journal& journal) {
   const bool exchange = journal.old_inode() != 0;
-  if (exchange) RETURN_IF_ERROR(CheckUnchanged());
+  if (exchange) {
+    RETURN_IF_ERROR(CheckNobodyWrites(folder_, proc_));
+    RETURN_IF_ERROR(CheckUnchanged());
+  }
   if (renameat2(folder_.place(), kTree, folder_.parent(), folder_.name().c_str(),
                 exchange ? RENAME_EXCHANGE : RENAME_NOREPLACE) != 0) {
     return SwapError(folder_.target(), errno);
@@ -135,7 +140,5 @@ absl::Status ExchangeMethod::SwapBack(const Journal& journal) {
   RETURN_IF_ERROR(SyncFd(folder_.parent(), folder_.target()));
   return SyncFd(folder_.place(), folder_.place_path());
 }
-
-absl::Status ExchangeMethod::Discard() { return RemoveTree(folder_.place(), kTree, folder_.place_path()); }
 
 }  // namespace parley::agent

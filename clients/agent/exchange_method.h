@@ -5,6 +5,7 @@
 #define PARLEY_CLIENTS_AGENT_EXCHANGE_METHOD_H_
 
 #include <string>
+#include <utility>
 
 #include "clients/agent/swap_method.h"
 #include "clients/agent/target_folder.h"
@@ -14,14 +15,14 @@ namespace parley::agent {
 
 class ExchangeMethod final : public SwapMethod {
  public:
-  // `folder` must outlive it.
-  ExchangeMethod(const TargetFolder* folder, const TreeLimits& limits) : folder_(*folder), limits_(limits) {}
+  // `folder` must outlive it. `proc` is "/proc"; empty to take no notice of other programs.
+  ExchangeMethod(const TargetFolder* folder, const TreeLimits& limits, std::string proc)
+      : folder_(*folder), limits_(limits), proc_(std::move(proc)) {}
 
   absl::Status Stage(const NewSet& set, Journal* journal) override;
   absl::Status Swap(const Journal& journal) override;
   Place WhereIsWhat(const Journal& journal) const override;
   absl::Status SwapBack(const Journal& journal) override;
-  absl::Status Discard() override;
   std::string OldSetPath() const override;
 
  private:
@@ -30,6 +31,7 @@ class ExchangeMethod final : public SwapMethod {
 
   const TargetFolder& folder_;
   const TreeLimits limits_;
+  const std::string proc_;
   // Of the target, when the tree was built.
   std::string fingerprint_;
 };

@@ -42,15 +42,26 @@ absl::Status Failed(absl::string_view sentence) { return Error(absl::StatusCode:
 std::vector<std::string> Environment(const std::map<std::string, std::string>& variables) {
   std::vector<std::string> environment;
   for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
-    // PARLEY_JOIN_KEY and its like are secrets of ours.
-    if (!absl::StartsWith(*entry, "PARLEY_")) environment.push_back(*entry);
+    // PARLEY_JOIN_KEY and its like are secrets of ours, and the working folder is another one.
+    const absl::string_view variable = *entry;
+    const bool ours = absl::StartsWith(variable, "PARLEY_");
+    const bool folder = absl::StartsWith(variable, "PWD=") || absl::StartsWith(variable, "OLDPWD=");
+    if (!ours && !folder) environment.emplace_back(variable);
   }
   for (const auto& [name, value] : variables) environment.push_back(absl::StrCat(name, "=", value));
   return environment;
 }
 
+struct Descriptors {
+  int input;
+  int output;
+  // The command runs when a byte comes.
+  int go;
+};
+
 // In the child: only calls that are safe after a fork of a process with threads.
-[[noreturn]] void Exec(int input, int output, pid_t parent, char* const* arguments, char* const* environment) {
+[[noreturn]] void Exec(const Descriptors& fds, const char* folder, pid_t parent, char* const* arguments,
+                       char* const* environment) {
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(127);  // It died before the line above.
@@ -58,31 +69,36 @@ std::vector<std::string> Environment(const std::map<std::string, std::string>& v
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
-  if (dup2(input, 0) < 0 || dup2(output, 1) < 0 || dup2(output, 2) < 0) _exit(127);
+  char byte;
+  if (read(fds.go, &byte, 1) != 1) _exit(127);
+  // By its path, so that it is the folder that is in place now.
+  if (chdir(folder) != 0 && chdir("/") != 0) _exit(127);
+  if (dup2(fds.input, 0) < 0 || dup2(fds.output, 1) < 0 || dup2(fds.output, 2) < 0) _exit(127);
   syscall(SYS_close_range, 3u, ~0u, 0u);
   execve(arguments[0], arguments, environment);
   _exit(127);
 }
 
-pid_t Start(const std::string& command, const std::map<std::string, std::string>& variables, int input, int output) {
-  std::string shell = "/bin/sh", option = "-c", text = command;
+pid_t Start(const HookCommand& hook, const Descriptors& fds) {
+  std::string shell = "/bin/sh", option = "-c", text = hook.command;
   char* const arguments[] = {shell.data(), option.data(), text.data(), nullptr};
-  std::vector<std::string> entries = Environment(variables);
+  std::vector<std::string> entries = Environment(hook.variables);
   std::vector<char*> environment;
   for (std::string& entry : entries) environment.push_back(entry.data());
   environment.push_back(nullptr);
   const pid_t parent = getpid();
   // _Fork runs no handlers of libraries, which would take locks that other threads hold.
   const pid_t child = _Fork();
-  if (child == 0) Exec(input, output, parent, arguments, environment.data());
+  if (child == 0) Exec(fds, hook.folder.c_str(), parent, arguments, environment.data());
   if (child > 0) setpgid(child, child);  // Whoever comes first.
   return child;
 }
 
-// Keeps the end of what comes out of the pipe. False at its end.
+// Keeps the end of what comes out of the pipe. False at its end. Comes back also when more is there already: a command
+// that never stops talking has a time limit too.
 bool Drain(int fd, std::string* output) {
   char buffer[4096];
-  while (true) {
+  for (int rounds = 0; rounds < 32; ++rounds) {
     const ssize_t count = read(fd, buffer, sizeof(buffer));
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return errno == EAGAIN;
@@ -90,6 +106,7 @@ bool Drain(int fd, std::string* output) {
     output->append(buffer, static_cast<size_t>(count));
     if (output->size() > kMaxHookOutputBytes) output->erase(0, output->size() - kMaxHookOutputBytes);
   }
+  return true;
 }
 
 // Collects output until the process has ended (true) or the time has come.
@@ -119,46 +136,67 @@ absl::Status Describe(int wait_status) {
                              strsignal(WTERMSIG(wait_status)), ")"));
 }
 
+// False when the command did not end in time; then its group has been killed.
+bool AwaitEnd(pid_t child, int output_pipe, absl::Time end, std::string* output) {
+  const Fd process(static_cast<int>(syscall(SYS_pidfd_open, child, 0)));
+  int pipe = output_pipe;
+  if (process.ok() && WaitUntil(process.get(), &pipe, end, output)) return true;
+  kill(-child, SIGTERM);
+  if (process.ok()) WaitUntil(process.get(), &pipe, Monotonic() + kGrace, output);
+  kill(-child, SIGKILL);  // Also what the shell leaves behind; it is not reaped yet, so the number is still its own.
+  return false;
+}
+
+// Before the number is given up, what a failed command has left of its group ends too.
+bool Reap(pid_t child, int* wait_status) {
+  siginfo_t info = {};
+  while (waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT) != 0 && errno == EINTR) {
+  }
+  if (info.si_pid == child && (info.si_code != CLD_EXITED || info.si_status != 0)) kill(-child, SIGKILL);
+  pid_t waited;
+  while ((waited = waitpid(child, wait_status, 0)) < 0 && errno == EINTR) {
+  }
+  return waited == child;
+}
+
 }  // namespace
 
-HookResult RunHook(const std::string& command, const std::map<std::string, std::string>& variables,
-                   absl::Duration timeout) {
+HookResult RunHook(const HookCommand& hook) {
   HookResult result;
   const auto fail = [&result](absl::string_view doing) {
     result.status = Failed(absl::StrCat("the command could not be run: ", doing, ": ", ErrnoText(errno)));
     return result;
   };
   const absl::Time start = Monotonic();
-  int ends[2];
+  int ends[2], go_ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return fail("making a pipe");
   const Fd reader(ends[0]);
   Fd writer(ends[1]);
+  if (pipe2(go_ends, O_CLOEXEC) != 0) return fail("making a pipe");
+  Fd go_reader(go_ends[0]);
+  const Fd go(go_ends[1]);
   fcntl(reader.get(), F_SETFL, O_NONBLOCK);
   const Fd null(open("/dev/null", O_RDONLY | O_CLOEXEC));
   if (!null.ok()) return fail("opening /dev/null");
-  const pid_t child = Start(command, variables, null.get(), writer.get());
+  const pid_t child = Start(hook, {null.get(), writer.get(), go_reader.get()});
   if (child < 0) return fail("starting a process");
   writer = Fd();
-  const Fd process(static_cast<int>(syscall(SYS_pidfd_open, child, 0)));
-  int pipe = reader.get();
-  bool ended = process.ok() && WaitUntil(process.get(), &pipe, start + timeout, &result.output);
-  const bool timed_out = !ended;
-  if (!ended) {
-    kill(-child, SIGTERM);
-    ended = process.ok() && WaitUntil(process.get(), &pipe, Monotonic() + kGrace, &result.output);
-    kill(-child, SIGKILL);  // Also what the shell leaves behind; it is not reaped yet, so the number is still its own.
-  }
+  const absl::Status started = hook.started == nullptr ? absl::OkStatus() : hook.started(child);
+  // Else the child ends when its pipe does.
+  if (started.ok() && write(go.get(), "g", 1) != 1) kill(-child, SIGKILL);
+  if (!started.ok()) kill(-child, SIGKILL);
   int wait_status = 0;
-  pid_t waited;
-  while ((waited = waitpid(child, &wait_status, 0)) < 0 && errno == EINTR) {
-  }
+  const bool timed_out = !AwaitEnd(child, reader.get(), start + hook.timeout, &result.output);
+  const bool reaped = Reap(child, &wait_status);
   result.duration = Monotonic() - start;
   // Nobody may take a command for passed whose end nobody saw, e.g. because SIGCHLD is ignored.
-  if (waited != child) return fail("waiting for it");
-  result.status =
-      timed_out
-          ? Failed(absl::StrCat("the command did not end within ", absl::FormatDuration(timeout), " and was killed"))
-          : Describe(wait_status);
+  if (!reaped) return fail("waiting for it");
+  result.status = Describe(wait_status);
+  if (timed_out) {
+    result.status = Failed(
+        absl::StrCat("the command did not end within ", absl::FormatDuration(hook.timeout), " and was killed"));
+  }
+  if (!started.ok()) result.status = started;
   return result;
 }
 

@@ -2,13 +2,17 @@
 //
 // The command gets its own process group, /dev/null as input, no descriptor but the standard three and no variable
 // of Parley's but those given. When it takes longer than its timeout, its whole group is asked to end and then
-// killed. When this process dies, the command dies too, so that a recovery does not run beside it. What it leaves
-// running in the background on success stays, but should redirect its output.
+// killed; when it fails, what it has left of its group is killed. When this process dies, the shell dies too; what the
+// shell had started is ended by hook_group.h. What it leaves running in the background on success stays, but should
+// redirect its output.
 //
 // Blocks without polling. Threads: may be called from any thread, which must outlive the call anyway.
 #ifndef PARLEY_CLIENTS_AGENT_HOOK_H_
 #define PARLEY_CLIENTS_AGENT_HOOK_H_
 
+#include <sys/types.h>
+
+#include <functional>
 #include <map>
 #include <string>
 
@@ -28,8 +32,18 @@ struct HookResult {
   absl::Duration duration;
 };
 
-HookResult RunHook(const std::string& command, const std::map<std::string, std::string>& variables,
-                   absl::Duration timeout);
+struct HookCommand {
+  std::string command;
+  std::map<std::string, std::string> variables;
+  absl::Duration timeout;
+  // Working folder; "/" when this one cannot be entered.
+  std::string folder = "/";
+  // Called with the number of the command's process group before it runs. An error keeps it from running, and is the
+  // result.
+  std::function<absl::Status(pid_t group)> started;
+};
+
+HookResult RunHook(const HookCommand& hook);
 
 }  // namespace parley::agent
 

@@ -13,7 +13,11 @@ namespace parley::agent {
 namespace {
 
 HookResult RunCommand(const std::string& command, absl::Duration timeout = absl::Seconds(20)) {
-  return RunHook(command, {{"PARLEY_TASK", "tasks/t"}, {"PARLEY_REVISION", "3"}}, timeout);
+  return RunHook({.command = command,
+                  .variables = {{"PARLEY_TASK", "tasks/t"}, {"PARLEY_REVISION", "3"}},
+                  .timeout = timeout,
+                  .folder = "/",
+                  .started = nullptr});
 }
 
 TEST(Hook, TellsSuccessFromFailure) {
@@ -60,6 +64,42 @@ TEST(Hook, IsKilledWithAllItStartedWhenItHangs) {
   int sleeper = 0;
   ASSERT_TRUE(absl::SimpleAtoi(result.output, &sleeper));
   // It may be a zombie for a moment, when its new parent is slow.
+  const std::string state = "/proc/" + std::to_string(sleeper) + "/stat";
+  if (access(state.c_str(), F_OK) == 0) {
+    EXPECT_NE(RunCommand("cut -d' ' -f3 " + state).output, "S\n");
+  }
+}
+
+TEST(Hook, MayPrintALotCloseItsOutputOrNeverStopTalking) {
+  const HookResult much = RunCommand("head -c 104857600 /dev/zero; echo; echo the end");
+  EXPECT_TRUE(much.status.ok()) << much.status;
+  EXPECT_EQ(much.output.size(), kMaxHookOutputBytes);
+  EXPECT_TRUE(absl::EndsWith(much.output, "the end\n"));
+  EXPECT_TRUE(RunCommand("exec >&- 2>&-; sleep 0.05; true").status.ok());
+  const HookResult endless = RunCommand("yes", absl::Milliseconds(200));
+  EXPECT_TRUE(absl::StrContains(endless.status.message(), "did not end within")) << endless.status;
+}
+
+TEST(Hook, RunsInTheFolderThatIsThereNow) {
+  HookCommand hook{.command = "pwd; echo $PWD", .variables = {}, .timeout = absl::Seconds(20), .folder = "/usr",
+                   .started = nullptr};
+  EXPECT_EQ(RunHook(hook).output, "/usr\n/usr\n");
+  hook.folder = "/no/such/folder";
+  EXPECT_EQ(RunHook(hook).output, "/\n/\n");
+}
+
+TEST(Hook, DoesNotRunBeforeItIsNotedOrWhenItMayNot) {
+  HookCommand hook{.command = "echo ran", .variables = {}, .timeout = absl::Seconds(20), .folder = "/",
+                   .started = [](pid_t) { return absl::UnavailableError("not now"); }};
+  const HookResult result = RunHook(hook);
+  EXPECT_EQ(result.status.message(), "not now");
+  EXPECT_EQ(result.output, "");
+}
+
+TEST(Hook, LeavesNothingOfItsGroupRunningWhenItFails) {
+  const HookResult result = RunCommand("sleep 1000 & echo $!; exit 1");
+  int sleeper = 0;
+  ASSERT_TRUE(absl::SimpleAtoi(result.output, &sleeper));
   const std::string state = "/proc/" + std::to_string(sleeper) + "/stat";
   if (access(state.c_str(), F_OK) == 0) {
     EXPECT_NE(RunCommand("cut -d' ' -f3 " + state).output, "S\n");

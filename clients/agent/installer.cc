@@ -1,25 +1,23 @@
 #include "clients/agent/installer.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "clients/agent/durations.h"
 #include "clients/agent/exchange_method.h"
-#include "clients/agent/on_disk.h"
+#include "clients/agent/file_method.h"
+#include "clients/agent/hook_group.h"
+#include "clients/agent/new_tree.h"
+#include "clients/agent/place.h"
 #include "clients/agent/record.h"
 #include "clients/agent/target_record.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
-#include "lib/base/file.h"
 #include "lib/base/log.h"
-#include "lib/base/secret.h"
-#include "lib/payload/fileset.h"
+#include "lib/payload/beneath.h"
 
 namespace parley::agent {
 namespace {
@@ -36,21 +34,6 @@ absl::Status Refuse(absl::string_view reason, absl::string_view sentence) {
 }
 
 std::string InstalledPath(const std::string& state_folder) { return absl::StrCat(state_folder, "/installed"); }
-
-void SetDuration(absl::Duration from, google::protobuf::Duration* to) {
-  const int64_t seconds = absl::IDivDuration(from, absl::Seconds(1), &from);
-  to->set_seconds(seconds);
-  to->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(from)));
-}
-
-absl::Duration ToDuration(const google::protobuf::Duration& duration) {
-  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
-}
-
-bool SameEntry(const task::v1::FileEntry& a, const task::v1::FileEntry& b) {
-  return a.type() == b.type() && a.mode() == b.mode() && a.size() == b.size() && a.sha256() == b.sha256() &&
-         a.link_target() == b.link_target();
-}
 
 }  // namespace
 
@@ -72,6 +55,8 @@ absl::Status Installer::Recover() {
   if (const absl::Status adopted = Adopt(journal_->task(), journal_->state_folder()); !adopted.ok()) {
     LogWarning("could not read what a task had installed before", {{"error", std::string(adopted.message())}});
   }
+  if (journal_->has_hook()) RETURN_IF_ERROR(EndGroup(journal_->hook(), options_.boot_clock->BootId()));
+  journal_->clear_hook();
   switch (journal_->phase()) {
     case Journal::PHASE_COMMITTED:
       return Commit();
@@ -83,6 +68,11 @@ absl::Status Installer::Recover() {
   const absl::Status status = FinishRollback();
   // The old set is back; what its hook said is in the record.
   return journal_.has_value() ? status : absl::OkStatus();
+}
+
+std::unique_ptr<SwapMethod> Installer::MakeMethod(Method method) const {
+  if (method == Method::kFiles) return std::make_unique<FileMethod>(folder_, options_.proc, options_.can_exchange);
+  return std::make_unique<ExchangeMethod>(folder_, options_.limits, options_.proc);
 }
 
 absl::Status Installer::GoOnPending() {
@@ -136,147 +126,6 @@ absl::Status Installer::NoteWaiting() {
   return WriteJournal(journal_->phase());
 }
 
-Installer::TaskView Installer::view(const std::string& task) const {
-  TaskView view;
-  const TargetRecord::Task* const known = FindTask(record_, task);
-  if (known == nullptr) return view;
-  view.revision = known->revision();
-  view.digest = known->digest();
-  view.applied = known->applied();
-  for (const InstalledFile& file : known->files()) view.paths.push_back(file.path());
-  if (known->has_rollback()) {
-    const Installed::Rollback& note = known->rollback();
-    view.rollback = {note.revision(), note.attempt(), note.reason(), note.detail(), note.failed(), note.passing()};
-  }
-  return view;
-}
-
-absl::StatusOr<Installer::OnDisk> Installer::Read(const std::string& task) const {
-  OnDisk on_disk;
-  const TargetRecord::Task* const known = FindTask(record_, task);
-  if (known == nullptr) return on_disk;
-  std::set<std::string> changed;
-  payload::Files present;
-  for (const InstalledFile& file : known->files()) {
-    ASSIGN_OR_RETURN(payload::Files found, ScanOnDisk(*folder_, file.path()));
-    if (found.empty() || (!file.digest().empty() && payload::DigestFiles(found) != file.digest())) {
-      changed.insert(file.path());
-    }
-    present.MergeFrom(found);
-  }
-  if (!present.empty() && known->applied()) on_disk.digest = payload::DigestFiles(present);
-  on_disk.taken_over = TakenOver(record_, task, changed);
-  on_disk.changed_paths.assign(changed.begin(), changed.end());
-  return on_disk;
-}
-
-std::vector<std::string> Installer::JournalPaths() const {
-  std::vector<std::string> paths(journal_->paths().begin(), journal_->paths().end());
-  for (const InstalledFile& file : journal_->files()) paths.push_back(file.path());
-  return paths;
-}
-
-absl::StatusOr<std::string> Installer::PendingDigest() const { return DigestOf(JournalPaths()); }
-
-absl::StatusOr<std::string> Installer::DigestOf(const std::vector<std::string>& paths) const {
-  payload::Files present;
-  for (const std::string& path : paths) {
-    ASSIGN_OR_RETURN(const payload::Files found, ScanOnDisk(*folder_, path));
-    present.MergeFrom(found);
-  }
-  return present.empty() ? std::string() : payload::DigestFiles(present);
-}
-
-absl::Status Installer::CheckRevision(const std::string& task, const task::v1::Manifest& manifest) const {
-  const TaskView installed = view(task);
-  if (manifest.revision() < installed.revision) {
-    return Refuse("REVISION_OLDER",
-                  absl::StrCat("revision ", manifest.revision(), " of ", task, " is older than revision ",
-                               installed.revision, ", which is installed; a task never goes back"));
-  }
-  if (manifest.revision() == installed.revision && manifest.digest() != installed.digest) {
-    return Refuse("REVISION_CHANGED", absl::StrCat("revision ", manifest.revision(), " of ", task,
-                                                   " has other files than when it was installed here"));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Installer::Check(const std::string& task, const task::v1::Manifest& manifest) const {
-  struct statvfs space;
-  if (fstatvfs(folder_->place(), &space) != 0) return FileError("read", folder_->place_path(), errno);
-  if ((space.f_flag & ST_RDONLY) != 0) return FileError("update", folder_->target(), EROFS);
-  if (space.f_bavail < static_cast<uint64_t>(manifest.size()) / std::max<uint64_t>(space.f_frsize, 1)) {
-    return FileError("update", folder_->target(), ENOSPC);
-  }
-  return Choose(task, manifest);
-}
-
-absl::Status Installer::Choose(const std::string& task, const task::v1::Manifest& manifest) const {
-  const Fd target = folder_->OpenRoot();
-  if (!target.ok() && errno == ENOENT) return absl::OkStatus();
-  if (faccessat(folder_->parent(), folder_->name().c_str(), R_OK | W_OK | X_OK, AT_EACCESS) != 0) {
-    return Error(absl::StatusCode::kPermissionDenied, "TARGET_PERMISSION",
-                 absl::StrCat("no permission to update ", folder_->target(), ": ", ErrnoText(errno),
-                              "; run as a user who may write there"));
-  }
-  if (!target.ok()) return FileError("read", folder_->target(), errno);
-  return Fingerprint(target.get(), folder_->target(), options_.limits).status();
-}
-
-std::unique_ptr<SwapMethod> Installer::MakeMethod(Method method) const {
-  return std::make_unique<ExchangeMethod>(folder_, options_.limits);
-}
-
-// What cannot be read counts as changed: it is replaced, and the digest that is read back says whether that was right.
-std::set<std::string> Installer::Unchanged(const task::v1::Manifest& manifest) const {
-  std::set<std::string> unchanged;
-  for (const task::v1::FileEntry& entry : manifest.files()) {
-    const absl::StatusOr<payload::Files> found = ScanOnDisk(*folder_, entry.path());
-    if (found.ok() && !found->empty() && SameEntry(found->Get(0), entry)) unchanged.insert(entry.path());
-  }
-  return unchanged;
-}
-
-void Installer::BeginJournal(const UpdatePlan& plan, const task::v1::Manifest& manifest) {
-  journal_.emplace();
-  journal_->set_task(plan.task);
-  journal_->set_revision(manifest.revision());
-  journal_->set_attempt(plan.attempt);
-  journal_->set_digest(manifest.digest());
-  journal_->set_state_folder(plan.state_folder);
-  journal_->set_supersedes(manifest.supersedes());
-  for (const task::v1::FileEntry& entry : manifest.files()) {
-    InstalledFile* const file = journal_->add_files();
-    file->set_path(entry.path());
-    payload::Files alone;
-    *alone.Add() = entry;
-    file->set_digest(payload::DigestFiles(alone));
-  }
-  Journal::Plan* const kept = journal_->mutable_plan();
-  kept->set_check(plan.hooks.check);
-  kept->set_apply(plan.hooks.apply);
-  SetDuration(plan.hooks.check_timeout, kept->mutable_check_timeout());
-  SetDuration(plan.hooks.apply_timeout, kept->mutable_apply_timeout());
-  SetDuration(plan.confirm_timeout, kept->mutable_confirm_timeout());
-  kept->mutable_variables()->insert(plan.variables.begin(), plan.variables.end());
-}
-
-absl::Status Installer::Stage(const UpdatePlan& plan, const task::v1::Manifest& manifest,
-                              const ReadChunk& read_chunk) {
-  RETURN_IF_ERROR(CheckRevision(plan.task, manifest));
-  RETURN_IF_ERROR(Choose(plan.task, manifest));
-  BeginJournal(plan, manifest);
-  method_ = MakeMethod(choice_);
-  NewSet set{.manifest = &manifest, .read_chunk = &read_chunk, .unchanged = Unchanged(manifest), .dropped = {}};
-  if (folder_->kind() == TargetFolder::Kind::kFolder) {
-    set.dropped = DroppedPaths(record_, plan.task, manifest.supersedes(), journal_->files());
-  }
-  absl::Status status = method_->Stage(set, &*journal_);
-  if (status.ok()) status = WriteJournal(Journal::PHASE_STAGED);
-  if (!status.ok()) CleanUp().IgnoreError();
-  return status;
-}
-
 absl::Status Installer::Swap() {
   SetDuration(options_.boot_clock->Uptime(), journal_->mutable_waiting()->mutable_since());
   journal_->mutable_waiting()->set_boot_id(options_.boot_clock->BootId());
@@ -284,6 +133,7 @@ absl::Status Installer::Swap() {
   if (status.ok()) status = method_->Swap(*journal_);
   swapped_ = method_->WhereIsWhat(*journal_) == SwapMethod::Place::kNewInstalled;
   if (status.ok() || swapped_) return status;
+  if (Reason(status) == "TARGET_CHANGED") ++changes_;
   // The journal stays when the old set could not be brought back: the next process tries again.
   RETURN_IF_ERROR(method_->SwapBack(*journal_));
   CleanUp().IgnoreError();
@@ -307,7 +157,19 @@ HookResult Installer::Run(const std::string& command, absl::Duration timeout, in
   variables["PARLEY_REVISION"] = absl::StrCat(revision);
   variables["PARLEY_TARGET"] = folder_->target();
   variables["PARLEY_DIGEST"] = HexEncode(digest);
-  return RunHook(command, variables, timeout);
+  const auto started = [this](pid_t group) {
+    *journal_->mutable_hook() = DescribeGroup(group, options_.boot_clock->BootId());
+    const absl::Status noted = WriteJournal(journal_->phase());
+    if (!noted.ok()) LogWarning("a command runs without a note of it", {{"error", std::string(noted.message())}});
+    return absl::OkStatus();
+  };
+  HookResult result = RunHook({.command = command,
+                               .variables = std::move(variables),
+                               .timeout = timeout,
+                               .folder = folder_->root_path(),
+                               .started = started});
+  journal_->clear_hook();
+  return result;
 }
 
 HookResult Installer::RunCheck() {
@@ -333,6 +195,7 @@ absl::Status Installer::Commit() {
   // An older version's: which file came to which digest was not noted.
   for (const std::string& path : journal_->paths()) journal_->add_files()->set_path(path);
   journal_->clear_paths();
+  RemoveFoldersLeftEmpty();
   NoteInstalled(*journal_, &record_);
   RETURN_IF_ERROR(WriteTargetRecord());
   Installed highest;
@@ -342,6 +205,17 @@ absl::Status Installer::Commit() {
   const absl::Status noted = WriteRecord(InstalledPath(journal_->state_folder()), highest);
   if (!noted.ok()) LogWarning("could not note a revision in its state", {{"error", std::string(noted.message())}});
   return CleanUp();
+}
+
+// An exchanged tree does not have them.
+void Installer::RemoveFoldersLeftEmpty() const {
+  const Fd root = folder_->OpenRoot();
+  if (!root.ok() || journal_->method() != Journal::METHOD_FILES) return;
+  std::set<std::string> gone;
+  for (const Journal::FileStep& step : journal_->steps()) {
+    if (step.new_inode() == 0) gone.insert(step.path());
+  }
+  RemoveEmptyFolders(root.get(), gone, JournalPaths());
 }
 
 absl::Status Installer::BeginRollback(const std::string& reason, const std::string& detail, bool passing) {
@@ -397,29 +271,13 @@ absl::Status Installer::ForgetRollback(const std::string& task) {
   return WriteTargetRecord();
 }
 
-absl::Status Installer::Adopt(const std::string& task, const std::string& state_folder) {
-  if (FindTask(record_, task) != nullptr) return absl::OkStatus();
-  Installed installed;
-  RemoveRecordLitter(InstalledPath(state_folder));
-  ASSIGN_OR_RETURN(const bool found, ReadRecord(InstalledPath(state_folder), &installed));
-  if (!found) return absl::OkStatus();
-  Membership membership;
-  ASSIGN_OR_RETURN(const bool joined, ReadRecord(absl::StrCat(state_folder, "/membership"), &membership));
-  NoteAdopted(task, installed, !joined || membership.target().empty() || membership.target() == folder_->target(),
-              &record_);
-  WipeString(membership.mutable_secret());
-  return record_.tasks_size() == 0 ? absl::OkStatus() : WriteTargetRecord();
-}
-
 // The journal first: without one, what lies in the place is only litter.
 absl::Status Installer::CleanUp() {
   RETURN_IF_ERROR(RemoveRecord(JournalPath()));
   journal_.reset();
   method_.reset();
   swapped_ = false;
-  const absl::Status status = MakeMethod(Method::kExchange)->Discard();
-  if (!status.ok())
-    LogWarning("could not remove a tree that is not needed", {{"error", std::string(status.message())}});
+  ClearPlace(*folder_, options_.proc);
   return absl::OkStatus();
 }
 

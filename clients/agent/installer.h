@@ -67,6 +67,13 @@ class Installer {
     // For an update that an older version left undecided, which did not note its commands.
     Hooks hooks;
     BootClock* boot_clock = BootClock::System();
+    // Folders that must stay the ones that they are, such as that of the agent's state: a target that holds one is never
+    // exchanged.
+    std::vector<std::string> fixed;
+    // Where other programs and their mounts are seen; empty to take no notice of them.
+    std::string proc = "/proc";
+    // False: as on a file system that cannot exchange two names.
+    bool can_exchange = true;
   };
 
   using ReadChunk = agent::ReadChunk;
@@ -169,7 +176,9 @@ class Installer {
 
   absl::Status Recover();
   absl::Status GoOnPending();
-  absl::Status Choose(const std::string& task, const task::v1::Manifest& manifest) const;
+  absl::Status Choose(const std::string& task, const task::v1::Manifest& manifest,
+                      const std::string& state_folder) const;
+  NewSet MakeSet(const std::string& task, const task::v1::Manifest& manifest, const ReadChunk* read_chunk) const;
   std::unique_ptr<SwapMethod> MakeMethod(Method method) const;
   void BeginJournal(const UpdatePlan& plan, const task::v1::Manifest& manifest);
   std::set<std::string> Unchanged(const task::v1::Manifest& manifest) const;
@@ -178,6 +187,7 @@ class Installer {
   Hooks JournalHooks() const;
   absl::Duration Undecided() const;
   HookResult Run(const std::string& command, absl::Duration timeout, int64_t revision, const std::string& digest);
+  void RemoveFoldersLeftEmpty() const;
   absl::Status NoteRollback(bool failed);
   absl::Status CleanUp();
   absl::Status WriteJournal(Journal::Phase phase);
@@ -192,6 +202,8 @@ class Installer {
   std::optional<Journal> journal_;
   std::unique_ptr<SwapMethod> method_;
   bool swapped_ = false;
+  // How often somebody wrote to the target while its new set was being built.
+  int changes_ = 0;
   // What Check tells, which changes nothing on the disk.
   mutable Method choice_ = Method::kExchange;
   mutable std::string choice_reason_;

@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <optional>
 #include <random>
+#include <string>
+#include <tuple>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -36,9 +38,18 @@ Tree TargetOf(int64_t revision) {
   return tree;
 }
 
+enum class How { kExchange, kFiles, kFilesWithoutExchange };
+
+std::string NameOf(How how) {
+  return how == How::kExchange ? "Exchange" : how == How::kFiles ? "Files" : "FilesWithoutExchange";
+}
+
 class KillTest : public testing::Test {
  protected:
-  KillTest() {
+  explicit KillTest(How how) {
+    options_.method = how == How::kExchange ? Method::kExchange : Method::kFiles;
+    options_.can_exchange = how != How::kFilesWithoutExchange;
+    options_.proc = "";  // Looking at every process of the machine has no effect on the disk.
     std::filesystem::create_directories(folder_ / "state");
     WriteTree(Target(), TargetOf(0));
     WriteTestFile(folder_ / "running", TargetOf(0).at("a"));
@@ -50,6 +61,12 @@ class KillTest : public testing::Test {
   }
 
   std::string Target() const { return folder_ / "target"; }
+  // Without folders that an update in place removes when it is committed.
+  Tree FilesInTarget() const {
+    Tree tree = ReadTree(Target());
+    std::erase_if(tree, [](const auto& entry) { return entry.first.back() == '/'; });
+    return tree;
+  }
 
   bool OnlyTheRecordIsLeft() const {
     const Tree left = ReadTree(folder_ / ".parley-target");
@@ -81,17 +98,23 @@ class KillTest : public testing::Test {
     return installer->BeginRollback("check_failed", "", false).ok() && installer->FinishRollback().ok();
   }
 
+  // An exchange is never seen half done.
+  void ExpectWholeBeforeRecovery(int64_t revision) {
+    if (options_.method != Method::kExchange) return;
+    const Tree found = ReadTree(Target());
+    EXPECT_TRUE(found == TargetOf(installed_) || found == TargetOf(revision)) << "the target is neither set";
+  }
+
   // After a kill: nothing but whole sets, before and after recovery. Updates installed_.
   void ExpectRecovery(int64_t revision, bool keep) {
-    const Tree found = ReadTree(Target());
-    ASSERT_TRUE(found == TargetOf(installed_) || found == TargetOf(revision)) << "the target is neither set";
+    ExpectWholeBeforeRecovery(revision);
     {
       auto target = TargetFolder::Open(Target());
       ASSERT_TRUE(target.ok()) << target.status();
       auto installer = Installer::Open(target->get(), options_);
       ASSERT_TRUE(installer.ok()) << installer.status();
       if (installer->pending().has_value()) {
-        ASSERT_EQ(ReadTree(Target()), TargetOf(revision));
+        ASSERT_EQ(FilesInTarget(), TargetOf(revision));
         ASSERT_TRUE(Finish(&*installer, keep));
       }
       if (installer->view("tasks/t").revision == revision) installed_ = revision;
@@ -108,8 +131,16 @@ class KillTest : public testing::Test {
   int64_t installed_ = 0;
 };
 
-TEST_F(KillTest, AtRandomMoments) {
-  constexpr int kRounds = 250;
+class RandomKillTest : public KillTest, public testing::WithParamInterface<How> {
+ protected:
+  RandomKillTest() : KillTest(GetParam()) {}
+};
+INSTANTIATE_TEST_SUITE_P(Installer, RandomKillTest,
+                         testing::Values(How::kExchange, How::kFiles, How::kFilesWithoutExchange),
+                         [](const auto& info) { return NameOf(info.param); });
+
+TEST_P(RandomKillTest, LeavesAWholeSet) {
+  constexpr int kRounds = 120;
   std::mt19937 random(20261122);
   absl::Duration longest = absl::Milliseconds(20);
   int killed = 0;
@@ -138,10 +169,13 @@ TEST_F(KillTest, AtRandomMoments) {
 }
 
 // What is on the disk changes with system calls only, so stopping before and after each of them tries every moment.
-class KillAtEachSystemCall : public KillTest, public testing::WithParamInterface<bool> {};
+class KillAtEachSystemCall : public KillTest, public testing::WithParamInterface<std::tuple<How, bool>> {
+ protected:
+  KillAtEachSystemCall() : KillTest(std::get<0>(GetParam())) {}
+};
 
 TEST_P(KillAtEachSystemCall, LeavesAWholeSet) {
-  const bool keep = GetParam();
+  const bool keep = std::get<1>(GetParam());
   plan_.hooks.apply.clear();  // Traced once, in its own test above; here it would only take time.
   plan_.hooks.check.clear();
   bool finished = false;
@@ -171,14 +205,16 @@ TEST_P(KillAtEachSystemCall, LeavesAWholeSet) {
       if (keep) installed_ = revision;
     }
     WriteTestFile(folder_ / "running", TargetOf(installed_).at("a"));
-    const Tree found = ReadTree(Target());
-    ASSERT_TRUE(found == TargetOf(installed_) || found == TargetOf(revision)) << "the target is neither set";
+    ExpectWholeBeforeRecovery(revision);
     {
       auto target = TargetFolder::Open(Target());
       ASSERT_TRUE(target.ok()) << target.status();
       auto installer = Installer::Open(target->get(), options_);
       ASSERT_TRUE(installer.ok()) << installer.status();
-      if (installer->pending().has_value()) ASSERT_TRUE(Finish(&*installer, keep));
+      if (installer->pending().has_value()) {
+        ASSERT_EQ(FilesInTarget(), TargetOf(revision));
+        ASSERT_TRUE(Finish(&*installer, keep));
+      }
       installed_ = installer->view("tasks/t").revision;
     }
     ASSERT_EQ(ReadTree(Target()), TargetOf(installed_));
@@ -186,8 +222,13 @@ TEST_P(KillAtEachSystemCall, LeavesAWholeSet) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Installer, KillAtEachSystemCall, testing::Bool(),
-                         [](const auto& info) { return info.param ? "Committing" : "RollingBack"; });
+INSTANTIATE_TEST_SUITE_P(Installer, KillAtEachSystemCall,
+                         testing::Combine(testing::Values(How::kExchange, How::kFiles, How::kFilesWithoutExchange),
+                                          testing::Bool()),
+                         [](const auto& info) {
+                           return NameOf(std::get<0>(info.param)) +
+                                  (std::get<1>(info.param) ? "Committing" : "RollingBack");
+                         });
 
 }  // namespace
 }  // namespace parley::agent

@@ -1,19 +1,17 @@
 #include "clients/agent/installer.h"
 
 #include <fcntl.h>
-#include <linux/capability.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
-#include <functional>
-#include <memory>
 
 #include "absl/strings/match.h"
 #include "clients/agent/fake_payload.h"
+#include "clients/agent/installer_testing.h"
 #include "clients/agent/record.h"
 #include "gtest/gtest.h"
 #include "lib/base/error.h"
@@ -24,88 +22,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class InstallerTest : public testing::Test {
+const auto kMethodName = [](const auto& info) { return info.param == Method::kFiles ? "Files" : "Exchange"; };
+
+class AnyMethodTest : public InstallerTest, public testing::WithParamInterface<Method> {
  protected:
-  InstallerTest() {
-    fs::create_directories(State());
-    plan_.task = "tasks/t";
-    plan_.attempt = 1;
-    plan_.state_folder = State();
-    WriteTree(Target(), {{"keep", "mine"}, {"site.conf", "old"}});
-  }
-
-  std::string Target() const { return folder_ / "target"; }
-  std::string State() const { return folder_ / "state"; }
-  Tree Installed() const { return ReadTree(Target()); }
-  std::string Place() const { return folder_ / ".parley-target"; }
-  bool PlaceIsGone() const { return !fs::exists(Place()); }
-  // Nothing but the record of what is installed.
-  bool PlaceIsClean() const {
-    const Tree left = ReadTree(Place());
-    return left.size() == 1 && left.count("record") == 1;
-  }
-
-  void Open() {
-    installer_.reset();
-    target_.reset();
-    auto target = TargetFolder::Open(Target());
-    ASSERT_TRUE(target.ok()) << target.status();
-    target_ = *std::move(target);
-    auto installer = Installer::Open(target_.get(), options_);
-    ASSERT_TRUE(installer.ok()) << installer.status();
-    installer_.emplace(*std::move(installer));
-  }
-  void Close() {
-    installer_.reset();
-    target_.reset();
-  }
-
-  Installer::TaskView View() const { return installer_->view(plan_.task); }
-
-  absl::Status Stage(const Tree& tree, int64_t revision = 1) {
-    const FakePayload payload = MakePayload(tree);
-    const task::v1::Manifest manifest = payload.Manifest("tasks/t", revision);
-    RETURN_IF_ERROR(installer_->Check(plan_.task, manifest));
-    return installer_->Stage(plan_, manifest, [&payload](absl::string_view digest) { return payload.Read(digest); });
-  }
-
-  absl::Status Install(const Tree& tree, int64_t revision = 1) {
-    RETURN_IF_ERROR(Stage(tree, revision));
-    RETURN_IF_ERROR(installer_->Swap());
-    RETURN_IF_ERROR(installer_->RunCheck().status);
-    const auto applied = installer_->RunApply();
-    RETURN_IF_ERROR(applied.status());
-    return applied->status;
-  }
-
-  absl::Status RollBack() {
-    RETURN_IF_ERROR(installer_->BeginRollback("check_failed", "why", false));
-    return installer_->FinishRollback();
-  }
-
-  // In a child, as a user without root's powers over files; its exit code is 0 when `check` holds.
-  void ExpectWithoutPrivilege(const std::function<bool()>& check) {
-    const pid_t child = fork();
-    if (child == 0) {
-      __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-      __user_cap_data_struct none[2] = {};
-      if (syscall(SYS_capset, &header, none) != 0) _exit(3);
-      _exit(check() ? 0 : 1);
-    }
-    int status = 0;
-    ASSERT_EQ(waitpid(child, &status, 0), child);
-    EXPECT_TRUE(WIFEXITED(status));
-    EXPECT_EQ(WEXITSTATUS(status), 0);
-  }
-
-  TemporaryFolder folder_;
-  Installer::Options options_;
-  UpdatePlan plan_;
-  std::unique_ptr<TargetFolder> target_;
-  std::optional<Installer> installer_;
+  AnyMethodTest() { options_.method = GetParam(); }
 };
+INSTANTIATE_TEST_SUITE_P(Installer, AnyMethodTest, testing::Values(Method::kExchange, Method::kFiles), kMethodName);
 
-TEST_F(InstallerTest, LaysThePayloadOverTheTarget) {
+TEST_P(AnyMethodTest, LaysThePayloadOverTheTarget) {
   Open();
   ASSERT_TRUE(Install({{"conf.d/a", "new"}, {"current", "-> conf.d/a"}, {"site.conf", "new"}}).ok());
   const Tree expected = {{"conf.d/a", "new"}, {"current", "-> conf.d/a"}, {"keep", "mine"}, {"site.conf", "new"}};
@@ -117,19 +42,25 @@ TEST_F(InstallerTest, LaysThePayloadOverTheTarget) {
   EXPECT_TRUE(PlaceIsClean());
 }
 
-TEST_F(InstallerTest, RemovesWhatAnEarlierRevisionInstalled) {
+TEST_P(AnyMethodTest, RemovesWhatAnEarlierRevisionInstalled) {
   Open();
   ASSERT_TRUE(Install({{"a", "1"}, {"gone/deep/b", "1"}}).ok());
   ASSERT_TRUE(installer_->Commit().ok());
   ASSERT_TRUE(Install({{"a", "2"}, {"gone2", "2"}}, 2).ok());
-  EXPECT_EQ(Installed(), (Tree{{"a", "2"}, {"gone2", "2"}, {"keep", "mine"}, {"site.conf", "old"}}));
+  EXPECT_EQ(InstalledFiles(), (Tree{{"a", "2"}, {"gone2", "2"}, {"keep", "mine"}, {"site.conf", "old"}}));
   ASSERT_TRUE(RollBack().ok());
   EXPECT_EQ(Installed(), (Tree{{"a", "1"}, {"gone/deep/b", "1"}, {"keep", "mine"}, {"site.conf", "old"}}));
   ASSERT_TRUE(Install({{"gone", "now a file"}}, 2).ok());
   EXPECT_EQ(Installed(), (Tree{{"gone", "now a file"}, {"keep", "mine"}, {"site.conf", "old"}}));
+  ASSERT_TRUE(installer_->Commit().ok());
+  ASSERT_TRUE(Install({{"gone/again/b", "3"}}, 3).ok());
+  ASSERT_TRUE(installer_->Commit().ok());
+  ASSERT_TRUE(Install({{"a", "4"}}, 4).ok());
+  ASSERT_TRUE(installer_->Commit().ok());
+  EXPECT_EQ(Installed(), (Tree{{"a", "4"}, {"keep", "mine"}, {"site.conf", "old"}}));
 }
 
-TEST_F(InstallerTest, KeepsModesTimesAndEmptyFoldersOfWhatStays) {
+TEST_P(AnyMethodTest, KeepsModesTimesAndEmptyFoldersOfWhatStays) {
   fs::create_directories(Target() + "/empty");
   chmod((Target() + "/keep").c_str(), 0640);
   const timespec times[2] = {{1000, 0}, {2000, 5}};
@@ -155,7 +86,7 @@ TEST_F(InstallerTest, CopiesSoThatWritingInPlaceDoesNotReachTheOldSet) {
   EXPECT_EQ(Installed().at("keep"), "mine");
 }
 
-TEST_F(InstallerTest, MakesAMissingTargetAndTakesItAwayAgain) {
+TEST_P(AnyMethodTest, MakesAMissingTargetAndTakesItAwayAgain) {
   fs::remove_all(Target());
   Open();
   ASSERT_TRUE(Install({{"a/b", "1"}}).ok());
@@ -176,7 +107,7 @@ TEST_F(InstallerTest, ResolvesALinkToTheTargetOnce) {
   EXPECT_EQ(Reason(TargetFolder::Open(folder_ / "dangling").status()), "TARGET_NOT_FOLDER");
 }
 
-TEST_F(InstallerTest, NeverWritesThroughALinkInTheTarget) {
+TEST_P(AnyMethodTest, NeverWritesThroughALinkInTheTarget) {
   fs::create_directories(folder_ / "outside");
   fs::create_symlink(folder_ / "outside", Target() + "/sub");
   fs::create_symlink(folder_ / "outside/file", Target() + "/file");
@@ -188,7 +119,7 @@ TEST_F(InstallerTest, NeverWritesThroughALinkInTheTarget) {
   EXPECT_TRUE(fs::is_empty(folder_ / "outside"));
 }
 
-TEST_F(InstallerTest, RefusesWhatIsInTheWayAndChangesNothing) {
+TEST_P(AnyMethodTest, RefusesWhatIsInTheWayAndChangesNothing) {
   WriteTestFile(Target() + "/folder/theirs", "x");
   const Tree before = Installed();
   Open();
@@ -216,7 +147,8 @@ TEST_F(InstallerTest, LetsOneProcessAtATime) {
   EXPECT_TRUE(TargetFolder::Open(Target()).ok());
 }
 
-TEST_F(InstallerTest, RefusesTargetsThatAreTooLargeOrSpecial) {
+TEST_F(InstallerTest, ExchangesNothingThatIsTooLargeOrSpecial) {
+  options_.method = Method::kExchange;
   options_.limits.max_entries = 3;
   WriteTree(Target(), {{"1", ""}, {"2", ""}});
   Open();
@@ -228,6 +160,11 @@ TEST_F(InstallerTest, RefusesTargetsThatAreTooLargeOrSpecial) {
   mkfifo((Target() + "/pipe").c_str(), 0644);
   Open();
   EXPECT_EQ(Reason(Stage({{"a", "1"}})), "TARGET_SPECIAL_FILE");
+  options_.method = Method::kAutomatic;
+  Open();
+  ASSERT_TRUE(Stage({{"a", "1"}}).ok());
+  EXPECT_EQ(installer_->method(), Method::kFiles);
+  EXPECT_TRUE(absl::StrContains(installer_->method_reason(), "pipe")) << installer_->method_reason();
 }
 
 TEST_F(InstallerTest, NeedsPermissionAndSaysSo) {
@@ -266,7 +203,7 @@ TEST_F(InstallerTest, SurvivesAFullDisk) {
   EXPECT_EQ(Installed(), (Tree{{"keep", "mine"}, {"site.conf", "old"}}));
 }
 
-TEST_F(InstallerTest, RefusesContentThatIsNotWhatWasSigned) {
+TEST_P(AnyMethodTest, RefusesContentThatIsNotWhatWasSigned) {
   Open();
   FakePayload payload = MakePayload({{"a", "1"}});
   const task::v1::Manifest manifest = payload.Manifest("tasks/t", 1);
@@ -278,7 +215,7 @@ TEST_F(InstallerTest, RefusesContentThatIsNotWhatWasSigned) {
   EXPECT_EQ(Installed(), (Tree{{"keep", "mine"}, {"site.conf", "old"}}));
 }
 
-TEST_F(InstallerTest, NeverGoesBackToAnOlderRevision) {
+TEST_P(AnyMethodTest, NeverGoesBackToAnOlderRevision) {
   Open();
   ASSERT_TRUE(Install({{"a", "2"}}, 2).ok());
   ASSERT_TRUE(installer_->Commit().ok());
@@ -310,7 +247,7 @@ TEST_F(InstallerTest, LeavesTheFoldersAloneWhenSomebodyMovedThem) {
   EXPECT_EQ(ReadTree(folder_ / ".parley-target/tree"), (Tree{{"keep", "mine"}, {"site.conf", "old"}}));
 }
 
-TEST_F(InstallerTest, RefusesADamagedJournal) {
+TEST_P(AnyMethodTest, RefusesADamagedJournal) {
   Open();
   ASSERT_TRUE(Install({{"a", "1"}}).ok());
   Close();
@@ -320,13 +257,15 @@ TEST_F(InstallerTest, RefusesADamagedJournal) {
   EXPECT_EQ(Reason(Installer::Open(target->get(), options_).status()), "STATE_DAMAGED");
 }
 
-class HookedInstallerTest : public InstallerTest {
+class HookedInstallerTest : public AnyMethodTest {
  protected:
   HookedInstallerTest() { plan_.hooks.apply = absl::StrCat("cp $PARLEY_TARGET/site.conf ", Running()); }
   std::string Running() const { return folder_ / "running"; }
 };
+INSTANTIATE_TEST_SUITE_P(Installer, HookedInstallerTest, testing::Values(Method::kExchange, Method::kFiles),
+                         kMethodName);
 
-TEST_F(HookedInstallerTest, AFailingCheckLeavesTheOldSetAndTheRunningProgramAlone) {
+TEST_P(HookedInstallerTest, AFailingCheckLeavesTheOldSetAndTheRunningProgramAlone) {
   plan_.hooks.check = "grep -q good $PARLEY_TARGET/site.conf || { echo line 14 is wrong; exit 1; }";
   Open();
   ASSERT_TRUE(Stage({{"site.conf", "bad"}}).ok());
@@ -340,7 +279,45 @@ TEST_F(HookedInstallerTest, AFailingCheckLeavesTheOldSetAndTheRunningProgramAlon
   EXPECT_EQ(View().rollback->reason, "check_failed");
 }
 
-TEST_F(HookedInstallerTest, AHangingCheckIsKilled) {
+// A relative path in a command must not mean what stood there before.
+TEST_P(HookedInstallerTest, CommandsRunInTheNewSet) {
+  plan_.hooks.check = "grep -q new site.conf && [ \"$PWD\" = \"$PARLEY_TARGET\" ] && [ \"$PARLEY_FACT_os\" = linux ]";
+  plan_.variables["PARLEY_FACT_os"] = "linux";
+  const std::string before = std::filesystem::current_path();
+  ASSERT_EQ(chdir(Target().c_str()), 0);
+  Open();
+  EXPECT_TRUE(Install({{"site.conf", "new"}}).ok());
+  ASSERT_EQ(chdir(before.c_str()), 0);
+}
+
+TEST_P(HookedInstallerTest, AFirstInstallationThatFailsHasNothingToApplyAgain) {
+  fs::remove_all(Target());
+  plan_.hooks.apply = "cp $PARLEY_TARGET/site.conf /nowhere/at/all";
+  for (const bool empty_folder : {false, true}) {
+    if (empty_folder) fs::create_directories(Target());
+    Open();
+    EXPECT_FALSE(Install({{"site.conf", "new"}}).ok());
+    EXPECT_TRUE(RollBack().ok());
+    EXPECT_FALSE(View().rollback->failed);
+    EXPECT_TRUE(Installed().empty());
+  }
+}
+
+// Until an apply has passed, nothing is up to date.
+TEST_P(HookedInstallerTest, DeclaresNothingAfterTheOldSetCouldNotBeAppliedAgain) {
+  Open();
+  ASSERT_TRUE(Install({{"site.conf", "one"}}).ok());
+  ASSERT_TRUE(installer_->Commit().ok());
+  EXPECT_FALSE(installer_->Read("tasks/t")->digest.empty());
+  plan_.hooks.apply = "exit 1";
+  EXPECT_FALSE(Install({{"site.conf", "two"}}, 2).ok());
+  EXPECT_EQ(Reason(RollBack()), "ROLLBACK_FAILED");
+  ASSERT_TRUE(installer_->ForgetRollback("tasks/t").ok());
+  Open();
+  EXPECT_EQ(installer_->Read("tasks/t")->digest, "");
+}
+
+TEST_P(HookedInstallerTest, AHangingCheckIsKilled) {
   plan_.hooks.check = "sleep 1000";
   plan_.hooks.check_timeout = absl::Milliseconds(50);
   Open();
@@ -349,7 +326,7 @@ TEST_F(HookedInstallerTest, AHangingCheckIsKilled) {
   EXPECT_TRUE(absl::StrContains(installer_->RunCheck().status.message(), "did not end within"));
 }
 
-TEST_F(HookedInstallerTest, AFailingApplyIsFollowedByOneWithTheOldSet) {
+TEST_P(HookedInstallerTest, AFailingApplyIsFollowedByOneWithTheOldSet) {
   plan_.hooks.apply += "; grep -q old $PARLEY_TARGET/site.conf";
   Open();
   EXPECT_FALSE(Install({{"site.conf", "new"}}).ok());
@@ -359,7 +336,7 @@ TEST_F(HookedInstallerTest, AFailingApplyIsFollowedByOneWithTheOldSet) {
   EXPECT_EQ(ReadTestFile(Running()), "old");
 }
 
-TEST_F(HookedInstallerTest, SaysSoWhenTheOldSetCannotBeAppliedAgain) {
+TEST_P(HookedInstallerTest, SaysSoWhenTheOldSetCannotBeAppliedAgain) {
   plan_.hooks.apply = "echo it is broken; exit 1";
   Open();
   EXPECT_FALSE(Install({{"site.conf", "new"}}).ok());
@@ -370,7 +347,7 @@ TEST_F(HookedInstallerTest, SaysSoWhenTheOldSetCannotBeAppliedAgain) {
   EXPECT_TRUE(View().rollback->failed);
 }
 
-TEST_F(HookedInstallerTest, GivesUpOnAnApplyThatKillsTheAgentEachTime) {
+TEST_P(HookedInstallerTest, GivesUpOnAnApplyThatKillsTheAgentEachTime) {
   Open();
   ASSERT_TRUE(Stage({{"site.conf", "new"}}).ok());
   ASSERT_TRUE(installer_->Swap().ok());
@@ -386,7 +363,7 @@ TEST_F(HookedInstallerTest, GivesUpOnAnApplyThatKillsTheAgentEachTime) {
   EXPECT_TRUE(installer_->pending()->exhausted);
 }
 
-TEST_F(HookedInstallerTest, LeavesAnotherTasksUnfinishedUpdatePendingWithItsOwnCommands) {
+TEST_P(HookedInstallerTest, LeavesAnotherTasksUnfinishedUpdatePendingWithItsOwnCommands) {
   Open();
   ASSERT_TRUE(Install({{"site.conf", "new"}}).ok());
   plan_.task = "tasks/other";

@@ -46,14 +46,6 @@ absl::StatusOr<Fd> MakeFoldersFor(int root, absl::string_view path, const std::s
   return folder;
 }
 
-// The file that the entry will replace, below `old`; none when it is none or cannot be read.
-Fd OpenOld(int old, const FileEntry& entry) {
-  if (old < 0) return Fd();
-  Fd fd = OpenOnMount(old, entry.path(), O_RDONLY | O_NONBLOCK);
-  struct stat info;
-  return fd.ok() && fstat(fd.get(), &info) == 0 && S_ISREG(info.st_mode) ? std::move(fd) : Fd();
-}
-
 absl::Status WriteContent(int fd, const FileEntry& entry,
                           const ReadChunk& read_chunk,
                           const std::string& shown) {
@@ -68,22 +60,6 @@ absl::Status WriteContent(int fd, const FileEntry& entry,
   if (whole.Finish() == entry.sha256() && info.st_size == entry.size()) return absl::OkStatus();
   return Error(absl::StatusCode::kDataLoss, "FILE_DIGEST",
                absl::StrCat("the chunks of ", entry.path(), " do not make up the file that was signed"));
-}
-
-absl::Status WriteEntry(int root, int old, const FileEntry& entry,
-                        const ReadChunk& read_chunk,
-                        const std::string& target) {
-  const std::string shown = absl::StrCat(target, "/", entry.path());
-  ASSIGN_OR_RETURN(const Fd folder, MakeFoldersFor(root, entry.path(), target));
-  const std::string name = payload::LastPart(entry.path());
-  if (entry.type() == FileEntry::TYPE_SYMLINK) {
-    if (symlinkat(entry.link_target().c_str(), folder.get(), name.c_str()) == 0) return absl::OkStatus();
-    return errno == EEXIST ? Conflict(target, entry.path(), "link") : FileError("write", shown, errno);
-  }
-  const Fd fd(openat(folder.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!fd.ok()) return errno == EEXIST ? Conflict(target, entry.path(), "file") : FileError("write", shown, errno);
-  RETURN_IF_ERROR(WriteContent(fd.get(), entry, read_chunk, shown));
-  return DressFile(fd.get(), OpenOld(old, entry).get(), folder.get(), entry.mode(), shown);
 }
 
 }  // namespace
@@ -106,10 +82,32 @@ void RemoveEmptyFolders(int root, const std::set<std::string>& paths, const std:
   }
 }
 
+Fd OpenOldFile(int root, absl::string_view path) {
+  Fd fd = OpenOnMount(root, path, O_RDONLY | O_NONBLOCK);
+  struct stat info;
+  return fd.ok() && fstat(fd.get(), &info) == 0 && S_ISREG(info.st_mode) ? std::move(fd) : Fd();
+}
+
+absl::Status WriteEntry(int root, const std::string& path, const FileEntry& entry, int old, int home,
+                        const ReadChunk& read_chunk, const std::string& target) {
+  const std::string shown = absl::StrCat(target, "/", entry.path());
+  ASSIGN_OR_RETURN(const Fd folder, MakeFoldersFor(root, path, target));
+  const std::string name = payload::LastPart(path);
+  if (entry.type() == FileEntry::TYPE_SYMLINK) {
+    if (symlinkat(entry.link_target().c_str(), folder.get(), name.c_str()) == 0) return absl::OkStatus();
+    return errno == EEXIST ? Conflict(target, entry.path(), "link") : FileError("write", shown, errno);
+  }
+  const Fd fd(openat(folder.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!fd.ok()) return errno == EEXIST ? Conflict(target, entry.path(), "file") : FileError("write", shown, errno);
+  RETURN_IF_ERROR(WriteContent(fd.get(), entry, read_chunk, shown));
+  return DressFile(fd.get(), old, home < 0 ? folder.get() : home, entry.mode(), shown);
+}
+
 absl::Status WriteFiles(int root, int old, const NewSet& set, const std::string& shown) {
   for (const FileEntry& entry : set.manifest->files()) {
     if (set.unchanged.count(entry.path()) > 0) continue;
-    RETURN_IF_ERROR(WriteEntry(root, old, entry, *set.read_chunk, shown));
+    const Fd replaced = old < 0 ? Fd() : OpenOldFile(old, entry.path());
+    RETURN_IF_ERROR(WriteEntry(root, entry.path(), entry, replaced.get(), -1, *set.read_chunk, shown));
   }
   return absl::OkStatus();
 }

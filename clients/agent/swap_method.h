@@ -53,8 +53,6 @@ class SwapMethod {
 
   // Puts the old set in place again, from wherever it stands; durable, and may be repeated.
   virtual absl::Status SwapBack(const Journal& journal) = 0;
-  // Removes what Stage and Swap left in the place. What something is mounted in is set aside.
-  virtual absl::Status Discard() = 0;
   // Where the old set is while the new one is in place, for people.
   virtual std::string OldSetPath() const = 0;
 };

@@ -14,6 +14,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "clients/agent/file_state.h"
 #include "clients/agent/metadata.h"
 #include "clients/agent/mounts.h"
 #include "lib/base/error.h"
@@ -142,15 +143,6 @@ absl::Status CheckExchangeable(const std::string& shown, const std::string& path
   return absl::OkStatus();
 }
 
-// A folder's change time also moves when its parent is renamed; what is in it says enough.
-std::string StateOf(const std::string& path, const struct statx& info) {
-  const bool folder = S_ISDIR(info.stx_mode);
-  const auto time = [folder](const statx_timestamp& t) { return folder ? "" : absl::StrCat(t.tv_sec, ".", t.tv_nsec); };
-  return absl::StrCat(path, std::string(1, '\0'), info.stx_ino, " ", info.stx_mode, " ", info.stx_uid, " ",
-                      info.stx_gid, " ", folder ? 0 : info.stx_size, " ", time(info.stx_mtime), " ",
-                      time(info.stx_ctime), "\n");
-}
-
 // All folders in the tree, in the order of a walk; TARGET_MOUNT when something is mounted inside.
 absl::StatusOr<std::vector<std::string>> FoldersWithoutMounts(int root, const std::string& shown) {
   std::vector<std::string> folders;
@@ -200,7 +192,7 @@ absl::StatusOr<std::string> Fingerprint(int root, const std::string& shown, cons
                    absl::StrCat(shown, " has more than ", limits.max_entries, " entries or ", limits.max_bytes >> 20,
                                 " MiB, too much to copy for an update"));
     }
-    stream.Update(StateOf(path, info));
+    stream.Update(absl::StrCat(path, std::string(1, '\0'), FileState(info), "\n"));
     return absl::OkStatus();
   }));
   return stream.Finish();

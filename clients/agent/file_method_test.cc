@@ -1,0 +1,276 @@
+// Method files: what only it promises.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "absl/strings/match.h"
+#include "clients/agent/installer_testing.h"
+#include "lib/base/file.h"
+
+namespace parley::agent {
+namespace {
+
+namespace fs = std::filesystem;
+
+ino_t InodeOf(const std::string& path) {
+  struct stat info;
+  return lstat(path.c_str(), &info) == 0 ? info.st_ino : 0;
+}
+
+// A program that does something for as long as the object lives.
+class Program {
+ public:
+  explicit Program(const std::function<void()>& begin) {
+    int ready[2];
+    if (pipe(ready) != 0) abort();
+    process_ = fork();
+    if (process_ == 0) {
+      begin();
+      if (write(ready[1], "r", 1) != 1) _exit(1);
+      while (true) pause();
+    }
+    close(ready[1]);
+    char byte;
+    if (read(ready[0], &byte, 1) != 1) abort();
+    close(ready[0]);
+  }
+  ~Program() {
+    kill(process_, SIGKILL);
+    waitpid(process_, nullptr, 0);
+  }
+
+ private:
+  pid_t process_;
+};
+
+// With and without a file system that exchanges two names.
+class FileMethodTest : public InstallerTest, public testing::WithParamInterface<bool> {
+ protected:
+  FileMethodTest() {
+    options_.method = Method::kFiles;
+    options_.can_exchange = GetParam();
+  }
+};
+INSTANTIATE_TEST_SUITE_P(FileMethod, FileMethodTest, testing::Bool(),
+                         [](const auto& info) { return info.param ? "Exchanging" : "Renaming"; });
+
+TEST_P(FileMethodTest, LeavesWhatDoesNotChangeTheSameFile) {
+  WriteTestFile(Target() + "/same", "same");
+  chmod((Target() + "/same").c_str(), 0644);
+  const ino_t same = InodeOf(Target() + "/same"), keep = InodeOf(Target() + "/keep"), folder = InodeOf(Target());
+  Open();
+  ASSERT_TRUE(Install({{"same", "same"}, {"site.conf", "new"}}).ok());
+  ASSERT_TRUE(installer_->Commit().ok());
+  EXPECT_EQ(InodeOf(Target() + "/same"), same);
+  EXPECT_EQ(InodeOf(Target() + "/keep"), keep);
+  EXPECT_EQ(InodeOf(Target()), folder);
+}
+
+TEST_P(FileMethodTest, BringsTheSameFilesBack) {
+  const ino_t site = InodeOf(Target() + "/site.conf");
+  const Tree before = Installed();
+  Open();
+  ASSERT_TRUE(Install({{"new/folder/a", "1"}, {"site.conf", "new"}, {"link", "-> keep"}}).ok());
+  EXPECT_EQ(Installed().at("new/folder/a"), "1");
+  ASSERT_TRUE(RollBack().ok());
+  EXPECT_EQ(Installed(), before);
+  EXPECT_EQ(InodeOf(Target() + "/site.conf"), site);
+}
+
+TEST_P(FileMethodTest, BringsTheOldSetBackWhateverAProgramDidToTheNewOne) {
+  Open();
+  ASSERT_TRUE(Install({{"a", "1"}, {"sub/b", "1"}, {"site.conf", "new"}}).ok());
+  ASSERT_TRUE(installer_->Commit().ok());
+  ASSERT_TRUE(Install({{"a", "2"}, {"new", "2"}}, 2).ok());
+  fs::remove(Target() + "/a");
+  fs::remove(Target() + "/new");
+  fs::remove_all(Target() + "/sub");
+  WriteTestFile(Target() + "/site.conf", "a program's");
+  WriteTestFile(Target() + "/log", "a program's");
+  ASSERT_TRUE(RollBack().ok());
+  EXPECT_EQ(Installed(), (Tree{{"a", "1"}, {"keep", "mine"}, {"log", "a program's"}, {"site.conf", "new"}, {"sub/b", "1"}}));
+}
+
+TEST_P(FileMethodTest, DoesNotMindOtherFilesThatChangeMeanwhile) {
+  Open();
+  ASSERT_TRUE(Stage({{"site.conf", "new"}}).ok());
+  WriteTestFile(Target() + "/log", "a line");
+  ASSERT_TRUE(installer_->Swap().ok());
+  EXPECT_EQ(Installed(), (Tree{{"keep", "mine"}, {"log", "a line"}, {"site.conf", "new"}}));
+}
+
+TEST_P(FileMethodTest, UndoesTheFirstStepsWhenALaterOneFails) {
+  Open();
+  ASSERT_TRUE(Stage({{"a", "1"}, {"keep", "new"}, {"site.conf", "new"}}).ok());
+  WriteTestFile(Target() + "/site.conf", "a person's");
+  EXPECT_EQ(Reason(installer_->Swap()), "TARGET_CHANGED");
+  EXPECT_EQ(Installed(), (Tree{{"keep", "mine"}, {"site.conf", "a person's"}}));
+  EXPECT_FALSE(installer_->pending().has_value());
+}
+
+class SingleFileTest : public InstallerTest {
+ protected:
+  SingleFileTest() { kind_ = TargetFolder::Kind::kFile; }
+  void OpenFile(const std::string& name) {
+    Close();
+    auto target = TargetFolder::Open(Target() + "/" + name, kind_);
+    ASSERT_TRUE(target.ok()) << target.status();
+    target_ = *std::move(target);
+    auto installer = Installer::Open(target_.get(), options_);
+    ASSERT_TRUE(installer.ok()) << installer.status();
+    installer_.emplace(*std::move(installer));
+  }
+};
+
+TEST_F(SingleFileTest, TakesTheOnlyFileOfAPayloadWhateverItsName) {
+  plan_.hooks.check = "grep -q new site.conf && [ \"$PARLEY_TARGET\" = \"$PWD/site.conf\" ]";
+  OpenFile("site.conf");
+  ASSERT_TRUE(Install({{"other.name", "new"}}).ok());
+  EXPECT_EQ(Installed(), (Tree{{".parley-site.conf/journal", Installed().at(".parley-site.conf/journal")},
+                               {".parley-site.conf/new/0", "old"},
+                               {".parley-site.conf/old/", ""},
+                               {"keep", "mine"},
+                               {"site.conf", "new"}}));
+  EXPECT_EQ(*installer_->PendingDigest(), installer_->pending()->digest);
+  ASSERT_TRUE(installer_->Commit().ok());
+  EXPECT_EQ(installer_->Read("tasks/t")->digest, installer_->view("tasks/t").digest);
+  ASSERT_TRUE(Install({{"third.name", "newest"}}, 2).ok());
+  EXPECT_EQ(ReadTestFile(Target() + "/site.conf"), "newest");
+  ASSERT_TRUE(RollBack().ok());
+  EXPECT_EQ(ReadTestFile(Target() + "/site.conf"), "new");
+}
+
+TEST_F(SingleFileTest, MakesAFileThatWasNotThereAndTakesItAwayAgain) {
+  OpenFile("motd");
+  ASSERT_TRUE(Install({{"motd", "hello"}}).ok());
+  EXPECT_EQ(ReadTestFile(Target() + "/motd"), "hello");
+  ASSERT_TRUE(RollBack().ok());
+  EXPECT_FALSE(fs::exists(Target() + "/motd"));
+}
+
+TEST_F(SingleFileTest, RefusesAFolderAndASetOfMoreThanOneFile) {
+  fs::create_directories(Target() + "/folder");
+  EXPECT_EQ(Reason(TargetFolder::Open(Target() + "/folder", kind_).status()), "TARGET_NOT_FOLDER");
+  OpenFile("motd");
+  EXPECT_EQ(Reason(Stage({{"a", "1"}, {"b", "1"}})), "TARGET_SINGLE_FILE");
+  EXPECT_EQ(Reason(Stage({{"a", "-> b"}})), "TARGET_SINGLE_FILE");
+}
+
+class ChoiceTest : public InstallerTest {
+ protected:
+  absl::Status Check(const Tree& tree) {
+    return installer_->Check("tasks/t", MakePayload(tree).Manifest("tasks/t", 1));
+  }
+  void ExpectFiles(const std::string& because) {
+    Open();
+    ASSERT_TRUE(Check({{"a", "1"}}).ok());
+    EXPECT_EQ(installer_->method(), Method::kFiles);
+    EXPECT_TRUE(absl::StrContains(installer_->method_reason(), because)) << installer_->method_reason();
+  }
+};
+
+TEST_F(ChoiceTest, ExchangesAPlainFolderThatNobodyUses) {
+  Open();
+  ASSERT_TRUE(Check({{"a", "1"}}).ok());
+  EXPECT_EQ(installer_->method(), Method::kExchange);
+  EXPECT_EQ(installer_->method_reason(), "");
+  Close();
+  EXPECT_TRUE(PlaceIsGone()) << "looking left something behind";
+}
+
+TEST_F(ChoiceTest, LeavesAFolderOverTheLimitsInPlace) {
+  options_.limits.max_entries = 1;
+  ExpectFiles("more than 1 entries");
+}
+
+TEST_F(ChoiceTest, LeavesTheFolderOfTheStateInPlace) {
+  options_.fixed = {Target() + "/state/tasks"};
+  ExpectFiles("state of the agent");
+}
+
+TEST_F(ChoiceTest, LeavesAFolderInPlaceInWhichAnotherTargetLies) {
+  fs::create_directories(Target() + "/inner");
+  const auto inner = TargetFolder::Open(Target() + "/inner");
+  ASSERT_TRUE(inner.ok());
+  ExpectFiles("another target");
+}
+
+TEST_F(ChoiceTest, RefusesFilesOfATargetInside) {
+  WriteTestFile(Target() + "/.parley-inner/record", "");
+  fs::create_directories(Target() + "/inner");
+  Open();
+  EXPECT_EQ(Reason(Check({{"inner/a", "1"}})), "TARGET_IN_USE");
+  EXPECT_EQ(Reason(Check({{".parley-inner/record", "1"}})), "TARGET_CONFLICT");
+}
+
+// What such a program writes after an exchange would be gone.
+TEST_F(ChoiceTest, LeavesAFolderInPlaceInWhichAProgramWrites) {
+  const Program writer([this] { open((Target() + "/app.log").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644); });
+  ExpectFiles("app.log open for writing");
+  const absl::Status status = Check({{"app.log", "1"}});
+  EXPECT_EQ(Reason(status), "TARGET_BUSY");
+  EXPECT_TRUE(absl::StrContains(status.message(), Target() + "/app.log")) << status;
+}
+
+TEST_F(ChoiceTest, LeavesAFolderInPlaceInWhichAProgramWorks) {
+  const Program worker([this] {
+    if (chdir(Target().c_str()) != 0) abort();
+  });
+  ExpectFiles("works in");
+}
+
+TEST_F(ChoiceTest, RefusesAnExchangeInTheMiddleOfWhichAProgramBeginsToWrite) {
+  Open();
+  ASSERT_TRUE(Stage({{"a", "1"}}).ok());
+  ASSERT_EQ(installer_->method(), Method::kExchange);
+  const Program writer([this] { open((Target() + "/keep").c_str(), O_WRONLY); });
+  EXPECT_EQ(Reason(installer_->Swap()), "TARGET_CHANGED");
+  ASSERT_TRUE(Install({{"a", "1"}}).ok());
+  EXPECT_EQ(installer_->method(), Method::kFiles);
+}
+
+TEST_F(ChoiceTest, GetsThroughBesideProgramsThatNeverStopWriting) {
+  const auto scribble = [this](const std::string& name) {
+    if (fork() != 0) return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    while (true) {
+      WriteTestFile(Target() + "/" + name, "x");
+      unlink((Target() + "/" + name).c_str());
+    }
+  };
+  const Program writers([&] {
+    scribble("one.tmp");
+    scribble("two.tmp");
+  });
+  Open();
+  absl::Status status;
+  for (int tries = 0; tries < 3; ++tries) {
+    status = Install({{"a", "1"}});
+    if (Reason(status) != "TARGET_CHANGED") break;
+  }
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(Installed().at("a"), "1");
+}
+
+TEST_F(ChoiceTest, RefusesAnImmutableFileByNameAndKeepsOthers) {
+  const std::string file = Target() + "/site.conf";
+  const std::string set = "chattr +i " + file + " 2>/dev/null", clear = "chattr -i " + file;
+  if (system(set.c_str()) != 0) {
+    EXPECT_NE(geteuid(), 0u) << "root should be able to make a file immutable here";
+    return;
+  }
+  Open();
+  const absl::Status status = Check({{"site.conf", "new"}});
+  EXPECT_EQ(Reason(status), "TARGET_IMMUTABLE");
+  EXPECT_TRUE(absl::StrContains(status.message(), "site.conf"));
+  EXPECT_TRUE(Install({{"a", "1"}}).ok());
+  EXPECT_TRUE(installer_->Commit().ok());
+  EXPECT_TRUE(open(file.c_str(), O_WRONLY) < 0 && errno == EPERM) << "the flag is lost";
+  EXPECT_EQ(system(clear.c_str()), 0);
+}
+
+}  // namespace
+}  // namespace parley::agent

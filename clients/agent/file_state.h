@@ -1,0 +1,24 @@
+// What a file looks like from outside.
+#ifndef PARLEY_CLIENTS_AGENT_FILE_STATE_H_
+#define PARLEY_CLIENTS_AGENT_FILE_STATE_H_
+
+#include <sys/stat.h>
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+
+namespace parley::agent {
+
+// Changes when it is written, replaced or re-owned. A folder's size and times move with what is in it, and its change
+// time when its parent is renamed; they are left out.
+inline std::string FileState(const struct statx& info) {
+  const bool folder = S_ISDIR(info.stx_mode);
+  const auto time = [folder](const statx_timestamp& t) { return folder ? "" : absl::StrCat(t.tv_sec, ".", t.tv_nsec); };
+  return absl::StrCat(info.stx_ino, " ", info.stx_mode, " ", info.stx_uid, " ", info.stx_gid, " ",
+                      folder ? 0 : info.stx_size, " ", time(info.stx_mtime), " ", time(info.stx_ctime));
+}
+
+}  // namespace parley::agent
+
+#endif  // PARLEY_CLIENTS_AGENT_FILE_STATE_H_

@@ -1,0 +1,122 @@
+#include "clients/agent/hook_group.h"
+
+#include <dirent.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/time.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/payload/beneath.h"
+
+namespace parley::agent {
+namespace {
+
+using payload::Fd;
+
+constexpr absl::Duration kGrace = absl::Seconds(2);
+constexpr absl::Duration kPatience = absl::Seconds(8);
+
+absl::Time Monotonic() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return absl::TimeFromTimespec(now);
+}
+
+struct Process {
+  pid_t id = 0;
+  std::string name;
+  char state = 0;
+  int group = 0;
+  int session = 0;
+  uint64_t start_ticks = 0;
+};
+
+std::optional<Process> LookAt(absl::string_view number) {
+  Process process;
+  const absl::StatusOr<std::string> text = ReadFile(absl::StrCat("/proc/", number, "/stat"), 4096);
+  if (!text.ok() || !absl::SimpleAtoi(number, &process.id)) return std::nullopt;
+  // "12 (name) S parent group session …"; a name may hold anything.
+  const size_t open = text->find('('), close = text->rfind(')');
+  if (open == std::string::npos || close == std::string::npos || close + 2 >= text->size()) return std::nullopt;
+  process.name = text->substr(open + 1, close - open - 1);
+  const std::vector<std::string> fields = absl::StrSplit(text->substr(close + 2), ' ');
+  if (fields.size() < 20 || !absl::SimpleAtoi(fields[2], &process.group) ||
+      !absl::SimpleAtoi(fields[3], &process.session) || !absl::SimpleAtoi(fields[19], &process.start_ticks)) {
+    return std::nullopt;
+  }
+  process.state = fields[0].empty() ? 0 : fields[0][0];
+  return process;
+}
+
+// Those that run. The number of a group is not given to another one while any of them does.
+std::vector<Process> MembersOf(const Journal::HookGroup& group) {
+  std::vector<Process> members;
+  DIR* stream = opendir("/proc");
+  if (stream == nullptr) return members;
+  absl::Cleanup close_it = [stream] { closedir(stream); };
+  while (const dirent* entry = readdir(stream)) {
+    if (entry->d_name[0] < '0' || entry->d_name[0] > '9') continue;
+    std::optional<Process> process = LookAt(entry->d_name);
+    if (!process.has_value() || process->group != group.process() || process->session != group.session()) continue;
+    // Another leader: the group that was left has ended, and its number was given away.
+    if (process->id == group.process() && process->start_ticks != group.start_ticks()) return {};
+    if (process->state != 'Z' && process->state != 'X') members.push_back(*std::move(process));
+  }
+  return members;
+}
+
+// Waits until all of them have ended, or until then.
+void AwaitEnd(const std::vector<Process>& members, absl::Time until) {
+  for (const Process& member : members) {
+    const Fd process(static_cast<int>(syscall(SYS_pidfd_open, member.id, 0)));
+    const absl::Duration left = until - Monotonic();
+    if (!process.ok() || left <= absl::ZeroDuration()) continue;
+    pollfd ended = {process.get(), POLLIN, 0};
+    poll(&ended, 1, static_cast<int>(absl::ToInt64Milliseconds(left)) + 1);
+  }
+}
+
+}  // namespace
+
+Journal::HookGroup DescribeGroup(pid_t group, const std::string& boot_id) {
+  Journal::HookGroup described;
+  described.set_process(group);
+  described.set_boot_id(boot_id);
+  if (const std::optional<Process> leader = LookAt(absl::StrCat(group)); leader.has_value()) {
+    described.set_start_ticks(leader->start_ticks);
+    described.set_session(leader->session);
+  }
+  return described;
+}
+
+absl::Status EndGroup(const Journal::HookGroup& group, const std::string& boot_id) {
+  if (group.process() <= 1 || group.boot_id() != boot_id || group.process() == getpgrp()) return absl::OkStatus();
+  int number = SIGTERM;
+  const absl::Time start = Monotonic();
+  while (Monotonic() - start < kGrace + kPatience) {
+    const std::vector<Process> members = MembersOf(group);
+    if (members.empty()) return absl::OkStatus();
+    kill(-group.process(), number);
+    AwaitEnd(members, number == SIGTERM ? start + kGrace : start + kGrace + kPatience);
+    number = SIGKILL;
+  }
+  const std::vector<Process> members = MembersOf(group);
+  if (members.empty()) return absl::OkStatus();
+  return Error(absl::StatusCode::kUnavailable, "TARGET_BUSY",
+               absl::StrCat("a command of an update that was cut off still runs: ", members[0].name, " (process ",
+                            members[0].id, "); end it"));
+}
+
+}  // namespace parley::agent

@@ -1,0 +1,155 @@
+// Building a new set.
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "clients/agent/durations.h"
+#include "clients/agent/installer.h"
+#include "clients/agent/method_choice.h"
+#include "clients/agent/on_disk.h"
+#include "clients/agent/target_record.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/payload/fileset.h"
+
+namespace parley::agent {
+namespace {
+
+using payload::Fd;
+
+// How often somebody may write to a target while its new tree is built, before the tree is not built any more.
+constexpr int kRestless = 2;
+
+absl::Status Refuse(absl::string_view reason, absl::string_view sentence) {
+  return Error(absl::StatusCode::kFailedPrecondition, reason, sentence);
+}
+
+bool SameEntry(const task::v1::FileEntry& a, const task::v1::FileEntry& b) {
+  return a.type() == b.type() && a.mode() == b.mode() && a.size() == b.size() && a.sha256() == b.sha256() &&
+         a.link_target() == b.link_target();
+}
+
+// Names that the places of targets have are nobody else's.
+absl::Status CheckNames(const TargetFolder& folder, const task::v1::Manifest& manifest) {
+  for (const task::v1::FileEntry& entry : manifest.files()) {
+    if (absl::StartsWith(entry.path(), ".parley") || absl::StrContains(entry.path(), "/.parley")) {
+      return Refuse("TARGET_CONFLICT",
+                    absl::StrCat(entry.path(), " has a name that updates use themselves; take it out of the set"));
+    }
+  }
+  const bool single = manifest.files_size() == 1 && manifest.files(0).type() == task::v1::FileEntry::TYPE_REGULAR;
+  if (folder.kind() == TargetFolder::Kind::kFolder || single) return absl::OkStatus();
+  return Refuse("TARGET_SINGLE_FILE", absl::StrCat(folder.target(), " is a single file, and the set is not; publish one ",
+                                                   "plain file, or choose a folder"));
+}
+
+bool IsEmpty(const TargetFolder& folder) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.target(), error)) {
+    if (entry.path() != folder.place_path()) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+absl::Status Installer::Check(const std::string& task, const task::v1::Manifest& manifest) const {
+  struct statvfs space;
+  if (fstatvfs(folder_->place(), &space) != 0) return FileError("read", folder_->place_path(), errno);
+  if ((space.f_flag & ST_RDONLY) != 0) return FileError("update", folder_->target(), EROFS);
+  if (space.f_bavail < static_cast<uint64_t>(manifest.size()) / std::max<uint64_t>(space.f_frsize, 1)) {
+    return FileError("update", folder_->target(), ENOSPC);
+  }
+  return Choose(task, manifest, "");
+}
+
+absl::Status Installer::Choose(const std::string& task, const task::v1::Manifest& manifest,
+                               const std::string& state_folder) const {
+  choice_ = Method::kExchange;
+  choice_reason_.clear();
+  RETURN_IF_ERROR(CheckNames(*folder_, manifest));
+  const Fd target = folder_->OpenRoot();
+  if (!target.ok() && errno == ENOENT) return absl::OkStatus();
+  if (!target.ok() || faccessat(target.get(), ".", R_OK | W_OK | X_OK, AT_EACCESS) != 0) {
+    return Error(absl::StatusCode::kPermissionDenied, "TARGET_PERMISSION",
+                 absl::StrCat("no permission to update ", folder_->target(), ": ", ErrnoText(errno),
+                              "; run as a user who may write there"));
+  }
+  ChoiceInput input{.wanted = options_.method, .limits = options_.limits, .proc = options_.proc,
+                    .fixed = options_.fixed, .restless = changes_ >= kRestless};
+  if (!state_folder.empty()) input.fixed.push_back(state_folder);
+  ASSIGN_OR_RETURN(const MethodChoice choice, ChooseMethod(*folder_, input));
+  choice_ = choice.method;
+  choice_reason_ = choice.why;
+  return choice_ == Method::kFiles ? CheckFiles(*folder_, MakeSet(task, manifest, nullptr), options_.proc)
+                                   : absl::OkStatus();
+}
+
+NewSet Installer::MakeSet(const std::string& task, const task::v1::Manifest& manifest,
+                          const ReadChunk* read_chunk) const {
+  NewSet set{.manifest = &manifest, .read_chunk = read_chunk, .unchanged = Unchanged(manifest), .dropped = {}};
+  InstalledFiles files;
+  for (const task::v1::FileEntry& entry : manifest.files()) files.Add()->set_path(entry.path());
+  // A single file is the same one under every name.
+  if (folder_->kind() == TargetFolder::Kind::kFolder) {
+    set.dropped = DroppedPaths(record_, task, manifest.supersedes(), files);
+  }
+  return set;
+}
+
+// What cannot be read counts as changed: it is replaced, and the digest that is read back says whether that was right.
+std::set<std::string> Installer::Unchanged(const task::v1::Manifest& manifest) const {
+  std::set<std::string> unchanged;
+  for (const task::v1::FileEntry& entry : manifest.files()) {
+    const absl::StatusOr<payload::Files> found = ScanOnDisk(*folder_, entry.path());
+    if (found.ok() && !found->empty() && SameEntry(found->Get(0), entry)) unchanged.insert(entry.path());
+  }
+  return unchanged;
+}
+
+void Installer::BeginJournal(const UpdatePlan& plan, const task::v1::Manifest& manifest) {
+  journal_.emplace();
+  journal_->set_task(plan.task);
+  journal_->set_revision(manifest.revision());
+  journal_->set_attempt(plan.attempt);
+  journal_->set_digest(manifest.digest());
+  journal_->set_state_folder(plan.state_folder);
+  journal_->set_supersedes(manifest.supersedes());
+  for (const task::v1::FileEntry& entry : manifest.files()) {
+    InstalledFile* const file = journal_->add_files();
+    file->set_path(entry.path());
+    payload::Files alone;
+    *alone.Add() = entry;
+    file->set_digest(payload::DigestFiles(alone));
+  }
+  const bool is_file = folder_->kind() == TargetFolder::Kind::kFile;
+  journal_->set_nothing_before(is_file ? access(folder_->target().c_str(), F_OK) != 0 : IsEmpty(*folder_));
+  Journal::Plan* const kept = journal_->mutable_plan();
+  kept->set_check(plan.hooks.check);
+  kept->set_apply(plan.hooks.apply);
+  SetDuration(plan.hooks.check_timeout, kept->mutable_check_timeout());
+  SetDuration(plan.hooks.apply_timeout, kept->mutable_apply_timeout());
+  SetDuration(plan.confirm_timeout, kept->mutable_confirm_timeout());
+  kept->mutable_variables()->insert(plan.variables.begin(), plan.variables.end());
+}
+
+absl::Status Installer::Stage(const UpdatePlan& plan, const task::v1::Manifest& manifest,
+                              const ReadChunk& read_chunk) {
+  RETURN_IF_ERROR(CheckRevision(plan.task, manifest));
+  RETURN_IF_ERROR(Choose(plan.task, manifest, plan.state_folder));
+  BeginJournal(plan, manifest);
+  method_ = MakeMethod(choice_);
+  absl::Status status = method_->Stage(MakeSet(plan.task, manifest, &read_chunk), &*journal_);
+  if (status.ok()) status = WriteJournal(Journal::PHASE_STAGED);
+  if (!status.ok()) CleanUp().IgnoreError();
+  return status;
+}
+
+}  // namespace parley::agent

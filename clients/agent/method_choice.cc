@@ -1,0 +1,167 @@
+#include "clients/agent/method_choice.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <iterator>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "clients/agent/mount_table.h"
+#include "clients/agent/mounts.h"
+#include "clients/agent/open_files.h"
+#include "clients/agent/place.h"
+#include "clients/agent/tree.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/payload/beneath.h"
+
+namespace parley::agent {
+namespace {
+
+using payload::Fd;
+
+// Folders of the system: programs all over it stand in them and look for one another through them.
+constexpr const char* kSystemFolders[] = {"/etc", "/usr",   "/var",  "/opt", "/home", "/root", "/boot", "/bin",
+                                          "/sbin", "/lib",  "/lib64", "/dev", "/proc", "/sys",  "/run",  "/tmp"};
+
+absl::Status Against(absl::string_view reason, absl::string_view sentence) {
+  return Error(absl::StatusCode::kFailedPrecondition, reason, sentence);
+}
+
+struct Survey {
+  FileIds files;
+  FileIds folders;
+};
+
+// Everything that is in the target; an error for the first thing that an exchange could not bear.
+absl::Status LookInside(const TargetFolder& folder, int root, const TreeLimits& limits, Survey* survey) {
+  RETURN_IF_ERROR(Fingerprint(root, folder.target(), limits).status());
+  struct stat top;
+  if (fstat(root, &top) == 0) survey->folders.insert(FileId(top.st_dev, top.st_ino));
+  return WalkTree(root, folder.target(), [&](int, const std::string& path, const struct statx& info, bool) {
+    const FileId id(makedev(info.stx_dev_major, info.stx_dev_minor), info.stx_ino);
+    if (S_ISREG(info.stx_mode)) survey->files.insert(id);
+    if (!S_ISDIR(info.stx_mode)) return absl::OkStatus();
+    survey->folders.insert(id);
+    if (!absl::StartsWith(payload::LastPart(path), ".parley")) return absl::OkStatus();
+    return Against("TARGET_IN_USE", absl::StrCat(folder.target(), " holds another target, with its place ", path));
+  });
+}
+
+bool MakeProbe(int place, const std::string& name) {
+  return mkdirat(place, name.c_str(), 0700) == 0 || errno == EEXIST;
+}
+
+// Renaming a folder over one that is not empty always fails, but for another reason when it could not be moved at all:
+// a folder of a container image's layer, or one that is mounted.
+absl::Status CheckMovable(const TargetFolder& folder) {
+  const int place = folder.place();
+  const std::string probe = place::kProbe, inner = probe + "/in", twin = probe + "-2";
+  if (!MakeProbe(place, probe) || !MakeProbe(place, inner) || !MakeProbe(place, twin)) {
+    return FileError("write", folder.place_path(), errno);
+  }
+  const bool moved = renameat(folder.parent(), folder.name().c_str(), place, probe.c_str()) == 0;
+  const int error = errno;
+  if (moved) renameat(place, probe.c_str(), folder.parent(), folder.name().c_str());
+  const bool exchanges = renameat2(place, probe.c_str(), place, twin.c_str(), RENAME_EXCHANGE) == 0;
+  for (const std::string& name : {inner, twin + "/in", probe, twin}) unlinkat(place, name.c_str(), AT_REMOVEDIR);
+  if (moved || (error != ENOTEMPTY && error != EEXIST)) {
+    return Against("TARGET_MOUNT", absl::StrCat(folder.target(), " cannot be moved as a whole (", ErrnoText(error),
+                                                "), as a layer of a container's image or a mount cannot"));
+  }
+  if (exchanges) return absl::OkStatus();
+  return Against("TARGET_MOUNT", absl::StrCat("the file system of ", folder.target(), " cannot exchange two folders"));
+}
+
+// OK when nothing speaks against an exchange.
+absl::Status CheckExchange(const TargetFolder& folder, const ChoiceInput& input) {
+  const std::string& target = folder.target();
+  if (folder.kind() == TargetFolder::Kind::kFile) {
+    return Against("TARGET_NOT_FOLDER", absl::StrCat(target, " is a single file"));
+  }
+  if (folder.is_mount()) return Against("TARGET_MOUNT", absl::StrCat(target, " is a mount"));
+  if (std::find(std::begin(kSystemFolders), std::end(kSystemFolders), target) != std::end(kSystemFolders)) {
+    return Against("TARGET_ROOT", absl::StrCat(target, " is a folder of the system"));
+  }
+  for (const std::string& fixed : input.fixed) {
+    if (fixed == target || absl::StartsWith(fixed, absl::StrCat(target, "/"))) {
+      return Against("TARGET_ROOT", absl::StrCat(target, " holds the state of the agent"));
+    }
+  }
+  if (input.restless) return Against("TARGET_CHANGED", absl::StrCat("programs go on writing to ", target));
+  const Fd root = folder.OpenRoot();
+  Survey survey;
+  RETURN_IF_ERROR(LookInside(folder, root.get(), input.limits, &survey));
+  RETURN_IF_ERROR(CheckMovable(folder));
+  if (input.proc.empty()) return absl::OkStatus();
+  if (std::string user = MountUserOf(root.get(), target, input.proc); !user.empty()) {
+    return Against("TARGET_MOUNT", user);
+  }
+  if (std::string writer = WriterOf(survey.files, input.proc); !writer.empty()) return Against("TARGET_BUSY", writer);
+  if (std::string holder = HolderOf(survey.folders, input.proc); !holder.empty()) {
+    return Against("TARGET_BUSY", absl::StrCat(target, " is in use: ", holder));
+  }
+  return absl::OkStatus();
+}
+
+// Reasons for the other method, as opposed to troubles with the disk.
+bool SpeaksForFiles(const absl::Status& status) {
+  const std::string reason = Reason(status);
+  return absl::StartsWith(reason, "TARGET_") && reason != "TARGET_PERMISSION";
+}
+
+}  // namespace
+
+absl::StatusOr<MethodChoice> ChooseMethod(const TargetFolder& folder, const ChoiceInput& input) {
+  if (input.wanted == Method::kFiles) return MethodChoice{Method::kFiles, "method files was asked for"};
+  const absl::Status against = CheckExchange(folder, input);
+  if (against.ok()) return MethodChoice{Method::kExchange, ""};
+  // A folder that this user may not read does not keep single files in it from being replaced.
+  const bool unreadable = Reason(against) == "FILE_PERMISSION";
+  if (input.wanted == Method::kExchange || (!SpeaksForFiles(against) && !unreadable)) return against;
+  return MethodChoice{Method::kFiles, std::string(against.message())};
+}
+
+absl::Status CheckFiles(const TargetFolder& folder, const NewSet& set, const std::string& proc) {
+  ASSIGN_OR_RETURN(const std::vector<PlannedStep> steps, PlanSteps(folder, set));
+  if (proc.empty()) return absl::OkStatus();
+  FileIds files;
+  for (const PlannedStep& step : steps) {
+    if (step.replaces) files.insert(step.old_id);
+  }
+  if (std::string writer = WriterOf(files, proc); !writer.empty()) {
+    return Against("TARGET_BUSY", absl::StrCat(writer, ", and the set replaces it; stop the program, or take the file ",
+                                               "out of the set"));
+  }
+  const MountTables tables = MountTables::Read(proc);
+  const Fd root = folder.OpenRoot();
+  const uint64_t mount = MountIdOf(root.get());
+  for (const PlannedStep& step : steps) {
+    if (!step.replaces) continue;
+    const std::string user = tables.UserOf(mount, absl::StrCat(folder.root_path(), "/", step.path), /*below=*/false);
+    if (!user.empty()) {
+      return Against("TARGET_MOUNT", absl::StrCat(user, ", where it would stay the old one; mount its folder instead"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckNobodyWrites(const TargetFolder& folder, const std::string& proc) {
+  const Fd root = folder.OpenRoot();
+  if (!root.ok() || proc.empty()) return absl::OkStatus();
+  FileIds files;
+  RETURN_IF_ERROR(WalkTree(root.get(), folder.target(), [&](int, const std::string&, const struct statx& info, bool) {
+    if (S_ISREG(info.stx_mode)) files.insert(FileId(makedev(info.stx_dev_major, info.stx_dev_minor), info.stx_ino));
+    return absl::OkStatus();
+  }));
+  const std::string writer = WriterOf(files, proc);
+  return writer.empty() ? absl::OkStatus() : Error(absl::StatusCode::kAborted, "TARGET_CHANGED", writer);
+}
+
+}  // namespace parley::agent

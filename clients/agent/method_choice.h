@@ -1,0 +1,50 @@
+// Which method a target can bear, and why.
+#ifndef PARLEY_CLIENTS_AGENT_METHOD_CHOICE_H_
+#define PARLEY_CLIENTS_AGENT_METHOD_CHOICE_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "clients/agent/file_method.h"
+#include "clients/agent/method.h"
+#include "clients/agent/swap_method.h"
+#include "clients/agent/target_folder.h"
+#include "clients/agent/tree.h"
+
+namespace parley::agent {
+
+// What is known besides the target.
+struct ChoiceInput {
+  Method wanted = Method::kAutomatic;
+  TreeLimits limits;
+  // "/proc"; empty to take no notice of other programs.
+  std::string proc;
+  // Folders that must stay the ones that they are, such as that of the agent's state.
+  std::vector<std::string> fixed;
+  // Somebody wrote to the target each time that a new tree had been built.
+  bool restless = false;
+};
+
+struct MethodChoice {
+  // Never automatic.
+  Method method = Method::kExchange;
+  // A sentence; empty when nothing speaks against an exchange.
+  std::string why;
+};
+
+// Looks at the target, which exists. With exchange wanted, what speaks against it is an error: TARGET_MOUNT,
+// TARGET_SPECIAL_FILE, TARGET_TOO_LARGE, TARGET_IMMUTABLE, TARGET_BUSY, TARGET_ROOT.
+absl::StatusOr<MethodChoice> ChooseMethod(const TargetFolder& folder, const ChoiceInput& input);
+
+// Whether method files can put the set in place: errors of PlanSteps; TARGET_BUSY when a program writes to a file that
+// the set changes; TARGET_MOUNT when such a file is mounted by itself somewhere else, where it would stay the old one.
+absl::Status CheckFiles(const TargetFolder& folder, const NewSet& set, const std::string& proc);
+
+// Whether a program writes to a file in the target: TARGET_BUSY. For the last moment before an exchange.
+absl::Status CheckNobodyWrites(const TargetFolder& folder, const std::string& proc);
+
+}  // namespace parley::agent
+
+#endif  // PARLEY_CLIENTS_AGENT_METHOD_CHOICE_H_

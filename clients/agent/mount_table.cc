@@ -1,0 +1,148 @@
+#include "clients/agent/mount_table.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <set>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "lib/base/file.h"
+
+namespace parley::agent {
+namespace {
+
+constexpr size_t kMaxTableBytes = 16 << 20;
+
+// Spaces, tabs, line ends and backslashes stand as three octal digits.
+std::string Unescape(absl::string_view text) {
+  std::string plain;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\\' || i + 3 >= text.size()) {
+      plain.push_back(text[i]);
+      continue;
+    }
+    plain.push_back(static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0')));
+    i += 3;
+  }
+  return plain;
+}
+
+bool IsBelow(absl::string_view path, absl::string_view folder) {
+  if (folder == "/") return path.size() > 1;
+  return path.size() > folder.size() && absl::StartsWith(path, folder) && path[folder.size()] == '/';
+}
+
+// Where what stands at `path`, in or at the mount, lies in the mounted file system.
+std::string InFileSystem(const MountLine& mount, absl::string_view path) {
+  absl::string_view rest = path;
+  rest.remove_prefix(mount.point == "/" ? 0 : mount.point.size());
+  if (rest == "/") rest = "";
+  return mount.root == "/" ? (rest.empty() ? "/" : std::string(rest)) : absl::StrCat(mount.root, rest);
+}
+
+const MountLine* Find(const std::vector<MountLine>& lines, uint64_t id) {
+  for (const MountLine& line : lines) {
+    if (line.id == id) return &line;
+  }
+  return nullptr;
+}
+
+std::string Who(const MountTables::Table& table) {
+  return table.process == 0 ? "" : absl::StrCat(" for ", table.command, " (process ", table.process, ")");
+}
+
+std::string NameOf(const std::string& proc, int process) {
+  const absl::StatusOr<std::string> name = ReadFile(absl::StrCat(proc, "/", process, "/comm"), 100);
+  return name.ok() ? std::string(absl::StripAsciiWhitespace(*name)) : "a process";
+}
+
+void Add(const std::string& proc, absl::string_view process, int number, MountTables* tables) {
+  const absl::StatusOr<std::string> text = ReadFile(absl::StrCat(proc, "/", process, "/mountinfo"), kMaxTableBytes);
+  if (!text.ok()) return;
+  tables->tables.push_back({number, number == 0 ? "" : NameOf(proc, number), ParseMounts(*text)});
+}
+
+std::string NamespaceOf(const std::string& proc, absl::string_view process) {
+  char link[100];
+  const ssize_t size = readlink(absl::StrCat(proc, "/", process, "/ns/mnt").c_str(), link, sizeof(link));
+  return size > 0 ? std::string(link, static_cast<size_t>(size)) : std::string();
+}
+
+}  // namespace
+
+std::vector<MountLine> ParseMounts(absl::string_view mountinfo) {
+  std::vector<MountLine> lines;
+  for (const absl::string_view text : absl::StrSplit(mountinfo, '\n', absl::SkipEmpty())) {
+    const std::vector<absl::string_view> fields = absl::StrSplit(text, ' ');
+    MountLine line;
+    if (fields.size() < 5 || !absl::SimpleAtoi(fields[0], &line.id) || !absl::SimpleAtoi(fields[1], &line.parent)) {
+      continue;
+    }
+    line.device = std::string(fields[2]);
+    line.root = Unescape(fields[3]);
+    line.point = Unescape(fields[4]);
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+MountTables MountTables::Read(const std::string& proc) {
+  MountTables tables;
+  if (proc.empty()) return tables;
+  Add(proc, "self", 0, &tables);
+  std::set<std::string> seen = {NamespaceOf(proc, "self"), ""};
+  DIR* stream = opendir(proc.c_str());
+  if (stream == nullptr) return tables;
+  absl::Cleanup close_it = [stream] { closedir(stream); };
+  while (const dirent* entry = readdir(stream)) {
+    int process = 0;
+    if (!absl::SimpleAtoi(entry->d_name, &process)) continue;
+    if (seen.insert(NamespaceOf(proc, entry->d_name)).second) Add(proc, entry->d_name, process, &tables);
+  }
+  return tables;
+}
+
+std::string MountTables::UserOf(uint64_t mount_id, const std::string& path, bool below) const {
+  if (tables.empty() || tables[0].process != 0) return "";
+  const MountLine* const own = Find(tables[0].lines, mount_id);
+  if (own == nullptr) return "";
+  const std::string place = InFileSystem(*own, path);
+  const auto concerns = [&](const std::string& other) { return other == place || (below && IsBelow(other, place)); };
+  for (const Table& table : tables) {
+    for (const MountLine& line : table.lines) {
+      if (table.process == 0 && line.id == own->id) continue;
+      if (line.device == own->device && concerns(line.root)) {
+        // A copy of this namespace has the mount of the target too, at the same place.
+        if (line.root == own->root && line.point == own->point) continue;
+        return absl::StrCat(line.root == place ? path : absl::StrCat("a part of ", path), " is mounted at ", line.point,
+                            Who(table));
+      }
+      const MountLine* const parent = Find(table.lines, line.parent);
+      if (table.process == 0 || parent == nullptr || parent->device != own->device) continue;
+      if (line.point != parent->point && IsBelow(line.point, parent->point) &&
+          concerns(InFileSystem(*parent, line.point))) {
+        return absl::StrCat("something is mounted at ", line.point, " in ", path, Who(table));
+      }
+    }
+  }
+  return "";
+}
+
+uint64_t MountIdOf(int fd) {
+  struct statx info;
+  if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &info) != 0 || (info.stx_mask & STATX_MNT_ID) == 0) return 0;
+  return info.stx_mnt_id;
+}
+
+std::string MountUserOf(int fd, const std::string& path, const std::string& proc) {
+  return MountTables::Read(proc).UserOf(MountIdOf(fd), path, /*below=*/true);
+}
+
+}  // namespace parley::agent

@@ -1,0 +1,66 @@
+// A mount namespace of one's own, for tests that mount something.
+#ifndef PARLEY_CLIENTS_AGENT_NAMESPACE_TESTING_H_
+#define PARLEY_CLIENTS_AGENT_NAMESPACE_TESTING_H_
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <functional>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+
+namespace parley::agent {
+
+inline bool WriteText(const std::string& path, const std::string& text) {
+  const int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  const bool written = fd >= 0 && write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  if (fd >= 0) close(fd);
+  return written;
+}
+
+// Enters a new mount namespace, in a new user namespace where this user may not do it otherwise. The process must have
+// one thread.
+inline bool EnterNamespace() {
+  const uid_t user = geteuid();
+  const gid_t group = getegid();
+  if (unshare(CLONE_NEWNS) != 0) {
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return false;
+    WriteText("/proc/self/setgroups", "deny");
+    if (!WriteText("/proc/self/uid_map", absl::StrCat("0 ", user, " 1")) ||
+        !WriteText("/proc/self/gid_map", absl::StrCat("0 ", group, " 1"))) {
+      return false;
+    }
+  }
+  return mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
+}
+
+// Runs `body`, with its expectations, in a process that may mount what it likes.
+inline void InNamespace(const std::function<void()>& body) {
+  const pid_t child = fork();
+  if (child == 0) {
+    if (!EnterNamespace()) {
+      ADD_FAILURE() << "no mount namespace: " << strerror(errno);
+      _exit(2);
+    }
+    body();
+    fflush(stdout);
+    _exit(testing::Test::HasFailure() ? 1 : 0);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "see the failures above";
+}
+
+inline void Bind(const std::string& source, const std::string& target) {
+  ASSERT_EQ(mount(source.c_str(), target.c_str(), nullptr, MS_BIND, nullptr), 0) << strerror(errno);
+}
+
+}  // namespace parley::agent
+
+#endif  // PARLEY_CLIENTS_AGENT_NAMESPACE_TESTING_H_

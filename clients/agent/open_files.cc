@@ -1,0 +1,123 @@
+#include "clients/agent/open_files.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <optional>
+#include <vector>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "lib/base/file.h"
+
+namespace parley::agent {
+namespace {
+
+std::vector<std::string> Names(const std::string& folder) {
+  std::vector<std::string> names;
+  DIR* stream = opendir(folder.c_str());
+  if (stream == nullptr) return names;
+  absl::Cleanup close_it = [stream] { closedir(stream); };
+  while (const dirent* entry = readdir(stream)) {
+    if (entry->d_name[0] != '.') names.emplace_back(entry->d_name);
+  }
+  return names;
+}
+
+std::string LinkTarget(const std::string& path) {
+  char target[4096];
+  const ssize_t size = readlink(path.c_str(), target, sizeof(target));
+  return size > 0 ? std::string(target, static_cast<size_t>(size)) : std::string();
+}
+
+// What a link in /proc leads to. A file system that is away is not asked.
+std::optional<FileId> IdOf(const std::string& link) {
+  struct statx info;
+  if (statx(AT_FDCWD, link.c_str(), AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO, &info) != 0) return std::nullopt;
+  return FileId(makedev(info.stx_dev_major, info.stx_dev_minor), info.stx_ino);
+}
+
+std::string Name(const std::string& process) {
+  const absl::StatusOr<std::string> name = ReadFile(absl::StrCat(process, "/comm"), 100);
+  return absl::StrCat(name.ok() ? absl::StripAsciiWhitespace(*name) : "a program", " (process ",
+                      process.substr(process.rfind('/') + 1), ")");
+}
+
+// In a watcher's lines, "inotify wd:1 ino:9e7e sdev:800013 …": both hexadecimal, the device as the kernel packs it.
+bool Watches(const std::string& info_path, const FileIds& folders) {
+  const absl::StatusOr<std::string> text = ReadFile(info_path, 1 << 20);
+  if (!text.ok()) return false;
+  for (const absl::string_view line : absl::StrSplit(*text, '\n')) {
+    uint64_t inode = 0, device = 0;
+    for (const absl::string_view field : absl::StrSplit(line, ' ')) {
+      if (absl::StartsWith(field, "ino:") && !absl::SimpleHexAtoi(field.substr(4), &inode)) inode = 0;
+      if (absl::StartsWith(field, "sdev:") && !absl::SimpleHexAtoi(field.substr(5), &device)) device = 0;
+    }
+    if (inode != 0 && folders.contains(FileId(makedev(device >> 20, device & 0xfffff), inode))) return true;
+  }
+  return false;
+}
+
+using Look = std::function<std::string(const std::string& process)>;
+std::string FirstOf(const std::string& proc, const Look& look) {
+  if (proc.empty()) return "";
+  const std::string own = absl::StrCat(getpid());
+  for (const std::string& name : Names(proc)) {
+    if (name == own || !absl::ascii_isdigit(static_cast<unsigned char>(name[0]))) continue;
+    std::string found = look(absl::StrCat(proc, "/", name));
+    if (!found.empty()) return found;
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string WriterOf(const FileIds& files, const std::string& proc) {
+  if (files.empty()) return "";
+  return FirstOf(proc, [&files](const std::string& process) -> std::string {
+    for (const std::string& fd : Names(absl::StrCat(process, "/fd"))) {
+      const std::string link = absl::StrCat(process, "/fd/", fd);
+      struct stat how;
+      // The link's own mode says how the file is open.
+      if (lstat(link.c_str(), &how) != 0 || (how.st_mode & S_IWUSR) == 0) continue;
+      const std::string path = LinkTarget(link);
+      if (!absl::StartsWith(path, "/")) continue;
+      const std::optional<FileId> id = IdOf(link);
+      if (id.has_value() && files.contains(*id)) return absl::StrCat(Name(process), " has ", path, " open for writing");
+    }
+    return "";
+  });
+}
+
+std::string HolderOf(const FileIds& folders, const std::string& proc) {
+  if (folders.empty()) return "";
+  return FirstOf(proc, [&folders](const std::string& process) -> std::string {
+    for (const char* place : {"cwd", "root"}) {
+      const std::string link = absl::StrCat(process, "/", place);
+      const std::optional<FileId> id = IdOf(link);
+      if (id.has_value() && folders.contains(*id)) {
+        return absl::StrCat(Name(process), " works in ", LinkTarget(link));
+      }
+    }
+    for (const std::string& fd : Names(absl::StrCat(process, "/fd"))) {
+      const std::string link = absl::StrCat(process, "/fd/", fd);
+      const std::string path = LinkTarget(link);
+      if (path == "anon_inode:inotify" && Watches(absl::StrCat(process, "/fdinfo/", fd), folders)) {
+        return absl::StrCat(Name(process), " watches it");
+      }
+      if (!absl::StartsWith(path, "/")) continue;
+      const std::optional<FileId> id = IdOf(link);
+      if (id.has_value() && folders.contains(*id)) return absl::StrCat(Name(process), " holds ", path, " open");
+    }
+    return "";
+  });
+}
+
+}  // namespace parley::agent

@@ -1,0 +1,32 @@
+// Which programs have files or folders of a target open, as far as this user may look.
+//
+// A program that writes into an open file goes on writing into that file when another one has taken its name. One that
+// stands in a folder, or holds or watches it, does not notice that another folder has taken the name.
+//
+// Threads: any.
+#ifndef PARLEY_CLIENTS_AGENT_OPEN_FILES_H_
+#define PARLEY_CLIENTS_AGENT_OPEN_FILES_H_
+
+#include <sys/types.h>
+
+#include <functional>
+#include <string>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+
+namespace parley::agent {
+
+// Device and inode.
+using FileId = std::pair<dev_t, ino_t>;
+using FileIds = absl::flat_hash_set<FileId>;
+
+// A sentence that names a program, other than this one, and one of the files that it has open for writing; empty when
+// there is none.
+std::string WriterOf(const FileIds& files, const std::string& proc);
+// The same for one that works in one of the folders, or holds it open, or watches it.
+std::string HolderOf(const FileIds& folders, const std::string& proc);
+
+}  // namespace parley::agent
+
+#endif  // PARLEY_CLIENTS_AGENT_OPEN_FILES_H_

@@ -1,0 +1,66 @@
+#include "clients/agent/place.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "clients/agent/mount_table.h"
+#include "clients/agent/tree.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+
+namespace parley::agent {
+namespace {
+
+std::vector<std::string> TreesIn(const TargetFolder& folder) {
+  std::vector<std::string> trees;
+  DIR* stream = opendir(folder.place_path().c_str());
+  if (stream == nullptr) return trees;
+  absl::Cleanup close_it = [stream] { closedir(stream); };
+  while (const dirent* entry = readdir(stream)) {
+    const std::string name = entry->d_name;
+    const bool known = name == place::kTree || name == place::kNew || name == place::kOld;
+    if (known || absl::StartsWith(name, place::kProbe) || absl::StartsWith(name, place::kAside)) trees.push_back(name);
+  }
+  return trees;
+}
+
+absl::Status Remove(const TargetFolder& folder, const std::string& name, const std::string& proc) {
+  const std::string path = absl::StrCat(folder.place_path(), "/", name);
+  const std::string user = MountUserOf(folder.place(), path, proc);
+  if (!user.empty()) return Error(absl::StatusCode::kFailedPrecondition, "TARGET_MOUNT", user);
+  return RemoveTree(folder.place(), name, folder.place_path());
+}
+
+std::string SetAside(const TargetFolder& folder, const std::string& name) {
+  for (int number = 1;; ++number) {
+    const std::string aside = absl::StrCat(place::kAside, number);
+    if (renameat2(folder.place(), name.c_str(), folder.place(), aside.c_str(), RENAME_NOREPLACE) == 0) return aside;
+    if (errno == EEXIST) continue;
+    if (errno == EINVAL && renameat(folder.place(), name.c_str(), folder.place(), aside.c_str()) == 0) return aside;
+    return name;
+  }
+}
+
+}  // namespace
+
+void ClearPlace(const TargetFolder& folder, const std::string& proc) {
+  for (const std::string& name : TreesIn(folder)) {
+    const absl::Status status = Remove(folder, name, proc);
+    if (status.ok()) continue;
+    const std::string kept = absl::StartsWith(name, place::kAside) ? name : SetAside(folder, name);
+    LogWarning("a tree that is not needed any more was set aside",
+               {{"path", absl::StrCat(folder.place_path(), "/", kept)}, {"error", std::string(status.message())}});
+  }
+}
+
+}  // namespace parley::agent

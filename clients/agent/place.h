@@ -1,0 +1,32 @@
+// What lies in the place of a target, besides the journal and the record, and how it is cleared away.
+#ifndef PARLEY_CLIENTS_AGENT_PLACE_H_
+#define PARLEY_CLIENTS_AGENT_PLACE_H_
+
+#include <string>
+
+#include "clients/agent/target_folder.h"
+
+namespace parley::agent {
+
+namespace place {
+
+// Method exchange: the tree that is not in use.
+inline constexpr char kTree[] = "tree";
+// Method files: what goes into the target, and where what it replaces is kept; and what is taken out of it.
+inline constexpr char kNew[] = "new";
+inline constexpr char kOld[] = "old";
+// Folders to try out what the file system can do.
+inline constexpr char kProbe[] = "probe";
+// "aside-1" and so on: trees that could not be removed.
+inline constexpr char kAside[] = "aside-";
+
+}  // namespace place
+
+// Removes all of these. A tree that something is mounted in, here or in another mount namespace, or that cannot be
+// removed for another reason, is set aside with a warning, and looked at again at the next time. `proc` is "/proc", where
+// other namespaces are seen; empty not to look.
+void ClearPlace(const TargetFolder& folder, const std::string& proc);
+
+}  // namespace parley::agent
+
+#endif  // PARLEY_CLIENTS_AGENT_PLACE_H_
