@@ -9,8 +9,8 @@
 #include "clients/agent/identity.h"
 #include "clients/agent/operator_check.h"
 #include "clients/agent/session.h"
-#include "clients/agent/task_state.h"
 #include "clients/agent/target_folder.h"
+#include "clients/agent/task_state.h"
 #include "lib/base/error.h"
 
 namespace parley::agent {

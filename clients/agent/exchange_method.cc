@@ -127,6 +127,10 @@ absl::Status ExchangeMethod::SwapBack(const Journal& journal) {
       return absl::OkStatus();
     case Place::kBetween:
     case Place::kUnknown:
+      if (IsMount(folder_.parent(), folder_.name())) {
+        return Error(absl::StatusCode::kFailedPrecondition, "TARGET_MOUNT",
+                     absl::StrCat("something is mounted over ", folder_.target(), "; unmount it"));
+      }
       return Error(absl::StatusCode::kFailedPrecondition, "TARGET_CHANGED",
                    absl::StrCat("somebody moved ", folder_.target(), " during an update"));
     case Place::kNewInstalled:

@@ -97,8 +97,8 @@ absl::Status FileMethod::Build(int number, const PlannedStep& step, const ReadCh
   const task::v1::FileEntry& first = *step.entries[0];
   if (folder_.OnDisk(first.path()) == step.path) {
     const Fd old = OpenOldFile(root.get(), step.path);
-    RETURN_IF_ERROR(WriteEntry(folder_.place(), NewName(number), first, old.get(), home.get(), read_chunk,
-                               folder_.root_path()));
+    RETURN_IF_ERROR(
+        WriteEntry(folder_.place(), NewName(number), first, old.get(), home.get(), read_chunk, folder_.root_path()));
   } else {
     if (mkdirat(folder_.place(), NewName(number).c_str(), 0755) != 0) {
       return FileError("write", folder_.place_path(), errno);
@@ -151,8 +151,7 @@ SwapMethod::Place FileMethod::WhereIsWhat(const Journal& journal) const {
 
 // In two renames where one cannot exchange: between them the old entry is still there under its name, by a second link,
 // where there can be one.
-absl::Status FileMethod::Replace(int number, const Journal::FileStep& step, int folder,
-                                 const std::string& name) const {
+absl::Status FileMethod::Replace(int number, const Journal::FileStep& step, int folder, const std::string& name) const {
   if (can_exchange_) {
     if (Exchange(folder_.place(), NewName(number), folder, name) == 0) return absl::OkStatus();
     if (!NotSupported(errno)) return StepError(step.path(), errno);

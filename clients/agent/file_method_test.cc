@@ -91,7 +91,8 @@ TEST_P(FileMethodTest, BringsTheOldSetBackWhateverAProgramDidToTheNewOne) {
   WriteTestFile(Target() + "/site.conf", "a program's");
   WriteTestFile(Target() + "/log", "a program's");
   ASSERT_TRUE(RollBack().ok());
-  EXPECT_EQ(Installed(), (Tree{{"a", "1"}, {"keep", "mine"}, {"log", "a program's"}, {"site.conf", "new"}, {"sub/b", "1"}}));
+  EXPECT_EQ(Installed(),
+            (Tree{{"a", "1"}, {"keep", "mine"}, {"log", "a program's"}, {"site.conf", "new"}, {"sub/b", "1"}}));
 }
 
 TEST_P(FileMethodTest, DoesNotMindOtherFilesThatChangeMeanwhile) {
@@ -109,6 +110,21 @@ TEST_P(FileMethodTest, UndoesTheFirstStepsWhenALaterOneFails) {
   EXPECT_EQ(Reason(installer_->Swap()), "TARGET_CHANGED");
   EXPECT_EQ(Installed(), (Tree{{"keep", "mine"}, {"site.conf", "a person's"}}));
   EXPECT_FALSE(installer_->pending().has_value());
+}
+
+// Commands and folders are what people typed, and that need not be UTF-8.
+TEST_P(FileMethodTest, KeepsCommandsThatAreNotUtf8) {
+  plan_.hooks.apply = "echo '\xff' > " + folder_ / "ran";
+  plan_.state_folder = folder_ / "state-\xfe";
+  plan_.variables["PARLEY_LABEL_site"] = "K\xf6ln";
+  std::filesystem::create_directories(plan_.state_folder);
+  Open();
+  ASSERT_TRUE(Stage({{"a", "1"}}).ok());
+  ASSERT_TRUE(installer_->Swap().ok());
+  Open();
+  ASSERT_TRUE(installer_->pending().has_value());
+  ASSERT_TRUE(installer_->RunApply().ok());
+  EXPECT_EQ(ReadTestFile(folder_ / "ran"), "\xff\n");
 }
 
 class SingleFileTest : public InstallerTest {

@@ -88,8 +88,9 @@ class Planner {
   absl::Status CheckReplaceable(const std::string& path, const struct statx& info) const {
     if ((info.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)) != 0) {
       return Refuse("TARGET_IMMUTABLE",
-                    absl::StrCat(Shown(path), " may not be changed (chattr +i or +a); take that flag away, or take the "
-                                              "path out of the set"));
+                    absl::StrCat(Shown(path),
+                                 " may not be changed (chattr +i or +a); take that flag away, or take the "
+                                 "path out of the set"));
     }
     if (S_ISDIR(info.stx_mode)) return HoldsOnlyDropped(path) ? absl::OkStatus() : Conflict(path, "file");
     if (S_ISREG(info.stx_mode) || S_ISLNK(info.stx_mode)) return absl::OkStatus();

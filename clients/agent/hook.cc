@@ -193,8 +193,8 @@ HookResult RunHook(const HookCommand& hook) {
   if (!reaped) return fail("waiting for it");
   result.status = Describe(wait_status);
   if (timed_out) {
-    result.status = Failed(
-        absl::StrCat("the command did not end within ", absl::FormatDuration(hook.timeout), " and was killed"));
+    result.status =
+        Failed(absl::StrCat("the command did not end within ", absl::FormatDuration(hook.timeout), " and was killed"));
   }
   if (!started.ok()) result.status = started;
   return result;

@@ -81,16 +81,18 @@ TEST(Hook, MayPrintALotCloseItsOutputOrNeverStopTalking) {
 }
 
 TEST(Hook, RunsInTheFolderThatIsThereNow) {
-  HookCommand hook{.command = "pwd; echo $PWD", .variables = {}, .timeout = absl::Seconds(20), .folder = "/usr",
-                   .started = nullptr};
+  HookCommand hook{
+      .command = "pwd; echo $PWD", .variables = {}, .timeout = absl::Seconds(20), .folder = "/usr", .started = nullptr};
   EXPECT_EQ(RunHook(hook).output, "/usr\n/usr\n");
   hook.folder = "/no/such/folder";
   EXPECT_EQ(RunHook(hook).output, "/\n/\n");
 }
 
 TEST(Hook, DoesNotRunBeforeItIsNotedOrWhenItMayNot) {
-  HookCommand hook{.command = "echo ran", .variables = {}, .timeout = absl::Seconds(20), .folder = "/",
-                   .started = [](pid_t) { return absl::UnavailableError("not now"); }};
+  HookCommand hook{
+      .command = "echo ran", .variables = {}, .timeout = absl::Seconds(20), .folder = "/", .started = [](pid_t) {
+        return absl::UnavailableError("not now");
+      }};
   const HookResult result = RunHook(hook);
   EXPECT_EQ(result.status.message(), "not now");
   EXPECT_EQ(result.output, "");

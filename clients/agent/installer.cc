@@ -84,9 +84,9 @@ absl::Status Installer::GoOnPending() {
       RETURN_IF_ERROR(method_->SwapBack(*journal_));
       return CleanUp();
     case SwapMethod::Place::kUnknown:
-      return Refuse("TARGET_CHANGED", absl::StrCat("somebody moved ", folder_->target(), " during an update; its old ",
-                                                   "set is in ", method_->OldSetPath(), ": move it back, or remove ",
-                                                   folder_->place_path()));
+      return Refuse("TARGET_CHANGED",
+                    absl::StrCat("somebody moved ", folder_->target(), " during an update; its old ", "set is in ",
+                                 method_->OldSetPath(), ": move it back, or remove ", folder_->place_path()));
     case SwapMethod::Place::kNewInstalled:
       break;
   }
@@ -96,7 +96,10 @@ absl::Status Installer::GoOnPending() {
   SetDuration(waited, journal_->mutable_waiting()->mutable_waited());
   SetDuration(options_.boot_clock->Uptime(), journal_->mutable_waiting()->mutable_since());
   journal_->mutable_waiting()->set_boot_id(options_.boot_clock->BootId());
-  return WriteJournal(journal_->phase());
+  const absl::Status noted = WriteJournal(journal_->phase());
+  // A full disk, say, which must not keep the update from being settled.
+  if (!noted.ok()) LogWarning("could not note how long an update waits", {{"error", std::string(noted.message())}});
+  return absl::OkStatus();
 }
 
 absl::Duration Installer::Undecided() const {
@@ -132,12 +135,25 @@ absl::Status Installer::Swap() {
   absl::Status status = WriteJournal(Journal::PHASE_STAGED);
   if (status.ok()) status = method_->Swap(*journal_);
   swapped_ = method_->WhereIsWhat(*journal_) == SwapMethod::Place::kNewInstalled;
+  if (Reason(status) == "TARGET_CHANGED") folder_->set_changes(folder_->changes() + 1);
+  if (status.ok()) folder_->set_changes(0);
   if (status.ok() || swapped_) return status;
-  if (Reason(status) == "TARGET_CHANGED") ++changes_;
   // The journal stays when the old set could not be brought back: the next process tries again.
   RETURN_IF_ERROR(method_->SwapBack(*journal_));
   CleanUp().IgnoreError();
   return status;
+}
+
+// What an earlier call could not undo still holds the only copy of the old set.
+absl::Status Installer::UndoUnfinished() {
+  if (!journal_.has_value()) return absl::OkStatus();
+  if (swapped_) {
+    return Refuse("TARGET_IN_USE",
+                  absl::StrCat("an update of ", folder_->target(), " by ", journal_->task(), " is not decided yet"));
+  }
+  if (journal_->phase() == Journal::PHASE_ROLLING_BACK) return FinishRollback();
+  RETURN_IF_ERROR(method_->SwapBack(*journal_));
+  return CleanUp();
 }
 
 Hooks Installer::JournalHooks() const {
@@ -198,13 +214,19 @@ absl::Status Installer::Commit() {
   RemoveFoldersLeftEmpty();
   NoteInstalled(*journal_, &record_);
   RETURN_IF_ERROR(WriteTargetRecord());
+  NoteHighest();
+  return CleanUp();
+}
+
+// What keeps the task from going back when its target is another one.
+void Installer::NoteHighest() const {
+  if (journal_->state_folder().empty()) return;
   Installed highest;
   highest.set_revision(journal_->revision());
   highest.set_digest(journal_->digest());
   for (const InstalledFile& file : journal_->files()) highest.add_paths(file.path());
   const absl::Status noted = WriteRecord(InstalledPath(journal_->state_folder()), highest);
   if (!noted.ok()) LogWarning("could not note a revision in its state", {{"error", std::string(noted.message())}});
-  return CleanUp();
 }
 
 // An exchanged tree does not have them.

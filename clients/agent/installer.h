@@ -1,11 +1,11 @@
 // Lays a verified set of files over a target, all of it or nothing. One installer for a target, whatever the number of
 // tasks that update it.
 //
-// The new set (the payload, and what stays of the target) is built beside the old one and put in place by one rename, or
-// by one for each file (method.h); the old one is kept until Commit, or comes back by FinishRollback. A journal in the
-// target's place, written before each step that needs it, lets the next process go on wherever the last one was killed,
-// and holds all that it needs for that: docs/protocol/applying.md. A record beside it says which task has installed
-// what.
+// The new set (the payload, and what stays of the target) is built beside the old one and put in place by one rename,
+// or by one for each file (method.h); the old one is kept until Commit, or comes back by FinishRollback. A journal in
+// the target's place, written before each step that needs it, lets the next process go on wherever the last one was
+// killed, and holds all that it needs for that: docs/protocol/applying.md. A record beside it says which task has
+// installed what.
 //
 // Files of the target that the payload does not name stay. Files that an earlier revision of the same task installed
 // and this one does not name go. Links inside the target are never followed, and mounts never crossed.
@@ -67,8 +67,8 @@ class Installer {
     // For an update that an older version left undecided, which did not note its commands.
     Hooks hooks;
     BootClock* boot_clock = BootClock::System();
-    // Folders that must stay the ones that they are, such as that of the agent's state: a target that holds one is never
-    // exchanged.
+    // Folders that must stay the ones that they are, such as that of the agent's state: a target that holds one is
+    // never exchanged.
     std::vector<std::string> fixed;
     // Where other programs and their mounts are seen; empty to take no notice of them.
     std::string proc = "/proc";
@@ -176,6 +176,7 @@ class Installer {
 
   absl::Status Recover();
   absl::Status GoOnPending();
+  absl::Status UndoUnfinished();
   absl::Status Choose(const std::string& task, const task::v1::Manifest& manifest,
                       const std::string& state_folder) const;
   NewSet MakeSet(const std::string& task, const task::v1::Manifest& manifest, const ReadChunk* read_chunk) const;
@@ -187,6 +188,7 @@ class Installer {
   Hooks JournalHooks() const;
   absl::Duration Undecided() const;
   HookResult Run(const std::string& command, absl::Duration timeout, int64_t revision, const std::string& digest);
+  void NoteHighest() const;
   void RemoveFoldersLeftEmpty() const;
   absl::Status NoteRollback(bool failed);
   absl::Status CleanUp();
@@ -202,8 +204,6 @@ class Installer {
   std::optional<Journal> journal_;
   std::unique_ptr<SwapMethod> method_;
   bool swapped_ = false;
-  // How often somebody wrote to the target while its new set was being built.
-  int changes_ = 0;
   // What Check tells, which changes nothing on the disk.
   mutable Method choice_ = Method::kExchange;
   mutable std::string choice_reason_;

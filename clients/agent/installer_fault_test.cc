@@ -16,6 +16,7 @@
 #include "absl/time/time.h"
 #include "clients/agent/fake_payload.h"
 #include "clients/agent/installer.h"
+#include "clients/agent/namespace_testing.h"
 #include "gtest/gtest.h"
 
 namespace parley::agent {
@@ -60,7 +61,7 @@ class KillTest : public testing::Test {
     plan_.hooks.apply = absl::StrCat("cp $PARLEY_TARGET/a ", folder_ / "running");
   }
 
-  std::string Target() const { return folder_ / "target"; }
+  std::string Target() const { return root_ + "/target"; }
   // Without folders that an update in place removes when it is committed.
   Tree FilesInTarget() const {
     Tree tree = ReadTree(Target());
@@ -69,7 +70,7 @@ class KillTest : public testing::Test {
   }
 
   bool OnlyTheRecordIsLeft() const {
-    const Tree left = ReadTree(folder_ / ".parley-target");
+    const Tree left = ReadTree(root_ + "/.parley-target");
     return left.empty() || (left.size() == 1 && left.count("record") == 1);
   }
 
@@ -126,6 +127,8 @@ class KillTest : public testing::Test {
   }
 
   TemporaryFolder folder_;
+  // Where the target lies.
+  std::string root_ = folder_.path();
   Installer::Options options_;
   UpdatePlan plan_;
   int64_t installed_ = 0;
@@ -134,17 +137,43 @@ class KillTest : public testing::Test {
 class RandomKillTest : public KillTest, public testing::WithParamInterface<How> {
  protected:
   RandomKillTest() : KillTest(GetParam()) {}
+  void Kill(int rounds);
 };
 INSTANTIATE_TEST_SUITE_P(Installer, RandomKillTest,
                          testing::Values(How::kExchange, How::kFiles, How::kFilesWithoutExchange),
                          [](const auto& info) { return NameOf(info.param); });
 
-TEST_P(RandomKillTest, LeavesAWholeSet) {
-  constexpr int kRounds = 120;
+TEST_P(RandomKillTest, LeavesAWholeSet) { Kill(120); }
+
+TEST_P(RandomKillTest, LeavesAWholeSetOnADisk) {
+  std::string name = testing::TempDir() + "/parley.XXXXXX";
+  root_ = mkdtemp(name.data());
+  WriteTree(Target(), TargetOf(0));
+  Kill(30);
+  std::filesystem::remove_all(root_);
+}
+
+TEST_P(RandomKillTest, LeavesAWholeSetOnALayerOfAnImage) {
+  if (GetParam() == How::kExchange) return;  // Not there.
+  InNamespace([this] {
+    const std::string layers = folder_ / "layers", merged = folder_ / "merged";
+    for (const std::string& folder : {layers, merged}) std::filesystem::create_directories(folder);
+    ASSERT_EQ(mount("none", layers.c_str(), "tmpfs", 0, nullptr), 0);
+    for (const char* folder : {"/lower", "/upper", "/work"}) std::filesystem::create_directories(layers + folder);
+    WriteTree(layers + "/lower/target", TargetOf(0));
+    const std::string how =
+        absl::StrCat("lowerdir=", layers, "/lower,upperdir=", layers, "/upper,workdir=", layers, "/work");
+    ASSERT_EQ(mount("none", merged.c_str(), "overlay", 0, how.c_str()), 0) << strerror(errno);
+    root_ = merged;
+    Kill(60);
+  });
+}
+
+void RandomKillTest::Kill(int rounds) {
   std::mt19937 random(20261122);
   absl::Duration longest = absl::Milliseconds(20);
   int killed = 0;
-  for (int round = 0; round < kRounds; ++round) {
+  for (int round = 0; round < rounds; ++round) {
     SCOPED_TRACE(round);
     const int64_t revision = installed_ + 1;
     const bool keep = random() % 3 != 0;
@@ -165,7 +194,7 @@ TEST_P(RandomKillTest, LeavesAWholeSet) {
     ExpectRecovery(revision, keep);
     if (HasFatalFailure()) return;
   }
-  EXPECT_GE(killed, kRounds / 4);
+  EXPECT_GE(killed, rounds / 5);
 }
 
 // What is on the disk changes with system calls only, so stopping before and after each of them tries every moment.

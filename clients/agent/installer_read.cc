@@ -85,7 +85,7 @@ absl::Status Installer::CheckRevision(const std::string& task, const task::v1::M
 }
 
 absl::Status Installer::Adopt(const std::string& task, const std::string& state_folder) {
-  if (FindTask(record_, task) != nullptr) return absl::OkStatus();
+  if (FindTask(record_, task) != nullptr || state_folder.empty()) return absl::OkStatus();
   const std::string installed_path = absl::StrCat(state_folder, "/installed");
   Installed installed;
   RemoveRecordLitter(installed_path);

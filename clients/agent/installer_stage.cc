@@ -46,8 +46,9 @@ absl::Status CheckNames(const TargetFolder& folder, const task::v1::Manifest& ma
   }
   const bool single = manifest.files_size() == 1 && manifest.files(0).type() == task::v1::FileEntry::TYPE_REGULAR;
   if (folder.kind() == TargetFolder::Kind::kFolder || single) return absl::OkStatus();
-  return Refuse("TARGET_SINGLE_FILE", absl::StrCat(folder.target(), " is a single file, and the set is not; publish one ",
-                                                   "plain file, or choose a folder"));
+  return Refuse("TARGET_SINGLE_FILE",
+                absl::StrCat(folder.target(), " is a single file, and the set is not; publish one ",
+                             "plain file, or choose a folder"));
 }
 
 bool IsEmpty(const TargetFolder& folder) {
@@ -82,8 +83,11 @@ absl::Status Installer::Choose(const std::string& task, const task::v1::Manifest
                  absl::StrCat("no permission to update ", folder_->target(), ": ", ErrnoText(errno),
                               "; run as a user who may write there"));
   }
-  ChoiceInput input{.wanted = options_.method, .limits = options_.limits, .proc = options_.proc,
-                    .fixed = options_.fixed, .restless = changes_ >= kRestless};
+  ChoiceInput input{.wanted = options_.method,
+                    .limits = options_.limits,
+                    .proc = options_.proc,
+                    .fixed = options_.fixed,
+                    .restless = folder_->changes() >= kRestless};
   if (!state_folder.empty()) input.fixed.push_back(state_folder);
   ASSIGN_OR_RETURN(const MethodChoice choice, ChooseMethod(*folder_, input));
   choice_ = choice.method;
@@ -140,9 +144,9 @@ void Installer::BeginJournal(const UpdatePlan& plan, const task::v1::Manifest& m
   kept->mutable_variables()->insert(plan.variables.begin(), plan.variables.end());
 }
 
-absl::Status Installer::Stage(const UpdatePlan& plan, const task::v1::Manifest& manifest,
-                              const ReadChunk& read_chunk) {
+absl::Status Installer::Stage(const UpdatePlan& plan, const task::v1::Manifest& manifest, const ReadChunk& read_chunk) {
   RETURN_IF_ERROR(CheckRevision(plan.task, manifest));
+  RETURN_IF_ERROR(UndoUnfinished());
   RETURN_IF_ERROR(Choose(plan.task, manifest, plan.state_folder));
   BeginJournal(plan, manifest);
   method_ = MakeMethod(choice_);

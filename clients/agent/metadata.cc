@@ -73,7 +73,8 @@ absl::Status Inherit(int fd, int folder, const std::string& shown) {
 absl::Status CopyMetadata(int from, int to, const struct stat& info, const std::string& shown) {
   // The owner first: changing it may take set-user-id bits and capabilities away.
   RETURN_IF_ERROR(SetOwner(to, info.st_uid, info.st_gid, shown));
-  RETURN_IF_ERROR(CopyAttributes(from, to, [](const std::string&) { return true; }, shown));
+  RETURN_IF_ERROR(CopyAttributes(
+      from, to, [](const std::string&) { return true; }, shown));
   if (fchmod(to, info.st_mode & 07777) != 0) return FileError("keep the mode of", shown, errno);
   const timespec times[2] = {info.st_atim, info.st_mtim};
   if (futimens(to, times) != 0) return FileError("keep the times of", shown, errno);

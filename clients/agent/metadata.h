@@ -17,9 +17,10 @@ namespace parley::agent {
 // not set (security.*, trusted.*) or that the file system does not have are left out. Errors of lib/base/file.h.
 absl::Status CopyMetadata(int from, int to, const struct stat& info, const std::string& shown);
 
-// Gives the written file `fd` what it should have in the place of `old`: its owner, access control list, user.*, SELinux
-// label and capabilities, with the permissions `mode`. Without an old one (below 0) it gets what a file that is made in
-// `folder` gets: the folder's group where that is inherited, its default list, its label. Errors of lib/base/file.h.
+// Gives the written file `fd` what it should have in the place of `old`: its owner, access control list, user.*,
+// SELinux label and capabilities, with the permissions `mode`. Without an old one (below 0) it gets what a file that is
+// made in `folder` gets: the folder's group where that is inherited, its default list, its label. Errors of
+// lib/base/file.h.
 absl::Status DressFile(int fd, int old, int folder, mode_t mode, const std::string& shown);
 // The same for a folder that was just made with mode 0755 and will lie in `folder`.
 absl::Status DressFolder(int fd, int folder, const std::string& shown);

@@ -27,8 +27,8 @@ namespace {
 using payload::Fd;
 
 // Folders of the system: programs all over it stand in them and look for one another through them.
-constexpr const char* kSystemFolders[] = {"/etc", "/usr",   "/var",  "/opt", "/home", "/root", "/boot", "/bin",
-                                          "/sbin", "/lib",  "/lib64", "/dev", "/proc", "/sys",  "/run",  "/tmp"};
+constexpr const char* kSystemFolders[] = {"/etc",  "/usr", "/var",   "/opt", "/home", "/root", "/boot", "/bin",
+                                          "/sbin", "/lib", "/lib64", "/dev", "/proc", "/sys",  "/run",  "/tmp"};
 
 absl::Status Against(absl::string_view reason, absl::string_view sentence) {
   return Error(absl::StatusCode::kFailedPrecondition, reason, sentence);

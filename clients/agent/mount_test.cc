@@ -88,6 +88,26 @@ TEST_F(MountTest, SetsATreeAsideInWhichACommandHasMountedSomething) {
   });
 }
 
+TEST_F(MountTest, RollsBackWhenWhatACommandMountedOverTheTargetIsGone) {
+  plan_.hooks.apply = "[ -e " + folder_ / "once" + " ] || { touch " + folder_ / "once" + "; mount --bind " + Theirs() +
+                      " $PARLEY_TARGET; exit 1; }";
+  InNamespace([this] {
+    Open();
+    EXPECT_FALSE(Install({{"site.conf", "new"}}).ok());
+    const absl::Status status = RollBack();
+    EXPECT_EQ(Reason(status), "ROLLBACK_FAILED");
+    EXPECT_TRUE(absl::StrContains(status.message(), "unmount it")) << status;
+    Close();
+    EXPECT_EQ(Reason(TargetFolder::Open(Target()).status()), "TARGET_MOUNT");
+    ExpectTheirsWhole();
+    ASSERT_EQ(umount(Target().c_str()), 0) << strerror(errno);
+    Open();
+    EXPECT_EQ(ReadTestFile(Target() + "/site.conf"), "old");
+    EXPECT_FALSE(View().rollback->failed);
+  });
+  ExpectTheirsWhole();
+}
+
 TEST_F(MountTest, RemovesNoTreeInWhichSomethingIsMounted) {
   WriteTestFile(folder_ / "tree/a", "1");
   fs::create_directories(folder_ / "tree/z/data");

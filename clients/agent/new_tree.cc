@@ -46,9 +46,7 @@ absl::StatusOr<Fd> MakeFoldersFor(int root, absl::string_view path, const std::s
   return folder;
 }
 
-absl::Status WriteContent(int fd, const FileEntry& entry,
-                          const ReadChunk& read_chunk,
-                          const std::string& shown) {
+absl::Status WriteContent(int fd, const FileEntry& entry, const ReadChunk& read_chunk, const std::string& shown) {
   crypto::Sha256Stream whole;
   for (const std::string& digest : entry.chunks()) {
     ASSIGN_OR_RETURN(const std::string content, read_chunk(digest));

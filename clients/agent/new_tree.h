@@ -20,8 +20,8 @@ void RemoveEmptyFolders(int root, const std::set<std::string>& paths, const std:
 payload::Fd OpenOldFile(int root, absl::string_view path);
 
 // Creates one file or link at `path` below `root`, with the folders above it. It gets the metadata of the file `old`
-// (below 0: none), or what a file that is made in the folder `home` gets (below 0: the one that it is made in). Errors as
-// of WriteFiles.
+// (below 0: none), or what a file that is made in the folder `home` gets (below 0: the one that it is made in). Errors
+// as of WriteFiles.
 absl::Status WriteEntry(int root, const std::string& path, const task::v1::FileEntry& entry, int old, int home,
                         const ReadChunk& read_chunk, const std::string& target);
 

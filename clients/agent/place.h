@@ -23,8 +23,8 @@ inline constexpr char kAside[] = "aside-";
 }  // namespace place
 
 // Removes all of these. A tree that something is mounted in, here or in another mount namespace, or that cannot be
-// removed for another reason, is set aside with a warning, and looked at again at the next time. `proc` is "/proc", where
-// other namespaces are seen; empty not to look.
+// removed for another reason, is set aside with a warning, and looked at again at the next time. `proc` is "/proc",
+// where other namespaces are seen; empty not to look.
 void ClearPlace(const TargetFolder& folder, const std::string& proc);
 
 }  // namespace parley::agent

@@ -15,9 +15,9 @@
 #include "clients/agent/faults.h"
 #include "clients/agent/member.h"
 #include "clients/agent/negotiation.h"
+#include "clients/agent/target_folder.h"
 #include "clients/agent/task_state.h"
 #include "clients/agent/update.h"
-#include "clients/agent/target_folder.h"
 
 namespace parley::agent {
 

@@ -58,9 +58,9 @@ absl::StatusOr<std::string> ResolveTarget(std::string target) {
 bool IsKernelFileSystem(int folder) {
   struct statfs info;
   if (fstatfs(folder, &info) != 0) return false;
-  const decltype(info.f_type) kinds[] = {PROC_SUPER_MAGIC, SYSFS_MAGIC,    CGROUP_SUPER_MAGIC,  CGROUP2_SUPER_MAGIC,
-                                         DEBUGFS_MAGIC,    TRACEFS_MAGIC,  SECURITYFS_MAGIC,    DEVPTS_SUPER_MAGIC,
-                                         BPF_FS_MAGIC,     SELINUX_MAGIC,  PSTOREFS_MAGIC,      EFIVARFS_MAGIC};
+  const decltype(info.f_type) kinds[] = {PROC_SUPER_MAGIC, SYSFS_MAGIC,   CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC,
+                                         DEBUGFS_MAGIC,    TRACEFS_MAGIC, SECURITYFS_MAGIC,   DEVPTS_SUPER_MAGIC,
+                                         BPF_FS_MAGIC,     SELINUX_MAGIC, PSTOREFS_MAGIC,     EFIVARFS_MAGIC};
   return std::find(std::begin(kinds), std::end(kinds), info.f_type) != std::end(kinds);
 }
 
@@ -119,7 +119,8 @@ absl::Status TargetFolder::CheckKind() {
   if (fstatat(parent(), name_.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
     if (errno == ENOENT && !IsKernelFileSystem(parent())) return absl::OkStatus();
     if (errno != ENOENT) return FileError("open", target_, errno);
-    return Refuse("TARGET_MOUNT", absl::StrCat(parent_path_, " is a file system of the kernel's; choose another folder"));
+    return Refuse("TARGET_MOUNT",
+                  absl::StrCat(parent_path_, " is a file system of the kernel's; choose another folder"));
   }
   is_mount_ = IsMount(parent(), name_);
   if (kind_ == Kind::kFile) {
@@ -130,8 +131,11 @@ absl::Status TargetFolder::CheckKind() {
                                                "place; mount the folder that holds it instead"));
   }
   if (!S_ISDIR(info.st_mode)) return Refuse("TARGET_NOT_FOLDER", absl::StrCat(target_, " is not a folder"));
+  // What another volume of the same disk holds cannot be renamed into this one either.
+  struct stat above;
+  is_mount_ = is_mount_ || (fstat(parent(), &above) == 0 && above.st_dev != info.st_dev);
   const Fd root = OpenRoot();
-  if (!root.ok() || !IsKernelFileSystem(root.get())) return absl::OkStatus();
+  if (target_ != "/dev" && (!root.ok() || !IsKernelFileSystem(root.get()))) return absl::OkStatus();
   return Refuse("TARGET_MOUNT", absl::StrCat(target_, " is a file system of the kernel's; choose another folder"));
 }
 

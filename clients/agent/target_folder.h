@@ -8,6 +8,7 @@
 #ifndef PARLEY_CLIENTS_AGENT_TARGET_FOLDER_H_
 #define PARLEY_CLIENTS_AGENT_TARGET_FOLDER_H_
 
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -29,8 +30,8 @@ class TargetFolder {
 
   // Errors are one sentence each: TARGET_PARENT (the folder above does not exist), TARGET_NOT_FOLDER (or not a file),
   // TARGET_MOUNT (a file that is mounted by itself, a file system of the kernel's, something mounted over an unfinished
-  // update), TARGET_PERMISSION, DISK_READ_ONLY, TARGET_IN_USE (another process has it), TARGET_ROOT (/ or a name that is
-  // none).
+  // update), TARGET_PERMISSION, DISK_READ_ONLY, TARGET_IN_USE (another process has it), TARGET_ROOT (/ or a name that
+  // is none).
   static absl::StatusOr<std::unique_ptr<TargetFolder>> Open(const std::string& target, Kind kind = Kind::kFolder);
   // Gives up the lock, and removes the place when nothing is left in it.
   ~TargetFolder();
@@ -55,6 +56,10 @@ class TargetFolder {
   const std::string& root_path() const { return kind_ == Kind::kFile ? parent_path_ : target_; }
   std::string OnDisk(absl::string_view path) const { return kind_ == Kind::kFile ? name_ : std::string(path); }
 
+  // How often, one time after the other, somebody else wrote to the target while a new set of it was being built.
+  int changes() const { return changes_; }
+  void set_changes(int changes) { changes_ = changes; }
+
   // From the beginning to the end of an update: tasks of one device may share a target, and take turns. Blocks while
   // another one has it.
   void BeginUpdate();
@@ -73,6 +78,7 @@ class TargetFolder {
   bool is_mount_ = false;
   payload::Fd parent_;
   payload::Fd place_;
+  std::atomic<int> changes_ = 0;
   Mutex mutex_;
   CondVar free_;
   bool updating_ ABSL_GUARDED_BY(mutex_) = false;

@@ -19,7 +19,8 @@ class TwoTasksTest : public InstallerTest, public testing::WithParamInterface<Me
     task::v1::Manifest manifest = payload.Manifest(task, revision);
     manifest.set_supersedes(supersedes);
     Open();
-    ASSERT_TRUE(installer_->Stage(plan_, manifest, [&](absl::string_view digest) { return payload.Read(digest); }).ok());
+    ASSERT_TRUE(
+        installer_->Stage(plan_, manifest, [&](absl::string_view digest) { return payload.Read(digest); }).ok());
     ASSERT_TRUE(installer_->Swap().ok());
     ASSERT_TRUE(installer_->RunApply().ok());
     ASSERT_TRUE(installer_->Commit().ok());
@@ -112,16 +113,16 @@ class OlderVersionTest : public InstallerTest {
       chmod(file.c_str(), 0644);
     }
     const Tree one = {{"gone", "one"}, {"site.conf", "one"}}, two = {{"site.conf", "two"}};
-    WriteOld(Place() + "/journal",
-             Number(1, phase) + Text(2, "tasks/t") + Number(3, 2) + Number(4, 7) +
-                 Text(5, payload::DigestFiles(MakePayload(two).files)) + Text(6, State()) +
-                 Number(8, InodeOf(Target())) + Number(9, InodeOf(Place() + "/tree")) + Text(10, "site.conf") +
-                 Text(11, Number(1, 1'700'000'000)) + Number(12, phase >= 2 ? 1 : 0) +
-                 (phase == 4 ? Text(13, "check_failed") + Text(14, "line 14") : ""));
+    WriteOld(Place() + "/journal", Number(1, phase) + Text(2, "tasks/t") + Number(3, 2) + Number(4, 7) +
+                                       Text(5, payload::DigestFiles(MakePayload(two).files)) + Text(6, State()) +
+                                       Number(8, InodeOf(Target())) + Number(9, InodeOf(Place() + "/tree")) +
+                                       Text(10, "site.conf") + Text(11, Number(1, 1'700'000'000)) +
+                                       Number(12, phase >= 2 ? 1 : 0) +
+                                       (phase == 4 ? Text(13, "check_failed") + Text(14, "line 14") : ""));
     WriteOld(State() + "/installed", Number(1, 1) + Text(2, payload::DigestFiles(MakePayload(one).files)) +
                                          Text(3, "gone") + Text(3, "site.conf"));
-    options_.hooks.apply = "cp $PARLEY_TARGET/site.conf " + folder_ / "running" + "; echo $PARLEY_REVISION >> " +
-                           folder_ / "revisions";
+    options_.hooks.apply =
+        "cp $PARLEY_TARGET/site.conf " + folder_ / "running" + "; echo $PARLEY_REVISION >> " + folder_ / "revisions";
   }
 };
 

@@ -201,22 +201,22 @@ absl::StatusOr<std::string> Fingerprint(int root, const std::string& shown, cons
 absl::Status CopyTree(int from, int to, const std::string& shown,
                       const std::function<bool(const std::string& path)>& skip) {
   std::vector<std::string> folders = {"."};
-  RETURN_IF_ERROR(WalkTree(from, shown, [&](int folder, const std::string& path, const struct statx& info,
-                                            bool is_mount) -> absl::Status {
-    if (is_mount) return MountInside(shown, path);
-    if (!S_ISDIR(info.stx_mode) && skip(path)) return absl::OkStatus();
-    const Fd destination = OpenFolderOnMount(to, path);
-    if (!destination.ok()) return FileError("write a copy of", Join(shown, path), errno);
-    const std::string name = payload::LastPart(path);
-    if (S_ISREG(info.stx_mode)) return CopyFile(folder, destination.get(), name, Join(shown, path));
-    if (S_ISLNK(info.stx_mode)) return CopyLink(folder, destination.get(), name, info, Join(shown, path));
-    if (!S_ISDIR(info.stx_mode)) return absl::OkStatus();
-    if (mkdirat(destination.get(), name.c_str(), 0700) != 0) {
-      return FileError("write a copy of", Join(shown, path), errno);
-    }
-    folders.push_back(path);
-    return absl::OkStatus();
-  }));
+  RETURN_IF_ERROR(WalkTree(
+      from, shown, [&](int folder, const std::string& path, const struct statx& info, bool is_mount) -> absl::Status {
+        if (is_mount) return MountInside(shown, path);
+        if (!S_ISDIR(info.stx_mode) && skip(path)) return absl::OkStatus();
+        const Fd destination = OpenFolderOnMount(to, path);
+        if (!destination.ok()) return FileError("write a copy of", Join(shown, path), errno);
+        const std::string name = payload::LastPart(path);
+        if (S_ISREG(info.stx_mode)) return CopyFile(folder, destination.get(), name, Join(shown, path));
+        if (S_ISLNK(info.stx_mode)) return CopyLink(folder, destination.get(), name, info, Join(shown, path));
+        if (!S_ISDIR(info.stx_mode)) return absl::OkStatus();
+        if (mkdirat(destination.get(), name.c_str(), 0700) != 0) {
+          return FileError("write a copy of", Join(shown, path), errno);
+        }
+        folders.push_back(path);
+        return absl::OkStatus();
+      }));
   // Last, and the inner ones first: writing into a folder changes its time, and may need a mode it will not have.
   for (auto path = folders.rbegin(); path != folders.rend(); ++path) {
     const Fd source = OpenOnMount(from, *path, O_RDONLY | O_DIRECTORY);
@@ -246,12 +246,13 @@ absl::Status RemoveTree(int parent, const std::string& name, const std::string& 
       fchmod(folder.get(), (info.st_mode & 07777) | 0700);
     }
   }
-  RETURN_IF_ERROR(WalkTree(root.get(), tree, [&](int folder, const std::string& path, const struct statx& info,
-                                                 bool is_mount) {
-    if (is_mount) return MountInside(tree, path);
-    if (S_ISDIR(info.stx_mode) || unlinkat(folder, payload::LastPart(path).c_str(), 0) == 0) return absl::OkStatus();
-    return FileError("remove", Join(tree, path), errno);
-  }));
+  RETURN_IF_ERROR(
+      WalkTree(root.get(), tree, [&](int folder, const std::string& path, const struct statx& info, bool is_mount) {
+        if (is_mount) return MountInside(tree, path);
+        if (S_ISDIR(info.stx_mode) || unlinkat(folder, payload::LastPart(path).c_str(), 0) == 0)
+          return absl::OkStatus();
+        return FileError("remove", Join(tree, path), errno);
+      }));
   for (auto path = folders.rbegin(); path != folders.rend(); ++path) {
     const Fd folder = OpenFolderOnMount(root.get(), *path);
     if (!folder.ok() || unlinkat(folder.get(), payload::LastPart(*path).c_str(), AT_REMOVEDIR) != 0) {

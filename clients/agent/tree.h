@@ -27,8 +27,7 @@ struct TreeLimits {
 // Calls `visit` for everything below `root`, folders before what is in them, in no order that stays. `visit` gets the
 // folder's descriptor, the entry's path from the root, what it is, and whether something is mounted there; it is not
 // walked into then. No folder is kept open, so that a deep tree does not use up descriptors.
-using Visit =
-    std::function<absl::Status(int folder, const std::string& path, const struct statx& info, bool is_mount)>;
+using Visit = std::function<absl::Status(int folder, const std::string& path, const struct statx& info, bool is_mount)>;
 absl::Status WalkTree(int root, const std::string& shown, const Visit& visit);
 
 // What a tree looks like from outside: changes when anything in it is written, replaced, renamed or re-owned.

@@ -102,10 +102,9 @@ void Update::EndTurn() {
 
 absl::Status Update::Reopen() {
   BeginTurn();
-  ASSIGN_OR_RETURN(Installer installer,
-                   Installer::Open(folder_, {.clock = options_.clock,
-                                            .hooks = options_.hooks,
-                                            .boot_clock = options_.boot_clock}));
+  ASSIGN_OR_RETURN(
+      Installer installer,
+      Installer::Open(folder_, {.clock = options_.clock, .hooks = options_.hooks, .boot_clock = options_.boot_clock}));
   installer_.emplace(std::move(installer));
   RETURN_IF_ERROR(installer_->Adopt(task_, state_->folder()));
   if (!pending() || installer_->pending()->task == task_) return absl::OkStatus();

@@ -21,8 +21,8 @@
 #include "clients/agent/installer.h"
 #include "clients/agent/member.h"
 #include "clients/agent/negotiation.h"
-#include "clients/agent/task_state.h"
 #include "clients/agent/target_folder.h"
+#include "clients/agent/task_state.h"
 #include "lib/transport/grpc_door.h"
 
 namespace parley::agent {

@@ -21,8 +21,8 @@ inline constexpr char kDefaultAcl[] = "system.posix_acl_default";
 
 // The permission bits of an open file whose st_mode is `mode`.
 mode_t PermissionsOf(int fd, mode_t mode);
-// The bits that the list `acl`, the value of an attribute above, gives owner, group and others; those of `mode` where it
-// says nothing.
+// The bits that the list `acl`, the value of an attribute above, gives owner, group and others; those of `mode` where
+// it says nothing.
 mode_t PermissionsIn(absl::string_view acl, mode_t mode);
 
 // The list with what owner, group and others may do replaced by `mode`; the rest, the mask with it, stays. Empty when
