@@ -1,5 +1,6 @@
 // How long an update has been undecided, and what a killed process has left running.
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -64,6 +65,7 @@ TEST_F(WaitingTest, EndsOnAMachineThatNeverStaysUp) {
 // The shell dies with its parent, and what it had started does not.
 TEST_F(InstallerTest, WhatAKilledProcessLeftRunningIsEndedBeforeAnythingElse) {
   plan_.hooks.apply = "sh -c 'echo $$ > " + folder_ / "pid" + "; sleep 1000' && touch " + folder_ / "went-on";
+  ASSERT_EQ(mkfifo((folder_ / "pid").c_str(), 0600), 0);
   const pid_t child = fork();
   if (child == 0) {
     Open();
@@ -71,7 +73,7 @@ TEST_F(InstallerTest, WhatAKilledProcessLeftRunningIsEndedBeforeAnythingElse) {
     _exit(0);
   }
   int left = 0;
-  while (!absl::SimpleAtoi(ReadTestFile(folder_ / "pid"), &left)) usleep(1000);
+  ASSERT_TRUE(absl::SimpleAtoi(ReadTestFile(folder_ / "pid"), &left));  // A pipe: it waits for the command.
   kill(child, SIGKILL);
   ASSERT_EQ(waitpid(child, nullptr, 0), child);
   ASSERT_EQ(kill(left, 0), 0) << "nothing was left running, so that this shows nothing";
