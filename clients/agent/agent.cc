@@ -4,12 +4,12 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "clients/agent/cancellation.h"
 #include "clients/agent/identity.h"
 #include "clients/agent/operator_check.h"
 #include "clients/agent/session.h"
-#include "clients/agent/target_folder.h"
+#include "clients/agent/target_owner.h"
+#include "clients/agent/targets.h"
 #include "clients/agent/task_state.h"
 #include "lib/base/error.h"
 
@@ -43,12 +43,23 @@ absl::StatusOr<Outcome> Join(JoinOptions options, Observer* observer) {
   RETURN_IF_ERROR(CheckOptions(options));
   ASSIGN_OR_RETURN(Entry entry, MakeEntry(&options));
   AddFacts(&options.facts);
-  ASSIGN_OR_RETURN(const auto folder, TargetFolder::Open(absl::StrReplaceAll(options.into, {{"{task}", entry.task}})));
+  const std::string target = TargetOf(options, entry.task);
   Cancellation cancellation;
   const StopWatcher watcher(options.stop, &cancellation);
   Mutex observer_mutex;
-  Session session(&options, std::move(entry), folder.get(), Announcer(observer, &observer_mutex), &cancellation);
+  Session session(&options, std::move(entry), target, Announcer(observer, &observer_mutex), &cancellation);
   return session.Run();
+}
+
+absl::Status Settle(const Options& options, Observer* observer) {
+  Cancellation cancellation;
+  const StopWatcher watcher(options.stop, &cancellation);
+  Mutex observer_mutex;
+  const Announcer announce(observer, &observer_mutex);
+  for (const std::string& target : KnownTargets(options)) {
+    RETURN_IF_ERROR(SettleTarget(options, target, /*share=*/true, announce, &cancellation));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace parley::agent

@@ -34,6 +34,7 @@
 #include "absl/time/time.h"
 #include "clients/agent/boot_clock.h"
 #include "clients/agent/hooks.h"
+#include "clients/agent/method.h"
 #include "lib/base/clock.h"
 #include "lib/keys/credential.h"
 #include "lib/keys/join_key.h"
@@ -65,6 +66,11 @@ struct Options {
   std::string state_dir;
   // Folder that the payload is laid over. Made when missing. "{task}" in it stands for the task's id.
   std::string into;
+  // A file to install a payload of one file as, in place of `into`. "{task}" as in that.
+  std::string into_file;
+  Method method = Method::kAutomatic;
+  // host:port at which the server is reached, and remembered, in place of the address in the key.
+  std::string server;
   Hooks hooks;
   Policy policy;
   std::map<std::string, std::string> labels;
@@ -82,15 +88,20 @@ struct Options {
   // off heals itself. Below the task's apply lease (15 minutes).
   absl::Duration confirm_timeout = absl::Minutes(10);
   // Between attempts to reach a server that is away, on average: the first, which doubles up to the second. By chance
-  // it is anything from nothing to twice that, so that those who lost it together do not come back together.
+  // it is anything from nothing to twice that, so that clients that lost it together do not come back together.
   absl::Duration min_backoff = absl::Milliseconds(500);
   absl::Duration max_backoff = absl::Seconds(30);
-  // How long to try before giving up when the server was never reached; a server that goes away later is waited
-  // for as long as the key lives.
+  // At most how long Join without `follow` tries to reach a server that it never reached; one that goes away later is
+  // waited for as long as the key lives. A client that stays waits for ever.
   absl::Duration connect_timeout = absl::Seconds(20);
   // Must outlive the call. How long an update is undecided is measured by the second.
   Clock* clock = Clock::System();
   BootClock* boot_clock = BootClock::System();
+  // How long Join without `follow` waits for a hindrance to pass: a full disk, a wrong clock, a target that is in use.
+  absl::Duration hindrance_timeout = absl::Minutes(2);
+  // Between two looks whether a hindrance has passed, on average, as above.
+  absl::Duration min_look = absl::Seconds(1);
+  absl::Duration max_look = absl::Seconds(30);
   // When given, ends the call with CANCELLED at the next safe moment; must outlive the call.
   class Stop* stop = nullptr;
 };
@@ -145,6 +156,16 @@ class Observer {
   virtual void Joined(const task::v1::Task& task, const std::string& participant) {}
   // No offer yet, or one put off. `until` is InfiniteFuture when nobody knows.
   virtual void Waiting(const std::string& task, const std::string& reason, absl::Time until) {}
+  // Something on this machine keeps the client from taking an offer: a code such as "disk_full" and a sentence. The
+  // client looks again at `retry_time`.
+  virtual void Hindered(const std::string& task, const std::string& code, const std::string& detail,
+                        absl::Time retry_time) {}
+  // An update of an earlier process lies undecided at the target; it is rolled back at `until` unless it is confirmed
+  // before.
+  virtual void Settling(const std::string& task, absl::Time until) {}
+  // How the set is put in place: "exchange" or "files"; `why` is a clause that goes on after "because", empty where
+  // nothing demands it.
+  virtual void MethodChosen(const std::string& task, const std::string& method, const std::string& why) {}
   // Verified. `deadline`: it must be applied before.
   virtual void Offered(const task::v1::Manifest& manifest, absl::Time deadline, bool forced) {}
   // The operator's signature on what is offered is good; called before Offered.
@@ -194,14 +215,23 @@ struct Outcome {
 // The host's name as a client's: lower case, [a-z0-9._-], at most 64.
 std::string DefaultClientName();
 
-// Blocks until the client's part has ended. A refusal, a rollback and an abort are outcomes; errors are what
-// stopped the agent itself. Reasons: KEY_REFUSED, KEY_EXPIRED, STATE_IN_USE, TARGET_IN_USE, STATE_MISSING,
-// TARGET_* (a folder that cannot be updated), FORCED, CONNECTION_* (never reached), MANIFEST_*, OPERATOR_*, CHAIN_* and
-// those of the payload (also reported to the operator), NO_CHAIN (a signature is required, and nothing to verify it by
-// is given), and those of the server.
+// Blocks until the client's part has ended. A refusal, a rollback and an abort are outcomes; errors are what stopped
+// the agent itself. Without `follow` a hindrance is waited for, and is the error when it lasts; one that a person must
+// mend is the error at once; the operator is told of either. To call it again after a failure asks for another attempt.
+// Reasons: KEY_REFUSED, KEY_EXPIRED, STATE_IN_USE, STATE_MISSING, STATE_CONFLICT, TARGET_* (a folder that cannot be
+// updated), FORCED, DRIFTED (what was confirmed is not on the disk, and the server does not offer it again),
+// CONNECTION_* (never reached), MANIFEST_*, OPERATOR_*, CHAIN_* and those of the payload (also reported to the
+// operator), NO_CHAIN (a signature is required, and nothing to verify it by is given), and those of the server.
 absl::StatusOr<Outcome> Join(JoinOptions options, Observer* observer);
 
-// Blocks until stopped (CANCELLED) or until its key is refused, or ends without a next one.
+// Settles what lies undecided at the target, without a server: an update that was interrupted, or was never confirmed.
+// Of `options` it uses `into` or `into_file`, `state_dir`, `clock` and `stop`; the journal has the rest. Blocks until
+// the update's confirm-timeout is over where there is time left. OK when nothing is undecided. Errors: TARGET_IN_USE
+// (an agent that runs settles it), and what stopped it.
+absl::Status Settle(const Options& options, Observer* observer);
+
+// Blocks until stopped (CANCELLED), or until its key ends without a next one (KEY_EXPIRED). A server that is away, or
+// that refuses the key, is waited for.
 absl::Status RunDevice(DeviceOptions options, Observer* observer);
 
 }  // namespace parley::agent

@@ -40,7 +40,7 @@ absl::StatusOr<ChunkStore> ChunkStore::Open(const std::string& folder) {
 std::string ChunkStore::PathOf(absl::string_view digest) const { return absl::StrCat(folder_, "/", HexEncode(digest)); }
 std::string ChunkStore::PartOf(absl::string_view digest) const { return absl::StrCat(PathOf(digest), ".part"); }
 
-bool ChunkStore::Has(absl::string_view digest) const { return access(PathOf(digest).c_str(), F_OK) == 0; }
+bool ChunkStore::Has(absl::string_view digest) const { return ::access(PathOf(digest).c_str(), F_OK) == 0; }
 
 absl::StatusOr<std::string> ChunkStore::Read(absl::string_view digest) const {
   absl::StatusOr<std::string> content = ReadFile(PathOf(digest), payload::kChunkBytes);

@@ -7,19 +7,21 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "clients/agent/agent.h"
 #include "clients/agent/faults.h"
 #include "clients/agent/identity.h"
 #include "clients/agent/operator_check.h"
 #include "clients/agent/session.h"
+#include "clients/agent/targets.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/support/sync_stream.h"
 #include "lib/base/error.h"
+#include "lib/base/log.h"
 #include "lib/base/timer_queue.h"
 #include "lib/keys/identity.h"
 #include "parley/task/v1/participation_service.grpc.pb.h"
@@ -31,8 +33,9 @@ using task::v1::Task;
 
 // A server that is not to be trusted with a machine's threads.
 constexpr size_t kMaxTasks = 64;
-// Between two tries of a task that could not be carried out.
-constexpr absl::Duration kTryAgainAfter = absl::Minutes(1);
+// Between two tries of a task that could not be carried out: the first, which doubles up to the second.
+constexpr absl::Duration kMinTryAgain = absl::Minutes(1);
+constexpr absl::Duration kMaxTryAgain = absl::Minutes(10);
 // A server that has tasks for a device names them at once.
 constexpr absl::Duration kIdleAfter = absl::Seconds(1);
 // Between two tries to renew the credential: the first, which doubles up to the second.
@@ -47,26 +50,6 @@ absl::Status CheckCredential(const keys::Credential& credential) {
   return credential.KeyFor(keys::kTaskd).status();
 }
 
-// Folders that tasks have in common are opened once.
-class TargetFolders {
- public:
-  absl::StatusOr<std::shared_ptr<TargetFolder>> Get(const std::string& target) {
-    MutexLock lock(&mutex_);
-    if (auto known = places_[target].lock(); known != nullptr) return known;
-    ASSIGN_OR_RETURN(std::shared_ptr<TargetFolder> opened, TargetFolder::Open(target));
-    // Under another name, perhaps: a link to it.
-    auto& same = places_[opened->target()];
-    if (auto known = same.lock(); known != nullptr) return known;
-    same = opened;
-    places_[target] = opened;
-    return opened;
-  }
-
- private:
-  Mutex mutex_;
-  std::map<std::string, std::weak_ptr<TargetFolder>> places_ ABSL_GUARDED_BY(mutex_);
-};
-
 class Device {
  public:
   Device(DeviceOptions options, Observer* observer, Cancellation* cancellation)
@@ -79,14 +62,17 @@ class Device {
   }
   ~Device() {
     for (auto& [task, running] : tasks_) running->thread.join();
+    for (std::thread& thread : settling_) thread.join();
   }
 
   absl::Status Run() {
+    SettleAtStart();
     ScheduleRenewal();
-    Retry retry(options_);
+    Retry retry(options_, /*patient=*/true);
     while (true) {
       const CredentialPtr used = credential();
-      const absl::Status status = Watch(*used, &retry);
+      retry.Begin();
+      const absl::Status status = ExplainKey(Watch(*used, &retry), used->not_after, options_.clock);
       if (cancellation_->cancelled()) return Stopped();
       if (used != credential()) continue;
       absl::Duration wait;
@@ -105,6 +91,17 @@ class Device {
     std::thread thread;
     std::atomic<bool> done = false;
   };
+
+  // What an earlier process left undecided ends whatever the server says, or does not say. Nothing is waited for.
+  void SettleAtStart() {
+    for (const std::string& target : KnownTargets(options_)) {
+      if (!MayBeUndecided(target)) continue;
+      settling_.emplace_back([this, target] {
+        const absl::Status status = SettleTarget(options_, target, /*share=*/false, announce_, cancellation_);
+        if (!status.ok()) LogWarning("could not look at a target", {{"error", std::string(status.message())}});
+      });
+    }
+  }
 
   CredentialPtr credential() const {
     MutexLock lock(&credential_mutex_);
@@ -141,8 +138,7 @@ class Device {
 
   absl::Status Watch(const keys::Credential& credential, Retry* retry) {
     ASSIGN_OR_RETURN(const keys::AudienceKey* const key, credential.KeyFor(keys::kTaskd));
-    ASSIGN_OR_RETURN(const auto channel,
-                     Connect(key->address, key->identity, key->secret, credential.not_after, options_.clock));
+    ASSIGN_OR_RETURN(const auto channel, Connect(AddressOf(*key), key->identity, key->secret, options_.clock));
     const auto stub = task::v1::ParticipationService::NewStub(channel->grpc());
     grpc::ClientContext context;
     const Cancellation::Listener on_cancel(cancellation_, [&context] { context.TryCancel(); });
@@ -156,7 +152,7 @@ class Device {
     std::atomic<bool> idle = false;
     if (!channel->dialer().protocol().empty()) {
       retry->Reached();
-      announce_([&](Observer* o) { o->Connected(key->address, channel->dialer().protocol()); });
+      announce_([&](Observer* o) { o->Connected(AddressOf(*key), channel->dialer().protocol()); });
       timer = timers.Schedule(options_.clock->Now() + kIdleAfter, [&] {
         idle = true;
         announce_([](Observer* o) { o->Idle(); });
@@ -196,21 +192,31 @@ class Device {
     });
   }
 
+  const std::string& AddressOf(const keys::AudienceKey& key) const {
+    return options_.server.empty() ? key.address : options_.server;
+  }
+
   // One task, until it has ended; what keeps it from going on may pass.
   void Carry(const std::string& id) {
+    Backoff pauses(kMinTryAgain, kMaxTryAgain);
+    std::string told;
     while (!cancellation_->cancelled()) {
       const CredentialPtr used = credential();
       const absl::StatusOr<Outcome> outcome = CarryOnce(*used, id);
       if (outcome.ok() || cancellation_->cancelled()) return;
+      // The server names the task again if it has come back.
+      const std::string reason = Reason(outcome.status());
+      if (reason == "TASK_ENDED" || reason == "TASK_NOT_FOUND") return;
       if (used != credential()) continue;
-      announce_([&](Observer* o) { o->Failed(absl::StrCat("tasks/", id), outcome.status()); });
-      cancellation_->Sleep(kTryAgainAfter).IgnoreError();
+      if (std::exchange(told, reason) != reason) {
+        announce_([&](Observer* o) { o->Failed(absl::StrCat("tasks/", id), outcome.status()); });
+      }
+      cancellation_->Sleep(pauses.Next()).IgnoreError();
     }
   }
 
   absl::StatusOr<Outcome> CarryOnce(const keys::Credential& credential, const std::string& id) {
     ASSIGN_OR_RETURN(const keys::AudienceKey* const key, credential.KeyFor(keys::kTaskd));
-    ASSIGN_OR_RETURN(const auto folder, folders_.Get(absl::StrReplaceAll(options_.into, {{"{task}", id}})));
     Entry entry;
     entry.task = id;
     entry.client = credential.subject;
@@ -220,7 +226,7 @@ class Device {
     entry.not_after = credential.not_after;
     entry.device = true;
     entry.follow = true;
-    Session session(&options_, std::move(entry), folder.get(), announce_, cancellation_);
+    Session session(&options_, std::move(entry), TargetOf(options_, id), announce_, cancellation_);
     return session.Run();
   }
 
@@ -229,9 +235,9 @@ class Device {
   Mutex observer_mutex_;
   const Announcer announce_;
   Cancellation* const cancellation_;
-  TargetFolders folders_;
   // Used by the thread that watches alone.
   std::map<std::string, std::unique_ptr<Running>> tasks_;
+  std::vector<std::thread> settling_;
   mutable Mutex credential_mutex_;
   CredentialPtr credential_ ABSL_GUARDED_BY(credential_mutex_);
   // Stops before what it calls goes.
@@ -242,12 +248,6 @@ class Device {
 
 absl::Status RunDevice(DeviceOptions options, Observer* observer) {
   RETURN_IF_ERROR(CheckCredential(options.credential));
-  if (options.clock->Now() >= options.credential.not_after) {
-    return Error(absl::StatusCode::kFailedPrecondition, "KEY_EXPIRED",
-                 absl::StrCat("the device's key expired at ",
-                              absl::FormatTime("%Y-%m-%d %H:%M UTC", options.credential.not_after, absl::UTCTimeZone()),
-                              "; issue a new one"));
-  }
   RETURN_IF_ERROR(CheckOptions(options));
   Cancellation cancellation;
   const StopWatcher watcher(options.stop, &cancellation);

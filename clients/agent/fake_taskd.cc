@@ -42,6 +42,21 @@ bool IsWorking(Participant::State state) {
          state == Participant::STATE_CHECKING || state == Participant::STATE_ROLLING_BACK;
 }
 
+bool IsInstalled(Participant::State state) {
+  return state == Participant::STATE_UP_TO_DATE || state == Participant::STATE_CONFIRMED;
+}
+
+bool HasFailed(Participant::State state) {
+  return state == Participant::STATE_ROLLED_BACK || state == Participant::STATE_ROLLBACK_FAILED ||
+         state == Participant::STATE_DECLINED;
+}
+
+// Whether something that mattered is another than on the declaration on which the client failed.
+bool Differs(const task::v1::Declaration& now, const task::v1::Declaration& then) {
+  return now.installed_digest() != then.installed_digest() || now.installed_revision() != then.installed_revision() ||
+         now.setup_digest() != then.setup_digest();
+}
+
 bool MayReport(Participant::State from, Participant::State to) {
   switch (to) {
     case Participant::STATE_TRANSFERRING:
@@ -74,7 +89,8 @@ void FakeTaskd::Start() {
     MutexLock lock(&mutex_);
     stopping_ = false;
   }
-  auto door = transport::GrpcDoor::Create(transport::Listener::Options{.address = address_, .threads = 1}, this);
+  auto door = transport::GrpcDoor::Create(
+      transport::Listener::Options{.address = address_, .threads = 1, .clock = clock_}, this);
   ASSERT_TRUE(door.ok()) << door.status();
   door_ = *std::move(door);
   address_ = door_->listener().address();
@@ -107,6 +123,8 @@ keys::JoinKey FakeTaskd::JoinKey() {
   key.secret = SecretOf("joiner");
   key.verification_key = key_.verification_key();
   key.not_after = clock_->Now() + absl::Hours(2);
+  MutexLock lock(&mutex_);
+  key_ends_[key.identity] = key.not_after;
   return key;
 }
 
@@ -116,6 +134,8 @@ keys::Credential FakeTaskd::Device() {
   credential.subject = "device-1";
   credential.not_after = clock_->Now() + absl::Hours(1);
   credential.keys.push_back({"taskd", address_, "device", SecretOf("device")});
+  MutexLock lock(&mutex_);
+  key_ends_["device"] = credential.not_after;
   return credential;
 }
 
@@ -141,6 +161,23 @@ void FakeTaskd::PushState(State state) {
   MutexLock lock(&mutex_);
   EnterLocked(state);
   PushLocked();
+}
+
+void FakeTaskd::Forget() {
+  MutexLock lock(&mutex_);
+  nonce_.clear();
+  state_ = Participant::STATE_JOINED;
+  attempt_ = 0;
+}
+
+void FakeTaskd::RevokeMember() {
+  MutexLock lock(&mutex_);
+  member_revoked_ = true;
+}
+
+void FakeTaskd::AwaitState(State state) {
+  MutexLock lock(&mutex_);
+  while (state_ != state) changed_.WaitFor(&mutex_, absl::Milliseconds(50));
 }
 
 FakeTaskd::State FakeTaskd::state() {
@@ -180,9 +217,28 @@ int64_t FakeTaskd::revision() {
   return revision_;
 }
 
+std::vector<task::v1::Declaration> FakeTaskd::declarations() {
+  MutexLock lock(&mutex_);
+  return declarations_;
+}
+bool FakeTaskd::drifted() {
+  MutexLock lock(&mutex_);
+  return drifted_;
+}
+int FakeTaskd::negotiations() {
+  MutexLock lock(&mutex_);
+  return negotiations_;
+}
+
 absl::StatusOr<transport::KeySource::Key> FakeTaskd::Find(absl::string_view identity, Want want) {
   if (faults.revoked) return absl::UnauthenticatedError("revoked");
+  MutexLock lock(&mutex_);
+  const bool member = identity.substr(0, 6) == "member";
+  if (member && (member_revoked_ || identity != absl::StrCat("member", member_))) {
+    return absl::UnauthenticatedError("revoked");
+  }
   Key key;
+  if (const auto end = key_ends_.find(std::string(identity)); end != key_ends_.end()) key.info.not_after = end->second;
   key.info.key_id = std::string(identity);
   key.info.subject = std::string(identity);
   key.psk = keys::DerivePsk(SecretOf(identity));
@@ -192,7 +248,7 @@ absl::StatusOr<transport::KeySource::Key> FakeTaskd::Find(absl::string_view iden
 Task FakeTaskd::TaskLocked() {
   Task task;
   task.set_name(kTask);
-  task.set_state(Task::STATE_OPEN);
+  task.set_state(faults.task_state);
   task.set_revision(revision_);
   task.set_verification_key(key_.verification_key());
   return task;
@@ -202,10 +258,14 @@ void FakeTaskd::EnterLocked(State state) {
   state_ = state;
   ++version_;
   history_.push_back(state);
+  changed_.NotifyAll();
 }
 
 void FakeTaskd::OfferLocked() {
   ++attempt_;
+  reason_.clear();
+  detail_.clear();
+  hindered_ = false;
   EnterLocked(Participant::STATE_OFFERED);
 }
 
@@ -216,12 +276,14 @@ NegotiateResponse FakeTaskd::WhereLocked(int64_t sequence, bool with_offer) {
   response.set_sequence(sequence);
   response.set_version(version_);
   response.set_state(state_);
-  response.set_task_state(Task::STATE_OPEN);
+  response.set_task_state(faults.task_state);
+  response.set_reason(detail_.empty() ? reason_ : detail_);
   if (state_ == Participant::STATE_OFFERED || (with_offer && IsWorking(state_))) {
     task::v1::Offer* offer = response.mutable_offer();
     *offer->mutable_manifest() = manifest_;
     if (faults.manifest) faults.manifest(offer->mutable_manifest());
-    SetTime(clock_->Now() + absl::Minutes(50), offer->mutable_deadline());
+    const bool fixed = faults.deadline != absl::InfinitePast();
+    SetTime(fixed ? faults.deadline : clock_->Now() + absl::Minutes(50), offer->mutable_deadline());
     offer->set_forced(faults.forced);
     offer->set_deferrals_left(faults.deferrals_left);
   }
@@ -237,43 +299,88 @@ grpc::Status FakeTaskd::Join(grpc::ServerContext* context, const task::v1::JoinR
   MutexLock lock(&mutex_);
   ++joins_;
   if (request->nonce().size() != 32) return Refused(absl::StatusCode::kInvalidArgument, "NONCE");
-  if (!nonce_.empty() && nonce_ != request->nonce()) return Refused(absl::StatusCode::kAlreadyExists, "CLIENT_TAKEN");
-  nonce_ = request->nonce();
+  if (nonce_ != request->nonce()) {
+    const auto peer = door_->PeerOf(*context);
+    const bool device = peer != nullptr && peer->key.key_id == "device";
+    if (!nonce_.empty() && (faults.old || (!device && !member_revoked_))) {
+      return Refused(absl::StatusCode::kAlreadyExists, "CLIENT_ALREADY_JOINED");
+    }
+    nonce_ = request->nonce();
+    member_revoked_ = false;
+    ++member_;
+    EnterLocked(Participant::STATE_JOINED);
+    history_.pop_back();
+  }
   if (faults.lost_joins-- > 0) return grpc::Status(grpc::StatusCode::UNAVAILABLE, "the answer is lost");
   response->set_participant(absl::StrCat(kTask, "/participants/", request->client()));
-  response->set_identity("member");
-  response->set_secret(std::string(SecretOf("member").Expose()));
+  response->set_identity(absl::StrCat("member", member_));
+  response->set_secret(std::string(SecretOf(response->identity()).Expose()));
   SetTime(clock_->Now() + absl::Hours(2), response->mutable_expire_time());
+  key_ends_[response->identity()] = clock_->Now() + absl::Hours(2);
   *response->mutable_task() = TaskLocked();
+  return grpc::Status::OK;
+}
+
+void FakeTaskd::EvaluateLocked(const task::v1::Declaration& declaration) {
+  if (declaration.installed_digest() == digest_) return EnterLocked(Participant::STATE_UP_TO_DATE);
+  OfferLocked();
+}
+
+void FakeTaskd::HinderLocked(const task::v1::Hindrance& hindrance) {
+  const bool stays = state_ == Participant::STATE_CHECKING || state_ == Participant::STATE_ROLLING_BACK ||
+                     state_ == Participant::STATE_CANCELED || (HasFailed(state_) && !hindered_);
+  if (stays) return;
+  reason_ = hindrance.code();
+  detail_ = hindrance.detail();
+  hindered_ = true;
+  EnterLocked(Participant::STATE_INELIGIBLE);
+}
+
+void FakeTaskd::DeclareLocked(const task::v1::Declaration& declaration) {
+  declarations_.push_back(declaration);
+  if (revision_ == 0 || faults.task_state != Task::STATE_OPEN) return;
+  const bool installed = declaration.installed_digest() == digest_;
+  if (faults.old) {
+    if (state_ == Participant::STATE_JOINED || state_ == Participant::STATE_INELIGIBLE) EvaluateLocked(declaration);
+    return;
+  }
+  drifted_ = drifted_ || (IsInstalled(state_) && !installed);
+  if (declaration.has_hindrance() && !installed) return HinderLocked(declaration.hindrance());
+  if (!declaration.taken_over().empty() && IsInstalled(state_) && !installed) {
+    EnterLocked(Participant::STATE_INELIGIBLE);
+    reason_ = "taken_over";
+    return;
+  }
+  const bool open = state_ == Participant::STATE_JOINED || state_ == Participant::STATE_QUEUED ||
+                    state_ == Participant::STATE_INELIGIBLE || state_ == Participant::STATE_TIMED_OUT ||
+                    (state_ == Participant::STATE_ROLLED_BACK && hindered_);
+  const bool again = HasFailed(state_) && (declaration.retry() || Differs(declaration, failed_declaration_));
+  if (open || again || (IsInstalled(state_) && !installed)) EvaluateLocked(declaration);
+}
+
+grpc::Status FakeTaskd::ReportLocked(const task::v1::Progress& progress, const std::string& connection,
+                                     bool* unchanged) {
+  *unchanged = progress.state() == state_;
+  if (*unchanged) return grpc::Status::OK;
+  if (!MayReport(state_, progress.state())) return Refused(absl::StatusCode::kFailedPrecondition, "NO_TRANSITION");
+  if (progress.state() == Participant::STATE_CHECKING) checking_connection_ = connection;
+  if (!progress.reason().empty()) reason_ = progress.reason();
+  if (!progress.detail().empty()) detail_ = progress.detail();
+  EnterLocked(progress.state());
+  if (HasFailed(state_) && !declarations_.empty()) failed_declaration_ = declarations_.back();
+  hindered_ = state_ == Participant::STATE_ROLLED_BACK && progress.passing();
   return grpc::Status::OK;
 }
 
 grpc::Status FakeTaskd::HandleLocked(const NegotiateRequest& request, const std::string& connection, bool* unchanged) {
   if (request.has_declare()) {
-    if (state_ != Participant::STATE_JOINED || revision_ == 0) return grpc::Status::OK;
-    if (request.declare().installed_digest() == digest_) {
-      EnterLocked(Participant::STATE_UP_TO_DATE);
-    } else {
-      OfferLocked();
-    }
+    DeclareLocked(request.declare());
     return grpc::Status::OK;
   }
   *unchanged = request.attempt() != attempt_ || request.expected_version() != version_;
   if (*unchanged) return grpc::Status::OK;
   const bool offered = state_ == Participant::STATE_OFFERED;
-  if (request.has_progress()) {
-    const task::v1::Progress& progress = request.progress();
-    if (progress.state() == state_) {
-      *unchanged = true;
-      return grpc::Status::OK;
-    }
-    if (!MayReport(state_, progress.state())) return Refused(absl::StatusCode::kFailedPrecondition, "NO_TRANSITION");
-    if (progress.state() == Participant::STATE_CHECKING) checking_connection_ = connection;
-    if (!progress.reason().empty()) reason_ = progress.reason();
-    if (!progress.detail().empty()) detail_ = progress.detail();
-    EnterLocked(progress.state());
-    return grpc::Status::OK;
-  }
+  if (request.has_progress()) return ReportLocked(request.progress(), connection, unchanged);
   if (!offered) return Refused(absl::StatusCode::kFailedPrecondition, "NO_TRANSITION");
   if (request.has_accept()) EnterLocked(Participant::STATE_ACCEPTED);
   if (request.has_defer()) {
@@ -285,6 +392,7 @@ grpc::Status FakeTaskd::HandleLocked(const NegotiateRequest& request, const std:
     reason_ = request.decline().code();
     detail_ = request.decline().detail();
     EnterLocked(Participant::STATE_DECLINED);
+    failed_declaration_ = declarations_.back();
   }
   if (request.has_counter()) *unchanged = true;
   return grpc::Status::OK;
@@ -294,6 +402,12 @@ grpc::Status FakeTaskd::Negotiate(grpc::ServerContext* context,
                                   grpc::ServerReaderWriter<NegotiateResponse, NegotiateRequest>* stream) {
   const auto peer = door_->PeerOf(*context);
   if (peer == nullptr) return grpc::Status(grpc::StatusCode::UNAUTHENTICATED, "gone");
+  {
+    MutexLock lock(&mutex_);
+    ++negotiations_;
+    if (nonce_.empty()) return Refused(absl::StatusCode::kNotFound, "PARTICIPANT_NOT_FOUND");
+    if (faults.replaced-- > 0) return Refused(absl::StatusCode::kAborted, "STREAM_REPLACED");
+  }
   NegotiateRequest request;
   grpc::Status status;
   while (status.ok() && stream->Read(&request)) {
@@ -321,7 +435,8 @@ grpc::Status FakeTaskd::Confirm(grpc::ServerContext* context, const task::v1::Co
   }
   MutexLock lock(&mutex_);
   ++confirms_;
-  const bool repeated = state_ == Participant::STATE_CONFIRMED && request->attempt() == attempt_;
+  const bool repeated = state_ == Participant::STATE_CONFIRMED && request->attempt() == attempt_ &&
+                        request->installed_digest() == digest_;
   if (!repeated) {
     if (state_ != Participant::STATE_CHECKING || request->attempt() != attempt_) {
       return Refused(absl::StatusCode::kFailedPrecondition, "NOT_CHECKING");

@@ -1,5 +1,6 @@
 // A taskd of one task and one client, behind a real door, which misbehaves as a test tells it to. The transitions are
-// those of docs/protocol/negotiation.md as far as an agent sees them.
+// those of docs/protocol/negotiation.md as far as an agent sees them, or those of a server that takes every end for
+// good.
 #ifndef PARLEY_CLIENTS_AGENT_FAKE_TASKD_H_
 #define PARLEY_CLIENTS_AGENT_FAKE_TASKD_H_
 
@@ -45,6 +46,13 @@ class FakeTaskd final : public transport::KeySource,
   // What is signed and offered; change it before the client sees it.
   task::v1::SignedManifest SignedManifest(int64_t revision, const Tree& tree);
   void PushState(State state);
+  // As after a restore from a backup of the time before the client joined.
+  void Forget();
+  // Refuses the member key that the client has.
+  void RevokeMember();
+
+  // Waits for the client to stand there.
+  void AwaitState(State state);
 
   // A view of where the client stands.
   State state();
@@ -71,8 +79,16 @@ class FakeTaskd final : public transport::KeySource,
     std::function<void(task::v1::SignedManifest*)> manifest;
     // The device's stream stands, but nothing comes.
     bool no_assignment = false;
-    // The key is refused from now on.
+    // Every key is refused from now on.
     bool revoked = false;
+    // It is of the time before hindrances: it does not know the newer fields, and what has ended stays so.
+    bool old = false;
+    // Negotiations that end with STREAM_REPLACED.
+    int replaced = 0;
+    // In place of 50 minutes from each answer.
+    absl::Time deadline = absl::InfinitePast();
+    // The task has ended in this way.
+    task::v1::Task::State task_state = task::v1::Task::STATE_OPEN;
   };
   Faults faults;
 
@@ -81,6 +97,9 @@ class FakeTaskd final : public transport::KeySource,
   int joins();
   int confirms();
   int64_t revision();
+  std::vector<task::v1::Declaration> declarations();
+  bool drifted();
+  int negotiations();
 
  private:
   absl::StatusOr<Key> Find(absl::string_view identity, Want want) override;
@@ -103,6 +122,11 @@ class FakeTaskd final : public transport::KeySource,
   grpc::Status HandleLocked(const task::v1::NegotiateRequest& request, const std::string& connection, bool* unchanged)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void PushLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void DeclareLocked(const task::v1::Declaration& declaration) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void HinderLocked(const task::v1::Hindrance& hindrance) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EvaluateLocked(const task::v1::Declaration& declaration) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  grpc::Status ReportLocked(const task::v1::Progress& progress, const std::string& connection, bool* unchanged)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Clock* const clock_;
   const crypto::SigningKey key_ = crypto::SigningKey::Generate();
@@ -120,6 +144,10 @@ class FakeTaskd final : public transport::KeySource,
   std::map<std::string, std::string> frames_ ABSL_GUARDED_BY(mutex_);
   int64_t revision_ ABSL_GUARDED_BY(mutex_) = 0;
   std::string nonce_ ABSL_GUARDED_BY(mutex_);
+  // Which of the member's keys is good, and until when each key is.
+  int member_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool member_revoked_ ABSL_GUARDED_BY(mutex_) = false;
+  std::map<std::string, absl::Time> key_ends_ ABSL_GUARDED_BY(mutex_);
   State state_ ABSL_GUARDED_BY(mutex_) = task::v1::Participant::STATE_JOINED;
   int32_t attempt_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t version_ ABSL_GUARDED_BY(mutex_) = 1;
@@ -131,6 +159,12 @@ class FakeTaskd final : public transport::KeySource,
   int64_t sent_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   int joins_ ABSL_GUARDED_BY(mutex_) = 0;
   int confirms_ ABSL_GUARDED_BY(mutex_) = 0;
+  int negotiations_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<task::v1::Declaration> declarations_ ABSL_GUARDED_BY(mutex_);
+  // That on which the client failed.
+  task::v1::Declaration failed_declaration_ ABSL_GUARDED_BY(mutex_);
+  bool hindered_ ABSL_GUARDED_BY(mutex_) = false;
+  bool drifted_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace parley::agent

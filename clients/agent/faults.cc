@@ -3,6 +3,8 @@
 #include <time.h>
 
 #include <algorithm>
+#include <iterator>
+#include <string>
 
 #include "lib/base/error.h"
 #include "lib/rpc/errors.h"
@@ -12,8 +14,51 @@ namespace {
 
 // A key is refused also by a server that is just starting.
 constexpr int kMostRefusals = 3;
-// Failures one after another that a server answered: trying for ever would only load it.
+// Failures one after another that a server answered: to try for ever would only load it.
 constexpr int kMostAnsweredFailures = 10;
+// A connection that stood for so long was a good one, whatever ended it.
+constexpr absl::Duration kGoodConnection = absl::Minutes(1);
+// Two machines with one key take the stream from one another each time that they connect.
+constexpr absl::Duration kMinTwicePause = absl::Seconds(1);
+constexpr absl::Duration kMaxTwicePause = absl::Minutes(5);
+
+// What no waiting mends: the client itself ends, its key does, or what it asks for is refused for good.
+constexpr absl::string_view kFinal[] = {
+    "STOPPED",
+    // The key, or the part in the task, has an end.
+    "KEY_EXPIRED",
+    "JOIN_KEY_EXPIRED",
+    "JOIN_KEY_REVOKED",
+    "JOIN_KEY_NOT_FOUND",
+    "PARTICIPANT_REVOKED",
+    "TASK_ENDED",
+    "TASK_NOT_FOUND",
+    // The name, the labels or the address must be others.
+    "CLIENT_ALREADY_JOINED",
+    "MAX_MEMBERS",
+    "CLIENT_NAME",
+    "CLIENT_MALFORMED",
+    "TASK_NAME",
+    "OTHER_CLIENT",
+    "OTHER_TASK",
+    "SELECTOR_DIFFERS",
+    "ROLE_NOT_ALLOWED",
+    "LABEL_MALFORMED",
+    "TOO_MANY_LABELS",
+    "TEXT_TOO_LONG",
+    "WINDOW_MALFORMED",
+    "TOO_MANY_WINDOWS",
+    "ADDRESS_INVALID",
+    "IDENTITY_INVALID",
+    "KEY_INVALID",
+    // A server that gives no key that can be used.
+    "JOIN_MALFORMED",
+    // The state on this machine.
+    "STATE_CONFLICT",
+    "STATE_DAMAGED",
+    "STATE_IN_USE",
+    "STATE_MISSING",
+};
 
 }  // namespace
 
@@ -24,50 +69,60 @@ absl::Status Explain(const transport::Channel& channel, const grpc::Status& stat
 
 Fault FaultOf(const absl::Status& status) {
   const std::string reason = Reason(status);
-  if (reason == "KEY_REFUSED") return Fault::kKey;
-  if (reason == "KEY_EXPIRED" || reason == "STOPPED" || reason == "STREAM_REPLACED") return Fault::kFinal;
-  switch (status.code()) {
-    case absl::StatusCode::kUnauthenticated:
-      return Fault::kKey;
-    case absl::StatusCode::kUnavailable:
-    case absl::StatusCode::kDeadlineExceeded:
-    case absl::StatusCode::kUnknown:
-    case absl::StatusCode::kInternal:
-    case absl::StatusCode::kCancelled:
-    case absl::StatusCode::kAborted:
-    case absl::StatusCode::kOutOfRange:
-      return Fault::kPasses;
-    case absl::StatusCode::kFailedPrecondition:
-      return reason == "NO_TRANSITION" || reason == "NOT_DECLARED" || reason == "NOT_CHECKING" ||
-                     reason == "SAME_CONNECTION"
-                 ? Fault::kPasses
-                 : Fault::kFinal;
-    default:
-      return Fault::kFinal;
-  }
+  if (std::find(std::begin(kFinal), std::end(kFinal), reason) != std::end(kFinal)) return Fault::kFinal;
+  if (reason == "STREAM_REPLACED") return Fault::kTwice;
+  if (reason == "PARTICIPANT_NOT_FOUND") return Fault::kForgotten;
+  if (reason == "SERVER_NOT_GENUINE" || reason == "NOT_A_PARLEY_SERVER") return Fault::kStranger;
+  if (reason == "KEY_REFUSED" || status.code() == absl::StatusCode::kUnauthenticated) return Fault::kKey;
+  return Fault::kPasses;
 }
 
-absl::Duration Retry::Monotonic() {
+absl::Duration SteadyTime() {
   timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return absl::DurationFromTimespec(now);
 }
 
-absl::Status Retry::Next(const absl::Status& error, absl::Duration* wait) {
-  const Fault fault = FaultOf(error);
-  if (fault == Fault::kFinal) return error;
-  refused_ = fault == Fault::kKey ? refused_ + 1 : 0;
-  if (refused_ >= kMostRefusals) return error;
-  if (!reached_ && Monotonic() - start_ >= options_.connect_timeout) return error;
-  const bool away = error.code() == absl::StatusCode::kUnavailable ||
-                    error.code() == absl::StatusCode::kDeadlineExceeded || fault == Fault::kKey;
-  if (!away && failures_ >= kMostAnsweredFailures) return error;
-  *wait = options_.min_backoff;
-  for (int i = 0; i < failures_ && *wait < options_.max_backoff; ++i) *wait *= 2;
-  *wait = std::min(*wait, options_.max_backoff);
-  // Else a server that is back would meet everybody whom it left at the same moment.
-  *wait *= std::uniform_real_distribution<>(0, 2)(random_);
+absl::Duration Backoff::Next() {
+  absl::Duration wait = least_;
+  for (int i = 0; i < failures_ && wait < most_; ++i) wait *= 2;
   ++failures_;
+  return std::min(wait, most_) * std::uniform_real_distribution<>(0, 2)(random_);
+}
+
+Retry::Retry(const Options& options, bool patient)
+    : patient_(patient),
+      limit_(options.connect_timeout),
+      start_(SteadyTime()),
+      begun_(start_),
+      backoff_(options.min_backoff, options.max_backoff),
+      twice_(kMinTwicePause, kMaxTwicePause) {}
+
+absl::Duration Retry::left() const {
+  if (patient_ || reached_) return absl::InfiniteDuration();
+  return std::max(absl::ZeroDuration(), start_ + limit_ - SteadyTime());
+}
+
+bool Retry::refused_for_good() const { return refused_ >= kMostRefusals; }
+
+bool Retry::Hopeless(const absl::Status& error, Fault fault, bool patient) {
+  if (fault == Fault::kFinal) return true;
+  refused_ = fault == Fault::kKey ? refused_ + 1 : 0;
+  const bool away = fault == Fault::kKey || error.code() == absl::StatusCode::kUnavailable ||
+                    error.code() == absl::StatusCode::kDeadlineExceeded || Reason(error) == "NAME_NOT_FOUND";
+  if (!away) ++answered_;
+  if (patient_) return false;
+  // These do not become better for an update that waits.
+  if (refused_for_good() || fault == Fault::kStranger) return true;
+  return !patient && (answered_ > kMostAnsweredFailures || left() == absl::ZeroDuration());
+}
+
+absl::Status Retry::Next(const absl::Status& error, absl::Duration* wait, bool patient) {
+  const Fault fault = FaultOf(error);
+  if (SteadyTime() - begun_ >= kGoodConnection) Progress();
+  if (Hopeless(error, fault, patient)) return error;
+  *wait = fault == Fault::kTwice ? twice_.Next() : backoff_.Next();
+  if (!patient) *wait = std::min(*wait, left());
   return absl::OkStatus();
 }
 
@@ -76,6 +131,10 @@ void Retry::Reached() {
   refused_ = 0;
 }
 
-void Retry::Progress() { failures_ = 0; }
+void Retry::Progress() {
+  backoff_.Reset();
+  answered_ = 0;
+  if (SteadyTime() - begun_ >= kMaxTwicePause) twice_.Reset();
+}
 
 }  // namespace parley::agent

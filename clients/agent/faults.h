@@ -1,4 +1,7 @@
-// Which errors of a server or of the way to it pass, and how long to wait for that.
+// Which errors of a server, or of the way to it, end a client, and how long to wait for all the others.
+//
+// Only the reasons that are named in faults.cc end a client. Every other error passes, whatever its code is, because a
+// client that has ended by mistake stays away until a person finds it.
 #ifndef PARLEY_CLIENTS_AGENT_FAULTS_H_
 #define PARLEY_CLIENTS_AGENT_FAULTS_H_
 
@@ -18,34 +21,74 @@ absl::Status Explain(const transport::Channel& channel, const grpc::Status& stat
 enum class Fault {
   // Worth another connection.
   kPasses,
-  // The server refuses the key, and does not say why: for good when it does so again and again.
+  // The server refuses the key, and does not say why. It does so while it starts, too.
   kKey,
+  // What answers is not the server that the key is for, e.g. the login page of a hotel's network.
+  kStranger,
+  // Another process speaks with this client's key.
+  kTwice,
+  // The server does not know this client any more, e.g. because it was restored from a backup.
+  kForgotten,
   kFinal,
 };
 Fault FaultOf(const absl::Status& status);
 
-// How often, and for how long, to try. Not thread-safe.
-class Retry {
- public:
-  explicit Retry(const Options& options) : options_(options), start_(Monotonic()) {}
+// Time since some moment that nobody can set. It goes on while the process is stopped.
+absl::Duration SteadyTime();
 
-  // OK and the time to wait before the next try; or the error, when trying again is of no use: a final fault, a key
-  // refused thrice, a server that was not reached within connect_timeout from the start.
-  absl::Status Next(const absl::Status& error, absl::Duration* wait);
-  // The server has answered.
-  void Reached();
-  // Things went on, so that the next failure is the first.
-  void Progress();
+// Pauses that double from one bound to the other, each drawn at random from nothing to twice its length, so that
+// clients that were turned away together do not come back together. Not thread-safe.
+class Backoff {
+ public:
+  Backoff(absl::Duration least, absl::Duration most) : least_(least), most_(most) {}
+
+  absl::Duration Next();
+  void Reset() { failures_ = 0; }
 
  private:
-  static absl::Duration Monotonic();
-
-  const Options& options_;
-  const absl::Duration start_;
-  bool reached_ = false;
-  int refused_ = 0;
+  const absl::Duration least_;
+  const absl::Duration most_;
   int failures_ = 0;
   std::minstd_rand random_{std::random_device()()};
+};
+
+// How often, and for how long, to try to reach the server. Not thread-safe.
+class Retry {
+ public:
+  // A patient one never gives up because a server is away, refuses the key or is another one than it was.
+  Retry(const Options& options, bool patient);
+
+  // Returns OK and the time to wait before the next try. Returns the error when trying again is of no use: a final
+  // fault; and, unless it is patient, a key that was refused thrice, a server that was not reached within
+  // connect_timeout, one that answered ten times with an error, or a stranger.
+  // `patient`: it does not give up this time.
+  absl::Status Next(const absl::Status& error, absl::Duration* wait, bool patient = false);
+  // A try begins.
+  void Begin() { begun_ = SteadyTime(); }
+  // The server has answered.
+  void Reached();
+  // Something has really moved, so that the next failure is the first.
+  void Progress();
+  // How long a try may take: what is left of connect_timeout while the server was never reached.
+  absl::Duration left() const;
+  bool reached() const { return reached_; }
+  // The key has been refused so often that it is hardly for a server that starts.
+  bool refused_for_good() const;
+  // There is another key now.
+  void KeyChanged() { refused_ = 0; }
+
+ private:
+  bool Hopeless(const absl::Status& error, Fault fault, bool patient);
+
+  const bool patient_;
+  const absl::Duration limit_;
+  const absl::Duration start_;
+  absl::Duration begun_;
+  Backoff backoff_;
+  Backoff twice_;
+  bool reached_ = false;
+  int refused_ = 0;
+  int answered_ = 0;
 };
 
 }  // namespace parley::agent

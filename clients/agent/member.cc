@@ -1,5 +1,6 @@
 #include "clients/agent/member.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,6 +13,7 @@
 #include "lib/crypto/kdf.h"
 #include "lib/crypto/signature.h"
 #include "lib/keys/identity.h"
+#include "lib/transport/address.h"
 #include "parley/task/v1/participation_service.grpc.pb.h"
 
 namespace parley::agent {
@@ -22,6 +24,8 @@ using task::v1::JoinResponse;
 
 constexpr size_t kNonceBytes = 32;
 constexpr absl::Duration kJoinTimeout = absl::Seconds(30);
+// What a try gets however late it comes.
+constexpr absl::Duration kLeastDial = absl::Milliseconds(100);
 
 absl::Status Conflict(const TaskState& state, absl::string_view why) {
   return Error(absl::StatusCode::kFailedPrecondition, "STATE_CONFLICT",
@@ -34,61 +38,115 @@ absl::Status CheckClientName(const std::string& name) {
                "a client's name is 1 to 64 of a-z, 0-9, '.', '_' and '-', a letter or digit first; choose another one");
 }
 
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<transport::Channel>> Connect(const std::string& address, const std::string& identity,
+                                                            const Secret& secret, Clock* clock,
+                                                            absl::Duration timeout) {
+  transport::Dialer::Options options;
+  options.address = address;
+  options.identity = identity;
+  options.psk = keys::DerivePsk(secret);
+  options.timeout = std::max(kLeastDial, std::min(options.timeout, timeout));
+  options.clock = clock;
+  return transport::Channel::Create(std::move(options));
+}
+
+absl::StatusOr<std::unique_ptr<transport::Channel>> ConnectAsMember(const Membership& membership, Clock* clock,
+                                                                    absl::Duration timeout) {
+  return Connect(membership.address(), membership.identity(), Secret::CopyOf(membership.secret()), clock, timeout);
+}
+
+absl::Status ExplainKey(const absl::Status& status, absl::Time not_after, Clock* clock) {
+  if (FaultOf(status) != Fault::kKey || clock->Now() < not_after) return status;
+  return Error(
+      absl::StatusCode::kUnauthenticated, "KEY_EXPIRED",
+      absl::StrCat("the key ended at ", absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", not_after, absl::UTCTimeZone()),
+                   ", and the server refuses it; ask for a new one"));
+}
+
 // Whether what was kept is of this client in this task.
-absl::Status CheckKept(const Entry& entry, const TaskState& state) {
-  const Membership& kept = state.membership();
-  if (!entry.verification_key.empty() && entry.verification_key != kept.verification_key()) {
-    return Conflict(state, absl::StrCat("another task that was called ", entry.task, " too"));
+absl::Status Member::CheckKept() const {
+  const Membership& kept = state_->membership();
+  if (!entry_.verification_key.empty() && entry_.verification_key != kept.verification_key()) {
+    return Conflict(*state_, absl::StrCat("another task that was called ", entry_.task, " too"));
   }
-  if (state.joined() && !entry.client.empty() && entry.client != kept.client()) {
-    return Conflict(state, absl::StrCat("client ", kept.client()));
-  }
-  if (state.joined() && entry.target != kept.target()) {
-    return Conflict(state, absl::StrCat("a client that updates ", kept.target(), " in ", entry.task));
+  if (state_->joined() && !entry_.client.empty() && entry_.client != kept.client()) {
+    return Conflict(*state_, absl::StrCat("client ", kept.client()));
   }
   return absl::OkStatus();
 }
 
-// The nonce of a call that may have been made already, or a new one.
-absl::StatusOr<JoinRequest> PrepareJoin(const Options& options, const Entry& entry, TaskState* state) {
-  const std::string client = entry.client.empty() ? DefaultClientName() : entry.client;
-  RETURN_IF_ERROR(CheckClientName(client));
-  if (state->membership().nonce().empty() || state->membership().client() != client) {
-    Membership fresh;
-    fresh.set_task(absl::StrCat("tasks/", entry.task));
-    fresh.set_client(client);
-    fresh.set_address(entry.address);
-    fresh.set_nonce(crypto::RandomBytes(kNonceBytes));
-    fresh.set_verification_key(entry.verification_key);
-    RETURN_IF_ERROR(state->SetMembership(std::move(fresh)));
+absl::Status Member::SetTarget(const std::string& target) {
+  const std::string& kept = state_->membership().target();
+  if (kept == target) return absl::OkStatus();
+  if (!kept.empty()) {
+    return Conflict(*state_, absl::StrCat("a client that updates ", kept, " in ", entry_.task));
   }
-  JoinRequest request;
-  request.set_client(client);
-  request.set_nonce(state->membership().nonce());
-  if (entry.device) request.set_task(absl::StrCat("tasks/", entry.task));
-  request.mutable_labels()->insert(options.labels.begin(), options.labels.end());
-  return request;
+  if (!state_->joined()) return absl::OkStatus();
+  Membership settled = state_->membership();
+  settled.set_target(target);
+  return state_->SetMembership(std::move(settled));
 }
 
-absl::Status CallJoin(const Options& options, const Entry& entry, const JoinRequest& request, const Announcer& announce,
-                      Cancellation* cancellation, JoinResponse* response) {
-  ASSIGN_OR_RETURN(const auto channel,
-                   Connect(entry.address, entry.identity, entry.secret, entry.not_after, options.clock));
+std::string Member::address() const {
+  if (!options_.server.empty()) return options_.server;
+  return entry_.address.empty() ? state_->membership().address() : entry_.address;
+}
+
+// To where the server is now.
+absl::Status Member::Move() {
+  RETURN_IF_ERROR(transport::ParseHostPort(address()).status());
+  if (address() == state_->membership().address()) return absl::OkStatus();
+  Membership moved = state_->membership();
+  moved.set_address(address());
+  return state_->SetMembership(std::move(moved));
+}
+
+// Makes the nonce of a call that may have been made already, or a new one, durable.
+absl::Status Member::PrepareNonce(bool anew) {
+  const Membership& kept = state_->membership();
+  if (anew) {
+    if (!kept.next_nonce().empty()) return absl::OkStatus();
+    Membership next = kept;
+    next.set_next_nonce(crypto::RandomBytes(kNonceBytes));
+    return state_->SetMembership(std::move(next));
+  }
+  const std::string client = entry_.client.empty() ? DefaultClientName() : entry_.client;
+  RETURN_IF_ERROR(CheckClientName(client));
+  if (!kept.nonce().empty() && kept.client() == client) return absl::OkStatus();
+  Membership fresh;
+  fresh.set_task(absl::StrCat("tasks/", entry_.task));
+  fresh.set_client(client);
+  fresh.set_address(address());
+  fresh.set_nonce(crypto::RandomBytes(kNonceBytes));
+  fresh.set_verification_key(entry_.verification_key);
+  return state_->SetMembership(std::move(fresh));
+}
+
+absl::Status Member::Call(const std::string& nonce, absl::Duration left, JoinResponse* response) {
+  JoinRequest request;
+  request.set_client(state_->membership().client());
+  request.set_nonce(nonce);
+  if (entry_.device) request.set_task(absl::StrCat("tasks/", entry_.task));
+  request.mutable_labels()->insert(options_.labels.begin(), options_.labels.end());
+  ASSIGN_OR_RETURN(const auto channel, Connect(address(), entry_.identity, entry_.secret, options_.clock, left));
   const auto stub = task::v1::ParticipationService::NewStub(channel->grpc());
   grpc::ClientContext context;
-  context.set_deadline(absl::ToChronoTime(absl::Now() + kJoinTimeout));
-  const Cancellation::Listener on_cancel(cancellation, [&context] { context.TryCancel(); });
+  context.set_deadline(absl::ToChronoTime(absl::Now() + std::max(kLeastDial, std::min(kJoinTimeout, left))));
+  const Cancellation::Listener on_cancel(cancellation_, [&context] { context.TryCancel(); });
   const grpc::Status status = stub->Join(&context, request, response);
-  if (cancellation->cancelled()) return Stopped();
-  if (!status.ok()) return Explain(*channel, status);
-  announce([&](Observer* o) { o->Connected(entry.address, channel->dialer().protocol()); });
+  if (cancellation_->cancelled()) return Stopped();
+  if (!status.ok()) return ExplainKey(Explain(*channel, status), entry_.not_after, options_.clock);
+  announce_([&](Observer* o) { o->Connected(address(), channel->dialer().protocol()); });
   return absl::OkStatus();
 }
 
-absl::Status Keep(const Entry& entry, JoinResponse* response, TaskState* state) {
-  Membership member = state->membership();
-  member.set_address(entry.address);
-  member.set_target(entry.target);
+absl::Status Member::Store(const std::string& nonce, JoinResponse* response) {
+  Membership member = state_->membership();
+  member.set_address(address());
+  member.set_nonce(nonce);
+  member.clear_next_nonce();
   member.set_participant(response->participant());
   member.set_identity(response->identity());
   member.set_secret(response->secret());
@@ -97,58 +155,47 @@ absl::Status Keep(const Entry& entry, JoinResponse* response, TaskState* state) 
   if (member.verification_key().empty()) member.set_verification_key(response->task().verification_key());
   const bool whole = member.verification_key().size() == crypto::kVerificationKeyBytes && !member.identity().empty() &&
                      member.secret().size() == keys::kSecretBytes &&
-                     response->task().name() == absl::StrCat("tasks/", entry.task);
-  if (whole) return state->SetMembership(std::move(member));
+                     response->task().name() == absl::StrCat("tasks/", entry_.task);
+  if (whole) return state_->SetMembership(std::move(member));
   WipeMembership(&member);
   return Error(absl::StatusCode::kDataLoss, "JOIN_MALFORMED",
-               absl::StrCat(entry.address, " gave no usable key for ", entry.task, "; ask its operator"));
+               absl::StrCat(address(), " gave no usable key for ", entry_.task, "; ask its operator"));
 }
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<transport::Channel>> Connect(const std::string& address, const std::string& identity,
-                                                            const Secret& secret, absl::Time not_after, Clock* clock) {
-  transport::Dialer::Options options;
-  options.address = address;
-  options.identity = identity;
-  options.psk = keys::DerivePsk(secret);
-  options.not_after = not_after;
-  options.clock = clock;
-  return transport::Channel::Create(std::move(options));
-}
-
-absl::StatusOr<std::unique_ptr<transport::Channel>> ConnectAsMember(const Membership& membership, Clock* clock) {
-  return Connect(membership.address(), membership.identity(), Secret::CopyOf(membership.secret()),
-                 absl::FromUnixSeconds(membership.expire_time().seconds()), clock);
-}
-
-absl::Status EnsureMember(const Options& options, const Entry& entry, TaskState* state, const Announcer& announce,
-                          Cancellation* cancellation) {
-  if (!state->membership().nonce().empty()) RETURN_IF_ERROR(CheckKept(entry, *state));
-  if (state->joined()) {
-    if (entry.address.empty() || entry.address == state->membership().address()) return absl::OkStatus();
-    Membership moved = state->membership();
-    moved.set_address(entry.address);
-    return state->SetMembership(std::move(moved));
-  }
-  if (entry.identity.empty()) {
-    return Error(absl::StatusCode::kNotFound, "STATE_MISSING",
-                 absl::StrCat(state->folder(), " knows of no membership in ", entry.task, "; give a join key"));
-  }
-  ASSIGN_OR_RETURN(const JoinRequest request, PrepareJoin(options, entry, state));
+absl::Status Member::JoinWith(const std::string& nonce) {
+  RETURN_IF_ERROR(transport::ParseHostPort(address()).status());
   JoinResponse response;
-  Retry retry(options);
+  Retry retry(options_, entry_.follow);
   while (true) {
-    const absl::Status status = CallJoin(options, entry, request, announce, cancellation, &response);
+    retry.Begin();
+    const absl::Status status = Call(nonce, retry.left(), &response);
     if (status.ok()) break;
     absl::Duration wait;
     RETURN_IF_ERROR(retry.Next(status, &wait));
-    announce([&](Observer* o) { o->Disconnected(status, options.clock->Now() + wait); });
-    RETURN_IF_ERROR(cancellation->Sleep(wait));
+    announce_([&](Observer* o) { o->Disconnected(status, options_.clock->Now() + wait); });
+    RETURN_IF_ERROR(cancellation_->Sleep(wait));
   }
-  RETURN_IF_ERROR(Keep(entry, &response, state));
-  announce([&](Observer* o) { o->Joined(response.task(), response.participant()); });
+  RETURN_IF_ERROR(Store(nonce, &response));
+  announce_([&](Observer* o) { o->Joined(response.task(), response.participant()); });
   return absl::OkStatus();
+}
+
+absl::Status Member::Ensure() {
+  if (!state_->membership().nonce().empty()) RETURN_IF_ERROR(CheckKept());
+  if (state_->joined()) return Move();
+  if (!can_join_anew()) {
+    return Error(absl::StatusCode::kNotFound, "STATE_MISSING",
+                 absl::StrCat(state_->folder(), " knows of no membership in ", entry_.task, "; give a join key"));
+  }
+  RETURN_IF_ERROR(PrepareNonce(/*anew=*/false));
+  const std::string nonce = state_->membership().nonce();
+  return JoinWith(nonce);
+}
+
+absl::Status Member::JoinAnew() {
+  RETURN_IF_ERROR(PrepareNonce(/*anew=*/true));
+  const std::string nonce = state_->membership().next_nonce();
+  return JoinWith(nonce);
 }
 
 }  // namespace parley::agent

@@ -11,7 +11,9 @@
 #include "absl/time/time.h"
 #include "clients/agent/agent.h"
 #include "clients/agent/cancellation.h"
+#include "clients/agent/faults.h"
 #include "clients/agent/task_state.h"
+#include "lib/base/mutex.h"
 #include "lib/base/secret.h"
 #include "lib/transport/grpc_door.h"
 
@@ -21,8 +23,6 @@ namespace parley::agent {
 struct Entry {
   // Id.
   std::string task;
-  // Folder that is updated, resolved.
-  std::string target;
   // Name within the task; the host's when empty.
   std::string client;
   std::string address;
@@ -52,16 +52,54 @@ class Announcer {
   Mutex* const mutex_;
 };
 
-// Makes state->membership() one with a key, by joining unless it has one. The nonce is durable before the call.
-// STATE_MISSING (neither key nor membership), STATE_CONFLICT (the folder is another client's, or another task's of the
-// same name), KEY_EXPIRED, those of Join and of the connection.
-absl::Status EnsureMember(const Options& options, const Entry& entry, TaskState* state, const Announcer& announce,
-                          Cancellation* cancellation);
+// The membership of one client in one task. Not thread-safe.
+class Member {
+ public:
+  // All must outlive it.
+  Member(const Options* options, const Entry* entry, TaskState* state, const Announcer* announce,
+         Cancellation* cancellation)
+      : options_(*options), entry_(*entry), state_(state), announce_(*announce), cancellation_(cancellation) {}
 
-// A new connection under the member key.
-absl::StatusOr<std::unique_ptr<transport::Channel>> ConnectAsMember(const Membership& membership, Clock* clock);
+  // Makes the state's membership one with a key, by joining unless it has one. The nonce is durable before the call.
+  // STATE_MISSING (neither key nor membership), STATE_CONFLICT (the folder is another client's, or another task's of
+  // the same name), KEY_EXPIRED, ADDRESS_INVALID, those of Join and of the connection.
+  absl::Status Ensure();
+
+  // Joins anew under the same name with another nonce, for a server that does not know the membership any more; what
+  // was there before stays until the server has answered. Errors as of Ensure.
+  absl::Status JoinAnew();
+  // Whether there is a key to join anew by.
+  bool can_join_anew() const { return !entry_.identity.empty(); }
+
+  // Notes which folder the client updates. STATE_CONFLICT when it was another one before.
+  absl::Status SetTarget(const std::string& target);
+
+ private:
+  absl::Status CheckKept() const;
+  absl::Status Move();
+  absl::Status PrepareNonce(bool anew);
+  absl::Status JoinWith(const std::string& nonce);
+  absl::Status Call(const std::string& nonce, absl::Duration left, task::v1::JoinResponse* response);
+  absl::Status Store(const std::string& nonce, task::v1::JoinResponse* response);
+  std::string address() const;
+
+  const Options& options_;
+  const Entry& entry_;
+  TaskState* const state_;
+  const Announcer& announce_;
+  Cancellation* const cancellation_;
+};
+
+// A new connection under the member key. A key that has ended by this machine's clock is tried all the same, since it
+// may be the clock that is wrong; the server judges.
+absl::StatusOr<std::unique_ptr<transport::Channel>> ConnectAsMember(const Membership& membership, Clock* clock,
+                                                                    absl::Duration timeout = absl::InfiniteDuration());
 absl::StatusOr<std::unique_ptr<transport::Channel>> Connect(const std::string& address, const std::string& identity,
-                                                            const Secret& secret, absl::Time not_after, Clock* clock);
+                                                            const Secret& secret, Clock* clock,
+                                                            absl::Duration timeout = absl::InfiniteDuration());
+
+// The same error; KEY_EXPIRED in place of KEY_REFUSED for a key that has ended by this machine's clock too.
+absl::Status ExplainKey(const absl::Status& status, absl::Time not_after, Clock* clock);
 
 }  // namespace parley::agent
 

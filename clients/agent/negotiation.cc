@@ -4,11 +4,15 @@
 #include <utility>
 
 #include "clients/agent/faults.h"
+#include "clients/agent/hindrance.h"
+#include "clients/agent/proto_time.h"
 #include "grpcpp/channel.h"
 #include "lib/base/error.h"
 
 namespace parley::agent {
 namespace {
+
+using task::v1::NegotiateRequest;
 
 // A server that answers nothing for so long is not one.
 constexpr absl::Duration kAnswerTimeout = absl::Minutes(1);
@@ -25,6 +29,7 @@ Negotiation::Negotiation(transport::Channel* channel, std::string task, Cancella
       stream_(stub_->Negotiate(&context_)) {
   subscription_ = clock_->Subscribe([this] {
     MutexLock lock(&mutex_);
+    ++jumps_;
     changed_.NotifyAll();
   });
   reader_ = std::thread([this] { Read(); });
@@ -59,12 +64,16 @@ absl::Status Negotiation::WhyEnded() {
   return Error(absl::StatusCode::kOutOfRange, "STREAM_ENDED", "the server has ended the negotiation");
 }
 
-absl::StatusOr<bool> Negotiation::Take(absl::Time until) {
+absl::StatusOr<bool> Negotiation::Take(absl::Duration most, bool jumps) {
+  const absl::Duration end = SteadyTime() + most;
   {
     MutexLock lock(&mutex_);
     while (waiting_.empty() && !ended_) {
-      const absl::Duration left = until - clock_->Now();
-      if (left <= absl::ZeroDuration()) return false;
+      const absl::Duration left = end - SteadyTime();
+      if (left <= absl::ZeroDuration() || (jumps && jumps_ > 0)) {
+        jumps_ = 0;
+        return false;
+      }
       changed_.WaitFor(&mutex_, left);
     }
     if (!waiting_.empty()) {
@@ -78,19 +87,19 @@ absl::StatusOr<bool> Negotiation::Take(absl::Time until) {
   return WhyEnded();
 }
 
-absl::Status Negotiation::Ask(task::v1::NegotiateRequest request) {
+absl::Status Negotiation::Ask(NegotiateRequest request) {
   request.set_task(task_);
   request.set_attempt(current_.attempt());
   request.set_expected_version(current_.version());
   request.set_sequence(++sequence_);
   if (!stream_->Write(request)) {
     // What it had to say comes before its end.
-    for (absl::StatusOr<bool> taken = true; taken.ok() && *taken;) taken = Take(absl::InfiniteFuture());
+    for (absl::StatusOr<bool> taken = true; taken.ok() && *taken;) taken = Take(absl::InfiniteDuration(), false);
     return WhyEnded();
   }
-  const absl::Time until = clock_->Now() + kAnswerTimeout;
+  const absl::Duration end = SteadyTime() + kAnswerTimeout;
   do {
-    ASSIGN_OR_RETURN(const bool taken, Take(until));
+    ASSIGN_OR_RETURN(const bool taken, Take(end - SteadyTime(), false));
     if (!taken) {
       return Error(absl::StatusCode::kDeadlineExceeded, "CONNECTION_TIMEOUT", "the server does not answer any more");
     }
@@ -98,7 +107,59 @@ absl::Status Negotiation::Ask(task::v1::NegotiateRequest request) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<bool> Negotiation::Next(absl::Time until) { return Take(until); }
+absl::Status Negotiation::Declare(task::v1::Declaration declaration) {
+  NegotiateRequest request;
+  *request.mutable_declare() = std::move(declaration);
+  return Ask(std::move(request));
+}
+
+absl::Status Negotiation::Accept() {
+  NegotiateRequest request;
+  request.mutable_accept();
+  return Ask(std::move(request));
+}
+
+absl::Status Negotiation::Defer(absl::Time until, const std::string& reason) {
+  NegotiateRequest request;
+  *request.mutable_defer()->mutable_until() = ToProto(until);
+  request.mutable_defer()->set_reason(reason);
+  return Ask(std::move(request));
+}
+
+absl::Status Negotiation::Counter(absl::Time start, absl::Time end, const std::string& reason) {
+  NegotiateRequest request;
+  *request.mutable_counter()->mutable_window()->mutable_start_time() = ToProto(start);
+  *request.mutable_counter()->mutable_window()->mutable_end_time() = ToProto(end);
+  request.mutable_counter()->set_reason(reason);
+  return Ask(std::move(request));
+}
+
+absl::Status Negotiation::Decline(const std::string& code, const std::string& detail) {
+  NegotiateRequest request;
+  request.mutable_decline()->set_code(code);
+  request.mutable_decline()->set_detail(Detail(detail));
+  return Ask(std::move(request));
+}
+
+absl::StatusOr<bool> Negotiation::Report(const Fact& fact) {
+  const int32_t attempt = current_.attempt();
+  NegotiateRequest request;
+  request.mutable_progress()->set_state(fact.state);
+  request.mutable_progress()->set_reason(fact.reason);
+  request.mutable_progress()->set_detail(Detail(fact.detail));
+  request.mutable_progress()->set_transferred_bytes(fact.transferred_bytes);
+  request.mutable_progress()->set_passing(fact.passing);
+  RETURN_IF_ERROR(Ask(std::move(request)));
+  return current_.state() == fact.state && current_.attempt() == attempt;
+}
+
+absl::StatusOr<bool> Negotiation::Wait(absl::Duration most) { return Take(most, true); }
+
+void Negotiation::Wake() {
+  MutexLock lock(&mutex_);
+  ++jumps_;
+  changed_.NotifyAll();
+}
 
 void Negotiation::SetInterrupt(std::function<void()> listener) {
   MutexLock lock(&mutex_);

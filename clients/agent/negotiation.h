@@ -1,6 +1,11 @@
-// One Negotiate stream, as its client sees it: questions with answers, and what the server says by itself.
+// One Negotiate stream, as its client sees it: a verb for each thing that a client says, and what the server says by
+// itself.
 //
-// Threads: none; it has one of its own, which reads. The interrupt listener runs on that one.
+// Each verb sends one message and waits for its answer, which becomes current(). Errors of the verbs: why the stream
+// ended; DEADLINE_EXCEEDED (CONNECTION_TIMEOUT) when nothing comes for a minute; CANCELLED. All waiting is by a clock
+// that nobody can set.
+//
+// Threads: not thread-safe; it has one thread of its own, which reads. The interrupt listener runs on that one.
 #ifndef PARLEY_CLIENTS_AGENT_NEGOTIATION_H_
 #define PARLEY_CLIENTS_AGENT_NEGOTIATION_H_
 
@@ -34,13 +39,32 @@ class Negotiation {
   Negotiation(const Negotiation&) = delete;
   Negotiation& operator=(const Negotiation&) = delete;
 
-  // Sends one message, to which it adds all but the message itself, and waits for its answer, which becomes
-  // current(). Errors: why the stream ended; DEADLINE_EXCEEDED when nothing comes for a minute; CANCELLED.
-  absl::Status Ask(task::v1::NegotiateRequest request);
+  absl::Status Declare(task::v1::Declaration declaration);
+  absl::Status Accept();
+  absl::Status Defer(absl::Time until, const std::string& reason);
+  absl::Status Counter(absl::Time start, absl::Time end, const std::string& reason);
+  // `detail` is cut to what the wire takes.
+  absl::Status Decline(const std::string& code, const std::string& detail);
 
-  // Waits for the next thing that the server says by itself, which becomes current(); true when there was one before
-  // `until` by the clock. Errors as of Ask; OUT_OF_RANGE (STREAM_ENDED) when the server closed it in peace.
-  absl::StatusOr<bool> Next(absl::Time until);
+  // What a client says of itself with Report.
+  struct Fact {
+    task::v1::Participant::State state = task::v1::Participant::STATE_UNSPECIFIED;
+    std::string reason;
+    // Cut to what the wire takes.
+    std::string detail;
+    int64_t transferred_bytes = 0;
+    // With ROLLED_BACK: the failure is not the set's.
+    bool passing = false;
+  };
+  // True when the client stands where it said, in the attempt that it meant.
+  absl::StatusOr<bool> Report(const Fact& fact);
+
+  // Waits at most this long for the next thing that the server says by itself, which becomes current(); true when there
+  // was one. May return false earlier, when somebody set an injected clock. Errors as of the verbs; OUT_OF_RANGE
+  // (STREAM_ENDED) when the server closed the stream in peace.
+  absl::StatusOr<bool> Wait(absl::Duration most);
+  // Makes a Wait that runs, or else the next one, return false. From any thread.
+  void Wake();
 
   // Where the client stands by the newest message, and the newest offer that there was.
   const task::v1::NegotiateResponse& current() const { return current_; }
@@ -53,9 +77,11 @@ class Negotiation {
   bool interrupted();
 
  private:
+  absl::Status Ask(task::v1::NegotiateRequest request);
   void Read();
-  // Takes the oldest message that waits; false at `until`, an error when the stream has ended.
-  absl::StatusOr<bool> Take(absl::Time until);
+  // Makes the oldest message that waits current(); false when none came in this time, an error when the stream has
+  // ended. With `jumps`, also false when an injected clock was set.
+  absl::StatusOr<bool> Take(absl::Duration most, bool jumps);
   absl::Status WhyEnded();
 
   transport::Channel* const channel_;
@@ -76,6 +102,7 @@ class Negotiation {
   CondVar changed_;
   std::deque<task::v1::NegotiateResponse> waiting_ ABSL_GUARDED_BY(mutex_);
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  int64_t jumps_ ABSL_GUARDED_BY(mutex_) = 0;
   std::function<void()> interrupt_ ABSL_GUARDED_BY(mutex_);
   uint64_t subscription_ = 0;
   std::thread reader_;

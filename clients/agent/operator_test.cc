@@ -1,6 +1,7 @@
 // An enrolled agent against servers that would have it apply what no operator wants.
 #include <atomic>
 #include <memory>
+#include <thread>
 
 #include "clients/agent/session_testing.h"
 #include "lib/trust/operator_signature.h"
@@ -140,7 +141,62 @@ TEST_F(OperatorTest, ARevocationAfterTheOfferCountsToTheLastMoment) {
 TEST_F(OperatorTest, WaitsForTheChain) {
   failures_ = 2;
   ExpectApplied(Enrolled(false));
-  EXPECT_TRUE(notes_.Has("disconnected CONNECTION_REFUSED"));
+  EXPECT_EQ(notes_.Count("hindered connection_refused"), 1);
+  EXPECT_EQ(taskd_.negotiations(), 1);
+}
+
+// It is told once, and looked at with pauses that grow, over the one connection that stands.
+TEST_F(OperatorTest, DoesNotBesetTheChainsServer) {
+  JoinOptions options = Enrolled(false);
+  options.min_look = absl::Milliseconds(50);
+  options.max_look = absl::Milliseconds(200);
+  options.hindrance_timeout = absl::Milliseconds(700);
+  failures_ = 1'000'000;
+  EXPECT_EQ(Reason(Join(std::move(options), &notes_).status()), "CONNECTION_REFUSED");
+  EXPECT_LT(fetches_, 40);
+  EXPECT_EQ(notes_.Count("hindered connection_refused"), 1);
+  EXPECT_EQ(taskd_.negotiations(), 1);
+  EXPECT_EQ(taskd_.state(), Participant::STATE_INELIGIBLE);
+  ExpectNothingApplied();
+}
+
+// The machine's clock is behind when it starts, and is set while the agent waits.
+TEST_F(OperatorTest, WaitsForAClockThatIsBehind) {
+  const absl::Time now = clock_.Now();
+  clock_.Advance(-absl::Hours(1));
+  taskd_.faults.manifest = [this, now](task::v1::SignedManifest* manifest) {
+    MutexLock lock(&chain_mutex_);
+    *manifest->mutable_operator_signature() =
+        trust::SignAsOperator(manifest->manifest(), bob_.device.id, bob_.signing_key, chain_.head(), now);
+  };
+  JoinOptions options = Enrolled(true);
+  options.follow = true;
+  Stop stop;
+  options.stop = &stop;
+  std::thread agent([&] { Join(std::move(options), &notes_).status().IgnoreError(); });
+  notes_.Await("hindered operator_time");
+  taskd_.AwaitState(Participant::STATE_INELIGIBLE);
+  clock_.Advance(absl::Hours(1));
+  notes_.Await("confirmed 1");
+  stop.Request();
+  agent.join();
+  EXPECT_EQ(Installed(), merged_);
+}
+
+TEST_F(OperatorTest, SaysOfEachRevisionWhoSignedIt) {
+  JoinOptions options = Enrolled(true);
+  options.follow = true;
+  Stop stop;
+  options.stop = &stop;
+  std::thread agent([&] { Join(std::move(options), &notes_).status().IgnoreError(); });
+  notes_.Await("confirmed 1");
+  taskd_.Publish({{"site.conf", "newer"}});
+  notes_.Await("confirmed 2");
+  stop.Request();
+  agent.join();
+  EXPECT_EQ(notes_.Count("signed by bob"), 2);
+  EXPECT_TRUE(notes_.Has("offered 1"));
+  EXPECT_TRUE(notes_.Has("offered 2"));
 }
 
 TEST_F(OperatorTest, AChainThatIsRefusedIsNoReasonToApply) {

@@ -3,39 +3,25 @@
 #include <sys/statvfs.h>
 
 #include <algorithm>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
-#include "clients/agent/operator_check.h"
-#include "clients/agent/policy.h"
+#include "clients/agent/proto_time.h"
+#include "clients/agent/setup.h"
+#include "clients/agent/targets.h"
 #include "lib/base/error.h"
-#include "lib/payload/manifest.h"
+#include "lib/crypto/kdf.h"
 
 namespace parley::agent {
 namespace {
 
-using task::v1::NegotiateRequest;
-using task::v1::NegotiateResponse;
-using task::v1::Offer;
+using task::v1::Declaration;
 using task::v1::Participant;
-using task::v1::Task;
 
 // Answers one after another that change nothing: this client and the server do not understand one another.
 constexpr int kMostUnchanged = 20;
-
-absl::Time TimeOf(const google::protobuf::Timestamp& timestamp) {
-  return absl::FromUnixSeconds(timestamp.seconds()) + absl::Nanoseconds(timestamp.nanos());
-}
-
-void SetTime(absl::Time time, google::protobuf::Timestamp* timestamp) {
-  timestamp->set_seconds(absl::ToUnixSeconds(time));
-}
-
-bool HasEnded(Task::State state) {
-  return state != Task::STATE_UNSPECIFIED && state != Task::STATE_SCHEDULED && state != Task::STATE_OPEN &&
-         state != Task::STATE_PAUSED;
-}
+constexpr size_t kInstanceBytes = 16;
+// At least every so often, while something hinders and the wall clock may be set.
+constexpr absl::Duration kMaxLook = absl::Minutes(1);
 
 // At least 1: 0 would say that nobody knows.
 int64_t FreeBytes(const std::string& folder) {
@@ -45,327 +31,310 @@ int64_t FreeBytes(const std::string& folder) {
   return static_cast<int64_t>(std::clamp<uint64_t>(bytes, 1, uint64_t{1} << 60));
 }
 
+std::string ParentOf(const std::string& path) {
+  const std::string parent = path.substr(0, path.rfind('/'));
+  return parent.empty() ? "/" : parent;
+}
+
+// How far a client has come in a revision; 0 for states that say nothing of it.
+int RankOf(Participant::State state) {
+  constexpr Participant::State kWay[] = {
+      Participant::STATE_JOINED,   Participant::STATE_QUEUED,       Participant::STATE_OFFERED,
+      Participant::STATE_ACCEPTED, Participant::STATE_TRANSFERRING, Participant::STATE_STAGED,
+      Participant::STATE_APPLYING, Participant::STATE_CHECKING,     Participant::STATE_CONFIRMED};
+  const auto* const found = std::find(std::begin(kWay), std::end(kWay), state);
+  return found == std::end(kWay) ? 0 : static_cast<int>(found - std::begin(kWay)) + 1;
+}
+
 }  // namespace
 
-Session::Session(const Options* options, Entry entry, TargetFolder* folder, Announcer announce,
+Session::Session(const Options* options, Entry entry, std::string target, Announcer announce,
                  Cancellation* cancellation)
     : options_(*options),
       entry_(std::move(entry)),
-      folder_(folder),
+      target_(std::move(target)),
       announce_(announce),
       cancellation_(cancellation),
       task_(absl::StrCat("tasks/", entry_.task)),
-      retry_(*options) {}
+      instance_(crypto::RandomBytes(kInstanceBytes)),
+      retry_(*options, entry_.follow),
+      hindrances_(*options),
+      offer_check_(options, task_),
+      retry_wanted_(!entry_.follow) {}
+
+Session::~Session() {
+  if (owner_ != nullptr) owner_->Leave(this);
+}
 
 absl::StatusOr<Outcome> Session::Run() {
-  if (const absl::Status prepared = Prepare(); !prepared.ok()) {
-    LeaveNothingPending(prepared);
-    return prepared;
-  }
+  if (const absl::Status prepared = Prepare(); !prepared.ok()) return Finish(prepared);
   while (true) {
+    retry_.Begin();
     const absl::Status status = cancellation_->cancelled() ? Stopped() : Converse();
     if (result_.has_value()) return *std::move(result_);
-    absl::Duration wait;
-    absl::Status next = status;
-    if (!cancellation_->cancelled()) next = retry_.Next(status, &wait);
-    if (next.ok() && update_->overdue()) {
-      update_->RollBack("unconfirmed", std::string(status.message()), nullptr).IgnoreError();
-    }
-    if (next.ok()) {
-      if (Reason(status) != "STREAM_ENDED") {
-        announce_([&](Observer* o) { o->Disconnected(status, options_.clock->Now() + wait); });
-      }
-      next = cancellation_->Sleep(wait);
-    }
-    if (next.ok()) continue;
-    LeaveNothingPending(next);
-    if (result_.has_value()) return *std::move(result_);
-    return next;
+    const absl::Time key_end = absl::FromUnixSeconds(state_->membership().expire_time().seconds());
+    const absl::Status next = WaitToRetry(ExplainKey(status, key_end, options_.clock));
+    if (!next.ok()) return Finish(next);
   }
 }
 
 absl::Status Session::Prepare() {
   ASSIGN_OR_RETURN(state_, TaskState::Open(options_.state_dir, entry_.task));
-  update_.emplace(&options_, &announce_, state_.get(), folder_, cancellation_);
-  if (const absl::Status opened = update_->Open(); !opened.ok()) {
-    update_.reset();
-    return opened;
-  }
-  entry_.target = folder_->target();
-  return EnsureMember(options_, entry_, state_.get(), announce_, cancellation_);
+  member_.emplace(&options_, &entry_, state_.get(), &announce_, cancellation_);
+  // A target that cannot be opened is told to the server, and so is no reason not to join.
+  if (const absl::Status opened = OpenTarget(); FaultOf(opened) == Fault::kFinal) return opened;
+  RETURN_IF_ERROR(member_->Ensure());
+  return owner_ == nullptr ? absl::OkStatus() : member_->SetTarget(owner_->target());
 }
 
-void Session::LeaveNothingPending(const absl::Status& why) {
-  if (!update_.has_value() || !update_->pending()) return;
-  const auto& result = update_->result();
-  if (result.has_value() && (result->unnoted || !result->error.ok())) return;
-  if (cancellation_->cancelled()) {
-    // The commands finish, and one try to confirm; it is refused when the server does not know of the swap yet.
-    update_->Settle(nullptr).IgnoreError();
-    if (!update_->pending()) {
-      if (update_->result()->confirmed) {
-        NegotiateResponse confirmed;
-        confirmed.set_state(Participant::STATE_CONFIRMED);
-        result_ = MakeOutcome(confirmed);
-      }
-      return;
-    }
-  }
-  update_->RollBack("interrupted", std::string(why.message()), nullptr).IgnoreError();
+absl::Status Session::OpenTarget() {
+  if (owner_ != nullptr) return absl::OkStatus();
+  ASSIGN_OR_RETURN(auto owner, TargetOwner::Get(target_, OwnerOptions(options_)));
+  RETURN_IF_ERROR(member_->SetTarget(owner->target()));
+  RETURN_IF_ERROR(owner->Adopt(task_, state_->folder()));
+  owner_ = std::move(owner);
+  owner_->Join(this);
+  update_.emplace(&options_, &announce_, state_.get(), owner_.get(), &with_, cancellation_);
+  return entry_.device ? absl::OkStatus() : SettleOthers(owner_.get());
 }
 
-absl::Status Session::Declare(Negotiation* negotiation) {
-  NegotiateRequest request;
-  task::v1::Declaration* declaration = request.mutable_declare();
-  declaration->mutable_labels()->insert(options_.labels.begin(), options_.labels.end());
-  declaration->mutable_facts()->insert(options_.facts.begin(), options_.facts.end());
-  // What cannot be read is not what should be there: the offer comes, and its error says why.
-  update_->Declare(declaration).IgnoreError();
-  declaration->set_free_bytes(std::min(FreeBytes(state_->folder()), FreeBytes(folder_->place_path())));
-  declaration->add_encodings("zstd");
+// A device may take up an update of another task yet; a process for one task will not, so it does not wait for that.
+absl::Status Session::SettleOthers(TargetOwner* owner) {
+  const std::optional<TargetOwner::Pending> pending = owner->pending();
+  if (!pending.has_value() || pending->task == task_) return absl::OkStatus();
+  const std::string reason = "interrupted";
+  const std::string detail = absl::StrCat("the agent stopped during the update, and then began with ", task_);
+  const absl::Status begun = owner->BeginRollback(reason, detail, /*passing=*/true);
+  if (Reason(begun) == "NOT_PENDING") return absl::OkStatus();
+  OnRollingBack(pending->task, reason, detail);
+  const absl::Status status = owner->FinishRollback();
+  OnRolledBack(pending->task, status);
+  return owner->pending().has_value() ? status : absl::OkStatus();
+}
+
+absl::Status Session::FillInstalled(Declaration* declaration) const {
+  declaration->set_installed_revision(owner_->view(task_).revision);
+  const std::optional<TargetOwner::Pending> pending = owner_->pending();
+  if (pending.has_value() && pending->task == task_) {
+    // A set whose commands have not passed is not one that is installed.
+    if (!pending->applied) return absl::OkStatus();
+    ASSIGN_OR_RETURN(*declaration->mutable_installed_digest(), owner_->PendingDigest());
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(TargetOwner::OnDisk disk, owner_->Read(task_));
+  declaration->set_installed_digest(disk.digest);
+  declaration->set_taken_over(Detail(disk.taken_over));
+  return absl::OkStatus();
+}
+
+Declaration Session::MakeDeclaration() {
+  disk_changed_ = false;
+  declared_undecided_ = pending();
+  Declaration declaration;
+  declaration.mutable_labels()->insert(options_.labels.begin(), options_.labels.end());
+  declaration.mutable_facts()->insert(options_.facts.begin(), options_.facts.end());
+  declaration.add_encodings("zstd");
   for (const Window& window : options_.policy.windows) {
-    task::v1::Window* declared = declaration->add_windows();
-    SetTime(window.start, declared->mutable_start_time());
-    SetTime(window.end, declared->mutable_end_time());
+    task::v1::Window* declared = declaration.add_windows();
+    *declared->mutable_start_time() = ToProto(window.start);
+    *declared->mutable_end_time() = ToProto(window.end);
   }
-  return negotiation->Ask(std::move(request));
+  declaration.set_setup_digest(SetupDigest(options_, target_));
+  declaration.set_instance(instance_);
+  declaration.set_retry(retry_wanted_);
+  absl::Status readable = OpenTarget();
+  if (readable.ok()) readable = FillInstalled(&declaration);
+  const std::string place = owner_ == nullptr ? ParentOf(target_) : owner_->place_path();
+  declaration.set_free_bytes(std::min(FreeBytes(state_->folder()), FreeBytes(place)));
+  if (!readable.ok()) NoteHindrance(readable);
+  if (hindrances_.active()) *declaration.mutable_hindrance() = hindrances_.ToProto();
+  return declaration;
+}
+
+absl::Status Session::Declare() {
+  Declaration declaration = MakeDeclaration();
+  if (FaultOf(hindrances_.why()) == Fault::kFinal) {
+    result_ = hindrances_.why();
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(with_.negotiation->Declare(declaration));
+  retry_wanted_ = false;
+  declared_ = std::move(declaration);
+  return absl::OkStatus();
 }
 
 absl::Status Session::Converse() {
-  ASSIGN_OR_RETURN(const auto channel, ConnectAsMember(state_->membership(), options_.clock));
+  ASSIGN_OR_RETURN(const auto channel, ConnectAsMember(state_->membership(), options_.clock, retry_.left()));
   Negotiation negotiation(channel.get(), task_, cancellation_, options_.clock);
-  RETURN_IF_ERROR(Declare(&negotiation));
+  with_ = {channel.get(), &negotiation};
+  {
+    MutexLock lock(&wake_mutex_);
+    to_wake_ = &negotiation;
+  }
+  const absl::Status status = Talk();
+  {
+    MutexLock lock(&wake_mutex_);
+    to_wake_ = nullptr;
+  }
+  with_ = {};
+  return status;
+}
+
+absl::Status Session::Talk() {
+  RETURN_IF_ERROR(Declare());
+  declared_since_timeout_ = true;
+  if (result_.has_value()) return absl::OkStatus();
   retry_.Reached();
-  announce_([&](Observer* o) { o->Connected(state_->membership().address(), channel->dialer().protocol()); });
+  announce_([&](Observer* o) { o->Connected(state_->membership().address(), with_.channel->dialer().protocol()); });
   int unchanged = 0;
   while (true) {
-    if (negotiation.current().version() != last_version_) retry_.Progress();
-    last_version_ = negotiation.current().version();
-    unchanged = negotiation.current().unchanged() ? unchanged + 1 : 0;
+    NoteMovement();
+    unchanged = current().unchanged() ? unchanged + 1 : 0;
     if (unchanged > kMostUnchanged) {
       return Error(absl::StatusCode::kFailedPrecondition, "NO_TRANSITION", "the server does not take what is reported");
     }
-    const int64_t updates = negotiation.updates();
-    const bool undecided = update_->pending() || update_->has_rollback();
-    RETURN_IF_ERROR(Step(channel.get(), &negotiation));
+    const int64_t updates = with_.negotiation->updates();
+    const bool undecided = pending();
+    RETURN_IF_ERROR(Step());
     if (result_.has_value()) return absl::OkStatus();
-    if (negotiation.updates() != updates || (undecided && !update_->pending())) continue;
-    RETURN_IF_ERROR(negotiation.Next(absl::InfiniteFuture()).status());
-  }
-}
-
-absl::Status Session::Step(transport::Channel* channel, Negotiation* negotiation) {
-  if (update_->pending()) {
-    RETURN_IF_ERROR(update_->Settle(negotiation));
-    return AfterUpdate(negotiation);
-  }
-  if (update_->has_rollback()) RETURN_IF_ERROR(update_->ReportRollback(negotiation));
-  switch (negotiation->current().state()) {
-    case Participant::STATE_OFFERED:
-      return OnOffer(negotiation);
-    case Participant::STATE_ACCEPTED:
-    case Participant::STATE_TRANSFERRING:
-    case Participant::STATE_STAGED:
-    case Participant::STATE_APPLYING:
-    case Participant::STATE_CHECKING:
-      return OnAccepted(channel, negotiation);
-    case Participant::STATE_ROLLING_BACK: {
-      // The note of it was lost; that the old set is installed was not.
-      NegotiateRequest request;
-      request.mutable_progress()->set_state(Participant::STATE_ROLLED_BACK);
-      return negotiation->Ask(std::move(request));
+    if (!entry_.follow && hindrances_.lasts_too_long() && (unnoted_ || !pending())) {
+      result_ = hindrances_.why();
+      return absl::OkStatus();
     }
-    case Participant::STATE_JOINED:
-    case Participant::STATE_QUEUED:
-    case Participant::STATE_DEFERRED:
-    case Participant::STATE_COUNTERED:
-    case Participant::STATE_LOST:
-      OnWaiting(negotiation->current());
-      return absl::OkStatus();
-    default:
-      OnEnded(negotiation->current());
-      return absl::OkStatus();
+    if (with_.negotiation->updates() != updates || (undecided && !pending())) continue;
+    ASSIGN_OR_RETURN(const bool heard, with_.negotiation->Wait(TimeToLook()));
+    if (!heard) RETURN_IF_ERROR(Look());
+    if (result_.has_value()) return absl::OkStatus();
   }
 }
 
-absl::Status Session::Verify(const Offer& offer) {
-  if (manifest_.has_value() && offer.manifest().manifest() == manifest_bytes_ &&
-      options_.clock->Now() < TimeOf(manifest_->expire_time())) {
+absl::Duration Session::TimeToLook() const {
+  if (disk_changed_) return absl::ZeroDuration();
+  return hindrances_.active() ? std::min(hindrances_.left(), kMaxLook) : absl::InfiniteDuration();
+}
+
+absl::Status Session::Look() {
+  if (disk_changed_.exchange(false) && owner_ != nullptr && !pending()) {
+    Declaration now;
+    const absl::Status readable = FillInstalled(&now);
+    if (!readable.ok() || now.installed_digest() != declared_.installed_digest() ||
+        now.taken_over() != declared_.taken_over()) {
+      return Declare();
+    }
+  }
+  return hindrances_.active() ? LookAtHindrance() : absl::OkStatus();
+}
+
+absl::Status Session::LookAtHindrance() {
+  const OfferCheck::Verdict verdict = Examine();
+  if (FaultOf(verdict.status) == Fault::kFinal) {
+    result_ = verdict.status;
     return absl::OkStatus();
   }
-  manifest_.reset();
-  ASSIGN_OR_RETURN(manifest_, payload::VerifyManifest(offer.manifest(), state_->membership().verification_key(), task_,
-                                                      options_.clock->Now()));
-  manifest_bytes_ = offer.manifest().manifest();
-  return absl::OkStatus();
+  if (!verdict.status.ok() && verdict.blame != Blame::kSet) return Hinder(verdict.status);
+  // Over; or it is the set's own fault now, which is said of the offer when that comes again.
+  hindrances_.End();
+  hindered_attempt_ = 0;
+  return Declare();
 }
 
-absl::Status Session::OnOffer(Negotiation* negotiation) {
-  if (!negotiation->offer().has_value()) {
-    return Error(absl::StatusCode::kInternal, "OFFER_MISSING", "the server made an offer without saying what");
+void Session::NoteHindrance(const absl::Status& why) {
+  if (!hindrances_.Begin(why)) return;
+  announce_([&](Observer* o) {
+    o->Hindered(task_, ReasonCode(why), std::string(why.message()), options_.clock->Now() + hindrances_.left());
+  });
+}
+
+absl::Status Session::Hinder(const absl::Status& why) {
+  hindered_attempt_ = current().attempt();
+  NoteHindrance(why);
+  const bool known = declared_.has_hindrance() && declared_.hindrance().code() == ReasonCode(why);
+  return known ? absl::OkStatus() : Declare();
+}
+
+// Only what brings the client further than it was before counts: a state that is entered again and again does not.
+void Session::NoteMovement() {
+  if (with_.negotiation->offer().has_value()) offer_ = with_.negotiation->offer();
+  if (state() != Participant::STATE_TIMED_OUT) declared_since_timeout_ = false;
+  const int64_t revision = offer_check_.manifest().has_value() ? offer_check_.manifest()->revision() : 0;
+  const std::pair<int64_t, int> place(revision, RankOf(state()));
+  const bool further = place > furthest_;
+  if (further) furthest_ = place;
+  if (further || (update_.has_value() && update_->TakeProgress())) retry_.Progress();
+}
+
+bool Session::MayJoinAnew(Fault fault) const {
+  if (!member_->can_join_anew()) return false;
+  if (fault == Fault::kForgotten) return true;
+  // A client that was revoked while it was here does not come back by itself; a device is judged by the server.
+  return fault == Fault::kKey && retry_.refused_for_good() && (entry_.device || !retry_.reached());
+}
+
+absl::Status Session::WaitToRetry(const absl::Status& status) {
+  if (cancellation_->cancelled()) return Stopped();
+  const Fault fault = FaultOf(status);
+  absl::Duration wait;
+  absl::Status next = retry_.Next(status, &wait, /*patient=*/pending());
+  const bool anew = MayJoinAnew(fault);
+  if (!anew && (!next.ok() || fault == Fault::kForgotten)) return status;
+  if (Reason(status) != "STREAM_ENDED") {
+    announce_([&](Observer* o) { o->Disconnected(status, options_.clock->Now() + wait); });
   }
-  const Offer offer = *negotiation->offer();
-  absl::Status status = Verify(offer);
-  if (status.ok()) status = update_->Check(*manifest_);
-  std::optional<trust::Operator> signer;
-  if (status.ok()) {
-    absl::StatusOr<std::optional<trust::Operator>> checked = CheckOperator(options_, offer.manifest());
-    // Without a chain nothing can be said of the offer, good or bad.
-    if (!checked.ok() && FaultOf(checked.status()) != Fault::kFinal) return checked.status();
-    status = checked.status();
-    if (checked.ok()) signer = *std::move(checked);
-  }
-  if (!status.ok()) return Refuse(negotiation, status, offer.forced());
-  if (offered_attempt_ != negotiation->current().attempt()) {
-    offered_attempt_ = negotiation->current().attempt();
-    if (signer.has_value()) {
-      announce_([&](Observer* o) { o->OperatorVerified(task_, signer->user_name, signer->device_label); });
-    }
-    announce_([&](Observer* o) { o->Offered(*manifest_, TimeOf(offer.deadline()), offer.forced()); });
-  }
-  return Answer(negotiation, offer);
+  RETURN_IF_ERROR(cancellation_->Sleep(wait));
+  if (!anew) return absl::OkStatus();
+  const absl::Status joined = member_->JoinAnew();
+  if (joined.ok()) retry_.KeyChanged();
+  if (joined.ok() && owner_ != nullptr) return member_->SetTarget(owner_->target());
+  return FaultOf(joined) == Fault::kFinal || fault == Fault::kForgotten ? joined : absl::OkStatus();
 }
 
-absl::Status Session::Answer(Negotiation* negotiation, const Offer& offer) {
-  OfferTerms terms;
-  terms.deadline = TimeOf(offer.deadline());
-  terms.forced = offer.forced();
-  terms.deferrals_left = offer.deferrals_left();
-  terms.has_window = offer.has_window();
-  terms.counter_refused = countered_attempt_ == negotiation->current().attempt();
-  const agent::Answer answer = AnswerTo(options_.policy, terms, options_.clock->Now());
-  NegotiateRequest request;
-  switch (answer.kind) {
-    case Answer::Kind::kAccept:
-      request.mutable_accept();
-      break;
-    case Answer::Kind::kDefer:
-      SetTime(answer.until, request.mutable_defer()->mutable_until());
-      request.mutable_defer()->set_reason(answer.reason);
-      break;
-    case Answer::Kind::kCounter:
-      countered_attempt_ = negotiation->current().attempt();
-      SetTime(answer.window.start, request.mutable_counter()->mutable_window()->mutable_start_time());
-      SetTime(answer.window.end, request.mutable_counter()->mutable_window()->mutable_end_time());
-      request.mutable_counter()->set_reason(answer.reason);
-      break;
-    case Answer::Kind::kDecline:
-      return Decline(negotiation, "policy", answer.reason);
-    case Answer::Kind::kRefuseForced:
-      return Refuse(negotiation,
-                    Error(absl::StatusCode::kFailedPrecondition, "FORCED",
-                          "this client declines every offer, but the task is forced; it was not applied"),
-                    true);
-  }
-  return negotiation->Ask(std::move(request));
-}
-
-absl::Status Session::Decline(Negotiation* negotiation, const std::string& code, const std::string& detail) {
-  announce_([&](Observer* o) { o->Declined(task_, code, detail); });
-  NegotiateRequest request;
-  request.mutable_decline()->set_code(code);
-  request.mutable_decline()->set_detail(Detail(detail));
-  return negotiation->Ask(std::move(request));
-}
-
-// Tells the operator why this client will not apply what it was offered.
-absl::Status Session::Refuse(Negotiation* negotiation, const absl::Status& why, bool forced) {
-  refusal_ = why;
-  const std::string detail = std::string(why.message());
-  if (!forced) return Decline(negotiation, Reason(why) == "DISK_FULL" ? "no_space" : "other", detail);
-  // One that is forced cannot be declined, but it can fail.
-  announce_([&](Observer* o) { o->Declined(task_, ReasonCode(why), detail); });
-  NegotiateRequest request;
-  request.mutable_accept();
-  RETURN_IF_ERROR(negotiation->Ask(std::move(request)));
-  if (negotiation->current().state() != Participant::STATE_ACCEPTED) return absl::OkStatus();
-  NegotiateRequest failed;
-  failed.mutable_progress()->set_state(Participant::STATE_ROLLED_BACK);
-  failed.mutable_progress()->set_reason(ReasonCode(why));
-  failed.mutable_progress()->set_detail(Detail(detail));
-  return negotiation->Ask(std::move(failed));
-}
-
-absl::Status Session::OnAccepted(transport::Channel* channel, Negotiation* negotiation) {
-  absl::Status status =
-      Error(absl::StatusCode::kInternal, "OFFER_MISSING", "the server says that an offer was accepted, but not which");
-  if (negotiation->offer().has_value()) status = Verify(*negotiation->offer());
-  if (status.ok()) status = update_->Check(*manifest_);
-  if (!status.ok()) {
-    refusal_ = status;
-    NegotiateRequest request;
-    request.mutable_progress()->set_state(Participant::STATE_ROLLED_BACK);
-    request.mutable_progress()->set_reason(ReasonCode(status));
-    request.mutable_progress()->set_detail(Detail(status.message()));
-    return negotiation->Ask(std::move(request));
-  }
-  update_->ForgetResult();
-  RETURN_IF_ERROR(update_->Carry(channel, negotiation, *manifest_, *negotiation->offer()));
-  return AfterUpdate(negotiation);
-}
-
-absl::Status Session::AfterUpdate(Negotiation* negotiation) {
-  const auto& result = update_->result();
-  if (!result.has_value()) return absl::OkStatus();
-  if (!result->error.ok() && (result->unnoted || update_->pending())) {
-    // Neither trying again nor another revision would help: a person must look.
-    result_ = result->error;
-    return absl::OkStatus();
-  }
-  if (!result->confirmed) return absl::OkStatus();
-  if (entry_.follow) return Declare(negotiation);
-  NegotiateResponse confirmed = negotiation->current();
-  confirmed.set_state(Participant::STATE_CONFIRMED);
-  result_ = MakeOutcome(confirmed);
-  return absl::OkStatus();
-}
-
-void Session::OnWaiting(const NegotiateResponse& current) {
-  const absl::Time until = current.has_retry_time() ? TimeOf(current.retry_time()) : absl::InfiniteFuture();
-  const std::string told = absl::StrCat(current.state(), " ", current.reason(), " ", absl::FormatTime(until));
-  if (std::exchange(told_, told) == told) return;
-  announce_([&](Observer* o) { o->Waiting(task_, current.reason(), until); });
-}
-
-Outcome Session::MakeOutcome(const NegotiateResponse& current) const {
-  Outcome outcome;
-  outcome.task = task_;
-  outcome.state = current.state();
-  outcome.task_state = current.task_state();
-  outcome.reason = current.reason();
-  outcome.revision = manifest_.has_value() ? manifest_->revision() : update_->installed_revision();
-  if (outcome.ok()) outcome.revision = update_->installed_revision();
-  if (const auto& result = update_->result(); result.has_value() && !result->confirmed) {
-    outcome.reason = result->reason;
-    outcome.detail = result->detail;
-  }
-  return outcome;
-}
-
-void Session::OnEnded(const NegotiateResponse& current) {
-  const bool task_ended = HasEnded(current.task_state());
-  const std::string told =
-      absl::StrCat(current.state(), " ", current.attempt(), " ", current.version(), " ", task_ended);
-  if (std::exchange(told_, told) != told) {
-    if (current.state() == Participant::STATE_UP_TO_DATE) {
-      announce_([&](Observer* o) { o->UpToDate(task_, update_->installed_revision()); });
-    }
-    const bool by_server = current.state() == Participant::STATE_INELIGIBLE ||
-                           current.state() == Participant::STATE_CANCELED ||
-                           current.state() == Participant::STATE_TIMED_OUT;
-    if (by_server || task_ended) {
-      announce_([&](Observer* o) { o->Ended(task_, current.task_state(), current.state(), current.reason()); });
+absl::StatusOr<Outcome> Session::Finish(const absl::Status& why) {
+  LeaveNothingPending(why);
+  if (result_.has_value()) return *std::move(result_);
+  if (!cancellation_->cancelled() && owner_ != nullptr && update_.has_value()) {
+    // The owner rolled it back while the server was away.
+    if (const auto note = owner_->view(task_).rollback; note.has_value() && FaultOf(why) != Fault::kFinal) {
+      Outcome outcome = MakeOutcome(note->failed ? Participant::STATE_ROLLBACK_FAILED : Participant::STATE_ROLLED_BACK);
+      outcome.reason = note->reason;
+      outcome.detail = note->detail;
+      return outcome;
     }
   }
-  if (entry_.follow && !task_ended && current.state() != Participant::STATE_CANCELED) return;
-  const auto& result = update_->result();
-  if (!refusal_.ok()) {
-    result_ = refusal_;
-  } else if (result.has_value() && !result->error.ok() && current.state() == Participant::STATE_ROLLED_BACK) {
-    result_ = result->error;
-  } else {
-    result_ = MakeOutcome(current);
+  return why;
+}
+
+// Nothing undecided is left behind by a process that ends in peace.
+void Session::LeaveNothingPending(const absl::Status& why) {
+  if (!pending() || unnoted_) return;
+  if (cancellation_->cancelled()) {
+    // The commands finish, and one try to confirm; it is refused when the server does not know of the swap yet.
+    update_->Settle("").IgnoreError();
+    if (update_->result().end == Update::End::kConfirmed) result_ = MakeOutcome(Participant::STATE_CONFIRMED);
+    if (!pending()) return;
   }
+  update_->RollBack("interrupted", std::string(why.message()), /*passing=*/true).IgnoreError();
+}
+
+void Session::OnSettling(const std::string& task, absl::Time until) {
+  if (task != task_ && entry_.device) return;
+  announce_([&](Observer* o) { o->Settling(task, until); });
+}
+
+void Session::OnRollingBack(const std::string& task, const std::string& reason, const std::string& detail) {
+  announce_([&](Observer* o) { o->RollingBack(task, reason, detail); });
+}
+
+void Session::OnRolledBack(const std::string& task, const absl::Status& status) {
+  announce_([&](Observer* o) {
+    if (status.ok()) return o->RolledBack(task);
+    o->RollbackFailed(task, std::string(status.message()));
+  });
+}
+
+void Session::OnChanged() {
+  disk_changed_ = true;
+  MutexLock lock(&wake_mutex_);
+  if (to_wake_ != nullptr) to_wake_->Wake();
 }
 
 }  // namespace parley::agent

@@ -1,76 +1,138 @@
 // One client in one task, from joining to the end, over as many connections as it takes.
 //
+// The session looks at where the server says that the client stands, and at what is on the disk, and does what is to be
+// done there; it keeps no plan of its own. What keeps it from going on and passes is declared, and looked at again.
+//
 // Threads: Run blocks its caller; it may be cancelled from any thread.
 #ifndef PARLEY_CLIENTS_AGENT_SESSION_H_
 #define PARLEY_CLIENTS_AGENT_SESSION_H_
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "clients/agent/agent.h"
 #include "clients/agent/cancellation.h"
 #include "clients/agent/faults.h"
+#include "clients/agent/hindrance.h"
 #include "clients/agent/member.h"
 #include "clients/agent/negotiation.h"
-#include "clients/agent/target_folder.h"
+#include "clients/agent/offer_check.h"
+#include "clients/agent/target_owner.h"
 #include "clients/agent/task_state.h"
 #include "clients/agent/update.h"
+#include "lib/base/mutex.h"
 
 namespace parley::agent {
 
-class Session {
+class Session final : private TargetOwner::Listener {
  public:
-  // `options` (its hooks, policy, labels and facts), `folder` and `cancellation` must outlive the session.
-  Session(const Options* options, Entry entry, TargetFolder* folder, Announcer announce, Cancellation* cancellation);
+  // `options` (its hooks, policy, labels and facts) and `cancellation` must outlive the session. `target`: the folder,
+  // without placeholders.
+  Session(const Options* options, Entry entry, std::string target, Announcer announce, Cancellation* cancellation);
+  ~Session() override;
 
   // How the client's part has ended; with entry.follow, when the task has. Errors as of agent::Join.
   absl::StatusOr<Outcome> Run();
 
  private:
+  // session.cc: the connection, the declaration, and the looks at what hinders.
   absl::Status Prepare();
-  // Until it has a result, or cannot go on over what connection there is.
+  absl::Status OpenTarget();
+  absl::Status SettleOthers(TargetOwner* owner);
+  // Over one connection, until there is a result, or the connection cannot be gone on with.
   absl::Status Converse();
-  absl::Status Declare(Negotiation* negotiation);
-  // Does what the state that the server sees asks for.
-  absl::Status Step(transport::Channel* channel, Negotiation* negotiation);
-  absl::Status OnOffer(Negotiation* negotiation);
-  absl::Status Answer(Negotiation* negotiation, const task::v1::Offer& offer);
-  absl::Status Refuse(Negotiation* negotiation, const absl::Status& why, bool forced);
-  absl::Status Decline(Negotiation* negotiation, const std::string& code, const std::string& detail);
-  absl::Status OnAccepted(transport::Channel* channel, Negotiation* negotiation);
-  absl::Status AfterUpdate(Negotiation* negotiation);
-  void OnWaiting(const task::v1::NegotiateResponse& current);
-  void OnEnded(const task::v1::NegotiateResponse& current);
-  Outcome MakeOutcome(const task::v1::NegotiateResponse& current) const;
-  // Nothing undecided is left behind by a process that ends in peace.
+  absl::Status Talk();
+  absl::Status Declare();
+  task::v1::Declaration MakeDeclaration();
+  absl::Status FillInstalled(task::v1::Declaration* declaration) const;
+  absl::Duration TimeToLook() const;
+  absl::Status Look();
+  absl::Status LookAtHindrance();
+  absl::Status Hinder(const absl::Status& why);
+  void NoteHindrance(const absl::Status& why);
+  void NoteMovement();
+  // OK when another try is due after it has been waited for.
+  absl::Status WaitToRetry(const absl::Status& status);
+  bool MayJoinAnew(Fault fault) const;
+  absl::StatusOr<Outcome> Finish(const absl::Status& why);
   void LeaveNothingPending(const absl::Status& why);
-  absl::Status Verify(const task::v1::Offer& offer);
+
+  // session_states.cc: what the state that the server sees asks for.
+  absl::Status Step();
+  bool must_wait() const;
+  OfferCheck::Verdict Examine();
+  absl::Status OnOffer();
+  void AnnounceOffer(const task::v1::Offer& offer);
+  absl::Status Answer(const task::v1::Offer& offer);
+  absl::Status Refuse(const absl::Status& why, bool forced);
+  absl::Status Decline(const std::string& code, const std::string& detail);
+  absl::Status OnAccepted();
+  absl::Status AfterUpdate();
+  void OnWaiting();
+  absl::Status OnStanding();
+  absl::Status OnEnded();
+  void AnnounceEnd(bool task_ended);
+  absl::Status CheckDrift();
+  Outcome MakeOutcome(task::v1::Participant::State state) const;
+
+  // TargetOwner::Listener
+  void OnSettling(const std::string& task, absl::Time until) override;
+  void OnRollingBack(const std::string& task, const std::string& reason, const std::string& detail) override;
+  void OnRolledBack(const std::string& task, const absl::Status& status) override;
+  void OnChanged() override;
+
+  const task::v1::NegotiateResponse& current() const { return with_.negotiation->current(); }
+  task::v1::Participant::State state() const { return current().state(); }
+  bool pending() const { return update_.has_value() && update_->pending(); }
 
   const Options& options_;
-  Entry entry_;
-  TargetFolder* const folder_;
+  const Entry entry_;
+  const std::string target_;
   const Announcer announce_;
   Cancellation* const cancellation_;
   const std::string task_;
+  const std::string instance_;
 
   std::unique_ptr<TaskState> state_;
+  std::optional<Member> member_;
+  // None while the target cannot be opened.
+  std::shared_ptr<TargetOwner> owner_;
   std::optional<Update> update_;
   Retry retry_;
-  int64_t last_version_ = 0;
+  HindranceWatch hindrances_;
+  OfferCheck offer_check_;
+  Conversation with_;
 
-  // The newest offer that has proved good.
-  std::optional<task::v1::Manifest> manifest_;
-  std::string manifest_bytes_;
-  // Attempts of which the observer knows, and for which another window was refused.
-  int32_t offered_attempt_ = 0;
+  // The offer that stands, or stood last.
+  std::optional<task::v1::Offer> offer_;
+  task::v1::Declaration declared_;
+  // An update was undecided when that was made.
+  bool declared_undecided_ = false;
+  // A person has given the command again, and the server does not know it yet.
+  bool retry_wanted_;
+  // Where the server saw the client furthest: revision and rank of the state.
+  std::pair<int64_t, int> furthest_;
+  // Attempts of an offer: one that the observer knows, one for which another window was refused, one that is hindered.
+  std::pair<int64_t, int32_t> offered_;
   int32_t countered_attempt_ = 0;
+  int32_t hindered_attempt_ = 0;
+  // It has declared since it timed out.
+  bool declared_since_timeout_ = false;
+  // An update is confirmed, but that could not be noted yet.
+  bool unnoted_ = false;
   // What this client refused, and why; it is the end of a session that does not follow.
   absl::Status refusal_;
   std::string told_;
   std::optional<absl::StatusOr<Outcome>> result_;
+
+  std::atomic<bool> disk_changed_ = false;
+  Mutex wake_mutex_;
+  Negotiation* to_wake_ ABSL_GUARDED_BY(wake_mutex_) = nullptr;
 };
 
 }  // namespace parley::agent

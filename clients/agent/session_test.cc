@@ -352,7 +352,22 @@ TEST_F(SessionTest, ConfirmsWhatAKilledProcessHadSwappedIn) {
   EXPECT_EQ(ReadTestFile(Running()), "new");
 }
 
-TEST_F(SessionTest, TakesBackWhatTheServerDoesNotWaitForAnyMore) {
+// A client that was away for longer than its lease has not failed.
+TEST_F(SessionTest, BeginsAnewWhenTheServerDoesNotWaitForItAnyMore) {
+  taskd_.Publish(new_);
+  taskd_.faults.confirm = [this, timed_out = false]() mutable {
+    if (!std::exchange(timed_out, true)) taskd_.PushState(Participant::STATE_TIMED_OUT);
+    return grpc::Status::OK;
+  };
+  const auto outcome = RunJoin();
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  EXPECT_EQ(outcome->state, Participant::STATE_CONFIRMED);
+  EXPECT_EQ(Installed(), merged_);
+  EXPECT_EQ(ReadTestFile(Running()), "new");
+}
+
+TEST_F(SessionTest, TakesBackWhatAnOldServerDoesNotWaitForAnyMore) {
+  taskd_.faults.old = true;
   taskd_.Publish(new_);
   taskd_.faults.confirm = [this] {
     taskd_.PushState(Participant::STATE_TIMED_OUT);
@@ -383,7 +398,7 @@ TEST_F(SessionTest, DefersAndAcceptsWhenTheOfferComesAgain) {
   options.policy.defer_reason = "busy";
   absl::StatusOr<Outcome> outcome = absl::UnknownError("");
   std::thread agent([&] { outcome = Join(std::move(options), &notes_); });
-  notes_.Await("waiting ");
+  notes_.Await("waiting busy");
   EXPECT_EQ(taskd_.reason(), "busy");
   clock_.Advance(absl::Minutes(6));
   taskd_.PushState(Participant::STATE_OFFERED);
@@ -402,14 +417,6 @@ TEST_F(SessionTest, DeclinesByPolicy) {
   EXPECT_EQ(taskd_.reason(), "policy");
   EXPECT_EQ(taskd_.detail(), "frozen");
   ExpectNothingApplied();
-}
-
-TEST_F(SessionTest, DeclinesWhatItsTargetCannotTake) {
-  taskd_.Publish(new_);
-  mkfifo((Target() + "/pipe").c_str(), 0644);
-  const auto outcome = RunJoin();
-  EXPECT_EQ(Reason(outcome.status()), "TARGET_SPECIAL_FILE");
-  EXPECT_EQ(taskd_.state(), Participant::STATE_DECLINED);
 }
 
 TEST_F(SessionTest, EndsWhenItsKeyIsRevoked) {
@@ -440,8 +447,12 @@ TEST_F(SessionTest, LetsOneProcessUseATarget) {
   taskd_.Publish(new_);
   const auto folder = TargetFolder::Open(Target());
   ASSERT_TRUE(folder.ok());
-  EXPECT_EQ(Reason(RunJoin().status()), "TARGET_IN_USE");
-  EXPECT_EQ(taskd_.joins(), 0);
+  JoinOptions options = Options();
+  options.hindrance_timeout = absl::Milliseconds(50);
+  EXPECT_EQ(Reason(Join(std::move(options), &notes_).status()), "TARGET_IN_USE");
+  // The operator sees why it does not begin.
+  EXPECT_EQ(taskd_.state(), Participant::STATE_INELIGIBLE);
+  EXPECT_EQ(taskd_.reason(), "target_in_use");
 }
 
 TEST_F(SessionTest, LetsOneProcessUseATasksState) {
@@ -562,10 +573,24 @@ TEST_F(SessionTest, ADeviceEndsWithACredentialThatHasNoNext) {
   EXPECT_EQ(Reason(status), "KEY_EXPIRED");
 }
 
-TEST_F(SessionTest, ADeviceEndsWhenItsKeyIsRefused) {
+// A server that is just starting refuses every key.
+TEST_F(SessionTest, ADeviceOutlivesAServerThatRefusesItsKey) {
+  taskd_.Publish(new_);
   taskd_.faults.revoked = true;
   DeviceOptions options = Device();
-  EXPECT_EQ(Reason(RunDevice(std::move(options), &notes_)), "KEY_REFUSED");
+  Stop stop;
+  options.stop = &stop;
+  absl::Status status;
+  std::thread device([&] { status = RunDevice(std::move(options), &notes_); });
+  notes_.Await("disconnected KEY_REFUSED");
+  while (notes_.Count("disconnected KEY_REFUSED") < 5) std::this_thread::yield();
+  taskd_.Stop();
+  taskd_.faults.revoked = false;
+  taskd_.Start();
+  notes_.Await("confirmed 1");
+  stop.Request();
+  device.join();
+  EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
 }
 
 }  // namespace

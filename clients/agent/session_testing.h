@@ -45,6 +45,15 @@ class Notes : public Observer {
   void Renewed(absl::Time) override { Add("renewed"); }
   void RenewalFailed(const absl::Status& why, absl::Time) override { Add("renewal failed " + Reason(why)); }
   void Disconnected(const absl::Status& why, absl::Time) override { Add("disconnected " + Reason(why)); }
+  void Hindered(const std::string&, const std::string& code, const std::string&, absl::Time) override {
+    Add("hindered " + code);
+  }
+  void Settling(const std::string& task, absl::Time) override { Add("settling " + task); }
+  void OperatorVerified(const std::string&, const std::string& user, const std::string&) override {
+    Add("signed by " + user);
+  }
+  void Failed(const std::string&, const absl::Status& why) override { Add("failed " + Reason(why)); }
+  void Idle() override { Add("idle"); }
 
   bool Has(const std::string& note) {
     MutexLock lock(&mutex_);
@@ -53,6 +62,10 @@ class Notes : public Observer {
   void Await(const std::string& note) {
     MutexLock lock(&mutex_);
     while (std::find(notes_.begin(), notes_.end(), note) == notes_.end()) changed_.Wait(&mutex_);
+  }
+  int Count(const std::string& note) {
+    MutexLock lock(&mutex_);
+    return static_cast<int>(std::count(notes_.begin(), notes_.end(), note));
   }
   std::string All() {
     MutexLock lock(&mutex_);
@@ -93,6 +106,8 @@ class SessionTest : public testing::Test {
     options.hooks.apply = absl::StrCat("cp $PARLEY_TARGET/site.conf ", Running());
     options.min_backoff = absl::Milliseconds(1);
     options.max_backoff = absl::Milliseconds(20);
+    options.min_look = absl::Milliseconds(1);
+    options.max_look = absl::Milliseconds(20);
     options.clock = &clock_;
     options.boot_clock = &boot_clock_;
     return options;

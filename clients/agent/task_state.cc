@@ -43,16 +43,12 @@ absl::StatusOr<std::unique_ptr<TaskState>> TaskState::Open(const std::string& st
   return state;
 }
 
-absl::StatusOr<std::string> TaskState::OnlyTask(const std::string& state_dir) {
-  const auto missing = [&state_dir](absl::string_view what) {
-    return Error(absl::StatusCode::kNotFound, "STATE_MISSING", absl::StrCat(state_dir, " ", what));
-  };
+std::vector<std::string> TaskState::Tasks(const std::string& state_dir) {
+  std::vector<std::string> tasks;
   const std::string folder = absl::StrCat(state_dir, "/tasks");
   DIR* stream = opendir(folder.c_str());
-  if (stream == nullptr && errno != ENOENT) return FileError("read", folder, errno);
-  if (stream == nullptr) return missing("knows of no task; give a join key");
+  if (stream == nullptr) return tasks;
   absl::Cleanup close_it = [stream] { closedir(stream); };
-  std::vector<std::string> tasks;
   while (const dirent* entry = readdir(stream)) {
     struct stat info;
     const std::string name = entry->d_name;
@@ -60,6 +56,24 @@ absl::StatusOr<std::string> TaskState::OnlyTask(const std::string& state_dir) {
       tasks.push_back(name);
     }
   }
+  return tasks;
+}
+
+std::string TaskState::TargetOf(const std::string& state_dir, const std::string& task) {
+  Membership membership;
+  ReadRecord(MembershipPath(absl::StrCat(state_dir, "/tasks/", task)), &membership).status().IgnoreError();
+  std::string target = membership.target();
+  WipeMembership(&membership);
+  return target;
+}
+
+absl::StatusOr<std::string> TaskState::OnlyTask(const std::string& state_dir) {
+  const auto missing = [&state_dir](absl::string_view what) {
+    return Error(absl::StatusCode::kNotFound, "STATE_MISSING", absl::StrCat(state_dir, " ", what));
+  };
+  const std::string folder = absl::StrCat(state_dir, "/tasks");
+  if (::access(folder.c_str(), R_OK) != 0 && errno != ENOENT) return FileError("read", folder, errno);
+  const std::vector<std::string> tasks = Tasks(state_dir);
   if (tasks.empty()) return missing("knows of no task; give a join key");
   if (tasks.size() == 1) return tasks[0];
   return missing(absl::StrCat("knows of several tasks (", absl::StrJoin(tasks, ", "), "); say which"));

@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "clients/agent/agent_state.pb.h"
@@ -22,6 +23,10 @@ class TaskState {
   static absl::StatusOr<std::unique_ptr<TaskState>> Open(const std::string& state_dir, const std::string& task);
   // Id of the only task that was joined in the folder. STATE_MISSING when there is none, or more than one.
   static absl::StatusOr<std::string> OnlyTask(const std::string& state_dir);
+  // Ids of the tasks that were joined in the folder; none when it cannot be read.
+  static std::vector<std::string> Tasks(const std::string& state_dir);
+  // Folder that the task's client updates; empty when that is not known.
+  static std::string TargetOf(const std::string& state_dir, const std::string& task);
   ~TaskState();
   TaskState(const TaskState&) = delete;
   TaskState& operator=(const TaskState&) = delete;

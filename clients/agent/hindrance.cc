@@ -1,0 +1,145 @@
+#include "clients/agent/hindrance.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <iterator>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+
+namespace parley::agent {
+namespace {
+
+constexpr size_t kMaxDetailBytes = 4096;
+constexpr size_t kMaxCodeBytes = 64;
+// A hindrance that is back before that is the same one.
+constexpr absl::Duration kGoneAfter = absl::Minutes(10);
+
+// The signed set, its signatures, or what was sent in its place.
+constexpr absl::string_view kSet[] = {
+    "MANIFEST_MALFORMED",
+    "MANIFEST_SIGNATURE",
+    "MANIFEST_TASK",
+    "MANIFEST_TOO_LARGE",
+    "MANIFEST_DIGEST",
+    "MANIFEST_CONTRADICTORY",
+    "REVISION_OLDER",
+    "REVISION_CHANGED",
+    "OPERATOR_SIGNATURE_MISSING",
+    "OPERATOR_MALFORMED",
+    "OPERATOR_UNKNOWN",
+    "OPERATOR_SIGNATURE",
+    "OPERATOR_REVOKED",
+    "OPERATOR_ROLE",
+    "OPERATOR_CHAIN",
+    "NO_CHAIN",
+    "FORCED",
+    "FILE_DIGEST",
+    "TRANSFER_MALFORMED",
+};
+
+// A chunk, path or certificate that is not what it should be, each with several reasons of its own.
+constexpr absl::string_view kSetPrefixes[] = {"CHUNK_", "PATH_", "CHAIN_", "FILES_", "PAYLOAD_"};
+
+// What stays as it is until somebody changes this machine.
+constexpr absl::string_view kPerson[] = {
+    "TARGET_MOUNT",     "TARGET_NOT_FOLDER", "TARGET_PARENT",   "TARGET_PERMISSION", "TARGET_ROOT",
+    "TARGET_IMMUTABLE", "TARGET_TOO_LARGE",  "TARGET_CONFLICT", "FILE_PERMISSION",   "DISK_READ_ONLY",
+};
+
+template <size_t kCount>
+bool IsAmong(const absl::string_view (&names)[kCount], absl::string_view name) {
+  return std::find(std::begin(names), std::end(names), name) != std::end(names);
+}
+
+// Bytes of the UTF-8 character that begins there, 0 when none does that a proto string may hold.
+size_t CharacterBytes(absl::string_view text) {
+  const auto at = [&text](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = at(0);
+  if (first < 0x80) return first >= 0x20 || first == '\n' || first == '\t' ? 1 : 0;
+  const size_t length = first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+  if (length == 0 || length > text.size()) return 0;
+  for (size_t i = 1; i < length; ++i) {
+    if ((at(i) & 0xc0) != 0x80) return 0;
+  }
+  // Overlong forms, surrogates, and what is beyond the last character.
+  if ((first == 0xe0 && at(1) < 0xa0) || (first == 0xed && at(1) > 0x9f)) return 0;
+  if ((first == 0xf0 && at(1) < 0x90) || (first == 0xf4 && at(1) > 0x8f)) return 0;
+  return length;
+}
+
+}  // namespace
+
+Blame BlameOf(const absl::Status& status) {
+  const std::string reason = Reason(status);
+  // It says that two clocks differ, and one of them is this machine's.
+  if (reason == "CHAIN_TIME") return Blame::kMoment;
+  if (IsAmong(kSet, reason)) return Blame::kSet;
+  for (const absl::string_view prefix : kSetPrefixes) {
+    if (absl::StartsWith(reason, prefix)) return Blame::kSet;
+  }
+  return IsAmong(kPerson, reason) ? Blame::kPerson : Blame::kMoment;
+}
+
+std::string ReasonCode(const absl::Status& status) {
+  const std::string reason = Reason(status);
+  return reason.empty() ? "failed" : absl::AsciiStrToLower(reason).substr(0, kMaxCodeBytes);
+}
+
+std::string Detail(absl::string_view text) {
+  if (text.size() > kMaxDetailBytes) text.remove_prefix(text.size() - kMaxDetailBytes);
+  std::string detail;
+  while (!text.empty()) {
+    const size_t length = CharacterBytes(text);
+    absl::StrAppend(&detail, length > 0 ? text.substr(0, length) : "?");
+    text.remove_prefix(std::max<size_t>(length, 1));
+  }
+  return detail;
+}
+
+HindranceWatch::HindranceWatch(const Options& options)
+    : limit_(options.hindrance_timeout), backoff_(options.min_look, options.max_look) {}
+
+bool HindranceWatch::Begin(const absl::Status& why) {
+  if (!active() && SteadyTime() - end_ >= kGoneAfter) {
+    kind_.clear();
+    begin_ = SteadyTime();
+    backoff_.Reset();
+  }
+  const bool news = Reason(why) != kind_ || kind_.empty();
+  kind_ = Reason(why);
+  why_ = why;
+  next_look_ = SteadyTime() + backoff_.Next();
+  return news;
+}
+
+void HindranceWatch::End() {
+  if (active()) end_ = SteadyTime();
+  why_ = absl::OkStatus();
+}
+
+void HindranceWatch::Reset() {
+  why_ = absl::OkStatus();
+  end_ = -absl::InfiniteDuration();
+}
+
+absl::Duration HindranceWatch::left() const {
+  if (!active()) return absl::InfiniteDuration();
+  return std::max(absl::ZeroDuration(), next_look_ - SteadyTime());
+}
+
+bool HindranceWatch::lasts_too_long() const {
+  if (!active()) return false;
+  return BlameOf(why_) == Blame::kPerson || SteadyTime() - begin_ >= limit_;
+}
+
+task::v1::Hindrance HindranceWatch::ToProto() const {
+  task::v1::Hindrance hindrance;
+  hindrance.set_code(ReasonCode(why_));
+  hindrance.set_detail(Detail(why_.message()));
+  return hindrance;
+}
+
+}  // namespace parley::agent

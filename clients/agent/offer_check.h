@@ -1,0 +1,50 @@
+// Whether an offer may be applied here now: its signatures, what was applied before, the target and the clock.
+//
+// Threads: none.
+#ifndef PARLEY_CLIENTS_AGENT_OFFER_CHECK_H_
+#define PARLEY_CLIENTS_AGENT_OFFER_CHECK_H_
+
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "clients/agent/agent.h"
+#include "clients/agent/hindrance.h"
+#include "clients/agent/target_owner.h"
+#include "lib/trust/operator_signature.h"
+#include "parley/task/v1/participation_service.pb.h"
+
+namespace parley::agent {
+
+class OfferCheck {
+ public:
+  // `options` must outlive it. `task`: "tasks/{task}".
+  OfferCheck(const Options* options, std::string task) : options_(*options), task_(std::move(task)) {}
+
+  struct Verdict {
+    absl::Status status;
+    // Of an error.
+    Blame blame = Blame::kMoment;
+  };
+  // Fetches the chain of trust where a signature of an operator is to be verified: blocks. Errors: MANIFEST_*, those of
+  // TargetOwner::Check and of CheckOperator.
+  Verdict Look(const task::v1::Offer& offer, const std::string& verification_key, const TargetOwner& owner);
+
+  // Of the newest offer whose signature has proved good.
+  const std::optional<task::v1::Manifest>& manifest() const { return manifest_; }
+  // The operator that signed the offer that was found good last.
+  const std::optional<trust::Operator>& signer() const { return signer_; }
+
+ private:
+  Verdict Verify(const task::v1::Offer& offer, const std::string& verification_key);
+
+  const Options& options_;
+  const std::string task_;
+  std::optional<task::v1::Manifest> manifest_;
+  std::string manifest_bytes_;
+  std::optional<trust::Operator> signer_;
+};
+
+}  // namespace parley::agent
+
+#endif  // PARLEY_CLIENTS_AGENT_OFFER_CHECK_H_

@@ -1,0 +1,178 @@
+// The one owner that a target folder has in this process: it holds the lock and the journal, and settles what lies
+// undecided.
+//
+// An update that was swapped in and is neither committed nor rolled back is undecided. Its session confirms it and
+// tells the owner. When nobody does so within the update's confirm-timeout, the owner rolls it back by itself: whatever
+// the server says or does not say, whatever has become of the task, and whichever process began the update. The time is
+// measured by a clock that nobody can set and that goes on while the machine sleeps.
+//
+// Sessions only ask and tell. One of them at a time has the turn to update; what they ask is answered from the disk.
+//
+// Threads: all methods may be called from any thread; those that read or write the disk wait for one another. The owner
+// has one thread of its own, which sleeps unless something is undecided. Listeners are called on any thread.
+#ifndef PARLEY_CLIENTS_AGENT_TARGET_OWNER_H_
+#define PARLEY_CLIENTS_AGENT_TARGET_OWNER_H_
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "clients/agent/agent.h"
+#include "clients/agent/cancellation.h"
+#include "clients/agent/installer.h"
+#include "clients/agent/target_folder.h"
+#include "lib/base/clock.h"
+#include "lib/base/mutex.h"
+
+namespace parley::agent {
+
+class TargetOwner {
+ public:
+  struct Options {
+    TargetFolder::Kind kind = TargetFolder::Kind::kFolder;
+    Method method = Method::kAutomatic;
+    // Of an update that an old version of this program left without saying how to settle it.
+    Hooks hooks;
+    // Both must outlive the owner.
+    Clock* clock = Clock::System();
+    BootClock* boot_clock = BootClock::System();
+  };
+
+  // Hears what the owner does by itself.
+  class Listener {
+   public:
+    virtual ~Listener() = default;
+    virtual void OnSettling(const std::string& task, absl::Time until) {}
+    virtual void OnRollingBack(const std::string& task, const std::string& reason, const std::string& detail) {}
+    virtual void OnRolledBack(const std::string& task, const absl::Status& status) {}
+    // What is on the disk may be another set than before.
+    virtual void OnChanged() {}
+  };
+
+  using Pending = Installer::Pending;
+  using TaskView = Installer::TaskView;
+  using OnDisk = Installer::OnDisk;
+  using RollbackNote = Installer::RollbackNote;
+
+  // Returns the owner that the process has for this target, or a new one, which finishes what was decided already.
+  // Errors of TargetFolder::Open and Installer::Open.
+  static absl::StatusOr<std::shared_ptr<TargetOwner>> Get(const std::string& target, const Options& options);
+  // Gives the target up. What is undecided stays so for the next owner.
+  ~TargetOwner();
+  TargetOwner(const TargetOwner&) = delete;
+  TargetOwner& operator=(const TargetOwner&) = delete;
+
+  // Absolute and without links.
+  const std::string& target() const { return folder_->target(); }
+  // The folder in which the payload's paths lie, and one on the file system on which new files are written.
+  const std::string& root_path() const { return folder_->root_path(); }
+  const std::string& place_path() const { return folder_->place_path(); }
+
+  // `listener` hears what follows until Leave returns. One that joins while something is undecided is told so.
+  void Join(Listener* listener);
+  void Leave(Listener* listener);
+
+  // Makes the task known: its state folder, with what an old version of this program noted there.
+  absl::Status Adopt(const std::string& task, const std::string& state_folder);
+
+  std::optional<Pending> pending() const;
+  TaskView view(const std::string& task) const;
+  absl::StatusOr<OnDisk> Read(const std::string& task) const;
+  absl::StatusOr<std::string> PendingDigest() const;
+  // Whether the target can take the set now: TARGET_TURN (as of BeginTurn), REVISION_OLDER, REVISION_CHANGED, TARGET_*,
+  // DISK_FULL, FILE_PERMISSION.
+  absl::Status Check(const std::string& task, const task::v1::Manifest& manifest) const;
+  // How the set that was checked last is to be put in place, and why not in another way: a sentence, or empty.
+  std::pair<Method, std::string> choice() const;
+
+  // Takes the turn to update; TARGET_TURN (ABORTED) while another task has it, or its update is undecided. Taking it
+  // twice is no error.
+  absl::Status BeginTurn(const std::string& task);
+  // Gives it up.
+  void EndTurn(const std::string& task);
+
+  // Builds the new set without a change to the target. Errors as of Installer::Stage.
+  absl::Status Stage(const UpdatePlan& plan, const task::v1::Manifest& manifest,
+                     const Installer::ReadChunk& read_chunk);
+  // Puts it in place. TARGET_CHANGED when somebody wrote to the target meanwhile: Stage again.
+  absl::Status Swap();
+  HookResult RunCheck();
+  absl::StatusOr<HookResult> RunApply();
+  // The new set is the installed one for good. NOT_PENDING when it has been rolled back meanwhile.
+  absl::Status Commit();
+  // Decides for the old set, durably; NOT_PENDING when that is decided already, or there is nothing to decide.
+  absl::Status BeginRollback(const std::string& reason, const std::string& detail, bool passing);
+  // Brings it back. ROLLBACK_FAILED.
+  absl::Status FinishRollback();
+  // The server knows of the rollback.
+  void ForgetRollback(const std::string& task);
+
+  // While one lives the owner leaves the decision to its holder, who is just about to make it.
+  class Hold {
+   public:
+    explicit Hold(TargetOwner* owner);
+    ~Hold();
+    Hold(const Hold&) = delete;
+    Hold& operator=(const Hold&) = delete;
+
+   private:
+    TargetOwner* const owner_;
+  };
+
+  // Blocks until nothing is undecided; CANCELLED.
+  absl::Status AwaitSettled(Cancellation* cancellation);
+
+ private:
+  TargetOwner(const Options& options, std::unique_ptr<TargetFolder> folder)
+      : options_(options), folder_(std::move(folder)) {}
+  absl::Status Open();
+  // Makes what the installer says of an undecided update known to everybody.
+  void Publish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(disk_mutex_);
+  // Calls the listeners, all of them or only one.
+  void Tell(bool all, const std::function<void(Listener*)>& call);
+  absl::Time Due() const;
+  absl::Duration Now() const { return options_.boot_clock->Uptime(); }
+  absl::Status CheckTurnLocked(const std::string& task) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The thread's.
+  void Run();
+  absl::Duration LeftLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void WaitLocked(absl::Duration left) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RollBackOverdue(bool passing);
+
+  const Options options_;
+  const std::unique_ptr<TargetFolder> folder_;
+
+  // Held by whoever reads or writes the disk, for as long as a command runs; taken before mutex_.
+  mutable Mutex disk_mutex_;
+  mutable std::optional<Installer> installer_ ABSL_GUARDED_BY(disk_mutex_);
+
+  mutable Mutex mutex_;
+  CondVar changed_;
+  std::optional<Pending> pending_ ABSL_GUARDED_BY(mutex_);
+  // When pending_ was read, and until when nothing is rolled back, both by the boot clock.
+  absl::Duration read_ ABSL_GUARDED_BY(mutex_);
+  absl::Duration grace_end_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();
+  // Nobody was there to confirm in time, so that it is not the set's fault.
+  bool passing_ ABSL_GUARDED_BY(mutex_) = false;
+  int graces_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::string turn_ ABSL_GUARDED_BY(mutex_);
+  int holds_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool ending_ ABSL_GUARDED_BY(mutex_) = false;
+
+  Mutex listeners_mutex_;
+  std::set<Listener*> listeners_ ABSL_GUARDED_BY(listeners_mutex_);
+
+  std::thread thread_;
+};
+
+}  // namespace parley::agent
+
+#endif  // PARLEY_CLIENTS_AGENT_TARGET_OWNER_H_

@@ -1,0 +1,111 @@
+#include "clients/agent/targets.h"
+
+#include <sys/stat.h>
+
+#include <memory>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
+#include "clients/agent/task_state.h"
+#include "lib/base/error.h"
+
+namespace parley::agent {
+namespace {
+
+// How long the target is left to others between two looks.
+constexpr absl::Duration kShareFor = absl::Seconds(2);
+
+// Says what the owner does.
+class Teller final : public TargetOwner::Listener {
+ public:
+  explicit Teller(const Announcer& announce) : announce_(announce) {}
+
+  // Only once, though the target is opened again and again.
+  void OnSettling(const std::string& task, absl::Time until) override {
+    if (std::exchange(told_, true)) return;
+    announce_([&](Observer* o) { o->Settling(task, until); });
+  }
+  void OnRollingBack(const std::string& task, const std::string& reason, const std::string& detail) override {
+    announce_([&](Observer* o) { o->RollingBack(task, reason, detail); });
+  }
+  void OnRolledBack(const std::string& task, const absl::Status& status) override {
+    announce_([&](Observer* o) {
+      if (status.ok()) return o->RolledBack(task);
+      o->RollbackFailed(task, std::string(status.message()));
+    });
+  }
+
+ private:
+  const Announcer announce_;
+  bool told_ = false;
+};
+
+// One look; true when nothing is undecided any more.
+absl::StatusOr<bool> LookAt(const Options& options, const std::string& target, bool share, Teller* teller,
+                            Cancellation* cancellation) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<TargetOwner> owner, TargetOwner::Get(target, OwnerOptions(options)));
+  const std::optional<TargetOwner::Pending> pending = owner->pending();
+  if (!pending.has_value()) return true;
+  owner->Join(teller);
+  // With a little time left the target is not given away any more.
+  const bool stay = !share || pending->confirm_timeout - pending->undecided <= kShareFor * 2;
+  const absl::Status status = stay ? owner->AwaitSettled(cancellation) : absl::OkStatus();
+  owner->Leave(teller);
+  RETURN_IF_ERROR(status);
+  return stay;
+}
+
+}  // namespace
+
+std::string TargetOf(const Options& options, const std::string& task) {
+  const std::string& target = options.into_file.empty() ? options.into : options.into_file;
+  return absl::StrReplaceAll(target, {{"{task}", task}});
+}
+
+TargetOwner::Options OwnerOptions(const Options& options) {
+  return {.kind = options.into_file.empty() ? TargetFolder::Kind::kFolder : TargetFolder::Kind::kFile,
+          .method = options.method,
+          .hooks = options.hooks,
+          .clock = options.clock,
+          .boot_clock = options.boot_clock};
+}
+
+std::set<std::string> KnownTargets(const Options& options) {
+  std::set<std::string> targets;
+  const std::string own = TargetOf(options, "{task}");
+  if (!own.empty() && !absl::StrContains(own, "{task}")) targets.insert(own);
+  for (const std::string& task : TaskState::Tasks(options.state_dir)) {
+    const std::string target = TaskState::TargetOf(options.state_dir, task);
+    if (!target.empty()) targets.insert(target);
+    if (absl::StrContains(own, "{task}")) targets.insert(TargetOf(options, task));
+  }
+  return targets;
+}
+
+bool MayBeUndecided(const std::string& target) {
+  struct stat info;
+  const auto exists = [&info](const std::string& path) { return stat(path.c_str(), &info) == 0; };
+  const std::string path(absl::StripSuffix(target, "/"));
+  if (lstat(path.c_str(), &info) == 0 && S_ISLNK(info.st_mode)) return true;
+  const size_t slash = path.rfind('/');
+  const std::string parent = slash == std::string::npos ? "." : path.substr(0, slash);
+  return exists(
+             absl::StrCat(parent, "/.parley-", path.substr(slash == std::string::npos ? 0 : slash + 1), "/journal")) ||
+         exists(absl::StrCat(path, "/.parley/journal"));
+}
+
+absl::Status SettleTarget(const Options& options, const std::string& target, bool share, const Announcer& announce,
+                          Cancellation* cancellation) {
+  Teller teller(announce);
+  while (MayBeUndecided(target)) {
+    ASSIGN_OR_RETURN(const bool settled, LookAt(options, target, share, &teller, cancellation));
+    if (settled) break;
+    RETURN_IF_ERROR(cancellation->Sleep(kShareFor));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace parley::agent

@@ -1,0 +1,35 @@
+// The targets that a process may have to do with, and what lies undecided at them.
+#ifndef PARLEY_CLIENTS_AGENT_TARGETS_H_
+#define PARLEY_CLIENTS_AGENT_TARGETS_H_
+
+#include <set>
+#include <string>
+
+#include "absl/status/status.h"
+#include "clients/agent/agent.h"
+#include "clients/agent/cancellation.h"
+#include "clients/agent/member.h"
+#include "clients/agent/target_owner.h"
+
+namespace parley::agent {
+
+// The target of a task ("{task}" in options.into stands for its id).
+std::string TargetOf(const Options& options, const std::string& task);
+
+TargetOwner::Options OwnerOptions(const Options& options);
+
+// The target of the options, and those that tasks in the state folder have updated.
+std::set<std::string> KnownTargets(const Options& options);
+
+// Whether an update was begun at the target, as far as can be told without opening it.
+bool MayBeUndecided(const std::string& target);
+
+// Blocks until nothing is undecided at the target: until a session has confirmed the update, or its confirm-timeout is
+// over and it has been rolled back. With `share`, other processes may take the target over meanwhile. Errors:
+// TARGET_IN_USE (another process has it, and settles it), CANCELLED, and those of TargetOwner::Get.
+absl::Status SettleTarget(const Options& options, const std::string& target, bool share, const Announcer& announce,
+                          Cancellation* cancellation);
+
+}  // namespace parley::agent
+
+#endif  // PARLEY_CLIENTS_AGENT_TARGETS_H_

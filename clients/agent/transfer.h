@@ -1,0 +1,61 @@
+// Brings the chunks of an accepted offer onto this machine, and tells the server and the observer how far it is.
+//
+// Threads: none. What the server says by itself meanwhile interrupts a transfer.
+#ifndef PARLEY_CLIENTS_AGENT_TRANSFER_H_
+#define PARLEY_CLIENTS_AGENT_TRANSFER_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "clients/agent/cancellation.h"
+#include "clients/agent/chunk_store.h"
+#include "clients/agent/download.h"
+#include "clients/agent/member.h"
+#include "clients/agent/negotiation.h"
+#include "lib/transport/grpc_door.h"
+
+namespace parley::agent {
+
+// One connection to the server, and the negotiation on it.
+struct Conversation {
+  transport::Channel* channel = nullptr;
+  Negotiation* negotiation = nullptr;
+};
+
+class Transfer {
+ public:
+  // All must outlive it.
+  Transfer(const Announcer* announce, Cancellation* cancellation, const Conversation* with,
+           const task::v1::Manifest* manifest, ChunkStore* store);
+
+  // Takes what the target has and fetches the rest. When it returns OK, either all is there, or failure() says why it
+  // can not be, or the server has something else to say. Errors are those of the connection.
+  absl::Status Run(const std::string& target, const std::vector<std::string>& installed_paths);
+
+  const absl::Status& failure() const { return failure_; }
+  // Bytes that came over the network.
+  int64_t received_bytes() const { return download_.counts().received_bytes; }
+
+ private:
+  absl::Status FetchRest();
+  // One call; true when another is worth while.
+  absl::StatusOr<bool> FetchOnce();
+  absl::Status OnProgress(const DownloadCounts& counts);
+  absl::Status Report(const DownloadCounts& counts);
+
+  const Announcer& announce_;
+  Cancellation* const cancellation_;
+  const Conversation& with_;
+  const task::v1::Manifest& manifest_;
+  Download download_;
+  absl::Status failure_;
+  absl::Duration reported_;
+  absl::Duration shown_ = -absl::InfiniteDuration();
+  bool offsets_refused_ = false;
+};
+
+}  // namespace parley::agent
+
+#endif  // PARLEY_CLIENTS_AGENT_TRANSFER_H_
