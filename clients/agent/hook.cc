@@ -39,6 +39,11 @@ absl::Time Monotonic() {
 
 absl::Status Failed(absl::string_view sentence) { return Error(absl::StatusCode::kAborted, "HOOK_FAILED", sentence); }
 
+// Says nothing of the set: the machine had no room for another process, or no descriptor.
+absl::Status NotStarted(absl::string_view sentence) {
+  return Error(absl::StatusCode::kUnavailable, "HOOK_NOT_STARTED", sentence);
+}
+
 std::vector<std::string> Environment(const std::map<std::string, std::string>& variables) {
   std::vector<std::string> environment;
   for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
@@ -112,16 +117,18 @@ bool Drain(int fd, std::string* output) {
 // Collects output until the process has ended (true) or the time has come.
 bool WaitUntil(int process, int* pipe, absl::Time end, std::string* output) {
   while (true) {
-    const absl::Duration left = end - Monotonic();
-    if (left <= absl::ZeroDuration()) return false;
+    // At least one look: the time may have passed while this process was stopped, and the command have ended in it.
+    const absl::Duration left = std::max(absl::ZeroDuration(), end - Monotonic());
     pollfd fds[] = {{process, POLLIN, 0}, {*pipe, POLLIN, 0}};
-    const int64_t wait_ms = absl::ToInt64Milliseconds(std::min(left, absl::Hours(1))) + 1;
+    const bool last = left == absl::ZeroDuration();
+    const int64_t wait_ms = last ? 0 : absl::ToInt64Milliseconds(std::min(left, absl::Hours(1))) + 1;
     if (poll(fds, 2, static_cast<int>(wait_ms)) < 0 && errno != EINTR) return false;
     if (fds[1].revents != 0 && !Drain(*pipe, output)) *pipe = -1;  // poll ignores it from now on.
     if (fds[0].revents != 0) {
       if (*pipe >= 0) Drain(*pipe, output);
       return true;
     }
+    if (last) return false;
   }
 }
 
@@ -164,7 +171,7 @@ bool Reap(pid_t child, int* wait_status) {
 HookResult RunHook(const HookCommand& hook) {
   HookResult result;
   const auto fail = [&result](absl::string_view doing) {
-    result.status = Failed(absl::StrCat("the command could not be run: ", doing, ": ", ErrnoText(errno)));
+    result.status = NotStarted(absl::StrCat("the command could not be run: ", doing, ": ", ErrnoText(errno)));
     return result;
   };
   const absl::Time start = Monotonic();

@@ -72,7 +72,8 @@ absl::Status TargetOwner::Open() {
     ASSIGN_OR_RETURN(Installer installer, Installer::Open(folder_.get(), {.method = options_.method,
                                                                           .clock = options_.clock,
                                                                           .hooks = options_.hooks,
-                                                                          .boot_clock = options_.boot_clock}));
+                                                                          .boot_clock = options_.boot_clock,
+                                                                          .fixed = options_.fixed}));
     installer_.emplace(std::move(installer));
     Publish();
   }

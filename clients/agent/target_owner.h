@@ -21,6 +21,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -39,6 +40,8 @@ class TargetOwner {
   struct Options {
     TargetFolder::Kind kind = TargetFolder::Kind::kFolder;
     Method method = Method::kAutomatic;
+    // Folders that must stay the ones that they are.
+    std::vector<std::string> fixed;
     // Of an update that an old version of this program left without saying how to settle it.
     Hooks hooks;
     // Both must outlive the owner.

@@ -68,6 +68,7 @@ std::string TargetOf(const Options& options, const std::string& task) {
 TargetOwner::Options OwnerOptions(const Options& options) {
   return {.kind = options.into_file.empty() ? TargetFolder::Kind::kFolder : TargetFolder::Kind::kFile,
           .method = options.method,
+          .fixed = {options.state_dir},
           .hooks = options.hooks,
           .clock = options.clock,
           .boot_clock = options.boot_clock};
