@@ -161,8 +161,8 @@ class Device {
     task::v1::WatchAssignmentsResponse response;
     while (reader->Read(&response)) {
       timers.Cancel(timer);
-      retry->Progress();
-      Begin(response.task());
+      // A task that it is in already is no news.
+      if (Begin(response.task())) retry->Progress();
     }
     if (idle) retry->Progress();
     const grpc::Status status = reader->Finish();
@@ -170,19 +170,21 @@ class Device {
     return Error(absl::StatusCode::kUnavailable, "STREAM_ENDED", "the server has ended the watch");
   }
 
-  void Begin(const Task& task) {
+  // True when the task is one that it was not in.
+  bool Begin(const Task& task) {
     absl::string_view id = task.name();
-    if (!absl::ConsumePrefix(&id, "tasks/") || !IsTaskId(id)) return;
+    if (!absl::ConsumePrefix(&id, "tasks/") || !IsTaskId(id)) return false;
     std::erase_if(tasks_, [](auto& item) {
       if (!item.second->done) return false;
       item.second->thread.join();
       return true;
     });
-    if (tasks_.count(task.name()) > 0) return;
+    if (tasks_.count(task.name()) > 0) return false;
     if (tasks_.size() >= kMaxTasks) {
       const absl::Status full = Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_TASKS",
                                       absl::StrCat("this device is in ", kMaxTasks, " tasks already"));
-      return announce_([&](Observer* o) { o->Failed(task.name(), full); });
+      announce_([&](Observer* o) { o->Failed(task.name(), full); });
+      return false;
     }
     auto& running = tasks_[task.name()];
     running = std::make_unique<Running>();
@@ -190,6 +192,7 @@ class Device {
       Carry(id);
       running->done = true;
     });
+    return true;
   }
 
   const std::string& AddressOf(const keys::AudienceKey& key) const {

@@ -16,6 +16,10 @@ constexpr size_t kMaxDetailBytes = 4096;
 constexpr size_t kMaxCodeBytes = 64;
 // A hindrance that is back before that is the same one.
 constexpr absl::Duration kGoneAfter = absl::Minutes(10);
+// A clock that is set is to be noticed soon.
+constexpr absl::Duration kMaxClockLook = absl::Seconds(20);
+
+constexpr absl::string_view kClock[] = {"MANIFEST_EXPIRED", "DEADLINE_PASSED", "OPERATOR_TIME", "CHAIN_TIME"};
 
 // The signed set, its signatures, or what was sent in its place.
 constexpr absl::string_view kSet[] = {
@@ -111,7 +115,8 @@ bool HindranceWatch::Begin(const absl::Status& why) {
   const bool news = Reason(why) != kind_ || kind_.empty();
   kind_ = Reason(why);
   why_ = why;
-  next_look_ = SteadyTime() + backoff_.Next();
+  const absl::Duration pause = backoff_.Next();
+  next_look_ = SteadyTime() + (IsAmong(kClock, kind_) ? std::min(pause, kMaxClockLook) : pause);
   return news;
 }
 

@@ -10,10 +10,12 @@
 #include <thread>
 #include <utility>
 
+#include "clients/agent/agent_state.pb.h"
 #include "clients/agent/boot_clock.h"
 #include "clients/agent/faults.h"
 #include "clients/agent/hindrance.h"
 #include "clients/agent/installer.h"
+#include "clients/agent/record.h"
 #include "clients/agent/session_testing.h"
 #include "clients/agent/target_folder.h"
 #include "lib/base/error.h"
@@ -562,6 +564,27 @@ TEST_F(LevelTest, ATargetThatIsWrittenToIsTriedAgain) {
   writer.join();
   notes_.Await("confirmed 1");
   EXPECT_FALSE(notes_.Has("declined other"));
+}
+
+// What a client of before wrote stands only in the state folder.
+TEST_F(LevelTest, GoesOnWithTheStateOfAnOlderVersion) {
+  taskd_.Publish(new_);
+  ASSERT_EQ(RunJoin().status(), absl::OkStatus());
+  parley::agent::Installed older;
+  older.set_revision(1);
+  older.set_digest(payload::DigestFiles(MakePayload(new_).files));
+  for (const auto& [path, content] : new_) older.add_paths(path);
+  ASSERT_EQ(WriteRecord(folder_ / "state/tasks/nginx/installed", older), absl::OkStatus());
+  std::filesystem::remove_all(folder_ / ".parley-target");
+  const auto outcome = RunJoin();
+  ASSERT_EQ(outcome.status(), absl::OkStatus());
+  EXPECT_TRUE(outcome->ok());
+  EXPECT_FALSE(taskd_.drifted());
+  EXPECT_EQ(taskd_.declarations().back().installed_revision(), 1);
+  // A file that the next revision does not name goes.
+  taskd_.Publish({{"site.conf", "newer"}});
+  ASSERT_EQ(RunJoin().status(), absl::OkStatus());
+  EXPECT_EQ(ReadTree(Target()), (Tree{{"keep", "mine"}, {"site.conf", "newer"}}));
 }
 
 }  // namespace

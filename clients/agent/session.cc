@@ -36,6 +36,12 @@ std::string ParentOf(const std::string& path) {
   return parent.empty() ? "/" : parent;
 }
 
+// Of the disk on which the state is, or of descriptors or memory.
+bool IsLocalHindrance(const absl::Status& status) {
+  const std::string reason = Reason(status);
+  return reason == "DISK_FULL" || reason == "FILE_IO" || reason == "TOO_MANY_FILES";
+}
+
 // How far a client has come in a revision; 0 for states that say nothing of it.
 int RankOf(Participant::State state) {
   constexpr Participant::State kWay[] = {
@@ -67,7 +73,13 @@ Session::~Session() {
 }
 
 absl::StatusOr<Outcome> Session::Run() {
-  if (const absl::Status prepared = Prepare(); !prepared.ok()) return Finish(prepared);
+  for (absl::Status prepared = Prepare(); !prepared.ok(); prepared = Prepare()) {
+    if (!IsLocalHindrance(prepared)) return Finish(prepared);
+    NoteHindrance(prepared);
+    if (!entry_.follow && hindrances_.lasts_too_long()) return Finish(prepared);
+    if (const absl::Status slept = cancellation_->Sleep(hindrances_.left()); !slept.ok()) return Finish(slept);
+  }
+  hindrances_.End();
   while (true) {
     retry_.Begin();
     const absl::Status status = cancellation_->cancelled() ? Stopped() : Converse();
@@ -79,8 +91,10 @@ absl::StatusOr<Outcome> Session::Run() {
 }
 
 absl::Status Session::Prepare() {
-  ASSIGN_OR_RETURN(state_, TaskState::Open(options_.state_dir, entry_.task));
-  member_.emplace(&options_, &entry_, state_.get(), &announce_, cancellation_);
+  if (state_ == nullptr) {
+    ASSIGN_OR_RETURN(state_, TaskState::Open(options_.state_dir, entry_.task));
+    member_.emplace(&options_, &entry_, state_.get(), &announce_, cancellation_);
+  }
   // A target that cannot be opened is told to the server, and so is no reason not to join.
   if (const absl::Status opened = OpenTarget(); FaultOf(opened) == Fault::kFinal) return opened;
   RETURN_IF_ERROR(member_->Ensure());
@@ -285,7 +299,8 @@ absl::Status Session::WaitToRetry(const absl::Status& status) {
   const absl::Status joined = member_->JoinAnew();
   if (joined.ok()) retry_.KeyChanged();
   if (joined.ok() && owner_ != nullptr) return member_->SetTarget(owner_->target());
-  return FaultOf(joined) == Fault::kFinal || fault == Fault::kForgotten ? joined : absl::OkStatus();
+  const bool refused = FaultOf(joined) == Fault::kKey && !entry_.follow;
+  return FaultOf(joined) == Fault::kFinal || refused ? joined : absl::OkStatus();
 }
 
 absl::StatusOr<Outcome> Session::Finish(const absl::Status& why) {

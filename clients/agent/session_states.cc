@@ -91,6 +91,7 @@ absl::Status Session::OnOffer() {
   if (!verdict.status.ok() && verdict.blame != Blame::kSet) return Hinder(verdict.status);
   hindrances_.End();
   if (!verdict.status.ok()) return Refuse(verdict.status, offer.forced());
+  refusal_ = absl::OkStatus();
   AnnounceOffer(offer);
   return Answer(offer);
 }

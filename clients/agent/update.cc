@@ -301,6 +301,7 @@ absl::Status Update::RollBack(const std::string& reason, const std::string& deta
         negotiation().Report({.state = Participant::STATE_ROLLING_BACK, .reason = reason, .detail = detail}).status();
   }
   result_.error = owner_->FinishRollback();
+  if (Reason(result_.error) == "NOT_PENDING") result_.error = absl::OkStatus();
   if (result_.error.ok()) {
     announce_([&](Observer* o) { o->RolledBack(task_); });
   } else {
