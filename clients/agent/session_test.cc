@@ -252,10 +252,12 @@ TEST_F(SessionTest, RollsBackWhenACommandChangesWhatWasInstalled) {
 TEST_F(SessionTest, RollsBackWhenItCannotConfirm) {
   taskd_.Publish(new_);
   taskd_.faults.confirm = [this] {
-    boot_clock_.Advance(absl::Minutes(3));
+    boot_clock_.Advance(absl::Milliseconds(500));
     return grpc::Status(grpc::StatusCode::UNAVAILABLE, "the line is dead");
   };
-  const auto outcome = RunJoin();
+  JoinOptions options = Options();
+  options.confirm_timeout = absl::Seconds(3);
+  const auto outcome = Join(std::move(options), &notes_);
   ASSERT_TRUE(outcome.ok()) << outcome.status();
   EXPECT_EQ(outcome->state, Participant::STATE_ROLLED_BACK);
   EXPECT_EQ(outcome->reason, "unconfirmed");
