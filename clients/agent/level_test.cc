@@ -4,12 +4,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <thread>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "clients/agent/agent_state.pb.h"
 #include "clients/agent/boot_clock.h"
 #include "clients/agent/faults.h"
@@ -55,6 +58,13 @@ class LevelTest : public SessionTest {
                                [&payload](absl::string_view digest) { return payload.Read(digest); }),
               absl::OkStatus());
     ASSERT_EQ(installer->Swap(), absl::OkStatus());
+  }
+  // Where the set has a file.
+  std::string MakePipeInTheWay() {
+    std::filesystem::create_directory(Target() + "/conf.d");
+    std::string pipe = Target() + "/conf.d/a";
+    EXPECT_EQ(mkfifo(pipe.c_str(), 0644), 0);
+    return pipe;
   }
   void PassTimeUntilSettled() {
     while (HasJournal()) {
@@ -194,8 +204,7 @@ TEST_F(LevelTest, DeclaresAgainWhenItsTimeIsOver) {
 // C6
 TEST_F(LevelTest, WaitsForATargetThatCannotTakeItNow) {
   taskd_.Publish(new_);
-  const std::string pipe = Target() + "/pipe";
-  ASSERT_EQ(mkfifo(pipe.c_str(), 0644), 0);
+  const std::string pipe = MakePipeInTheWay();
   StartFollowing(Options());
   taskd_.AwaitState(Participant::STATE_INELIGIBLE);
   EXPECT_EQ(taskd_.reason(), "target_special_file");
@@ -208,8 +217,7 @@ TEST_F(LevelTest, WaitsForATargetThatCannotTakeItNow) {
 TEST_F(LevelTest, GoesOnWithTheSameOfferOfAnOldServer) {
   taskd_.faults.old = true;
   taskd_.Publish(new_);
-  const std::string pipe = Target() + "/pipe";
-  ASSERT_EQ(mkfifo(pipe.c_str(), 0644), 0);
+  const std::string pipe = MakePipeInTheWay();
   StartFollowing(Options());
   notes_.Await("hindered target_special_file");
   ASSERT_EQ(unlink(pipe.c_str()), 0);
@@ -220,7 +228,7 @@ TEST_F(LevelTest, GoesOnWithTheSameOfferOfAnOldServer) {
 
 TEST_F(LevelTest, AClientThatDoesNotStayWaitsForAHindranceOnlySoLong) {
   taskd_.Publish(new_);
-  ASSERT_EQ(mkfifo((Target() + "/pipe").c_str(), 0644), 0);
+  MakePipeInTheWay();
   JoinOptions options = Options();
   options.hindrance_timeout = absl::Milliseconds(100);
   EXPECT_EQ(Reason(Join(std::move(options), &notes_).status()), "TARGET_SPECIAL_FILE");

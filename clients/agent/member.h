@@ -16,6 +16,7 @@
 #include "lib/base/mutex.h"
 #include "lib/base/secret.h"
 #include "lib/transport/grpc_door.h"
+#include "parley/task/v1/participation_service.pb.h"
 
 namespace parley::agent {
 
