@@ -4,9 +4,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "grpcpp/server_builder.h"
 #include "grpcpp/support/sync_stream.h"
+#include "lib/base/error.h"
 #include "lib/crypto/kdf.h"
 #include "lib/keys/identity.h"
 #include "lib/payload/chunk.h"
@@ -89,8 +91,16 @@ void FakeTaskd::Start() {
     MutexLock lock(&mutex_);
     stopping_ = false;
   }
-  auto door = transport::GrpcDoor::Create(
-      transport::Listener::Options{.address = address_, .threads = 1, .clock = clock_}, this);
+  const auto listen = [this] {
+    return transport::GrpcDoor::Create(transport::Listener::Options{.address = address_, .threads = 1, .clock = clock_},
+                                       this);
+  };
+  auto door = listen();
+  // A client that dials a port that nobody listens on may get it for its own end, and keeps it for a moment.
+  for (int tries = 0; tries < 500 && Reason(door.status()) == "ADDRESS_IN_USE"; ++tries) {
+    absl::SleepFor(absl::Milliseconds(20));
+    door = listen();
+  }
   ASSERT_TRUE(door.ok()) << door.status();
   door_ = *std::move(door);
   address_ = door_->listener().address();
