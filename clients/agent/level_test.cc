@@ -271,6 +271,7 @@ TEST_F(LevelTest, WaitsForAClockThatIsAhead) {
   EXPECT_EQ(taskd_.reason(), "manifest_expired");
   ahead.Advance(-absl::Hours(2));
   notes_.Await("confirmed 1");
+  StopIt();  // Before its clock goes.
 }
 
 // D2
