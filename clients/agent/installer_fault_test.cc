@@ -161,9 +161,7 @@ TEST_P(RandomKillTest, LeavesAWholeSetOnALayerOfAnImage) {
     ASSERT_EQ(mount("none", layers.c_str(), "tmpfs", 0, nullptr), 0);
     for (const char* folder : {"/lower", "/upper", "/work"}) std::filesystem::create_directories(layers + folder);
     WriteTree(layers + "/lower/target", TargetOf(0));
-    const std::string how =
-        absl::StrCat("lowerdir=", layers, "/lower,upperdir=", layers, "/upper,workdir=", layers, "/work");
-    ASSERT_EQ(mount("none", merged.c_str(), "overlay", 0, how.c_str()), 0) << strerror(errno);
+    MountOverlay(layers, merged);
     root_ = merged;
     Kill(60);
   });

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "clients/agent/installer_testing.h"
+#include "clients/agent/namespace_testing.h"
 #include "lib/payload/permissions.h"
 
 namespace parley::agent {
@@ -13,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// What setfacl -m u:65534:r makes of a file with the mode: owner, user 65534, group, mask, others.
+// What setfacl -m u:USER:r makes of a file with the mode: owner, this user by name, group, mask, others.
 std::string ListFor(mode_t mode) {
   std::string acl("\x02\x00\x00\x00", 4);
   const auto add = [&acl](int tag, mode_t allowed, uint32_t id) {
@@ -24,7 +25,7 @@ std::string ListFor(mode_t mode) {
     for (int shift = 0; shift < 32; shift += 8) acl.push_back(static_cast<char>(id >> shift));
   };
   add(0x01, mode >> 6 & 7, ~0u);
-  add(0x02, 4, 65534);
+  add(0x02, 4, geteuid());
   add(0x04, mode >> 3 & 7, ~0u);
   add(0x10, 4 | (mode >> 3 & 7), ~0u);
   add(0x20, mode & 7, ~0u);
@@ -60,7 +61,7 @@ TEST_P(MetadataTest, AnUnchangedFileStaysAsItIs) {
   Set("key.pem", "user.note", "mine");
   const timespec times[2] = {{1000, 0}, {2000, 5}};
   utimensat(AT_FDCWD, (Target() + "/key.pem").c_str(), times, 0);
-  if (geteuid() == 0) {
+  if (IsRealRoot()) {
     ASSERT_EQ(chown((Target() + "/key.pem").c_str(), 1, 2), 0);
   }
   Open();
@@ -69,7 +70,7 @@ TEST_P(MetadataTest, AnUnchangedFileStaysAsItIs) {
   EXPECT_EQ(Get("key.pem", payload::kAccessAcl), ListFor(0644));
   EXPECT_EQ(Get("key.pem", "user.note"), "mine");
   EXPECT_EQ(Look("key.pem").st_mtim.tv_sec, 2000);
-  if (geteuid() == 0) {
+  if (IsRealRoot()) {
     EXPECT_EQ(Look("key.pem").st_gid, 2u);
   }
 }
@@ -78,7 +79,7 @@ TEST_P(MetadataTest, AChangedFileKeepsOwnerListAttributesAndLabel) {
   WriteTestFile(Target() + "/key.pem", "old secret");
   Set("key.pem", payload::kAccessAcl, ListFor(0600));
   Set("key.pem", "user.note", "mine");
-  if (geteuid() == 0) {
+  if (IsRealRoot()) {
     ASSERT_EQ(chown((Target() + "/key.pem").c_str(), 1, 2), 0);
     Set("key.pem", "security.selinux", "system_u:object_r:cert_t:s0");
   }
@@ -89,7 +90,7 @@ TEST_P(MetadataTest, AChangedFileKeepsOwnerListAttributesAndLabel) {
   EXPECT_EQ(Get("key.pem", payload::kAccessAcl).substr(0, 20), ListFor(0644).substr(0, 20));
   EXPECT_EQ(Get("key.pem", "user.note"), "mine");
   EXPECT_EQ(*installer_->PendingDigest(), installer_->pending()->digest);
-  if (geteuid() != 0) return;
+  if (!IsRealRoot()) return;
   EXPECT_EQ(Look("key.pem").st_uid, 1u);
   EXPECT_EQ(Look("key.pem").st_gid, 2u);
   EXPECT_EQ(Get("key.pem", "security.selinux"), "system_u:object_r:cert_t:s0");
@@ -101,13 +102,13 @@ TEST_P(MetadataTest, AFolderStaysAsItIs) {
   ASSERT_TRUE(Install({{"data/a", "1"}, {"data/b", "1"}}).ok());
   ASSERT_TRUE(installer_->Commit().ok());
   chmod((Target() + "/data").c_str(), 0700);
-  if (geteuid() == 0) {
+  if (IsRealRoot()) {
     ASSERT_EQ(chown((Target() + "/data").c_str(), 65534, 3), 0);
   }
   Set("data", payload::kDefaultAcl, ListFor(0600));
   ASSERT_TRUE(Install({{"data/a", "2"}, {"data/new/c", "2"}}, 2).ok());
   EXPECT_EQ(Look("data").st_mode & 07777, 0700u);
-  if (geteuid() == 0) {
+  if (IsRealRoot()) {
     EXPECT_EQ(Look("data").st_uid, 65534u);
   }
   // What is new in it inherits, as if it had been made there.
@@ -118,7 +119,7 @@ TEST_P(MetadataTest, AFolderStaysAsItIs) {
 
 TEST_P(MetadataTest, ANewFileGetsTheGroupThatItsFolderHandsDown) {
   fs::create_directories(Target() + "/shared");
-  if (geteuid() == 0) {
+  if (IsRealRoot()) {
     ASSERT_EQ(chown((Target() + "/shared").c_str(), 0, 3), 0);
   }
   chmod((Target() + "/shared").c_str(), 02775);

@@ -251,9 +251,7 @@ TEST_F(MountTest, UpdatesALayerOfAnImageInPlace) {
     }
     WriteTestFile(folder_ / "layers/lower/app/site.conf", "old");
     WriteTestFile(folder_ / "layers/lower/app/sub/b", "old");
-    const std::string how = absl::StrCat("lowerdir=", folder_ / "layers/lower", ",upperdir=", folder_ / "layers/upper",
-                                         ",workdir=", folder_ / "layers/work");
-    ASSERT_EQ(mount("none", (folder_ / "merged").c_str(), "overlay", 0, how.c_str()), 0) << strerror(errno);
+    MountOverlay(folder_ / "layers", folder_ / "merged");
     const std::string app = folder_ / "merged/app";
     auto target = TargetFolder::Open(app);
     ASSERT_TRUE(target.ok()) << target.status();
@@ -262,7 +260,8 @@ TEST_F(MountTest, UpdatesALayerOfAnImageInPlace) {
     ASSERT_TRUE(installer.ok());
     installer_.emplace(*std::move(installer));
     const Tree before = ReadTree(app);
-    ASSERT_TRUE(Install({{"new/a", "1"}, {"site.conf", "new"}, {"sub/b", "new"}}).ok());
+    const absl::Status status = Install({{"new/a", "1"}, {"site.conf", "new"}, {"sub/b", "new"}});
+    ASSERT_TRUE(status.ok()) << status;
     EXPECT_EQ(installer_->method(), Method::kFiles) << installer_->method_reason();
     EXPECT_EQ(ReadTree(app), (Tree{{"new/a", "1"}, {"site.conf", "new"}, {"sub/b", "new"}}));
     ASSERT_TRUE(RollBack().ok());

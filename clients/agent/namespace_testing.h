@@ -26,6 +26,22 @@ inline bool WriteText(const std::string& path, const std::string& text) {
   return written;
 }
 
+// Root of the machine, and not only of a user namespace such as a build's sandbox.
+inline bool IsRealRoot() {
+  unsigned inside = 1, outside = 1, count = 0;
+  FILE* const map = fopen("/proc/self/uid_map", "re");
+  const bool read = map != nullptr && fscanf(map, "%u %u %u", &inside, &outside, &count) == 3;
+  if (map != nullptr) fclose(map);
+  return geteuid() == 0 && read && inside == 0 && outside == 0 && count > 65535;
+}
+
+// Mounts an overlay of the folders lower, upper and work in `layers`.
+inline void MountOverlay(const std::string& layers, const std::string& point) {
+  const std::string how = absl::StrCat("lowerdir=", layers, "/lower,upperdir=", layers, "/upper,workdir=", layers,
+                                       "/work", IsRealRoot() ? "" : ",userxattr");
+  ASSERT_EQ(mount("none", point.c_str(), "overlay", 0, how.c_str()), 0) << strerror(errno);
+}
+
 // Enters a new mount namespace, in a new user namespace where this user may not do it otherwise. The process must have
 // one thread.
 inline bool EnterNamespace() {
