@@ -11,11 +11,13 @@
 #include "clients/cli/unlock.h"
 #include "lib/base/error.h"
 #include "lib/keys/identity.h"
+#include "lib/transport/quiet_grpc.h"
 
 namespace parley::cli {
 namespace {
 
 absl::StatusOr<ExitCode> RunAgent(const Globals& globals, const AgentFlags& flags) {
+  transport::UseGrpcQuietly();
   agent::DeviceOptions options;
   RETURN_IF_ERROR(flags.Fill(&options));
   ASSIGN_OR_RETURN(options.credential, LoadCredential(globals));

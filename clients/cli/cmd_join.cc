@@ -19,6 +19,7 @@
 #include "clients/cli/terminal.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/transport/quiet_grpc.h"
 
 namespace parley::cli {
 namespace {
@@ -86,6 +87,7 @@ ExitCode CodeOf(const agent::Outcome& outcome) {
 }
 
 absl::StatusOr<ExitCode> Join(const Globals& globals, const JoinFlags& flags) {
+  transport::UseGrpcQuietly();
   agent::JoinOptions options;
   RETURN_IF_ERROR(flags.agent.Fill(&options));
   RETURN_IF_ERROR(FillPolicy(flags, &options.policy));

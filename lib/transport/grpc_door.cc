@@ -21,6 +21,7 @@
 #include "lib/base/error.h"
 #include "lib/base/mutex.h"
 #include "lib/transport/address.h"
+#include "lib/transport/quiet_grpc.h"
 
 namespace parley::transport {
 namespace {
@@ -192,7 +193,7 @@ class Channel::Impl {
     // In truth how long gRPC waits for a connection: the dialer must give up first, as it knows why.
     arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, static_cast<int>(timeout / absl::Milliseconds(1)) + 5000);
     // Notices a server that hangs; a dead network is the relay's to notice.
-    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(absl::ToInt64Milliseconds(SignOfLifeInterval())));
     arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
     arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
     // The target is a local socket, whatever https_proxy says.
