@@ -19,6 +19,7 @@
 #include "lib/keys/credential.h"
 #include "lib/keys/join_key.h"
 #include "lib/transport/grpc_door.h"
+#include "lib/transport/testing/loopback.h"
 #include "parley/task/v1/artifact_service.grpc.pb.h"
 #include "parley/task/v1/participation_service.grpc.pb.h"
 
@@ -130,7 +131,7 @@ class FakeTaskd final : public transport::KeySource,
 
   Clock* const clock_;
   const crypto::SigningKey key_ = crypto::SigningKey::Generate();
-  std::string address_ = "127.0.0.1:0";
+  std::string address_ = transport::OwnLoopback();
   std::unique_ptr<transport::GrpcDoor> door_;
   std::map<std::string, FakePayload> payloads_;
 

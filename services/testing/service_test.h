@@ -23,6 +23,7 @@
 #include "lib/rpc/audit.h"
 #include "lib/store/store.h"
 #include "lib/transport/grpc_door.h"
+#include "lib/transport/testing/loopback.h"
 
 namespace parley {
 
@@ -106,7 +107,7 @@ class ServiceTest : public ::testing::Test {
   FakeClock clock_;
   FakeAuditLog audit_;
   std::string folder_;
-  std::string address_ = "127.0.0.1:0";
+  std::string address_ = transport::OwnLoopback();
   std::unique_ptr<store::Store> store_;
 
  private:
