@@ -3,11 +3,13 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "lib/base/log_sink.h"
 #include "lib/base/trace.h"
 
 namespace parley {
@@ -16,6 +18,11 @@ namespace {
 std::string& Service() {
   static std::string* const service = new std::string("parley");
   return *service;
+}
+
+LogSink& Sink() {
+  static LogSink* const sink = new LogSink();
+  return *sink;
 }
 
 void Log(absl::string_view level, absl::string_view message, LogFields fields) {
@@ -27,6 +34,7 @@ void Log(absl::string_view level, absl::string_view message, LogFields fields) {
   }
   for (const auto& [key, value] : fields) absl::StrAppend(&line, ",", JsonString(key), ":", JsonString(value));
   absl::StrAppend(&line, "}\n");
+  if (Sink() != nullptr) return Sink()(line);
   // One write a line, so that lines of several threads do not mix. A log that cannot be written has no remedy here.
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
 }
@@ -50,6 +58,7 @@ size_t SequenceLength(absl::string_view text) {
 
 }  // namespace
 
+void SetLogSink(LogSink sink) { Sink() = std::move(sink); }
 void SetLogService(absl::string_view service) { Service() = std::string(service); }
 
 void LogInfo(absl::string_view message, LogFields fields) { Log("info", message, fields); }
