@@ -81,4 +81,13 @@ absl::StatusOr<InvitationLink> ParseInvitationLink(const Secret& pasted, absl::T
   return link;
 }
 
+PastedPart JudgePastedInvitationLink(const Secret& pasted) {
+  const absl::StatusOr<Secret> text = StripPasted(kInvitationLinkFormat, pasted);
+  if (!text.ok()) return PastedPart::kNone;
+  absl::string_view link = text->Expose();
+  if (absl::StartsWithIgnoreCase(kScheme, link)) return PastedPart::kSome;
+  if (absl::StartsWithIgnoreCase(link, kScheme)) link.remove_prefix(kScheme.size());
+  return JudgePart(kInvitationLinkFormat, link);
+}
+
 }  // namespace parley::keys

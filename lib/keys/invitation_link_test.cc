@@ -10,6 +10,7 @@
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/keys/join_key.h"
+#include "lib/keys/pasting.h"
 
 namespace parley::keys {
 namespace {
@@ -53,6 +54,20 @@ TEST(InvitationLink, ToleratesWhatMailAndPeopleDoToIt) {
   EXPECT_TRUE(Parse(absl::AsciiStrToLower(text)).ok());
   EXPECT_TRUE(Parse(absl::AsciiStrToUpper(text)).ok());
   EXPECT_TRUE(Parse(absl::StrReplaceAll(text, {{".", ".\r\n "}})).ok());
+}
+
+TEST(InvitationLink, SaysHowMuchOfItIsThere) {
+  const std::string text = ExampleText();
+  for (size_t size = 0; size < text.size(); ++size) {
+    EXPECT_EQ(JudgePastedInvitationLink(Secret::CopyOf(text.substr(0, size))), PastedPart::kSome) << size;
+    // From where the scheme ends it may be missing.
+    if (size < 15) continue;
+    EXPECT_EQ(JudgePastedInvitationLink(Secret::CopyOf(text.substr(15, size - 15))), PastedPart::kSome) << size;
+  }
+  EXPECT_EQ(JudgePastedInvitationLink(Secret::CopyOf(text)), PastedPart::kWhole);
+  EXPECT_EQ(JudgePastedInvitationLink(Secret::CopyOf(text.substr(15))), PastedPart::kWhole);
+  EXPECT_EQ(JudgePastedInvitationLink(Secret::CopyOf("https://example.org")), PastedPart::kNone);
+  EXPECT_EQ(JudgePastedInvitationLink(Secret::CopyOf("prl1.AAAA")), PastedPart::kNone);
 }
 
 TEST(InvitationLink, RefusesAnyWrongLetter) {

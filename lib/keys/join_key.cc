@@ -66,4 +66,9 @@ absl::StatusOr<JoinKey> ParseJoinKey(const Secret& pasted, absl::Time now) {
   return key;
 }
 
+PastedPart JudgePastedJoinKey(const Secret& pasted) {
+  const absl::StatusOr<Secret> text = StripPasted(kJoinKeyFormat, pasted);
+  return text.ok() ? JudgePart(kJoinKeyFormat, text->Expose()) : PastedPart::kNone;
+}
+
 }  // namespace parley::keys

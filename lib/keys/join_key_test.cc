@@ -9,6 +9,7 @@
 #include "gtest/gtest.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/keys/pasting.h"
 
 namespace parley::keys {
 namespace {
@@ -53,6 +54,40 @@ TEST(JoinKey, HoldsTheLongestAndShortestFields) {
   key.task = "t";
   key.identity = "AQ";
   EXPECT_EQ(ParseJoinKey(*FormatJoinKey(key), kNow)->task, "t");
+}
+
+TEST(JoinKey, IsTakenFoldedQuotedAndTypeset) {
+  const std::string text = ExampleText();
+  std::string folded, spaced;
+  for (size_t at = 0; at < text.size(); at += 76) absl::StrAppend(&folded, "> ", text.substr(at, 76), "\r\n");
+  for (const char c : text) absl::StrAppend(&spaced, std::string(1, c), "\u00a0\u200b");
+  for (const std::string& given : {folded, spaced, absl::StrCat("\"", text, "\""), absl::StrCat("'", folded, "'"),
+                                   absl::StrCat("\u2018", text, "\u2019"), absl::StrCat("\u201c", folded, "\u201d\n"),
+                                   absl::StrCat("\u00ab ", text, " \u00bb"), absl::StrCat("\ufeff", text),
+                                   absl::StrCat("<", text, ">"), absl::StrCat("\x1b[200~", text, "\x1b[201~\n")}) {
+    EXPECT_EQ(ReasonOf(given), "") << given;
+    EXPECT_EQ(JudgePastedJoinKey(Secret::CopyOf(given)), PastedPart::kWhole) << given;
+  }
+}
+
+TEST(JoinKey, SaysHowMuchOfItIsThere) {
+  const std::string text = ExampleText();
+  for (size_t size = 0; size < text.size(); ++size) {
+    EXPECT_EQ(JudgePastedJoinKey(Secret::CopyOf(text.substr(0, size))), PastedPart::kSome) << size;
+  }
+  EXPECT_EQ(JudgePastedJoinKey(Secret::CopyOf(text)), PastedPart::kWhole);
+  // Whether it is good is not judged here: a letter too many, or a wrong one behind the first group.
+  EXPECT_EQ(JudgePastedJoinKey(Secret::CopyOf(text + "A")), PastedPart::kWhole);
+  std::string wrong = text;
+  wrong[100] = wrong[100] == 'A' ? 'B' : 'A';
+  EXPECT_EQ(JudgePastedJoinKey(Secret::CopyOf(wrong)), PastedPart::kWhole);
+  // Nobody waits for the end of what has no end.
+  wrong = text;
+  wrong[8] = wrong[8] == 'A' ? 'B' : 'A';
+  for (const std::string& other : {std::string("hunter2"), std::string("prc1.AAAA"), std::string("pri1.AAAA"), wrong,
+                                   std::string("prl1.0!"), "prl1." + std::string(5000, '0')}) {
+    EXPECT_EQ(JudgePastedJoinKey(Secret::CopyOf(other)), PastedPart::kNone) << other;
+  }
 }
 
 TEST(JoinKey, IsOneLineOfLettersThatAQrCodePacks) {

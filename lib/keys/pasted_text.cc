@@ -97,6 +97,32 @@ std::string Checksum(const PastedFormat& format, absl::string_view body) {
   return checksum;
 }
 
+// What may stand within and around a secret that people hand on: marks of quoting, in ASCII and in typeset text; white
+// space of Unicode and characters without width; and what a terminal sends before and behind a paste.
+constexpr absl::string_view kDecorations[] = {
+    "\"",     "'",      "`",      "<",      ">",      "\u2018", "\u2019", "\u201a", "\u201b",    "\u201c",    "\u201d",
+    "\u201e", "\u201f", "\u2039", "\u203a", "\u00ab", "\u00bb", "\u0085", "\u00a0", "\u00ad",    "\u2000",    "\u2001",
+    "\u2002", "\u2003", "\u2004", "\u2005", "\u2006", "\u2007", "\u2008", "\u2009", "\u200a",    "\u200b",    "\u200c",
+    "\u200d", "\u2028", "\u2029", "\u202f", "\u205f", "\u2060", "\u3000", "\ufeff", "\x1b[200~", "\x1b[201~",
+};
+
+Secret StripDecoration(absl::string_view given) {
+  std::string text;
+  text.reserve(given.size());
+  while (!given.empty()) {
+    const auto* const decoration =
+        std::find_if(std::begin(kDecorations), std::end(kDecorations),
+                     [given](absl::string_view mark) { return absl::StartsWith(given, mark); });
+    if (decoration != std::end(kDecorations)) {
+      given.remove_prefix(decoration->size());
+      continue;
+    }
+    if (!absl::ascii_isspace(static_cast<unsigned char>(given.front()))) text.push_back(given.front());
+    given.remove_prefix(1);
+  }
+  return Secret::Take(std::move(text));
+}
+
 enum class Prefix { kOurs, kOtherVersion, kTypo, kForeign };
 
 Prefix Classify(const PastedFormat& format, absl::string_view text) {
@@ -185,15 +211,33 @@ absl::Status CheckNotExpired(const PastedFormat& format, absl::Time not_after, a
 }
 
 absl::StatusOr<Secret> StripPasted(const PastedFormat& format, const Secret& pasted) {
-  if (pasted.size() > kMaxPastedBytes) {
-    return NotOne(format, absl::StrCat("this is too long for ", format.a_noun, "; paste the line that starts with ",
-                                       format.prefix));
+  Secret text = StripDecoration(pasted.Expose().substr(0, kMaxPastingBytes));
+  if (pasted.size() <= kMaxPastingBytes && text.size() <= kMaxPastedBytes) return text;
+  return NotOne(format, absl::StrCat("this is too long for ", format.a_noun, "; paste the line that starts with ",
+                                     format.prefix));
+}
+
+PastedPart JudgePart(const PastedFormat& format, absl::string_view text) {
+  const absl::string_view prefix = format.prefix;
+  if (text.size() <= prefix.size()) {
+    return absl::StartsWithIgnoreCase(prefix, text) ? PastedPart::kSome : PastedPart::kNone;
   }
-  const absl::string_view given = pasted.Expose();
-  std::string text;
-  text.reserve(given.size());
-  std::copy_if(given.begin(), given.end(), std::back_inserter(text), [](char c) { return !absl::ascii_isspace(c); });
-  return Secret::Take(std::move(text));
+  if (!absl::StartsWithIgnoreCase(text, prefix)) return PastedPart::kNone;
+  if (text.size() > kMaxPastedBytes) return PastedPart::kNone;
+  const absl::string_view body = text.substr(prefix.size());
+  const absl::string_view first = body.substr(0, body.find('.'));
+  // The header stands in the first group. While that is not whole or holds a wrong letter, the size is not known.
+  const bool letters = std::all_of(first.begin(), first.end(), [](char c) { return Base32Value(c) >= 0; });
+  if (!letters || first.size() > kFullGroup) return PastedPart::kNone;
+  if (first.size() < kFullGroup && first.size() == body.size()) return PastedPart::kSome;
+  if (first.size() < kFullGroup || CheckValue(first.substr(0, kGroupLetters)) != Base32Value(first.back())) {
+    return PastedPart::kNone;
+  }
+  const size_t declared = DeclaredLetters(first);
+  const size_t groups = (declared + kGroupLetters - 1) / kGroupLetters;
+  const size_t whole = declared + groups + (groups - 1);
+  if (prefix.size() + whole > kMaxPastedBytes) return PastedPart::kNone;
+  return body.size() < whole ? PastedPart::kSome : PastedPart::kWhole;
 }
 
 Secret DressFields(const PastedFormat& format, std::string fields) {

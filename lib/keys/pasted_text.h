@@ -15,6 +15,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "lib/base/secret.h"
+#include "lib/keys/pasting.h"
 
 namespace parley::keys {
 
@@ -45,8 +46,11 @@ absl::Status NotOne(const PastedFormat& format, absl::string_view sentence);
 // FAILED_PRECONDITION ({reason}_EXPIRED) once `now` is not before `not_after`; `remedy` ends the sentence.
 absl::Status CheckNotExpired(const PastedFormat& format, absl::Time not_after, absl::Time now,
                              absl::string_view remedy);
-// Without white space; {reason}_NOT_ONE for what is longer than any.
+// Without white space, quoting marks and what a terminal puts around a paste; {reason}_NOT_ONE for what is longer than
+// any.
 absl::StatusOr<Secret> StripPasted(const PastedFormat& format, const Secret& pasted);
+// How much of a text there is in what was stripped as above.
+PastedPart JudgePart(const PastedFormat& format, absl::string_view text);
 
 // Fields: not_after (5) and what has its size in a byte before it.
 std::string EncodeTime(absl::Time time);
