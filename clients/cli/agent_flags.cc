@@ -1,26 +1,18 @@
 #include "clients/cli/agent_flags.h"
 
-#include <signal.h>
-
 #include <map>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "clients/cli/agent_output.h"
 #include "clients/cli/agent_printer.h"
 #include "clients/cli/format.h"
 #include "clients/cli/paths.h"
+#include "clients/cli/unlock.h"
 #include "lib/base/error.h"
 
 namespace parley::cli {
 namespace {
-
-agent::Stop* signalled = nullptr;
-
-void OnSignal(int) {
-  signalled->Request();
-  // A second Ctrl-C ends the process at once; it wakes up with the old set or the new one all the same.
-  signal(SIGINT, SIG_DFL);
-}
 
 absl::Status FillDuration(absl::string_view option, const std::string& text, absl::Duration* duration) {
   if (text.empty()) return absl::OkStatus();
@@ -29,25 +21,61 @@ absl::Status FillDuration(absl::string_view option, const std::string& text, abs
   return absl::OkStatus();
 }
 
+agent::Method ParseMethod(const std::string& text) {
+  if (text == "exchange") return agent::Method::kExchange;
+  return text == "files" ? agent::Method::kFiles : agent::Method::kAutomatic;
+}
+
 }  // namespace
 
-void AgentFlags::AddTo(CLI::App* command) {
-  command->add_option("--into", into, "Folder that the files are laid over; made when missing")->required();
-  command->add_option("--check", check, "Command that says whether the new set is good, e.g. 'nginx -t'");
-  command->add_option("--apply", apply, "Command that puts it into effect, e.g. 'systemctl reload nginx'");
-  command->add_option("--check-timeout", check_timeout, "Then the check counts as failed (1m)");
-  command->add_option("--apply-timeout", apply_timeout, "Then the apply counts as failed (2m)");
-  command->add_option("--confirm-timeout", confirm_timeout,
-                      "Roll back unless the server confirms within this time (10m)");
-  command->add_option("--label", labels, "key=value that tasks select by (repeat)");
-  command->add_option("--fact", facts, "key=value that operators see (repeat)");
-  command->add_flag("--require-operator-signature", require_operator_signature,
-                    "Apply only what an enrolled operator's device has signed; needs a device file");
+const char kCommandsHelp[] =
+    "The commands are run by /bin/sh in the target folder (of --into-file: in the file's folder) once the new set is\n"
+    "in place. They see PARLEY_TASK, PARLEY_REVISION, PARLEY_TARGET and PARLEY_DIGEST, and a PARLEY_LABEL_NAME or\n"
+    "PARLEY_FACT_NAME for each label and fact. Each may run again after a crash, and with the old set.\n"
+    "--method exchange swaps the whole folder at once; files renames file by file, for mount points, single files and\n"
+    "folders that programs hold open; auto takes what the target demands, and says so.\n";
+
+void AgentFlags::AddPlaceTo(CLI::App* command) {
+  CLI::Option* const folder =
+      command->add_option("--into", into, "Folder that the files are laid over; made when missing");
+  command->add_option("--into-file", into_file, "File that a payload of one file becomes, e.g. /etc/motd")
+      ->excludes(folder);
   command->add_option("--state", state, "Folder for keys and progress (/var/lib/parley for root)");
 }
 
-absl::Status AgentFlags::Fill(agent::Options* options) const {
+void AgentFlags::AddTo(CLI::App* command) {
+  AddPlaceTo(command);
+  command->get_formatter()->label("TEXT:{auto,exchange,files}", "auto|exchange|files");
+  command->add_option("--method", method, "How the set is put in place")
+      ->check(CLI::IsMember({"auto", "exchange", "files"}))
+      ->capture_default_str();
+  CLI::Option* const check_command =
+      command->add_option("--check", check, "Command that says whether the new set is good, e.g. 'nginx -t'");
+  CLI::Option* const apply_command =
+      command->add_option("--apply", apply, "Command that puts it into effect, e.g. 'systemctl reload nginx'");
+  command->add_option("--check-timeout", check_timeout, "Then the check counts as failed (1m)")->needs(check_command);
+  command->add_option("--apply-timeout", apply_timeout, "Then the apply counts as failed (2m)")->needs(apply_command);
+  command->add_option("--confirm-timeout", confirm_timeout,
+                      "Roll back unless the server confirms within this time (10m)");
+  command->add_option("--label", labels, "key=value that tasks select by (repeat)")->allow_extra_args(false);
+  command->add_option("--fact", facts, "key=value that operators see (repeat)")->allow_extra_args(false);
+  command->add_flag("--require-operator-signature", require_operator_signature,
+                    "Apply only what an enrolled operator's device has signed; needs a device file");
+}
+
+absl::Status AgentFlags::FillPlace(agent::Options* options) const {
+  if (into.empty() && into_file.empty()) {
+    return UsageError("say where the set goes: --into FOLDER, or --into-file FILE for a single file");
+  }
   options->into = into;
+  options->into_file = into_file;
+  options->state_dir = state.empty() ? StateFolder() : state;
+  return absl::OkStatus();
+}
+
+absl::Status AgentFlags::Fill(agent::Options* options) const {
+  RETURN_IF_ERROR(FillPlace(options));
+  options->method = ParseMethod(method);
   options->hooks.check = check;
   options->hooks.apply = apply;
   RETURN_IF_ERROR(FillDuration("--check-timeout", check_timeout, &options->hooks.check_timeout));
@@ -56,24 +84,17 @@ absl::Status AgentFlags::Fill(agent::Options* options) const {
   options->require_operator_signature = require_operator_signature;
   ASSIGN_OR_RETURN(options->labels, ParsePairs("--label", labels));
   ASSIGN_OR_RETURN(options->facts, ParsePairs("--fact", facts));
-  options->state_dir = state.empty() ? StateFolder() : state;
   return absl::OkStatus();
 }
 
 absl::StatusOr<Membership> AgentFlags::FindMembership(const Globals& globals, bool enrolled) const {
-  if (!enrolled && !require_operator_signature) return Membership();
-  return FollowMembership(globals);
-}
-
-StopOnSignal::StopOnSignal() {
-  signalled = &stop_;
-  struct sigaction action = {};
-  action.sa_handler = &OnSignal;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
+  if (enrolled || require_operator_signature) return FollowMembership(globals);
+  RETURN_IF_ERROR(CheckUnlockOptions(globals));
+  return Membership();
 }
 
 std::unique_ptr<agent::Observer> NewPrinter(const Globals& globals, bool one_task) {
+  PrintInBackground(globals);
   return globals.json() ? NewJsonPrinter() : NewTextPrinter(one_task);
 }
 

@@ -15,29 +15,26 @@
 namespace parley::cli {
 
 struct AgentFlags {
-  std::string into, check, apply, state, check_timeout, apply_timeout, confirm_timeout;
+  std::string into, into_file, check, apply, state, check_timeout, apply_timeout, confirm_timeout, method = "auto";
   std::vector<std::string> labels, facts;
   bool require_operator_signature = false;
 
   // Adds them to a subcommand; the flags must outlive it.
   void AddTo(CLI::App* command);
+  // --into, --into-file and --state alone.
+  void AddPlaceTo(CLI::App* command);
   // Usage errors name the option.
   absl::Status Fill(agent::Options* options) const;
+  absl::Status FillPlace(agent::Options* options) const;
   // This device's, by whose chain signatures of operators are verified: when it is `enrolled`, or when they are
   // demanded. Empty otherwise.
   absl::StatusOr<Membership> FindMembership(const Globals& globals, bool enrolled) const;
 };
 
-// Ends the agent at the next safe moment on SIGINT and SIGTERM. One a process.
-class StopOnSignal {
- public:
-  StopOnSignal();
-  agent::Stop* stop() { return &stop_; }
+// What every help says of --check and --apply: where they run, and what they see.
+extern const char kCommandsHelp[];
 
- private:
-  agent::Stop stop_;
-};
-
+// Prints in the background from then on.
 std::unique_ptr<agent::Observer> NewPrinter(const Globals& globals, bool one_task);
 
 }  // namespace parley::cli

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -30,12 +31,21 @@ std::string Bar(int64_t bytes, int64_t total) {
   return bar;
 }
 
-// The time alone when it is today.
-std::string ShortTime(absl::Time time) {
-  if (time == absl::InfiniteFuture()) return "somebody acts";
+std::string SoonText(absl::Time time) {
+  return time == absl::InfiniteFuture() ? "somebody acts" : ShortTime(time, absl::Now());
+}
+
+// To the second: the next look may be near.
+std::string SecondText(absl::Time time) {
   const absl::TimeZone utc = absl::UTCTimeZone();
   const bool today = absl::ToCivilDay(time, utc) == absl::ToCivilDay(absl::Now(), utc);
-  return today ? absl::FormatTime("%H:%M UTC", time, utc) : TimeText(time);
+  return today ? absl::FormatTime("%H:%M:%S UTC", time, utc) : SoonText(time);
+}
+
+// "check_failed" -> "check failed".
+std::string WordsOf(std::string code) {
+  std::replace(code.begin(), code.end(), '_', ' ');
+  return code;
 }
 
 // Output of a hook, indented below the line that it explains; the last lines of it.
@@ -69,7 +79,22 @@ class TextPrinter final : public agent::Observer {
   void Idle() override { Note("waiting", "no task for this device's labels yet"); }
   void Waiting(const std::string& task, const std::string& reason, absl::Time until) override {
     Note("waiting",
-         Of(task, absl::StrCat(reason.empty() ? "no offer yet" : Printable(reason), ", until ", ShortTime(until))));
+         Of(task, absl::StrCat(reason.empty() ? "no offer yet" : Printable(reason), ", until ", SoonText(until))));
+  }
+  void Hindered(const std::string& task, const std::string& code, const std::string& detail,
+                absl::Time retry_time) override {
+    // It looks again and again; what is still so is no news.
+    const std::string why = detail.empty() ? WordsOf(code) : Printable(detail);
+    if (std::exchange(hindrance_[task], why) == why) return;
+    Note("waiting", Of(task, absl::StrCat(why, "; looking again at ", SecondText(retry_time))));
+  }
+  void Settling(const std::string& task, absl::Time until) override {
+    Note("undecided", Of(task, absl::StrCat("an update was interrupted here; rolled back at ", SecondText(until),
+                                            " unless it is confirmed before")));
+  }
+  void MethodChosen(const std::string& task, const std::string& method, const std::string& why) override {
+    method_[task] = absl::StrCat(method == "files" ? " by file" : "", why.empty() ? "" : ", because ", Printable(why),
+                                 why.empty() ? "" : ",");
   }
   void OperatorVerified(const std::string& task, const std::string& user, const std::string& device) override {
     Done("signed",
@@ -78,7 +103,8 @@ class TextPrinter final : public agent::Observer {
   void Offered(const Manifest& manifest, absl::Time deadline, bool forced) override {
     Done("offered", absl::StrCat(TaskId(manifest.task()), " r", manifest.revision(), ", ",
                                  Count(manifest.files_size(), "file"), ", ", BytesText(manifest.size()),
-                                 forced ? ", must be applied by " : ", to be applied by ", ShortTime(deadline)));
+                                 forced ? ", must be applied by " : ", to be applied by ", SoonText(deadline)));
+    hindrance_.erase(manifest.task());
     payload_bytes_[manifest.task()] = manifest.size();
   }
   void Progress(const std::string& task, int64_t bytes, int64_t total) override {
@@ -96,14 +122,13 @@ class TextPrinter final : public agent::Observer {
     check_[task] = absl::StrCat("check passed in ", DurationText(duration), ", ");
   }
   void Applied(const std::string& task, absl::Duration duration) override {
-    Done("applied", Of(task, absl::StrCat(check_[task], "applied in ", DurationText(duration))));
+    Done("applied", Of(task, absl::StrCat(check_[task], "applied", method_[task], " in ", DurationText(duration))));
     check_.erase(task);
+    method_.erase(task);
   }
   void Confirmed(const std::string& task, int64_t revision) override { Done("confirmed", Of(task, "")); }
   void RollingBack(const std::string& task, const std::string& reason, const std::string& detail) override {
-    std::string why = reason;
-    std::replace(why.begin(), why.end(), '_', ' ');
-    Failure(why, Of(task, "rolling back"));
+    Failure(WordsOf(reason), Of(task, "rolling back"));
     PrintDetail(detail);
   }
   void RolledBack(const std::string& task) override { Done("rolled back", Of(task, "the old set is in place")); }
@@ -120,6 +145,7 @@ class TextPrinter final : public agent::Observer {
   void Ended(const std::string& task, Task::State task_state, Participant::State client_state,
              const std::string& reason) override {
     payload_bytes_.erase(task);
+    hindrance_.erase(task);
     if (HasEnded(client_state) && client_state != Participant::STATE_INELIGIBLE &&
         client_state != Participant::STATE_CANCELED && client_state != Participant::STATE_TIMED_OUT) {
       return;
@@ -132,7 +158,7 @@ class TextPrinter final : public agent::Observer {
   }
   void RenewalFailed(const absl::Status& why, absl::Time retry_time) override {
     Failure("not renewed", absl::StrCat("the credential: ", Printable(std::string(why.message())), "; trying again at ",
-                                        ShortTime(retry_time)));
+                                        SoonText(retry_time)));
   }
   void Failed(const std::string& task, const absl::Status& why) override {
     Failure("failed", absl::StrCat(TaskId(task), "  ", Printable(std::string(why.message()))));
@@ -160,6 +186,8 @@ class TextPrinter final : public agent::Observer {
   const bool one_task_;
   std::map<std::string, int64_t> payload_bytes_;
   std::map<std::string, std::string> check_;
+  // By task: what keeps it, as last said; and how its set is put in place.
+  std::map<std::string, std::string> hindrance_, method_;
 };
 
 class JsonPrinter final : public agent::Observer {
@@ -176,6 +204,21 @@ class JsonPrinter final : public agent::Observer {
   }
   void Waiting(const std::string& task, const std::string& reason, absl::Time until) override {
     Event("waiting").Text("task", task).Text("reason", reason).Text("until", Rfc3339(until)).Print();
+  }
+  void Hindered(const std::string& task, const std::string& code, const std::string& detail,
+                absl::Time retry_time) override {
+    Event("hindered")
+        .Text("task", task)
+        .Text("code", code)
+        .Text("detail", detail)
+        .Text("retryTime", Rfc3339(retry_time))
+        .Print();
+  }
+  void Settling(const std::string& task, absl::Time until) override {
+    Event("settling").Text("task", task).Text("until", Rfc3339(until)).Print();
+  }
+  void MethodChosen(const std::string& task, const std::string& method, const std::string& why) override {
+    Event("method").Text("task", task).Text("method", method).Text("why", why).Print();
   }
   void OperatorVerified(const std::string& task, const std::string& user, const std::string& device) override {
     Event("operatorVerified").Text("task", task).Text("user", user).Text("device", device).Print();

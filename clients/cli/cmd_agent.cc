@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "clients/agent/agent.h"
 #include "clients/cli/agent_flags.h"
+#include "clients/cli/agent_output.h"
 #include "clients/cli/command.h"
 #include "clients/cli/server.h"
 #include "clients/cli/unlock.h"
@@ -38,7 +39,7 @@ absl::StatusOr<ExitCode> RunAgent(const Globals& globals, const AgentFlags& flag
       return credential;
     };
   }
-  StopOnSignal signals;
+  StopOnSignal signals(OnHangup::kIgnore);
   options.stop = signals.stop();
   const std::unique_ptr<agent::Observer> printer = NewPrinter(globals, /*one_task=*/false);
   const absl::Status status = agent::RunDevice(std::move(options), printer.get());
@@ -53,8 +54,9 @@ void AddAgent(CLI::App* app, Globals* globals) {
   CLI::App* command =
       app->add_subcommand("agent", "Stay connected and take part in every task for this device's labels");
   command->fallthrough();
+  Uses(command, globals, kCallerOptions);
   flags->AddTo(command);
-  command->footer(
+  command->footer(absl::StrCat(
       "Needs a device's credential, which an admin makes once, or better a device file, by enrolment:\n"
       "  parley key issue --role device --subject web-1 --out web-1.credential\n"
       "  parley invite user web-1 --role device        then here: parley claim\n"
@@ -62,8 +64,9 @@ void AddAgent(CLI::App* app, Globals* globals) {
       "  parley agent --credential web-1.credential --label site=berlin \\\n"
       "      --into /etc/nginx --check 'nginx -t' --apply 'systemctl reload nginx'\n"
       "Takes part in tasks created with --select of labels that this device has. {task} in --into stands\n"
-      "for the task's name. Runs until it is stopped. With a device file it renews its credential by itself; with a\n"
-      "credential it ends when that does.");
+      "for the task's name. Runs until it is stopped, and does not mind a terminal that is closed. With a device file\n"
+      "it renews its credential by itself; with a credential it ends when that does.\n",
+      kCommandsHelp));
   command->callback([globals, flags] { globals->run = [globals, flags] { return RunAgent(*globals, *flags); }; });
 }
 

@@ -98,10 +98,12 @@ void AddAudit(CLI::App* app, Globals* globals) {
   auto after = std::make_shared<int64_t>(0);
   CLI::App* list = audit->add_subcommand("list", "The events, oldest first");
   list->fallthrough();
+  Uses(list, globals, kCallerOptions);
   list->add_option("--after", *after, "Only those above this sequence")->check(CLI::NonNegativeNumber);
   list->callback([globals, after] { globals->run = [globals, after] { return List(*globals, *after); }; });
   CLI::App* verify = audit->add_subcommand("verify", "Check that nothing was changed, dropped or reordered");
   verify->fallthrough();
+  Uses(verify, globals, kCallerOptions);
   verify->footer(
       "Follows the hash chain from the first event, and demands what was seen at the last verification on\n"
       "this machine: a log whose end was cut off, or that was written anew, is found out.");

@@ -125,9 +125,10 @@ absl::StatusOr<ExitCode> Restore(const Globals& globals, const BackupFlags& flag
 }
 
 // What the two have in common.
-std::shared_ptr<BackupFlags> AddFlags(CLI::App* command, const char* data) {
+std::shared_ptr<BackupFlags> AddFlags(CLI::App* command, Globals* globals, const char* data) {
   auto flags = std::make_shared<BackupFlags>();
   command->fallthrough();
+  Uses(command, globals, kNoGlobals);
   command->add_option("--data", flags->data, data)->capture_default_str();
   command->add_option("--key-file", flags->key_file,
                       "File of mode 0600 with the backup's password (else standard input or a hidden prompt)");
@@ -138,7 +139,7 @@ std::shared_ptr<BackupFlags> AddFlags(CLI::App* command, const char* data) {
 
 void AddBackup(CLI::App* app, Globals* globals) {
   CLI::App* command = app->add_subcommand("backup", "Copy what the services here know into one sealed file");
-  const auto flags = AddFlags(command, "Folder of the services' data, or of one service");
+  const auto flags = AddFlags(command, globals, "Folder of the services' data, or of one service");
   command->add_option("--out", flags->file, "File to write, or - for standard output")->required();
   command->footer(
       "The services may be running; each one's part is as it was at one moment. The file is read back before\n"
@@ -152,9 +153,9 @@ void AddBackup(CLI::App* app, Globals* globals) {
 
 void AddRestore(CLI::App* app, Globals* globals) {
   CLI::App* command = app->add_subcommand("restore", "Put back what `parley backup` has copied");
-  const auto flags = AddFlags(command, "Where the data of several services goes; that of one goes below it");
+  const auto flags = AddFlags(command, globals, "Where the data of several services goes; that of one goes below it");
   command->add_option("file", flags->file, "The backup, or - for standard input")->required();
-  command->add_flag("--check", flags->check, "Only read it, to its end");
+  command->add_flag("--check", flags->check, "Only read it, to its end")->excludes("--data");
   command->footer(
       "The place must be empty, and stays so unless every byte has proved authentic. What happened after the\n"
       "backup is gone: revoke again what was revoked since, and look at what the agents report.\n"

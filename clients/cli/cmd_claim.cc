@@ -16,6 +16,7 @@
 #include "clients/cli/enrol_screen.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
+#include "clients/cli/pasted_secret.h"
 #include "clients/cli/paths.h"
 #include "clients/cli/server.h"
 #include "clients/cli/signals.h"
@@ -29,8 +30,6 @@
 namespace parley::cli {
 namespace {
 
-constexpr size_t kMaxLinkBytes = 4096;
-
 struct ClaimFlags {
   std::string label, link_file;
   bool discard = false;
@@ -43,9 +42,9 @@ std::string HostName() {
 }
 
 absl::StatusOr<Secret> FindLink(const ClaimFlags& flags) {
-  if (!flags.link_file.empty()) return ReadSecretFile(flags.link_file, kMaxLinkBytes);
-  if (StdinIsTerminal()) return AskHidden("  Link of the invitation (it is not shown): ");
-  ASSIGN_OR_RETURN(Secret link, ReadSecretLine(kMaxLinkBytes));
+  if (!flags.link_file.empty()) return ReadSecretFile(flags.link_file, keys::kMaxPastingBytes);
+  ASSIGN_OR_RETURN(Secret link,
+                   ReadPastedSecret("  Link of the invitation (it is not shown): ", &keys::JudgePastedInvitationLink));
   if (link.empty()) {
     return UsageError(
         "no link was given; paste it at a terminal, or give it by standard input or --link-file; it begins with "
@@ -65,6 +64,11 @@ const Secret* PendingLink(const device::Contents& contents) {
 // The device file of this claim: a new one, or that of one that was interrupted.
 absl::StatusOr<device::DeviceFile*> BeginClaim(const Globals& globals, const ClaimFlags& flags) {
   if (::access(DevicePath(globals).c_str(), F_OK) == 0) {
+    if (!flags.link_file.empty()) {
+      return UsageError(absl::StrCat("--link-file is for a new claim, and ", DevicePath(globals),
+                                     " is there already; leave it out to go on with that claim, or name another file "
+                                     "with --device"));
+    }
     ASSIGN_OR_RETURN(device::DeviceFile* const file, UnlockDevice(globals));
     if (PendingLink(file->contents()) != nullptr) return file;
     return Error(absl::StatusCode::kAlreadyExists, "DEVICE_FILE_EXISTS",
@@ -125,16 +129,17 @@ absl::StatusOr<ExitCode> Claim(const Globals& given, const ClaimFlags& flags) {
   const Globals globals = ByDevice(given);
   ASSIGN_OR_RETURN(device::DeviceFile* const file, BeginClaim(globals, flags));
   if (flags.discard) return Discard(globals, file);
-  SignalFd signals({SIGINT, SIGTERM});
+  SignalFd signals({SIGINT, SIGTERM, SIGHUP});
   // It is known to be good, and a confirmed exchange may end after its time.
   ASSIGN_OR_RETURN(const keys::InvitationLink invitation,
                    keys::ParseInvitationLink(*PendingLink(file->contents()), absl::UnixEpoch()));
   transport::Dialer::Options dial = enrol::DialerOptionsOf(invitation, Clock::System());
   if (!globals.server.empty()) dial.address = globals.server;
+  const std::string address = dial.address;
   ASSIGN_OR_RETURN(const std::unique_ptr<enrol::Relay> relay, enrol::ConnectRelay(std::move(dial)));
   EnrolScreen screen({globals.json(), "the inviter", /*reads_first=*/true, signals.fd()});
   if (!globals.json()) {
-    PrintLine(absl::StrCat("  joining ", Printable(invitation.organisation), " through ", invitation.address,
+    PrintLine(absl::StrCat("  joining ", Printable(invitation.organisation), " through ", address,
                            ". Have the person who invited you on the phone: you must know the voice."));
   }
   enrol::ParticipantOptions options;
@@ -158,12 +163,16 @@ void AddClaim(CLI::App* app, Globals* globals) {
   flags->label = HostName();
   CLI::App* command = app->add_subcommand("claim", "Become a member with an invitation: compare codes on the phone");
   command->fallthrough();
+  Uses(command, globals, kMemberOptions);
   command->add_option("--label", flags->label, "What people call this device")->capture_default_str();
   command->add_option("--link-file", flags->link_file, "File of mode 0600 with the link");
-  command->add_flag("--discard", flags->discard, "Drop a claim that was interrupted, and its device file");
+  command->add_flag("--discard", flags->discard, "Drop a claim that was interrupted, and its device file")
+      ->excludes("--link-file")
+      ->excludes("--label");
   command->footer(
       "The link is asked for, or read from standard input or --link-file; never from the command line, which\n"
-      "everybody on the machine can see. Makes your device file (--device) under a password that you choose.\n"
+      "everybody on the machine can see. It may come folded over lines and quoted. Makes your device file\n"
+      "(--device) under a password that you choose.\n"
       "Each of you reads a code aloud, and the other picks it among four. Codes that agree prove that nobody\n"
       "stands in between, not even Parley's own servers.\n"
       "When it was interrupted, the same command goes on.");

@@ -105,11 +105,13 @@ void AddCredentials(CLI::App* app, Globals* globals) {
   credentials->require_subcommand(1);
   CLI::App* show = credentials->add_subcommand("show", "Whom it stands for, until when, for which servers");
   show->fallthrough();
+  Uses(show, globals, kCallerOptions & ~kServerOption);
   show->callback([globals] { globals->run = [globals] { return Show(*globals); }; });
   auto flags = std::make_shared<ExportFlags>();
   CLI::App* exporting = credentials->add_subcommand(
       "export", "Write certificates for grpcurl, curl and gRPC stubs, and the key for TLS-PSK");
   exporting->fallthrough();
+  Uses(exporting, globals, kCallerOptions);
   exporting->add_option("--out", flags->out, "Folder to write to; made when missing")->required();
   exporting->add_option("--audience", flags->audience, "taskd, keyd or enrolld")->capture_default_str();
   exporting->footer(

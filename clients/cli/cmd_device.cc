@@ -44,6 +44,7 @@ absl::StatusOr<ExitCode> Renew(const Globals& globals, const RenewFlags& flags) 
     ASSIGN_OR_RETURN(const absl::Duration life, ParseTtl("--ttl", flags.ttl, absl::Seconds(1), "a credential lives"));
     ASSIGN_OR_RETURN(until, RenewCredential(globals, life));
   } else {
+    if (!globals.server.empty()) return UsageError("--server and --from exclude one another: no server is asked");
     ASSIGN_OR_RETURN(keys::Credential credential, keys::ReadCredentialFile(flags.from));
     until = credential.not_after;
     const Globals by_device = ByDevice(globals);
@@ -68,14 +69,17 @@ void AddDeviceFileCommands(CLI::App* device, Globals* globals) {
   auto file = std::make_shared<std::string>();
   CLI::App* password = device->add_subcommand("password", "Change the password of this device's file");
   password->fallthrough();
+  Uses(password, globals, kDeviceOption | kUnlockOptions);
   password->add_option("--new-password-file", *file, "File of mode 0600 with the new one, in place of a prompt");
   password->callback([globals, file] { globals->run = [globals, file] { return ChangePassword(*globals, *file); }; });
   CLI::App* forget = device->add_subcommand("forget", "Forget what --remember left with this session");
   forget->fallthrough();
+  Uses(forget, globals, kDeviceOption);
   forget->callback([globals] { globals->run = [globals] { return Forget(*globals); }; });
   auto flags = std::make_shared<RenewFlags>();
   CLI::App* renew = device->add_subcommand("renew", "Get a new credential for this device before the old one ends");
   renew->fallthrough();
+  Uses(renew, globals, kMemberOptions);
   CLI::Option* ttl = renew->add_option("--ttl", flags->ttl, "How long it lives: 1s to 366d")->capture_default_str();
   renew->add_option("--from", flags->from, "Take the one that an admin made: parley key issue --for-device")
       ->excludes(ttl);

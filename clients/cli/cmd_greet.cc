@@ -136,7 +136,7 @@ void ShowNewcomer(const Globals& globals, const enrol::Greeter::Enrolment& newco
 absl::StatusOr<ExitCode> Greet(const Globals& given, const std::string& wanted) {
   const Globals globals = ByDevice(given);
   ASSIGN_OR_RETURN(device::DeviceFile* const file, OpenDevice(globals));
-  SignalFd signals({SIGINT, SIGTERM});
+  SignalFd signals({SIGINT, SIGTERM, SIGHUP});
   std::string id = wanted.empty() ? Interrupted(file->contents()) : std::string(absl::StripPrefix(wanted, kPrefix));
   const auto begun = file->contents().enrolments.find(enrol::InvitationName(id));
   const bool resumes = begun != file->contents().enrolments.end() && !begun->second.exchange.empty();
@@ -183,6 +183,7 @@ void AddGreet(CLI::App* app, Globals* globals) {
   auto invitation = std::make_shared<std::string>();
   CLI::App* command = app->add_subcommand("greet", "Let in somebody whom you invited: compare codes on the phone");
   command->fallthrough();
+  Uses(command, globals, kMemberOptions);
   command->add_option("invitation", *invitation, "As in `parley invite list`; the only one where there is one");
   command->footer(
       "Needs your device file, whose key signs the newcomer's certificates. The newcomer runs `parley claim`.\n"

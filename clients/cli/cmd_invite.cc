@@ -228,6 +228,7 @@ void AddInvite(CLI::App* app, Globals* globals) {
                        absl::StatusOr<ExitCode> (*run)(const Globals&, const InviteFlags&)) {
     CLI::App* command = invite->add_subcommand(name, description);
     command->fallthrough();
+    Uses(command, globals, kCallerOptions);
     command->callback(
         [globals, flags, run] { globals->run = [globals, flags, run] { return run(*globals, *flags); }; });
     return command;

@@ -12,10 +12,13 @@
 #include "absl/time/clock.h"
 #include "clients/agent/agent.h"
 #include "clients/cli/agent_flags.h"
+#include "clients/cli/agent_output.h"
 #include "clients/cli/command.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
+#include "clients/cli/pasted_secret.h"
 #include "clients/cli/paths.h"
+#include "clients/cli/task_name.h"
 #include "clients/cli/terminal.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -26,31 +29,28 @@ namespace {
 
 using task::v1::Participant;
 
-constexpr size_t kMaxKeyBytes = 4096;
-
 struct JoinFlags {
   AgentFlags agent;
-  std::string key_file, name, task, defer_until, reason, decline;
+  std::string key_file, name, task, defer_until, reason, decline, wait;
   std::vector<std::string> windows;
   bool follow = false;
 };
 
 // The key from where it was given; nothing when this goes on with a task that was joined before.
 absl::StatusOr<std::optional<Secret>> FindKey(const JoinFlags& flags) {
-  if (!flags.key_file.empty()) return ReadSecretFile(flags.key_file, kMaxKeyBytes);
+  if (!flags.key_file.empty()) return ReadSecretFile(flags.key_file, keys::kMaxPastingBytes);
   if (std::string value = Environment("PARLEY_JOIN_KEY"); !value.empty()) {
     // The hooks are children of this process and need not know it.
     unsetenv("PARLEY_JOIN_KEY");
     return Secret::Take(std::move(value));
   }
   if (!flags.task.empty()) return std::nullopt;
-  if (StdinIsTerminal()) return AskHidden("  Join key (it is not shown): ");
-  ASSIGN_OR_RETURN(Secret key, ReadSecretLine(kMaxKeyBytes));
+  ASSIGN_OR_RETURN(Secret key, ReadPastedSecret("  Join key (it is not shown): ", &keys::JudgePastedJoinKey));
   if (key.empty()) {
     return UsageError(
         "no join key was given; paste it at a terminal, or give it by standard input, PARLEY_JOIN_KEY or --key-file; "
-        "to "
-        "go on with a task that was joined before, name it with --task");
+        "to go "
+        "on with a task that was joined before, name it with --task");
   }
   return key;
 }
@@ -86,23 +86,33 @@ ExitCode CodeOf(const agent::Outcome& outcome) {
   return kFailure;
 }
 
-absl::StatusOr<ExitCode> Join(const Globals& globals, const JoinFlags& flags) {
-  transport::UseGrpcQuietly();
+absl::StatusOr<agent::JoinOptions> OptionsOf(const Globals& globals, const JoinFlags& flags) {
   agent::JoinOptions options;
   RETURN_IF_ERROR(flags.agent.Fill(&options));
   RETURN_IF_ERROR(FillPolicy(flags, &options.policy));
+  if (!flags.wait.empty()) {
+    ASSIGN_OR_RETURN(options.hindrance_timeout, ParseDuration("--wait", flags.wait));
+  }
+  options.server = globals.server;
   options.client_name = flags.name;
   options.task = flags.task;
   options.follow = flags.follow;
   ASSIGN_OR_RETURN(const std::optional<Secret> pasted, FindKey(flags));
-  if (pasted.has_value()) {
-    ASSIGN_OR_RETURN(options.key, keys::ParseJoinKey(*pasted, absl::Now()));
-  }
+  if (!pasted.has_value()) return options;
+  ASSIGN_OR_RETURN(options.key, keys::ParseJoinKey(*pasted, absl::Now()));
+  if (flags.task.empty() || TaskId(flags.task) == options.key->task) return options;
+  return UsageError(absl::StrCat("the join key is for ", options.key->task, ", and --task names ",
+                                 Printable(flags.task.substr(0, 60)), "; leave --task out"));
+}
+
+absl::StatusOr<ExitCode> Join(const Globals& globals, const JoinFlags& flags) {
+  transport::UseGrpcQuietly();
+  ASSIGN_OR_RETURN(agent::JoinOptions options, OptionsOf(globals, flags));
   // Not by a device file that only happens to be there: a join key is enough to join.
   const bool by_device = !globals.device_path.empty() || !Environment("PARLEY_DEVICE").empty();
   ASSIGN_OR_RETURN(Membership membership, flags.agent.FindMembership(globals, by_device));
   options.chain = std::move(membership.chain);
-  StopOnSignal signals;
+  StopOnSignal signals(flags.follow ? OnHangup::kIgnore : OnHangup::kStop);
   options.stop = signals.stop();
   const std::unique_ptr<agent::Observer> printer = NewPrinter(globals, /*one_task=*/true);
   ASSIGN_OR_RETURN(const agent::Outcome outcome, agent::Join(std::move(options), printer.get()));
@@ -125,26 +135,32 @@ void AddJoin(CLI::App* app, Globals* globals) {
   auto flags = std::make_shared<JoinFlags>();
   CLI::App* command = app->add_subcommand("join", "Take part in a task with a join key: fetch, check, apply, confirm");
   command->fallthrough();
+  Uses(command, globals, kMemberOptions);
   flags->agent.AddTo(command);
-  command->add_option("--key-file", flags->key_file, "File of mode 0600 with the join key");
+  CLI::Option* key_file = command->add_option("--key-file", flags->key_file, "File of mode 0600 with the join key");
   command->add_option("--name", flags->name, "Name of this client in the task (the host's)");
-  command->add_option("--task", flags->task, "Go on with this task, joined before, without a key");
-  command->add_flag("--follow", flags->follow, "Stay for later revisions until the task ends");
+  command->add_option("--task", flags->task, "Go on with this task, joined before, without a key")->excludes(key_file);
+  CLI::Option* follow = command->add_flag("--follow", flags->follow, "Stay for later revisions until the task ends");
+  command->add_option("--wait", flags->wait, "How long to wait for a full disk, a wrong clock, a busy target (2m)")
+      ->excludes(follow);
   CLI::Option* defer =
       command->add_option("--defer-until", flags->defer_until, "Put it off: 2026-11-22T23:10:00Z, or 2h");
   command->add_option("--reason", flags->reason, "Why it is put off, for the operator")->needs(defer);
-  command->add_option("--window", flags->windows, "Apply only within START/END (repeat)");
+  CLI::Option* window = command->add_option("--window", flags->windows, "Apply only within START/END (repeat)");
+  window->allow_extra_args(false);
   command->add_option("--decline", flags->decline, "Refuse the offer, with this reason for the operator")
-      ->excludes(defer);
-  command->footer(
+      ->excludes(defer)
+      ->excludes(window);
+  command->footer(absl::StrCat(
       "The join key is asked for, or read from standard input, PARLEY_JOIN_KEY or --key-file; never from\n"
-      "the command line, which everybody on the machine can see.\n"
+      "the command line, which everybody on the machine can see. It may come folded over lines and quoted.\n"
+      "--server is where the server is reached, in place of the address in the key; it is remembered.\n"
       "Examples:\n"
       "  parley join --into /etc/nginx --check 'nginx -t' --apply 'systemctl reload nginx'\n"
       "  parley join --into /srv/site --key-file site-7k3q.join --follow\n"
       "The new set replaces the old one as a whole. When the check or the apply fails, or the server can\n"
-      "not be reached to confirm, the old set comes back by itself.\n"
-      "Exit codes: 0 installed, 1 failed, 2 wrong command line, 3 rolled back, 4 declined.");
+      "not be reached to confirm, the old set comes back by itself.\n",
+      kCommandsHelp, "Exit codes: 0 installed, 1 failed, 2 wrong command line, 3 rolled back, 4 declined."));
   command->callback([globals, flags] { globals->run = [globals, flags] { return Join(*globals, *flags); }; });
 }
 

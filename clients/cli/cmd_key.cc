@@ -178,6 +178,7 @@ void AddKey(CLI::App* app, Globals* globals) {
                        absl::StatusOr<ExitCode> (*run)(const Globals&, const KeyFlags&)) {
     CLI::App* command = key->add_subcommand(name, description);
     command->fallthrough();
+    Uses(command, globals, kCallerOptions);
     command->callback(
         [globals, flags, run] { globals->run = [globals, flags, run] { return run(*globals, *flags); }; });
     return command;

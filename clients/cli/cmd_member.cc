@@ -186,6 +186,7 @@ CLI::App* AddCommand(CLI::App* group, Globals* globals, const std::shared_ptr<Me
                      const char* description, Run run) {
   CLI::App* command = group->add_subcommand(name, description);
   command->fallthrough();
+  Uses(command, globals, kMemberOptions);
   command->callback([globals, flags, run] { globals->run = [globals, flags, run] { return run(*globals, *flags); }; });
   return command;
 }

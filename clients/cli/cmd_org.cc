@@ -52,6 +52,8 @@ std::string Fingerprint(absl::string_view key) { return HexEncode(crypto::Sha256
 Globals ByCredential(const Globals& globals) {
   Globals by_credential = globals;
   by_credential.device_path.clear();
+  by_credential.password_file.clear();
+  by_credential.remember = false;
   if (by_credential.credential_path.empty()) by_credential.credential_path = Environment("PARLEY_CREDENTIAL");
   if (by_credential.credential_path.empty()) by_credential.credential_path = ConfigFolder() + "/credential";
   return by_credential;
@@ -232,6 +234,7 @@ void AddOrg(CLI::App* app, Globals* globals) {
   flags->label = HostName();
   CLI::App* init = org->add_subcommand("init", "Found the chain of trust, with you as the first admin");
   init->fallthrough();
+  Uses(init, globals, kCallerOptions);
   init->add_option("--user", flags->user, "Your name in the organisation, e.g. alice")->required();
   init->add_option("--label", flags->label, "What people call this device")->capture_default_str();
   init->footer(
@@ -241,6 +244,7 @@ void AddOrg(CLI::App* app, Globals* globals) {
   init->callback([globals, flags] { globals->run = [globals, flags] { return Init(*globals, *flags); }; });
   CLI::App* verify = org->add_subcommand("verify", "Verify the whole chain of trust up to the root key, and print it");
   verify->fallthrough();
+  Uses(verify, globals, kMemberOptions);
   verify->callback([globals] { globals->run = [globals] { return Verify(*globals); }; });
 }
 

@@ -7,6 +7,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "clients/cli/agent_output.h"
 #include "clients/cli/command.h"
 #include "clients/cli/output.h"
 #include "clients/cli/proxy.h"
@@ -23,7 +24,8 @@ struct ProxyFlags {
 };
 
 absl::StatusOr<ExitCode> Serve(const Globals& globals, const ProxyFlags& flags) {
-  SignalFd signals({SIGINT, SIGTERM});
+  SignalFd signals({SIGINT, SIGTERM, SIGHUP});
+  PrintInBackground(globals);
   ASSIGN_OR_RETURN(transport::Dialer::Options options, DialerOptions(globals, flags.audience));
   const std::string address = options.address;
   ASSIGN_OR_RETURN(const std::unique_ptr<Proxy> proxy, Proxy::Listen(flags.socket, std::move(options)));
@@ -44,6 +46,7 @@ void AddProxy(CLI::App* app, Globals* globals) {
   auto flags = std::make_shared<ProxyFlags>();
   CLI::App* command = app->add_subcommand("proxy", "Offer a plaintext unix socket that leads to the server");
   command->fallthrough();
+  Uses(command, globals, kCallerOptions);
   command->add_option("--socket", flags->socket, "Path of the socket to make, mode 0600")->required();
   command->add_option("--audience", flags->audience, "taskd, keyd or enrolld")->capture_default_str();
   command->footer(

@@ -1,4 +1,4 @@
-// parley task list, get, pause, resume, abort, members, revoke-member.
+// parley task list, get, pause, resume, abort, retry, revoke-member.
 #include <memory>
 #include <string>
 #include <vector>
@@ -95,28 +95,34 @@ absl::StatusOr<ExitCode> ChangeTask(const Globals& globals, const std::string& t
   return kSuccess;
 }
 
-absl::StatusOr<ExitCode> Members(const Globals& globals, const std::string& typed) {
-  task::v1::ListParticipantsRequest request;
-  ASSIGN_OR_RETURN(*request.mutable_parent(), FullTaskName(typed));
+// So many clients are named in one call.
+constexpr size_t kClientsPerCall = 1000;
+
+absl::StatusOr<ExitCode> Retry(const Globals& globals, const std::string& typed,
+                               const std::vector<std::string>& clients) {
+  task::v1::RetryClientsRequest request;
+  ASSIGN_OR_RETURN(*request.mutable_name(), FullTaskName(typed));
   ASSIGN_OR_RETURN(const Tasks tasks, ConnectTasks(globals));
-  task::v1::ListParticipantsResponse all;
-  std::vector<std::vector<std::string>> rows;
+  task::v1::RetryClientsResponse all;
+  size_t next = 0;
   do {
-    ASSIGN_OR_RETURN(const task::v1::ListParticipantsResponse page,
-                     tasks.server->Call(tasks.stub.get(), &TaskService::Stub::ListParticipants, request));
-    for (const task::v1::Participant& client : page.participants()) {
-      *all.add_participants() = client;
-      rows.push_back({ClientOf(client), absl::StrCat("r", client.revision()), TimeText(FromProto(client.update_time())),
-                      StandingText(client)});
+    request.clear_clients();
+    while (next < clients.size() && static_cast<size_t>(request.clients_size()) < kClientsPerCall) {
+      request.add_clients(clients[next++]);
     }
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
+    ASSIGN_OR_RETURN(const task::v1::RetryClientsResponse response,
+                     tasks.server->Call(tasks.stub.get(), &TaskService::Stub::RetryClients, request));
+    all.set_retried_clients(all.retried_clients() + response.retried_clients());
+  } while (next < clients.size());
   if (globals.json()) {
     PrintJson(all);
-  } else if (rows.empty()) {
-    PrintLine("  nobody has joined yet; on a client, run: parley join --into FOLDER");
+  } else if (all.retried_clients() == 0) {
+    PrintLine(clients.empty() ? "  · nobody has failed, declined or timed out"
+                              : "  · none of them has failed, declined or timed out");
   } else {
-    PrintTable({"CLIENT", "REVISION", "SINCE", "STANDING"}, rows);
+    PrintLine(absl::StrCat("  ", Green("✔"), " ", Count(all.retried_clients(), "client"),
+                           all.retried_clients() == 1 ? " has" : " have", " another attempt before ",
+                           all.retried_clients() == 1 ? "it" : "them"));
   }
   return kSuccess;
 }
@@ -139,15 +145,17 @@ absl::StatusOr<ExitCode> RevokeMember(const Globals& globals, const std::string&
 }
 
 // A subcommand that takes one task.
-CLI::App* AddForTask(CLI::App* task, const char* name, const char* description, std::string* typed) {
+CLI::App* AddForTask(CLI::App* task, Globals* globals, const char* name, const char* description, std::string* typed) {
   CLI::App* command = task->add_subcommand(name, description);
   command->fallthrough();
+  Uses(command, globals, kCallerOptions);
   command->add_option("task", *typed, "The task's name")->required();
   return command;
 }
 
 struct TaskFlags {
   std::string task, client, reason;
+  std::vector<std::string> clients;
 };
 
 }  // namespace
@@ -162,33 +170,43 @@ void AddTask(CLI::App* app, Globals* globals) {
 
   CLI::App* list = task->add_subcommand("list", "All tasks, newest first");
   list->fallthrough();
+  Uses(list, globals, kCallerOptions);
   list->callback([globals] { globals->run = [globals] { return List(*globals); }; });
 
   const auto when_chosen = [globals, flags](CLI::App* command, std::function<absl::StatusOr<ExitCode>()> run) {
     command->callback([globals, flags, run] { globals->run = run; });
   };
-  when_chosen(AddForTask(task, "get", "One task", &flags->task), [globals, flags] {
+  when_chosen(AddForTask(task, globals, "get", "One task", &flags->task), [globals, flags] {
     return ChangeTask(*globals, flags->task, task::v1::GetTaskRequest(), &TaskService::Stub::GetTask);
   });
   AddTaskWatch(task, globals);
-  when_chosen(AddForTask(task, "pause", "Stop making offers; who has accepted goes on", &flags->task),
+  when_chosen(AddForTask(task, globals, "pause", "Stop making offers; who has accepted goes on", &flags->task),
               [globals, flags] {
                 return ChangeTask(*globals, flags->task, task::v1::PauseTaskRequest(), &TaskService::Stub::PauseTask);
               });
-  when_chosen(AddForTask(task, "resume", "Go on making offers", &flags->task), [globals, flags] {
+  when_chosen(AddForTask(task, globals, "resume", "Go on making offers", &flags->task), [globals, flags] {
     return ChangeTask(*globals, flags->task, task::v1::ResumeTaskRequest(), &TaskService::Stub::ResumeTask);
   });
-  CLI::App* abort = AddForTask(task, "abort", "End a task; who is applying finishes", &flags->task);
+  CLI::App* abort = AddForTask(task, globals, "abort", "End a task; who is applying finishes", &flags->task);
   abort->add_option("--reason", flags->reason, "Shown to the clients, kept in the audit log");
   when_chosen(abort, [globals, flags] {
     task::v1::AbortTaskRequest request;
     request.set_reason(flags->reason);
     return ChangeTask(*globals, flags->task, request, &TaskService::Stub::AbortTask);
   });
-  when_chosen(AddForTask(task, "members", "The clients of a task and where each stands", &flags->task),
-              [globals, flags] { return Members(*globals, flags->task); });
+  AddTaskMembers(task, globals);
+  CLI::App* retry = AddForTask(task, globals, "retry", "Give clients another attempt at the revision", &flags->task);
+  retry->add_option("client", flags->clients, "Their names (all that have failed, declined or timed out)");
+  retry->footer(
+      "A client that failed stays as it is until there is a new revision, something that mattered changes on it, or\n"
+      "somebody says so: here, or by giving `parley join` again there. One that is not connected gets it when it is "
+      "back.\n"
+      "Examples:\n"
+      "  parley task retry nginx-tls-7k3q\n"
+      "  parley task retry nginx-tls-7k3q web-17 web-22");
+  when_chosen(retry, [globals, flags] { return Retry(*globals, flags->task, flags->clients); });
   AddTaskKey(task, globals);
-  CLI::App* revoke = AddForTask(task, "revoke-member", "Take one client out of a task at once", &flags->task);
+  CLI::App* revoke = AddForTask(task, globals, "revoke-member", "Take one client out of a task at once", &flags->task);
   revoke->add_option("client", flags->client, "Its name in `parley task members`")->required();
   revoke->add_option("--reason", flags->reason, "Kept in the audit log");
   when_chosen(revoke, [globals, flags] { return RevokeMember(*globals, flags->task, flags->client, flags->reason); });

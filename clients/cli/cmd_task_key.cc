@@ -124,13 +124,19 @@ void AddTaskKey(CLI::App* task, Globals* globals) {
   auto flags = std::make_shared<KeyFlags>();
   CLI::App* command = task->add_subcommand("key", "Make a further join key for a task; list and revoke them");
   command->fallthrough();
+  Uses(command, globals, kCallerOptions);
   command->add_option("task", flags->task, "The task's name")->required();
-  command->add_option("--ttl", flags->ttl, "How long the key lives (as long as the task)");
-  command->add_option("--max-members", flags->max_members, "How many may join with it (0: no limit)")
-      ->check(CLI::NonNegativeNumber);
-  command->add_option("--join-key-folder", flags->folder, "Where NAME.join is written")->capture_default_str();
-  CLI::Option* list = command->add_flag("--list", flags->list, "List the task's keys instead");
-  command->add_option("--revoke", flags->revoke, "Revoke this key of the list instead")->excludes(list);
+  CLI::Option* const ttl = command->add_option("--ttl", flags->ttl, "How long the key lives (as long as the task)");
+  CLI::Option* const most =
+      command->add_option("--max-members", flags->max_members, "How many may join with it (0: no limit)")
+          ->check(CLI::NonNegativeNumber);
+  CLI::Option* const folder =
+      command->add_option("--join-key-folder", flags->folder, "Where NAME.join is written")->capture_default_str();
+  CLI::Option* const list = command->add_flag("--list", flags->list, "List the task's keys instead");
+  CLI::Option* const revoke = command->add_option("--revoke", flags->revoke, "Revoke this key of the list instead");
+  revoke->excludes(list);
+  // Those are of a new key.
+  for (CLI::Option* const instead : {list, revoke}) instead->excludes(ttl)->excludes(most)->excludes(folder);
   command->footer(
       "Examples:\n"
       "  parley task key nginx-tls-7k3q --ttl 1h --max-members 5\n"

@@ -1,135 +1,340 @@
 // parley task watch: a task as it goes, over reconnects.
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "clients/cli/command.h"
-#include "clients/cli/format.h"
 #include "clients/cli/output.h"
+#include "clients/cli/paths.h"
+#include "clients/cli/screen.h"
 #include "clients/cli/server.h"
+#include "clients/cli/signals.h"
 #include "clients/cli/task_name.h"
-#include "clients/cli/task_text.h"
 #include "clients/cli/terminal.h"
+#include "clients/cli/watch_view.h"
 #include "lib/base/error.h"
+#include "lib/base/mutex.h"
 #include "lib/keys/identity.h"
 #include "parley/task/v1/task_service.grpc.pb.h"
 
 namespace parley::cli {
 namespace {
 
-using task::v1::Participant;
 using task::v1::Task;
 using task::v1::TaskService;
+using task::v1::WatchTaskResponse;
+using SteadyClock = std::chrono::steady_clock;
 
-std::string Mark(Participant::State state) {
-  switch (state) {
-    case Participant::STATE_CONFIRMED:
-    case Participant::STATE_UP_TO_DATE:
-      return Green("✔");
-    case Participant::STATE_ROLLED_BACK:
-    case Participant::STATE_ROLLBACK_FAILED:
-    case Participant::STATE_TIMED_OUT:
-    case Participant::STATE_LOST:
-      return Red("✘");
-    default:
-      return "·";
-  }
-}
+// The whole task is summed up again no sooner than this.
+constexpr auto kSummaryGap = std::chrono::seconds(2);
+constexpr auto kFrameGap = std::chrono::milliseconds(100);
 
-// A line for each client that changes, and on a terminal one more, always the last, for the whole task.
-class WatchPrinter {
+// What shows the events. One thread calls the methods.
+class Viewer {
  public:
-  explicit WatchPrinter(bool json) : json_(json), live_(!json && StdoutIsTerminal()) {}
-
-  void Print(const task::v1::WatchTaskResponse& event) {
-    if (json_) {
-      PrintJson(event);
-    } else {
-      if (live_) RedrawLine("");
-      for (const Participant& client : event.participants()) {
-        PrintLine(absl::StrCat("  ", Mark(client.state()), " ", ClientOf(client), "  r", client.revision(), " ",
-                               StandingText(client)));
-      }
-    }
-    if (event.has_task()) task_ = event.task();
-    if (json_) return;
-    if (live_) {
-      RedrawLine(Summary());
-    } else if (event.has_task() && Summary() != printed_) {
-      PrintLine(printed_ = Summary());
-    }
-  }
-
-  void Away(const absl::Status& why) {
-    if (live_) RedrawLine("");
-    if (!json_) PrintLine(Dim(absl::StrCat("  waiting for the server: ", why.message())));
-  }
-
-  void End() {
-    if (live_) PrintLine("");
-  }
-
-  const Task& task() const { return task_; }
-
- private:
-  std::string Summary() const {
-    return absl::StrCat("  ", TaskId(task_.name()), " r", task_.revision(), " ", StateText(task_.state()), ": ",
-                        CountsText(task_.counts()));
-  }
-
-  const bool json_;
-  const bool live_;
-  Task task_;
-  std::string printed_;
+  virtual ~Viewer() = default;
+  virtual void Show(const WatchTaskResponse& event) = 0;
+  virtual void Away(const absl::Status& why) = 0;
+  // Nothing more comes.
+  virtual void End() {}
+  // The signal that somebody sent to end this; 0 for none.
+  virtual int ended_by() const { return 0; }
 };
 
-// From the server's restart to its being reachable: wait for the channel, not for a time.
-void WaitForConnection(const Server& server) {
-  server.channel()->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(30));
-}
+class JsonViewer final : public Viewer {
+ public:
+  void Show(const WatchTaskResponse& event) override { PrintJson(event); }
+  void Away(const absl::Status&) override {}
+};
 
-absl::StatusOr<ExitCode> Watch(const Globals& globals, const std::string& typed) {
-  task::v1::WatchTaskRequest request;
-  ASSIGN_OR_RETURN(*request.mutable_name(), FullTaskName(typed));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Connect(globals, keys::kTaskd));
-  const std::unique_ptr<TaskService::Stub> tasks = TaskService::NewStub(server->channel());
-  WatchPrinter printer(globals.json());
-  bool seen = false;
-  while (true) {
-    grpc::ClientContext context;
-    const auto events = tasks->WatchTask(&context, request);
-    task::v1::WatchTaskResponse event;
+// For pipes and logs: a line for each client that has come to an end, and now and then one for the whole task.
+class LineViewer final : public Viewer {
+ public:
+  explicit LineViewer(bool every_change) : every_change_(every_change), thread_([this] { SumUpLater(); }) {}
+  ~LineViewer() override { End(); }
+
+  void Show(const WatchTaskResponse& event) override {
+    MutexLock lock(&mutex_);
+    for (const std::string& line : view_.Update(event, every_change_)) PrintLine(line);
+    if (SteadyClock::now() >= summed_up_ + kSummaryGap) SumUp();
+    changed_.NotifyAll();
+  }
+  void Away(const absl::Status& why) override {
+    MutexLock lock(&mutex_);
+    PrintLine(Dim(absl::StrCat("  waiting for the server: ", why.message())));
+  }
+  void End() override {
+    if (!thread_.joinable()) return;
+    {
+      MutexLock lock(&mutex_);
+      ended_ = true;
+      changed_.NotifyAll();
+    }
+    thread_.join();
+  }
+
+ private:
+  void SumUp() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (view_.task().name().empty() || view_.Summary() == printed_) return;
+    PrintLine(printed_ = view_.Summary());
+    summed_up_ = SteadyClock::now();
+  }
+
+  // What the last event of several left unsaid.
+  void SumUpLater() {
+    MutexLock lock(&mutex_);
+    while (!ended_) {
+      const bool due = !view_.task().name().empty() && view_.Summary() != printed_;
+      const auto left = summed_up_ + kSummaryGap - SteadyClock::now();
+      if (!due) {
+        changed_.Wait(&mutex_);
+      } else if (left > SteadyClock::duration::zero()) {
+        changed_.WaitFor(&mutex_, absl::FromChrono(left));
+      } else {
+        SumUp();
+      }
+    }
+    SumUp();
+  }
+
+  const bool every_change_;
+  Mutex mutex_;
+  CondVar changed_;
+  WatchView view_ ABSL_GUARDED_BY(mutex_);
+  std::string printed_ ABSL_GUARDED_BY(mutex_);
+  SteadyClock::time_point summed_up_ ABSL_GUARDED_BY(mutex_) = SteadyClock::now() - kSummaryGap;
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+// For terminals: one screen, drawn by a thread that also hears the signals. What it showed last stays behind it.
+class ScreenViewer final : public Viewer {
+ public:
+  // `signals` has those below; `cancel` ends the watch from another thread.
+  ScreenViewer(SignalFd* signals, std::function<void()> cancel)
+      : signals_(signals),
+        cancel_(std::move(cancel)),
+        changed_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+        thread_([this] { Run(); }) {}
+  ~ScreenViewer() override {
+    End();
+    close(changed_fd_);
+  }
+
+  void Show(const WatchTaskResponse& event) override {
+    MutexLock lock(&mutex_);
+    view_.Update(event, false);
+    Changed();
+  }
+  void Away(const absl::Status& why) override {
+    MutexLock lock(&mutex_);
+    view_.SetAway(std::string(why.message()));
+    Changed();
+  }
+  void End() override {
+    if (!thread_.joinable()) return;
+    ended_ = true;
+    Changed();
+    thread_.join();
+    screen_.Leave();
+    for (const std::string& line : Frame()) PrintLine(line);
+  }
+  int ended_by() const override { return ended_by_; }
+
+  static SignalFd* TakeSignals() {
+    // Before the first thread, and for as long as the process lives.
+    static SignalFd* const signals = new SignalFd({SIGWINCH, SIGINT, SIGTERM, SIGHUP, SIGTSTP});
+    return signals;
+  }
+
+ private:
+  void Changed() {
+    const uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = write(changed_fd_, &one, sizeof(one));
+  }
+
+  std::vector<std::string> Frame() {
+    const TerminalSize size = GetTerminalSize();
+    MutexLock lock(&mutex_);
+    if (view_.task().name().empty()) return {};
+    return view_.Screen(size.rows - 1, size.columns, absl::Now());
+  }
+
+  void HandleSignal(int number) {
+    if (number == SIGTSTP) {
+      screen_.Leave();
+      raise(SIGSTOP);
+      screen_.Enter();
+    } else if (number != 0 && number != SIGWINCH) {
+      ended_by_ = number;
+      cancel_();
+    }
+  }
+
+  void Run() {
+    while (!ended_) {
+      screen_.Draw(Frame());
+      const SteadyClock::time_point drawn = SteadyClock::now();
+      pollfd fds[] = {{changed_fd_, POLLIN, 0}, {signals_->fd(), POLLIN, 0}};
+      poll(fds, 2, -1);
+      HandleSignal(signals_->Take());
+      // Several changes make one frame.
+      if (fds[1].revents == 0 && !ended_) std::this_thread::sleep_until(drawn + kFrameGap);
+      uint64_t count;
+      [[maybe_unused]] const ssize_t got = read(changed_fd_, &count, sizeof(count));
+    }
+  }
+
+  SignalFd* const signals_;
+  const std::function<void()> cancel_;
+  const int changed_fd_;
+  Screen screen_;
+  Mutex mutex_;
+  WatchView view_ ABSL_GUARDED_BY(mutex_);
+  std::atomic<bool> ended_ = false;
+  std::atomic<int> ended_by_ = 0;
+  std::thread thread_;
+};
+
+// The call that a signal cancels, wherever it stands.
+class Watcher {
+ public:
+  Watcher(const Server* server, std::string task)
+      : server_(server), stub_(TaskService::NewStub(server->channel())), state_(Task::STATE_UNSPECIFIED) {
+    request_.set_name(std::move(task));
+  }
+
+  void Cancel() {
+    MutexLock lock(&mutex_);
+    cancelled_ = true;
+    if (context_ != nullptr) context_->TryCancel();
+  }
+
+  // Until the task has ended or Cancel was called.
+  absl::StatusOr<Task::State> Run(Viewer* viewer) {
+    while (true) {
+      grpc::ClientContext context;
+      const grpc::Status status = RunOnce(&context, viewer);
+      if (status.ok() || cancelled()) return state_;
+      const absl::Status why = server_->Explain(status);
+      // Only what was once there, and may be there again, is waited for.
+      const bool dead_key = Reason(why) == "KEY_REFUSED" || Reason(why) == "KEY_EXPIRED";
+      if (status.error_code() != grpc::StatusCode::UNAVAILABLE || request_.cursor() == 0 || dead_key) return why;
+      viewer->Away(why);
+      WaitForConnection();
+      if (cancelled()) return state_;
+    }
+  }
+
+ private:
+  bool cancelled() {
+    MutexLock lock(&mutex_);
+    return cancelled_;
+  }
+  void Begin(grpc::ClientContext* context) {
+    MutexLock lock(&mutex_);
+    context_ = context;
+    if (cancelled_ && context != nullptr) context->TryCancel();
+  }
+
+  grpc::Status RunOnce(grpc::ClientContext* context, Viewer* viewer) {
+    const auto events = stub_->WatchTask(context, request_);
+    Begin(context);
+    WatchTaskResponse event;
     while (events->Read(&event)) {
-      seen = true;
-      request.set_cursor(event.cursor());
-      printer.Print(event);
+      request_.set_cursor(event.cursor());
+      if (event.has_task()) state_ = event.task().state();
+      viewer->Show(event);
     }
     const grpc::Status status = events->Finish();
-    if (status.ok()) break;
-    const absl::Status why = server->Explain(status);
-    // Only what was once there, and may be there again, is waited for.
-    const bool dead_key = Reason(why) == "KEY_REFUSED" || Reason(why) == "KEY_EXPIRED";
-    if (status.error_code() != grpc::StatusCode::UNAVAILABLE || !seen || dead_key) return why;
-    printer.Away(why);
-    WaitForConnection(*server);
+    Begin(nullptr);
+    return status;
   }
-  printer.End();
-  return printer.task().state() == Task::STATE_COMPLETED ? kSuccess : kFailure;
+
+  // From the server's restart to its being reachable: wait for the channel, not for a time; a second at a time, so that
+  // a signal is heard.
+  void WaitForConnection() {
+    for (int i = 0; i < 30 && !cancelled(); ++i) {
+      if (server_->channel()->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(1))) return;
+    }
+  }
+
+  const Server* const server_;
+  const std::unique_ptr<TaskService::Stub> stub_;
+  task::v1::WatchTaskRequest request_;
+  Task::State state_;
+  Mutex mutex_;
+  grpc::ClientContext* context_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+// Ends the process as the signal would have.
+void EndBy(int number) {
+  signal(number, SIG_DFL);
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, number);
+  sigprocmask(SIG_UNBLOCK, &set, nullptr);
+  raise(number);
+}
+
+struct WatchFlags {
+  std::string task;
+  bool all = false;
+};
+
+absl::StatusOr<ExitCode> Watch(const Globals& globals, const WatchFlags& flags) {
+  ASSIGN_OR_RETURN(const std::string name, FullTaskName(flags.task));
+  const bool on_screen = !globals.json() && !flags.all && StdoutIsTerminal() && Environment("TERM") != "dumb";
+  // A password is asked for while signals still do what they do.
+  RETURN_IF_ERROR(LoadCredential(globals).status());
+  SignalFd* const signals = on_screen ? ScreenViewer::TakeSignals() : nullptr;
+  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Connect(globals, keys::kTaskd));
+  Watcher watcher(server.get(), name);
+  std::unique_ptr<Viewer> viewer;
+  if (globals.json()) {
+    viewer = std::make_unique<JsonViewer>();
+  } else if (on_screen) {
+    viewer = std::make_unique<ScreenViewer>(signals, [&watcher] { watcher.Cancel(); });
+  } else {
+    viewer = std::make_unique<LineViewer>(flags.all);
+  }
+  const absl::StatusOr<Task::State> state = watcher.Run(viewer.get());
+  viewer->End();
+  if (viewer->ended_by() != 0) EndBy(viewer->ended_by());
+  RETURN_IF_ERROR(state.status());
+  return *state == Task::STATE_COMPLETED ? kSuccess : kFailure;
 }
 
 }  // namespace
 
 void AddTaskWatch(CLI::App* task, Globals* globals) {
-  auto typed = std::make_shared<std::string>();
+  auto flags = std::make_shared<WatchFlags>();
   CLI::App* command = task->add_subcommand("watch", "Follow a task until it has ended");
   command->fallthrough();
-  command->add_option("task", *typed, "The task's name")->required();
+  Uses(command, globals, kCallerOptions);
+  command->add_option("task", flags->task, "The task's name")->required();
+  command->add_flag("--all", flags->all, "A line for every change of every client");
   command->footer(
+      "On a terminal it is one screen, with the clients that are in trouble by name. Elsewhere it prints a line for\n"
+      "each client that comes to an end, and now and then one for the whole task.\n"
       "Goes on over a restart of the server without missing a change. Ends with 0 when the task\n"
       "completed without errors, with 1 when it ended in another way.");
-  command->callback([globals, typed] { globals->run = [globals, typed] { return Watch(*globals, *typed); }; });
+  command->callback([globals, flags] { globals->run = [globals, flags] { return Watch(*globals, *flags); }; });
 }
 
 }  // namespace parley::cli

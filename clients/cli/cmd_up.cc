@@ -10,6 +10,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "clients/cli/agent_output.h"
 #include "clients/cli/command.h"
 #include "clients/cli/output.h"
 #include "clients/cli/paths.h"
@@ -67,6 +68,8 @@ void ShowReady(const Globals& globals, const Stack& stack, const std::string& da
 absl::StatusOr<ExitCode> Up(const Globals& globals, Stack::Options options) {
   const std::string data = options.data;
   ASSIGN_OR_RETURN(const std::unique_ptr<Stack> stack, Stack::Start(std::move(options)));
+  // The services do not hang on whether somebody reads this.
+  PrintInBackground(globals);
   ASSIGN_OR_RETURN(const std::string credential, InstallAccess(*stack));
   ShowReady(globals, *stack, data, credential);
   RETURN_IF_ERROR(stack->WaitForStop());
@@ -104,6 +107,7 @@ void AddUp(CLI::App* app, Globals* globals) {
   options->enrolld_listen = "127.0.0.1:7445";
   CLI::App* command = app->add_subcommand("up", "Start the services on this machine and stay with them");
   command->fallthrough();
+  Uses(command, globals, kNoGlobals);
   command->add_option("--data", options->data, "Folder for keys, tasks and payloads")->capture_default_str();
   command->add_option("--listen", options->taskd_listen, "Where taskd listens; port 0 takes a free one")
       ->capture_default_str();
@@ -134,6 +138,7 @@ void AddDown(CLI::App* app, Globals* globals) {
   auto data = std::make_shared<std::string>(DataFolder());
   CLI::App* command = app->add_subcommand("down", "Stop what `parley up` started");
   command->fallthrough();
+  Uses(command, globals, kNoGlobals);
   command->add_option("--data", *data, "Its folder")->capture_default_str();
   command->callback(
       [globals, data] { globals->run = [globals, data] { return Down(*globals, AbsolutePath(*data)); }; });

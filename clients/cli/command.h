@@ -3,6 +3,7 @@
 #define PARLEY_CLIENTS_CLI_COMMAND_H_
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -30,6 +31,19 @@ enum ExitCode : int {
   kRefused = 4,
 };
 
+// The global options that a command may use. All use --output.
+enum GlobalOptions : unsigned {
+  kNoGlobals = 0,
+  kCredentialOption = 1 << 0,
+  // --device, and what unlocks the device file: --password-file and --remember.
+  kDeviceOption = 1 << 1,
+  kUnlockOptions = 1 << 2,
+  kServerOption = 1 << 3,
+  // A command that acts by the device file, and one that acts by that or a credential.
+  kMemberOptions = kDeviceOption | kUnlockOptions | kServerOption,
+  kCallerOptions = kMemberOptions | kCredentialOption,
+};
+
 struct Globals {
   // Empty: $PARLEY_CREDENTIAL, else credential in ConfigFolder().
   std::string credential_path;
@@ -46,9 +60,15 @@ struct Globals {
   std::string output = "text";
   // Set by the subcommand that the command line names.
   std::function<absl::StatusOr<ExitCode>()> run;
+  // By command; see Uses.
+  std::map<const CLI::App*, unsigned> uses;
 
   bool json() const { return output == "json"; }
 };
+
+// Says which GlobalOptions a command uses. Each command that runs something says it: main refuses the others, because
+// an option that is ignored misleads, and lists these in the command's help.
+void Uses(const CLI::App* command, Globals* globals, unsigned options);
 
 // A mistake on the command line: exit code 2. One sentence.
 absl::Status UsageError(absl::string_view sentence);
@@ -64,8 +84,10 @@ void AddTaskCreate(CLI::App* task, Globals* globals);
 void AddTaskPublish(CLI::App* task, Globals* globals);
 void AddTaskWatch(CLI::App* task, Globals* globals);
 void AddTaskKey(CLI::App* task, Globals* globals);
+void AddTaskMembers(CLI::App* task, Globals* globals);
 void AddJoin(CLI::App* app, Globals* globals);
 void AddAgent(CLI::App* app, Globals* globals);
+void AddSettle(CLI::App* app, Globals* globals);
 void AddKey(CLI::App* app, Globals* globals);
 void AddCredentials(CLI::App* app, Globals* globals);
 void AddProxy(CLI::App* app, Globals* globals);

@@ -2,6 +2,7 @@
 
 #include <sys/random.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "absl/strings/ascii.h"
@@ -9,8 +10,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "clients/cli/command.h"
+#include "clients/cli/terminal.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/transport/address.h"
 
 namespace parley::cli {
 namespace {
@@ -118,6 +121,24 @@ absl::StatusOr<std::map<std::string, std::string>> ParsePairs(absl::string_view 
     parsed[pair.substr(0, equals)] = pair.substr(equals + 1);
   }
   return parsed;
+}
+
+absl::Status CheckAddress(absl::string_view option, absl::string_view text) {
+  const absl::StatusOr<transport::HostPort> parsed = transport::ParseHostPort(text);
+  const auto is_good = [](char c) {
+    return absl::ascii_isgraph(static_cast<unsigned char>(c)) && c != '/' && c != '@';
+  };
+  if (parsed.ok() && !parsed->host.empty() && parsed->port != "0" && std::all_of(text.begin(), text.end(), is_good)) {
+    return absl::OkStatus();
+  }
+  return UsageError(absl::StrCat(option, " \"", Printable(text.substr(0, 60)),
+                                 "\" is not host:port; write it like taskd.example:7443 or [2001:db8::1]:7443"));
+}
+
+std::string ShortTime(absl::Time time, absl::Time now) {
+  const absl::TimeZone utc = absl::UTCTimeZone();
+  const bool today = absl::ToCivilDay(time, utc) == absl::ToCivilDay(now, utc);
+  return today ? absl::FormatTime("%H:%M UTC", time, utc) : TimeText(time);
 }
 
 absl::Time FromProto(const google::protobuf::Timestamp& time) {

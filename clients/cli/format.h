@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -34,6 +35,13 @@ absl::StatusOr<absl::Time> ParseTime(absl::string_view option, absl::string_view
 // "key=value" each.
 absl::StatusOr<std::map<std::string, std::string>> ParsePairs(absl::string_view option,
                                                               const std::vector<std::string>& pairs);
+
+// OK for host:port, with a port that can be connected to and an IPv6 address in brackets; else a usage error that names
+// the option.
+absl::Status CheckAddress(absl::string_view option, absl::string_view text);
+
+// "23:10 UTC" today, else as TimeText.
+std::string ShortTime(absl::Time time, absl::Time now);
 
 absl::Time FromProto(const google::protobuf::Timestamp& time);
 google::protobuf::Duration ToProto(absl::Duration duration);

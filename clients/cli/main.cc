@@ -8,7 +8,9 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "clients/cli/agent_output.h"
 #include "clients/cli/command.h"
+#include "clients/cli/command_line.h"
 #include "clients/cli/output.h"
 #include "clients/cli/terminal.h"
 #include "lib/base/error.h"
@@ -53,7 +55,7 @@ void PrintError(const Globals& globals, const absl::Status& status) {
         status.message().empty() ? absl::StatusCodeToString(status.code()) : std::string(status.message());
     text = absl::StrCat("parley: ", Printable(sentence));
   }
-  fprintf(stderr, "%s\n", text.c_str());
+  PrintErrorLine(text);
 }
 
 void AddGlobals(CLI::App* app, Globals* globals) {
@@ -90,6 +92,9 @@ absl::Status ParseError(const CLI::App& app, const CLI::ParseError& error) {
     path = absl::StrCat(above->get_name(), " ", path);
   }
   std::string what = error.what();
+  if (constexpr char kTwice[] = ": At Most 1 required but received"; absl::StrContains(what, kTwice)) {
+    what = absl::StrCat(what.substr(0, what.find(kTwice)), " was given more than once");
+  }
   for (char& c : what) {
     if (c == '\n') c = ' ';
   }
@@ -97,14 +102,39 @@ absl::Status ParseError(const CLI::App& app, const CLI::ParseError& error) {
   return UsageError(absl::StrCat(what, "; see `", path, " --help`"));
 }
 
+void AddCommands(CLI::App* app, Globals* globals) {
+  AddGlobals(app, globals);
+  AddUp(app, globals);
+  AddDown(app, globals);
+  AddTask(app, globals);
+  AddJoin(app, globals);
+  AddAgent(app, globals);
+  AddSettle(app, globals);
+  AddKey(app, globals);
+  AddCredentials(app, globals);
+  AddProxy(app, globals);
+  AddAudit(app, globals);
+  AddInvite(app, globals);
+  AddGreet(app, globals);
+  AddClaim(app, globals);
+  AddOrg(app, globals);
+  AddUser(app, globals);
+  AddDevice(app, globals);
+  AddBackup(app, globals);
+  AddRestore(app, globals);
+  DescribeUses(app, *globals);
+}
+
 int Main(int argc, char** argv) {
   // A reader that goes away is an error of a write, not the end of the process.
   signal(SIGPIPE, SIG_IGN);
   Globals globals;
-  if (absl::Status status = RefuseSecretArguments(argc, argv); !status.ok()) {
+  const auto refuse = [&globals](const absl::Status& status) {
     PrintError(globals, status);
     return kUsage;
-  }
+  };
+  if (absl::Status status = RefuseSecretArguments(argc, argv); !status.ok()) return refuse(status);
+  if (absl::Status status = CheckArguments(argc, argv); !status.ok()) return refuse(status);
   CLI::App app("Carries out configuration updates on many machines: offer, fetch, check, apply, confirm, roll back.",
                "parley");
   app.require_subcommand(1);
@@ -115,32 +145,17 @@ int Main(int argc, char** argv) {
       "  parley join --into /etc/nginx --check 'nginx -t' --apply 'systemctl reload nginx'\n"
       "  parley task watch nginx-tls-7k3q                      see who has confirmed\n"
       "`parley COMMAND --help` teaches each.");
-  AddGlobals(&app, &globals);
-  AddUp(&app, &globals);
-  AddDown(&app, &globals);
-  AddTask(&app, &globals);
-  AddJoin(&app, &globals);
-  AddAgent(&app, &globals);
-  AddKey(&app, &globals);
-  AddCredentials(&app, &globals);
-  AddProxy(&app, &globals);
-  AddAudit(&app, &globals);
-  AddInvite(&app, &globals);
-  AddGreet(&app, &globals);
-  AddClaim(&app, &globals);
-  AddOrg(&app, &globals);
-  AddUser(&app, &globals);
-  AddDevice(&app, &globals);
-  AddBackup(&app, &globals);
-  AddRestore(&app, &globals);
+  AddCommands(&app, &globals);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {
     return app.exit(help);
   } catch (const CLI::ParseError& error) {
-    PrintError(globals, ParseError(app, error));
-    return kUsage;
+    const absl::Status ignored = CheckUses(app, globals);
+    return refuse(ignored.ok() ? ParseError(app, error) : ignored);
   }
+  if (absl::Status status = CheckUses(app, globals); !status.ok()) return refuse(status);
+  if (absl::Status status = CheckValues(app, globals); !status.ok()) return refuse(status);
   const absl::StatusOr<ExitCode> code = globals.run();
   if (code.ok()) return *code;
   PrintError(globals, code.status());
@@ -150,4 +165,4 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace parley::cli
 
-int main(int argc, char** argv) { return parley::cli::Main(argc, argv); }
+int main(int argc, char** argv) { return parley::cli::FinishOutput(parley::cli::Main(argc, argv)); }

@@ -35,15 +35,16 @@ void JsonObject::Print() const { PrintLine(Finish()); }
 
 void PrintTable(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows) {
   std::vector<size_t> widths;
-  for (const std::string& cell : head) widths.push_back(cell.size());
+  for (const std::string& cell : head) widths.push_back(ColumnsOf(cell));
   for (const std::vector<std::string>& row : rows) {
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], ColumnsOf(Printable(row[i])));
   }
   const auto print = [&](const std::vector<std::string>& row, bool is_head) {
     std::string line;
     for (size_t i = 0; i < row.size(); ++i) {
-      const size_t padding = i + 1 < row.size() ? widths[i] - row[i].size() + 2 : 0;
-      absl::StrAppend(&line, Printable(row[i]), std::string(padding, ' '));
+      const std::string cell = Printable(row[i]);
+      const size_t padding = i + 1 < row.size() ? widths[i] - ColumnsOf(cell) + 2 : 0;
+      absl::StrAppend(&line, cell, std::string(padding, ' '));
     }
     PrintLine(is_head ? Dim(line) : line);
   };

@@ -27,6 +27,8 @@ absl::StatusOr<keys::Credential> LoadCredential(const Globals& globals) {
     ASSIGN_OR_RETURN(const device::DeviceFile* const device, OpenDevice(globals));
     return keys::ParseCredential(keys::FormatCredential(*device->contents().credential));
   }
+  // Beside --credential it is plain what they are for: scripts give them to every command.
+  if (globals.credential_path.empty()) RETURN_IF_ERROR(CheckUnlockOptions(globals));
   const std::string path = CredentialPath(globals);
   if (::access(path.c_str(), F_OK) != 0 && errno == ENOENT) {
     return Error(absl::StatusCode::kNotFound, "NO_CREDENTIAL",

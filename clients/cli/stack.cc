@@ -153,7 +153,10 @@ absl::StatusOr<std::unique_ptr<Stack>> Stack::Start(Options options) {
 }
 
 Stack::Stack(Options options, DataLock lock)
-    : options_(std::move(options)), lock_(std::move(lock)), signals_({SIGINT, SIGTERM, SIGCHLD}) {}
+    : options_(std::move(options)), lock_(std::move(lock)), signals_({SIGINT, SIGTERM, SIGCHLD}) {
+  // A terminal that is closed ends neither this nor the services, which inherit it.
+  signal(SIGHUP, SIG_IGN);
+}
 
 Stack::~Stack() {
   while (!services_.empty()) services_.pop_back();

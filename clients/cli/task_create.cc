@@ -155,6 +155,8 @@ absl::StatusOr<ExitCode> Create(const Globals& globals, const CreateFlags& flags
   fields.revision = 1;
   fields.create_time = now;
   fields.expire_time = now + absl::Seconds(request.ttl().seconds());
+  fields.supersedes = request.supersedes();
+  if (!fields.supersedes.empty()) RETURN_IF_ERROR(StoreSuperseded(request.task_id(), fields.supersedes));
   ASSIGN_OR_RETURN(*request.mutable_signed_manifest(), payload::SignManifest(fields, files, task_key.key()));
   ASSIGN_OR_RETURN(const std::string signer, Vouch(globals, request.mutable_signed_manifest()));
   request.set_verification_key(task_key.key().verification_key());
@@ -233,6 +235,7 @@ absl::StatusOr<ExitCode> Publish(const Globals& globals, const PublishFlags& fla
     fields.revision = before.revision() + 1;
     fields.create_time = absl::Now();
     fields.expire_time = FromProto(before.expire_time());
+    ASSIGN_OR_RETURN(fields.supersedes, LoadSuperseded(TaskId(name)));
     ASSIGN_OR_RETURN(*request.mutable_signed_manifest(), payload::SignManifest(fields, files, key));
     ASSIGN_OR_RETURN(signer, Vouch(globals, request.mutable_signed_manifest()));
   }
@@ -254,12 +257,14 @@ void AddTaskCreate(CLI::App* task, Globals* globals) {
   auto flags = std::make_shared<CreateFlags>();
   CLI::App* command = task->add_subcommand("create", "Create a task and the key to join it");
   command->fallthrough();
+  Uses(command, globals, kCallerOptions);
   command->add_option("name", flags->name, "Short name; four letters are added to it")->required();
   command->add_option("--payload", flags->payload, "File or folder that the clients install")->required();
   command->add_option("--ttl", flags->ttl, "How long the task stays open: 1m to 366d")->capture_default_str();
   command->add_option("--title", flags->title, "A line for people");
   command->add_option("--start", flags->start, "Make offers from then on: 2026-11-22T23:10:00Z, or 2h");
-  command->add_option("--select", flags->select, "key=value: devices with this label take part by themselves (repeat)");
+  command->add_option("--select", flags->select, "key=value: devices with this label take part by themselves (repeat)")
+      ->allow_extra_args(false);
   command->add_option("--expected", flags->expected, "Complete as soon as this many clients have ended")
       ->check(CLI::NonNegativeNumber);
   command->add_flag("--forced", flags->forced, "Clients may not decline");
@@ -271,7 +276,8 @@ void AddTaskCreate(CLI::App* task, Globals* globals) {
       ->check(CLI::NonNegativeNumber);
   command->add_option("--join-key-ttl", flags->join_key_ttl, "How long the key lives (as long as the task)");
   command->add_option("--join-key-folder", flags->join_key_folder, "Where NAME.join is written")->capture_default_str();
-  command->add_option("--supersedes", flags->supersedes, "A task that this one takes the place of");
+  command->add_option("--supersedes", flags->supersedes,
+                      "A task that this one takes the place of; its files on the clients become this one's");
   command->footer(
       "Examples:\n"
       "  parley task create nginx-tls --payload ./nginx --ttl 24h\n"
@@ -285,6 +291,7 @@ void AddTaskPublish(CLI::App* task, Globals* globals) {
   auto flags = std::make_shared<PublishFlags>();
   CLI::App* command = task->add_subcommand("publish", "Offer a new revision to every client of a task");
   command->fallthrough();
+  Uses(command, globals, kCallerOptions);
   command->add_option("task", flags->task, "The task's name")->required();
   command->add_option("--payload", flags->payload, "File or folder that the clients install")->required();
   command->footer("Example:\n  parley task publish nginx-tls-7k3q --payload ./nginx");

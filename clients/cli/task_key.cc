@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "clients/cli/paths.h"
+#include "clients/cli/task_name.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -15,6 +16,9 @@ namespace parley::cli {
 namespace {
 
 std::string TaskKeyFolder() { return ConfigFolder() + "/tasks"; }
+std::string SupersededPath(const std::string& task_id) {
+  return absl::StrCat(TaskKeyFolder(), "/", task_id, ".supersedes");
+}
 
 }  // namespace
 
@@ -46,6 +50,20 @@ absl::StatusOr<crypto::SigningKey> LoadTaskKey(const std::string& task_id) {
   return key;
 }
 
-void RemoveTaskKey(const std::string& task_id) { unlink(TaskKeyPath(task_id).c_str()); }
+void RemoveTaskKey(const std::string& task_id) {
+  unlink(TaskKeyPath(task_id).c_str());
+  unlink(SupersededPath(task_id).c_str());
+}
+
+absl::Status StoreSuperseded(const std::string& task_id, const std::string& superseded) {
+  return WriteFileAtomically(SupersededPath(task_id), superseded + "\n", 0600);
+}
+
+absl::StatusOr<std::string> LoadSuperseded(const std::string& task_id) {
+  const absl::StatusOr<std::string> text = ReadFile(SupersededPath(task_id), 100);
+  if (absl::IsNotFound(text.status())) return "";
+  RETURN_IF_ERROR(text.status());
+  return FullTaskName(absl::StripSuffix(*text, "\n"));
+}
 
 }  // namespace parley::cli

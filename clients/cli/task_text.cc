@@ -5,9 +5,11 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "clients/cli/format.h"
 #include "clients/cli/terminal.h"
 
 namespace parley::cli {
@@ -58,12 +60,19 @@ bool HasEnded(task::v1::Participant::State state) {
 
 std::string CountsText(const task::v1::Counts& counts) {
   const std::pair<int, const char*> parts[] = {
-      {counts.confirmed(), "confirmed"},   {counts.up_to_date(), "up to date"},
-      {counts.working(), "working"},       {counts.waiting(), "waiting"},
-      {counts.deferred(), "deferred"},     {counts.declined(), "declined"},
-      {counts.ineligible(), "ineligible"}, {counts.rolled_back(), "rolled back"},
-      {counts.timed_out(), "timed out"},   {counts.rollback_failed(), "rollback failed"},
-      {counts.canceled(), "canceled"},     {counts.lost(), "lost"},
+      {counts.confirmed(), "confirmed"},
+      {counts.up_to_date(), "up to date"},
+      {counts.working(), "working"},
+      {counts.waiting(), "waiting"},
+      {counts.hindered(), "hindered"},
+      {counts.deferred(), "deferred"},
+      {counts.declined(), "declined"},
+      {counts.ineligible(), "ineligible"},
+      {counts.rolled_back(), "rolled back"},
+      {counts.timed_out(), "timed out"},
+      {counts.rollback_failed(), "rollback failed"},
+      {counts.canceled(), "canceled"},
+      {counts.lost(), "lost"},
   };
   std::string text;
   for (const auto& [count, name] : parts) {
@@ -76,9 +85,66 @@ std::string ClientOf(const task::v1::Participant& participant) {
   return participant.name().substr(participant.name().rfind('/') + 1);
 }
 
+std::string StandText(const task::v1::Participant& participant) {
+  return participant.hindered() ? "hindered" : StateText(participant.state());
+}
+
+std::string WhyText(const task::v1::Participant& participant, absl::Time now) {
+  std::vector<std::string> parts;
+  if (participant.has_revoke_time()) {
+    parts.push_back(absl::StrCat("revoked ", ShortTime(FromProto(participant.revoke_time()), now)));
+  }
+  if (participant.has_duplicate_time()) {
+    parts.push_back(
+        absl::StrCat("two machines hold this name, seen ", ShortTime(FromProto(participant.duplicate_time()), now)));
+  }
+  const std::string said = participant.detail().empty() ? Words(participant.reason()) : Gist(participant.detail());
+  if (!said.empty()) parts.push_back(said);
+  if (participant.drifted() && participant.detail().empty()) {
+    parts.push_back("what is installed is not what was confirmed");
+  }
+  return Printable(absl::StrJoin(parts, "; "));
+}
+
 std::string StandingText(const task::v1::Participant& participant) {
   const std::string why = participant.detail().empty() ? participant.reason() : Gist(participant.detail());
-  return absl::StrCat(StateText(participant.state()), why.empty() ? "" : absl::StrCat(" (", Printable(why), ")"));
+  return absl::StrCat(StandText(participant), participant.drifted() ? ", drifted" : "",
+                      why.empty() ? "" : absl::StrCat(" (", Printable(why), ")"));
+}
+
+Standing StandingOf(const task::v1::Participant& participant) {
+  using task::v1::Participant;
+  if (participant.hindered()) return Standing::kHindered;
+  switch (participant.state()) {
+    case Participant::STATE_CONFIRMED:
+    case Participant::STATE_UP_TO_DATE:
+      return participant.drifted() ? Standing::kFailed : Standing::kDone;
+    case Participant::STATE_ROLLED_BACK:
+    case Participant::STATE_ROLLBACK_FAILED:
+    case Participant::STATE_TIMED_OUT:
+      return Standing::kFailed;
+    case Participant::STATE_INELIGIBLE:
+    case Participant::STATE_DECLINED:
+    case Participant::STATE_CANCELED:
+      return Standing::kOut;
+    default:
+      return Standing::kOnItsWay;
+  }
+}
+
+std::string InstalledText(const task::v1::Participant& participant) {
+  int64_t revision = participant.installed_revision();
+  // A server from before this field says what is installed by the state alone.
+  if (revision == 0 && !participant.drifted() && StandingOf(participant) == Standing::kDone) {
+    revision = participant.revision();
+  }
+  return absl::StrCat(revision == 0 ? "none" : absl::StrCat("r", revision), participant.drifted() ? " drifted" : "");
+}
+
+std::string ConnectedText(const task::v1::Participant& participant, absl::Time now) {
+  if (participant.connected()) return "yes";
+  if (!participant.has_disconnect_time()) return "never";
+  return absl::StrCat("not since ", ShortTime(FromProto(participant.disconnect_time()), now));
 }
 
 }  // namespace parley::cli

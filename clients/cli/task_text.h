@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "absl/time/time.h"
 #include "parley/task/v1/task.pb.h"
 
 namespace parley::cli {
@@ -20,8 +21,30 @@ bool HasEnded(task::v1::Participant::State state);
 std::string CountsText(const task::v1::Counts& counts);
 // "tasks/{task}/participants/{client}" -> "{client}".
 std::string ClientOf(const task::v1::Participant& participant);
-// "rolled back (nginx: [emerg] …)": where a client stands and why.
+// "rolled back", and "hindered" where the cause passes.
+std::string StandText(const task::v1::Participant& participant);
+// Why it stands there, in one line: what it said itself, and what the server has noticed: revoked, drifted, there
+// twice.
+std::string WhyText(const task::v1::Participant& participant, absl::Time now);
+// "rolled back (nginx: [emerg] …)": both.
 std::string StandingText(const task::v1::Participant& participant);
+// How a client stands, for counting, sorting and colour.
+enum class Standing {
+  // It has what is offered.
+  kDone,
+  // It failed, or a person has to look at it.
+  kFailed,
+  // It waits for something on its machine to pass.
+  kHindered,
+  // It refused, is not eligible, or was taken out.
+  kOut,
+  kOnItsWay,
+};
+Standing StandingOf(const task::v1::Participant& participant);
+// "r2", "r1 drifted", "none".
+std::string InstalledText(const task::v1::Participant& participant);
+// "yes", "not since 23:10 UTC", "never".
+std::string ConnectedText(const task::v1::Participant& participant, absl::Time now);
 
 }  // namespace parley::cli
 

@@ -2,23 +2,31 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <qrencode.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <iterator>
 #include <memory>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "clients/cli/output_writer.h"
 #include "clients/cli/paths.h"
 #include "lib/base/error.h"
 
 namespace parley::cli {
 namespace {
 
-constexpr size_t kMaxTypedBytes = 4096;
+constexpr size_t kMaxTypedBytes = 16384;
+// A paste over a slow line has gaps, and nobody types an empty line and the next one this fast.
+constexpr int kPasteGapMilliseconds = 120;
+constexpr size_t kMaxDrainedBytes = 1 << 20;
 
 bool Colourful() {
   static const bool colourful = StdoutIsTerminal() && Environment("NO_COLOR").empty() && Environment("TERM") != "dumb";
@@ -29,11 +37,31 @@ std::string Coloured(absl::string_view code, absl::string_view text) {
   return Colourful() ? absl::StrCat("\x1b[", code, "m", text, "\x1b[0m") : std::string(text);
 }
 
-// Holds the terminal without echo, and gives it back as it was.
+OutputWriter* background = nullptr;
+
+// What a signal that ends the process has to put back first.
+int quiet_fd = -1;
+termios settings_before = {};
+
+void RestoreAndEnd(int number) {
+  tcsetattr(quiet_fd, TCSANOW, &settings_before);
+  signal(number, SIG_DFL);
+  raise(number);
+}
+
+// Holds the terminal without echo, and gives it back as it was, also when a signal ends the process. One at a time.
 class QuietTerminal {
  public:
-  explicit QuietTerminal(int fd) : fd_(fd), ok_(tcgetattr(fd, &before_) == 0) {
-    termios quiet = before_;
+  explicit QuietTerminal(int fd) {
+    ok_ = tcgetattr(fd, &settings_before) == 0;
+    quiet_fd = fd;
+    struct sigaction action = {};
+    action.sa_handler = &RestoreAndEnd;
+    for (size_t i = 0; i < std::size(kEnding); ++i) {
+      sigaction(kEnding[i], nullptr, &before_[i]);
+      if (before_[i].sa_handler == SIG_DFL) sigaction(kEnding[i], &action, nullptr);
+    }
+    termios quiet = settings_before;
     // Signals too are read as characters: a Ctrl-C that killed the process would leave the terminal without echo.
     quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO | ICANON | ISIG);
     quiet.c_cc[VMIN] = 1;
@@ -41,43 +69,127 @@ class QuietTerminal {
     ok_ = ok_ && tcsetattr(fd, TCSAFLUSH, &quiet) == 0;
   }
   ~QuietTerminal() {
-    if (ok_) tcsetattr(fd_, TCSAFLUSH, &before_);
+    if (ok_) tcsetattr(quiet_fd, TCSAFLUSH, &settings_before);
+    for (size_t i = 0; i < std::size(kEnding); ++i) sigaction(kEnding[i], &before_[i], nullptr);
   }
   QuietTerminal(const QuietTerminal&) = delete;
   QuietTerminal& operator=(const QuietTerminal&) = delete;
 
  private:
-  const int fd_;
-  termios before_ = {};
-  bool ok_;
+  static constexpr int kEnding[] = {SIGINT, SIGTERM, SIGHUP};
+  struct sigaction before_[std::size(kEnding)] = {};
+  bool ok_ = false;
 };
 
-// A typed line, edited by backspace; false when it was given up.
-bool ReadTyped(int fd, Secret* typed) {
-  constexpr char kCtrlC = 3, kCtrlD = 4, kCtrlU = 21, kBackspace = 8, kDelete = 127;
-  Secret buffer(kMaxTypedBytes);
-  size_t size = 0;
-  char c = 0;
-  while (read(fd, &c, 1) == 1) {
-    if (c == kCtrlC || c == kCtrlD) return false;
-    if ((c == '\n' || c == '\r') && size > 0) {
-      *typed = Secret::CopyOf(buffer.Expose().substr(0, size));
-      return true;
-    }
-    if (c == kBackspace || c == kDelete) {
-      if (size > 0) --size;
-    } else if (c == kCtrlU) {
-      size = 0;
-    } else if (size < kMaxTypedBytes) {
-      buffer.mutable_bytes()[size++] = static_cast<uint8_t>(c);
-    }
-  }
-  return false;
+void Show(int fd, absl::string_view text) { (void)!write(fd, text.data(), text.size()); }
+
+// Whether something is typed within this time. What is pasted comes without such gaps.
+bool ComesSoon(int fd) {
+  pollfd wait = {fd, POLLIN, 0};
+  return poll(&wait, 1, kPasteGapMilliseconds) == 1 && (wait.revents & POLLIN) != 0;
 }
 
-int TerminalColumns() {
-  winsize size = {};
-  return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+// Throws away what is still coming of a paste.
+void Drain(int fd) {
+  char piece[1024];
+  for (size_t drained = 0; drained < kMaxDrainedBytes && ComesSoon(fd);) {
+    const ssize_t got = read(fd, piece, sizeof(piece));
+    if (got <= 0) return;
+    drained += static_cast<size_t>(got);
+  }
+}
+
+// What is typed, line by line, edited by backspace within the line.
+class TypedLines {
+ public:
+  TypedLines(int fd, const WantsMore& wants_more) : fd_(fd), wants_more_(wants_more), buffer_(kMaxTypedBytes) {}
+
+  // False when it was given up.
+  bool Read(Secret* typed) {
+    constexpr char kCtrlC = 3, kCtrlD = 4;
+    char c = 0;
+    bool ended = false;
+    while (!ended && read(fd_, &c, 1) == 1) {
+      if (c == kCtrlC || c == kCtrlD) return false;
+      if (c == '\n' || c == '\r') {
+        ended = EndLine();
+      } else {
+        Type(c);
+      }
+    }
+    if (ended) *typed = SoFar();
+    return ended;
+  }
+
+ private:
+  Secret SoFar() const { return Secret::CopyOf(buffer_.Expose().substr(0, size_)); }
+
+  void Type(char c) {
+    constexpr char kCtrlU = 21, kBackspace = 8, kDelete = 127;
+    if (c == kBackspace || c == kDelete) {
+      if (size_ > line_) --size_;
+    } else if (c == kCtrlU) {
+      size_ = line_;
+    } else if (size_ < kMaxTypedBytes) {
+      buffer_.mutable_bytes()[size_++] = static_cast<uint8_t>(c);
+    }
+  }
+
+  // Whether that was the last one.
+  bool EndLine() {
+    // Nothing at all is no answer. Later an empty line is one, unless it stands within what is being pasted.
+    if (size_ == line_) return size_ > 0 && !ComesSoon(fd_);
+    if (wants_more_ == nullptr || size_ == kMaxTypedBytes || !wants_more_(SoFar())) return true;
+    Show(fd_, line_ == 0 ? "\n  … and the rest of it (an empty line gives up): " : ".");
+    line_ = size_;
+    return false;
+  }
+
+  const int fd_;
+  const WantsMore& wants_more_;
+  Secret buffer_;
+  size_t size_ = 0;
+  // Where the present line begins.
+  size_t line_ = 0;
+};
+
+// One character of UTF-8, or a byte that is none.
+struct Character {
+  absl::string_view bytes;
+  size_t columns = 1;
+};
+
+bool IsWithin(uint32_t point, const uint32_t (*ranges)[2], size_t count) {
+  return std::any_of(ranges, ranges + count,
+                     [point](const auto& range) { return point >= range[0] && point <= range[1]; });
+}
+
+// The large blocks of what takes no column and of what takes two; good enough to keep a table straight.
+size_t ColumnsOfPoint(uint32_t point) {
+  constexpr uint32_t kNone[][2] = {
+      {0x300, 0x36f}, {0x200b, 0x200f}, {0x20d0, 0x20ff}, {0xfe00, 0xfe0f}, {0xfeff, 0xfeff}};
+  constexpr uint32_t kTwo[][2] = {{0x1100, 0x115f},   {0x2e80, 0x303e},  {0x3041, 0xa4cf}, {0xac00, 0xd7a3},
+                                  {0xf900, 0xfaff},   {0xfe30, 0xfe6f},  {0xff00, 0xff60}, {0xffe0, 0xffe6},
+                                  {0x1f300, 0x1faff}, {0x20000, 0x3fffd}};
+  if (IsWithin(point, kNone, std::size(kNone))) return 0;
+  return IsWithin(point, kTwo, std::size(kTwo)) ? 2 : 1;
+}
+
+Character TakeCharacter(absl::string_view* text) {
+  const auto byte = [text](size_t i) { return static_cast<uint8_t>((*text)[i]); };
+  const uint8_t lead = byte(0);
+  const size_t size = lead < 0xc0 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+  uint32_t point = size == 1 ? lead : lead & (0xff >> (size + 1));
+  Character character;
+  if (size > text->size()) {
+    character.bytes = text->substr(0, 1);
+  } else {
+    for (size_t i = 1; i < size; ++i) point = point << 6 | (byte(i) & 0x3f);
+    character.bytes = text->substr(0, size);
+    character.columns = ColumnsOfPoint(point);
+  }
+  text->remove_prefix(character.bytes.size());
+  return character;
 }
 
 }  // namespace
@@ -85,17 +197,36 @@ int TerminalColumns() {
 bool StdoutIsTerminal() { return isatty(STDOUT_FILENO) == 1; }
 bool StdinIsTerminal() { return isatty(STDIN_FILENO) == 1; }
 
+TerminalSize GetTerminalSize() {
+  TerminalSize size;
+  winsize window = {};
+  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) != 0) return size;
+  if (window.ws_row > 0) size.rows = window.ws_row;
+  if (window.ws_col > 0) size.columns = window.ws_col;
+  return size;
+}
+
 std::string Green(absl::string_view text) { return Coloured("32", text); }
 std::string Red(absl::string_view text) { return Coloured("31", text); }
 std::string Dim(absl::string_view text) { return Coloured("2", text); }
 
+void SetBackgroundOutput(OutputWriter* writer) { background = writer; }
+
 void PrintLine(absl::string_view line) {
+  if (background != nullptr) return background->WriteLine(line);
   fwrite(line.data(), 1, line.size(), stdout);
   fputc('\n', stdout);
   fflush(stdout);
 }
 
+void PrintErrorLine(absl::string_view line) {
+  if (background != nullptr) return background->WriteErrorLine(line);
+  fwrite(line.data(), 1, line.size(), stderr);
+  fputc('\n', stderr);
+}
+
 void RedrawLine(absl::string_view line) {
+  if (background != nullptr) return background->Redraw(line);
   fputs("\r\x1b[K", stdout);
   fwrite(line.data(), 1, line.size(), stdout);
   fflush(stdout);
@@ -116,7 +247,28 @@ std::string Printable(absl::string_view text) {
   return printable;
 }
 
-absl::StatusOr<Secret> AskHidden(absl::string_view prompt) {
+size_t ColumnsOf(absl::string_view text) {
+  size_t columns = 0;
+  while (!text.empty()) columns += TakeCharacter(&text).columns;
+  return columns;
+}
+
+std::string FitColumns(absl::string_view text, size_t columns) {
+  if (ColumnsOf(text) <= columns) return std::string(text);
+  if (columns == 0) return "";
+  std::string fitting;
+  for (size_t left = columns - 1; !text.empty();) {
+    const Character next = TakeCharacter(&text);
+    if (next.columns > left) break;
+    left -= next.columns;
+    absl::StrAppend(&fitting, next.bytes);
+  }
+  return fitting + "…";
+}
+
+absl::StatusOr<Secret> AskHidden(absl::string_view prompt) { return AskHiddenLines(prompt, nullptr); }
+
+absl::StatusOr<Secret> AskHiddenLines(absl::string_view prompt, const WantsMore& wants_more) {
   const int fd = open("/dev/tty", O_RDWR | O_CLOEXEC);
   if (fd < 0) {
     return Error(absl::StatusCode::kFailedPrecondition, "NO_TERMINAL",
@@ -126,28 +278,36 @@ absl::StatusOr<Secret> AskHidden(absl::string_view prompt) {
   bool given = false;
   {
     QuietTerminal quiet(fd);
-    (void)!write(fd, prompt.data(), prompt.size());
-    given = ReadTyped(fd, &typed);
-    (void)!write(fd, "\n", 1);
+    Show(fd, prompt);
+    given = TypedLines(fd, wants_more).Read(&typed);
+    Show(fd, "\n");
+    if (wants_more != nullptr) Drain(fd);
   }
   close(fd);
   if (!given) return Error(absl::StatusCode::kCancelled, "CANCELLED", "given up at the prompt; nothing was done");
   return typed;
 }
 
-absl::StatusOr<Secret> ReadSecretLine(size_t max_bytes) {
-  Secret line(max_bytes);
+absl::StatusOr<Secret> ReadSecretLine(size_t max_bytes) { return ReadSecretLines(max_bytes, nullptr); }
+
+absl::StatusOr<Secret> ReadSecretLines(size_t max_bytes, const WantsMore& wants_more) {
+  Secret lines(max_bytes);
   size_t size = 0;
+  const auto so_far = [&lines, &size] { return Secret::CopyOf(lines.Expose().substr(0, size)); };
   char c = 0;
   while (true) {
-    // A byte at a time: what follows the line is not this reader's.
+    // A byte at a time: what follows the last line is not this reader's.
     const ssize_t got = read(STDIN_FILENO, &c, 1);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return absl::InternalError(absl::StrCat("cannot read standard input: ", ErrnoText(errno)));
-    if (got == 0 || (c == '\n' && size > 0)) return Secret::CopyOf(line.Expose().substr(0, size));
+    if (got == 0) return so_far();
+    if (c == '\n' && size > 0) {
+      if (wants_more == nullptr || !wants_more(so_far())) return so_far();
+      continue;
+    }
     if (size == 0 && absl::ascii_isspace(static_cast<unsigned char>(c))) continue;
     if (size == max_bytes) break;
-    line.mutable_bytes()[size++] = static_cast<uint8_t>(c);
+    lines.mutable_bytes()[size++] = static_cast<uint8_t>(c);
   }
   return Error(
       absl::StatusCode::kResourceExhausted, "FILE_TOO_LARGE",
@@ -161,7 +321,7 @@ std::string QrCode(const Secret& text) {
       QRcode_encodeString(ending_in_zero.c_str(), 0, QR_ECLEVEL_L, QR_MODE_8, /*casesensitive=*/0), &QRcode_free);
   WipeString(&ending_in_zero);
   constexpr int kQuietZone = 2;
-  if (code == nullptr || code->width + 2 * kQuietZone > TerminalColumns()) return "";
+  if (code == nullptr || code->width + 2 * kQuietZone > GetTerminalSize().columns) return "";
   const auto dark = [&](int x, int y) {
     return x >= 0 && y >= 0 && x < code->width && y < code->width && (code->data[y * code->width + x] & 1) != 0;
   };

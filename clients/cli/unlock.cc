@@ -1,6 +1,5 @@
 #include "clients/cli/unlock.h"
 
-#include <stdio.h>
 #include <unistd.h>
 
 #include <memory>
@@ -48,7 +47,7 @@ absl::StatusOr<DeviceFile> Unlock(const Globals& globals, const std::string& pat
     ASSIGN_OR_RETURN(const Secret password, AskPassword(absl::StrCat("  Password of ", path, " (it is not shown): ")));
     absl::StatusOr<DeviceFile> opened = DeviceFile::Open(path, password);
     if (opened.ok() || left == 1 || Reason(opened.status()) != "DEVICE_FILE_PASSWORD") return opened;
-    fprintf(stderr, "  That is not its password; try again.\n");
+    PrintErrorLine("  That is not its password; try again.");
   }
 }
 
@@ -97,6 +96,13 @@ absl::StatusOr<DeviceFile*> CreateDevice(const Globals& globals, const device::C
   return Keep(globals, std::move(file));
 }
 
+absl::Status CheckUnlockOptions(const Globals& globals) {
+  if (globals.device != nullptr || (globals.password_file.empty() && !globals.remember)) return absl::OkStatus();
+  return UsageError(absl::StrCat(globals.remember ? "--remember" : "--password-file",
+                                 " is for a device file, and none is used here; name it with --device, or leave it "
+                                 "out"));
+}
+
 absl::StatusOr<Secret> ReadPasswordFile(const std::string& file) {
   ASSIGN_OR_RETURN(const Secret text, ReadSecretFile(file, device::kMaxPasswordBytes + 2));
   absl::string_view line = text.Expose();
@@ -118,12 +124,12 @@ absl::StatusOr<Secret> NewDevicePassword(const Globals& globals, const std::stri
   while (true) {
     ASSIGN_OR_RETURN(Secret password, AskPassword("  A password for the new device file (it is not shown): "));
     if (const absl::Status good = device::CheckPassword(password); !good.ok()) {
-      fprintf(stderr, "  %s.\n", std::string(good.message()).c_str());
+      PrintErrorLine(absl::StrCat("  ", good.message(), "."));
       continue;
     }
     ASSIGN_OR_RETURN(const Secret again, AskPassword("  The same once more: "));
     if (password == again) return password;
-    fprintf(stderr, "  The two differ; once more from the beginning.\n");
+    PrintErrorLine("  The two differ; once more from the beginning.");
   }
 }
 

@@ -27,6 +27,9 @@ absl::StatusOr<device::DeviceFile*> OpenDevice(const Globals& globals);
 // Makes the file, under a password as NewDevicePassword has it; then as UnlockDevice. Folders above it are made.
 absl::StatusOr<device::DeviceFile*> CreateDevice(const Globals& globals, const device::Contents& contents);
 
+// A usage error when --password-file or --remember is given and no device file is used.
+absl::Status CheckUnlockOptions(const Globals& globals);
+
 // The first line of a file of mode 0600.
 absl::StatusOr<Secret> ReadPasswordFile(const std::string& file);
 

@@ -3,6 +3,8 @@
 
 namespace parley::cli {
 
+void Uses(const CLI::App* command, Globals* globals, unsigned options) { globals->uses[command] = options; }
+
 absl::Status UsageError(absl::string_view sentence) {
   return Error(absl::StatusCode::kInvalidArgument, "USAGE", sentence);
 }

@@ -54,6 +54,14 @@ class Enrolment(unittest.TestCase):
         bob.parley("task", "list")
         self.assertEqual(bob.parley("org", "verify")[-1], self.alice.parley("org", "verify")[-1])
 
+    def test_link_may_come_folded_and_quoted(self):
+        invitation, link, bob = self.invite("bob")
+        claimer = bob.claim("\u201c%s\u201d" % "\n> ".join(link[at:at + 40] for at in range(0, len(link), 40)))
+        greeter = self.alice.greet(invitation)
+        enrolment.compare(greeter, claimer)
+        self.assertEqual(claimer.until("enrolled")["role"], "operator")
+        self.assertEqual([screen.finish()[0] for screen in (greeter, claimer)], [0, 0])
+
     def test_second_device_has_its_users_keys(self):
         carol, phone = self.member("carol"), self.member("phone")
         enrolment.enrol(self.alice, carol, "user", "carol", "--role", "auditor")

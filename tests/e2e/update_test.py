@@ -1,11 +1,54 @@
 """A task from one command to a confirmed client, and every other way that it may end."""
 
+import contextlib
 import json
 import os
+import socket
 import subprocess
+import textwrap
+import threading
 import unittest
 
+from tests import stack
 from tests.e2e import person
+
+
+class Forwarder:
+    """Another address of a server. A context manager."""
+
+    def __init__(self, to):
+        self._to = to.rsplit(":", 1)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._sockets = []
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        for each in [self._listener, *self._sockets]:
+            each.close()
+
+    def _serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client = self._listener.accept()[0]
+                server = socket.create_connection((self._to[0], int(self._to[1])))
+                self._sockets += [client, server]
+                for source, target in ((client, server), (server, client)):
+                    threading.Thread(target=self._pump, args=(source, target), daemon=True).start()
+
+    @staticmethod
+    def _pump(source, target):
+        with contextlib.suppress(OSError):
+            while piece := source.recv(65536):
+                target.sendall(piece)
+            target.shutdown(socket.SHUT_WR)
+
 
 SITE = {"nginx.conf": "worker_processes 1;\n", "sites/hello.conf": "listen 8088;\n", "empty": ""}
 
@@ -62,6 +105,47 @@ class Update(unittest.TestCase):
     def test_key_may_come_in_upper_case_as_from_a_qr_code(self):
         _, key = self.person.create("upper", SITE)
         self.assertEqual(self.join(key=key.upper())[-1]["state"], "STATE_CONFIRMED")
+
+    def test_key_may_come_folded_as_from_mail(self):
+        for number, typed in enumerate((lambda key: "\n".join(textwrap.wrap(key, 76)), '"{}"'.format, "'{}'".format,
+                                        lambda key: "\n\n> " + "\r\n> ".join(textwrap.wrap(key, 31)))):
+            _, key = self.person.create("folded", SITE)
+            self.state = self.person.home / ("folded-state-%d" % number)
+            self.assertEqual(self.join(key=typed(key))[-1]["state"], "STATE_CONFIRMED")
+
+    def test_what_follows_a_key_is_left_to_its_reader(self):
+        _, key = self.person.create("reader", SITE)
+        folded = "\n".join(textwrap.wrap(key, 76))
+        result = subprocess.run(["/bin/sh", "-c", '"$@" && cat', "sh", stack.PARLEY, "join", "--into", self.into,
+                                 "--state", self.state, "--name", self.name, "--output", "json"],
+                                input=folded + "\nwhat follows\n", env=self.person.environment(), check=True,
+                                capture_output=True, text=True, cwd=self.person.home, timeout=person.TIMEOUT_S)
+        self.assertTrue(result.stdout.endswith("\nwhat follows\n"), result.stdout)
+
+    def test_another_address_of_the_server_is_obeyed_and_remembered(self):
+        task, key = self.person.create("elsewhere", SITE)
+        with Forwarder(self.person.ready["taskd"]) as forwarder:
+            for arguments, given in ((["--server", forwarder.address], key), (["--task", task], "")):
+                connected = [event["address"] for event in self.join(*arguments, key=given)
+                             if event["event"] == "connected"]
+                self.assertEqual(set(connected), {forwarder.address})
+                self.publish(task, dict(SITE, empty="2"))
+        # Back to where the key says.
+        connected = next(event for event in self.join("--task", task, "--server", self.person.ready["taskd"])
+                         if event["event"] == "connected")
+        self.assertEqual(connected["address"], self.person.ready["taskd"])
+
+    def test_a_client_that_failed_gets_another_attempt(self):
+        task, key = self.person.create("retried", SITE)
+        mended = self.person.home / "mended"
+        check = "test -e %s" % mended
+        self.join("--check", check, key=key, code=3)
+        mended.touch()
+        self.assertIn("1 client has another attempt", self.person.parley("task", "retry", task, self.name))
+        self.assertEqual(self.join("--check", check, "--task", task)[-1]["state"], "STATE_CONFIRMED")
+        self.assertIn("nobody has failed", self.person.parley("task", "retry", task))
+        code, _, errors = self.person.run("task", "retry", task, "nobody-else")
+        self.assertEqual((code, errors.count("\n")), (1, 1), errors)
 
     def test_next_revision_needs_no_key(self):
         task, key = self.person.create("next", SITE)

@@ -1,0 +1,83 @@
+#include "clients/cli/agent_output.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "clients/cli/format.h"
+#include "clients/cli/output.h"
+#include "clients/cli/output_writer.h"
+#include "clients/cli/terminal.h"
+#include "grpc/support/log.h"
+#include "lib/base/log_sink.h"
+
+namespace parley::cli {
+namespace {
+
+// How long a reader may take nothing at the end: one that is slow, and one after somebody wants the process to end.
+constexpr absl::Duration kPatience = absl::Seconds(5);
+constexpr absl::Duration kLastPatience = absl::Milliseconds(300);
+
+std::atomic<agent::Stop*> signalled = nullptr;
+std::atomic<bool> asked_to_stop = false;
+OutputWriter* writer = nullptr;
+
+void OnSignal(int) {
+  asked_to_stop = true;
+  if (agent::Stop* const stop = signalled.load(); stop != nullptr) stop->Request();
+  // A second Ctrl-C ends the process at once; it wakes up with the old set or the new one all the same.
+  signal(SIGINT, SIG_DFL);
+}
+
+std::string DroppedText(int64_t lines) {
+  return absl::StrCat("  … ", Count(lines, "line"), " dropped here, because nobody read them");
+}
+
+std::string DroppedEvent(int64_t lines) {
+  return JsonObject().Text("event", "dropped").Number("lines", lines).Finish();
+}
+
+void LogFromGrpc(gpr_log_func_args* message) { PrintErrorLine(message->message); }
+
+}  // namespace
+
+void PrintInBackground(const Globals& globals) {
+  if (writer != nullptr) return;
+  OutputWriter::Options options;
+  options.note = globals.json() ? &DroppedEvent : &DroppedText;
+  writer = new OutputWriter(std::move(options));
+  SetBackgroundOutput(writer);
+  SetLogSink([](absl::string_view line) { PrintErrorLine(absl::StripSuffix(line, "\n")); });
+  gpr_set_log_function(&LogFromGrpc);
+}
+
+int FinishOutput(int code) {
+  if (writer == nullptr) return code;
+  if (!writer->Finish([] { return asked_to_stop ? kLastPatience : kPatience; })) _exit(code);
+  SetBackgroundOutput(nullptr);
+  gpr_set_log_function(nullptr);
+  SetLogSink(nullptr);
+  delete std::exchange(writer, nullptr);
+  return code;
+}
+
+StopOnSignal::StopOnSignal(OnHangup on_hangup) {
+  signalled = &stop_;
+  struct sigaction action = {}, hangup = {};
+  action.sa_handler = &OnSignal;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGHUP, nullptr, &hangup);
+  if (hangup.sa_handler == SIG_IGN) return;
+  if (on_hangup == OnHangup::kIgnore) action.sa_handler = SIG_IGN;
+  sigaction(SIGHUP, &action, nullptr);
+}
+
+StopOnSignal::~StopOnSignal() { signalled = nullptr; }
+
+}  // namespace parley::cli

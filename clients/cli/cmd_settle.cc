@@ -1,0 +1,56 @@
+// parley settle.
+#include <memory>
+#include <utility>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "clients/agent/agent.h"
+#include "clients/cli/agent_flags.h"
+#include "clients/cli/agent_output.h"
+#include "clients/cli/command.h"
+#include "clients/cli/output.h"
+#include "clients/cli/terminal.h"
+#include "lib/base/error.h"
+
+namespace parley::cli {
+namespace {
+
+absl::StatusOr<ExitCode> Settle(const Globals& globals, const AgentFlags& flags) {
+  agent::Options options;
+  RETURN_IF_ERROR(flags.FillPlace(&options));
+  const std::string target = options.into.empty() ? options.into_file : options.into;
+  StopOnSignal signals(OnHangup::kStop);
+  options.stop = signals.stop();
+  const std::unique_ptr<agent::Observer> printer = NewPrinter(globals, /*one_task=*/false);
+  const absl::Status status = agent::Settle(options, printer.get());
+  // The agent that has the target settles it.
+  const bool in_use = Reason(status) == "TARGET_IN_USE";
+  if (!status.ok() && !in_use) return status;
+  if (globals.json()) {
+    JsonObject().Text("event", in_use ? "inUse" : "settled").Text("target", target).Print();
+  } else {
+    PrintLine(in_use ? absl::StrCat("  · in use         ", Printable(target), " is settled by the agent that has it")
+                     : absl::StrCat("  ", Green("✔"), " settled        ", Printable(target), " has one whole set"));
+  }
+  return kSuccess;
+}
+
+}  // namespace
+
+void AddSettle(CLI::App* app, Globals* globals) {
+  auto flags = std::make_shared<AgentFlags>();
+  CLI::App* command = app->add_subcommand("settle", "Settle an update that was interrupted here, without any server");
+  command->fallthrough();
+  Uses(command, globals, kNoGlobals);
+  flags->AddPlaceTo(command);
+  command->footer(
+      "An update that was killed between the exchange and the confirmation stays undecided until an agent runs again.\n"
+      "This settles it: what can no longer be confirmed is rolled back once its --confirm-timeout is over, with the\n"
+      "commands that the update was given. Where nothing is undecided it ends at once.\n"
+      "Examples:\n"
+      "  parley settle --into /etc/nginx\n"
+      "  systemctl enable parley-settle@$(systemd-escape --path /etc/nginx)      after every boot");
+  command->callback([globals, flags] { globals->run = [globals, flags] { return Settle(*globals, *flags); }; });
+}
+
+}  // namespace parley::cli
