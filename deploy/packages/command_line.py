@@ -6,8 +6,8 @@ import subprocess
 
 # "  --ttl …=24h     How long": two spaces, the word and what it takes, then two spaces or a new line, then the help.
 ITEM = re.compile(r"^  (?! )(\S(?:.*?\S)?)(?:  +(\S.*))?$")
-# What an option cannot be given with stands between the two, and then one space may be all.
-EXCLUDES = re.compile(r"^(.*?) Excludes: \S+(?: +(.*))?$")
+# What an option cannot be given with, or without, stands between the two, and then one space may be all.
+BESIDE = re.compile(r"^(.*?)(?: (?:Excludes|Needs):(?: --[a-z-]+)+)+(?: +(.*))?$")
 CONTINUED = re.compile(r"^ {10,}(\S.*)$")
 SECTIONS = ("Options:", "Positionals:", "Subcommands:")
 
@@ -29,9 +29,9 @@ class Item:
 
 
 def item(typed, help_text):
-    excludes = EXCLUDES.match(typed)
-    if excludes:
-        typed, help_text = excludes.group(1), " ".join(filter(None, (excludes.group(2), help_text)))
+    beside = BESIDE.match(typed)
+    if beside:
+        typed, help_text = beside.group(1), " ".join(filter(None, (beside.group(2), help_text)))
     return Item(typed, help_text)
 
 

@@ -42,7 +42,8 @@ DESCRIPTIONS = {
     "server": ("services that coordinate configuration updates",
                "This package has the three services and their systemd units."),
     "client": ("command that makes and takes configuration updates",
-               "This package has the parley command, its manual and its completion."),
+               "This package has the parley command, its manual and its completion, and a\n"
+               " unit that settles after a boot what an update left undecided."),
 }
 
 
@@ -90,6 +91,8 @@ def client(root, programs, version):
     program = command_line.read(programs["parley"], "parley")
     for command in program.all():
         put_manual(root, command, 1, version)
+    unit = "parley-settle@.service"
+    put(root / "usr/lib/systemd/system" / unit, (FOLDER / "client" / unit).read_text())
     put(root / "usr/share/bash-completion/completions/parley", manual.bash_completion(program))
     put(root / "usr/share/zsh/vendor-completions/_parley", manual.zsh_completion(program))
 

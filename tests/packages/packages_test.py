@@ -90,6 +90,22 @@ class Packages(unittest.TestCase):
             for name in re.findall(r"^#?(PARLEY_\w+)=", configuration, re.MULTILINE):
                 self.assertIn("Env:%s)" % name, help_text)
 
+    def test_the_unit_that_settles_runs_a_command_that_there_is(self):
+        folder = self.root["client"] / "usr/lib/systemd/system"
+        (unit,) = folder.iterdir()
+        self.assertEqual(unit.name, "parley-settle@.service")
+        text = unit.read_text()
+        program, command, flag, _ = re.search(r"^ExecStart=(.*)$", text, re.MULTILINE).group(1).split()
+        self.assertEqual((program, command), ("/usr/bin/parley", "settle"))
+        self.assertIn(flag + " ", self.help(("parley", "settle")))
+        # An instance of it, whose program exists here.
+        instance = self.folder / "parley-settle@etc-nginx.service"
+        instance.write_text(text.replace(program, "/bin/true"))
+        self.addCleanup(instance.unlink)
+        result = subprocess.run(["systemd-analyze", "verify", "--man=no", instance], capture_output=True, text=True,
+                                check=False)
+        self.assertNotIn(instance.name, result.stderr)
+
     def test_manuals_are_whole(self):
         commands, pages = self.commands("parley"), []
         for command in commands:
