@@ -9,6 +9,8 @@ ITEM = re.compile(r"^  (?! )(\S(?:.*?\S)?)(?:  +(\S.*))?$")
 # What an option cannot be given with, or without, stands between the two, and then one space may be all.
 BESIDE = re.compile(r"^(.*?)(?: (?:Excludes|Needs):(?: --[a-z-]+)+)+(?: +(.*))?$")
 CONTINUED = re.compile(r"^ {10,}(\S.*)$")
+# Which of the program's own options a command takes; it refuses the others.
+TAKES = re.compile(r"^Takes of parley's own options: (.*)\.$")
 SECTIONS = ("Options:", "Positionals:", "Subcommands:")
 
 
@@ -47,6 +49,12 @@ class Command:
     # What follows the options: examples, and more to know.
     footer: list = dataclasses.field(default_factory=list)
     commands: list = dataclasses.field(default_factory=list)
+    # Of the program's own options; None for all, as of what only leads to commands.
+    takes: set = None
+
+    def takes_option(self, word):
+        """Whether one of the program's own options may follow."""
+        return self.takes is None or word in self.takes or word in ("-h", "--help")
 
     def all(self):
         yield self
@@ -70,6 +78,9 @@ def parse(path, text):
             section.append(item(*(part or "" for part in ITEM.match(line).groups())))
         elif line or command.footer:
             section = None
+            takes = TAKES.match(line)
+            if takes:
+                command.takes = set(takes.group(1).split(", "))
             command.footer.append(line)
     return command
 

@@ -71,7 +71,8 @@ def bash_completion(program):
     everywhere = [word for option in program.options for word in option.words]
     return BASH % (
         table(program, lambda command: [below.typed for below in command.subcommands] + sorted(
-            {*everywhere, *(word for option in command.options for word in option.words)} - {"-h", "--version"})),
+            {*filter(command.takes_option, everywhere),
+             *(word for option in command.options for word in option.words)} - {"-h", "--version"})),
         table(program, lambda command: [word for option in command.options if option.takes_value
                                         for word in option.words]))
 
@@ -121,7 +122,8 @@ def zsh_completion(program):
     """As bash_completion, with what each word is for."""
     cases = ""
     for command in program.all():
-        options = {word: option for option in [*program.options, *command.options] for word in option.words
+        own = [option for option in program.options if command.takes_option(option.words[-1])]
+        options = {word: option for option in [*own, *command.options] for word in option.words
                    if word not in ("-h", "--version")}
         cases += "    %s)\n      commands=(%s)\n      options=(%s)\n      values=%s ;;\n" % (
             quoted(" ".join(command.path)), described((below.typed, below.help) for below in command.subcommands),

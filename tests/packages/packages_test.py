@@ -146,6 +146,9 @@ class Packages(unittest.TestCase):
         self.assertEqual(self.complete("parley", "--output", "json", "task", "create", "x", "--payl"), ["--payload"])
         self.assertEqual(self.complete("parley", "task", "create", "--outp"), ["--output"])
         self.assertEqual(self.complete("parley", "--output", "j"), ["json"])
+        # Of the program's own options those that the command takes.
+        self.assertEqual(self.complete("parley", "task", "list", "--serv"), ["--server"])
+        self.assertEqual(self.complete("parley", "settle", "--serv"), [])
         # Files are bash's own affair.
         self.assertEqual(self.complete("parley", "task", "create", "--payload", "ng"), [])
 
@@ -169,6 +172,9 @@ class Packages(unittest.TestCase):
         self.assertEqual(self.complete_in_zsh("parley", "--output", "j"), ["text", "json"])
         self.assertEqual(self.complete_in_zsh("parley", "task", "create", "--payload", "ng"), ["FILES"])
         self.assertEqual(self.complete_in_zsh("parley", "restore", "x"), ["FILES"])
+        options = [line.split(":")[0] for line in self.complete_in_zsh("parley", "settle", "--")]
+        self.assertIn("--into", options)
+        self.assertNotIn("--server", options)
 
     def test_command_starts_from_its_place(self):
         self.assertRegex(output(self.root["client"] / "usr/bin/parley", "--version"), r"^parley \d+\.\d+\.\d+\n$")
