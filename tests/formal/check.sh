@@ -1,6 +1,6 @@
 #!/bin/sh
 # Checks the models in this folder with spin: every promise holds, and each deliberately weakened variant fails, so
-# that a model which cannot fail is noticed. Needs spin and gcc; takes under a minute. Exit code 0 when all is well.
+# that a model which cannot fail is noticed. Needs spin and gcc; takes about a minute. Exit code 0 when all is well.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
@@ -19,6 +19,8 @@ check() {
     ends) compile="-DNP -DNOCLAIM" run="-l" ;;
     *) compile="-DNOFAIR" run="-a -N $mode" ;;
   esac
+  # Partial order reduction does not know what an `unless` around a rendezvous does.
+  if grep -q unless "$here/$model.pml"; then compile="$compile -DNOREDUCE"; fi
   name="$model $mode $*"
   # shellcheck disable=SC2086
   if ! { spin -a "$@" "$here/$model.pml" && gcc -O1 -w $compile -DCOLLAPSE -o pan pan.c; } >log 2>&1; then
@@ -36,7 +38,7 @@ check() {
   if [ "$expectation" = holds ]; then
     if ! grep -q "errors: 0$" out || grep -q "Search not completed" out; then
       cat out
-      spin -t -p "$@" "$here/$model.pml" 2>/dev/null | tail -60 || true
+      spin -t -k "$model.pml.trail" -p "$@" "$here/$model.pml" 2>/dev/null | tail -60 || true
       echo "FAIL  $name"
       return 1
     fi
@@ -72,10 +74,29 @@ relay() {
   check "invalid end state" relay safety -DNO_LEASE
 }
 
+update() {
+  check holds update safety -DKILLS=1
+  check holds update safety -DFILES=2
+  check holds update safety -DKILLS=0 -DBAD_SET -DFILES=2
+  check holds update ends -DKILLS=1
+  check holds update ends -DKILLS=0 -DBAD_SET
+  check "assertion violated" update never_new -DKILLS=0
+  for weakness in CONFIRM_BEFORE_APPLY COMMIT_UNCONFIRMED MEMORY_FOR_DISK STALE_RECORD FORGETS_WHAT_IT_TOLD \
+    UNNOTED_APPLY; do
+    check "assertion violated" update safety -D$weakness -DKILLS=1
+  done
+  check "assertion violated" update safety -DUNNOTED_SWAP -DFILES=2 -DKILLS=1
+  check "invalid end state" update safety -DJOURNAL_IN_SESSION -DKILLS=1
+  check "non-progress cycle" update ends -DNO_BOOT_LIMIT -DBAD_SET -DKILLS=0
+}
+
 (sas) &
 sas=$!
 (relay) &
 relay=$!
+(update) &
+update=$!
 wait "$sas" || failed=1
 wait "$relay" || failed=1
+wait "$update" || failed=1
 exit "${failed:-0}"
