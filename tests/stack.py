@@ -19,10 +19,12 @@ import tempfile
 import threading
 
 RUNFILES = pathlib.Path(os.environ.get("TEST_SRCDIR", "bazel-bin")) / ("parley" if "TEST_SRCDIR" in os.environ else "")
-PARLEY = RUNFILES / "clients/cli/parley"
-KEYD = RUNFILES / "services/keyd/keyd"
-TASKD = RUNFILES / "services/taskd/taskd"
-ENROLLD = RUNFILES / "services/enrolld/enrolld"
+# Programs of another build, as it leaves them in its bazel-bin, for trying a test on them by hand.
+PROGRAMS = pathlib.Path(os.environ.get("PARLEY_BIN") or RUNFILES)
+PARLEY = PROGRAMS / "clients/cli/parley"
+KEYD = PROGRAMS / "services/keyd/keyd"
+TASKD = PROGRAMS / "services/taskd/taskd"
+ENROLLD = PROGRAMS / "services/enrolld/enrolld"
 TOOLS = pathlib.Path(os.environ.get("PARLEY_TOOLS") or
                      pathlib.Path(pwd.getpwuid(os.getuid()).pw_dir) / ".cache/parley/tools")
 GRPCURL = TOOLS / "bin/grpcurl"
