@@ -4,11 +4,11 @@
 # A good guess says: chokidar watches each folder by fs.watch and compares what it finds with what it knew, so after
 # renameat2 with RENAME_EXCHANGE it reports the new content, and later changes where they happen.
 #
-# What happens: the exchange itself is not reported at all, because both names are there before and after it. The watches
-# stay on the inodes while the paths that belong to them do not move, so a change in "conf" makes chokidar read "conf.new"
-# again and compare that: a file that is new in conf is not reported when it is made. It is reported when something
-# changes in conf.new, whose own new file is then not reported. A program that reloads its settings on such an event
-# is late by one change, or never comes to it.
+# What happens: the exchange itself is not reported at all, because both names are there before and after it. The
+# watches stay on the inodes while the paths that belong to them do not move, so a change in "conf" makes chokidar
+# read "conf.new" again and compare that: a file that is new in conf is not reported when it is made. It is reported
+# when something changes in conf.new, whose own new file is then not reported. A program that reloads its settings on
+# such an event is late by one change, or never comes to it.
 #
 # Seen: nothing for the exchange and for conf/first; "add conf/first" when conf.new/second was made; nothing for that.
 set -eu

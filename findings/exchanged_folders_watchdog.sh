@@ -1,14 +1,15 @@
 #!/bin/bash
 # watchdog (PyPI) 7.1.0 on Linux: after two watched folders were exchanged, it reports each under the other's name.
 #
-# A good guess says: renameat2 with RENAME_EXCHANGE is two renames to inotify, watchdog follows renames of folders that it
-# watches recursively, and so a file made in "conf" after the exchange is reported in "conf".
+# A good guess says: renameat2 with RENAME_EXCHANGE is two renames to inotify, watchdog follows renames of folders
+# that it watches recursively, and so a file made in "conf" after the exchange is reported in "conf".
 #
-# What happens: the kernel reports both moves, and watchdog applies them one after the other to a table by path. The first
-# (conf to conf.new) overwrites the entry of conf.new, the second moves the same watch back. From then on each folder
-# carries the other's name: what is written to conf is reported in conf.new, and the other way round, for as long as the
-# observer lives. stop() then ends with a KeyError, because a path has been lost. Programs that find out by path which
-# file to read again read the wrong one. inotifywait 3.22.6 and watchfiles 1.3.0 (PyPI) report the same exchange rightly.
+# What happens: the kernel reports both moves, and watchdog applies them one after the other to a table by path. The
+# first (conf to conf.new) overwrites the entry of conf.new, the second moves the same watch back. From then on each
+# folder carries the other's name: what is written to conf is reported in conf.new, and the other way round, for as
+# long as the observer lives. stop() then ends with a KeyError, because a path has been lost. Programs that find out
+# by path which file to read again read the wrong one. inotifywait 3.22.6 and watchfiles 1.3.0 (PyPI) report the same
+# exchange rightly.
 #
 # Seen: created conf.new/written-to-conf, created conf/written-to-conf.new, then KeyError.
 set -eu

@@ -25,8 +25,8 @@ namespace parley::agent {
 inline constexpr size_t kMaxHookOutputBytes = 4096;
 
 struct HookResult {
-  // OK when the command exited with 0. Otherwise one sentence: exit code, signal or timeout (HOOK_FAILED), or why it could
-  // not be started (HOOK_NOT_STARTED).
+  // OK when the command exited with 0. Otherwise one sentence: exit code, signal or timeout (HOOK_FAILED), or why it
+  // could not be started (HOOK_NOT_STARTED).
   absl::Status status;
   // Last bytes of standard output and error together.
   std::string output;

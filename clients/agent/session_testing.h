@@ -67,6 +67,11 @@ class Notes : public Observer {
     MutexLock lock(&mutex_);
     return static_cast<int>(std::count(notes_.begin(), notes_.end(), note));
   }
+  // Until the next note, or for so long.
+  void AwaitNews(absl::Duration most) {
+    MutexLock lock(&mutex_);
+    changed_.WaitFor(&mutex_, most);
+  }
   std::string All() {
     MutexLock lock(&mutex_);
     std::string all;
