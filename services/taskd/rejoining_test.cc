@@ -137,6 +137,17 @@ TEST_F(RejoiningTest, WithAJoinKeyIsFreeAfterARevocation) {
   EXPECT_EQ(Get("tasks/site").counts().canceled(), 0);
 }
 
+TEST_F(RejoiningTest, OfADeviceThatWasShutOutOfTheTaskIsRefused) {
+  const auto device = Device("web-1");
+  ASSERT_TRUE(Try(device.get(), Request("web-1")).ok());
+  ASSERT_TRUE(RevokeParticipant("tasks/site", "web-1").ok());
+  EXPECT_EQ(Reason(Try(device.get(), Request("web-1")).status()), "PARTICIPANT_REVOKED");
+  Restart();
+  const auto again = Device("web-1");
+  EXPECT_EQ(Reason(Try(again.get(), Request("web-1")).status()), "PARTICIPANT_REVOKED");
+  EXPECT_TRUE(Client().has_revoke_time());
+}
+
 TEST_F(RejoiningTest, TakesAPlaceOfItsJoinKey) {
   task::v1::CreateTaskRequest request = NewTask("small");
   request.set_join_key_max_members(1);

@@ -59,13 +59,15 @@ absl::Status Joining::Join(const rpc::Caller& caller, const JoinRequest& request
     if (found.has_value()) {
       const ParticipantRecord& record = found->value;
       const bool revoked = record.participant().has_revoke_time();
-      if (nonce_hash == Secret::CopyOf(record.nonce_hash())) {
-        if (!revoked) return Answer(group.task, client, record, task, response);
+      const bool same = nonce_hash == Secret::CopyOf(record.nonce_hash());
+      if (same && !revoked) return Answer(group.task, client, record, task, response);
+      // A device joins under its own name alone, as CheckCaller has seen. It comes back when it has lost its state, but
+      // not when it was shut out of the task: it would do so by itself.
+      const bool own_name = group.join_key.empty();
+      if (revoked && (same || (own_name && record.own_credential()))) {
         return Error(absl::StatusCode::kPermissionDenied, "PARTICIPANT_REVOKED",
                      absl::StrCat("the key of client ", client, " was revoked; ask the operator"));
       }
-      // A device joins under its own name alone, as CheckCaller has seen.
-      const bool own_name = group.join_key.empty();
       if (!own_name && !revoked) return Taken(client, group.task);
     }
     ASSIGN_OR_RETURN(Pending pending, NewPending(group, client, request, task->value, std::move(found)));
@@ -105,6 +107,7 @@ absl::StatusOr<Joining::Pending> Joining::NewPending(const Group& group, const s
   }
   *pending.record.mutable_participant()->mutable_labels() = request.labels();
   pending.record.set_nonce_hash(crypto::Sha256(request.nonce()));
+  pending.record.set_own_credential(group.join_key.empty());
   parts_.keys->FillNew(ToTime(task.task().expire_time()) + kMemberKeyGrace, &pending.record);
   return pending;
 }
