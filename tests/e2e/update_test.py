@@ -88,7 +88,7 @@ class Update(unittest.TestCase):
         self.assertTrue(os.path.exists(str(self.into) + ".applied"))
         names = [event["event"] for event in events if event["event"] != "progress"]
         self.assertEqual([name for name in names if name not in ("connected", "joined", "ended")],
-                         ["offered", "fetched", "checkPassed", "applied", "confirmed", "outcome"])
+                         ["method", "offered", "fetched", "checkPassed", "applied", "confirmed", "outcome"])
         self.assertEqual(events[-1]["state"], "STATE_CONFIRMED")
         self.assertEqual(self.member(task)["state"], "STATE_CONFIRMED")
 
