@@ -254,6 +254,8 @@ absl::Status Session::LookAtHindrance() {
 
 void Session::NoteHindrance(const absl::Status& why) {
   if (!hindrances_.Begin(why)) return;
+  // It ends the session, whose error says it.
+  if (!entry_.follow && BlameOf(why) == Blame::kPerson) return;
   announce_([&](Observer* o) {
     o->Hindered(task_, ReasonCode(why), std::string(why.message()), options_.clock->Now() + hindrances_.left());
   });
