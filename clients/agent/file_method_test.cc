@@ -1,6 +1,7 @@
 // Method files: what only it promises.
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -230,6 +231,14 @@ TEST_F(ChoiceTest, LeavesAFolderInPlaceInWhichAProgramWrites) {
   const absl::Status status = Check({{"app.log", "1"}});
   EXPECT_EQ(Reason(status), "TARGET_BUSY");
   EXPECT_TRUE(absl::StrContains(status.message(), Target() + "/app.log")) << status;
+}
+
+// Its watch would stay with the folder that was moved away.
+TEST_F(ChoiceTest, LeavesAFolderInPlaceThatAProgramWatches) {
+  const Program watcher([this] {
+    if (inotify_add_watch(inotify_init1(IN_CLOEXEC), Target().c_str(), IN_CREATE) < 0) abort();
+  });
+  ExpectFiles("watches it");
 }
 
 TEST_F(ChoiceTest, LeavesAFolderInPlaceInWhichAProgramWorks) {
