@@ -129,9 +129,7 @@ class AgentKill(unittest.TestCase):
             follow = ["--follow"] if life.command == "follow" else []
             run = life.client.join(*life.options(), *follow, task=self.task)
             try:
-                for journal in life.client.journals():
-                    machine.wait_for_files(journal.parent.parent, lambda: not life.client.journals(),
-                                           CONFIRM_TIMEOUT_S + PATIENCE_S)
+                life.client.wait_until_settled(CONFIRM_TIMEOUT_S + PATIENCE_S)
             finally:
                 events = run.stop()[1]
         self.assertLess(time.monotonic() - start, CONFIRM_TIMEOUT_S + PATIENCE_S, (life.name, life.command))

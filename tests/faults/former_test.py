@@ -174,7 +174,7 @@ class Former(unittest.TestCase):
             with self.subTest(name):
                 client = self.services.client(name)
                 run = self.join(name, "--apply", "true", "--confirm-timeout", "2s", code=None)
-                machine.wait_for_files(client.folder, lambda client=client: not client.journals())
+                client.wait_until_settled()
                 run.stop()
                 self.assertEqual(client.files(), OLD)
 

@@ -64,9 +64,12 @@ def mount(*arguments):
     subprocess.run(["mount", *map(str, arguments)], check=True)
 
 
+def mount_points():
+    return [line.split()[4] for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()]
+
+
 def unmount_below(folder):
-    lines = pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
-    for point in reversed([line.split()[4] for line in lines]):
+    for point in reversed(mount_points()):
         if point.startswith(str(folder) + "/"):
             unmount(point)
 
@@ -327,10 +330,17 @@ class Client:
     def files(self):
         return read_files(self.target)
 
+    def places(self):
+        """Where the client keeps what it needs to settle an update: beside the target, or in one that is a mount."""
+        return (self.target.parent / (".parley-" + self.target.name), self.target / ".parley")
+
     def journals(self):
-        """Of updates that are undecided."""
-        folders = (self.target.parent, self.target, self.state)
-        return [path for folder in folders for path in folder.glob(".parley*/journal")]
+        """Of an update that is undecided."""
+        return [place / "journal" for place in self.places() if (place / "journal").exists()]
+
+    def wait_until_settled(self, timeout=None):
+        for journal in self.journals():
+            wait_for_files(journal.parent, lambda: not self.journals(), timeout)
 
 
 class Gate:

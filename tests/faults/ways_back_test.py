@@ -109,7 +109,7 @@ class Unsettled(reported.Reported):
         self.kill_in_the_apply({}, "--confirm-timeout", "2s", start=self.agent)
         self.tell(task)[what]()
         run = self.agent("--apply", "true", "--confirm-timeout", "2s")
-        machine.wait_for_files(self.client.parent, lambda: not self.client.journals())
+        self.client.wait_until_settled()
         if expected:
             self.assertIn(self.client.files(), expected, run.events)
             self.assertEqual(self.client.files() == NEW, self.member(task)["state"] == "STATE_CONFIRMED")
@@ -138,7 +138,7 @@ class Unsettled(reported.Reported):
         self.create(select=self.client)
         self.kill_in_the_apply({}, "--confirm-timeout", "2s", start=self.agent)
         run = self.keep(self.client.agent("--label", "name=another", "--confirm-timeout", "2s"))
-        machine.wait_for_files(self.client.parent, lambda: not self.client.journals())
+        self.client.wait_until_settled()
         self.assertEqual(self.client.files(), OLD)
         self.assertTrue(run.running())
 
@@ -148,7 +148,7 @@ class Unsettled(reported.Reported):
         self.services.taskd.stop()
         self.addCleanup(lambda: self.services.taskd.process.poll() is not None and self.services.start_taskd())
         run = self.agent("--apply", "true", "--confirm-timeout", "3s")
-        machine.wait_for_files(self.client.parent, lambda: not self.client.journals())
+        self.client.wait_until_settled()
         self.assertEqual(self.client.files(), OLD)
         self.assertTrue(run.running(), run.events)
         self.services.start_taskd()
