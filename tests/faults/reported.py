@@ -76,7 +76,7 @@ class Reported(unittest.TestCase):
             self.assertNotIn(event.get("event"), names, events)
 
     def kill_in_the_apply(self, task_or_key, *arguments, start=None):
-        """Kills a client whose apply command runs."""
+        """Kills a client whose apply command runs. The journal has that command, which ends at once from then on."""
         apply = machine.Gate(self.client.folder, "kill-%d" % len(self.runs))
         if start is None:
             run = self.keep(self.client.join("--apply", apply.command, *arguments, **task_or_key))
@@ -85,6 +85,7 @@ class Reported(unittest.TestCase):
         apply.wait_until_begun()
         run.kill()
         self.assertNotEqual(self.client.journals(), [])
+        apply.open_for_good()
         return apply
 
 
