@@ -32,19 +32,30 @@ class Target:
         self.name = name
         self.files = dict(LOCAL)
         self.owners = {}
+        # By task: the paths of what it has installed last.
+        self.paths = {}
 
     def copy(self):
         other = Target(self.name)
-        other.files, other.owners = dict(self.files), dict(self.owners)
+        other.files, other.owners, other.paths = dict(self.files), dict(self.owners), dict(self.paths)
         return other
 
     def install(self, task, files, supersedes=None):
         """What this folder holds once a revision with these files is installed."""
         after = self.copy()
-        for path, owner in self.owners.items():
-            if owner in (task, supersedes) and path not in files:
-                del after.owners[path]
-                after.files.pop(path, None)
+        if supersedes in after.paths:
+            after.paths[task] = after.paths.get(task, set()) | after.paths.pop(supersedes)
+            after.owners = {path: task if owner == supersedes else owner for path, owner in after.owners.items()}
+        for path, owner in list(after.owners.items()):
+            if owner == task and path not in files:
+                others = [other for other, paths in after.paths.items() if other != task and path in paths]
+                if others:
+                    # Another task has it too: it stays, and is that one's.
+                    after.owners[path] = others[-1]
+                else:
+                    del after.owners[path]
+                    after.files.pop(path, None)
+        after.paths[task] = set(files)
         for path, text in files.items():
             after.files[path], after.owners[path] = text, task
         return after
@@ -229,7 +240,7 @@ class Life:
         self.join(fails=True)
 
     def replace(self, target, after):
-        target.files, target.owners = after.files, after.owners
+        target.files, target.owners, target.paths = after.files, after.owners, after.paths
 
     def join_and_die(self):
         task = self.draw_task()

@@ -443,7 +443,8 @@ class Trace:
     def __init__(self, calls, action=None, number=1, output=None):
         self._reader, self._writer = (None, None) if output else os.pipe()
         inject = ["-e", "inject=%s:signal=%s:when=%d" % (calls, action, number)] if action else []
-        self.prefix = ["strace", "-D", "-f", "-qq", "-e", "signal=SIGSTOP", "-e", "trace=" + calls, *inject, "-o",
+        # Not the commands that it runs.
+        self.prefix = ["strace", "-D", "-f", "-b", "execve", "-qq", "-e", "signal=SIGSTOP", "-e", "trace=" + calls, *inject, "-o",
                        str(output) if output else "/proc/self/fd/%d" % self._writer]
         self.pass_fds = () if output else (self._writer,)
         self._text = ""

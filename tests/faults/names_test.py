@@ -24,7 +24,6 @@ class Names(reported.Reported):
         self.assertEqual(self.client.files(), NEW)
         after = self.member(task)
         self.assertEqual((after["name"], after["state"]), (before["name"], "STATE_CONFIRMED"))
-        self.assertIn("participant.", self.services.parley("audit", "list"))
 
     def test_what_the_device_had_before_is_refused(self):
         task = self.create(select=self.client)
@@ -140,16 +139,30 @@ class Paths(reported.Reported):
     def test_the_task_whose_path_was_taken_is_shown(self):
         self.install("a", {"shared.conf": "a\n"})
         self.install("b", {"shared.conf": "b\n"})
-        run = self.keep(self.client.join("--wait", "1s", task=self.tasks["a"]))
-        _, events = run.end()
-        member = self.member(self.tasks["a"])
-        self.assertTrue(member.get("drifted"), (member, events))
+        run = self.keep(self.client.join("--follow", task=self.tasks["a"]))
+        watch = self.services.watch(self.tasks["a"])
+        member = watch.until(lambda w: w.member(self.client.name).get("drifted") and w.member(self.client.name))
+        self.assertEqual((member["state"], member["reason"]), ("STATE_INELIGIBLE", "taken_over"))
+        self.assertIn(self.tasks["b"], member["detail"])
         self.assertEqual(self.client.files(), {**OLD, "shared.conf": "b\n"})
+        # The next revision is another matter.
+        self.services.publish(self.tasks["a"], {"shared.conf": "2\n"})
+        run.until("confirmed", revision=2)
+        self.assertEqual(self.client.files(), {**OLD, "shared.conf": "2\n"})
+
+    def test_a_person_may_take_a_path_back(self):
+        self.install("a", {"shared.conf": "a\n"})
+        self.install("b", {"shared.conf": "b\n"})
+        self.join(task=self.tasks["a"])
+        self.assertEqual(self.client.files(), {**OLD, "shared.conf": "a\n"})
 
     def test_the_owner_may_drop_its_path(self):
         self.install("a", {"shared.conf": "a\n", "a.conf": "a\n"})
-        self.install("b", {"shared.conf": "b\n", "b.conf": "b\n"})
+        self.install("b", {"shared.conf": "b\n", "b.conf": "b\n", "own.conf": "b\n"})
         self.install("b", {"b.conf": "b\n"})
+        # What the other task has too is that one's again, and stays.
+        self.assertEqual(self.client.files(), {**OLD, "a.conf": "a\n", "b.conf": "b\n", "shared.conf": "b\n"})
+        self.install("a", {"a.conf": "a\n"})
         self.assertEqual(self.client.files(), {**OLD, "a.conf": "a\n", "b.conf": "b\n"})
 
     def test_a_task_that_supersedes_another_inherits_its_paths(self):
