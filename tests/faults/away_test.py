@@ -26,6 +26,7 @@ class Away(reported.Reported):
         run = self.keep(killed.join("--apply", apply.command, key=killed_key))
         apply.wait_until_begun()
         run.kill()
+        apply.open_for_good()
         joined_task, joined_key = self.services.create("joined", NEW)
         self.join(client=joined, key=joined_key)
         self.services.publish(joined_task, {"app.conf": "2\n"})

@@ -114,6 +114,8 @@ class WrongClock(unittest.TestCase):
         run.until("confirmed")
         for revision, offset in ((2, "-1h"), (3, "+1h"), (4, "-3d")):
             clock.set(offset)
+            # A program looks at a clock every other second, and counts in between.
+            machine.hold(3)
             self.services.publish(task, {"app.conf": "%d\n" % revision})
             if self.waits(run, watch, may_go_on=offset.startswith("-")):
                 clock.set("+0")

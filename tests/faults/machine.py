@@ -112,6 +112,13 @@ def wait_for_files(folder, condition, timeout=None):
         os.close(descriptor)
 
 
+def hold(seconds):
+    """The length of a hindrance, which is part of what is tried; nothing is waited for by it."""
+    end = time.monotonic() + seconds
+    while end > time.monotonic():
+        select.select([], [], [], end - time.monotonic())
+
+
 def wait_until_ended(pid, timeout=None):
     """Of a process that need not be a child of ours."""
     try:
@@ -400,22 +407,34 @@ class Clock:
         return {**FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(self._file), "FAKETIME_NO_CACHE": "1"}
 
 
+def has_port(pid, port):
+    """Whether a socket of this process has this local port."""
+    found = {line.split()[9] for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]
+             if int(line.split()[1].split(":")[1], 16) == port}
+    with contextlib.suppress(OSError):
+        for descriptor in pathlib.Path("/proc/%d/fd" % pid).iterdir():
+            with contextlib.suppress(OSError):
+                if os.readlink(descriptor).removeprefix("socket:[").rstrip("]") in found:
+                    return True
+    return False
+
+
 class Forwarder:
-    """Another address for a server, which counts its connections."""
+    """Another address for a server, which counts the connections of the process `of`."""
 
     def __init__(self, to):
         host, port = to.rsplit(":", 1)
         self._to = (host, int(port))
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = "127.0.0.1:%d" % self._listener.getsockname()[1]
-        self.connections = 0
+        self.connections, self.of = 0, None
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self):
         with contextlib.suppress(OSError):
             while True:
-                client, _ = self._listener.accept()
-                self.connections += 1
+                client, address = self._listener.accept()
+                self.connections += self.of is not None and has_port(self.of, address[1])
                 try:
                     server = socket.create_connection(self._to)
                 except OSError:

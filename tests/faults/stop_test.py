@@ -11,7 +11,6 @@ import random
 import resource
 import select
 import signal
-import time
 import unittest
 
 from tests import stack
@@ -258,7 +257,7 @@ class UsedUp(reported.Reported):
             begin(point)
         for point in points:
             point.go_on()
-        self.hold()
+        machine.hold(HELD_S)
         for point in points:
             end(point)
         for point in points:
@@ -266,12 +265,6 @@ class UsedUp(reported.Reported):
         told = self.services.task(task)
         self.assertEqual(told["state"], "STATE_OPEN")
         self.assertEqual({name: told["counts"].get(name) for name in BAD if told["counts"].get(name)}, {})
-
-    def hold(self):
-        """The length of a hindrance."""
-        end = time.monotonic() + HELD_S
-        while end > time.monotonic():
-            select.select([], [], [], end - time.monotonic())
 
     def test_descriptors(self):
         def begin(point):
