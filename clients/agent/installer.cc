@@ -117,8 +117,8 @@ std::optional<Installer::Pending> Installer::pending() const {
                  .applied = journal_->phase() == Journal::PHASE_APPLIED,
                  .exhausted = journal_->phase() == Journal::PHASE_APPLYING && journal_->apply_runs() >= kMaxApplyRuns,
                  .undecided = Undecided(),
-                 .confirm_timeout = journal_->has_plan() ? ToDuration(journal_->plan().confirm_timeout())
-                                                         : UpdatePlan().confirm_timeout};
+                 .confirm_timeout =
+                     journal_->has_plan() ? ToDuration(journal_->plan().confirm_timeout()) : options_.confirm_timeout};
 }
 
 absl::Status Installer::NoteWaiting() {

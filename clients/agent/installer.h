@@ -64,8 +64,9 @@ class Installer {
     TreeLimits limits;
     Method method = Method::kAutomatic;
     Clock* clock = Clock::System();
-    // For an update that an older version left undecided, which did not note its commands.
+    // For an update that an older version left undecided, which noted neither its commands nor its time to confirm.
     Hooks hooks;
+    absl::Duration confirm_timeout = UpdatePlan().confirm_timeout;
     BootClock* boot_clock = BootClock::System();
     // Folders that must stay the ones that they are, such as that of the agent's state: a target that holds one is
     // never exchanged.

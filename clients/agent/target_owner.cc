@@ -72,6 +72,7 @@ absl::Status TargetOwner::Open() {
     ASSIGN_OR_RETURN(Installer installer, Installer::Open(folder_.get(), {.method = options_.method,
                                                                           .clock = options_.clock,
                                                                           .hooks = options_.hooks,
+                                                                          .confirm_timeout = options_.confirm_timeout,
                                                                           .boot_clock = options_.boot_clock,
                                                                           .fixed = options_.fixed}));
     installer_.emplace(std::move(installer));

@@ -44,6 +44,7 @@ class TargetOwner {
     std::vector<std::string> fixed;
     // Of an update that an old version of this program left without saying how to settle it.
     Hooks hooks;
+    absl::Duration confirm_timeout = UpdatePlan().confirm_timeout;
     // Both must outlive the owner.
     Clock* clock = Clock::System();
     BootClock* boot_clock = BootClock::System();

@@ -70,6 +70,7 @@ TargetOwner::Options OwnerOptions(const Options& options) {
           .method = options.method,
           .fixed = {options.state_dir},
           .hooks = options.hooks,
+          .confirm_timeout = options.confirm_timeout,
           .clock = options.clock,
           .boot_clock = options.boot_clock};
 }
