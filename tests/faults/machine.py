@@ -466,30 +466,28 @@ class Trace:
         self.prefix = ["strace", "-D", "-f", "-b", "execve", "-qq", "-e", "signal=SIGSTOP", "-e", "trace=" + calls, *inject, "-o",
                        str(output) if output else "/proc/self/fd/%d" % self._writer]
         self.pass_fds = () if output else (self._writer,)
-        self._text = ""
+        self._stopped, self._ended = threading.Event(), threading.Event()
+        self._thread = None
 
     def started(self):
-        """After the start of the command: only it and strace hold the pipe."""
+        """After the start of the command: only it and strace hold the pipe, which is read to its end."""
         os.close(self._writer)
-        self._writer = None
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self):
+        with open(self._reader, encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                if "--- stopped by SIGSTOP ---" in line:
+                    self._stopped.set()
+                    self._ended.set()
+        self._ended.set()
 
     def until_stopped(self):
         """True once a thread of the command has been stopped, False when the command has ended before."""
-        end = time.monotonic() + TIMEOUT_S
-        while "--- stopped by SIGSTOP ---" not in self._text:
-            left = end - time.monotonic()
-            if left <= 0 or not select.select([self._reader], [], [], left)[0]:
-                raise AssertionError("neither stopped nor ended:\n" + self._text[-2000:])
-            piece = os.read(self._reader, 65536)
-            if not piece:
-                return False
-            self._text += piece.decode(errors="replace")
-        return True
-
-    def close(self):
-        for descriptor in (self._reader, self._writer):
-            if descriptor is not None:
-                os.close(descriptor)
+        if not self._ended.wait(TIMEOUT_S):
+            raise AssertionError("neither stopped nor ended")
+        return self._stopped.is_set()
 
 
 def traced_calls(text):

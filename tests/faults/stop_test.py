@@ -213,7 +213,6 @@ class Point:
 
     def ends_confirmed(self):
         code, events = self.run.end()
-        self.trace.close()
         self.test.assertEqual(code, 0, (self.call, self.number, events, self.run.errors))
         self.test.assertEqual(self.client.files(), NEW, (self.call, self.number))
         self.test.assertEqual(self.client.journals(), [])
