@@ -483,11 +483,21 @@ class Trace:
                     self._ended.set()
         self._ended.set()
 
-    def until_stopped(self):
+    def until_stopped(self, pid):
         """True once a thread of the command has been stopped, False when the command has ended before."""
         if not self._ended.wait(TIMEOUT_S):
             raise AssertionError("neither stopped nor ended")
-        return self._stopped.is_set()
+        if not self._stopped.is_set():
+            return False
+        # Without strace, which is not good at a process with many threads that is stopped and goes on.
+        os.kill(pid, signal.SIGSTOP)
+        status = pathlib.Path("/proc/%d/status" % pid).read_text()
+        tracer = int(re.search(r"TracerPid:\s*(\d+)", status)[1])
+        if tracer != 0:
+            os.kill(tracer, signal.SIGKILL)
+            wait_until_ended(tracer)
+        os.kill(pid, signal.SIGSTOP)
+        return True
 
 
 def traced_calls(text):
@@ -503,14 +513,6 @@ def traced_calls(text):
         for name, count in calls.items():
             most[name] = max(most.get(name, 0), count)
     return most
-
-
-def descendants(pid):
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        for task in pathlib.Path("/proc/%d/task" % pid).iterdir():
-            for child in (task / "children").read_text().split():
-                yield int(child)
-                yield from descendants(int(child))
 
 
 def remove_all(folder):

@@ -6,7 +6,6 @@ A hindrance that is to last a while is held for HELD_S seconds: that is its leng
 
 import contextlib
 import os
-import pathlib
 import random
 import resource
 import select
@@ -27,10 +26,6 @@ BAD = ("declined", "rolledBack", "rolledBackFailed", "rollbackFailed", "timedOut
 # Where a client may be stopped: what it does to files, processes and the network.
 CALLS = ",".join(("renameat2", "?renameat", "?rename", "mkdirat", "unlinkat", "fsync", "write", "openat2", "openat",
                   "sendmsg", "clone3", "clone", "connect", "statx", "flock"))
-
-
-def stopped_state(pid):
-    return pathlib.Path("/proc/%d/stat" % pid).read_text().rsplit(")", 1)[1].split()[0]
 
 
 class Stopped(reported.Reported):
@@ -202,14 +197,12 @@ class Point:
         self.trace.started()
 
     def until_stopped(self):
-        self.stopped = self.trace.until_stopped()
+        self.stopped = self.trace.until_stopped(self.run.process.pid)
         return self.stopped
 
     def go_on(self):
-        """All processes of it that the call has stopped."""
-        for pid in (self.run.process.pid, *machine.descendants(self.run.process.pid)):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+        if self.stopped:
+            self.run.process.send_signal(signal.SIGCONT)
 
     def ends_confirmed(self):
         code, events = self.run.end()
