@@ -463,8 +463,8 @@ class Trace:
         self._reader, self._writer = (None, None) if output else os.pipe()
         inject = ["-e", "inject=%s:signal=%s:when=%d" % (calls, action, number)] if action else []
         # Not the commands that it runs.
-        self.prefix = ["strace", "-D", "-f", "-b", "execve", "-qq", "-e", "signal=SIGSTOP", "-e", "trace=" + calls, *inject, "-o",
-                       str(output) if output else "/proc/self/fd/%d" % self._writer]
+        self.prefix = ["strace", "-D", "-f", "-b", "execve", "-qq", "-e", "signal=SIGSTOP", "-e",
+                       "trace=" + calls, *inject, "-o", str(output) if output else "/proc/self/fd/%d" % self._writer]
         self.pass_fds = () if output else (self._writer,)
         self._stopped, self._ended = threading.Event(), threading.Event()
         self._thread = None
