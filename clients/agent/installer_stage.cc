@@ -79,6 +79,8 @@ absl::Status Installer::Choose(const std::string& task, const task::v1::Manifest
   const Fd target = folder_->OpenRoot();
   if (!target.ok() && errno == ENOENT) return absl::OkStatus();
   if (!target.ok() || faccessat(target.get(), ".", R_OK | W_OK | X_OK, AT_EACCESS) != 0) {
+    // A want of descriptors passes, and is not a person's to mend.
+    if (errno != EACCES && errno != EPERM) return FileError("update", folder_->target(), errno);
     return Error(absl::StatusCode::kPermissionDenied, "TARGET_PERMISSION",
                  absl::StrCat("no permission to update ", folder_->target(), ": ", ErrnoText(errno),
                               "; run as a user who may write there"));
