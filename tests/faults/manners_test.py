@@ -364,7 +364,7 @@ class TheTarget(reported.Reported):
                 client = self.machine()
                 client.place = lambda target=target, client=client: ["--into", target, "--state", client.state]
                 run = self.keep(client.join("--wait", "1s", "--method", "exchange", key=self.key,
-                                            prefix=["chroot", root]))
+                                            prefix=["/usr/sbin/chroot", root]))
                 code, events = run.end()
                 self.assertNotEqual(code, 0, events)
                 self.says(events, target)
