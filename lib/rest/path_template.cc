@@ -7,7 +7,7 @@
 #include "absl/strings/strip.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
-#include "lib/rest/utf8.h"
+#include "lib/base/utf8.h"
 
 namespace parley::rest {
 namespace {

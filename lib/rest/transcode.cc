@@ -14,7 +14,7 @@
 #include "google/rpc/status.pb.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
-#include "lib/rest/utf8.h"
+#include "lib/base/utf8.h"
 
 namespace parley::rest {
 namespace {
