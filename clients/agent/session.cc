@@ -107,6 +107,7 @@ absl::Status Session::OpenTarget() {
   RETURN_IF_ERROR(member_->SetTarget(owner->target()));
   RETURN_IF_ERROR(owner->Adopt(task_, state_->folder()));
   owner_ = std::move(owner);
+  former_note_ = owner_->view(task_).rollback.has_value();
   owner_->Join(this);
   update_.emplace(&options_, &announce_, state_.get(), owner_.get(), &with_, cancellation_);
   return entry_.device ? absl::OkStatus() : SettleOthers(owner_.get());
@@ -155,8 +156,8 @@ Declaration Session::MakeDeclaration() {
   }
   declaration.set_setup_digest(SetupDigest(options_, target_));
   declaration.set_instance(instance_);
-  declaration.set_retry(retry_wanted_);
   absl::Status readable = OpenTarget();
+  declaration.set_retry(retry_wanted_ && !former_note_);
   if (readable.ok()) readable = FillInstalled(&declaration);
   const std::string place = owner_ == nullptr ? ParentOf(target_) : owner_->place_path();
   declaration.set_free_bytes(std::min(FreeBytes(state_->folder()), FreeBytes(place)));
@@ -172,7 +173,7 @@ absl::Status Session::Declare() {
     return absl::OkStatus();
   }
   RETURN_IF_ERROR(with_.negotiation->Declare(declaration));
-  retry_wanted_ = false;
+  if (declaration.retry()) retry_wanted_ = false;
   declared_ = std::move(declaration);
   return absl::OkStatus();
 }

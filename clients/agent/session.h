@@ -115,6 +115,8 @@ class Session final : private TargetOwner::Listener {
   bool declared_undecided_ = false;
   // A person has given the command again, and the server does not know it yet.
   bool retry_wanted_;
+  // A former process rolled back and has not told the server: that comes before another attempt is asked for.
+  bool former_note_ = false;
   // Where the server saw the client furthest: revision and rank of the state.
   std::pair<int64_t, int> furthest_;
   // Attempts of an offer: one that the observer knows, one for which another window was refused, one that is hindered.

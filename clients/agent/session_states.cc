@@ -45,6 +45,11 @@ absl::Status Session::Step() {
     if (const auto note = owner_->view(task_).rollback; note.has_value()) {
       RETURN_IF_ERROR(update_->ReportRollback(*note));
       RETURN_IF_ERROR(AfterUpdate());
+      // What a former process left is told now, and a person that gave the command again asks for another attempt.
+      if (std::exchange(former_note_, false) && retry_wanted_ && !result_.has_value()) {
+        update_->ForgetResult();
+        return Declare();
+      }
     }
   }
   switch (state()) {
