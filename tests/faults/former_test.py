@@ -162,9 +162,6 @@ class Former(unittest.TestCase):
     def test_what_is_undecided_is_settled_with_the_server(self):
         for name in UNDECIDED:
             with self.subTest(name):
-                # What was being rolled back is told first; given again, it is another attempt.
-                if name == "rolling-back":
-                    self.join(name, "--apply", "true", code=3)
                 self.join(name, "--apply", "true", "--check", "true", "--confirm-timeout", "20s")
                 client = self.services.client(name)
                 self.assertEqual((client.files(), client.journals()), (NEW, []))

@@ -39,6 +39,16 @@ class WaysBack(reported.Reported):
             self.assert_settled(OLD)
         self.assertEqual(self.services.task(task)["counts"]["rolledBack"], 1)
 
+    def test_join_given_again_after_an_update_was_settled_without_the_server(self):
+        task = self.create()
+        self.kill_in_the_apply({"key": self.key}, "--confirm-timeout", "1s")
+        self.services.taskd.stop()
+        self.assertEqual(self.keep(self.client.settle()).end()[0], 0)
+        self.assert_settled(OLD)
+        self.services.start_taskd()
+        self.says(self.join(task=task), "offered")
+        self.assert_settled(NEW)
+
     def test_an_operator_gives_failed_clients_another_attempt(self):
         other = self.machine(OLD)
         mended = self.client.folder / "mended"
