@@ -91,7 +91,7 @@ TEST(WatchView, FitsAnyTerminal) {
   WatchView view;
   view.Update(LargeTask(), false);
   for (int rows = 1; rows < 40; ++rows) {
-    for (int columns = 8; columns < 130; columns += 3) {
+    for (int columns = 8; columns < 130; columns += 11) {
       for (const char* away : {"", "127.0.0.1:7443 refused the connection"}) {
         view.SetAway(away);
         const std::vector<std::string> lines = view.Screen(rows, columns, kNow);
