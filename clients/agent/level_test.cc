@@ -156,13 +156,14 @@ TEST_F(LevelTest, ACommandGivenAgainAsksForAnotherAttempt) {
   EXPECT_EQ(outcome->state, Participant::STATE_ROLLED_BACK);
   EXPECT_EQ(outcome->reason, "check_failed");
   WriteTestFile(folder_ / "mended", "");
+  const size_t declared = taskd_.declarations().size();
   options = Options();
   options.hooks.check = check;
   options.key.reset();
   outcome = Join(std::move(options), &notes_);
   ASSERT_EQ(outcome.status(), absl::OkStatus());
   EXPECT_EQ(outcome->state, Participant::STATE_CONFIRMED);
-  EXPECT_TRUE(taskd_.declarations().back().retry());
+  EXPECT_TRUE(taskd_.declarations()[declared].retry());
   EXPECT_EQ(ReadTestFile(Target() + "/site.conf"), "new");
 }
 

@@ -73,6 +73,7 @@ class Session final : private TargetOwner::Listener {
   absl::Status Decline(const std::string& code, const std::string& detail);
   absl::Status OnAccepted();
   absl::Status AfterUpdate();
+  absl::Status EndConfirmed();
   void OnWaiting();
   absl::Status OnStanding();
   absl::Status OnEnded();

@@ -187,9 +187,7 @@ absl::Status Session::AfterUpdate() {
     case Update::End::kConfirmed:
       hindrances_.Reset();
       unnoted_ = false;
-      if (entry_.follow) return Declare();
-      result_ = MakeOutcome(Participant::STATE_CONFIRMED);
-      return absl::OkStatus();
+      return entry_.follow ? Declare() : EndConfirmed();
     case Update::End::kHindered:
       update_->ForgetResult();
       return Hinder(result.error);
@@ -216,6 +214,16 @@ absl::Status Session::AfterUpdate() {
     update_->ForgetResult();
     NoteHindrance(Error(absl::StatusCode::kAborted, absl::AsciiStrToUpper(result.reason), result.detail));
   }
+  return absl::OkStatus();
+}
+
+// The end, unless another revision has been published since this one was offered.
+absl::Status Session::EndConfirmed() {
+  const Outcome outcome = MakeOutcome(Participant::STATE_CONFIRMED);
+  const absl::Status declared = Declare();
+  const bool holds = declared_.installed_digest() == owner_->view(task_).digest;
+  const bool ended = HasEnded(current().task_state()) || state() == Participant::STATE_CANCELED;
+  if (!declared.ok() || !holds || ended || IsInstalled(state())) result_ = outcome;
   return absl::OkStatus();
 }
 

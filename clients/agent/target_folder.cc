@@ -171,18 +171,6 @@ absl::StatusOr<std::unique_ptr<TargetFolder>> TargetFolder::Open(const std::stri
   return folder;
 }
 
-void TargetFolder::BeginUpdate() {
-  MutexLock lock(&mutex_);
-  while (updating_) free_.Wait(&mutex_);
-  updating_ = true;
-}
-
-void TargetFolder::EndUpdate() {
-  MutexLock lock(&mutex_);
-  updating_ = false;
-  free_.NotifyOne();
-}
-
 TargetFolder::~TargetFolder() {
   // Only an empty folder goes; while the lock is held.
   if (place_.ok()) rmdir(place_path_.c_str());

@@ -60,11 +60,6 @@ class TargetFolder {
   int changes() const { return changes_; }
   void set_changes(int changes) { changes_ = changes; }
 
-  // From the beginning to the end of an update: tasks of one device may share a target, and take turns. Blocks while
-  // another one has it.
-  void BeginUpdate();
-  void EndUpdate();
-
  private:
   TargetFolder() = default;
   absl::Status CheckKind();
@@ -79,9 +74,6 @@ class TargetFolder {
   payload::Fd parent_;
   payload::Fd place_;
   std::atomic<int> changes_ = 0;
-  Mutex mutex_;
-  CondVar free_;
-  bool updating_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 // As flock, held until the descriptor closes. None with errno EWOULDBLOCK when another has it. `path` is a folder,

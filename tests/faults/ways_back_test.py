@@ -49,6 +49,25 @@ class WaysBack(reported.Reported):
         self.says(self.join(task=task), "offered")
         self.assert_settled(NEW)
 
+    def test_join_ends_with_the_revision_that_was_published_meanwhile(self):
+        task = self.create()
+        apply = self.gate()
+        run = self.keep(self.client.join("--apply", apply.command, key=self.key))
+        apply.wait_until_begun()
+        self.services.publish(task, {"app.conf": "newer\n"})
+        apply.open_for_good()
+        code, events = run.end()
+        self.assertEqual((code, events[-1]["revision"]), (0, 2), events)
+        self.assert_settled({"app.conf": "newer\n"})
+
+    def test_join_given_again_after_a_kill_ends_with_the_newest_revision(self):
+        task = self.create()
+        self.kill_in_the_apply({"key": self.key})
+        self.services.publish(task, {"app.conf": "newer\n"})
+        self.join(task=task)
+        self.assert_settled({"app.conf": "newer\n"})
+        self.assertEqual(self.member(task)["state"], "STATE_CONFIRMED")
+
     def test_an_operator_gives_failed_clients_another_attempt(self):
         other = self.machine(OLD)
         mended = self.client.folder / "mended"

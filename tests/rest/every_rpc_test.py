@@ -26,7 +26,8 @@ CONVERSATIONS = {"Negotiate", "Exchange"}
 # Without an end: their first reply is compared.
 ENDLESS = {"WatchAudienceKeys", "WatchRevocations", "WatchCertificates", "WatchAssignments"}
 # Others with every call, or by what goes on meanwhile.
-VARYING = {"IssueServerCertificate": {"certificatePem", "expireTime"}, "ListAuditEvents": {"lastSequence"}}
+VARYING = {"IssueServerCertificate": {"certificatePem", "expireTime"}, "ListAuditEvents": {"lastSequence"},
+           "WatchRevocations": {"cursor"}}
 
 
 def reason(answer):
