@@ -1,5 +1,6 @@
 """Counts the test cases of Bazel targets from their test.xml: prints `N passed, N failed`, and names the failed."""
 
+import glob
 import os
 import re
 import sys
@@ -16,9 +17,14 @@ def unittest_cases(text):
     return int(ran[-1]) - failed - int(counts.get("skipped", 0)), failed
 
 
-def cases(logs, target):
-    """(passed, names of the failed) of one target; a target without a report counts as one failed case."""
-    path = os.path.join(logs, target.lstrip("@/").replace(":", "/"), "test.xml")
+def reports(logs, target):
+    """The target's test.xml; one for each part of a sharded one."""
+    folder = os.path.join(logs, target.lstrip("@/").replace(":", "/"))
+    return sorted(glob.glob(os.path.join(folder, "shard_*", "test.xml"))) or [os.path.join(folder, "test.xml")]
+
+
+def cases(path, target):
+    """(passed, names of the failed) of one report; a missing one counts as one failed case."""
     try:
         tree = xml.etree.ElementTree.parse(path)
     except (OSError, xml.etree.ElementTree.ParseError):
@@ -38,9 +44,10 @@ def cases(logs, target):
 def main():
     passed, failed = 0, []
     for target in sys.argv[2:]:
-        target_passed, target_failed = cases(sys.argv[1], target)
-        passed += target_passed
-        failed += target_failed
+        for report in reports(sys.argv[1], target):
+            report_passed, report_failed = cases(report, target)
+            passed += report_passed
+            failed += report_failed
     for name in failed:
         print(f"failed: {name}")
     print(f"{passed} passed, {len(failed)} failed")
