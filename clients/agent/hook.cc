@@ -197,7 +197,11 @@ HookResult RunHook(const HookCommand& hook) {
   const bool reaped = Reap(child, &wait_status);
   result.duration = Monotonic() - start;
   // Nobody may take a command for passed whose end nobody saw, e.g. because SIGCHLD is ignored.
-  if (!reaped) return fail("waiting for it");
+  if (!reaped) {
+    result.status = Error(absl::StatusCode::kUnknown, "HOOK_END_UNSEEN",
+                          absl::StrCat("how the command ended could not be seen: ", ErrnoText(errno)));
+    return result;
+  }
   result.status = Describe(wait_status);
   if (timed_out) {
     result.status =

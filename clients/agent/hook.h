@@ -26,7 +26,7 @@ inline constexpr size_t kMaxHookOutputBytes = 4096;
 
 struct HookResult {
   // OK when the command exited with 0. Otherwise one sentence: exit code, signal or timeout (HOOK_FAILED), or why it
-  // could not be started (HOOK_NOT_STARTED).
+  // could not be started (HOOK_NOT_STARTED) or how it ended could not be seen (HOOK_END_UNSEEN).
   absl::Status status;
   // Last bytes of standard output and error together.
   std::string output;

@@ -118,7 +118,17 @@ std::optional<Installer::Pending> Installer::pending() const {
                  .exhausted = journal_->phase() == Journal::PHASE_APPLYING && journal_->apply_runs() >= kMaxApplyRuns,
                  .undecided = Undecided(),
                  .confirm_timeout =
-                     journal_->has_plan() ? ToDuration(journal_->plan().confirm_timeout()) : options_.confirm_timeout};
+                     journal_->has_plan() ? ToDuration(journal_->plan().confirm_timeout()) : options_.confirm_timeout,
+                 .rollback = RollbackBegun()};
+}
+
+std::optional<Installer::RollbackNote> Installer::RollbackBegun() const {
+  if (journal_->phase() != Journal::PHASE_ROLLING_BACK) return std::nullopt;
+  return RollbackNote{.revision = journal_->revision(),
+                      .attempt = journal_->attempt(),
+                      .reason = journal_->reason(),
+                      .detail = journal_->detail(),
+                      .passing = journal_->passing()};
 }
 
 absl::Status Installer::NoteWaiting() {
@@ -241,9 +251,12 @@ void Installer::RemoveFoldersLeftEmpty() const {
 }
 
 absl::Status Installer::BeginRollback(const std::string& reason, const std::string& detail, bool passing) {
-  journal_->set_reason(reason);
-  journal_->set_detail(detail);
-  journal_->set_passing(passing);
+  // One that was begun before, and could not be finished, keeps its reason.
+  if (journal_->phase() != Journal::PHASE_ROLLING_BACK) {
+    journal_->set_reason(reason);
+    journal_->set_detail(detail);
+    journal_->set_passing(passing);
+  }
   const absl::Status status = WriteJournal(Journal::PHASE_ROLLING_BACK);
   // Without it a crash may forget to run the apply hook again; not rolling back at all would be worse.
   if (!status.ok()) LogWarning("rolling back without a note of it", {{"error", std::string(status.message())}});
@@ -257,13 +270,19 @@ absl::Status Installer::FinishRollback() {
                  absl::StrCat("the old set of ", folder_->target(), " is in ", method_->OldSetPath(),
                               " and could not be brought back: ", status.message()));
   }
-  swapped_ = false;
   const Hooks hooks = JournalHooks();
   const TaskView old = view(journal_->task());
   HookResult again;
   if (journal_->apply_runs() > 0 && !hooks.apply.empty() && !journal_->nothing_before()) {
     again = Run(hooks.apply, hooks.apply_timeout, old.revision, old.digest);
   }
+  if (Reason(again.status) == "HOOK_NOT_STARTED") {
+    // The journal stays, and with it what is left to do.
+    return Error(absl::StatusCode::kUnavailable, "HOOK_NOT_STARTED",
+                 absl::StrCat("the old set is back in ", folder_->target(),
+                              ", but the apply command has not run with it yet: ", again.status.message()));
+  }
+  swapped_ = false;
   const absl::Status noted = NoteRollback(!again.status.ok());
   if (!noted.ok()) LogWarning("could not note a rollback", {{"error", std::string(noted.message())}});
   CleanUp().IgnoreError();

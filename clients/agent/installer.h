@@ -84,6 +84,17 @@ class Installer {
   // TARGET_CHANGED when somebody else moved the folders; STATE_DAMAGED.
   static absl::StatusOr<Installer> Open(TargetFolder* folder, Options options);
 
+  struct RollbackNote {
+    int64_t revision = 0;
+    int32_t attempt = 0;
+    std::string reason;
+    std::string detail;
+    // The old set could not be brought back, or its apply command failed.
+    bool failed = false;
+    // A trouble of the moment, and none of the set's.
+    bool passing = false;
+  };
+
   // The swapped-in set that is neither committed nor rolled back.
   struct Pending {
     std::string task;
@@ -97,6 +108,8 @@ class Installer {
     // How long the machine has been on, or asleep, since the swap; after another boot see NoteWaiting.
     absl::Duration undecided;
     absl::Duration confirm_timeout;
+    // It is being rolled back, for this reason, and that could not be finished yet.
+    std::optional<RollbackNote> rollback;
   };
   std::optional<Pending> pending() const;
   // Notes in the journal how long the update has been undecided, so that the time counts after a boot of the machine
@@ -104,16 +117,6 @@ class Installer {
   // machine that never stays up comes to an end as well.
   absl::Status NoteWaiting();
 
-  struct RollbackNote {
-    int64_t revision = 0;
-    int32_t attempt = 0;
-    std::string reason;
-    std::string detail;
-    // The old set could not be brought back, or its apply command failed.
-    bool failed = false;
-    // A trouble of the moment, and none of the set's.
-    bool passing = false;
-  };
   // What the record says of a task.
   struct TaskView {
     // Highest revision ever committed, and its digest; 0 and empty when none.
@@ -187,6 +190,7 @@ class Installer {
   absl::StatusOr<std::string> DigestOf(const std::vector<std::string>& paths) const;
   std::vector<std::string> JournalPaths() const;
   Hooks JournalHooks() const;
+  std::optional<RollbackNote> RollbackBegun() const;
   absl::Duration Undecided() const;
   HookResult Run(const std::string& command, absl::Duration timeout, int64_t revision, const std::string& digest);
   void NoteHighest() const;

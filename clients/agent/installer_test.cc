@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "clients/agent/fake_payload.h"
@@ -257,6 +258,32 @@ TEST_P(AnyMethodTest, RefusesADamagedJournal) {
   EXPECT_EQ(Reason(Installer::Open(target->get(), options_).status()), "STATE_DAMAGED");
 }
 
+// Leaves this process so many descriptors that are free.
+class FewDescriptors {
+ public:
+  explicit FewDescriptors(rlim_t free) {
+    getrlimit(RLIMIT_NOFILE, &before_);
+    // Without holes below the limit.
+    for (int fd = dup(0); fd >= 0; fd = dup(0)) {
+      taken_.push_back(fd);
+      if (fd >= kTaken) break;
+    }
+    const rlimit few = {static_cast<rlim_t>(taken_.back()) + 1 + free, before_.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &few);
+  }
+  ~FewDescriptors() {
+    setrlimit(RLIMIT_NOFILE, &before_);
+    for (const int fd : taken_) close(fd);
+  }
+  FewDescriptors(const FewDescriptors&) = delete;
+  FewDescriptors& operator=(const FewDescriptors&) = delete;
+
+ private:
+  static constexpr int kTaken = 100;
+  rlimit before_;
+  std::vector<int> taken_;
+};
+
 class HookedInstallerTest : public AnyMethodTest {
  protected:
   HookedInstallerTest() { plan_.hooks.apply = absl::StrCat("cp $PARLEY_TARGET/site.conf ", Running()); }
@@ -345,6 +372,30 @@ TEST_P(HookedInstallerTest, SaysSoWhenTheOldSetCannotBeAppliedAgain) {
   EXPECT_TRUE(absl::StrContains(status.message(), "it is broken"));
   EXPECT_EQ(Installed().at("site.conf"), "old");
   EXPECT_TRUE(View().rollback->failed);
+}
+
+// Nothing is said of the old set by a machine that has no room for a command now.
+TEST_P(HookedInstallerTest, AnApplyOfTheOldSetThatCannotBeStartedIsLeftToDo) {
+  plan_.hooks.apply += "; grep -q old $PARLEY_TARGET/site.conf";
+  for (const bool same_process : {true, false}) {
+    Open();
+    EXPECT_FALSE(Install({{"site.conf", "new"}}).ok());
+    {
+      const FewDescriptors few(3);
+      EXPECT_EQ(Reason(RollBack()), "HOOK_NOT_STARTED");
+    }
+    EXPECT_EQ(Installed().at("site.conf"), "old");
+    EXPECT_EQ(ReadTestFile(Running()), "new");
+    ASSERT_TRUE(installer_->pending().has_value() && installer_->pending()->rollback.has_value());
+    EXPECT_EQ(installer_->pending()->rollback->reason, "check_failed");
+    ASSERT_TRUE(installer_->BeginRollback("interrupted", "", true).ok());
+    if (same_process) EXPECT_TRUE(installer_->FinishRollback().ok());
+    if (!same_process) Open();
+    EXPECT_FALSE(installer_->pending().has_value());
+    EXPECT_EQ(ReadTestFile(Running()), "old");
+    EXPECT_FALSE(View().rollback->failed);
+    EXPECT_EQ(View().rollback->reason, "check_failed");
+  }
 }
 
 TEST_P(HookedInstallerTest, GivesUpOnAnApplyThatKillsTheAgentEachTime) {

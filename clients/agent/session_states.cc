@@ -204,9 +204,11 @@ absl::Status Session::AfterUpdate() {
       break;
   }
   if (!result.error.ok() && pending()) {
-    // A person must look; it is tried again all the same, since what is in the way may go.
-    if (!entry_.follow) result_ = result.error;
+    // It is tried again, since what is in the way may go. Only a person moves what keeps the old set from coming back;
+    // room for its command comes by itself.
     NoteHindrance(result.error);
+    const bool passes = Reason(result.error) == "HOOK_NOT_STARTED" && !hindrances_.lasts_too_long();
+    if (!entry_.follow && !passes) result_ = result.error;
     return absl::OkStatus();
   }
   // What was not the set's fault is offered again once this client declares.

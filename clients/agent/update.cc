@@ -199,6 +199,9 @@ absl::Status Update::Settle(const std::string& declared_digest) {
   const TargetOwner::Hold hold(owner_);
   const std::optional<TargetOwner::Pending> pending = owner_->pending();
   if (!pending.has_value() || pending->task != task_) return absl::OkStatus();
+  if (const auto& begun = pending->rollback; begun.has_value()) {
+    return RollBack(begun->reason, begun->detail, begun->passing);
+  }
   const bool connected = with_.negotiation != nullptr;
   const bool same_attempt = !connected || negotiation().current().attempt() == pending->attempt;
   const bool decided = state() == Participant::STATE_UP_TO_DATE && declared_digest == pending->digest;
@@ -290,11 +293,13 @@ absl::Status Update::Commit() {
 
 absl::Status Update::RollBack(const std::string& reason, const std::string& detail, bool passing) {
   const TargetOwner::Hold hold(owner_);
+  const std::optional<TargetOwner::Pending> pending = owner_->pending();
+  const bool again = pending.has_value() && pending->rollback.has_value();
   const absl::Status begun = owner_->BeginRollback(reason, detail, passing);
   // The owner was faster.
   if (Reason(begun) == "NOT_PENDING") return absl::OkStatus();
   result_ = Result{.end = End::kRolledBack, .reason = reason, .detail = detail, .passing = passing};
-  announce_([&](Observer* o) { o->RollingBack(task_, reason, detail); });
+  if (!again) announce_([&](Observer* o) { o->RollingBack(task_, reason, detail); });
   absl::Status reported;
   if (server_is_applying()) {
     reported =
@@ -304,7 +309,7 @@ absl::Status Update::RollBack(const std::string& reason, const std::string& deta
   if (Reason(result_.error) == "NOT_PENDING") result_.error = absl::OkStatus();
   if (result_.error.ok()) {
     announce_([&](Observer* o) { o->RolledBack(task_); });
-  } else {
+  } else if (Reason(result_.error) != "HOOK_NOT_STARTED") {
     announce_([&](Observer* o) { o->RollbackFailed(task_, std::string(result_.error.message())); });
   }
   owner_->EndTurn(task_);
