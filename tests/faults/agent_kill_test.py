@@ -93,15 +93,14 @@ class AgentKill(unittest.TestCase):
 
     def learn(self, life):
         """An undisturbed first revision; which calls it makes."""
-        output = life.client.folder / "calls"
-        trace = machine.Trace(CALLS, output=output)
-        code, events = life.client.join(*life.options(), key=self.key, prefix=trace.prefix).end()
+        trace = machine.Trace(CALLS)
+        run = life.client.join(*life.options(), key=self.key, prefix=trace.prefix, pass_fds=trace.pass_fds)
+        trace.started()
+        code, events = run.end()
         self.assertEqual(code, 0, events)
         life.before = {**LOCAL, **content(1)}
         self.assertEqual(life.client.files(), life.before, life.name)
-        # strace has written all once it has ended, which is just after the client.
-        machine.wait_for_files(life.client.folder, lambda: machine.traced_calls(output.read_text()).get("renameat2"))
-        for name, count in machine.traced_calls(output.read_text()).items():
+        for name, count in trace.calls().items():
             self.calls[life.method, name] = max(self.calls.get((life.method, name), 0), count)
 
     def draw(self):

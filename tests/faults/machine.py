@@ -23,7 +23,8 @@ import uuid
 
 from tests import enrolment, stack
 
-TIMEOUT_S = 60
+# Only what hangs takes so long.
+TIMEOUT_S = stack.TIMEOUT_S
 CONFIRMED = ("STATE_CONFIRMED", "STATE_UP_TO_DATE")
 HALTED = "STATE_HALTED"
 
@@ -467,6 +468,7 @@ class Trace:
                        "trace=" + calls, *inject, "-o", str(output) if output else "/proc/self/fd/%d" % self._writer]
         self.pass_fds = () if output else (self._writer,)
         self._stopped, self._ended = threading.Event(), threading.Event()
+        self._lines = [] if action is None else None
         self._thread = None
 
     def started(self):
@@ -478,10 +480,17 @@ class Trace:
     def _read(self):
         with open(self._reader, encoding="utf-8", errors="replace") as lines:
             for line in lines:
+                if self._lines is not None:
+                    self._lines.append(line)
                 if "--- stopped by SIGSTOP ---" in line:
                     self._stopped.set()
                     self._ended.set()
         self._ended.set()
+
+    def calls(self):
+        """How often the busiest thread of the command made each call, when all of it has ended."""
+        self._thread.join(TIMEOUT_S)
+        return traced_calls(self._lines)
 
     def until_stopped(self, pid):
         """True once a thread of the command has been stopped, False when the command has ended before."""
@@ -500,10 +509,10 @@ class Trace:
         return True
 
 
-def traced_calls(text):
+def traced_calls(lines):
     """How often the busiest thread made each call, from what strace wrote."""
     by_thread = {}
-    for line in text.splitlines():
+    for line in lines:
         match = re.match(r"(\d+) +(\w+)\(", line)
         if match:
             calls = by_thread.setdefault(match[1], {})
