@@ -12,6 +12,7 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "clients/agent/agent_state.pb.h"
 #include "clients/agent/boot_clock.h"
@@ -176,6 +177,7 @@ TEST_F(LevelTest, AServerThatDoesNotOfferItAgainIsQuotedInTheDetail) {
   EXPECT_EQ(outcome->state, Participant::STATE_ROLLED_BACK);
   EXPECT_EQ(outcome->reason, "rolled_back");
   EXPECT_EQ(outcome->detail.substr(0, 16), "line 14 is wrong");
+  EXPECT_TRUE(absl::StrContains(outcome->detail, "upgrade taskd")) << outcome->detail;
 }
 
 // An agent that is started again, e.g. by its service manager, is no person who asks.

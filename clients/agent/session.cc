@@ -52,6 +52,11 @@ int RankOf(Participant::State state) {
   return found == std::end(kWay) ? 0 : static_cast<int>(found - std::begin(kWay)) + 1;
 }
 
+bool HasFailed(Participant::State state) {
+  return state == Participant::STATE_DECLINED || state == Participant::STATE_ROLLED_BACK ||
+         state == Participant::STATE_ROLLBACK_FAILED || state == Participant::STATE_TIMED_OUT;
+}
+
 }  // namespace
 
 Session::Session(const Options* options, Entry entry, std::string target, Announcer announce,
@@ -173,7 +178,10 @@ absl::Status Session::Declare() {
     return absl::OkStatus();
   }
   RETURN_IF_ERROR(with_.negotiation->Declare(declaration));
-  if (declaration.retry()) retry_wanted_ = false;
+  if (declaration.retry()) {
+    retry_wanted_ = false;
+    retry_ignored_ = HasFailed(state());
+  }
   declared_ = std::move(declaration);
   return absl::OkStatus();
 }

@@ -118,6 +118,8 @@ class Session final : private TargetOwner::Listener {
   bool retry_wanted_;
   // A former process rolled back and has not told the server: that comes before another attempt is asked for.
   bool former_note_ = false;
+  // The server did not take it up, as one of an earlier version does.
+  bool retry_ignored_ = false;
   // Where the server saw the client furthest: revision and rank of the state.
   std::pair<int64_t, int> furthest_;
   // Attempts of an offer: one that the observer knows, one for which another window was refused, one that is hindered.

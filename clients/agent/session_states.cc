@@ -305,6 +305,9 @@ Outcome Session::MakeOutcome(Participant::State state) const {
   if (update_.has_value() && update_->result().end == Update::End::kRolledBack) {
     outcome.reason = update_->result().reason;
     outcome.detail = update_->result().detail;
+  } else if (retry_ignored_ && !HasEnded(outcome.task_state)) {
+    absl::StrAppend(&outcome.detail, outcome.detail.empty() ? "" : "; ",
+                    "taskd is of an earlier version and does not offer it again: upgrade taskd, or publish a revision");
   }
   return outcome;
 }

@@ -40,13 +40,23 @@ absl::StatusOr<task::v1::ListParticipantsResponse> FetchAll(const Globals& globa
   return all;
 }
 
+// A taskd of an earlier version says of nobody whether it is connected.
+bool KnowsWhoIsConnected(const task::v1::ListParticipantsResponse& all) {
+  bool earlier = false;
+  for (const Participant& client : all.participants()) {
+    if (client.connected() || client.has_disconnect_time() || client.installed_revision() > 0) return true;
+    earlier = earlier || client.confirmed_revision() > 0;
+  }
+  return !earlier;
+}
+
 // "200 clients: 41 confirmed, 3 hindered; 12 not connected, 1 drifted".
-std::string Footer(const task::v1::ListParticipantsResponse& all) {
+std::string Footer(const task::v1::ListParticipantsResponse& all, bool connected_known) {
   std::map<std::string, int> stands;
   int away = 0, drifted = 0, revoked = 0, twice = 0;
   for (const Participant& client : all.participants()) {
     ++stands[StandText(client)];
-    away += client.connected() ? 0 : 1;
+    away += client.connected() || !connected_known ? 0 : 1;
     drifted += client.drifted() ? 1 : 0;
     revoked += client.has_revoke_time() ? 1 : 0;
     twice += client.has_duplicate_time() ? 1 : 0;
@@ -76,14 +86,19 @@ absl::StatusOr<ExitCode> Members(const Globals& globals, const std::string& type
   std::sort(all.mutable_participants()->pointer_begin(), all.mutable_participants()->pointer_end(),
             [](const Participant* a, const Participant* b) { return a->name() < b->name(); });
   const absl::Time now = absl::Now();
+  const bool connected_known = KnowsWhoIsConnected(all);
   std::vector<std::vector<std::string>> rows;
   for (const Participant& client : all.participants()) {
     rows.push_back({ClientOf(client), InstalledText(client),
-                    absl::StrCat("r", client.revision(), " ", StandText(client)), ConnectedText(client, now),
-                    WhyText(client, now)});
+                    absl::StrCat("r", client.revision(), " ", StandText(client)),
+                    connected_known ? ConnectedText(client, now) : "unknown", WhyText(client, now)});
   }
   PrintTable({"CLIENT", "INSTALLED", "OFFERED", "CONNECTED", "WHY"}, rows);
-  PrintLine(Dim(Footer(all)));
+  PrintLine(Dim(Footer(all, connected_known)));
+  if (!connected_known) {
+    PrintLine("  who is connected is not known: taskd is of an earlier version and should be upgraded, or it was, and");
+    PrintLine("  nobody has come back yet");
+  }
   return kSuccess;
 }
 

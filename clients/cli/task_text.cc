@@ -137,6 +137,8 @@ std::string InstalledText(const task::v1::Participant& participant) {
   // A server from before this field says what is installed by the state alone.
   if (revision == 0 && !participant.drifted() && StandingOf(participant) == Standing::kDone) {
     revision = participant.revision();
+  } else if (revision == 0 && !participant.installed_digest().empty()) {
+    revision = participant.confirmed_revision();
   }
   return absl::StrCat(revision == 0 ? "none" : absl::StrCat("r", revision), participant.drifted() ? " drifted" : "");
 }

@@ -157,6 +157,10 @@ TEST(WatchView, CannotBeSteeredByADetail) {
 TEST(Members, AreInTwoColumnsAndASentence) {
   Participant client = Client("web-1", Participant::STATE_CONFIRMED);
   EXPECT_EQ(InstalledText(client), "r2") << "of a server from before installed_revision";
+  Participant failed = Client("web-1", Participant::STATE_ROLLED_BACK);
+  failed.set_installed_digest("of r1");
+  failed.set_confirmed_revision(1);
+  EXPECT_EQ(InstalledText(failed), "r1") << "of such a server too";
   client.set_installed_revision(1);
   client.set_drifted(true);
   EXPECT_EQ(InstalledText(client), "r1 drifted");

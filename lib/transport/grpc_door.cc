@@ -185,7 +185,7 @@ std::shared_ptr<const Peer> GrpcDoor::PeerOf(const grpc::ServerContextBase& cont
 class Channel::Impl {
  public:
   Impl(std::unique_ptr<Dialer> dialer, const std::string& authority, absl::Duration timeout)
-      : dialer_(std::move(dialer)) {
+      : dialer_(std::move(dialer)), address_(authority) {
     grpc::ChannelArguments arguments;
     arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, authority);
     arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
@@ -203,10 +203,12 @@ class Channel::Impl {
   }
 
   const Dialer& dialer() const { return *dialer_; }
+  const std::string& address() const { return address_; }
   std::shared_ptr<grpc::Channel> channel() const { return channel_; }
 
  private:
   const std::unique_ptr<Dialer> dialer_;
+  const std::string address_;
   std::shared_ptr<grpc::Channel> channel_;
 };
 
@@ -229,6 +231,11 @@ absl::Status Channel::Explain(const grpc::Status& status) const {
   if (status.error_code() == grpc::StatusCode::UNAVAILABLE ||
       status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
     if (absl::Status cause = impl_->dialer().last_error(); !cause.ok()) return cause;
+  }
+  if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED && status.error_message().empty()) {
+    return Error(absl::StatusCode::kUnimplemented, "CALL_UNKNOWN",
+                 absl::StrCat("the service at ", impl_->address(), " does not know this call, as it is of an earlier ",
+                              "version; upgrade it"));
   }
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
 }

@@ -83,7 +83,8 @@ class Channel {
 
   std::shared_ptr<grpc::Channel> grpc() const;
   const Dialer& dialer() const;
-  // The same error, with the dialer's reason in place of gRPC's "connection closed" where that is the cause.
+  // The same error, with the dialer's reason in place of gRPC's "connection closed" where that is the cause, and with a
+  // sentence for a call that the server does not know (CALL_UNKNOWN).
   absl::Status Explain(const grpc::Status& status) const;
 
  private:

@@ -1,5 +1,6 @@
 #include "lib/transport/grpc_door.h"
 
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -15,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "lib/base/error.h"
 #include "lib/transport/testing/keys.h"
 #include "lib/transport/testing/tcp.h"
@@ -256,6 +258,24 @@ TEST_F(GrpcDoorTest, ExplainsAPlainTcpServer) {
 TEST_F(GrpcDoorTest, ExplainsANameThatDoesNotExist) {
   const absl::Status status = Call(*Connect("no-such-host.invalid:7443", "alice"));
   EXPECT_EQ(Reason(status), "NAME_NOT_FOUND") << status;
+}
+
+TEST_F(GrpcDoorTest, ExplainsACallThatAnEarlierServerDoesNotKnow) {
+  const auto channel = Connect(address(), "alice");
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  grpc::GenericStub stub(channel->grpc());
+  const auto call = stub.PrepareUnaryCall(&context, "/parley.echo.v1.EchoService/OfALaterVersion", {}, &queue);
+  grpc::ByteBuffer response;
+  grpc::Status status;
+  call->StartCall();
+  call->Finish(&response, &status, nullptr);
+  void* tag;
+  bool ok;
+  ASSERT_TRUE(queue.Next(&tag, &ok));
+  const absl::Status explained = channel->Explain(status);
+  EXPECT_EQ(Reason(explained), "CALL_UNKNOWN") << explained;
+  EXPECT_TRUE(absl::StrContains(explained.message(), "upgrade")) << explained;
 }
 
 TEST_F(GrpcDoorTest, ExplainsASilentServer) {
