@@ -37,17 +37,20 @@ class Printer final : public agent::Observer {
  public:
   explicit Printer(int agent) : agent_(agent) {}
   void Connected(const std::string&, const std::string&) override { Print("connected"); }
-  void Disconnected(const absl::Status& why, absl::Time) override { Print("disconnected", Reason(why)); }
+  void Disconnected(const absl::Status& why, absl::Time next) override {
+    Print("disconnected", Reason(why), next - absl::Now());
+  }
   void Confirmed(const std::string&, int64_t) override { Print("confirmed"); }
   void RollingBack(const std::string&, const std::string& reason, const std::string&) override {
     Print("rolling_back", reason);
   }
   void Declined(const std::string&, const std::string& code, const std::string&) override { Print("declined", code); }
   void Failed(const std::string&, const absl::Status& why) override { Print("failed", Reason(why)); }
-  void Print(const char* event, const std::string& why = "") {
+  void Print(const char* event, const std::string& why = "", absl::Duration pause = absl::ZeroDuration()) {
     static const absl::Time start = absl::Now();
     const std::string line = absl::StrCat("{\"agent\":", agent_, ",\"event\":\"", event, "\",\"why\":\"", why,
-                                          "\",\"seconds\":", absl::ToDoubleSeconds(absl::Now() - start), "}\n");
+                                          "\",\"pause\":", absl::ToDoubleSeconds(pause),
+                                          ",\"seconds\":", absl::ToDoubleSeconds(absl::Now() - start), "}\n");
     fwrite(line.data(), 1, line.size(), stdout);
   }
 
