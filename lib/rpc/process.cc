@@ -118,6 +118,14 @@ Metrics::Source Process::CountDoor(const transport::Listener* listener) {
       [](const auto& stats) {
         return Samples{{{}, static_cast<double>(stats.connections)}};
       });
+  add("parley_guard_breaches_total", "Connections that the guard has ended, by the budget that was broken.",
+      Metrics::Kind::kCounter, [](const transport::ListenerStats& stats) {
+        Samples samples;
+        for (const auto& [breach, count] : stats.breaches) {
+          samples.push_back({{{"breach", breach}}, static_cast<double>(count)});
+        }
+        return samples;
+      });
   add("parley_relay_bytes_total", "Bytes from and to peers after their handshakes, as on the network.",
       Metrics::Kind::kCounter, [](const auto& stats) {
         return Samples{{{{"direction", "in"}}, static_cast<double>(stats.bytes_in)},

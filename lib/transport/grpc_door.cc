@@ -3,6 +3,7 @@
 #include <grpc/grpc.h>
 #include <grpcpp/channel.h>
 #include <grpcpp/create_channel.h>
+#include <grpcpp/resource_quota.h>
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
@@ -19,6 +20,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/memory.h"
 #include "lib/base/mutex.h"
 #include "lib/transport/address.h"
 #include "lib/transport/quiet_grpc.h"
@@ -29,8 +31,6 @@ namespace {
 // For the last answers of the REST side, whose calls have ended by then.
 constexpr absl::Duration kRestGrace = absl::Seconds(1);
 
-// More calls than one client makes at once; what one connection can make the server hold.
-constexpr int kMaxStreams = 100;
 constexpr int kMaxMetadataBytes = 16 * 1024;
 constexpr int kMaxMessageBytes = 4 * 1024 * 1024;
 // So that connections spread anew over replicas; long streams get the grace and then resume from their cursor.
@@ -50,21 +50,31 @@ void KeepGrpc() {
   }();
 }
 
-void SetLimits(grpc::ServerBuilder* builder) {
+void SetLimits(const FrameGuard::Limits& frames, grpc::ServerBuilder* builder) {
   builder->SetMaxReceiveMessageSize(kMaxMessageBytes);
-  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, static_cast<int>(frames.max_open_streams));
   builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
   builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, kMaxAgeMillis);
   builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, kMaxAgeGraceMillis);
   builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kPrefaceTimeoutMillis);
   builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kMinPingMillis);
+  // gRPC would expand a message before it knows how large it becomes. Refused by name, and not expanded in any case.
+  builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
+  builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
+  builder->AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+  // The other half is for the handlers and the store, and for the relays. Beyond its own half gRPC first closes
+  // connections without calls, then cancels calls.
+  grpc::ResourceQuota memory("parley-door");
+  memory.Resize(static_cast<size_t>(UsableMemory() / 2));
+  builder->SetResourceQuota(memory);
 }
 
 }  // namespace
 
 class GrpcDoor::Impl {
  public:
-  explicit Impl(std::unique_ptr<Listener> listener) : listener_(std::move(listener)) {}
+  Impl(std::unique_ptr<Listener> listener, const FrameGuard::Limits& frames)
+      : listener_(std::move(listener)), frames_(frames) {}
   ~Impl() { Shutdown(absl::InfinitePast()); }
 
   absl::Status Serve(grpc::ServerBuilder* builder);
@@ -80,6 +90,7 @@ class GrpcDoor::Impl {
   void HandOver(int fd);
 
   std::unique_ptr<Listener> listener_;
+  const FrameGuard::Limits frames_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;
   std::unique_ptr<grpc::Server> server_;
   RestHandler* rest_ = nullptr;
@@ -91,7 +102,7 @@ class GrpcDoor::Impl {
 
 absl::Status GrpcDoor::Impl::Serve(grpc::ServerBuilder* builder) {
   using AcceptorType = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
-  SetLimits(builder);
+  SetLimits(frames_, builder);
   // "Insecure" is what gRPC sees: a local socket, behind which the door has done the security.
   acceptor_ =
       builder->experimental().AddExternalConnectionAcceptor(AcceptorType::FROM_FD, grpc::InsecureServerCredentials());
@@ -164,8 +175,10 @@ void GrpcDoor::Impl::Shutdown(absl::Time deadline) {
 
 absl::StatusOr<std::unique_ptr<GrpcDoor>> GrpcDoor::Create(Listener::Options options, KeySource* keys) {
   KeepGrpc();
+  if (!options.frame_limits.has_value()) options.frame_limits.emplace();
+  const FrameGuard::Limits frames = *options.frame_limits;
   ASSIGN_OR_RETURN(auto listener, Listener::Create(std::move(options), keys));
-  return std::unique_ptr<GrpcDoor>(new GrpcDoor(std::make_unique<Impl>(std::move(listener))));
+  return std::unique_ptr<GrpcDoor>(new GrpcDoor(std::make_unique<Impl>(std::move(listener), frames)));
 }
 
 GrpcDoor::GrpcDoor(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

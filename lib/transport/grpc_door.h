@@ -51,7 +51,8 @@ class GrpcDoor {
   ~GrpcDoor();
 
   // Sets Parley's limits on the builder (streams a connection, metadata and message size, connection age, handshake
-  // timeout), attaches the door, builds and starts the server, then accepts. Once.
+  // timeout, half of the memory that the process may use, no compressed requests), attaches the door, builds and starts
+  // the server, then accepts. Once.
   absl::Status Serve(grpc::ServerBuilder* builder);
 
   // Also finds the peer of a call that came through ConnectAs.

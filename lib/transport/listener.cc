@@ -18,7 +18,9 @@
 #include "absl/time/clock.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/base/log.h"
 #include "lib/base/timer_queue.h"
+#include "lib/base/token_bucket.h"
 #include "lib/crypto/kdf.h"
 #include "lib/transport/address.h"
 #include "lib/transport/connection_table.h"
@@ -32,6 +34,8 @@ namespace {
 constexpr int kBacklog = 1024;
 // Then the loop's other connections have their turn.
 constexpr int kAcceptsAtOnce = 64;
+// Lines about connections that the guard has ended. The metric counts all of them.
+constexpr TokenBucket::Rate kBreachLines = {.per_second = 1, .burst = 20};
 // Until the kernel is asked again when not even a reserve descriptor could be had.
 constexpr absl::Duration kAcceptRetry = absl::Milliseconds(50);
 
@@ -95,6 +99,7 @@ class Listener::Impl final : public EventLoop::Watch {
         address_(std::move(address)),
         places_(options_.max_handshakes, options_.max_handshakes_per_address),
         listen_fd_(fd),
+        breach_lines_(kBreachLines, options_.clock),
         reserve_fd_(open("/dev/null", O_RDONLY | O_CLOEXEC)),
         timers_(options_.clock) {
     for (int i = 0; i < std::max(1, options_.threads); ++i) loops_.push_back(std::make_unique<Loop>());
@@ -130,6 +135,7 @@ class Listener::Impl final : public EventLoop::Watch {
   void CloseAll();
   void Admit(int fd, const SocketAddress& from);
   void Count(Outcome outcome) { outcomes_[outcome].fetch_add(1, std::memory_order_relaxed); }
+  void CountBreach(FrameGuard::Breach breach, const std::string& connection_id);
   std::shared_ptr<SSL_CTX> context() {
     MutexLock lock(&mutex_);
     return context_;
@@ -143,11 +149,13 @@ class Listener::Impl final : public EventLoop::Watch {
   ConnectionTable table_;
   RelayCounters counters_;
   std::atomic<int64_t> outcomes_[kOutcomes] = {};
+  std::atomic<int64_t> breaches_[FrameGuard::kBreaches] = {};
   std::atomic<int> open_{0};
   Mutex mutex_;
   // None is open any more.
   CondVar all_closed_;
   std::shared_ptr<SSL_CTX> context_ ABSL_GUARDED_BY(mutex_);
+  TokenBucket breach_lines_ ABSL_GUARDED_BY(mutex_);
   // In the first loop's thread, once started.
   int listen_fd_;
   int reserve_fd_;
@@ -168,6 +176,7 @@ class Listener::Impl::Connection final : public Relay::Owner, public std::enable
   bool shaking_hands() const { return shaking_hands_; }
   void OnHandshakeDone() override;
   void OnHandshakeFailed() override;
+  void OnBreach(FrameGuard::Breach breach) override { listener_->CountBreach(breach, connection_id_); }
   void OnClosed() override;
 
  private:
@@ -256,7 +265,11 @@ void Listener::Impl::Connection::OnHandshakeDone() {
   EndHandshake(kOk);
   timer_ = CloseAt(peer->key.not_after, /*handshake=*/false);
   listener_->handover_(pair[1], peer, application);
-  relay_->Attach(pair[0]);
+  std::unique_ptr<FrameGuard> guard;
+  if (const auto& limits = listener_->options_.frame_limits; limits.has_value() && application == Application::kGrpc) {
+    guard = std::make_unique<FrameGuard>(&*limits, listener_->options_.clock);
+  }
+  relay_->Attach(pair[0], std::move(guard));
 }
 
 void Listener::Impl::Connection::OnHandshakeFailed() {
@@ -371,6 +384,18 @@ void Listener::Impl::Shutdown() {
   std::call_once(shut_down_, [this] { CloseAll(); });
 }
 
+void Listener::Impl::CountBreach(FrameGuard::Breach breach, const std::string& connection_id) {
+  breaches_[static_cast<int>(breach)].fetch_add(1, std::memory_order_relaxed);
+  {
+    MutexLock lock(&mutex_);
+    if (!breach_lines_.Take()) return;
+  }
+  const std::shared_ptr<const Peer> peer = table_.Find(connection_id);
+  LogWarning("connection ended by the guard", {{"breach", FrameGuard::Name(breach)},
+                                               {"key", peer == nullptr ? "" : peer->key.key_id},
+                                               {"from", peer == nullptr ? "" : peer->remote_address}});
+}
+
 template <typename Condition>
 void Listener::Impl::CloseIf(Condition condition) {
   for (const auto& loop : loops_) {
@@ -406,6 +431,9 @@ ListenerStats Listener::Impl::Stats() const {
   stats.connections = open_.load();
   stats.bytes_in = counters_.bytes_in.load();
   stats.bytes_out = counters_.bytes_out.load();
+  for (int i = static_cast<int>(FrameGuard::Breach::kNone) + 1; i < FrameGuard::kBreaches; ++i) {
+    stats.breaches[FrameGuard::Name(static_cast<FrameGuard::Breach>(i))] = breaches_[i].load();
+  }
   return stats;
 }
 

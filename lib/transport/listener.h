@@ -5,7 +5,8 @@
 // An unknown, expired or revoked identity looks like a wrong key: same alert, same time. An authenticated peer is
 // handed over as one end of a socket pair whose name is the connection's id; the listener relays between the two.
 //
-// Does not speak HTTP or gRPC; grpc_door.h joins it to a gRPC server.
+// Does not speak HTTP or gRPC; grpc_door.h joins it to a gRPC server. It can watch the frames of peers that speak
+// HTTP/2, and ends the connections of those that ask too much (frame_guard.h).
 //
 // Threads: `Options::threads` epoll threads of its own; all methods may be called from any thread. Callbacks run
 // on the listener's threads and must not block.
@@ -16,6 +17,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -23,6 +25,7 @@
 #include "absl/time/time.h"
 #include "lib/base/clock.h"
 #include "lib/base/secret.h"
+#include "lib/transport/frame_guard.h"
 #include "lib/transport/peer.h"
 
 namespace parley::transport {
@@ -39,6 +42,8 @@ struct ListenerStats {
   int64_t handshakes_under_way = 0;
   int64_t bytes_in = 0;
   int64_t bytes_out = 0;
+  // Connections that the guard has ended, by the name of the breach.
+  std::map<std::string, int64_t> breaches;
 };
 
 class Listener {
@@ -61,6 +66,9 @@ class Listener {
     int max_connections = 20000;
     // Detects a dead peer in about a minute.
     absl::Duration keepalive = absl::Seconds(30);
+    // What a peer that speaks HTTP/2 may make the server bear; a connection that goes beyond it is ended. Without
+    // limits the bytes are passed on unread. GrpcDoor sets the defaults when there are none.
+    std::optional<FrameGuard::Limits> frame_limits;
     // Whether peers that choose http/1.1 are wanted.
     bool accept_rest = false;
     // Must outlive the listener.

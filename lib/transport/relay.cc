@@ -109,8 +109,9 @@ void Relay::Start(absl::Duration keepalive) {
   StepHandshake();
 }
 
-void Relay::Attach(int local_fd) {
+void Relay::Attach(int local_fd, std::unique_ptr<FrameGuard> guard) {
   local_.fd = local_fd;
+  guard_ = std::move(guard);
   local_.readable = true;
   phase_ = Phase::kRelaying;
   tls_->ForgetHandshake();
@@ -207,8 +208,13 @@ void Relay::FromNetwork(absl::string_view input) {
   const auto step = tls_->Decrypt(input, scratch.plain.get(), EventLoop::Scratch::kPlainBytes, &size, &scratch.output);
   // A reply of TLS itself, e.g. to a key update, or an alert.
   if (!scratch.output.empty() && !tcp_.Write(scratch.output)) return Close();
+  const absl::string_view plain(scratch.plain.get(), size);
+  if (guard_ != nullptr) {
+    const auto breach = guard_->FromPeer(plain);
+    if (breach != FrameGuard::Breach::kNone) return EndFor(breach);
+  }
   // The local end may close while the peer still sends: its bytes are dropped until PumpOut has passed the end on.
-  if (size > 0 && !local_.shut && !local_.Write(absl::string_view(scratch.plain.get(), size))) {
+  if (size > 0 && !local_.shut && !local_.Write(plain)) {
     local_.kept.clear();
     local_.shut = true;
   }
@@ -228,6 +234,8 @@ bool Relay::PumpOut() {
   const ssize_t count = local_.Read(scratch.plain.get(), kLocalReadBytes);
   if (count < 0) return false;
   scratch.output.clear();
+  auto breach = FrameGuard::Breach::kNone;
+  if (guard_ != nullptr) breach = guard_->FromGrpc(absl::string_view(scratch.plain.get(), count));
   if (count == 0) {
     local_.ended = true;
     tls_->Close(&scratch.output);
@@ -241,7 +249,33 @@ bool Relay::PumpOut() {
     Close();
     return true;
   }
+  if (breach != FrameGuard::Breach::kNone) {
+    EndFor(breach);
+    return true;
+  }
   Settle(&tcp_);
+  return true;
+}
+
+void Relay::EndFor(FrameGuard::Breach breach) {
+  owner_->OnBreach(breach);
+  std::string& output = loop_->scratch().output;
+  output.clear();
+  if (FinishFrame(&output)) tls_->Encrypt(guard_->Farewell(), &output);
+  tls_->Close(&output);
+  if (!tcp_.Write(output)) return Close();
+  Linger();
+}
+
+bool Relay::FinishFrame(std::string* output) {
+  char* const plain = loop_->scratch().plain.get();
+  while (const size_t missing = guard_->MissingFromGrpc()) {
+    if (missing > kLocalReadBytes || local_.shut || local_.ended) return false;
+    const ssize_t count = local_.Read(plain, missing);
+    if (count <= 0) return false;
+    guard_->FromGrpc(absl::string_view(plain, count));
+    if (!tls_->Encrypt(absl::string_view(plain, count), output)) return false;
+  }
   return true;
 }
 

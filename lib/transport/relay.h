@@ -3,7 +3,9 @@
 // First the handshake; then the owner attaches the local socket, and bytes flow both ways. Each direction reads only
 // when what it read before has gone, so a reader that stalls stops the sender at the other end, and what a
 // connection holds meanwhile is at most one read. A connection without pending bytes holds no buffer.
-// An end in one direction is passed on, and the other direction goes on.
+// An end in one direction is passed on, and the other direction goes on. A connection with a guard ends at the first
+// breach that it finds: the peer is told by GOAWAY if the local end has left its frames whole, and nobody else is
+// concerned.
 //
 // Threads: everything, and every call to the owner, in the loop's thread.
 #ifndef PARLEY_LIB_TRANSPORT_RELAY_H_
@@ -17,6 +19,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "lib/transport/event_loop.h"
+#include "lib/transport/frame_guard.h"
 #include "lib/transport/tls_session.h"
 
 namespace parley::transport {
@@ -36,6 +39,8 @@ class Relay : public std::enable_shared_from_this<Relay> {
     // The handshake failed as tls().failure() says, or the peer left when that is kNone. The relay goes on only to
     // bring the alert across.
     virtual void OnHandshakeFailed() = 0;
+    // The guard has found a breach, for which the relay now ends the connection.
+    virtual void OnBreach(FrameGuard::Breach breach) {}
     // Both sockets are closed. The last call; the owner may drop the relay.
     virtual void OnClosed() = 0;
   };
@@ -46,8 +51,8 @@ class Relay : public std::enable_shared_from_this<Relay> {
 
   // Sets the socket's options and begins the handshake.
   void Start(absl::Duration keepalive);
-  // Takes the fd and begins to relay.
-  void Attach(int local_fd);
+  // Takes the fd and begins to relay. `guard`, if there is one, sees every byte before it is passed on.
+  void Attach(int local_fd, std::unique_ptr<FrameGuard> guard = nullptr);
   // Closes both sockets now, after the peer has been told if the kernel takes the few bytes.
   void Close();
 
@@ -96,6 +101,11 @@ class Relay : public std::enable_shared_from_this<Relay> {
   bool PumpIn();
   bool PumpOut();
   void FromNetwork(absl::string_view input);
+  // Ends the connection for what the guard found: counts, says goodbye, lingers.
+  void EndFor(FrameGuard::Breach breach);
+  // Reads the rest of the frame that gRPC is in the middle of sending, and encrypts it into `output`, so that another
+  // frame may follow. Returns false when it is not there.
+  bool FinishFrame(std::string* output);
   void Settle(Side* side);
   void FinishIfDone();
   // Stops relaying; sends what is kept and waits a little for the peer to close, so that no reset overtakes an alert.
@@ -106,6 +116,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
   std::unique_ptr<TlsSession> tls_;
   Owner* const owner_;
   RelayCounters* const counters_;
+  std::unique_ptr<FrameGuard> guard_;
   Side tcp_;
   Side local_;
   Phase phase_ = Phase::kHandshake;

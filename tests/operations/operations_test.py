@@ -119,6 +119,7 @@ class Operations(unittest.TestCase):
         self.assertRegex(text, r'(?m)^grpc_server_handled_total\{grpc_code="OK",grpc_method="CreateTask",'
                                r'grpc_service="parley.task.v1.TaskService",grpc_type="unary"\} [1-9]')
         self.assertRegex(text, r'(?m)^parley_handshakes_total\{outcome="ok"\} [1-9]')
+        self.assertRegex(text, r'(?m)^parley_guard_breaches_total\{breach="cancelled"\} 0$')
         self.assertRegex(text, r'(?m)^parley_relay_bytes_total\{direction="in"\} [1-9]')
         self.assertRegex(text, r'(?m)^parley_tasks\{state="open"\} [1-9]')
         self.assertRegex(text, r'(?m)^parley_task_clients\{state="confirmed"\} 0$')
