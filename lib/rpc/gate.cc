@@ -74,9 +74,11 @@ grpc::ServerUnaryReactor* Gate::Unary(grpc::CallbackServerContext* context, absl
     reactor->Finish(ToGrpc(caller.status()));
     return reactor;
   }
-  workers_->Run([reactor, caller = *std::move(caller), handler = std::move(handler)]() mutable {
+  workers_->Run([context, reactor, caller = *std::move(caller), handler = std::move(handler)]() mutable {
     const ScopedTrace trace(caller.call->trace());
-    const absl::Status status = handler(caller);
+    // It may have waited long, and nobody would read the answer: a peer that begins calls and cancels them costs no
+    // more.
+    const absl::Status status = context->IsCancelled() ? absl::CancelledError("the client has gone") : handler(caller);
     caller.call->End(status);
     // Counted before it is answered, so that who has the answer finds it in the figures.
     caller.call = nullptr;

@@ -60,7 +60,7 @@ class Gate {
   absl::StatusOr<Caller> Admit(const grpc::ServerContextBase& context, absl::string_view method) const;
 
   // Admits, then runs the handler on a worker and finishes the call with its status. The request and response stay
-  // valid until the handler returns.
+  // valid until the handler returns. The handler of a call that is cancelled before a worker is free never runs.
   grpc::ServerUnaryReactor* Unary(grpc::CallbackServerContext* context, absl::string_view method,
                                   std::function<absl::Status(const Caller&)> handler) const;
 

@@ -23,6 +23,8 @@ FetchStream::FetchStream(const Parts* parts, rpc::Caller caller, const task::v1:
 
 void FetchStream::Begin() {
   parts_->workers->Run([self = self()] {
+    // The client may have gone while this waited.
+    if (self->closed()) return;
     if (const absl::Status status = self->Start(); !status.ok()) return self->Close(status);
     self->Next();
   });

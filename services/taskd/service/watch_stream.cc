@@ -25,6 +25,8 @@ WatchStream::WatchStream(const Parts* parts, const task::v1::WatchTaskRequest& r
 void WatchStream::Begin() {
   parts_->streams->Add(self());
   strand_.Run([self = self()] {
+    // The client may have gone while this waited.
+    if (self->closed()) return;
     if (const absl::Status status = self->Start(); !status.ok()) self->Close(status);
   });
 }
