@@ -23,6 +23,7 @@
 #include "lib/base/log.h"
 #include "lib/rpc/health.h"
 #include "lib/rpc/metrics_port.h"
+#include "lib/transport/grpc_log.h"
 #include "lib/transport/listener.h"
 
 namespace parley::rpc {
@@ -155,6 +156,7 @@ void Process::WaitForStop() {
 
 int RunService(const ProcessOptions& options, const std::function<absl::Status(Process&)>& service) {
   SetLogService(options.name);
+  transport::TakeGrpcLog();
   absl::Status status = Harden();
   if (status.ok()) {
     Process process(options);

@@ -96,9 +96,9 @@ class Process {
 };
 
 // Disables core dumps and ptrace by other users, sets umask 077, ignores SIGPIPE and SIGHUP, blocks SIGTERM and SIGINT
-// in all threads, raises the limit of open files to the hard one, opens the ports for health and metrics, then runs
-// `service`. Returns main's result: 0, or 1 after printing the error as one sentence on standard error. Once a process,
-// before any thread.
+// in all threads, raises the limit of open files to the hard one, makes gRPC's log part of the process's own, opens the
+// ports for health and metrics, then runs `service`. Returns main's result: 0, or 1 after printing the error as one
+// sentence on standard error. Once a process, before any thread.
 int RunService(const ProcessOptions& options, const std::function<absl::Status(Process&)>& service);
 
 }  // namespace parley::rpc
