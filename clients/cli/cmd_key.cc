@@ -10,6 +10,7 @@
 #include "clients/chain/keyd.h"
 #include "clients/cli/chain.h"
 #include "clients/cli/command.h"
+#include "clients/cli/ended_with.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
 #include "clients/cli/paths.h"
@@ -146,7 +147,16 @@ absl::StatusOr<ExitCode> Revoke(const Globals& globals, const KeyFlags& flags) {
   request.set_reason(flags.reason);
   ASSIGN_OR_RETURN(const key::v1::CredentialRecord record,
                    keys.server->Call(keys.stub.get(), &KeyService::Stub::RevokeCredential, request));
+  google::protobuf::RepeatedPtrField<std::string> revoked;
+  *revoked.Add() = record.name();
+  const EndedWith ended = AskWhatEnded(globals, revoked);
+  if (globals.json()) {
+    JsonObject::Of(record).Raw("ended", EndedJson(ended)).Print();
+    return kSuccess;
+  }
   ShowRecord(globals, record);
+  PrintLine(absl::StrCat("  ended    its connections and ", EndedText(ended)));
+  ShowWhatGoesOn(ended);
   return kSuccess;
 }
 
@@ -203,7 +213,9 @@ void AddKey(CLI::App* app, Globals* globals) {
   add("get", "One credential's record", &Get)
       ->add_option("serial", flags->serial, "As in `parley key list`")
       ->required();
-  CLI::App* revoke = add("revoke", "Revoke a credential; its connections close within a second", &Revoke);
+  CLI::App* revoke =
+      add("revoke", "Revoke a credential: its connections, and the keys that were made with it, end within a second",
+          &Revoke);
   revoke->add_option("serial", flags->serial, "As in `parley key list`")->required();
   revoke->add_option("--reason", flags->reason, "Kept in the audit log");
   add("rotate-root", "Make a new root epoch, from which keys are issued from now on", &RotateRoot)

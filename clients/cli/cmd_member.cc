@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "clients/cli/chain.h"
 #include "clients/cli/command.h"
+#include "clients/cli/ended_with.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
 #include "clients/cli/terminal.h"
@@ -104,6 +105,7 @@ struct Change {
   std::string name, text;
   trust::v1::SignedCertificate certificate;
   trust::v1::AppendCertificatesResponse response;
+  EndedWith ended;
 };
 using MakeChange = std::function<absl::StatusOr<Change>(const trust::Chain& chain, trust::CertificateMaker* maker)>;
 
@@ -116,11 +118,13 @@ absl::StatusOr<Change> Append(const Globals& globals, const MemberFlags& flags, 
                                                          certificates->push_back(change.certificate);
                                                          return absl::OkStatus();
                                                        }));
+  change.ended = AskWhatEnded(ByDevice(globals), change.response.credentials());
   if (globals.json()) {
     JsonObject()
         .Text("name", change.name)
         .Number("sequence", change.response.sequence())
         .Number("revokedCredentials", change.response.revoked_credentials())
+        .Raw("ended", EndedJson(change.ended))
         .Print();
   }
   return change;
@@ -132,6 +136,8 @@ void ShowRevoked(const Globals& globals, const Change& change) {
                          change.response.sequence(), ", and with it ",
                          Count(change.response.revoked_credentials(), "credential"),
                          "; connections close within a second"));
+  PrintLine(absl::StrCat("    with them ended ", EndedText(change.ended)));
+  ShowWhatGoesOn(change.ended);
 }
 
 absl::StatusOr<ExitCode> RevokeUser(const Globals& globals, const MemberFlags& flags) {
@@ -174,9 +180,11 @@ absl::StatusOr<ExitCode> ChangeRole(const Globals& globals, const MemberFlags& f
     return kSuccess;
   }
   PrintLine(absl::StrCat("    ", Count(change.response.revoked_credentials(), "credential"),
-                         " of the higher role ended; for each of their devices:"));
+                         " of the higher role ended, and with them ", EndedText(change.ended),
+                         "; for each of their devices:"));
   PrintLine("      here   parley key issue --for-device DEVICE --out FILE");
   PrintLine("      there  parley device renew --from FILE");
+  ShowWhatGoesOn(change.ended);
   return kSuccess;
 }
 

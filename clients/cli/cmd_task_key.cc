@@ -26,7 +26,7 @@ using task::v1::TaskService;
 struct KeyFlags {
   std::string task, ttl, folder = ".", revoke;
   int max_members = 0;
-  bool list = false;
+  bool list = false, with_members = false;
 };
 
 // The key under which this machine knows the task's manifests to be signed; where it does not, the server's word.
@@ -97,16 +97,20 @@ absl::StatusOr<ExitCode> ListKeys(const Globals& globals, const std::string& nam
   return kSuccess;
 }
 
-absl::StatusOr<ExitCode> RevokeKey(const Globals& globals, const std::string& name, const std::string& serial) {
+absl::StatusOr<ExitCode> RevokeKey(const Globals& globals, const std::string& name, const std::string& serial,
+                                   bool with_members) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Connect(globals, keys::kTaskd));
   const std::unique_ptr<TaskService::Stub> tasks = TaskService::NewStub(server->channel());
   task::v1::RevokeJoinKeyRequest request;
   request.set_name(absl::StrCat(name, "/joinKeys/", serial));
+  request.set_with_members(with_members);
   ASSIGN_OR_RETURN(const task::v1::JoinKey key, server->Call(tasks.get(), &TaskService::Stub::RevokeJoinKey, request));
   if (globals.json()) {
     PrintJson(key);
   } else {
-    PrintLine(absl::StrCat("  ", Green("✔"), " revoked; ", Count(key.members(), "client"), " joined with it before"));
+    PrintLine(absl::StrCat("  ", Green("✔"), " revoked; ", Count(key.members(), "client"), " joined with it before, ",
+                           with_members ? absl::StrCat("and ", Count(key.ended_members(), "key"), " of theirs ended")
+                                        : "and go on; to end their keys too:  --with-members"));
   }
   return kSuccess;
 }
@@ -114,7 +118,7 @@ absl::StatusOr<ExitCode> RevokeKey(const Globals& globals, const std::string& na
 absl::StatusOr<ExitCode> Run(const Globals& globals, const KeyFlags& flags) {
   ASSIGN_OR_RETURN(const std::string name, FullTaskName(flags.task));
   if (flags.list) return ListKeys(globals, name);
-  if (!flags.revoke.empty()) return RevokeKey(globals, name, flags.revoke);
+  if (!flags.revoke.empty()) return RevokeKey(globals, name, flags.revoke, flags.with_members);
   return CreateKey(globals, flags, name);
 }
 
@@ -135,14 +139,18 @@ void AddTaskKey(CLI::App* task, Globals* globals) {
   CLI::Option* const list = command->add_flag("--list", flags->list, "List the task's keys instead");
   CLI::Option* const revoke = command->add_option("--revoke", flags->revoke, "Revoke this key of the list instead");
   revoke->excludes(list);
+  command->add_flag("--with-members", flags->with_members, "End the keys of those who joined with it, too")
+      ->needs(revoke);
   // Those are of a new key.
   for (CLI::Option* const instead : {list, revoke}) instead->excludes(ttl)->excludes(most)->excludes(folder);
   command->footer(
       "Examples:\n"
       "  parley task key nginx-tls-7k3q --ttl 1h --max-members 5\n"
       "  parley task key nginx-tls-7k3q --list\n"
+      "  parley task key nginx-tls-7k3q --revoke 5f0e... --with-members\n"
       "Revoking a key keeps out who has not joined yet; who has joined stays, until\n"
-      "`parley task revoke-member`.");
+      "`parley task revoke-member`, or --with-members for all of them. A key ends with\n"
+      "the credential that made it.");
   command->callback([globals, flags] { globals->run = [globals, flags] { return Run(*globals, *flags); }; });
 }
 

@@ -21,6 +21,13 @@ std::string ToJson(const google::protobuf::Message& message) {
 
 void PrintJson(const google::protobuf::Message& message) { PrintLine(ToJson(message)); }
 
+JsonObject JsonObject::Of(const google::protobuf::Message& message) {
+  const std::string json = ToJson(message);
+  JsonObject object;
+  object.members_ = json.substr(1, json.size() - 2);
+  return object;
+}
+
 JsonObject& JsonObject::Text(absl::string_view name, absl::string_view value) { return Raw(name, JsonString(value)); }
 
 JsonObject& JsonObject::Number(absl::string_view name, int64_t value) { return Raw(name, absl::StrCat(value)); }

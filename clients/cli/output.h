@@ -18,6 +18,9 @@ std::string ToJson(const google::protobuf::Message& message);
 // An object of strings and of values that are JSON already.
 class JsonObject {
  public:
+  // As PrintJson would print it, with more behind its fields.
+  static JsonObject Of(const google::protobuf::Message& message);
+  JsonObject() = default;
   JsonObject& Text(absl::string_view name, absl::string_view value);
   JsonObject& Number(absl::string_view name, int64_t value);
   JsonObject& Raw(absl::string_view name, absl::string_view json);

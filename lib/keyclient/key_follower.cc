@@ -43,6 +43,7 @@ class KeyFollower::Impl {
 
   absl::Status WaitUntilReady(absl::Duration timeout);
   void Attach(transport::Listener* listener);
+  void Observe(OnRevoked on_revoked);
   Certificate certificate() const;
 
   const std::string& audience() const { return connection_->audience(); }
@@ -75,6 +76,12 @@ class KeyFollower::Impl {
   // Held while the listener is called, so that Detach waits.
   Mutex listener_mutex_;
   transport::Listener* listener_ ABSL_GUARDED_BY(listener_mutex_) = nullptr;
+
+  // Held while the observer is called.
+  Mutex observer_mutex_;
+  OnRevoked on_revoked_ ABSL_GUARDED_BY(observer_mutex_);
+  // What no observer has heard of yet.
+  std::vector<std::pair<std::string, absl::Time>> unheard_ ABSL_GUARDED_BY(observer_mutex_);
 
   mutable Mutex mutex_;
   CondVar changed_;
@@ -193,6 +200,12 @@ void KeyFollower::Impl::UseRevocations(const key::v1::Revocations& message) {
     source_.Revoke(revocation.serial(), FromProto(revocation.expire_time()));
     const std::string key_id = HexEncode(revocation.serial());
     WithListener([&key_id](transport::Listener* listener) { listener->CloseKey(key_id); });
+    MutexLock lock(&observer_mutex_);
+    if (on_revoked_) {
+      on_revoked_(revocation.serial(), FromProto(revocation.expire_time()));
+    } else {
+      unheard_.emplace_back(revocation.serial(), FromProto(revocation.expire_time()));
+    }
   }
   MutexLock lock(&mutex_);
   cursor_ = message.cursor();
@@ -265,6 +278,13 @@ void KeyFollower::Impl::Attach(transport::Listener* listener) {
   if (listener != nullptr) listener->Recheck();
 }
 
+void KeyFollower::Impl::Observe(OnRevoked on_revoked) {
+  MutexLock lock(&observer_mutex_);
+  on_revoked_ = std::move(on_revoked);
+  if (!on_revoked_) return;
+  for (const auto& [serial, not_after] : std::exchange(unheard_, {})) on_revoked_(serial, not_after);
+}
+
 void KeyFollower::Impl::WithListener(const std::function<void(transport::Listener*)>& call) {
   MutexLock lock(&listener_mutex_);
   if (listener_ != nullptr) call(listener_);
@@ -307,6 +327,8 @@ rpc::Metrics::Source KeyFollower::Count(rpc::Metrics* metrics) {
 KeyFollower::Certificate KeyFollower::certificate() const { return impl_->certificate(); }
 void KeyFollower::Attach(transport::Listener* listener) { impl_->Attach(listener); }
 void KeyFollower::Detach() { impl_->Attach(nullptr); }
+void KeyFollower::Observe(OnRevoked on_revoked) { impl_->Observe(std::move(on_revoked)); }
+void KeyFollower::StopObserving() { impl_->Observe(nullptr); }
 rpc::AuditLog* KeyFollower::audit_log() { return impl_->audit_log(); }
 
 }  // namespace parley::keyclient

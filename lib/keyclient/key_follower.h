@@ -19,6 +19,7 @@
 #ifndef PARLEY_LIB_KEYCLIENT_KEY_FOLLOWER_H_
 #define PARLEY_LIB_KEYCLIENT_KEY_FOLLOWER_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -87,6 +88,12 @@ class KeyFollower {
   // it that is under way.
   void Attach(transport::Listener* listener);
   void Detach();
+
+  // Each credential that keyd has revoked: those known by now at once, later ones from a thread of the follower, one
+  // call at a time. Until StopObserving, which waits for a call that is under way.
+  using OnRevoked = std::function<void(const std::string& serial, absl::Time not_after)>;
+  void Observe(OnRevoked on_revoked);
+  void StopObserving();
 
   // Events go to keyd in batches, in order, and again until keyd has them; at most 10,000 wait. Lives as long as the
   // follower.

@@ -69,6 +69,13 @@ std::function<void(const std::string& serial, absl::Time not_after)> Server::Rev
   };
 }
 
+absl::StatusOr<std::unique_ptr<Server::Following>> Server::FollowRevocations(EndedCredentials* ended) {
+  auto following = std::make_unique<Following>(follower_.get());
+  follower_->Observe([ended](const std::string& serial, absl::Time not_after) { ended->OnRevoked(serial, not_after); });
+  RETURN_IF_ERROR(ended->CatchUp());
+  return following;
+}
+
 absl::Status Server::Run(const std::function<void(grpc::ServerBuilder*)>& add_services,
                          const std::function<void()>& drain) {
   grpc::ServerBuilder builder;

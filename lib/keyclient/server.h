@@ -17,6 +17,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "lib/keyclient/ended_credentials.h"
 #include "lib/keyclient/key_follower.h"
 #include "lib/rest/server.h"
 #include "lib/rpc/audit.h"
@@ -63,6 +64,11 @@ class Server {
   // Refuses a key from now on and closes its connections: `serial` as bytes.
   std::function<void(const std::string& serial, absl::Time not_after)> Revoke() const;
 
+  // Tells it which credentials keyd has revoked, as long as what is returned lives. When this returns, what hangs on
+  // those that were revoked so far has ended. UNAVAILABLE (REVOCATIONS_PENDING).
+  class Following;
+  absl::StatusOr<std::unique_ptr<Following>> FollowRevocations(EndedCredentials* ended);
+
   // Serves until the process is told to stop. Then in this order: nobody new is accepted, `drain` ends the streams,
   // calls finish within kShutdownGrace, and their answers are sent. What both call must outlive it.
   absl::Status Run(const std::function<void(grpc::ServerBuilder*)>& add_services, const std::function<void()>& drain);
@@ -76,6 +82,17 @@ class Server {
   std::unique_ptr<rest::Server> rest_;
   std::string public_address_;
   std::string organisation_;
+};
+
+class Server::Following {
+ public:
+  explicit Following(KeyFollower* follower) : follower_(follower) {}
+  ~Following() { follower_->StopObserving(); }
+  Following(const Following&) = delete;
+  Following& operator=(const Following&) = delete;
+
+ private:
+  KeyFollower* const follower_;
 };
 
 }  // namespace parley::keyclient

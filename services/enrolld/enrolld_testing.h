@@ -90,6 +90,8 @@ class EnrolldTest : public ServiceTest {
   // Without a word to anybody when `drain` is false, as when the process is killed.
   void Stop(bool drain = true);
 
+  keyclient::EndedCredentials& ended_credentials() { return enrolld_->ended_credentials(); }
+
   std::unique_ptr<TestClient> Connect(const keys::Keyring::Minted& key);
   std::unique_ptr<TestClient> Connect(access::v1::Role role, const std::string& subject);
   // With the key of a link.

@@ -3,7 +3,9 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/crypto/kdf.h"
 #include "services/enrolld/enrolld_testing.h"
 
 namespace parley::enrolld {
@@ -60,6 +62,30 @@ TEST_F(InvitationTest, TheSameRequestGetsTheSameLinkAlsoAfterARestart) {
   other.set_user_name("eve");
   EXPECT_EQ(Reason(admin().Call(&Stub::CreateInvitation, other).status()), "REQUEST_ID_REUSED");
   EXPECT_EQ(admin().Call(&Stub::ListInvitations, ListInvitationsRequest())->invitations_size(), 1);
+}
+
+TEST_F(InvitationTest, EndsWithTheCredentialThatItWasMadeWith) {
+  const std::string serial = crypto::RandomBytes(keys::kSerialBytes);
+  const auto carol = Connect(MintAgain(access::v1::ROLE_ADMIN, "carol", serial, absl::Hours(2)));
+  const auto invited = carol->Call(&Stub::CreateInvitation, NewUser("bob"));
+  ASSERT_TRUE(invited.ok()) << invited.status();
+  // No later than that, and at once when it is revoked.
+  EXPECT_LE(Link(*invited).not_after, clock_.Now() + absl::Hours(2));
+  const std::string others = Invite("eve").invitation().name();
+  ended_credentials().OnRevoked(serial, clock_.Now() + absl::Hours(2));
+  ASSERT_EQ(ended_credentials().CatchUp(), absl::OkStatus());
+  const Invitation ended = Get(invited->invitation().name());
+  EXPECT_EQ(ended.state(), Invitation::STATE_CANCELED);
+  EXPECT_TRUE(absl::StrContains(ended.end_sentence(), "revoked")) << ended.end_sentence();
+  EXPECT_EQ(Get(others).state(), Invitation::STATE_PENDING);
+  EXPECT_FALSE(Greet(Claimer(*invited).get(), invited->invitation().name()).ok());
+  // A call that comes behind it, over a connection of before.
+  EXPECT_EQ(Reason(carol->Call(&Stub::CreateInvitation, NewUser("late")).status()), "KEY_REVOKED");
+  enrol::v1::AwaitEndedInvitationsRequest request;
+  request.add_credentials(absl::StrCat("credentials/", HexEncode(serial)));
+  const auto counted = admin().Call(&Stub::AwaitEndedInvitations, request);
+  ASSERT_TRUE(counted.ok()) << counted.status();
+  EXPECT_EQ(counted->invitations(), 1);
 }
 
 TEST_F(InvitationTest, OnlyAdminsInviteUsersAndEveryoneTheirOwnDevices) {

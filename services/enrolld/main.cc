@@ -58,6 +58,7 @@ absl::Status Serve(const Options& options, rpc::Process& process) {
   config.find_peer = server->FindPeer();
   config.revoke = server->Revoke();
   ASSIGN_OR_RETURN(const auto enrolld, Enrolld::Create(std::move(config)));
+  ASSIGN_OR_RETURN(const auto following, server->FollowRevocations(&enrolld->ended_credentials()));
   return server->Run([&](grpc::ServerBuilder* builder) { enrolld->Register(builder); }, [&] { enrolld->Drain(); });
 }
 

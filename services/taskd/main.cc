@@ -61,6 +61,7 @@ absl::Status Serve(const Options& options, rpc::Process& process) {
   config.find_peer = server->FindPeer();
   config.revoke = server->Revoke();
   ASSIGN_OR_RETURN(const auto taskd, Taskd::Create(std::move(config)));
+  ASSIGN_OR_RETURN(const auto following, server->FollowRevocations(&taskd->ended_credentials()));
   return server->Run([&](grpc::ServerBuilder* builder) { taskd->Register(builder); }, [&] { taskd->Drain(); });
 }
 

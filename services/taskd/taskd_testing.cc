@@ -138,6 +138,13 @@ void TaskdTest::Stop() {
   Close();
 }
 
+void TaskdTest::RevokeCredential(const std::string& serial) {
+  const absl::Time not_after = clock_.Now() + absl::Hours(24 * 90);
+  RevokeAtDoor(serial, not_after);
+  ended_credentials().OnRevoked(serial, not_after);
+  EXPECT_EQ(ended_credentials().CatchUp(), absl::OkStatus());
+}
+
 std::unique_ptr<TestClient> TaskdTest::Connect(const keys::Keyring::Minted& key) {
   return std::make_unique<TestClient>(address_, key, &clock_);
 }

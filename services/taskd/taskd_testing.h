@@ -102,6 +102,10 @@ class TaskdTest : public ServiceTest {
     Start();
   }
 
+  keyclient::EndedCredentials& ended_credentials() { return taskd_->ended_credentials(); }
+  // As when keyd's word comes that a credential of 90 days was revoked; returns when what hangs on it has ended.
+  void RevokeCredential(const std::string& serial);
+
   std::unique_ptr<TestClient> Connect(const keys::Keyring::Minted& key);
   std::unique_ptr<TestClient> Connect(access::v1::Role role, const std::string& subject);
   // An operator's; made anew by Restart.

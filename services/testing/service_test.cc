@@ -86,6 +86,11 @@ void ServiceTest::Open() {
   address_ = door_->listener().address();
 }
 
+void ServiceTest::RevokeAtDoor(const std::string& serial, absl::Time not_after) {
+  key_source_->Revoke(serial, not_after);
+  door_->listener().CloseKey(HexEncode(serial));
+}
+
 void ServiceTest::Serve(grpc::ServerBuilder* builder) { ASSERT_TRUE(door_->Serve(builder).ok()); }
 
 void ServiceTest::Shutdown(absl::Duration grace) {

@@ -93,12 +93,11 @@ class ServiceTest : public ::testing::Test {
     config.clock = &clock_;
     config.workers = 8;
     config.find_peer = [this](const grpc::ServerContextBase& context) { return door_->PeerOf(context); };
-    config.revoke = [this](const std::string& serial, absl::Time not_after) {
-      key_source_->Revoke(serial, not_after);
-      door_->listener().CloseKey(HexEncode(serial));
-    };
+    config.revoke = [this](const std::string& serial, absl::Time not_after) { RevokeAtDoor(serial, not_after); };
     return config;
   }
+  // The key is refused from now on, and its connections close: what the service's follower of keyd does.
+  void RevokeAtDoor(const std::string& serial, absl::Time not_after);
   void Serve(grpc::ServerBuilder* builder);
   // Connections have `grace` to end by themselves. What was served may go afterwards, and then Close.
   void Shutdown(absl::Duration grace);

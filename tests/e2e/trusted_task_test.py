@@ -126,10 +126,15 @@ class TrustedTask(unittest.TestCase):
     def test_what_a_revoked_operator_signed_is_refused_everywhere(self):
         carol = self.enrolled("carol", "operator")
         machines = [self.enrolled("db-%d" % number, "device") for number in (1, 2, 3)]
-        _, key = self.create(carol, "rules")
+        task, key = self.create(carol, "rules")
         self.join(machines[0], key, "--require-operator-signature")
         self.assertEqual((machines[0].home / "into/motd").read_text(), "hello\n")
-        self.alice.parley("user", "revoke", "carol", "--reason", "left")
+        ended = self.alice.parley("user", "revoke", "carol", "--reason", "left")[0]["ended"]
+        self.assertEqual((ended["joinKeys"], ended["openTasks"]), (1, [{"name": "tasks/" + task}]))
+        # Nobody joins any more with the key that she had made; with another one they would.
+        self.assertEqual(self.join(machines[1], key, code=1), "KEY_REFUSED")
+        key = self.alice.parley("task", "key", task, "--join-key-folder", self.alice.home, "--server",
+                                self.stack.taskd_address)[0]["pasted"]
         # She can do nothing more, and what she did before is not taken by anybody who knows.
         self.assertEqual(carol.refusal("task", "list"), "KEY_REFUSED")
         self.assertEqual(self.join(machines[1], key, "--require-operator-signature", code=1), "OPERATOR_REVOKED")

@@ -190,6 +190,8 @@ class Scene:
             "GetParticipant": ({"name": open_task + "/participants/web-1"}, None),
             "RevokeParticipant": ({"name": steered + "/participants/web-1", "reason": "lost"}, None),
             "RetryClients": ({"name": open_task, "clients": ["web-1"]}, None),
+            # Of a credential that was revoked it would answer once; of another one after seconds.
+            "AwaitEndedKeys": ({"credentials": ["tasks/1"]}, "CREDENTIAL_NAME"),
             "FindMissingChunks": ({"digests": [chunk, text(bytes(32))]}, None),
             "UploadChunks": ({"digest": text(hashlib.sha256(HELLO).digest()), "zstd": text(HELLO_ZSTD)}, None),
             "FetchChunks": ({"task": open_task, "revision": "1", "chunks": [{"digest": chunk, "offset": "1"}]}, None),
@@ -237,6 +239,7 @@ class Scene:
                                   **(user if role == "admin" else {"kind": "KIND_DEVICE"})}, None),
             "GetInvitation": ({"name": name}, None),
             "ListInvitations": ({"pageSize": 1, "states": ["STATE_PENDING"]}, None),
+            "AwaitEndedInvitations": ({}, "CREDENTIALS"),
             "ResendInvitation": ({"requestId": request_id("resend", role), "name": name},
                                  None),
             "CancelInvitation": ({"name": name, "reason": "not needed"}, None),

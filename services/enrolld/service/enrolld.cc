@@ -25,6 +25,7 @@ class Enrolld::Impl {
 
   ~Impl() {
     figure_ = nullptr;
+    invitations_.ended().Stop();
     // First what begins work, then what does it: nothing is called that is gone.
     Drain();
     if (outbox_ != nullptr) outbox_->Stop();
@@ -47,6 +48,8 @@ class Enrolld::Impl {
     builder->RegisterService(&invitation_service_);
     builder->RegisterService(&exchange_service_);
   }
+
+  keyclient::EndedCredentials& ended_credentials() { return invitations_.ended(); }
 
   void Drain() { streams_.Close(rpc::ServerStopping()); }
 
@@ -80,6 +83,8 @@ absl::StatusOr<std::unique_ptr<Enrolld>> Enrolld::Create(Config config) {
 }
 
 void Enrolld::Register(grpc::ServerBuilder* builder) { impl_->Register(builder); }
+
+keyclient::EndedCredentials& Enrolld::ended_credentials() { return impl_->ended_credentials(); }
 
 void Enrolld::Drain() { impl_->Drain(); }
 

@@ -19,6 +19,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "lib/base/clock.h"
+#include "lib/keyclient/ended_credentials.h"
 #include "lib/keys/identity.h"
 #include "lib/rpc/audit.h"
 #include "lib/rpc/gate.h"
@@ -66,6 +67,8 @@ class Enrolld {
 
   // Both services.
   void Register(grpc::ServerBuilder* builder);
+  // Is to hear which credentials keyd has revoked; what hangs on them ends.
+  keyclient::EndedCredentials& ended_credentials();
   // Ends the streams, so that a server that stops does not wait for them.
   void Drain();
 

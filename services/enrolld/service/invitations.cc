@@ -23,6 +23,8 @@ constexpr size_t kMaxOpen = 10'000;
 constexpr int kDefaultPage = 100;
 constexpr int kMaxPage = 1000;
 constexpr size_t kIdBytes = 16;
+// For how long the note of a revocation outlives the credential: clocks differ.
+constexpr absl::Duration kGrace = absl::Hours(1);
 constexpr absl::string_view kService = "parley.enrol.v1.InvitationService.";
 
 std::string Method(absl::string_view name) { return absl::StrCat(kService, name); }
@@ -44,6 +46,49 @@ void SetQueued(const std::string& email, Invitation* invitation) {
 }
 
 }  // namespace
+
+Invitations::Invitations(Parts parts)
+    : parts_(parts), ended_(parts.clock, [this](const keyclient::EndedCredentials::Credential& credential) {
+        return EndThoseOf(credential);
+      }) {}
+
+absl::Status Invitations::EndThoseOf(const keyclient::EndedCredentials::Credential& credential) {
+  // First, so that none is made behind the list.
+  const absl::Duration left = std::max(credential.not_after - parts_.clock->Now(), absl::ZeroDuration());
+  RETURN_IF_ERROR(parts_.store->NoteRevoked(credential.serial, left + kGrace));
+  ASSIGN_OR_RETURN(const auto all, parts_.store->All());
+  for (const InvitationStore::Stored& stored : all) {
+    const Invitation& invitation = stored.record.invitation();
+    if (HexEncode(stored.record.credential()) != credential.serial) continue;
+    if (invitation.state() != Invitation::STATE_PENDING) continue;
+    const std::string id = InvitationId(invitation);
+    ASSIGN_OR_RETURN(const auto room, parts_.rooms->Find(id));
+    RETURN_IF_ERROR(room->Change([](InvitationRecord* record, InvitationStore::Change*) -> absl::StatusOr<bool> {
+      record->set_ended_with_credential(true);
+      return true;
+    }));
+    const absl::Status canceled = room->Cancel("enrolld", "the credential that it was made with was revoked");
+    // It has ended by itself meanwhile.
+    if (!absl::IsFailedPrecondition(canceled)) RETURN_IF_ERROR(canceled);
+    parts_.rooms->Leave(id);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Invitations::AwaitEndedInvitations(const enrol::v1::AwaitEndedInvitationsRequest& request,
+                                                enrol::v1::AwaitEndedInvitationsResponse* response) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> serials, ended_.Await(request.credentials()));
+  ASSIGN_OR_RETURN(const auto all, parts_.store->All());
+  for (const InvitationStore::Stored& stored : all) {
+    const auto state = stored.record.invitation().state();
+    const bool over = state == Invitation::STATE_CANCELED || state == Invitation::STATE_CLOSED;
+    if (!over || !stored.record.ended_with_credential()) continue;
+    const std::string credential = HexEncode(stored.record.credential());
+    if (std::find(serials.begin(), serials.end(), credential) == serials.end()) continue;
+    response->set_invitations(response->invitations() + 1);
+  }
+  return absl::OkStatus();
+}
 
 absl::Status Invitations::CheckMail(const std::string& email) const {
   if (email.empty() || parts_.outbox != nullptr) return absl::OkStatus();
@@ -78,8 +123,10 @@ absl::StatusOr<InvitationRecord> Invitations::NewRecord(const rpc::Caller& calle
   invitation.set_creator(caller.subject());
   const absl::Time now = parts_.clock->Now();
   *invitation.mutable_create_time() = ToProto(now);
-  // In whole seconds, as its key's.
-  *invitation.mutable_expire_time() = ToProto(absl::FromUnixSeconds(absl::ToUnixSeconds(now + TtlOf(request))));
+  // In whole seconds, as its key's; and not beyond the credential of who makes it.
+  const absl::Time end = std::min(now + TtlOf(request), caller.peer->key.not_after);
+  *invitation.mutable_expire_time() = ToProto(absl::FromUnixSeconds(absl::ToUnixSeconds(end)));
+  record.set_credential(HexDecode(caller.peer->key.key_id).value_or(""));
   invitation.set_state(Invitation::STATE_PENDING);
   if (!request.email().empty()) SetQueued(request.email(), &invitation);
   return record;
@@ -110,6 +157,11 @@ absl::Status Invitations::Create(const rpc::Caller& caller, const enrol::v1::Cre
       if (!request.email().empty()) parts_.outbox->Add(mail);
     }
     ASSIGN_OR_RETURN(found, parts_.store->Find(id));
+    ASSIGN_OR_RETURN(const bool revoked, parts_.store->IsRevoked(caller.peer->key.key_id));
+    if (!found.has_value() && revoked) {
+      return Error(absl::StatusCode::kUnauthenticated, "KEY_REVOKED",
+                   "the key of this connection was revoked; ask an admin for another");
+    }
   }
   if (!found.has_value() || found->record.create_request() != fingerprint) {
     return Error(absl::StatusCode::kFailedPrecondition, "REQUEST_ID_REUSED",

@@ -1,4 +1,5 @@
-// Makes, shows, cancels and sends invitations: what InvitationService says.
+// Makes, shows, cancels and sends invitations: what InvitationService says. One that is pending ends with the
+// credential that it was made with.
 //
 // Threads: all methods may be called from any thread; they block on the store.
 #ifndef PARLEY_SERVICES_ENROLLD_SERVICE_INVITATIONS_H_
@@ -10,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "lib/base/clock.h"
+#include "lib/keyclient/ended_credentials.h"
 #include "lib/rpc/gate.h"
 #include "parley/enrol/v1/invitation_service.pb.h"
 #include "services/enrolld/service/invitee_keys.h"
@@ -30,7 +32,7 @@ class Invitations {
     Clock* clock;
     rpc::AuditLog* audit;
   };
-  explicit Invitations(Parts parts) : parts_(parts) {}
+  explicit Invitations(Parts parts);
 
   absl::Status Create(const rpc::Caller& caller, const enrol::v1::CreateInvitationRequest& request,
                       enrol::v1::CreateInvitationResponse* response);
@@ -42,7 +44,14 @@ class Invitations {
   absl::Status Resend(const rpc::Caller& caller, const enrol::v1::ResendInvitationRequest& request,
                       enrol::v1::CreateInvitationResponse* response);
 
+  absl::Status AwaitEndedInvitations(const enrol::v1::AwaitEndedInvitationsRequest& request,
+                                     enrol::v1::AwaitEndedInvitationsResponse* response);
+  // Hears of the credentials that are revoked, and ends what was made with them until it is stopped.
+  keyclient::EndedCredentials& ended() { return ended_; }
+
  private:
+  // Ends the pending invitations that were made with the credential.
+  absl::Status EndThoseOf(const keyclient::EndedCredentials::Credential& credential);
   absl::StatusOr<InvitationRecord> NewRecord(const rpc::Caller& caller,
                                              const enrol::v1::CreateInvitationRequest& request, const std::string& id,
                                              std::string fingerprint) const;
@@ -51,6 +60,7 @@ class Invitations {
   absl::Status Answer(const std::string& id, enrol::v1::CreateInvitationResponse* response);
 
   const Parts parts_;
+  keyclient::EndedCredentials ended_;
 };
 
 }  // namespace parley::enrolld

@@ -52,6 +52,14 @@ ServerUnaryReactor* InvitationServiceAdapter::ResendInvitation(Context* context,
   });
 }
 
+ServerUnaryReactor* InvitationServiceAdapter::AwaitEndedInvitations(Context* context,
+                                                                    const AwaitEndedInvitationsRequest* request,
+                                                                    AwaitEndedInvitationsResponse* response) {
+  return gate_->Unary(context, InvitationMethod("AwaitEndedInvitations"), [=, this](const rpc::Caller&) {
+    return invitations_->AwaitEndedInvitations(*request, response);
+  });
+}
+
 grpc::ServerBidiReactor<ExchangeRequest, ExchangeResponse>* ExchangeServiceAdapter::Exchange(
     grpc::CallbackServerContext* context) {
   auto caller = gate_->Admit(*context, "parley.enrol.v1.ExchangeService.Exchange");

@@ -27,6 +27,8 @@ class InvitationServiceAdapter final : public enrol::v1::InvitationService::Call
   Reactor* CancelInvitation(Context*, const enrol::v1::CancelInvitationRequest*, enrol::v1::Invitation*) override;
   Reactor* ResendInvitation(Context*, const enrol::v1::ResendInvitationRequest*,
                             enrol::v1::CreateInvitationResponse*) override;
+  Reactor* AwaitEndedInvitations(Context*, const enrol::v1::AwaitEndedInvitationsRequest*,
+                                 enrol::v1::AwaitEndedInvitationsResponse*) override;
 
   const rpc::Gate* const gate_;
   Invitations* const invitations_;

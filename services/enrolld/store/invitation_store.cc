@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "services/enrolld/domain/names.h"
 #include "services/enrolld/domain/time.h"
@@ -21,6 +22,7 @@ constexpr absl::string_view kRecords = "i/";
 constexpr absl::string_view kOrder = "o/";
 constexpr absl::string_view kMails = "m/";
 
+std::string RevokedKey(absl::string_view credential) { return absl::StrCat("x/", credential); }
 std::string RecordKey(absl::string_view id) { return absl::StrCat(kRecords, id); }
 std::string StepsPrefix(absl::string_view id) { return absl::StrCat("e/", id, "/"); }
 std::string MailKey(absl::string_view id) { return absl::StrCat(kMails, id); }
@@ -103,9 +105,26 @@ absl::StatusOr<std::vector<MailRecord>> InvitationStore::Mails() const {
   return mails;
 }
 
+absl::StatusOr<bool> InvitationStore::IsRevoked(absl::string_view credential) const {
+  const absl::Status noted = store_->Get(RevokedKey(credential)).status();
+  if (absl::IsNotFound(noted)) return false;
+  RETURN_IF_ERROR(noted);
+  return true;
+}
+
+absl::Status InvitationStore::NoteRevoked(absl::string_view credential, absl::Duration time) const {
+  ASSIGN_OR_RETURN(const bool noted, IsRevoked(credential));
+  if (noted) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const store::LeaseId lease, store_->GrantLease(time));
+  Transaction transaction;
+  transaction.Set(RevokedKey(credential), "", lease);
+  return store_->Commit(std::move(transaction)).status();
+}
+
 absl::StatusOr<int64_t> InvitationStore::Create(const InvitationRecord& record, const MailRecord* mail) {
   const std::string id = InvitationId(record.invitation());
   Transaction transaction;
+  transaction.IfAbsent(RevokedKey(HexEncode(record.credential())));
   transaction.IfAbsent(RecordKey(id)).Set(RecordKey(id), record.SerializeAsString());
   transaction.Set(OrderKey(record.invitation()), "");
   if (mail != nullptr) transaction.Set(MailKey(id), mail->SerializeAsString());

@@ -2,6 +2,7 @@
 //
 //   i/{id}                    InvitationRecord      o/{inverted time}/{id}    newest first; empty
 //   e/{id}/{step}{g|c}        StepRecord            m/{id}                    MailRecord, until it is sent or given up
+//   x/{credential}            keyd has revoked it; empty
 //
 // Of an exchange only the messages stand here, as they came, until it ends.
 //
@@ -48,7 +49,12 @@ class InvitationStore {
   absl::StatusOr<Listed> List(absl::string_view after, size_t limit) const;
   absl::StatusOr<std::vector<MailRecord>> Mails() const;
 
-  // ABORTED (CONFLICT) when the id is taken.
+  // Notes that keyd has revoked a credential (serial in hex), for that long: no invitation can be made with it any
+  // more.
+  absl::Status NoteRevoked(absl::string_view credential, absl::Duration time) const;
+  absl::StatusOr<bool> IsRevoked(absl::string_view credential) const;
+
+  // ABORTED (CONFLICT) when the id is taken, or the credential that the record was made with has been revoked.
   absl::StatusOr<int64_t> Create(const InvitationRecord& record, const MailRecord* mail);
   // A change of one invitation; ABORTED (CONFLICT) when its record is not that of `revision` any more.
   struct Change {

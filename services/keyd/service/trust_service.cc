@@ -108,6 +108,7 @@ ServerUnaryReactor* TrustService::AppendCertificates(CallbackServerContext* cont
         for (const key::v1::CredentialRecord& record : appended->revoked) {
           const std::string serial = SerialOfName(record.name());
           options_.on_revoked(serial, FromTimestamp(record.expire_time()), serial == caller.peer->key.key_id);
+          response->add_credentials(record.name());
         }
         response->set_sequence(appended->sequence);
         response->set_revoked_credentials(static_cast<int32_t>(appended->revoked.size()));

@@ -33,6 +33,12 @@ absl::Status Taken(absl::string_view client, absl::string_view task) {
                absl::StrCat("another client has joined ", TaskName(task), " as ", client, "; join under another name"));
 }
 
+// Whether the client has its state still, by its nonce, and its key was not revoked.
+bool GoesOn(const ParticipantRecord& former, const JoinRequest& request) {
+  return !former.participant().has_revoke_time() &&
+         Secret::CopyOf(former.nonce_hash()) == Secret::Take(crypto::Sha256(request.nonce()));
+}
+
 absl::Status CheckJoinKey(const JoinKeyRecord& key, absl::Time now) {
   if (key.join_key().has_revoke_time()) {
     return Error(absl::StatusCode::kPermissionDenied, "JOIN_KEY_REVOKED", "this join key was revoked; ask for another");
@@ -60,17 +66,20 @@ absl::Status Joining::Join(const rpc::Caller& caller, const JoinRequest& request
       const ParticipantRecord& record = found->value;
       const bool revoked = record.participant().has_revoke_time();
       const bool same = nonce_hash == Secret::CopyOf(record.nonce_hash());
-      if (same && !revoked) return Answer(group.task, client, record, task, response);
+      const bool own_name = group.join_key.empty();
+      // Under another credential the device gets another key, which ends with that one.
+      const bool renewed = own_name && HexEncode(record.credential()) != caller.peer->key.key_id;
+      if (same && !revoked && !renewed) return Answer(group.task, client, record, task, response);
       // A device joins under its own name alone, as CheckCaller has seen. It comes back when it has lost its state, but
       // not when it was shut out of the task: it would do so by itself.
-      const bool own_name = group.join_key.empty();
-      if (revoked && (same || (own_name && record.own_credential()))) {
+      const bool shut_out = revoked && !record.ended_with_credential();
+      if (shut_out && (same || (own_name && record.own_credential()))) {
         return Error(absl::StatusCode::kPermissionDenied, "PARTICIPANT_REVOKED",
                      absl::StrCat("the key of client ", client, " was revoked; ask the operator"));
       }
       if (!own_name && !revoked) return Taken(client, group.task);
     }
-    ASSIGN_OR_RETURN(Pending pending, NewPending(group, client, request, task->value, std::move(found)));
+    ASSIGN_OR_RETURN(Pending pending, NewPending(group, client, request, task->value, caller, std::move(found)));
     const absl::Status status = Add(group, &pending);
     // Another was faster under its name: perhaps this client's own request, sent twice.
     if (absl::IsAlreadyExists(status)) {
@@ -91,6 +100,7 @@ absl::Status Joining::Join(const rpc::Caller& caller, const JoinRequest& request
 
 absl::StatusOr<Joining::Pending> Joining::NewPending(const Group& group, const std::string& client,
                                                      const JoinRequest& request, const TaskRecord& task,
+                                                     const rpc::Caller& caller,
                                                      std::optional<Stored<ParticipantRecord>> former) const {
   RETURN_IF_ERROR(CheckNotEnded(task));
   if (group.join_key.empty() && !Matches(task.task().selector(), request.labels())) {
@@ -99,7 +109,10 @@ absl::StatusOr<Joining::Pending> Joining::NewPending(const Group& group, const s
   }
   Pending pending{client, ClientTag(group.task, client), {}, std::move(former)};
   const absl::Time now = parts_.clock->Now();
-  if (pending.former.has_value()) {
+  if (pending.former.has_value() && GoesOn(pending.former->value, request)) {
+    // The same run of the same device, under its next credential.
+    pending.record = pending.former->value;
+  } else if (pending.former.has_value()) {
     const bool connected = parts_.board->IsConnected(group.task, client);
     pending.record = Rejoined(pending.former->value, client, task, connected, now);
   } else {
@@ -107,8 +120,11 @@ absl::StatusOr<Joining::Pending> Joining::NewPending(const Group& group, const s
   }
   *pending.record.mutable_participant()->mutable_labels() = request.labels();
   pending.record.set_nonce_hash(crypto::Sha256(request.nonce()));
-  pending.record.set_own_credential(group.join_key.empty());
-  parts_.keys->FillNew(ToTime(task.task().expire_time()) + kMemberKeyGrace, &pending.record);
+  const bool own = group.join_key.empty();
+  pending.record.set_own_credential(own);
+  pending.record.set_credential(HexDecode(caller.peer->key.key_id).value_or(""));
+  const absl::Time end = ToTime(task.task().expire_time()) + kMemberKeyGrace;
+  parts_.keys->FillNew(own ? std::min(end, caller.peer->key.not_after) : end, &pending.record);
   return pending;
 }
 
@@ -239,7 +255,7 @@ absl::StatusOr<bool> Joining::TryCommit(const Group& group, const TaskSnapshot& 
   bool revokes = false;
   for (const Pending* const pending : *batch) {
     RETURN_IF_ERROR(AddToTransaction(group, *pending, &transaction));
-    revokes |= pending->former.has_value();
+    revokes |= pending->former.has_value() && !pending->former->value.participant().has_revoke_time();
   }
   const absl::StatusOr<int64_t> revision = parts_.store->store()->Commit(std::move(transaction));
   if (absl::IsAborted(revision.status())) return false;
@@ -264,6 +280,7 @@ absl::Status Joining::AddToTransaction(const Group& group, const Pending& pendin
     transaction->IfAbsent(key).IfAbsent(tag);
   }
   transaction->Set(key, pending.record.SerializeAsString()).Set(tag, pending.client);
+  if (pending.record.own_credential()) TaskStore::Tie(HexEncode(pending.record.credential()), {key}, transaction);
   return absl::OkStatus();
 }
 
@@ -275,8 +292,12 @@ absl::Status Joining::DropPresent(const std::string& task, Batch* batch) {
     if (!absl::IsNotFound(tagged.status())) RETURN_IF_ERROR(tagged.status());
     const bool moved = pending->former.has_value() ? !found.has_value() || found->revision != pending->former->revision
                                                    : found.has_value() || tagged.ok();
-    if (moved) {
-      pending->status = Taken(pending->client, task);
+    absl::Status revoked;
+    if (pending->record.own_credential()) {
+      revoked = parts_.store->CheckNotRevoked(HexEncode(pending->record.credential()));
+    }
+    if (moved || !revoked.ok()) {
+      pending->status = revoked.ok() ? Taken(pending->client, task) : revoked;
     } else {
       left.push_back(pending);
     }

@@ -81,7 +81,7 @@ class Joining {
   // The record of a client that joins now, in the place of `former` if there is one.
   absl::StatusOr<Pending> NewPending(const Group& group, const std::string& client,
                                      const task::v1::JoinRequest& request, const TaskRecord& task,
-                                     std::optional<Stored<ParticipantRecord>> former) const;
+                                     const rpc::Caller& caller, std::optional<Stored<ParticipantRecord>> former) const;
   absl::StatusOr<Group> CheckCaller(const rpc::Caller& caller, const task::v1::JoinRequest& request,
                                     std::string* client) const;
   absl::Status Add(const Group& group, Pending* pending);

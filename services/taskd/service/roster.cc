@@ -71,7 +71,7 @@ absl::Status Roster::CreateJoinKey(const rpc::Caller& caller, const task::v1::Cr
     const absl::Time now = parts_.clock->Now();
     ASSIGN_OR_RETURN(const absl::Time end, JoinKeyExpiry(request.has_ttl() ? &request.ttl() : nullptr, now,
                                                          ToTime(task.value.task().expire_time())));
-    JoinKeyRecord record = parts_.keys->NewJoinKey(id, now, end);
+    JoinKeyRecord record = parts_.keys->NewJoinKey(id, now, end, caller.peer->key);
     record.mutable_join_key()->set_max_members(request.max_members());
     record.mutable_join_key()->set_creator(caller.subject());
     const std::string serial = HexEncode(record.serial());
@@ -80,9 +80,13 @@ absl::Status Roster::CreateJoinKey(const rpc::Caller& caller, const task::v1::Cr
     store::Transaction transaction;
     transaction.conditions.push_back({TaskKey(id), task.revision});
     transaction.Set(JoinKeyKey(id, serial), record.SerializeAsString());
+    TaskStore::Tie(caller.peer->key.key_id, {JoinKeyKey(id, serial)}, &transaction);
     RETURN_IF_ERROR(parts_.requests->Record(done, &transaction));
     const absl::Status status = parts_.store->store()->Commit(std::move(transaction)).status();
-    if (absl::IsAborted(status)) continue;
+    if (absl::IsAborted(status)) {
+      RETURN_IF_ERROR(parts_.store->CheckNotRevoked(caller.peer->key.key_id));
+      continue;
+    }
     RETURN_IF_ERROR(status);
     Audit(parts_.audit, caller.Name(), "join_key.created", record.join_key().name());
     return AnswerJoinKey(id, serial, response);
@@ -115,30 +119,72 @@ absl::Status Roster::ListJoinKeys(const task::v1::ListJoinKeysRequest& request,
   return absl::OkStatus();
 }
 
-absl::Status Roster::RevokeJoinKey(const rpc::Caller& caller, absl::string_view name, task::v1::JoinKey* response) {
-  ASSIGN_OR_RETURN(const JoinKeyId id, ParseJoinKeyName(name));
+absl::StatusOr<bool> Roster::RevokeKey(const JoinKeyId& id, bool with_credential, JoinKeyRecord* record) {
   for (int conflicts = 0; conflicts < kMaxConflicts; ++conflicts) {
     ASSIGN_OR_RETURN(auto key, parts_.store->GetJoinKey(id.task, id.serial));
-    task::v1::JoinKey& join_key = *key.value.mutable_join_key();
-    if (join_key.has_revoke_time()) {
-      *response = std::move(join_key);
-      return absl::OkStatus();
-    }
+    *record = std::move(key.value);
+    task::v1::JoinKey& join_key = *record->mutable_join_key();
+    if (join_key.has_revoke_time()) return false;
     *join_key.mutable_revoke_time() = ToProto(parts_.clock->Now());
+    record->set_ended_with_credential(with_credential);
     const std::string stored_at = JoinKeyKey(id.task, id.serial);
     store::Transaction transaction;
     transaction.conditions.push_back({stored_at, key.revision});
-    transaction.Set(stored_at, key.value.SerializeAsString());
-    RETURN_IF_ERROR(parts_.revoked->Add(key.value.serial(), ToTime(join_key.expire_time()), &transaction));
+    transaction.Set(stored_at, record->SerializeAsString());
+    RETURN_IF_ERROR(parts_.revoked->Add(record->serial(), ToTime(join_key.expire_time()), &transaction));
     const absl::StatusOr<int64_t> revision = parts_.store->store()->Commit(std::move(transaction));
     if (absl::IsAborted(revision.status())) continue;
     RETURN_IF_ERROR(revision.status());
     parts_.revoked->WaitFor(*revision);
-    Audit(parts_.audit, caller.Name(), "join_key.revoked", name);
-    *response = std::move(join_key);
-    return absl::OkStatus();
+    return true;
   }
-  return Conflict(name);
+  return Conflict(JoinKeyName(id.task, id.serial));
+}
+
+absl::Status Roster::RevokeJoinKey(const rpc::Caller& caller, const task::v1::RevokeJoinKeyRequest& request,
+                                   task::v1::JoinKey* response) {
+  ASSIGN_OR_RETURN(const JoinKeyId id, ParseJoinKeyName(request.name()));
+  JoinKeyRecord record;
+  ASSIGN_OR_RETURN(const bool revoked, RevokeKey(id, /*with_credential=*/false, &record));
+  if (revoked) Audit(parts_.audit, caller.Name(), "join_key.revoked", request.name());
+  *response = std::move(*record.mutable_join_key());
+  if (!request.with_members()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const int ended, EndMembersOf(caller, id));
+  response->set_ended_members(ended);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> Roster::EndJoinKey(absl::string_view task, absl::string_view serial,
+                                        absl::string_view credential) {
+  const JoinKeyId id{std::string(task), std::string(serial)};
+  JoinKeyRecord record;
+  ASSIGN_OR_RETURN(const bool revoked, RevokeKey(id, /*with_credential=*/true, &record));
+  if (revoked) {
+    Audit(parts_.audit, "taskd", "join_key.revoked", record.join_key().name(),
+          absl::StrCat("with credentials/", credential));
+  }
+  return record.ended_with_credential();
+}
+
+absl::StatusOr<int> Roster::EndMembersOf(const rpc::Caller& caller, const JoinKeyId& id) {
+  int ended = 0;
+  store::KeyRange range = ParticipantRange(id.task);
+  for (bool more = true; more;) {
+    ASSIGN_OR_RETURN(const store::Page page, parts_.store->store()->List(range, kClientsPerPage));
+    ASSIGN_OR_RETURN(const auto records, ParseEntries<ParticipantRecord>(page.entries));
+    for (size_t i = 0; i < records.size(); ++i) {
+      range.begin = page.entries[i].key + '\0';
+      if (HexEncode(records[i].credential()) != id.serial || records[i].participant().has_revoke_time()) continue;
+      task::v1::RevokeParticipantRequest one;
+      one.set_name(records[i].participant().name());
+      one.set_reason("its join key was revoked, with all who have joined with it");
+      task::v1::Participant revoked;
+      RETURN_IF_ERROR(RevokeParticipant(caller, one, &revoked));
+      ++ended;
+    }
+    more = page.more;
+  }
+  return ended;
 }
 
 absl::Status Roster::ListParticipants(const task::v1::ListParticipantsRequest& request,
@@ -237,38 +283,60 @@ absl::Status Roster::RevokeParticipant(const rpc::Caller& caller, const task::v1
     return Error(absl::StatusCode::kInvalidArgument, "TEXT_TOO_LONG", "reason has over 200 characters");
   }
   for (int conflicts = 0; conflicts < kMaxConflicts; ++conflicts) {
-    const absl::Status status = TryRevoke(caller, id, request, response);
-    if (!absl::IsAborted(status)) return status;
+    ASSIGN_OR_RETURN(Standing standing, parts_.standings->Load(id.task, id.client));
+    const absl::StatusOr<bool> revoked = RevokeKey(id, request.reason(), /*with_credential=*/false, &standing);
+    if (absl::IsAborted(revoked.status())) continue;
+    RETURN_IF_ERROR(revoked.status());
+    if (*revoked) Audit(parts_.audit, caller.Name(), "participant.revoked", request.name(), request.reason());
+    *response = standing.participant();
+    parts_.board->ShowPresence(response);
+    return absl::OkStatus();
   }
   return Conflict(request.name());
 }
 
-// One try. ABORTED when the client has joined anew meanwhile: then it is another key that is to be revoked.
-absl::Status Roster::TryRevoke(const rpc::Caller& caller, const ParticipantId& id,
-                               const task::v1::RevokeParticipantRequest& request, task::v1::Participant* response) {
-  ASSIGN_OR_RETURN(Standing standing, parts_.standings->Load(id.task, id.client));
-  const std::string serial = standing.client.value.serial();
+absl::StatusOr<bool> Roster::EndMember(absl::string_view task, absl::string_view client, absl::string_view credential) {
+  const ParticipantId id{std::string(task), std::string(client)};
+  for (int conflicts = 0; conflicts < kMaxConflicts; ++conflicts) {
+    absl::StatusOr<Standing> standing = parts_.standings->Load(task, client);
+    RETURN_IF_ERROR(standing.status());
+    const ParticipantRecord& record = standing->client.value;
+    if (HexEncode(record.credential()) != credential) return false;
+    if (record.participant().has_revoke_time()) return record.ended_with_credential();
+    const absl::StatusOr<bool> revoked =
+        RevokeKey(id, "the credential that it joined with was revoked", /*with_credential=*/true, &*standing);
+    if (absl::IsAborted(revoked.status())) continue;
+    RETURN_IF_ERROR(revoked.status());
+    if (*revoked) {
+      Audit(parts_.audit, "taskd", "participant.revoked", ParticipantName(task, client),
+            absl::StrCat("with credentials/", credential));
+    }
+    return standing->client.value.ended_with_credential();
+  }
+  return Conflict(ParticipantName(task, client));
+}
+
+absl::StatusOr<bool> Roster::RevokeKey(const ParticipantId& id, absl::string_view reason, bool with_credential,
+                                       Standing* standing) {
+  const std::string serial = standing->client.value.serial();
   Event event{Event::Kind::kRevoked};
-  event.reason = request.reason();
+  event.reason = reason;
   // Made before the commit, because it may fail.
   store::Transaction revocation;
-  RETURN_IF_ERROR(parts_.revoked->Add(serial, ToTime(standing.client.value.key_expire_time()), &revocation));
+  RETURN_IF_ERROR(parts_.revoked->Add(serial, ToTime(standing->client.value.key_expire_time()), &revocation));
   const auto decide = [&](const ParticipantRecord& record,
                           const TaskRecord& task) -> absl::StatusOr<std::optional<ParticipantRecord>> {
-    if (record.serial() != serial) return Conflict(request.name());
-    return Advance(record, event, task, parts_.clock->Now());
+    if (record.serial() != serial) return Conflict(ParticipantName(id.task, id.client));
+    ASSIGN_OR_RETURN(auto next, Advance(record, event, task, parts_.clock->Now()));
+    if (next.has_value()) next->set_ended_with_credential(with_credential);
+    return next;
   };
   const auto revoke = [&](const ParticipantRecord&, store::Transaction* transaction) {
     transaction->puts.push_back(revocation.puts.front());
   };
-  ASSIGN_OR_RETURN(const bool changed, parts_.standings->Update(id.task, id.client, &standing, decide, revoke));
-  if (changed) {
-    parts_.revoked->WaitFor(standing.client.revision);
-    Audit(parts_.audit, caller.Name(), "participant.revoked", request.name(), request.reason());
-  }
-  *response = standing.participant();
-  parts_.board->ShowPresence(response);
-  return absl::OkStatus();
+  ASSIGN_OR_RETURN(const bool changed, parts_.standings->Update(id.task, id.client, standing, decide, revoke));
+  if (changed) parts_.revoked->WaitFor(standing->client.revision);
+  return changed;
 }
 
 }  // namespace parley::taskd

@@ -46,7 +46,8 @@ class Roster {
   absl::Status CreateJoinKey(const rpc::Caller& caller, const task::v1::CreateJoinKeyRequest& request,
                              task::v1::CreateJoinKeyResponse* response);
   absl::Status ListJoinKeys(const task::v1::ListJoinKeysRequest& request, task::v1::ListJoinKeysResponse* response);
-  absl::Status RevokeJoinKey(const rpc::Caller& caller, absl::string_view name, task::v1::JoinKey* response);
+  absl::Status RevokeJoinKey(const rpc::Caller& caller, const task::v1::RevokeJoinKeyRequest& request,
+                             task::v1::JoinKey* response);
 
   absl::Status ListParticipants(const task::v1::ListParticipantsRequest& request,
                                 task::v1::ListParticipantsResponse* response);
@@ -60,12 +61,24 @@ class Roster {
   absl::Status AnswerJoinKey(const std::string& task, const std::string& serial,
                              task::v1::CreateJoinKeyResponse* response) const;
 
+  // Ends the key of a client that joined with this credential (serial in hex), because that was revoked. True when it
+  // has ended for that; a client that has joined with another one since is left as it is.
+  absl::StatusOr<bool> EndMember(absl::string_view task, absl::string_view client, absl::string_view credential);
+  // The same for a join key (serial in hex).
+  absl::StatusOr<bool> EndJoinKey(absl::string_view task, absl::string_view serial, absl::string_view credential);
+
  private:
   // The clients that the request names, each once. INVALID_ARGUMENT; NOT_FOUND when one of them has not joined.
   absl::StatusOr<std::set<std::string>> NamedClients(const std::string& task,
                                                      const task::v1::RetryClientsRequest& request) const;
-  absl::Status TryRevoke(const rpc::Caller& caller, const ParticipantId& id,
-                         const task::v1::RevokeParticipantRequest& request, task::v1::Participant* response);
+  // Revokes the key that the client had when `standing` was read, which is what holds afterwards. True when that has
+  // changed something; ABORTED when the client has joined anew meanwhile.
+  absl::StatusOr<bool> RevokeKey(const ParticipantId& id, absl::string_view reason, bool with_credential,
+                                 Standing* standing);
+  // True when it was not revoked before.
+  absl::StatusOr<bool> RevokeKey(const JoinKeyId& id, bool with_credential, JoinKeyRecord* record);
+  // How many keys of clients who had joined with the join key have ended.
+  absl::StatusOr<int> EndMembersOf(const rpc::Caller& caller, const JoinKeyId& id);
   // All that have failed, declined or timed out.
   absl::StatusOr<std::vector<std::string>> FailedClients(const std::string& task) const;
 

@@ -90,7 +90,7 @@ ServerUnaryReactor* TaskServiceAdapter::ListJoinKeys(Context* context, const Lis
 ServerUnaryReactor* TaskServiceAdapter::RevokeJoinKey(Context* context, const RevokeJoinKeyRequest* request,
                                                       JoinKey* response) {
   return gate_->Unary(context, TaskMethod("RevokeJoinKey"), [=, this](const rpc::Caller& caller) {
-    return roster_->RevokeJoinKey(caller, request->name(), response);
+    return roster_->RevokeJoinKey(caller, *request, response);
   });
 }
 
@@ -118,6 +118,12 @@ ServerUnaryReactor* TaskServiceAdapter::RevokeParticipant(Context* context, cons
   return gate_->Unary(context, TaskMethod("RevokeParticipant"), [=, this](const rpc::Caller& caller) {
     return roster_->RevokeParticipant(caller, *request, response);
   });
+}
+
+ServerUnaryReactor* TaskServiceAdapter::AwaitEndedKeys(Context* context, const task::v1::AwaitEndedKeysRequest* request,
+                                                       task::v1::AwaitEndedKeysResponse* response) {
+  return gate_->Unary(context, TaskMethod("AwaitEndedKeys"),
+                      [=, this](const rpc::Caller&) { return dependents_->AwaitEndedKeys(*request, response); });
 }
 
 grpc::ServerWriteReactor<WatchTaskResponse>* TaskServiceAdapter::WatchTask(Context* context,

@@ -7,6 +7,7 @@
 #include "parley/task/v1/participation_service.grpc.pb.h"
 #include "parley/task/v1/task_service.grpc.pb.h"
 #include "services/taskd/service/assignments.h"
+#include "services/taskd/service/dependents.h"
 #include "services/taskd/service/fetch_stream.h"
 #include "services/taskd/service/joining.h"
 #include "services/taskd/service/negotiate_stream.h"
@@ -19,8 +20,9 @@ namespace parley::taskd {
 // All parts must outlive the service.
 class TaskServiceAdapter final : public task::v1::TaskService::CallbackService {
  public:
-  TaskServiceAdapter(const rpc::Gate* gate, Tasks* tasks, Roster* roster, const WatchStream::Parts* watch)
-      : gate_(gate), tasks_(tasks), roster_(roster), watch_(watch) {}
+  TaskServiceAdapter(const rpc::Gate* gate, Tasks* tasks, Roster* roster, Dependents* dependents,
+                     const WatchStream::Parts* watch)
+      : gate_(gate), tasks_(tasks), roster_(roster), dependents_(dependents), watch_(watch) {}
 
  private:
   using Context = grpc::CallbackServerContext;
@@ -43,10 +45,12 @@ class TaskServiceAdapter final : public task::v1::TaskService::CallbackService {
   Reactor* GetParticipant(Context*, const task::v1::GetParticipantRequest*, task::v1::Participant*) override;
   Reactor* RetryClients(Context*, const task::v1::RetryClientsRequest*, task::v1::RetryClientsResponse*) override;
   Reactor* RevokeParticipant(Context*, const task::v1::RevokeParticipantRequest*, task::v1::Participant*) override;
+  Reactor* AwaitEndedKeys(Context*, const task::v1::AwaitEndedKeysRequest*, task::v1::AwaitEndedKeysResponse*) override;
 
   const rpc::Gate* const gate_;
   Tasks* const tasks_;
   Roster* const roster_;
+  Dependents* const dependents_;
   const WatchStream::Parts* const watch_;
 };
 

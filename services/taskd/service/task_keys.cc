@@ -1,5 +1,6 @@
 #include "services/taskd/service/task_keys.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -31,10 +32,13 @@ void TaskKeys::FillNew(absl::Time not_after, ParticipantRecord* record) const {
   *record->mutable_key_expire_time() = ToProto(absl::FromUnixSeconds(absl::ToUnixSeconds(not_after)));
 }
 
-JoinKeyRecord TaskKeys::NewJoinKey(absl::string_view task, absl::Time now, absl::Time not_after) const {
+JoinKeyRecord TaskKeys::NewJoinKey(absl::string_view task, absl::Time now, absl::Time not_after,
+                                   const transport::KeyInfo& maker) const {
+  not_after = std::min(not_after, maker.not_after);
   JoinKeyRecord record;
   record.set_serial(crypto::RandomBytes(keys::kSerialBytes));
   record.set_epoch(keyring_->primary_epoch());
+  record.set_credential(HexDecode(maker.key_id).value_or(""));
   record.mutable_join_key()->set_name(JoinKeyName(task, HexEncode(record.serial())));
   *record.mutable_join_key()->mutable_create_time() = ToProto(now);
   *record.mutable_join_key()->mutable_expire_time() = ToProto(absl::FromUnixSeconds(absl::ToUnixSeconds(not_after)));

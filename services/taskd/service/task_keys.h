@@ -15,6 +15,7 @@
 #include "lib/crypto/aead.h"
 #include "lib/crypto/signature.h"
 #include "lib/keys/identity.h"
+#include "lib/transport/peer.h"
 #include "services/taskd/domain/record.pb.h"
 #include "services/taskd/store/records.pb.h"
 
@@ -28,7 +29,9 @@ class TaskKeys {
 
   // Serial, epoch and end of a new key go into the record.
   void FillNew(absl::Time not_after, ParticipantRecord* record) const;
-  JoinKeyRecord NewJoinKey(absl::string_view task, absl::Time now, absl::Time not_after) const;
+  // It ends with the key of its maker at the latest.
+  JoinKeyRecord NewJoinKey(absl::string_view task, absl::Time now, absl::Time not_after,
+                           const transport::KeyInfo& maker) const;
 
   // UNAVAILABLE (EPOCH_RETIRED) when the root it was made under is retired.
   absl::StatusOr<keys::Keyring::Minted> MintMember(absl::string_view task, absl::string_view tag,

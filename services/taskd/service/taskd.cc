@@ -33,6 +33,7 @@ class Taskd::Impl {
 
   ~Impl() {
     figures_.clear();
+    dependents_.ended().Stop();
     // First what begins work, then what does it: nothing is called that is gone.
     lifecycle_.Stop();
     revoked_.Stop();
@@ -61,6 +62,8 @@ class Taskd::Impl {
     builder->RegisterService(&artifact_service_);
     builder->RegisterService(&participation_service_);
   }
+
+  keyclient::EndedCredentials& ended_credentials() { return dependents_.ended(); }
 
   void Drain() {
     sessions_.Close(rpc::ServerStopping());
@@ -103,6 +106,7 @@ class Taskd::Impl {
   const Requests requests_{&store_};
   const Members members_{&store_, &standings_, config_.audit};
   Roster roster_{{&store_, &board_, &requests_, &standings_, &keys_, &revoked_, config_.clock, config_.audit}};
+  Dependents dependents_{&store_, &roster_, config_.clock};
   Tasks tasks_{{&store_, &chunks_, &board_, &requests_, &roster_, &keys_, config_.clock, config_.audit}};
   Joining joining_{{&store_, &board_, &standings_, &keys_, &revoked_, config_.clock, config_.audit}};
   Lifecycle lifecycle_{{&store_, &board_, &standings_, config_.clock, timers_.get(), workers_.get(), config_.audit}};
@@ -112,7 +116,7 @@ class Taskd::Impl {
   DeclarePace pace_{config_.clock};
   const NegotiateStream::Parts negotiate_{&members_, &standings_,   &board_,       &sessions_,    &revisions_,
                                           &pace_,    config_.clock, timers_.get(), workers_.get()};
-  TaskServiceAdapter task_service_{&gate_, &tasks_, &roster_, &watch_};
+  TaskServiceAdapter task_service_{&gate_, &tasks_, &roster_, &dependents_, &watch_};
   ArtifactServiceAdapter artifact_service_{&gate_, &chunks_, &fetch_};
   std::vector<rpc::Metrics::Source> figures_;
   ParticipationServiceAdapter participation_service_{&gate_, &joining_, &assignments_, &negotiate_};
@@ -129,6 +133,8 @@ absl::StatusOr<std::unique_ptr<Taskd>> Taskd::Create(Config config) {
 }
 
 void Taskd::Register(grpc::ServerBuilder* builder) { impl_->Register(builder); }
+
+keyclient::EndedCredentials& Taskd::ended_credentials() { return impl_->ended_credentials(); }
 
 void Taskd::Drain() { impl_->Drain(); }
 

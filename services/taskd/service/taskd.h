@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "lib/base/clock.h"
 #include "lib/base/secret.h"
+#include "lib/keyclient/ended_credentials.h"
 #include "lib/keys/identity.h"
 #include "lib/rpc/audit.h"
 #include "lib/rpc/gate.h"
@@ -62,6 +63,8 @@ class Taskd {
 
   // The three services.
   void Register(grpc::ServerBuilder* builder);
+  // Is to hear which credentials keyd has revoked; what hangs on them ends.
+  keyclient::EndedCredentials& ended_credentials();
   // Ends the streams that last, so that a server that stops does not wait for them.
   void Drain();
 

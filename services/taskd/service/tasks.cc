@@ -93,6 +93,7 @@ absl::Status Tasks::Create(const rpc::Caller& caller, const CreateTaskRequest& r
       return AnswerCreate(done.record, response);
     }
     if (!absl::IsAborted(status)) return status;
+    RETURN_IF_ERROR(parts_.store->CheckNotRevoked(caller.peer->key.key_id));
     // Its id is taken, or the same request came twice, or the task to take the place of moved.
     ASSIGN_OR_RETURN(earlier, parts_.requests->FindDone(done));
     if (earlier.has_value()) return AnswerCreate(*earlier, response);
@@ -128,7 +129,7 @@ absl::Status Tasks::TryCreate(const rpc::Caller& caller, const CreateTaskRequest
   SetPayload(payload, &record);
   ASSIGN_OR_RETURN(const absl::Time key_end,
                    JoinKeyExpiry(request.has_join_key_ttl() ? &request.join_key_ttl() : nullptr, now, end));
-  JoinKeyRecord join_key = parts_.keys->NewJoinKey(id, now, key_end);
+  JoinKeyRecord join_key = parts_.keys->NewJoinKey(id, now, key_end, caller.peer->key);
   join_key.mutable_join_key()->set_max_members(request.join_key_max_members());
   join_key.mutable_join_key()->set_creator(caller.subject());
   const std::string serial = HexEncode(join_key.serial());
@@ -140,6 +141,7 @@ absl::Status Tasks::TryCreate(const rpc::Caller& caller, const CreateTaskRequest
   transaction.IfAbsent(TaskKey(id)).Set(TaskKey(id), record.SerializeAsString());
   transaction.Set(UnsettledKey(id), "").Set(CreatedKey(now, id), "");
   transaction.Set(JoinKeyKey(id, serial), join_key.SerializeAsString());
+  TaskStore::Tie(caller.peer->key.key_id, {TaskKey(id), JoinKeyKey(id, serial)}, &transaction);
   RETURN_IF_ERROR(parts_.requests->Record(*done, &transaction));
   ASSIGN_OR_RETURN(const int64_t revision, parts_.store->store()->Commit(std::move(transaction)));
   parts_.board->Committed(revision);

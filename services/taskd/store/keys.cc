@@ -70,4 +70,16 @@ std::string RevocationKey(absl::string_view serial_hex) { return absl::StrCat("x
 
 KeyRange RevocationRange() { return KeyRange::Prefix("x/"); }
 
+std::string DependentKey(absl::string_view credential, absl::string_view key) {
+  return absl::StrCat("h/", credential, "/", key);
+}
+
+KeyRange DependentRange(absl::string_view credential) { return KeyRange::Prefix(DependentKey(credential, "")); }
+
+absl::string_view DependentOf(absl::string_view dependent_key) {
+  return dependent_key.substr(dependent_key.find('/', 2) + 1);
+}
+
+std::string EndedKey(absl::string_view credential) { return absl::StrCat("e/", credential); }
+
 }  // namespace parley::taskd

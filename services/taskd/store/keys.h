@@ -8,6 +8,8 @@
 //   o/{inverted time}/{task}    newest first            q/{hash}               RequestRecord, for 24 hours
 //   c/{digest}                  a zstd frame            d/{digest}             ChunkInfo
 //   x/{serial}                  RevocationRecord, until the key's end
+//   h/{credential}/{key}        what is stored there hangs on that credential of keyd's
+//   e/{credential}              EndedRecord, until the credential's end
 #ifndef PARLEY_SERVICES_TASKD_STORE_KEYS_H_
 #define PARLEY_SERVICES_TASKD_STORE_KEYS_H_
 
@@ -51,6 +53,11 @@ std::string ChunkKey(absl::string_view digest);
 std::string ChunkInfoKey(absl::string_view digest);
 std::string RevocationKey(absl::string_view serial_hex);
 store::KeyRange RevocationRange();
+// Credentials are serials in hex. What hangs on one is named by the key that it is stored at.
+std::string DependentKey(absl::string_view credential, absl::string_view key);
+store::KeyRange DependentRange(absl::string_view credential);
+absl::string_view DependentOf(absl::string_view dependent_key);
+std::string EndedKey(absl::string_view credential);
 
 }  // namespace parley::taskd
 

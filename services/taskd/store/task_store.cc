@@ -80,6 +80,20 @@ absl::StatusOr<SealedSeed> TaskStore::GetSeed(absl::string_view task) const {
                absl::StrCat(TaskName(task), " is signed by its creator's own key; give a signed_manifest"));
 }
 
+void TaskStore::Tie(absl::string_view credential, const std::vector<std::string>& keys,
+                    store::Transaction* transaction) {
+  transaction->IfAbsent(EndedKey(credential));
+  for (const std::string& key : keys) transaction->Set(DependentKey(credential, key), "");
+}
+
+absl::Status TaskStore::CheckNotRevoked(absl::string_view credential) const {
+  const absl::Status ended = store_->Get(EndedKey(credential)).status();
+  if (absl::IsNotFound(ended)) return absl::OkStatus();
+  RETURN_IF_ERROR(ended);
+  return Error(absl::StatusCode::kUnauthenticated, "KEY_REVOKED",
+               "the key of this connection was revoked; ask an admin for another");
+}
+
 void TaskStore::PutManifest(absl::string_view task, int64_t revision, const task::v1::SignedManifest& manifest,
                             store::Transaction* transaction) {
   const std::string bytes = manifest.SerializeAsString();

@@ -58,6 +58,12 @@ class TaskStore {
   absl::StatusOr<std::string> ClientOfTag(absl::string_view task, absl::string_view tag) const;
   absl::StatusOr<SealedSeed> GetSeed(absl::string_view task) const;
 
+  // Adds to a commit that what it stores at these keys hangs on a credential of keyd's, whose serial is in hex. The
+  // commit is ABORTED when that credential has been revoked meanwhile.
+  static void Tie(absl::string_view credential, const std::vector<std::string>& keys, store::Transaction* transaction);
+  // UNAUTHENTICATED (KEY_REVOKED) when nothing can hang on the credential any more.
+  absl::Status CheckNotRevoked(absl::string_view credential) const;
+
   // In parts, as a value is smaller than a manifest can be.
   static void PutManifest(absl::string_view task, int64_t revision, const task::v1::SignedManifest& manifest,
                           store::Transaction* transaction);
