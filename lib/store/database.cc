@@ -2,6 +2,8 @@
 
 #include <errno.h>
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -55,16 +57,18 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path
   return database;
 }
 
-void Database::CheckpointAfterCommits() {
+void Database::CheckpointAfterCommits(bool first_at_once) {
   constexpr int kSomePages = 4000;   // 16 MB: seldom enough, and cheap to recover.
   constexpr int kManyPages = 16000;  // 64 MB.
-  const auto hook = [](void*, sqlite3* connection, const char* schema, int pages) {
+  checkpoint_at_once_ = first_at_once;
+  const auto hook = [](void* database, sqlite3* connection, const char* schema, int pages) {
+    const bool at_once = std::exchange(static_cast<Database*>(database)->checkpoint_at_once_, false);
     const int mode = pages < kManyPages ? SQLITE_CHECKPOINT_PASSIVE : SQLITE_CHECKPOINT_RESTART;
     // The commit is made: a checkpoint that fails is tried again after the next one.
-    if (pages >= kSomePages) sqlite3_wal_checkpoint_v2(connection, schema, mode, nullptr, nullptr);
+    if (at_once || pages >= kSomePages) sqlite3_wal_checkpoint_v2(connection, schema, mode, nullptr, nullptr);
     return SQLITE_OK;
   };
-  sqlite3_wal_hook(connection_, hook, nullptr);
+  sqlite3_wal_hook(connection_, hook, this);
 }
 
 absl::Status Database::CopyTo(Database* to) {

@@ -52,8 +52,9 @@ class Database {
   // The first column of the first row of a pragma or query.
   absl::StatusOr<std::string> Value(const char* sql);
   // Keeps the write-ahead log small, on the connection that writes. Readers that come and go without a pause would
-  // let it grow for ever: beyond a size, a commit waits until they have left it.
-  void CheckpointAfterCommits();
+  // let it grow for ever: beyond a size, a commit waits until they have left it. With `first_at_once` the next commit
+  // is copied to the file at once, so that a file that was copied alone has at least what everything else rests on.
+  void CheckpointAfterCommits(bool first_at_once);
   // Everything, as it is at one moment, in place of what `to` has.
   absl::Status CopyTo(Database* to);
   // Whether a transaction is open.
@@ -67,6 +68,7 @@ class Database {
 
   const std::string path_;
   sqlite3* const connection_;
+  bool checkpoint_at_once_ = false;
   std::unordered_map<const char*, sqlite3_stmt*> statements_;
 };
 

@@ -737,8 +737,8 @@ absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(SqliteOptions options) {
   RETURN_IF_ERROR(MakePrivateFile(options.path));
   ASSIGN_OR_RETURN(std::unique_ptr<Database> database, Database::Open(options.path));
   RETURN_IF_ERROR(PrepareSchema(database.get(), options.path));
-  database->CheckpointAfterCommits();
   ASSIGN_OR_RETURN(const State state, ReadState(database.get()));
+  database->CheckpointAfterCommits(/*first_at_once=*/state.revision == 0);
   auto store = std::make_unique<SqliteStore>(std::move(options), std::move(lock), std::move(database), state);
   RETURN_IF_ERROR(store->StartLeases());
   return store;

@@ -21,6 +21,7 @@
 #include "lib/rpc/gate.h"
 #include "lib/rpc/process.h"
 #include "lib/rpc/worker_pool.h"
+#include "lib/store/companion_secret.h"
 #include "lib/store/sqlite_store.h"
 #include "lib/transport/grpc_door.h"
 #include "services/keyd/domain/credential_files.h"
@@ -47,17 +48,29 @@ std::string KekPath(const Keyd::Options& options) {
   return options.kek_file.empty() ? options.data + "/kek" : options.kek_file;
 }
 
+std::string DatabasePath(const Keyd::Options& options) { return options.data + "/keyd.db"; }
+
+// The one that keyd makes itself.
+store::CompanionSecret OwnKek(const Keyd::Options& options) {
+  return {KekPath(options), DatabasePath(options), "the key-encryption key", "KEK_MISSING", ReadKek, MakeKek};
+}
+
 absl::StatusOr<Secret> FindKek(const Keyd::Options& options, bool founded) {
-  const std::string path = KekPath(options);
-  absl::StatusOr<Secret> kek = ReadKek(path);
+  if (options.kek_file.empty()) return store::FindCompanionSecret(OwnKek(options), founded);
+  absl::StatusOr<Secret> kek = ReadKek(options.kek_file);
   if (!absl::IsNotFound(kek.status())) return kek;
-  if (founded || !options.kek_file.empty()) {
-    return Error(absl::StatusCode::kFailedPrecondition, "KEK_MISSING",
-                 absl::StrCat("the key-encryption key ", path,
-                              " is missing; put the file back, or name it with "
-                              "--kek-file"));
-  }
-  return MakeKek(path);
+  return Error(absl::StatusCode::kFailedPrecondition, "KEK_MISSING",
+               absl::StrCat("the key-encryption key ", options.kek_file,
+                            " is missing; put the file back, or name it with --kek-file"));
+}
+
+// Credentials are those of an organisation that was founded before.
+absl::Status CheckFounding(const Keyd::Options& options, bool founded) {
+  const std::string admin = options.data + "/credentials/admin.credential";
+  if (founded || ::access(admin.c_str(), F_OK) != 0) return absl::OkStatus();
+  return Error(absl::StatusCode::kFailedPrecondition, "DATABASE_MISSING",
+               absl::StrCat("there is ", admin, ", but no organisation in ", DatabasePath(options),
+                            "; restore that from a backup, or move the whole folder away to found another one"));
 }
 
 absl::Status CheckAddress(const Keyd::Options& options) {
@@ -135,8 +148,9 @@ absl::Status Keyd::Impl::Start() {
 }
 
 absl::Status Keyd::Impl::OpenAuthority() {
-  ASSIGN_OR_RETURN(store_, store::OpenSqliteStore({.path = options_.data + "/keyd.db", .clock = options_.clock}));
+  ASSIGN_OR_RETURN(store_, store::OpenSqliteStore({.path = DatabasePath(options_), .clock = options_.clock}));
   ASSIGN_OR_RETURN(const bool founded, KeyAuthority::IsFounded(store_.get()));
+  RETURN_IF_ERROR(CheckFounding(options_, founded));
   KeyAuthority::Options authority;
   ASSIGN_OR_RETURN(authority.kek, FindKek(options_, founded));
   authority.store = store_.get();
@@ -149,6 +163,7 @@ absl::Status Keyd::Impl::OpenAuthority() {
   if (Reason(opened.status()) == "KEK_WRONG") return Annotate(opened.status(), KekPath(options_));
   RETURN_IF_ERROR(opened.status());
   authority_ = *std::move(opened);
+  if (options_.kek_file.empty()) RETURN_IF_ERROR(store::KeepCompanionSecret(OwnKek(options_)));
   ASSIGN_OR_RETURN(trust_, TrustAuthority::Open(authority_.get(), options_.clock));
   return authority_->Sweep();
 }
@@ -279,10 +294,11 @@ void Keyd::Check(const Options& options, rpc::ConfigCheck* check) {
   check->Dialled("--enrolld-address", options.enrolld_address);
   check->Found("--listen", CheckAddress(options));
   check->Found("--data", CheckCredentialFiles(options.data + "/credentials"));
-  const absl::Status kek = ReadKek(KekPath(options)).status();
-  const bool founded = ::access((options.data + "/keyd.db").c_str(), F_OK) == 0;
-  const bool to_be_made = absl::IsNotFound(kek) && !founded && options.kek_file.empty();
-  if (!to_be_made) check->Found("--kek-file", kek);
+  // As far as can be seen without opening it.
+  const bool founded = ::access(DatabasePath(options).c_str(), F_OK) == 0;
+  check->Found("--data", CheckFounding(options, founded));
+  check->Found("--kek-file", options.kek_file.empty() ? store::CheckCompanionSecret(OwnKek(options), founded)
+                                                      : FindKek(options, founded).status());
 }
 
 const std::string& Keyd::address() const { return impl_->address(); }

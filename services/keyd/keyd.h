@@ -44,7 +44,8 @@ class Keyd {
   };
 
   // Serves on return. The errors of OpenSqliteStore, KeyAuthority::Open, Listener::Create and of files: FILE_EXPOSED
-  // when the key-encryption key, the database or a credential may be read by others; KEK_WRONG, KEK_MISSING.
+  // when the key-encryption key, the database or a credential may be read by others; KEK_WRONG, KEK_MISSING, and
+  // DATABASE_MISSING where a key-encryption key or credentials are beside no organisation.
   static absl::StatusOr<std::unique_ptr<Keyd>> Start(Options options);
   // For --check-config: what Start would find, without making anything or listening.
   static void Check(const Options& options, rpc::ConfigCheck* check);

@@ -167,6 +167,23 @@ TEST_F(KeydTest, RefusesToStartWithoutItsKek) {
   EXPECT_TRUE(keyd_.Start().ok());
 }
 
+TEST_F(KeydTest, FoundsNoOtherOrganisationBesideWhatIsLeftOfOne) {
+  const std::string& data = keyd_.options.data;
+  // By another process, because closing the file in this one would give up its locks.
+  ASSERT_EQ(system(absl::StrCat("cp ", data, "/keyd.db ", data, "/alone.db").c_str()), 0);
+  keyd_.Stop();
+  std::filesystem::remove(data + "/keyd.db");
+  EXPECT_EQ(StartError(), "DATABASE_MISSING");
+  EXPECT_THAT(message_, testing::HasSubstr("admin.credential"));
+  std::filesystem::remove_all(data + "/credentials");
+  EXPECT_EQ(StartError(), "DATABASE_MISSING");
+  EXPECT_THAT(message_, testing::HasSubstr("/kek"));
+  // The file alone has the founding, whatever had not been copied to it yet.
+  std::filesystem::rename(data + "/alone.db", data + "/keyd.db");
+  ASSERT_TRUE(keyd_.Start().ok());
+  EXPECT_TRUE(keyd_.ConnectAs("taskd") != nullptr);
+}
+
 TEST_F(KeydTest, OneKeydPerFolder) {
   Keyd::Options second = keyd_.options;
   second.listen = "127.0.0.1:0";

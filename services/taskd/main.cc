@@ -10,6 +10,7 @@
 #include "lib/crypto/kdf.h"
 #include "lib/keyclient/server.h"
 #include "lib/rpc/service_flags.h"
+#include "lib/store/companion_secret.h"
 #include "lib/store/sqlite_store.h"
 #include "services/taskd/rest_api.h"
 #include "services/taskd/service/taskd.h"
@@ -23,33 +24,33 @@ using Options = keyclient::ServerOptions;
 
 std::string SealingKeyPath(const std::string& data) { return data + "/seal.key"; }
 
-// NOT_FOUND before the first start. A data folder that has lost its own could sign no more revisions, so that is an
-// error.
-absl::StatusOr<Secret> FindSealingKey(const std::string& data) {
-  const std::string path = SealingKeyPath(data);
-  absl::StatusOr<Secret> key = ReadSecretFile(path, kSealingKeyBytes);
-  if (absl::IsNotFound(key.status()) && ::access((data + "/taskd.db").c_str(), F_OK) == 0) {
-    return Error(absl::StatusCode::kFailedPrecondition, "SEALING_KEY_MISSING",
-                 absl::StrCat("the sealing key ", path, " is missing; put the file back from a backup"));
-  }
-  RETURN_IF_ERROR(key.status());
-  if (key->size() == kSealingKeyBytes) return key;
+std::string DatabasePath(const std::string& data) { return data + "/taskd.db"; }
+bool HasDatabase(const std::string& data) { return ::access(DatabasePath(data).c_str(), F_OK) == 0; }
+
+absl::StatusOr<Secret> ReadSealingKey(const std::string& path) {
+  ASSIGN_OR_RETURN(Secret key, ReadSecretFile(path, kSealingKeyBytes));
+  if (key.size() == kSealingKeyBytes) return key;
   return Error(absl::StatusCode::kDataLoss, "SEALING_KEY_MALFORMED",
                absl::StrCat("the sealing key ", path, " does not have 32 bytes; put the file back from a backup"));
 }
 
-absl::StatusOr<Secret> ReadSealingKey(const std::string& data) {
-  absl::StatusOr<Secret> key = FindSealingKey(data);
-  if (!absl::IsNotFound(key.status())) return key;
-  key = crypto::RandomSecret(kSealingKeyBytes);
-  RETURN_IF_ERROR(WriteSecretFile(SealingKeyPath(data), *key));
+absl::StatusOr<Secret> MakeSealingKey(const std::string& path) {
+  Secret key = crypto::RandomSecret(kSealingKeyBytes);
+  RETURN_IF_ERROR(WriteSecretFile(path, key));
   return key;
+}
+
+store::CompanionSecret SealingKey(const std::string& data) {
+  return {SealingKeyPath(data),  DatabasePath(data), "the sealing key",
+          "SEALING_KEY_MISSING", ReadSealingKey,     MakeSealingKey};
 }
 
 absl::Status Serve(const Options& options, rpc::Process& process) {
   RETURN_IF_ERROR(MakeFolders(options.data, 0700));
-  ASSIGN_OR_RETURN(Secret sealing_key, ReadSealingKey(options.data));
-  ASSIGN_OR_RETURN(const auto store, store::OpenSqliteStore({.path = options.data + "/taskd.db"}));
+  const store::CompanionSecret companion = SealingKey(options.data);
+  ASSIGN_OR_RETURN(Secret sealing_key, store::FindCompanionSecret(companion, HasDatabase(options.data)));
+  ASSIGN_OR_RETURN(const auto store, store::OpenSqliteStore({.path = companion.database}));
+  RETURN_IF_ERROR(store::KeepCompanionSecret(companion));
   ASSIGN_OR_RETURN(const auto server, keyclient::Server::Open(options, RestApi(), &process));
   Taskd::Config config;
   config.store = store.get();
@@ -67,8 +68,7 @@ absl::Status Serve(const Options& options, rpc::Process& process) {
 
 void Check(const Options& options, rpc::ConfigCheck& check) {
   keyclient::Server::Check(options, &check);
-  const absl::Status sealing_key = FindSealingKey(options.data).status();
-  if (!absl::IsNotFound(sealing_key)) check.Found("--data", sealing_key);
+  check.Found("--data", store::CheckCompanionSecret(SealingKey(options.data), HasDatabase(options.data)));
 }
 
 int Main(int argc, char** argv) {
