@@ -37,7 +37,11 @@ class KeyFollower::Impl {
   Impl(Options options, std::unique_ptr<KeydConnection> connection)
       : options_(std::move(options)),
         connection_(std::move(connection)),
-        source_(&keyring_, options_.clock, options_.refusal) {}
+        contact_(options_.away_limit, options_.clock, options_.on_contact),
+        source_(&keyring_, options_.clock, [this](const keys::Claims& claims) -> absl::Status {
+          RETURN_IF_ERROR(contact_.CheckAdmits());
+          return options_.refusal ? options_.refusal(claims) : absl::OkStatus();
+        }) {}
   ~Impl();
   void Start();
 
@@ -48,6 +52,7 @@ class KeyFollower::Impl {
 
   const std::string& audience() const { return connection_->audience(); }
   absl::Time credential_expires() const { return connection_->credential_expires(); }
+  absl::Time last_contact() const { return contact_.last(); }
   keys::Keyring* keyring() { return &keyring_; }
   keys::AudienceKeySource* source() { return &source_; }
   rpc::AuditLog* audit_log() { return audit_.get(); }
@@ -70,6 +75,7 @@ class KeyFollower::Impl {
   const Options options_;
   const std::unique_ptr<KeydConnection> connection_;
   keys::Keyring keyring_;
+  Contact contact_;
   keys::AudienceKeySource source_;
   std::unique_ptr<audit::AuditBuffer> audit_;
 
@@ -188,6 +194,7 @@ absl::Status KeyFollower::Impl::FollowRevocations() {
     while (stream.Read(&message)) UseRevocations(message);
     return stream.Finish();
   });
+  contact_.Failed(ended);
   if (absl::IsOutOfRange(ended)) {
     MutexLock lock(&mutex_);
     cursor_ = 0;
@@ -207,6 +214,7 @@ void KeyFollower::Impl::UseRevocations(const key::v1::Revocations& message) {
       unheard_.emplace_back(revocation.serial(), FromProto(revocation.expire_time()));
     }
   }
+  if (message.caught_up()) contact_.Established();
   MutexLock lock(&mutex_);
   cursor_ = message.cursor();
   if (message.caught_up()) caught_up_ = true;
@@ -318,11 +326,16 @@ const std::string& KeyFollower::audience() const { return impl_->audience(); }
 keys::Keyring* KeyFollower::keyring() { return impl_->keyring(); }
 keys::AudienceKeySource* KeyFollower::key_source() { return impl_->source(); }
 rpc::Metrics::Source KeyFollower::Count(rpc::Metrics* metrics) {
-  return metrics->Add("parley_keyd_credential_expiry_timestamp_seconds",
-                      "When the credential ends that this service shows to keyd.", rpc::Metrics::Kind::kGauge, [this] {
-                        const absl::Duration since = impl_->credential_expires() - absl::UnixEpoch();
-                        return std::vector<rpc::Metrics::Sample>{{{}, absl::ToDoubleSeconds(since)}};
-                      });
+  using Samples = std::vector<rpc::Metrics::Sample>;
+  const auto seconds = [](absl::Time time) { return Samples{{{}, absl::ToDoubleSeconds(time - absl::UnixEpoch())}}; };
+  const auto sources = std::make_shared<std::vector<rpc::Metrics::Source>>();
+  sources->push_back(metrics->Add(
+      "parley_keyd_credential_expiry_timestamp_seconds", "When the credential ends that this service shows to keyd.",
+      rpc::Metrics::Kind::kGauge, [this, seconds] { return seconds(impl_->credential_expires()); }));
+  sources->push_back(metrics->Add(
+      "parley_keyd_last_contact_timestamp_seconds", "When this service was last up to date with what keyd has revoked.",
+      rpc::Metrics::Kind::kGauge, [this, seconds] { return seconds(impl_->last_contact()); }));
+  return sources;
 }
 KeyFollower::Certificate KeyFollower::certificate() const { return impl_->certificate(); }
 void KeyFollower::Attach(transport::Listener* listener) { impl_->Attach(listener); }

@@ -12,8 +12,9 @@
 // Guarantees: ready means that every live epoch and every revocation up to now is known, so a service that waits
 // for it never accepts a revoked key. From then on a revocation closes the attached listener's connections under
 // that key, a rotation that retires an epoch closes those under it, and a renewed certificate is given to the
-// listener. While keyd is away the service goes on with what it knows, and the follower reconnects with back-off.
-// When keyd refuses the credential, its file is read again: keyd writes a new one before the old one ends.
+// listener. While keyd is away the service goes on with what it knows, for a limited time (contact.h), and the follower
+// reconnects with back-off. When keyd refuses the credential, or it has expired, its file is read again: keyd writes a
+// new one before the old one ends.
 //
 // Threads: all methods may be called from any thread. Four threads of its own.
 #ifndef PARLEY_LIB_KEYCLIENT_KEY_FOLLOWER_H_
@@ -29,6 +30,7 @@
 #include "absl/time/time.h"
 #include "lib/base/clock.h"
 #include "lib/base/secret.h"
+#include "lib/keyclient/contact.h"
 #include "lib/keys/key_source.h"
 #include "lib/rpc/audit.h"
 #include "lib/rpc/metrics.h"
@@ -48,6 +50,9 @@ class KeyFollower {
     std::vector<std::string> names;
     // The service's own refusals, such as of keys that it minted and revoked itself: for the key source.
     keys::AudienceKeySource::Refusal refusal;
+    // How long the service may go on without hearing from keyd before it admits nobody new. Infinite: for ever.
+    absl::Duration away_limit = absl::InfiniteDuration();
+    Contact::OnChange on_contact;
     // Must outlive the follower.
     Clock* clock = Clock::System();
   };
@@ -79,7 +84,8 @@ class KeyFollower {
   keys::Keyring* keyring();
   // For the door. Lives as long as the follower.
   keys::AudienceKeySource* key_source();
-  // Shows when the credential that is in use ends, as long as what is returned lives; the follower must outlive that.
+  // Shows when the credential that is in use ends and when keyd was heard last, as long as what is returned lives; the
+  // follower must outlive that.
   rpc::Metrics::Source Count(rpc::Metrics* metrics);
   // The newest one; ready only after WaitUntilReady.
   Certificate certificate() const;

@@ -83,7 +83,7 @@ absl::Status KeydConnection::Run(const Call& call, absl::Time deadline) {
   absl::Status status = rpc::FromGrpc(result);
   // Only when there is a reason: else gRPC's own words and ours stay.
   if (unreachable && !link->channel->dialer().last_error().ok()) status = link->channel->Explain(result);
-  if (absl::IsUnauthenticated(status)) ReadCredentialAgain(link->serial);
+  if (absl::IsUnauthenticated(status) || link->not_after <= clock_->Now()) ReadCredentialAgain(link->serial);
   return status;
 }
 

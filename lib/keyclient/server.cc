@@ -4,12 +4,15 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/crypto/certificate.h"
+#include "lib/keys/identity.h"
 #include "lib/keys/key_source.h"
 #include "lib/rpc/addresses.h"
+#include "lib/rpc/health.h"
 #include "lib/rpc/service_flags.h"
 
 namespace parley::keyclient {
@@ -18,6 +21,21 @@ namespace {
 constexpr absl::Duration kKeydTimeout = absl::Seconds(60);
 constexpr char kPublicAddress[] = "--public-address";
 constexpr char kKeydCredential[] = "--keyd-credential";
+constexpr char kKeydAwayLimit[] = "--keyd-away-limit";
+
+absl::StatusOr<absl::Duration> ParseAwayLimit(const std::string& text) {
+  absl::Duration limit;
+  if (text == "unlimited") return absl::InfiniteDuration();
+  if (absl::ParseDuration(text, &limit) && limit >= absl::Minutes(1)) return limit;
+  return Error(absl::StatusCode::kInvalidArgument, "KEYD_AWAY_LIMIT",
+               absl::StrCat(kKeydAwayLimit, " is '", text, "'; give 1m or more, such as 24h, or unlimited"));
+}
+
+// What a probe sees of how the service hears from keyd.
+void ShowContact(rpc::Health* health, Contact::State state) {
+  health->SetPart(std::string(keys::kKeyd), state == Contact::State::kFollowing);
+  health->SetAdmitting(state != Contact::State::kAwayTooLong);
+}
 
 }  // namespace
 
@@ -27,12 +45,15 @@ void Server::AddFlags(ServerOptions* options, const std::string& where, rpc::Ser
       ->Add(kKeydCredential, options->keyd_credential,
             options->process.name + ".credential, as keyd made it at its first start")
       ->required();
+  flags->Add(kKeydAwayLimit, options->keyd_away_limit,
+             "how long to go on without hearing from keyd before nobody new is admitted; or unlimited");
 }
 
 void Server::Check(const ServerOptions& options, rpc::ConfigCheck* check) {
   check->Dialled(kPublicAddress, options.public_address);
   check->Found("--listen", rpc::PublicAddress(kPublicAddress, options.public_address, options.listen).status());
   check->Found(kKeydCredential, KeyFollower::CheckCredential(options.keyd_credential));
+  check->Found(kKeydAwayLimit, ParseAwayLimit(options.keyd_away_limit).status());
 }
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Open(const ServerOptions& options, rest::Server::Options rest,
@@ -41,8 +62,12 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Open(const ServerOptions& option
   RETURN_IF_ERROR(rpc::PublicAddress(kPublicAddress, options.public_address, options.listen).status());
   std::unique_ptr<Server> server(new Server);
   server->process_ = process;
-  ASSIGN_OR_RETURN(server->follower_, KeyFollower::Create({.credential_path = options.keyd_credential,
-                                                           .names = rpc::NamesOrDefault(options.names)}));
+  KeyFollower::Options follower;
+  follower.credential_path = options.keyd_credential;
+  follower.names = rpc::NamesOrDefault(options.names);
+  ASSIGN_OR_RETURN(follower.away_limit, ParseAwayLimit(options.keyd_away_limit));
+  follower.on_contact = [process](Contact::State state) { ShowContact(process->health(), state); };
+  ASSIGN_OR_RETURN(server->follower_, KeyFollower::Create(std::move(follower)));
   RETURN_IF_ERROR(server->follower_->WaitUntilReady(kKeydTimeout));
   KeyFollower::Certificate certificate = server->follower_->certificate();
   ASSIGN_OR_RETURN(server->organisation_, crypto::OrganisationOfCa(certificate.ca_pem));

@@ -41,11 +41,13 @@ struct ServerOptions : rpc::ServiceOptions {
   std::string public_address;
   // Path.
   std::string keyd_credential;
+  // A duration such as "24h", or "unlimited": KeyFollower::Options::away_limit.
+  std::string keyd_away_limit = "24h";
 };
 
 class Server {
  public:
-  // "--public-address" and "--keyd-credential". `where`: what the address goes into.
+  // "--public-address", "--keyd-credential" and "--keyd-away-limit". `where`: what the address goes into.
   static void AddFlags(ServerOptions* options, const std::string& where, rpc::ServiceFlags* flags);
   // For --check-config: what Open would find, without connecting or listening.
   static void Check(const ServerOptions& options, rpc::ConfigCheck* check);

@@ -7,6 +7,7 @@
 #include <grpcpp/server_builder.h>
 
 #include <map>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -45,7 +46,9 @@ class Watcher final : public OutStream<grpc::ServerWriteReactor<HealthCheckRespo
       : state_(std::move(state)), closed_(std::move(closed)), service_(std::move(service)) {}
 
   const std::string& service() const { return service_; }
+  HealthCheckResponse::ServingStatus told() const { return told_; }
   void Tell(HealthCheckResponse::ServingStatus status) {
+    told_ = status;
     HealthCheckResponse response;
     response.set_status(status);
     Send(std::move(response));
@@ -57,13 +60,14 @@ class Watcher final : public OutStream<grpc::ServerWriteReactor<HealthCheckRespo
   const std::shared_ptr<void> state_;
   const std::function<void(const Watcher*)> closed_;
   const std::string service_;
+  // Under the lock of the state.
+  HealthCheckResponse::ServingStatus told_ = HealthCheckResponse::UNKNOWN;
 };
 
 class Health::State : public std::enable_shared_from_this<State> {
  public:
-  explicit State(const std::vector<std::string>& services) {
-    statuses_[""] = HealthCheckResponse::NOT_SERVING;
-    for (const std::string& service : services) statuses_[service] = HealthCheckResponse::NOT_SERVING;
+  explicit State(const std::vector<std::string>& services) : services_(services.begin(), services.end()) {
+    services_.insert("");
   }
 
   HealthCheckResponse::ServingStatus StatusOf(const std::string& service) const {
@@ -71,16 +75,30 @@ class Health::State : public std::enable_shared_from_this<State> {
     return Find(service);
   }
 
-  // Under the lock to the end, so that changes reach every watcher in their order.
-  void Set(HealthCheckResponse::ServingStatus status, bool stopping) {
+  void SetServing() {
     MutexLock lock(&mutex_);
     if (stopping_) return;
-    stopping_ = stopping;
-    for (auto& [service, current] : statuses_) current = status;
-    for (const auto& [key, watcher] : watchers_) {
-      watcher->Tell(Find(watcher->service()));
-      if (stopping) watcher->Close(ServerStopping());
-    }
+    serving_ = true;
+    Tell();
+  }
+  void SetAdmitting(bool admitting) {
+    MutexLock lock(&mutex_);
+    admitting_ = admitting;
+    Tell();
+  }
+  void SetPart(const std::string& part, bool good) {
+    MutexLock lock(&mutex_);
+    parts_[part] = good;
+    Tell();
+  }
+  void SetStopping() {
+    MutexLock lock(&mutex_);
+    if (stopping_) return;
+    serving_ = false;
+    for (auto& [part, good] : parts_) good = false;
+    Tell();
+    stopping_ = true;
+    for (const auto& [key, watcher] : watchers_) watcher->Close(ServerStopping());
   }
 
   grpc::ServerWriteReactor<HealthCheckResponse>* Watch(const std::string& service) {
@@ -97,8 +115,18 @@ class Health::State : public std::enable_shared_from_this<State> {
 
  private:
   HealthCheckResponse::ServingStatus Find(const std::string& service) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    const auto found = statuses_.find(service);
-    return found == statuses_.end() ? HealthCheckResponse::SERVICE_UNKNOWN : found->second;
+    const auto part = parts_.find(service);
+    if (part == parts_.end() && services_.count(service) == 0) return HealthCheckResponse::SERVICE_UNKNOWN;
+    const bool good = part == parts_.end() ? serving_ && admitting_ : part->second;
+    return good ? HealthCheckResponse::SERVING : HealthCheckResponse::NOT_SERVING;
+  }
+
+  // Under the lock to the end, so that changes reach every watcher in their order; nothing to who knows it already.
+  void Tell() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (stopping_) return;
+    for (const auto& [key, watcher] : watchers_) {
+      if (const auto status = Find(watcher->service()); watcher->told() != status) watcher->Tell(status);
+    }
   }
 
   void Remove(const Watcher* watcher) {
@@ -108,7 +136,10 @@ class Health::State : public std::enable_shared_from_this<State> {
 
   mutable Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::map<std::string, HealthCheckResponse::ServingStatus> statuses_ ABSL_GUARDED_BY(mutex_);
+  bool serving_ ABSL_GUARDED_BY(mutex_) = false;
+  bool admitting_ ABSL_GUARDED_BY(mutex_) = true;
+  std::set<std::string> services_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, bool> parts_ ABSL_GUARDED_BY(mutex_);
   std::map<const Watcher*, std::shared_ptr<Watcher>> watchers_ ABSL_GUARDED_BY(mutex_);
 };
 
@@ -139,8 +170,10 @@ class HealthService final : public grpc::health::v1::Health::CallbackService {
 
 Health::Health(const std::vector<std::string>& services) : state_(std::make_shared<State>(services)) {}
 Health::~Health() = default;
-void Health::SetServing() { state_->Set(HealthCheckResponse::SERVING, /*stopping=*/false); }
-void Health::SetStopping() { state_->Set(HealthCheckResponse::NOT_SERVING, /*stopping=*/true); }
+void Health::SetServing() { state_->SetServing(); }
+void Health::SetAdmitting(bool admitting) { state_->SetAdmitting(admitting); }
+void Health::SetPart(const std::string& part, bool good) { state_->SetPart(part, good); }
+void Health::SetStopping() { state_->SetStopping(); }
 std::unique_ptr<grpc::Service> Health::MakeService() { return std::make_unique<HealthService>(state_); }
 
 class HealthPort::Impl {

@@ -26,6 +26,11 @@ class Health {
   ~Health();
 
   void SetServing();
+  // Whether new callers are admitted: it serves only then.
+  void SetAdmitting(bool admitting);
+  // A part that the service needs and can do without for a while, such as "keyd": asked for by that name. SERVING until
+  // it is said that it is not good.
+  void SetPart(const std::string& part, bool good);
   // For good. Who watches is told, and its stream ends.
   void SetStopping();
 

@@ -73,6 +73,7 @@ class Process {
   // Health and reflection behind the door. Once, before the server is built.
   void Prepare(grpc::ServerBuilder* builder);
   Metrics* metrics() { return &metrics_; }
+  Health* health() { return health_.get(); }
   // Counts what goes on at the door, as long as what is returned lives; the listener must outlive that.
   Metrics::Source CountDoor(const transport::Listener* listener);
 

@@ -17,6 +17,7 @@ namespace parley::keyd {
 namespace {
 
 using access::v1::ROLE_DEVICE;
+using keyclient::Contact;
 using keyclient::KeyFollower;
 using Stub = KeyClient::Stub;
 
@@ -37,6 +38,12 @@ class KeyFollowerTest : public testing::Test {
     options.credential_path = keyd_.CredentialPath("taskd");
     options.names = {"localhost", "127.0.0.1"};
     options.refusal = std::move(refusal);
+    options.away_limit = absl::Hours(1);
+    options.on_contact = [this](Contact::State state) {
+      MutexLock lock(&mutex_);
+      contact_ = state;
+      changed_.NotifyAll();
+    };
     options.clock = &keyd_.clock;
     auto follower = KeyFollower::Create(std::move(options));
     ASSERT_TRUE(follower.ok()) << follower.status();
@@ -75,6 +82,14 @@ class KeyFollowerTest : public testing::Test {
     }
   }
 
+  void AwaitContact(Contact::State state) {
+    MutexLock lock(&mutex_);
+    while (contact_ != state) changed_.Wait(&mutex_);
+  }
+
+  Mutex mutex_;
+  CondVar changed_;
+  Contact::State contact_ ABSL_GUARDED_BY(mutex_) = Contact::State::kAway;
   TestKeyd keyd_;
   std::unique_ptr<KeyFollower> follower_;
   key::v1::KeyService::Service service_;
@@ -94,6 +109,37 @@ TEST_F(KeyFollowerTest, IsReadyWithKeysRevocationsAndACertificate) {
   EXPECT_EQ(Reason(Call(*Connect(ToCredential(revoked)))), "KEY_REFUSED");
   const keys::Claims claims{access::v1::ROLE_JOINER, "task", std::string(16, 's'), keyd_.clock.Now() + absl::Hours(1)};
   EXPECT_TRUE(follower_->keyring()->Mint(claims).ok());
+}
+
+TEST_F(KeyFollowerTest, WithoutKeydNobodyNewIsAdmittedInTheEnd) {
+  const auto issued = *keyd_.ConnectAs("admin")->Issue(ROLE_DEVICE, "web-1");
+  Follow();
+  Serve();
+  AwaitContact(Contact::State::kFollowing);
+  const auto before = Connect(ToCredential(issued));
+  ASSERT_EQ(Call(*before).code(), absl::StatusCode::kUnimplemented);
+  keyd_.Stop();
+  AwaitContact(Contact::State::kAway);
+  EXPECT_EQ(Call(*Connect(ToCredential(issued))).code(), absl::StatusCode::kUnimplemented);
+  keyd_.clock.Advance(absl::Hours(1) + absl::Seconds(1));
+  EXPECT_EQ(Reason(Call(*Connect(ToCredential(issued)))), "KEY_REFUSED");
+  EXPECT_EQ(Call(*before).code(), absl::StatusCode::kUnimplemented) << "who is connected goes on";
+  AwaitContact(Contact::State::kAwayTooLong);
+  ASSERT_TRUE(keyd_.Start().ok());
+  AwaitContact(Contact::State::kFollowing);
+  EXPECT_EQ(Call(*Connect(ToCredential(issued))).code(), absl::StatusCode::kUnimplemented);
+}
+
+// What keyd wrote for a service in time is taken up, though nothing has refused the former one.
+TEST_F(KeyFollowerTest, GoesOnWithTheCredentialThatIsInTheFileWhenItsOwnHasExpired) {
+  Follow();
+  Serve();
+  AwaitContact(Contact::State::kFollowing);
+  keyd_.Stop();
+  AwaitContact(Contact::State::kAway);
+  keyd_.clock.Advance(absl::Hours(24 * 367));
+  ASSERT_TRUE(keyd_.Start().ok());
+  AwaitContact(Contact::State::kFollowing);
 }
 
 TEST_F(KeyFollowerTest, ARevocationClosesLiveConnectionsOfTheService) {

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import tempfile
+import time
 import unittest
 import urllib.request
 
@@ -124,10 +125,37 @@ class Operations(unittest.TestCase):
         self.assertRegex(text, r'(?m)^parley_tasks\{state="open"\} [1-9]')
         self.assertRegex(text, r'(?m)^parley_task_clients\{state="confirmed"\} 0$')
         self.assertRegex(text, r'(?m)^parley_keyd_credential_expiry_timestamp_seconds [1-9]')
+        self.assertRegex(text, r'(?m)^parley_keyd_last_contact_timestamp_seconds [1-9]')
         keys = self.metrics("keyd")
         self.assertRegex(keys, r'(?m)^parley_credentials\{role="operator",state="live"\} [1-9]')
         self.assertRegex(keys, r'(?m)^grpc_server_started_total\{.*grpc_method="WatchRevocations".*\} [1-9]')
         self.assertRegex(self.metrics("enrolld"), r"(?m)^parley_invitations_open 0$")
+
+    def test_a_service_that_does_not_hear_from_keyd_says_so_and_goes_on(self):
+        def wait_until_keyd_is(status):
+            # Each question is a process: a few a second.
+            end = time.monotonic() + stack.TIMEOUT_S
+            for name in ("taskd", "enrolld"):
+                while (text := self.health(name, "keyd")[1]) and json.loads(text)["status"] != status:
+                    self.assertLess(time.monotonic(), end, name)
+
+        def last_contact():
+            found = re.search(r"(?m)^parley_keyd_last_contact_timestamp_seconds (\S+)$", self.metrics("taskd"))
+            return float(found.group(1))
+
+        wait_until_keyd_is("SERVING")
+        self.stack.keyd.stop()
+        try:
+            wait_until_keyd_is("NOT_SERVING")
+            self.assertEqual(last_contact(), last_contact())
+            self.assertTrue(any("keyd is not heard" in line for line in list(self.running["taskd"].log)))
+            self.assertEqual(json.loads(self.health("taskd", "")[1]), {"status": "SERVING"})
+            self.stack.parley("task", "list")
+        finally:
+            self.stack.start_keyd()
+            self.running["keyd"] = self.stack.keyd
+        wait_until_keyd_is("SERVING")
+        self.assertTrue(any("keyd is heard again" in line for line in list(self.running["taskd"].log)))
 
     def test_a_trace_of_the_caller_is_in_the_log(self):
         trace = "4bf92f3577b34da6a3ce929d0e0e4736"
