@@ -1,13 +1,18 @@
 // parley key: issue, list, get, revoke, rotate-root.
+#include <stdio.h>
+
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "clients/chain/keyd.h"
+#include "clients/cli/answers.h"
 #include "clients/cli/chain.h"
 #include "clients/cli/command.h"
 #include "clients/cli/ended_with.h"
@@ -30,7 +35,11 @@ using key::v1::KeyService;
 struct KeyFlags {
   std::string role, subject, device, out, ttl = "90d", serial, reason;
   uint32_t retire_before = 0;
+  bool yes = false;
 };
+
+// Rows of what a question is about.
+constexpr size_t kMostShown = 20;
 
 struct Keys {
   std::unique_ptr<Server> server;
@@ -50,7 +59,8 @@ std::string Serial(const key::v1::CredentialRecord& record) {
 
 std::string Standing(const key::v1::CredentialRecord& record) {
   if (record.has_revoke_time()) return "revoked " + TimeText(FromProto(record.revoke_time()));
-  return FromProto(record.expire_time()) <= absl::Now() ? "expired" : "good";
+  if (FromProto(record.expire_time()) <= absl::Now()) return "expired";
+  return record.retired() ? "dead: its root was retired" : "good";
 }
 
 void ShowRecord(const Globals& globals, const key::v1::CredentialRecord& record) {
@@ -107,26 +117,38 @@ absl::StatusOr<ExitCode> Issue(const Globals& globals, const KeyFlags& flags) {
   return kSuccess;
 }
 
-absl::StatusOr<ExitCode> List(const Globals& globals) {
-  ASSIGN_OR_RETURN(const Keys keys, ConnectKeys(globals));
+absl::StatusOr<key::v1::ListCredentialsResponse> ListAll(const Keys& keys) {
   key::v1::ListCredentialsRequest request;
   key::v1::ListCredentialsResponse all;
-  std::vector<std::vector<std::string>> rows;
   do {
     ASSIGN_OR_RETURN(const key::v1::ListCredentialsResponse page,
                      keys.server->Call(keys.stub.get(), &KeyService::Stub::ListCredentials, request));
-    for (const key::v1::CredentialRecord& record : page.credentials()) {
-      *all.add_credentials() = record;
-      rows.push_back({Serial(record), RoleText(record.role()), record.subject(),
-                      TimeText(FromProto(record.expire_time())), Standing(record)});
-    }
+    all.MergeFrom(page);
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());
+  all.clear_next_page_token();
+  return all;
+}
+
+std::vector<std::string> Row(const key::v1::CredentialRecord& record) {
+  return {Serial(record), RoleText(record.role()), record.subject(), TimeText(FromProto(record.expire_time())),
+          Standing(record)};
+}
+
+void ShowRows(const std::vector<std::vector<std::string>>& rows) {
+  PrintTable({"SERIAL", "ROLE", "SUBJECT", "UNTIL", "STATE"}, rows);
+}
+
+absl::StatusOr<ExitCode> List(const Globals& globals) {
+  ASSIGN_OR_RETURN(const Keys keys, ConnectKeys(globals));
+  ASSIGN_OR_RETURN(const key::v1::ListCredentialsResponse all, ListAll(keys));
   if (globals.json()) {
     PrintJson(all);
-  } else {
-    PrintTable({"SERIAL", "ROLE", "SUBJECT", "UNTIL", "STATE"}, rows);
+    return kSuccess;
   }
+  std::vector<std::vector<std::string>> rows;
+  for (const key::v1::CredentialRecord& record : all.credentials()) rows.push_back(Row(record));
+  ShowRows(rows);
   return kSuccess;
 }
 
@@ -160,8 +182,52 @@ absl::StatusOr<ExitCode> Revoke(const Globals& globals, const KeyFlags& flags) {
   return kSuccess;
 }
 
+// Those that the retirement ends, one's own first.
+std::vector<key::v1::CredentialRecord> EndedBy(uint32_t retire_before, const std::string& own_serial,
+                                               const key::v1::ListCredentialsResponse& all) {
+  std::vector<key::v1::CredentialRecord> ended;
+  for (const key::v1::CredentialRecord& record : all.credentials()) {
+    if (record.epoch() < retire_before && Standing(record) == "good") ended.push_back(record);
+  }
+  std::stable_partition(ended.begin(), ended.end(),
+                        [&own_serial](const auto& record) { return Serial(record) == own_serial; });
+  return ended;
+}
+
+absl::Status ConfirmRetirement(const Globals& globals, const Keys& keys, const KeyFlags& flags) {
+  if (flags.yes) return absl::OkStatus();
+  if (globals.json() || !StdinIsTerminal()) {
+    return Error(absl::StatusCode::kFailedPrecondition, "NOT_CONFIRMED",
+                 "retiring a root ends every key that was made under it; say --yes, or answer at a terminal");
+  }
+  ASSIGN_OR_RETURN(const keys::Credential own, LoadCredential(globals));
+  ASSIGN_OR_RETURN(const key::v1::ListCredentialsResponse all, ListAll(keys));
+  const std::vector<key::v1::CredentialRecord> ended = EndedBy(flags.retire_before, own.serial, all);
+  if (ended.empty()) {
+    PrintLine("  No credential ends; member keys, join keys and invitations that are older than the epoch do.");
+  } else {
+    const bool with_own = Serial(ended.front()) == own.serial;
+    PrintLine(absl::StrCat("  This ends ", Count(static_cast<int64_t>(ended.size()), "credential"),
+                           with_own ? ", your own first (issue yourself another one of a newer epoch before)" : "",
+                           ":"));
+    std::vector<std::vector<std::string>> rows;
+    for (const auto& record : ended) rows.push_back(Row(record));
+    rows.resize(std::min<size_t>(rows.size(), kMostShown));
+    ShowRows(rows);
+    if (ended.size() > kMostShown) PrintLine(absl::StrCat("  … and ", ended.size() - kMostShown, " more"));
+    PrintLine("  and the member keys, join keys and invitations that were made under the same roots.");
+  }
+  fputs("  Go on? [y/N] ", stdout);
+  fflush(stdout);
+  ASSIGN_OR_RETURN(std::string answer, Answers(-1).Next());
+  absl::AsciiStrToLower(&answer);
+  if (answer == "y" || answer == "yes") return absl::OkStatus();
+  return Error(absl::StatusCode::kCancelled, "CANCELLED", "nothing was rotated or retired");
+}
+
 absl::StatusOr<ExitCode> RotateRoot(const Globals& globals, const KeyFlags& flags) {
   ASSIGN_OR_RETURN(const Keys keys, ConnectKeys(globals));
+  if (flags.retire_before > 0) RETURN_IF_ERROR(ConfirmRetirement(globals, keys, flags));
   key::v1::RotateRootRequest request;
   request.set_retire_before(flags.retire_before);
   ASSIGN_OR_RETURN(const key::v1::RotateRootResponse response,
@@ -218,8 +284,16 @@ void AddKey(CLI::App* app, Globals* globals) {
           &Revoke);
   revoke->add_option("serial", flags->serial, "As in `parley key list`")->required();
   revoke->add_option("--reason", flags->reason, "Kept in the audit log");
-  add("rotate-root", "Make a new root epoch, from which keys are issued from now on", &RotateRoot)
-      ->add_option("--retire-before", flags->retire_before, "Kill every key of the epochs below this one");
+  CLI::App* rotate = add("rotate-root", "Make a new root epoch, from which keys are issued from now on", &RotateRoot);
+  CLI::Option* retire =
+      rotate->add_option("--retire-before", flags->retire_before, "End every key of the epochs below this one");
+  rotate->add_flag("--yes", flags->yes, "Do not ask before keys are ended")->needs(retire);
+  rotate->footer(
+      "Examples:\n"
+      "  parley key rotate-root                      new keys come from the new epoch\n"
+      "  parley key rotate-root --retire-before 2    when everybody has one: those of epoch 1 end\n"
+      "Whoever has ended the own key with it gets another one where keyd runs: start keyd\n"
+      "once with --new-admin.");
 }
 
 }  // namespace parley::cli

@@ -65,19 +65,27 @@ absl::StatusOr<transport::Dialer::Options> DialerOptions(const Globals& globals,
   return options;
 }
 
-Server::Server(std::string address, std::unique_ptr<transport::Channel> channel)
-    : address_(std::move(address)), channel_(std::move(channel)) {}
+Server::Server(std::string address, std::unique_ptr<transport::Channel> channel, bool by_admin)
+    : address_(std::move(address)), channel_(std::move(channel)), by_admin_(by_admin) {}
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Connect(const Globals& globals, absl::string_view audience) {
   ASSIGN_OR_RETURN(transport::Dialer::Options options, DialerOptions(globals, audience));
   std::string address = options.address;
   ASSIGN_OR_RETURN(std::unique_ptr<transport::Channel> channel, transport::Channel::Create(std::move(options)));
-  return std::unique_ptr<Server>(new Server(std::move(address), std::move(channel)));
+  ASSIGN_OR_RETURN(const keys::Credential credential, LoadCredential(globals));
+  const bool by_admin = credential.role == access::v1::ROLE_ADMIN;
+  return std::unique_ptr<Server>(new Server(std::move(address), std::move(channel), by_admin));
 }
 
 absl::Status Server::Explain(const grpc::Status& status) const {
   if (status.ok()) return absl::OkStatus();
-  if (absl::Status explained = channel_->Explain(status); !Reason(explained).empty()) return explained;
+  absl::Status explained = channel_->Explain(status);
+  if (Reason(explained) == "KEY_REFUSED" && by_admin_) {
+    return Error(explained.code(), "KEY_REFUSED",
+                 absl::StrCat(explained.message(),
+                              "; when no admin has a good one, start keyd once with --new-admin, which makes another"));
+  }
+  if (!Reason(explained).empty()) return explained;
   if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
     return Error(absl::StatusCode::kDeadlineExceeded, "DEADLINE_EXCEEDED",
                  absl::StrCat(address_, " did not answer within 30 seconds; see its log, and try again"));

@@ -55,10 +55,11 @@ class Server {
   }
 
  private:
-  Server(std::string address, std::unique_ptr<transport::Channel> channel);
+  Server(std::string address, std::unique_ptr<transport::Channel> channel, bool by_admin);
 
   const std::string address_;
   const std::unique_ptr<transport::Channel> channel_;
+  const bool by_admin_;
 };
 
 }  // namespace parley::cli

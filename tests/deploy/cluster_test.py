@@ -205,7 +205,8 @@ class Cluster(unittest.TestCase):
             self.api.wait_until(lambda: self.secret("parley-" + service, service + ".credential") == renewed)
             # What the kubelet does.
             (secret / (service + ".credential")).write_bytes(renewed)
-        self.parley("key", "rotate-root", "--retire-before", str(epoch), credential=self.folder / "after")
+        self.parley("key", "rotate-root", "--retire-before", str(epoch), "--yes",
+                    credential=self.folder / "after")
         # Under a key of the new root, and known to services that got it from keyd: nobody was restarted.
         self.parley("task", "list", credential=self.folder / "after")
         self.parley("invite", "list", credential=self.folder / "after")

@@ -249,6 +249,8 @@ absl::StatusOr<CredentialRecord> KeyAuthority::Get(absl::string_view name) const
   ASSIGN_OR_RETURN(const store::Entry entry, Record(name));
   CredentialRecord record;
   if (!record.ParseFromString(entry.value)) return Damaged(entry.key);
+  ASSIGN_OR_RETURN(const std::set<uint32_t> live, LiveEpochs());
+  record.set_retired(live.count(record.epoch()) == 0);
   return record;
 }
 

@@ -167,6 +167,15 @@ std::map<std::string, std::string> KeyAuthority::addresses() const {
 
 uint32_t KeyAuthority::primary_epoch() const { return keyring()->primary_epoch(); }
 
+absl::StatusOr<std::set<uint32_t>> KeyAuthority::LiveEpochsOf(store::Store* store) {
+  ASSIGN_OR_RETURN(const store::Entry stored, store->Get(kRootsKey));
+  records::RootSet roots;
+  if (!roots.ParseFromString(stored.value)) return Damaged(kRootsKey);
+  std::set<uint32_t> live;
+  for (const records::RootSet::Root& root : roots.roots()) live.insert(root.epoch());
+  return live;
+}
+
 absl::StatusOr<uint32_t> KeyAuthority::RotateRoot(absl::string_view actor, uint32_t retire_before) {
   MutexLock lock(&mutex_);
   ASSIGN_OR_RETURN(const store::Entry before, store()->Get(kRootsKey));

@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -130,6 +131,9 @@ class KeyAuthority {
   // INVALID_ARGUMENT (RETIRE_BEFORE).
   absl::StatusOr<uint32_t> RotateRoot(absl::string_view actor, uint32_t retire_before);
   uint32_t primary_epoch() const;
+  // Under which keys are still good.
+  absl::StatusOr<std::set<uint32_t>> LiveEpochs() const { return LiveEpochsOf(options_.store); }
+  static absl::StatusOr<std::set<uint32_t>> LiveEpochsOf(store::Store* store);
   // keyd's own audience's, kept up to date. Lives as long as the authority.
   const keys::Keyring* keyring() const { return keyrings_.at("keyd").get(); }
   // The message of the roots as stored under kRootsKey. NOT_FOUND (AUDIENCE_UNKNOWN).

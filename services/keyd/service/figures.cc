@@ -1,6 +1,7 @@
 #include "services/keyd/service/figures.h"
 
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "lib/base/log.h"
 #include "lib/rpc/gate.h"
 #include "parley/key/v1/key_service.pb.h"
+#include "services/keyd/domain/key_authority.h"
 #include "services/keyd/domain/store_layout.h"
 #include "services/keyd/domain/timestamps.h"
 
@@ -34,6 +36,10 @@ class Census {
  private:
   void Count(absl::Time now) {
     std::map<std::pair<std::string, const char*>, int64_t> counts;
+    const absl::StatusOr<std::set<uint32_t>> epochs = KeyAuthority::LiveEpochsOf(store_);
+    if (!epochs.ok()) {
+      return LogWarning("credentials cannot be counted", {{"error", std::string(epochs.status().message())}});
+    }
     store::KeyRange range = store::KeyRange::Prefix(kCredentialPrefix);
     for (bool more = true; more;) {
       const absl::StatusOr<store::Page> page = store_->List(range, kPage);
@@ -45,6 +51,7 @@ class Census {
         if (!record.ParseFromString(entry.value)) continue;
         const char* const state = record.has_revoke_time()                     ? "revoked"
                                   : FromTimestamp(record.expire_time()) <= now ? "expired"
+                                  : epochs->count(record.epoch()) == 0         ? "retired"
                                                                                : "live";
         ++counts[{rpc::RoleName(record.role()), state}];
       }

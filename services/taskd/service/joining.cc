@@ -67,8 +67,10 @@ absl::Status Joining::Join(const rpc::Caller& caller, const JoinRequest& request
       const bool revoked = record.participant().has_revoke_time();
       const bool same = nonce_hash == Secret::CopyOf(record.nonce_hash());
       const bool own_name = group.join_key.empty();
-      // Under another credential the device gets another key, which ends with that one.
-      const bool renewed = own_name && HexEncode(record.credential()) != caller.peer->key.key_id;
+      // Under another credential the device gets another key, which ends with that one; so does each client whose key
+      // was made under a root that has been retired.
+      const bool renewed = (own_name && HexEncode(record.credential()) != caller.peer->key.key_id) ||
+                           !parts_.keys->IsLive(group.task, ClientTag(group.task, client), record);
       if (same && !revoked && !renewed) return Answer(group.task, client, record, task, response);
       // A device joins under its own name alone, as CheckCaller has seen. It comes back when it has lost its state, but
       // not when it was shut out of the task: it would do so by itself.
@@ -77,7 +79,7 @@ absl::Status Joining::Join(const rpc::Caller& caller, const JoinRequest& request
         return Error(absl::StatusCode::kPermissionDenied, "PARTICIPANT_REVOKED",
                      absl::StrCat("the key of client ", client, " was revoked; ask the operator"));
       }
-      if (!own_name && !revoked) return Taken(client, group.task);
+      if (!own_name && !revoked && !same) return Taken(client, group.task);
     }
     ASSIGN_OR_RETURN(Pending pending, NewPending(group, client, request, task->value, caller, std::move(found)));
     const absl::Status status = Add(group, &pending);

@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "lib/base/error.h"
 #include "lib/base/secret.h"
 #include "lib/crypto/aead.h"
 #include "lib/crypto/signature.h"
@@ -36,6 +37,10 @@ class TaskKeys {
   // UNAVAILABLE (EPOCH_RETIRED) when the root it was made under is retired.
   absl::StatusOr<keys::Keyring::Minted> MintMember(absl::string_view task, absl::string_view tag,
                                                    const ParticipantRecord& record) const;
+  // Whether the root that a member's key was made under is still good.
+  bool IsLive(absl::string_view task, absl::string_view tag, const ParticipantRecord& record) const {
+    return Reason(MintMember(task, tag, record).status()) != "EPOCH_RETIRED";
+  }
   // As a person pastes it.
   absl::StatusOr<Secret> FormatJoinKey(absl::string_view task, absl::string_view verification_key,
                                        const JoinKeyRecord& record) const;
