@@ -5,6 +5,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "clients/cli/command.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
@@ -50,10 +51,16 @@ void ShowTask(const Globals& globals, const task::v1::Task& task) {
   line("revision", absl::StrCat(task.revision(), task.server_signed() ? ", signed by the server" : ""));
   line("payload", absl::StrCat(Count(task.payload_files(), "file"), ", ", BytesText(task.payload_bytes()),
                                "   sha256:", HexEncode(task.payload_digest()).substr(0, 12), "…"));
+  const absl::Time start = FromProto(task.start_time());
+  if (start > FromProto(task.create_time())) line("offers from", TimeText(start));
   line("open until", TimeText(FromProto(task.expire_time())));
+  if (task.has_end_time()) line("ended", TimeText(FromProto(task.end_time())));
   std::string selector;
   for (const auto& [key, value] : task.selector()) {
     absl::StrAppend(&selector, selector.empty() ? "" : ", ", key, "=", value);
+  }
+  for (const auto& [key, any] : task.selector_any()) {
+    absl::StrAppend(&selector, selector.empty() ? "" : ", ", key, "=", absl::StrJoin(any.values(), " or "));
   }
   line("devices", selector);
   line("creator", task.creator());

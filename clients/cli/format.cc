@@ -118,7 +118,10 @@ absl::StatusOr<std::map<std::string, std::string>> ParsePairs(absl::string_view 
     if (equals == std::string::npos || equals == 0) {
       return UsageError(absl::StrCat(option, " \"", pair.substr(0, 40), "\" is not of the form key=value"));
     }
-    parsed[pair.substr(0, equals)] = pair.substr(equals + 1);
+    if (!parsed.emplace(pair.substr(0, equals), pair.substr(equals + 1)).second) {
+      return UsageError(absl::StrCat(option, " ", pair.substr(0, std::min<size_t>(equals, 40)),
+                                     " is given twice; give each key once"));
+    }
   }
   return parsed;
 }

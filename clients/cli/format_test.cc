@@ -67,6 +67,7 @@ TEST(Pairs, NeedAKey) {
   EXPECT_EQ(ParsePairs("--label", {"a=1", "b=c=d", "e="})->at("b"), "c=d");
   EXPECT_TRUE(IsUsageError(ParsePairs("--label", {"a"}).status()));
   EXPECT_TRUE(IsUsageError(ParsePairs("--label", {"=a"}).status()));
+  EXPECT_TRUE(IsUsageError(ParsePairs("--label", {"a=1", "a=2"}).status()));
 }
 
 TEST(RequestId, IsAUuidOfItsOwn) {

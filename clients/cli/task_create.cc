@@ -5,7 +5,9 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "clients/cli/chain.h"
 #include "clients/cli/command.h"
 #include "clients/cli/format.h"
@@ -36,7 +38,7 @@ struct CreateFlags {
   std::vector<std::string> select;
   bool forced = false;
   int max_deferrals = -1;
-  int expected = 0, max_members = 0, max_failures = 0;
+  int expected = 0, max_members = 0, max_failures = -1;
 };
 
 std::string PayloadLine(const payload::Files& files) {
@@ -63,11 +65,19 @@ absl::StatusOr<task::v1::CreateTaskRequest> DescribeTask(const CreateFlags& flag
   }
   using Pairs = std::map<std::string, std::string>;
   ASSIGN_OR_RETURN(const Pairs selector, ParsePairs("--select", flags.select));
-  request.mutable_selector()->insert(selector.begin(), selector.end());
+  for (const auto& [key, value] : selector) {
+    if (!absl::StrContains(value, ',')) {
+      (*request.mutable_selector())[key] = value;
+      continue;
+    }
+    for (const absl::string_view one : absl::StrSplit(value, ',')) {
+      (*request.mutable_selector_any())[key].add_values(std::string(one));
+    }
+  }
   request.set_forced(flags.forced);
   if (flags.max_deferrals >= 0) request.set_max_deferrals(flags.max_deferrals);
   request.set_expected_clients(flags.expected);
-  request.set_max_failures(flags.max_failures);
+  if (flags.max_failures >= 0) request.set_max_failures(flags.max_failures);
   request.set_join_key_max_members(flags.max_members);
   if (!flags.supersedes.empty()) {
     ASSIGN_OR_RETURN(*request.mutable_supersedes(), FullTaskName(flags.supersedes));
@@ -247,6 +257,10 @@ absl::StatusOr<ExitCode> Publish(const Globals& globals, const PublishFlags& fla
                            TimeText(FromProto(after.expire_time()))));
     PrintLine(PayloadLine(files));
     ShowSigner(signer);
+    if (after.expected_clients() > 0) {
+      PrintLine(Dim(absl::StrCat("  it ends as soon as ", Count(after.expected_clients(), "client"),
+                                 " settled, by --expected of its creation")));
+    }
   }
   return kSuccess;
 }
@@ -263,14 +277,19 @@ void AddTaskCreate(CLI::App* task, Globals* globals) {
   command->add_option("--ttl", flags->ttl, "How long the task stays open: 1m to 366d")->capture_default_str();
   command->add_option("--title", flags->title, "A line for people");
   command->add_option("--start", flags->start, "Make offers from then on: 2026-11-22T23:10:00Z, or 2h");
-  command->add_option("--select", flags->select, "key=value: devices with this label take part by themselves (repeat)")
+  command
+      ->add_option(
+          "--select", flags->select,
+          "key=value: devices with this label take part by themselves; key=a,b: with either (repeat for another key)")
       ->allow_extra_args(false);
   command->add_option("--expected", flags->expected, "Complete as soon as this many clients have ended")
       ->check(CLI::NonNegativeNumber);
   command->add_flag("--forced", flags->forced, "Clients may not decline");
   command->add_option("--max-deferrals", flags->max_deferrals, "How often a client may put it off (3)")
       ->check(CLI::NonNegativeNumber);
-  command->add_option("--max-failures", flags->max_failures, "Halt the task after more failures than this (0: never)")
+  command
+      ->add_option("--max-failures", flags->max_failures,
+                   "So many failed clients are borne; one more halts the task (0: the first does; without: never)")
       ->check(CLI::NonNegativeNumber);
   command->add_option("--max-members", flags->max_members, "How many may join with the key (0: no limit)")
       ->check(CLI::NonNegativeNumber);

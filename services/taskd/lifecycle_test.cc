@@ -150,10 +150,18 @@ TEST_F(LifecycleTest, CompletesWithTheLastExpectedClient) {
   Join(*task, "web-3");
   Bring(*task, "web-1", Participant::STATE_CONFIRMED);
   EXPECT_EQ(Get("tasks/site").state(), Task::STATE_OPEN);
-  Bring(*task, "web-2", Participant::STATE_DECLINED);
+  Bring(*task, "web-2", Participant::STATE_CONFIRMED);
   WaitForTask("tasks/site", Task::STATE_COMPLETED);
   AdvanceUntil("tasks/site", "web-3", Participant::STATE_CANCELED, absl::ZeroDuration());
   EXPECT_EQ(Get("tasks/site").counts().canceled(), 1);
+}
+
+TEST_F(LifecycleTest, IsNotCompletedWithoutErrorsByARefusal) {
+  task::v1::CreateTaskRequest request = NewTask("site");
+  request.set_expected_clients(1);
+  const auto task = Create(request);
+  Bring(*task, "web-1", Participant::STATE_DECLINED);
+  WaitForTask("tasks/site", Task::STATE_COMPLETED_WITH_ERRORS);
 }
 
 TEST_F(LifecycleTest, HaltsAfterTooManyFailures) {

@@ -20,6 +20,10 @@ TaskRecord End(const TaskRecord& task, Task::State state, absl::Time now) {
   return ended;
 }
 
+// Whether a client has ended without the revision: by a failure, a refusal, or because it cannot take part. One that an
+// operator took out does not count.
+bool Failed(const Counts& counts) { return FailuresAtEnd(counts) + counts.declined() + counts.ineligible() > 0; }
+
 }  // namespace
 
 bool TaskHasEnded(Task::State state) { return state >= Task::STATE_COMPLETED; }
@@ -74,13 +78,26 @@ absl::Status Supersede(TaskRecord* task, absl::string_view by, absl::Time now) {
   return absl::OkStatus();
 }
 
+bool Matches(const Task& task, const google::protobuf::Map<std::string, std::string>& labels) {
+  for (const auto& [key, value] : task.selector()) {
+    const auto label = labels.find(key);
+    if (label == labels.end() || label->second != value) return false;
+  }
+  for (const auto& [key, any] : task.selector_any()) {
+    const auto label = labels.find(key);
+    if (label == labels.end()) return false;
+    if (std::find(any.values().begin(), any.values().end(), label->second) == any.values().end()) return false;
+  }
+  return !task.selector().empty() || !task.selector_any().empty();
+}
+
 std::optional<TaskRecord> Due(const TaskRecord& record, const Counts& counts, absl::Time now) {
   const Task& task = record.task();
   if (TaskHasEnded(task.state())) return std::nullopt;
   const int expected = task.expected_clients();
   if (now >= ToTime(task.expire_time())) {
     // A client that has not settled is about to be timed out, or never could begin.
-    const bool errors = FailuresAtEnd(counts) > 0 || Settled(counts) < std::max(counts.joined(), expected);
+    const bool errors = Failed(counts) || Settled(counts) < std::max(counts.joined(), expected);
     TaskRecord ended = End(record,
                            counts.joined() == 0 ? Task::STATE_EXPIRED
                            : errors             ? Task::STATE_COMPLETED_WITH_ERRORS
@@ -90,14 +107,14 @@ std::optional<TaskRecord> Due(const TaskRecord& record, const Counts& counts, ab
     return ended;
   }
   const int failures = Failures(counts);
-  if (task.max_failures() > 0 && failures > task.max_failures()) {
+  if (task.has_max_failures() && failures > task.max_failures()) {
     TaskRecord halted = End(record, Task::STATE_HALTED, now);
     halted.set_end_reason(
         absl::StrCat("halted after ", failures, " failures, over the limit of ", task.max_failures()));
     return halted;
   }
   if (expected > 0 && Settled(counts) >= expected) {
-    return End(record, FailuresAtEnd(counts) > 0 ? Task::STATE_COMPLETED_WITH_ERRORS : Task::STATE_COMPLETED, now);
+    return End(record, Failed(counts) ? Task::STATE_COMPLETED_WITH_ERRORS : Task::STATE_COMPLETED, now);
   }
   if (task.state() == Task::STATE_SCHEDULED && now >= ToTime(task.start_time())) {
     TaskRecord open = record;

@@ -31,15 +31,8 @@ std::optional<TaskRecord> Due(const TaskRecord& task, const task::v1::Counts& co
 // When time alone may demand something next.
 absl::Time NextDue(const TaskRecord& task);
 
-// A device whose labels hold all of the selector's takes part; an empty selector takes none.
-template <typename Map>
-bool Matches(const Map& selector, const Map& labels) {
-  for (const auto& [key, value] : selector) {
-    const auto label = labels.find(key);
-    if (label == labels.end() || label->second != value) return false;
-  }
-  return !selector.empty();
-}
+// A device takes part whose labels have all that the task's selectors ask for; without any, none does.
+bool Matches(const task::v1::Task& task, const google::protobuf::Map<std::string, std::string>& labels);
 
 }  // namespace parley::taskd
 

@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <map>
-
 #include "lib/base/error.h"
 #include "services/taskd/domain/time.h"
 
@@ -11,6 +9,7 @@ namespace parley::taskd {
 namespace {
 
 using task::v1::Counts;
+using task::v1::LabelValues;
 using task::v1::Task;
 
 const absl::Time kNow = absl::FromUnixSeconds(1'700'000'000);
@@ -73,6 +72,28 @@ TEST(Task, HaltsAfterTooManyFailures) {
   EXPECT_FALSE(Due(task, MakeCounts(9, 0, 1, 5, 3), kNow).has_value());
 }
 
+TEST(Task, BearsNoFailureWhereNoneIsBorneAndEachWithoutALimit) {
+  TaskRecord task = MakeTask(Task::STATE_OPEN);
+  EXPECT_FALSE(Due(task, MakeCounts(9, 0, 9), kNow).has_value());
+  task.mutable_task()->set_max_failures(0);
+  EXPECT_FALSE(Due(task, MakeCounts(9, 0, 0), kNow).has_value());
+  EXPECT_EQ(Due(task, MakeCounts(9, 0, 1), kNow)->task().state(), Task::STATE_HALTED);
+}
+
+TEST(Task, IsNotCompletedByARefusal) {
+  TaskRecord task = MakeTask(Task::STATE_OPEN);
+  task.mutable_task()->set_expected_clients(2);
+  Counts counts = MakeCounts(2, 1);
+  counts.set_declined(1);
+  EXPECT_EQ(Due(task, counts, kNow)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
+  counts.set_declined(0);
+  counts.set_ineligible(1);
+  EXPECT_EQ(Due(task, counts, kNow)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
+  counts.set_ineligible(0);
+  counts.set_canceled(1);
+  EXPECT_EQ(Due(task, counts, kNow)->task().state(), Task::STATE_COMPLETED);
+}
+
 TEST(Task, PausesResumesAndAbortsOnce) {
   TaskRecord task = MakeTask(Task::STATE_OPEN);
   EXPECT_TRUE(*Pause(&task));
@@ -95,11 +116,24 @@ TEST(Task, ResumedBeforeItsStartIsScheduledAgain) {
 }
 
 TEST(Selector, MatchesOnlyAllOfItsLabels) {
-  using Map = std::map<std::string, std::string>;
-  EXPECT_TRUE(Matches(Map{{"role", "web"}}, Map{{"role", "web"}, {"site", "b"}}));
-  EXPECT_FALSE(Matches(Map{{"role", "web"}, {"site", "a"}}, Map{{"role", "web"}, {"site", "b"}}));
-  EXPECT_FALSE(Matches(Map{{"role", "web"}}, Map{}));
-  EXPECT_FALSE(Matches(Map{}, Map{{"role", "web"}}));
+  using Map = google::protobuf::Map<std::string, std::string>;
+  Map web;
+  web["role"] = "web";
+  web["site"] = "b";
+  Task task;
+  EXPECT_FALSE(Matches(task, web)) << "no selector takes nobody";
+  (*task.mutable_selector())["role"] = "web";
+  EXPECT_TRUE(Matches(task, web));
+  EXPECT_FALSE(Matches(task, Map()));
+  LabelValues& sites = (*task.mutable_selector_any())["site"];
+  sites.add_values("a");
+  EXPECT_FALSE(Matches(task, web));
+  sites.add_values("b");
+  EXPECT_TRUE(Matches(task, web));
+  task.clear_selector();
+  EXPECT_TRUE(Matches(task, web));
+  web.erase("site");
+  EXPECT_FALSE(Matches(task, web));
 }
 
 }  // namespace

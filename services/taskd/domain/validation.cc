@@ -128,6 +128,23 @@ absl::StatusOr<google::protobuf::Duration> CompleteLease(bool set, const google:
   return Invalid("LEASE_OUT_OF_RANGE", absl::StrCat("the ", name, " lease must be from 1 second to 7 days"));
 }
 
+absl::Status ValidateSelectors(const task::v1::CreateTaskRequest& request) {
+  RETURN_IF_ERROR(ValidateMap(request.selector(), "selector labels"));
+  Map<std::string, std::string> one;
+  for (const auto& [key, any] : request.selector_any()) {
+    if (any.values().empty() || static_cast<size_t>(any.values_size()) > kMaxLabels ||
+        request.selector().contains(key)) {
+      return Invalid("SELECTOR_MALFORMED",
+                     "a label of selector_any needs 1 to 64 values, and can not stand in selector as well");
+    }
+    for (const std::string& value : any.values()) {
+      one[key] = value;
+      RETURN_IF_ERROR(ValidateMap(one, "selector labels"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status ValidateRequestId(absl::string_view request_id) {
@@ -153,7 +170,7 @@ absl::Status ValidateCreateTask(const task::v1::CreateTaskRequest& request, absl
   if (request.has_start_time() && ToTime(request.start_time()) >= now + ttl) {
     return Invalid("START_TIME_OUT_OF_RANGE", "start_time must come before the task ends; give a longer ttl");
   }
-  RETURN_IF_ERROR(ValidateMap(request.selector(), "selector labels"));
+  RETURN_IF_ERROR(ValidateSelectors(request));
   if (request.max_deferrals() < 0 || request.expected_clients() < 0 || request.max_failures() < 0 ||
       request.join_key_max_members() < 0) {
     return Invalid("NUMBER_NEGATIVE",

@@ -21,7 +21,7 @@ void AssignmentStream::Begin() {
 
 void AssignmentStream::Offer(const TaskSnapshot& task) {
   const Task& record = task->value.task();
-  if (record.state() != Task::STATE_OPEN || !Matches(record.selector(), request_.labels())) return;
+  if (record.state() != Task::STATE_OPEN || !Matches(record, request_.labels())) return;
   {
     MutexLock lock(&mutex_);
     if (!offered_.insert(record.name()).second) return;

@@ -105,7 +105,7 @@ absl::StatusOr<Joining::Pending> Joining::NewPending(const Group& group, const s
                                                      const rpc::Caller& caller,
                                                      std::optional<Stored<ParticipantRecord>> former) const {
   RETURN_IF_ERROR(CheckNotEnded(task));
-  if (group.join_key.empty() && !Matches(task.task().selector(), request.labels())) {
+  if (group.join_key.empty() && !Matches(task.task(), request.labels())) {
     return Error(absl::StatusCode::kFailedPrecondition, "SELECTOR_DIFFERS",
                  absl::StrCat(TaskName(group.task), " is not for a device with these labels"));
   }

@@ -47,6 +47,7 @@ Task Tasks::Show(Stored<TaskRecord> task) const {
     }
   }
   Task shown = std::move(*task.value.mutable_task());
+  if (task.value.has_end_time()) *shown.mutable_end_time() = task.value.end_time();
   shown.set_etag(absl::StrCat(task.revision));
   return shown;
 }
@@ -68,10 +69,11 @@ absl::StatusOr<TaskRecord> Tasks::NewTask(const rpc::Caller& caller, const Creat
   task.set_state(start > now ? Task::STATE_SCHEDULED : Task::STATE_OPEN);
   task.set_creator(caller.subject());
   *task.mutable_selector() = request.selector();
+  *task.mutable_selector_any() = request.selector_any();
   task.set_forced(request.forced());
   task.set_max_deferrals(request.has_max_deferrals() ? request.max_deferrals() : 3);
   task.set_expected_clients(request.expected_clients());
-  task.set_max_failures(request.max_failures());
+  if (request.has_max_failures()) task.set_max_failures(request.max_failures());
   task.set_supersedes(request.supersedes());
   ASSIGN_OR_RETURN(*task.mutable_leases(), CompleteLeases(request.leases()));
   return record;
