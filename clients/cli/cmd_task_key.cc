@@ -70,6 +70,11 @@ absl::StatusOr<ExitCode> CreateKey(const Globals& globals, const KeyFlags& flags
   return kSuccess;
 }
 
+std::string StateText(const task::v1::JoinKey& key) {
+  if (key.has_revoke_time()) return "revoked";
+  return FromProto(key.expire_time()) <= absl::Now() ? "expired" : "good";
+}
+
 absl::StatusOr<ExitCode> ListKeys(const Globals& globals, const std::string& name) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Connect(globals, keys::kTaskd));
   const std::unique_ptr<TaskService::Stub> tasks = TaskService::NewStub(server->channel());
@@ -84,8 +89,7 @@ absl::StatusOr<ExitCode> ListKeys(const Globals& globals, const std::string& nam
       *all.add_join_keys() = key;
       const std::string limit = key.max_members() == 0 ? "" : absl::StrCat(" of ", key.max_members());
       rows.push_back({key.name().substr(key.name().rfind('/') + 1), absl::StrCat(key.members(), limit),
-                      TimeText(FromProto(key.expire_time())), key.has_revoke_time() ? "revoked" : "good",
-                      key.creator()});
+                      TimeText(FromProto(key.expire_time())), StateText(key), key.creator()});
     }
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());

@@ -5,9 +5,12 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "clients/cli/format.h"
 #include "clients/cli/terminal.h"
@@ -28,6 +31,43 @@ constexpr GlobalOption kGlobalOptions[] = {{"--credential", kCredentialOption},
                                            {"--server", kServerOption}};
 // What may be empty, because it is only for people to read.
 constexpr const char* kMayBeEmpty[] = {"--reason", "--title"};
+
+// Of commands whose own page has none.
+struct Example {
+  absl::string_view command;
+  absl::string_view lines;
+};
+constexpr Example kExamples[] = {
+    {"parley audit list", "parley audit list --output json"},
+    {"parley audit verify", "parley audit verify"},
+    {"parley claim", "parley claim                              and paste the invitation's link"},
+    {"parley credentials show", "parley credentials show"},
+    {"parley device forget", "parley device forget"},
+    {"parley device list", "parley device list --user alice"},
+    {"parley device password", "parley device password"},
+    {"parley device renew", "parley device renew"},
+    {"parley device revoke", "parley device revoke laptop --reason lost"},
+    {"parley down", "parley down"},
+    {"parley greet", "parley greet"},
+    {"parley invite cancel", "parley invite cancel 5f0e6c1a8b7d4e3f9a2b1c0d5e6f7a8b"},
+    {"parley invite list", "parley invite list"},
+    {"parley invite resend", "parley invite resend 5f0e6c1a8b7d4e3f9a2b1c0d5e6f7a8b --email bob@example.org"},
+    {"parley key get", "parley key get 5f0e6c1a8b7d4e3f9a2b1c0d5e6f7a8b"},
+    {"parley key list", "parley key list --output json"},
+    {"parley key revoke", "parley key revoke 5f0e6c1a8b7d4e3f9a2b1c0d5e6f7a8b --reason stolen"},
+    {"parley org verify", "parley org verify"},
+    {"parley task abort", "parley task abort nginx-tls-7k3q --reason 'wrong file'"},
+    {"parley task get", "parley task get nginx-tls-7k3q"},
+    {"parley task list", "parley task list"},
+    {"parley task members", "parley task members nginx-tls-7k3q"},
+    {"parley task pause", "parley task pause nginx-tls-7k3q"},
+    {"parley task resume", "parley task resume nginx-tls-7k3q"},
+    {"parley task revoke-member", "parley task revoke-member nginx-tls-7k3q web-1 --reason stolen"},
+    {"parley task watch", "parley task watch nginx-tls-7k3q"},
+    {"parley user list", "parley user list"},
+    {"parley user revoke", "parley user revoke carol --reason left"},
+    {"parley user role", "parley user role carol auditor"},
+};
 
 const CLI::App* ChosenCommand(const CLI::App& app) {
   const CLI::App* chosen = &app;
@@ -51,7 +91,35 @@ std::string UsesText(unsigned uses) {
   return text + "--output.";
 }
 
+// Letters that are missing, too many, or others (Levenshtein).
+size_t Distance(absl::string_view from, absl::string_view to) {
+  std::vector<size_t> row(to.size() + 1);
+  for (size_t i = 0; i < row.size(); ++i) row[i] = i;
+  for (size_t i = 0; i < from.size(); ++i) {
+    size_t diagonal = std::exchange(row[0], i + 1);
+    for (size_t k = 0; k < to.size(); ++k) {
+      const size_t other = diagonal + (from[i] == to[k] ? 0 : 1);
+      diagonal = row[k + 1];
+      row[k + 1] = std::min({other, row[k] + 1, diagonal + 1});
+    }
+  }
+  return row.back();
+}
+
 }  // namespace
+
+std::string Suggestion(const CLI::App& level, absl::string_view typed) {
+  const CLI::App* closest = nullptr;
+  // Two slips of the finger in a word, of which an exchange of letters is one; one in a very short one.
+  size_t least = typed.size() < 4 ? 2 : 3;
+  for (const CLI::App* const command : level.get_subcommands([](const CLI::App*) { return true; })) {
+    const size_t distance = Distance(command->get_name(), typed);
+    if (distance >= least) continue;
+    least = distance;
+    closest = command;
+  }
+  return closest == nullptr ? "" : absl::StrCat(", did you mean `", PathOf(closest), "`?");
+}
 
 absl::Status CheckArguments(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
@@ -75,7 +143,17 @@ void DescribeUses(CLI::App* app, const Globals& globals) {
       fprintf(stderr, "parley: %s does not say which options it uses\n", PathOf(command).c_str());
       abort();
     }
-    const std::string footer = command->get_footer();
+    std::string footer = command->get_footer();
+    // That of the level above, when it has none of its own.
+    if (footer == app->get_footer()) footer.clear();
+    const std::string path = PathOf(command);
+    if (!absl::StrContains(footer, path)) {
+      const auto* const example = std::find_if(std::begin(kExamples), std::end(kExamples),
+                                               [&path](const Example& of) { return of.command == path; });
+      if (example != std::end(kExamples)) {
+        footer = absl::StrCat("Example:\n  ", example->lines, footer.empty() ? "" : "\n", footer);
+      }
+    }
     command->footer(absl::StrCat(footer, footer.empty() ? "" : "\n", UsesText(uses->second)));
   }
 }

@@ -2,10 +2,16 @@
 #ifndef PARLEY_CLIENTS_CLI_COMMAND_LINE_H_
 #define PARLEY_CLIENTS_CLI_COMMAND_LINE_H_
 
+#include <string>
+
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "clients/cli/command.h"
 
 namespace parley::cli {
+
+// ", did you mean `parley task create`?" where a command of that level is spelt almost like what was typed; else empty.
+std::string Suggestion(const CLI::App& level, absl::string_view typed);
 
 // A usage error for an argument that is not UTF-8: Parley's records and its JSON are, paths included.
 absl::Status CheckArguments(int argc, char** argv);

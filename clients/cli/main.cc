@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include <string>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/ascii.h"
@@ -94,6 +95,16 @@ absl::Status ParseError(const CLI::App& app, const CLI::ParseError& error) {
   std::string what = error.what();
   if (constexpr char kTwice[] = ": At Most 1 required but received"; absl::StrContains(what, kTwice)) {
     what = absl::StrCat(what.substr(0, what.find(kTwice)), " was given more than once");
+  }
+  // What a level does not know it leaves to the one above.
+  const std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
+  if (absl::StartsWith(what, "A subcommand is required") && !unknown.empty()) {
+    const std::string& typed = unknown.front();
+    what = absl::StrCat("there is no command `", typed.substr(0, 40), "`", Suggestion(*at, typed));
+  } else if (constexpr absl::string_view kExtra = "The following argument was not expected: ";
+             absl::StartsWith(what, kExtra)) {
+    const std::string typed = what.substr(kExtra.size());
+    absl::StrAppend(&what, Suggestion(*at, typed));
   }
   for (char& c : what) {
     if (c == '\n') c = ' ';

@@ -1,5 +1,7 @@
 #include "clients/cli/shown_join_key.h"
 
+#include <unistd.h>
+
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,6 +12,11 @@
 #include "lib/keys/join_key.h"
 
 namespace parley::cli {
+namespace {
+
+constexpr int kMostFiles = 100;
+
+}  // namespace
 
 absl::StatusOr<Secret> ComposeJoinKey(std::string* pasted, const std::string& task_id,
                                       absl::string_view verification_key) {
@@ -23,7 +30,17 @@ absl::StatusOr<Secret> ComposeJoinKey(std::string* pasted, const std::string& ta
 }
 
 absl::StatusOr<std::string> WriteJoinKeyFile(const std::string& folder, const std::string& task_id, const Secret& key) {
-  const std::string path = absl::StrCat(folder == "." ? "" : folder + "/", task_id, ".join");
+  const std::string stem = absl::StrCat(folder == "." ? "" : folder + "/", task_id);
+  std::string path = stem + ".join";
+  // An earlier key may still be somebody's only copy.
+  for (int number = 2; access(path.c_str(), F_OK) == 0; ++number) {
+    if (number > kMostFiles) {
+      return Error(absl::StatusCode::kAlreadyExists, "JOIN_KEY_FILES",
+                   absl::StrCat("there are ", kMostFiles, " join keys of ", task_id, " in ", folder,
+                                "; delete those that nobody needs"));
+    }
+    path = absl::StrCat(stem, "-", number, ".join");
+  }
   Secret line(key.size() + 1);
   key.Expose().copy(reinterpret_cast<char*>(line.mutable_bytes()), key.size());
   line.mutable_bytes()[key.size()] = '\n';

@@ -16,7 +16,8 @@ namespace parley::cli {
 absl::StatusOr<Secret> ComposeJoinKey(std::string* pasted, const std::string& task_id,
                                       absl::string_view verification_key);
 
-// Writes {task_id}.join into `folder`, mode 0600, over an earlier one. Its path.
+// Writes {task_id}.join into `folder`, mode 0600; {task_id}-2.join and so on where there is one. Its path.
+// ALREADY_EXISTS (JOIN_KEY_FILES) when there are a hundred.
 absl::StatusOr<std::string> WriteJoinKeyFile(const std::string& folder, const std::string& task_id, const Secret& key);
 
 // The key, where it is kept, and a QR code on a terminal.

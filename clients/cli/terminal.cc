@@ -16,6 +16,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "clients/cli/output_writer.h"
 #include "clients/cli/paths.h"
 #include "lib/base/error.h"
@@ -153,9 +154,12 @@ class TypedLines {
   size_t line_ = 0;
 };
 
+constexpr uint32_t kNoPoint = 0xffffffff;
+
 // One character of UTF-8, or a byte that is none.
 struct Character {
   absl::string_view bytes;
+  uint32_t point = kNoPoint;
   size_t columns = 1;
 };
 
@@ -175,20 +179,31 @@ size_t ColumnsOfPoint(uint32_t point) {
   return IsWithin(point, kTwo, std::size(kTwo)) ? 2 : 1;
 }
 
+// One that cannot be seen, or that turns the direction of what is beside it: zero width, marks and embeddings of
+// direction, separators of lines, the byte order mark, tags.
+bool IsHidden(uint32_t point) {
+  constexpr uint32_t kHidden[][2] = {{0xad, 0xad},     {0x61c, 0x61c},   {0x200b, 0x200f},  {0x2028, 0x202e},
+                                     {0x2060, 0x206f}, {0xfeff, 0xfeff}, {0xe0000, 0xe007f}};
+  return IsWithin(point, kHidden, std::size(kHidden));
+}
+
 Character TakeCharacter(absl::string_view* text) {
   const auto byte = [text](size_t i) { return static_cast<uint8_t>((*text)[i]); };
   const uint8_t lead = byte(0);
-  const size_t size = lead < 0xc0 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+  size_t size = lead < 0xc0 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
   uint32_t point = size == 1 ? lead : lead & (0xff >> (size + 1));
-  Character character;
-  if (size > text->size()) {
-    character.bytes = text->substr(0, 1);
-  } else {
-    for (size_t i = 1; i < size; ++i) point = point << 6 | (byte(i) & 0x3f);
-    character.bytes = text->substr(0, size);
-    character.columns = ColumnsOfPoint(point);
+  bool whole = size <= text->size() && (size > 1 || lead < 0x80);
+  for (size_t i = 1; whole && i < size; ++i) {
+    whole = (byte(i) & 0xc0) == 0x80;
+    point = point << 6 | (byte(i) & 0x3f);
   }
-  text->remove_prefix(character.bytes.size());
+  // What is no UTF-8 is taken a byte at a time, so that it swallows nothing.
+  if (!whole) size = 1;
+  Character character;
+  character.bytes = text->substr(0, size);
+  character.point = whole ? point : kNoPoint;
+  if (whole) character.columns = ColumnsOfPoint(point);
+  text->remove_prefix(size);
   return character;
 }
 
@@ -233,15 +248,17 @@ void RedrawLine(absl::string_view line) {
 }
 
 std::string Printable(absl::string_view text) {
-  std::string printable(text);
-  for (char& c : printable) {
-    const auto byte = static_cast<unsigned char>(c);
-    if ((byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7f) c = '?';
-  }
-  // The C1 controls, as UTF-8.
-  for (size_t i = 0; i + 1 < printable.size(); ++i) {
-    if (printable[i] == '\xc2' && static_cast<unsigned char>(printable[i + 1]) < 0xa0) {
-      printable.replace(i, 2, "?");
+  std::string printable;
+  printable.reserve(text.size());
+  while (!text.empty()) {
+    const Character next = TakeCharacter(&text);
+    const bool control = next.point < 0x20 || (next.point >= 0x7f && next.point < 0xa0);
+    if (next.point == kNoPoint || (control && next.bytes != "\n" && next.bytes != "\t")) {
+      printable.push_back('?');
+    } else if (IsHidden(next.point)) {
+      absl::StrAppendFormat(&printable, "\\u{%x}", next.point);
+    } else {
+      absl::StrAppend(&printable, next.bytes);
     }
   }
   return printable;

@@ -41,7 +41,8 @@ void PrintErrorLine(absl::string_view line);
 // In place of the line that the cursor is in; terminals only.
 void RedrawLine(absl::string_view line);
 
-// Text of others made fit for a terminal: control characters, escape sequences among them, become '?'.
+// Text of others made fit for a terminal: control characters, escape sequences among them, and what is no UTF-8 become
+// '?', characters that cannot be seen or turn the direction of text "\u{200b}".
 std::string Printable(absl::string_view text);
 
 // How many columns a text takes on a terminal, and what fits into so many of them, with an ellipsis for the rest. The

@@ -11,6 +11,10 @@ TEST(TextOfOthers, CannotSteerTheTerminal) {
                       "31m"),
             "?31m");
   EXPECT_EQ(Printable("line 1\n\tline 2 — ü"), "line 1\n\tline 2 — ü");
+  // Nor hide in it: a mark of direction, a zero width space, an escape behind half a character.
+  EXPECT_EQ(Printable("user\u202Enimda"), "user\\u{202e}nimda");
+  EXPECT_EQ(Printable("web\u200B-1"), "web\\u{200b}-1");
+  EXPECT_EQ(Printable("\xe2\x1b[2J"), "??[2J");
 }
 
 TEST(Columns, AreCountedByCharactersAndFilledNoFurther) {

@@ -97,6 +97,23 @@ class CommandLine(unittest.TestCase):
     def test_every_command_is_here(self):
         self.assertEqual(sorted(self.commands), sorted(ARGUMENTS))
 
+    def test_every_command_has_an_example_of_itself(self):
+        for command, text in self.commands.items():
+            example = re.search(r"^ +(?:.*[|] )?parley %s\b" % command, text, re.MULTILINE)
+            self.assertTrue(example, "%s: %s" % (command, text))
+
+    def test_a_command_that_is_spelt_almost_rightly_is_named(self):
+        for typed, meant in (("tsak list", "task"), ("task wacth x", "task watch"), ("jion", "join"),
+                             ("key revok x", "key revoke")):
+            self.assertIn("did you mean `parley %s`?" % meant, self.refused(*typed.split()))
+        self.assertNotIn("did you mean", self.refused("frobnicate"))
+
+    def test_a_key_that_is_given_twice_is_refused(self):
+        for option in ("--select", "--label", "--fact"):
+            command = ["task", "create", "new", "--payload", self.payload] if option == "--select" else [
+                "agent", "--into", self.person.home / "into", "--state", self.person.home / "state"]
+            self.assertIn("site is given twice", self.refused(*command, option, "site=a", option, "site=b"))
+
     def test_a_global_option_that_a_command_has_no_use_for_is_refused(self):
         refused = 0
         for command in self.commands:
