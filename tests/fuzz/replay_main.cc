@@ -19,8 +19,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 namespace {
 
 // Positions for each kind of mutation of one file, spread evenly over a longer one.
-constexpr size_t kPositions = 400;
-constexpr int kRandomMutations = 200;
+constexpr size_t kPositions = 150;
+constexpr int kRandomMutations = 150;
 
 void RunOne(const std::string& input) {
   // A copy of exactly its size on the heap: a byte read too many is an error to AddressSanitizer.
