@@ -65,6 +65,20 @@ void ShowReady(const Globals& globals, const Stack& stack, const std::string& da
   PrintLine(Dim("  Ctrl-C or `parley down` stops it; what it knows stays."));
 }
 
+void ShowEnded(const Globals& globals, const std::string& name, const absl::Status& why, absl::Duration pause) {
+  if (globals.json()) {
+    JsonObject()
+        .Text("event", "serviceEnded")
+        .Text("service", name)
+        .Text("why", why.message())
+        .Number("pauseSeconds", absl::ToInt64Seconds(pause))
+        .Print();
+    return;
+  }
+  PrintLine(absl::StrCat("  ✘ ", why.message(), "; it is started again",
+                         pause > absl::ZeroDuration() ? absl::StrCat(" in ", absl::FormatDuration(pause)) : ""));
+}
+
 absl::StatusOr<ExitCode> Up(const Globals& globals, Stack::Options options) {
   const std::string data = options.data;
   ASSIGN_OR_RETURN(const std::unique_ptr<Stack> stack, Stack::Start(std::move(options)));
@@ -72,7 +86,8 @@ absl::StatusOr<ExitCode> Up(const Globals& globals, Stack::Options options) {
   PrintInBackground(globals);
   ASSIGN_OR_RETURN(const std::string credential, InstallAccess(*stack));
   ShowReady(globals, *stack, data, credential);
-  RETURN_IF_ERROR(stack->WaitForStop());
+  RETURN_IF_ERROR(stack->WaitForStop([&globals](const std::string& name, const absl::Status& why,
+                                                absl::Duration pause) { ShowEnded(globals, name, why, pause); }));
   if (!globals.json()) PrintLine("  stopping");
   return kSuccess;
 }
@@ -122,7 +137,8 @@ void AddUp(CLI::App* app, Globals* globals) {
   command->footer(
       "At the first start it makes the organisation's keys and an admin's credential, and puts that into\n"
       "~/.config/parley/credential, where the other commands find it. Invitations go out by e-mail when\n"
-      "PARLEY_ENROLLD_SMTP_URL and PARLEY_ENROLLD_SMTP_FROM name a mail server and a sender.\n"
+      "PARLEY_ENROLLD_SMTP_URL and PARLEY_ENROLLD_SMTP_FROM name a mail server and a sender. A service\n"
+      "that ends by itself is started again.\n"
       "Examples:\n"
       "  parley up\n"
       "  parley up --listen 0.0.0.0:7443 --public-address parley.example:7443 --names parley.example");

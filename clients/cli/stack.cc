@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -29,6 +30,9 @@ namespace parley::cli {
 namespace {
 
 constexpr int kReadyMilliseconds = 30'000;
+// A service that ends so soon after its start may do so again.
+constexpr absl::Duration kEarly = absl::Minutes(1);
+constexpr int kMostEarlyEnds = 5;
 
 std::string LockPath(const std::string& data) { return data + "/up.lock"; }
 
@@ -186,10 +190,19 @@ absl::Status Stack::StartService(const std::string& name, std::vector<std::strin
         std::string("--ready-file"), ready_file}) {
     arguments.push_back(argument);
   }
-  ASSIGN_OR_RETURN(std::unique_ptr<ServiceProcess> service,
-                   ServiceProcess::Start(name, arguments, absl::StrCat(options_.data, "/log/", name, ".log")));
-  services_.push_back(std::move(service));
+  Service& service = services_.emplace_back();
+  service.name = name;
+  service.arguments = std::move(arguments);
+  RETURN_IF_ERROR(Launch(&service));
   return WaitUntilReady(ready_file);
+}
+
+absl::Status Stack::Launch(Service* service) {
+  service->start = std::chrono::steady_clock::now();
+  ASSIGN_OR_RETURN(service->process,
+                   ServiceProcess::Start(service->name, service->arguments,
+                                         absl::StrCat(options_.data, "/log/", service->name, ".log")));
+  return absl::OkStatus();
 }
 
 absl::Status Stack::WaitUntilReady(const std::string& ready_file) {
@@ -203,7 +216,7 @@ absl::Status Stack::WaitUntilReady(const std::string& ready_file) {
     pollfd fds[] = {{watch, POLLIN, 0}, {signals_.fd(), POLLIN, 0}};
     if (poll(fds, 2, kReadyMilliseconds) == 0) {
       result = Error(absl::StatusCode::kDeadlineExceeded, "SERVICE_NOT_READY",
-                     absl::StrCat(services_.back()->name(), " was not ready within ", kReadyMilliseconds / 1000,
+                     absl::StrCat(services_.back().name, " was not ready within ", kReadyMilliseconds / 1000,
                                   " seconds; see ", options_.data, "/log"));
       break;
     }
@@ -215,8 +228,8 @@ absl::Status Stack::WaitUntilReady(const std::string& ready_file) {
       result = Error(absl::StatusCode::kCancelled, "CANCELLED", "stopped before everything was started");
       break;
     }
-    if (const ServiceProcess* ended = FirstEnded(); ended != nullptr) {
-      result = ended->WhyEnded();
+    if (const Service* ended = FirstEnded(); ended != nullptr) {
+      result = ended->process->WhyEnded();
       break;
     }
   }
@@ -224,9 +237,9 @@ absl::Status Stack::WaitUntilReady(const std::string& ready_file) {
   return result;
 }
 
-const ServiceProcess* Stack::FirstEnded() {
-  for (const std::unique_ptr<ServiceProcess>& service : services_) {
-    if (service->Ended()) return service.get();
+Stack::Service* Stack::FirstEnded() {
+  for (Service& service : services_) {
+    if (service.process != nullptr && service.process->Ended()) return &service;
   }
   return nullptr;
 }
@@ -245,15 +258,46 @@ absl::Status Stack::Readdress(const std::string& path) {
   return changed ? keys::WriteCredentialFile(path, credential) : absl::OkStatus();
 }
 
-absl::Status Stack::WaitForStop() {
+absl::Status Stack::OnServiceEnded(Service* service, const OnEnded& on_ended) {
+  const SteadyTime now = std::chrono::steady_clock::now();
+  const absl::Status why = service->process->WhyEnded();
+  service->process = nullptr;
+  service->early_ends = now - service->start < absl::ToChronoSeconds(kEarly) ? service->early_ends + 1 : 1;
+  if (service->early_ends == kMostEarlyEnds) {
+    return Annotate(
+        why, absl::StrCat(service->name, " ended ", kMostEarlyEnds, " times in a row, and the others were stopped"));
+  }
+  // None, 1 s, 2 s, 4 s.
+  const absl::Duration pause =
+      service->early_ends == 1 ? absl::ZeroDuration() : absl::Seconds(1 << (service->early_ends - 2));
+  service->start = now + absl::ToChronoNanoseconds(pause);
+  on_ended(service->name, why, pause);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int> Stack::StartDue() {
+  int wait = -1;
+  for (Service& service : services_) {
+    if (service.process != nullptr) continue;
+    const absl::Duration left = absl::FromChrono(service.start - std::chrono::steady_clock::now());
+    if (left <= absl::ZeroDuration()) {
+      RETURN_IF_ERROR(Launch(&service));
+      continue;
+    }
+    const int milliseconds = static_cast<int>(absl::ToInt64Milliseconds(left)) + 1;
+    wait = wait < 0 ? milliseconds : std::min(wait, milliseconds);
+  }
+  return wait;
+}
+
+absl::Status Stack::WaitForStop(const OnEnded& on_ended) {
   while (true) {
-    pollfd wait = {signals_.fd(), POLLIN, 0};
-    if (poll(&wait, 1, -1) < 0 && errno != EINTR) return absl::InternalError("cannot wait for signals");
+    while (Service* const ended = FirstEnded()) RETURN_IF_ERROR(OnServiceEnded(ended, on_ended));
+    ASSIGN_OR_RETURN(const int wait, StartDue());
+    pollfd fds = {signals_.fd(), POLLIN, 0};
+    if (poll(&fds, 1, wait) < 0 && errno != EINTR) return absl::InternalError("cannot wait for signals");
     const int signal = signals_.Take();
     if (signal == SIGINT || signal == SIGTERM) return absl::OkStatus();
-    const ServiceProcess* ended = FirstEnded();
-    if (ended == nullptr) continue;
-    return Annotate(ended->WhyEnded(), "a service ended by itself, and the others were stopped");
   }
 }
 

@@ -2,16 +2,19 @@
 //
 //   ASSIGN_OR_RETURN(auto stack, Stack::Start(options));
 //   … use stack->taskd_address() …
-//   return stack->WaitForStop();
+//   return stack->WaitForStop(on_ended);
 #ifndef PARLEY_CLIENTS_CLI_STACK_H_
 #define PARLEY_CLIENTS_CLI_STACK_H_
 
+#include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "clients/cli/service_process.h"
 #include "clients/cli/signals.h"
 
@@ -65,27 +68,46 @@ class Stack {
   // The credential of that name that keyd made at its first start: "admin", "operator".
   std::string CredentialFile(const std::string& name) const;
 
-  // Blocks until SIGINT or SIGTERM, or until a service ends by itself: SERVICE_ENDED.
-  absl::Status WaitForStop();
+  // Told of a service that has ended by itself: why, and that it is started again after the pause.
+  using OnEnded = std::function<void(const std::string& name, const absl::Status& why, absl::Duration pause)>;
+  // Blocks until SIGINT or SIGTERM. A service that ends by itself is started again, and the others go on. SERVICE_ENDED
+  // when one has ended five times in a row within a minute of its start: then it will not come up by itself.
+  absl::Status WaitForStop(const OnEnded& on_ended);
 
  private:
+  using SteadyTime = std::chrono::steady_clock::time_point;
+  struct Service {
+    std::string name;
+    std::vector<std::string> arguments;
+    // None between its end and its next start.
+    std::unique_ptr<ServiceProcess> process;
+    // Of the process, or of the next one.
+    SteadyTime start;
+    int early_ends = 0;
+  };
+
   Stack(Options options, DataLock lock);
 
   absl::Status StartKeyd();
   // taskd or enrolld.
   absl::Status StartFollower(const std::string& name, const std::string& listen, const std::string& public_address);
   absl::Status StartService(const std::string& name, std::vector<std::string> arguments);
+  absl::Status Launch(Service* service);
   // Waits until the newest service has written its ready file.
   absl::Status WaitUntilReady(const std::string& ready_file);
   // The first service that has ended; null when all run.
-  const ServiceProcess* FirstEnded();
+  Service* FirstEnded();
+  // Puts it off until its pause is over.
+  absl::Status OnServiceEnded(Service* service, const OnEnded& on_ended);
+  // Starts those whose pause is over. Milliseconds to the next one's end; -1 when none waits.
+  absl::StatusOr<int> StartDue();
   // The credentials of an earlier start may name addresses that have changed since.
   absl::Status Readdress(const std::string& credential);
 
   Options options_;
   const DataLock lock_;
   SignalFd signals_;
-  std::vector<std::unique_ptr<ServiceProcess>> services_;
+  std::vector<Service> services_;
 };
 
 }  // namespace parley::cli

@@ -16,6 +16,19 @@ def children(pid):
     return [int(child) for child in pathlib.Path("/proc/%d/task/%d/children" % (pid, pid)).read_text().split()]
 
 
+def services_of(pid):
+    """Its children that run, from name to process."""
+    found = {}
+    for child in children(pid):
+        try:
+            name = pathlib.Path("/proc/%d/comm" % child).read_text().strip()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if name in ("keyd", "taskd", "enrolld") and is_alive(child):
+            found[name] = child
+    return found
+
+
 def is_alive(pid):
     try:
         return pathlib.Path("/proc/%d/stat" % pid).read_text().rsplit(")", 1)[1].split()[0] != "Z"
@@ -71,15 +84,37 @@ class Up(unittest.TestCase):
                 arguments = [part for item in {**options, option: address}.items() for part in item]
                 self.refused("up", "--data", self.person.data, *arguments, says=[address])
 
-    def test_service_that_dies_ends_it_all(self):
-        for victim in (0, 1, 2):
-            up = self.person.up()
-            services = children(up.pid)
-            os.kill(services[victim], signal.SIGKILL)
-            _, errors = up.communicate(timeout=person.TIMEOUT_S)
-            self.assertEqual(up.returncode, 1)
-            self.assertIn(("keyd", "taskd", "enrolld")[victim] + " was killed", errors)
-            self.assertFalse(any(map(is_alive, services)))
+    def test_a_service_that_dies_is_started_again_and_the_others_go_on(self):
+        up = self.person.up()
+        for victim in ("keyd", "taskd", "enrolld"):
+            before = services_of(up.pid)
+            os.kill(before[victim], signal.SIGKILL)
+            # `up` says so.
+            event = json.loads(up.stdout.readline())
+            self.assertEqual((event["event"], event["service"]), ("serviceEnded", victim), event)
+            self.assertIn(victim + " was killed", event["why"])
+            while len(after := services_of(up.pid)) < 3 or after[victim] == before[victim]:
+                self.assertIsNone(up.poll())
+            self.assertEqual({name: pid for name, pid in after.items() if name != victim},
+                             {name: pid for name, pid in before.items() if name != victim})
+        # And it serves: this waits for it no longer than for any server.
+        while self.person.run("task", "list")[0] != 0:
+            self.assertIsNone(up.poll())
+        self.assertEqual(self.person.down(), 0)
+
+    def test_a_service_that_dies_again_and_again_ends_it_all(self):
+        up = self.person.up()
+        others = services_of(up.pid)
+        for _ in range(5):
+            while (taskd := services_of(up.pid).get("taskd")) is None:
+                self.assertIsNone(up.poll())
+            os.kill(taskd, signal.SIGKILL)
+            line = up.stdout.readline()
+        self.assertEqual(line, "")
+        _, errors = up.communicate(timeout=person.TIMEOUT_S)
+        self.assertEqual(up.returncode, 1)
+        self.assertIn("taskd ended 5 times in a row", errors)
+        self.assertFalse(any(map(is_alive, others.values())))
 
     def test_services_do_not_outlive_a_killed_up(self):
         up = self.person.up()
