@@ -126,6 +126,17 @@ TEST(Errors, AnErrorWithoutAReasonGetsItsCode) {
   EXPECT_EQ(Reason(FromGrpc(ToGrpc(absl::AbortedError("again")))), "ABORTED");
 }
 
+TEST(Errors, DoNotTellWhereTheServerKeepsItsFiles) {
+  const auto told = [](absl::string_view message) {
+    return ToGrpc(Error(absl::StatusCode::kUnavailable, "DISK_FULL", message)).error_message();
+  };
+  EXPECT_EQ(told("cannot write /var/lib/parley-taskd/taskd.db: no space left on device"),
+            "cannot write taskd.db: no space left on device");
+  EXPECT_EQ(told("/srv/data/taskd.db is damaged; restore it"), "taskd.db is damaged; restore it");
+  EXPECT_EQ(told("there is \"/srv/a\" and (/srv/c)"), "there is \"a\" and (c)");
+  EXPECT_EQ(told("a path such as / or tasks/site or 24/7 stays"), "a path such as / or tasks/site or 24/7 stays");
+}
+
 TEST(Errors, DetailsThatAreNotOursAreIgnored) {
   const absl::Status status = FromGrpc(grpc::Status(grpc::StatusCode::INTERNAL, "broken", "\xff\x00garbage"));
   EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
