@@ -13,6 +13,8 @@ namespace parley::audit {
 namespace {
 
 constexpr absl::string_view kRefused = "rpc.refused";
+// Kinds of refusals that are counted at a time; others are recorded one by one, and dropped first.
+constexpr size_t kMostKinds = 1000;
 
 void Clean(std::string* text, size_t max_bytes) {
   if (text->size() > max_bytes) text->resize(max_bytes);
@@ -53,9 +55,47 @@ AuditBuffer::~AuditBuffer() {
 void AuditBuffer::Record(key::v1::AuditEvent event) {
   CompleteEvent(options_.service, options_.clock->Now(), &event);
   MutexLock lock(&mutex_);
+  if (event.action() == kRefused && CountRefusal(event)) return;
+  Push(std::move(event));
+}
+
+void AuditBuffer::Push(key::v1::AuditEvent event) {
   if (!MakeRoom(event)) return;
   events_.push_back(std::move(event));
   changed_.NotifyAll();
+}
+
+bool AuditBuffer::CountRefusal(const key::v1::AuditEvent& event) {
+  const std::string kind = absl::StrCat(event.actor(), "\n", event.resource(), "\n", event.outcome());
+  const auto known = refused_.find(kind);
+  if (known != refused_.end()) {
+    ++known->second.more;
+    return true;
+  }
+  if (refused_.size() < kMostKinds) refused_[kind] = {event, Clock::System()->Now() + options_.refusal_window};
+  return false;
+}
+
+void AuditBuffer::EndWindows(absl::Time by) {
+  for (auto it = refused_.begin(); it != refused_.end();) {
+    Refused& refused = it->second;
+    if (refused.end > by) {
+      ++it;
+      continue;
+    }
+    if (refused.more > 0) {
+      refused.first.set_detail(absl::StrCat("refused ", refused.more, " times more within a minute"));
+      CompleteEvent(options_.service, options_.clock->Now(), &refused.first);
+      Push(std::move(refused.first));
+    }
+    it = refused_.erase(it);
+  }
+}
+
+absl::Time AuditBuffer::NextWindow() const {
+  absl::Time next = absl::InfiniteFuture();
+  for (const auto& [kind, refused] : refused_) next = std::min(next, refused.end);
+  return next;
 }
 
 bool AuditBuffer::MakeRoom(const key::v1::AuditEvent& event) {
@@ -74,6 +114,7 @@ absl::Status AuditBuffer::Drain(absl::Duration timeout) {
   const absl::Time deadline = Clock::System()->Now() + timeout;
   MutexLock lock(&mutex_);
   draining_ = true;
+  EndWindows(absl::InfiniteFuture());
   changed_.NotifyAll();
   while (!events_.empty() || dropped_ > 0) {
     const absl::Duration left = deadline - Clock::System()->Now();
@@ -89,10 +130,12 @@ absl::Status AuditBuffer::Drain(absl::Duration timeout) {
 void AuditBuffer::Run() {
   mutex_.Lock();
   while (!stopping_) {
-    if (events_.empty() && dropped_ == 0) {
-      changed_.Wait(&mutex_);
-    } else {
+    const absl::Time now = Clock::System()->Now();
+    EndWindows(now);
+    if (!events_.empty() || dropped_ > 0) {
       Send();
+    } else {
+      changed_.WaitFor(&mutex_, NextWindow() - now);
     }
   }
   mutex_.Unlock();

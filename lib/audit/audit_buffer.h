@@ -2,8 +2,9 @@
 //
 // Guarantees: Record does not block on the sink. At most `capacity` events wait; when they do, refusals ("rpc.refused")
 // make way for everything else, so that nobody can push a key operation out of the log by being refused often. What
-// was dropped is counted, and recorded as "audit.dropped" once there is room. What waits is lost with the process:
-// a service that must not act unrecorded appends in its own transaction instead.
+// was dropped is counted, and recorded as "audit.dropped" once there is room. Refusals that differ in their time alone
+// are one event, and after a minute one more with their number, so that a caller who goes on cannot fill the log. What
+// waits is lost with the process: a service that must not act unrecorded appends in its own transaction instead.
 //
 // Threads: all methods may be called from any thread; one of its own.
 #ifndef PARLEY_LIB_AUDIT_AUDIT_BUFFER_H_
@@ -12,6 +13,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <string>
 #include <thread>
 #include <vector>
@@ -39,6 +41,8 @@ class AuditBuffer final : public rpc::AuditLog {
     size_t capacity = 10'000;
     // Pause after an error of the sink.
     absl::Duration retry = absl::Seconds(1);
+    // For so long refusals of one kind are counted.
+    absl::Duration refusal_window = absl::Minutes(1);
     // For the events' times. Must outlive the buffer.
     Clock* clock = Clock::System();
   };
@@ -52,7 +56,19 @@ class AuditBuffer final : public rpc::AuditLog {
   absl::Status Drain(absl::Duration timeout);
 
  private:
+  // Refusals of one actor, method and reason since the first of them was recorded.
+  struct Refused {
+    key::v1::AuditEvent first;
+    absl::Time end;
+    int64_t more = 0;
+  };
   void Run();
+  void Push(key::v1::AuditEvent event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // True when it is counted with one that was recorded before.
+  bool CountRefusal(const key::v1::AuditEvent& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Records the numbers of those whose window ends by then.
+  void EndWindows(absl::Time by) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Time NextWindow() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool MakeRoom(const key::v1::AuditEvent& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Send() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Pause() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -65,6 +81,7 @@ class AuditBuffer final : public rpc::AuditLog {
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   std::deque<key::v1::AuditEvent> events_ ABSL_GUARDED_BY(mutex_);
   int64_t dropped_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<std::string, Refused> refused_ ABSL_GUARDED_BY(mutex_);
   // The batch at the head of events_ that the sink has now.
   size_t sending_ ABSL_GUARDED_BY(mutex_) = 0;
   std::thread thread_;

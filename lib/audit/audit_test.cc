@@ -198,7 +198,11 @@ TEST(AuditBuffer, RefusalsCannotPushOutKeyOperations) {
   AuditBuffer buffer(std::move(options));
   buffer.Record(MakeEvent("rpc.refused"));
   sink.WaitForCall();
-  for (int i = 0; i < 1000; ++i) buffer.Record(MakeEvent("rpc.refused"));
+  for (int i = 0; i < 1000; ++i) {
+    AuditEvent refused = MakeEvent("rpc.refused");
+    refused.set_actor(absl::StrCat("device/web-", i));
+    buffer.Record(std::move(refused));
+  }
   for (int i = 0; i < 4; ++i) buffer.Record(MakeEvent("join_key.revoked"));
   sink.Shut(false);
   ASSERT_TRUE(buffer.Drain(absl::Seconds(30)).ok());
@@ -210,6 +214,38 @@ TEST(AuditBuffer, RefusalsCannotPushOutKeyOperations) {
   }
   EXPECT_EQ(operations, 4);
   EXPECT_THAT(dropped, testing::StartsWith("995 events"));
+}
+
+TEST(AuditBuffer, RefusalsOfOneKindAreOneEventAndTheirNumber) {
+  Sink sink;
+  FakeClock clock;
+  AuditBuffer buffer(MakeOptions(&sink, &clock));
+  for (int i = 0; i < 50; ++i) {
+    for (const char* actor : {"operator/olga", "operator/oscar"}) {
+      AuditEvent refused = MakeEvent("rpc.refused");
+      refused.set_actor(actor);
+      refused.set_outcome("ROLE_NOT_ALLOWED");
+      buffer.Record(std::move(refused));
+    }
+  }
+  ASSERT_TRUE(buffer.Drain(absl::Seconds(30)).ok());
+  ASSERT_EQ(sink.events().size(), 4);
+  for (const size_t i : {2, 3}) {
+    EXPECT_EQ(sink.events()[i].action(), "rpc.refused");
+    EXPECT_EQ(sink.events()[i].outcome(), "ROLE_NOT_ALLOWED");
+    EXPECT_EQ(sink.events()[i].detail(), "refused 49 times more within a minute");
+    EXPECT_NE(sink.events()[i].id(), sink.events()[i - 2].id());
+  }
+}
+
+TEST(AuditBuffer, CountsRefusalsForAWindowAndTellsByItself) {
+  Sink sink;
+  FakeClock clock;
+  AuditBuffer::Options options = MakeOptions(&sink, &clock);
+  options.refusal_window = absl::Milliseconds(1);
+  AuditBuffer buffer(std::move(options));
+  // The second one may already be in the next window; then there is another first one.
+  while (sink.events().size() < 3) buffer.Record(MakeEvent("rpc.refused"));
 }
 
 TEST(AuditBuffer, CutsAndCleansTexts) {
