@@ -115,6 +115,11 @@ void ShowCreated(const Globals& globals, const task::v1::CreateTaskResponse& cre
   PrintLine(PayloadLine(files));
   ShowSigner(signer);
   ShowJoinKey(key, file);
+  // By --join-key-ttl, or with the credential of who made it.
+  const absl::Time key_end = FromProto(created.join_key().join_key().expire_time());
+  if (key_end < FromProto(task.expire_time())) {
+    PrintLine(absl::StrCat("  nobody joins with this key after ", TimeText(key_end)));
+  }
   PrintLine(Dim(absl::StrCat("  follow it with: parley task watch ", id)));
 }
 
