@@ -46,8 +46,10 @@ void UseServer(const Globals& globals, absl::string_view audience, keys::Credent
   }
 }
 
-absl::StatusOr<transport::Dialer::Options> DialerOptions(const Globals& globals, absl::string_view audience) {
-  ASSIGN_OR_RETURN(keys::Credential credential, LoadCredential(globals));
+namespace {
+
+absl::StatusOr<transport::Dialer::Options> OptionsOf(const Globals& globals, absl::string_view audience,
+                                                     keys::Credential credential) {
   UseServer(globals, audience, &credential);
   const absl::Time now = absl::Now();
   if (credential.not_after <= now) {
@@ -65,15 +67,22 @@ absl::StatusOr<transport::Dialer::Options> DialerOptions(const Globals& globals,
   return options;
 }
 
+}  // namespace
+
+absl::StatusOr<transport::Dialer::Options> DialerOptions(const Globals& globals, absl::string_view audience) {
+  ASSIGN_OR_RETURN(keys::Credential credential, LoadCredential(globals));
+  return OptionsOf(globals, audience, std::move(credential));
+}
+
 Server::Server(std::string address, std::unique_ptr<transport::Channel> channel, bool by_admin)
     : address_(std::move(address)), channel_(std::move(channel)), by_admin_(by_admin) {}
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Connect(const Globals& globals, absl::string_view audience) {
-  ASSIGN_OR_RETURN(transport::Dialer::Options options, DialerOptions(globals, audience));
+  ASSIGN_OR_RETURN(keys::Credential credential, LoadCredential(globals));
+  const bool by_admin = credential.role == access::v1::ROLE_ADMIN;
+  ASSIGN_OR_RETURN(transport::Dialer::Options options, OptionsOf(globals, audience, std::move(credential)));
   std::string address = options.address;
   ASSIGN_OR_RETURN(std::unique_ptr<transport::Channel> channel, transport::Channel::Create(std::move(options)));
-  ASSIGN_OR_RETURN(const keys::Credential credential, LoadCredential(globals));
-  const bool by_admin = credential.role == access::v1::ROLE_ADMIN;
   return std::unique_ptr<Server>(new Server(std::move(address), std::move(channel), by_admin));
 }
 
