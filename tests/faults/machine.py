@@ -28,9 +28,9 @@ TIMEOUT_S = stack.TIMEOUT_S
 CONFIRMED = ("STATE_CONFIRMED", "STATE_UP_TO_DATE")
 HALTED = "STATE_HALTED"
 
-# The time alone, as whoever sets a clock changes it.
+# The time alone, as whoever sets a clock changes it: the monotonic clocks and the times of files stay as they are.
 FAKETIME = {"LD_PRELOAD": next(iter(glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")), ""),
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000
