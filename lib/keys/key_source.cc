@@ -18,6 +18,16 @@ constexpr absl::Duration kGrace = absl::Hours(24);
 
 }  // namespace
 
+namespace {
+
+// The roles that are not a machine's that takes part in tasks.
+bool IsPersonOrService(access::v1::Role role) {
+  return role == access::v1::ROLE_ADMIN || role == access::v1::ROLE_OPERATOR || role == access::v1::ROLE_AUDITOR ||
+         role == access::v1::ROLE_SERVICE;
+}
+
+}  // namespace
+
 AudienceKeySource::AudienceKeySource(const Keyring* keyring, const Clock* clock, Refusal refusal)
     : keyring_(keyring),
       clock_(clock),
@@ -44,6 +54,7 @@ absl::StatusOr<transport::KeySource::Key> AudienceKeySource::Find(absl::string_v
   key.info.role = opened->claims.role;
   key.info.subject = opened->claims.subject;
   key.info.not_after = opened->claims.not_after;
+  key.info.preferred = IsPersonOrService(opened->claims.role);
   return key;
 }
 

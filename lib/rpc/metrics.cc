@@ -78,15 +78,28 @@ double CpuSeconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-double OpenDescriptors() {
-  DIR* const folder = opendir("/proc/self/fd");
-  if (folder == nullptr) return 0;
-  // Without ".", ".." and the folder's own.
-  int count = -3;
-  while (readdir(folder) != nullptr) ++count;
-  closedir(folder);
-  return count;
-}
+// Open from the first metrics on, as it takes a descriptor to count descriptors, and there may be none when it counts.
+class DescriptorFolder {
+ public:
+  DescriptorFolder() : folder_(opendir("/proc/self/fd")) {}
+  ~DescriptorFolder() {
+    if (folder_ != nullptr) closedir(folder_);
+  }
+
+  double Count() {
+    MutexLock lock(&mutex_);
+    if (folder_ == nullptr) return 0;
+    rewinddir(folder_);
+    // Without "." and "..".
+    int count = -2;
+    while (readdir(folder_) != nullptr) ++count;
+    return count;
+  }
+
+ private:
+  Mutex mutex_;
+  DIR* const folder_ ABSL_PT_GUARDED_BY(mutex_);
+};
 
 double MostDescriptors() {
   rlimit limit{};
@@ -208,12 +221,13 @@ class Metrics::Impl {
 
 Metrics::Metrics() : impl_(std::make_unique<Impl>()) {
   static const double start = absl::ToDoubleSeconds(absl::Now() - absl::UnixEpoch());
-  const auto add = [this](const char* name, const char* help, Kind kind, double (*read)()) {
-    own_.push_back(impl_->Add(name, help, kind, [read] { return One(read()); }));
+  const auto add = [this](const char* name, const char* help, Kind kind, std::function<double()> read) {
+    own_.push_back(impl_->Add(name, help, kind, [read = std::move(read)] { return One(read()); }));
   };
   add("process_resident_memory_bytes", "Memory in use.", Kind::kGauge, ResidentBytes);
   add("process_cpu_seconds_total", "Processor time used.", Kind::kCounter, CpuSeconds);
-  add("process_open_fds", "File descriptors in use.", Kind::kGauge, OpenDescriptors);
+  add("process_open_fds", "File descriptors in use.", Kind::kGauge,
+      [folder = std::make_shared<DescriptorFolder>()] { return folder->Count(); });
   add("process_max_fds", "File descriptors that may be in use.", Kind::kGauge, MostDescriptors);
   add("process_start_time_seconds", "When the process began.", Kind::kGauge, [] { return start; });
 }

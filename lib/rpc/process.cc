@@ -119,6 +119,9 @@ Metrics::Source Process::CountDoor(const transport::Listener* listener) {
       [](const auto& stats) {
         return Samples{{{}, static_cast<double>(stats.connections)}};
       });
+  add("parley_connections_max", "Connections that there are places for.", Metrics::Kind::kGauge, [](const auto& stats) {
+    return Samples{{{}, static_cast<double>(stats.max_connections)}};
+  });
   add("parley_guard_breaches_total", "Connections that the guard has ended, by the budget that was broken.",
       Metrics::Kind::kCounter, [](const transport::ListenerStats& stats) {
         Samples samples;

@@ -59,26 +59,4 @@ std::vector<ConnectionTable::Entry> ConnectionTable::All() const {
   return entries;
 }
 
-bool HandshakePlaces::Take(const std::string& source) {
-  MutexLock lock(&mutex_);
-  if (total_ >= max_total_) return false;
-  int& mine = by_source_[source];
-  if (mine >= max_per_source_) return false;
-  ++mine;
-  ++total_;
-  return true;
-}
-
-void HandshakePlaces::Leave(const std::string& source) {
-  MutexLock lock(&mutex_);
-  --total_;
-  const auto found = by_source_.find(source);
-  if (--found->second == 0) by_source_.erase(found);
-}
-
-int HandshakePlaces::taken() const {
-  MutexLock lock(&mutex_);
-  return total_;
-}
-
 }  // namespace parley::transport

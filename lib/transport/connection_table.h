@@ -1,4 +1,4 @@
-// The live connections of a listener by id, and the places that handshakes take.
+// The live connections of a listener by id.
 //
 // Threads: all methods may be called from any thread.
 #ifndef PARLEY_LIB_TRANSPORT_CONNECTION_TABLE_H_
@@ -39,24 +39,6 @@ class ConnectionTable {
  private:
   mutable Mutex mutex_;
   std::unordered_map<std::string, Entry> entries_ ABSL_GUARDED_BY(mutex_);
-};
-
-// Counts handshakes under way, overall and per source, so that nobody takes all the places.
-class HandshakePlaces {
- public:
-  HandshakePlaces(int max_total, int max_per_source) : max_total_(max_total), max_per_source_(max_per_source) {}
-
-  // False when there is none left. True must be followed by Leave.
-  bool Take(const std::string& source);
-  void Leave(const std::string& source);
-  int taken() const;
-
- private:
-  const int max_total_;
-  const int max_per_source_;
-  mutable Mutex mutex_;
-  int total_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::unordered_map<std::string, int> by_source_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace parley::transport

@@ -19,6 +19,7 @@
 #include "lib/crypto/kdf.h"
 #include "lib/transport/address.h"
 #include "lib/transport/event_loop.h"
+#include "lib/transport/frame_guard.h"
 #include "lib/transport/relay.h"
 #include "lib/transport/tls_session.h"
 
@@ -69,6 +70,12 @@ absl::Status KeyExpired(const Dialer::Options& options) {
                absl::StrCat("the key for ", options.address, " ended at ",
                             absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", options.not_after, absl::UTCTimeZone()),
                             " by this machine's clock; ask for a new one"));
+}
+
+absl::Status ServerFull(const std::string& address) {
+  return Error(absl::StatusCode::kUnavailable, "SERVER_FULL",
+               absl::StrCat(address, " has no place for another connection under this key or from this address; try ",
+                            "again later, or ask the operator to raise its limit of open files"));
 }
 
 absl::Status HandshakeError(const std::string& address, const TlsSession& tls, bool heard) {
@@ -163,6 +170,7 @@ class Dialer::Impl::Dial final : public EventLoop::Watch,
   void OnEvents(uint32_t events) override;
   void OnHandshakeDone() override;
   void OnHandshakeFailed() override;
+  bool OnFirstBytes(absl::string_view bytes) override;
   void OnClosed() override { Drop(); }
 
  private:
@@ -269,6 +277,14 @@ void Dialer::Impl::Dial::OnHandshakeDone() {
 
 void Dialer::Impl::Dial::OnHandshakeFailed() {
   Fail(HandshakeError(dialer_->options_.address, relay_->tls(), relay_->heard()));
+}
+
+// gRPC does not see the settings of a server that refuses: it would take the connection for a good one, and come back
+// at once.
+bool Dialer::Impl::Dial::OnFirstBytes(absl::string_view bytes) {
+  if (!FrameGuard::IsRefusal(bytes)) return true;
+  Fail(ServerFull(dialer_->options_.address));
+  return false;
 }
 
 // The reason is in place before the close that makes gRPC look for one.

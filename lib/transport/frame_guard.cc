@@ -60,6 +60,13 @@ void AppendFrameHeader(size_t length, Type type, std::string* to) {
   to->append(5, '\0');
 }
 
+void AppendGoaway(uint32_t last_stream, uint32_t error, absl::string_view debug, std::string* to) {
+  AppendFrameHeader(8 + debug.size(), kGoaway, to);
+  Append(last_stream, 4, to);
+  Append(error, 4, to);
+  to->append(debug.data(), debug.size());
+}
+
 uint32_t ErrorCode(FrameGuard::Breach breach) {
   switch (breach) {
     case FrameGuard::Breach::kPreface:
@@ -80,6 +87,15 @@ const char* FrameGuard::Name(Breach breach) {
                                                     "cancelled",    "control"};
   return kNames[static_cast<int>(breach)];
 }
+
+std::string FrameGuard::Refusal() {
+  std::string frames;
+  AppendFrameHeader(0, kSettings, &frames);
+  AppendGoaway(0, kEnhanceYourCalm, "parley: no place for another connection", &frames);
+  return frames;
+}
+
+bool FrameGuard::IsRefusal(absl::string_view first) { return first == Refusal(); }
 
 FrameGuard::FrameGuard(const Limits* limits, const Clock* clock)
     : limits_(limits),
@@ -305,11 +321,8 @@ size_t FrameGuard::MissingFromGrpc() const {
 std::string FrameGuard::Farewell() const {
   std::string frames;
   if (!grpc_spoke_) AppendFrameHeader(0, kSettings, &frames);
-  const std::string debug = absl::StrCat("parley: ", Name(breach_));
-  AppendFrameHeader(8 + debug.size(), kGoaway, &frames);
-  Append(last_stream_, 4, &frames);
-  Append(ErrorCode(breach_), 4, &frames);
-  return frames + debug;
+  AppendGoaway(last_stream_, ErrorCode(breach_), absl::StrCat("parley: ", Name(breach_)), &frames);
+  return frames;
 }
 
 FrameGuard::Stream* FrameGuard::Find(uint32_t id) {

@@ -68,6 +68,11 @@ class FrameGuard {
   // "cancelled" for kCancelled and so on, for metrics and logs.
   static const char* Name(Breach breach);
 
+  // All that a server says to a peer that it has no place for: its settings and a GOAWAY with ENHANCE_YOUR_CALM.
+  static std::string Refusal();
+  // Whether `first`, the first bytes of a server, are those of Refusal.
+  static bool IsRefusal(absl::string_view first);
+
   // `limits` and `clock` must outlive the guard.
   FrameGuard(const Limits* limits, const Clock* clock);
 

@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <limits>
 #include <mutex>
 #include <unordered_map>
 #include <utility>
@@ -25,6 +27,7 @@
 #include "lib/transport/address.h"
 #include "lib/transport/connection_table.h"
 #include "lib/transport/event_loop.h"
+#include "lib/transport/places.h"
 #include "lib/transport/relay.h"
 #include "lib/transport/tls_session.h"
 
@@ -36,11 +39,36 @@ constexpr int kBacklog = 1024;
 constexpr int kAcceptsAtOnce = 64;
 // Lines about connections that the guard has ended. The metric counts all of them.
 constexpr TokenBucket::Rate kBreachLines = {.per_second = 1, .burst = 20};
+// Lines about peers that were refused for want of a place.
+constexpr TokenBucket::Rate kFullLines = {.per_second = 0.1, .burst = 5};
+// For the store, the log, the other ports and what libraries open.
+constexpr int kOtherDescriptors = 256;
+constexpr int kDescriptorsPerConnection = 3;
 // Until the kernel is asked again when not even a reserve descriptor could be had.
 constexpr absl::Duration kAcceptRetry = absl::Milliseconds(50);
 
 enum Outcome { kOk, kRefused, kTimeout, kMalformed, kOverloaded, kLeft, kOutcomes };
 constexpr const char* kOutcomeNames[kOutcomes] = {"ok", "refused", "timeout", "malformed", "overloaded", "left"};
+
+// The whole answer to a REST peer that there is no place for.
+constexpr absl::string_view kRestRefusal =
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 79\r\nRetry-After: 10\r\n"
+    "Connection: close\r\n\r\n"
+    R"({"code":14,"message":"no place for another connection; try again","details":[]})";
+
+// Makes the places as few as the process has descriptors for, and says so.
+void FitIntoDescriptors(Listener::Options* options) {
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+  const int64_t most = static_cast<int64_t>(std::min<rlim_t>(files.rlim_cur, std::numeric_limits<int>::max()));
+  const int64_t ours = most - std::min<int64_t>(kOtherDescriptors, most / 4);
+  options->max_handshakes = static_cast<int>(std::clamp<int64_t>(ours / 8, 1, options->max_handshakes));
+  const int64_t connections = (ours - options->max_handshakes) / kDescriptorsPerConnection;
+  if (connections >= options->max_connections) return;
+  options->max_connections = static_cast<int>(std::max<int64_t>(connections, 1));
+  LogWarning("the limit of open files bounds the connections; raise LimitNOFILE or ulimit -n for more",
+             {{"open_files", absl::StrCat(most)}, {"connections", absl::StrCat(options->max_connections)}});
+}
 
 absl::Status ListenError(const std::string& address, int error_number) {
   if (error_number == EADDRINUSE) {
@@ -97,9 +125,11 @@ class Listener::Impl final : public EventLoop::Watch {
       : options_(std::move(options)),
         check_{keys, options_.clock, options_.accept_rest},
         address_(std::move(address)),
-        places_(options_.max_handshakes, options_.max_handshakes_per_address),
+        handshakes_(options_.max_handshakes),
+        places_(options_.max_connections),
         listen_fd_(fd),
         breach_lines_(kBreachLines, options_.clock),
+        full_lines_(kFullLines, options_.clock),
         reserve_fd_(open("/dev/null", O_RDONLY | O_CLOEXEC)),
         timers_(options_.clock) {
     for (int i = 0; i < std::max(1, options_.threads); ++i) loops_.push_back(std::make_unique<Loop>());
@@ -136,6 +166,7 @@ class Listener::Impl final : public EventLoop::Watch {
   void Admit(int fd, const SocketAddress& from);
   void Count(Outcome outcome) { outcomes_[outcome].fetch_add(1, std::memory_order_relaxed); }
   void CountBreach(FrameGuard::Breach breach, const std::string& connection_id);
+  void SayFull(ConnectionPlaces::Limit limit, const KeyInfo& key, const std::string& from);
   std::shared_ptr<SSL_CTX> context() {
     MutexLock lock(&mutex_);
     return context_;
@@ -145,7 +176,8 @@ class Listener::Impl final : public EventLoop::Watch {
   const PeerCheck check_;
   const std::string address_;
   Handover handover_;
-  HandshakePlaces places_;
+  HandshakePlaces handshakes_;
+  ConnectionPlaces places_;
   ConnectionTable table_;
   RelayCounters counters_;
   std::atomic<int64_t> outcomes_[kOutcomes] = {};
@@ -156,6 +188,7 @@ class Listener::Impl final : public EventLoop::Watch {
   CondVar all_closed_;
   std::shared_ptr<SSL_CTX> context_ ABSL_GUARDED_BY(mutex_);
   TokenBucket breach_lines_ ABSL_GUARDED_BY(mutex_);
+  TokenBucket full_lines_ ABSL_GUARDED_BY(mutex_);
   // In the first loop's thread, once started.
   int listen_fd_;
   int reserve_fd_;
@@ -171,8 +204,11 @@ class Listener::Impl::Connection final : public Relay::Owner, public std::enable
   Connection(Impl* listener, Loop* loop, const SocketAddress& from)
       : listener_(listener), loop_(loop), source_(SourceOf(from)), remote_address_(FormatAddress(from)) {}
 
+  // Before Start. False when there is no place for another handshake.
+  bool TakePlace();
   void Start(int fd);
   void Close() { relay_->Close(); }
+  // Also while it is told that there is no place for it.
   bool shaking_hands() const { return shaking_hands_; }
   void OnHandshakeDone() override;
   void OnHandshakeFailed() override;
@@ -192,8 +228,25 @@ class Listener::Impl::Connection final : public Relay::Owner, public std::enable
   std::string remote_address_;
   std::string connection_id_;
   TimerQueue::TimerId timer_ = 0;
+  HandshakePlaces::Ticket ticket_ = 0;
   bool shaking_hands_ = true;
+  bool refused_ = false;
+  // Its place among the connections.
+  std::optional<ConnectionPlaces::Holder> place_;
 };
+
+bool Listener::Impl::Connection::TakePlace() {
+  const auto ticket = listener_->handshakes_.Take(source_, [weak = weak_from_this(), loop = &loop_->events] {
+    loop->Post([weak] {
+      const auto connection = weak.lock();
+      if (connection == nullptr || !connection->shaking_hands_) return;
+      connection->EndHandshake(kOverloaded);
+      connection->Close();
+    });
+  });
+  ticket_ = ticket.value_or(0);
+  return ticket.has_value();
+}
 
 void Listener::Impl::Connection::Start(int fd) {
   timer_ = CloseAt(listener_->options_.clock->Now() + listener_->options_.handshake_timeout, /*handshake=*/true);
@@ -218,7 +271,7 @@ TimerQueue::TimerId Listener::Impl::Connection::CloseAt(absl::Time when, bool ha
 void Listener::Impl::Connection::EndHandshake(Outcome outcome) {
   if (!std::exchange(shaking_hands_, false)) return;
   listener_->Count(outcome);
-  listener_->places_.Leave(source_);
+  listener_->handshakes_.Leave(ticket_);
   listener_->timers_.Cancel(timer_);
   timer_ = 0;
 }
@@ -245,6 +298,15 @@ std::shared_ptr<const Peer> Listener::Impl::Connection::Register() {
 
 void Listener::Impl::Connection::OnHandshakeDone() {
   const Application application = relay_->tls().alpn() == "http/1.1" ? Application::kRest : Application::kGrpc;
+  const KeyInfo& key = relay_->tls().key();
+  const ConnectionPlaces::Holder holder{key.key_id, source_, key.preferred};
+  const auto limit = listener_->places_.Take(holder);
+  if (limit != ConnectionPlaces::Limit::kNone) {
+    refused_ = true;
+    listener_->SayFull(limit, key, remote_address_);
+    return relay_->Refuse(application == Application::kRest ? kRestRefusal : FrameGuard::Refusal());
+  }
+  place_ = holder;
   const std::shared_ptr<const Peer> peer = Register();
   if (peer == nullptr) {
     EndHandshake(kRefused);
@@ -285,7 +347,8 @@ void Listener::Impl::Connection::OnHandshakeFailed() {
 }
 
 void Listener::Impl::Connection::OnClosed() {
-  EndHandshake(kLeft);
+  EndHandshake(refused_ ? kOverloaded : kLeft);
+  if (place_.has_value()) listener_->places_.Leave(*place_);
   if (timer_ != 0) listener_->timers_.Cancel(timer_);
   if (!connection_id_.empty()) listener_->table_.Remove(connection_id_);
   if (listener_->open_.fetch_sub(1) == 1) {
@@ -347,14 +410,13 @@ void Listener::Impl::SurviveShortage() {
 }
 
 void Listener::Impl::Admit(int fd, const SocketAddress& from) {
-  const std::string source = SourceOf(from);
-  if (open_.load() >= options_.max_connections || !places_.Take(source)) {
+  Loop* loop = loops_[next_loop_++ % loops_.size()].get();
+  auto connection = std::make_shared<Connection>(this, loop, from);
+  if (!connection->TakePlace()) {
     Count(kOverloaded);
     return Reset(fd);
   }
   open_.fetch_add(1);
-  Loop* loop = loops_[next_loop_++ % loops_.size()].get();
-  auto connection = std::make_shared<Connection>(this, loop, from);
   const auto start = [loop, connection, fd] {
     loop->connections.emplace(connection.get(), connection);
     connection->Start(fd);
@@ -396,6 +458,18 @@ void Listener::Impl::CountBreach(FrameGuard::Breach breach, const std::string& c
                                                {"from", peer == nullptr ? "" : peer->remote_address}});
 }
 
+void Listener::Impl::SayFull(ConnectionPlaces::Limit limit, const KeyInfo& key, const std::string& from) {
+  {
+    MutexLock lock(&mutex_);
+    if (!full_lines_.Take()) return;
+  }
+  LogWarning("no place for another connection", {{"limit", ConnectionPlaces::Name(limit)},
+                                                 {"connections", absl::StrCat(open_.load())},
+                                                 {"places", absl::StrCat(places_.total())},
+                                                 {"key", key.key_id},
+                                                 {"from", from}});
+}
+
 template <typename Condition>
 void Listener::Impl::CloseIf(Condition condition) {
   for (const auto& loop : loops_) {
@@ -427,8 +501,9 @@ void Listener::Impl::Recheck() {
 ListenerStats Listener::Impl::Stats() const {
   ListenerStats stats;
   for (int i = 0; i < kOutcomes; ++i) stats.handshakes[kOutcomeNames[i]] = outcomes_[i].load();
-  stats.handshakes_under_way = places_.taken();
+  stats.handshakes_under_way = handshakes_.taken();
   stats.connections = open_.load();
+  stats.max_connections = places_.total();
   stats.bytes_in = counters_.bytes_in.load();
   stats.bytes_out = counters_.bytes_out.load();
   for (int i = static_cast<int>(FrameGuard::Breach::kNone) + 1; i < FrameGuard::kBreaches; ++i) {
@@ -440,6 +515,7 @@ ListenerStats Listener::Impl::Stats() const {
 absl::StatusOr<std::unique_ptr<Listener>> Listener::Create(Options options, KeySource* keys) {
   ASSIGN_OR_RETURN(auto context, MakeServerContext(options.certificate_pem, options.private_key_pem));
   options.private_key_pem = Secret();
+  FitIntoDescriptors(&options);
   ASSIGN_OR_RETURN(const int fd, Listen(options.address));
   SocketAddress bound;
   bound.size = sizeof(bound.storage);

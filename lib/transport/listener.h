@@ -36,9 +36,11 @@ enum class Application { kGrpc, kRest };
 // Figures since the start.
 struct ListenerStats {
   // By outcome: "ok", "refused" (no proof of a key), "timeout", "malformed" (not our TLS), "overloaded" (no place, or
-  // no file descriptor), "left" (the peer closed before the end).
+  // no descriptor), "left" (the peer closed before the end).
   std::map<std::string, int64_t> handshakes;
   int64_t connections = 0;
+  // How many have a place.
+  int64_t max_connections = 0;
   int64_t handshakes_under_way = 0;
   int64_t bytes_in = 0;
   int64_t bytes_out = 0;
@@ -58,11 +60,10 @@ class Listener {
     int threads = 2;
     // A client on a bad line needs two round trips; who takes longer is holding a place.
     absl::Duration handshake_timeout = absl::Seconds(10);
-    // Bounds memory under attack: a handshake costs about 20 KiB.
+    // Bound memory under attack: a handshake costs about 20 KiB, a connection with gRPC's part of it 50 KiB. Fewer when
+    // the process may not open a descriptor for each handshake and three for each connection. Addresses and keys share
+    // them as places.h says, and some are kept for peers that are preferred.
     int max_handshakes = 1024;
-    // So that one address cannot take all of them.
-    int max_handshakes_per_address = 128;
-    // Bounds file descriptors: each connection holds two.
     int max_connections = 20000;
     // Detects a dead peer in about a minute.
     absl::Duration keepalive = absl::Seconds(30);

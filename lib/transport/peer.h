@@ -12,7 +12,7 @@
 
 namespace parley::transport {
 
-// What a key stands for, as its KeySource says it. The transport itself looks only at not_after and key_id.
+// What a key stands for, as its KeySource says it. The transport itself does not look at the role and the subject.
 struct KeyInfo {
   // Names the key for revocation and logs; not secret. For Parley the serial, in hex.
   std::string key_id;
@@ -20,6 +20,8 @@ struct KeyInfo {
   std::string subject;
   // Connections under the key close then.
   absl::Time not_after = absl::InfiniteFuture();
+  // A person or a service, for whom places are kept when machines have taken all others.
+  bool preferred = false;
 };
 
 // One authenticated connection.

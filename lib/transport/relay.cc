@@ -121,6 +121,14 @@ void Relay::Attach(int local_fd, std::unique_ptr<FrameGuard> guard) {
   Pump();
 }
 
+void Relay::Refuse(absl::string_view bytes) {
+  std::string output;
+  tls_->Encrypt(bytes, &output);
+  tls_->Close(&output);
+  if (!tcp_.Write(output)) return Close();
+  Linger();
+}
+
 void Relay::OnReady() {
   switch (phase_) {
     case Phase::kHandshake:
@@ -209,6 +217,7 @@ void Relay::FromNetwork(absl::string_view input) {
   // A reply of TLS itself, e.g. to a key update, or an alert.
   if (!scratch.output.empty() && !tcp_.Write(scratch.output)) return Close();
   const absl::string_view plain(scratch.plain.get(), size);
+  if (size > 0 && !std::exchange(first_bytes_came_, true) && !owner_->OnFirstBytes(plain)) return;
   if (guard_ != nullptr) {
     const auto breach = guard_->FromPeer(plain);
     if (breach != FrameGuard::Breach::kNone) return EndFor(breach);

@@ -34,8 +34,11 @@ class Relay : public std::enable_shared_from_this<Relay> {
   class Owner {
    public:
     virtual ~Owner() = default;
-    // The handshake is done. Attach or Close must follow before this returns.
+    // The handshake is done. Attach, Refuse or Close must follow before this returns.
     virtual void OnHandshakeDone() = 0;
+    // The first bytes that the peer has sent after the handshake. False: they are not passed on, and the owner has
+    // closed the relay.
+    virtual bool OnFirstBytes(absl::string_view bytes) { return true; }
     // The handshake failed as tls().failure() says, or the peer left when that is kNone. The relay goes on only to
     // bring the alert across.
     virtual void OnHandshakeFailed() = 0;
@@ -53,6 +56,8 @@ class Relay : public std::enable_shared_from_this<Relay> {
   void Start(absl::Duration keepalive);
   // Takes the fd and begins to relay. `guard`, if there is one, sees every byte before it is passed on.
   void Attach(int local_fd, std::unique_ptr<FrameGuard> guard = nullptr);
+  // Says these bytes to the peer, and nothing more; no local socket is ever attached.
+  void Refuse(absl::string_view bytes);
   // Closes both sockets now, after the peer has been told if the kernel takes the few bytes.
   void Close();
 
@@ -121,6 +126,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
   Side local_;
   Phase phase_ = Phase::kHandshake;
   bool heard_ = false;
+  bool first_bytes_came_ = false;
   bool pumping_ = false;
 };
 
