@@ -74,7 +74,9 @@ grpc::ServerUnaryReactor* Gate::Unary(grpc::CallbackServerContext* context, absl
     reactor->Finish(ToGrpc(caller.status()));
     return reactor;
   }
-  workers_->Run([context, reactor, caller = *std::move(caller), handler = std::move(handler)]() mutable {
+  const Flow flow = caller->flow();
+  Call* const call = caller->call.get();
+  std::function<void()> work = [context, reactor, caller = *std::move(caller), handler = std::move(handler)]() mutable {
     const ScopedTrace trace(caller.call->trace());
     // It may have waited long, and nobody would read the answer: a peer that begins calls and cancels them costs no
     // more.
@@ -83,7 +85,13 @@ grpc::ServerUnaryReactor* Gate::Unary(grpc::CallbackServerContext* context, absl
     // Counted before it is answered, so that who has the answer finds it in the figures.
     caller.call = nullptr;
     reactor->Finish(ToGrpc(status));
-  });
+  };
+  if (workers_->TryRun(flow, &work)) return reactor;
+  const absl::Status refused = Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_CALLS",
+                                     "too many calls of this connection wait; wait for some of their answers first");
+  call->End(refused);
+  work = nullptr;
+  reactor->Finish(ToGrpc(refused));
   return reactor;
 }
 

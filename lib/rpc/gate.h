@@ -38,6 +38,8 @@ struct Caller {
   std::shared_ptr<Call> call;
 
   access::v1::Role role() const { return static_cast<access::v1::Role>(peer->key.role); }
+  // Whose turn its work waits for.
+  Flow flow() const { return peer == nullptr ? Flow() : Flow::Of(*peer); }
   const std::string& subject() const { return peer->key.subject; }
   // "operator/alice", for the audit log.
   std::string Name() const;

@@ -1,5 +1,3 @@
-#include <atomic>
-#include <latch>
 #include <string>
 #include <utility>
 #include <vector>
@@ -141,37 +139,6 @@ TEST(Errors, DetailsThatAreNotOursAreIgnored) {
   const absl::Status status = FromGrpc(grpc::Status(grpc::StatusCode::INTERNAL, "broken", "\xff\x00garbage"));
   EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
   EXPECT_EQ(Reason(status), "");
-}
-
-TEST(WorkerPool, FinishesWhatItWasGiven) {
-  std::atomic<int> done = 0;
-  {
-    WorkerPool pool(4);
-    for (int i = 0; i < 1000; ++i) pool.Run([&done] { ++done; });
-  }
-  EXPECT_EQ(done, 1000);
-}
-
-TEST(Strand, KeepsOrderWhilePoolsAreParallel) {
-  std::vector<int> order;
-  {
-    WorkerPool pool(4);
-    Strand strand(&pool);
-    for (int i = 0; i < 1000; ++i) strand.Run([&order, i] { order.push_back(i); });
-  }
-  ASSERT_EQ(order.size(), 1000);
-  for (int i = 0; i < 1000; ++i) EXPECT_EQ(order[i], i);
-}
-
-TEST(Strand, DoesNotHoldBackAnother) {
-  // Before the pool: its threads may touch them until it is gone.
-  std::latch blocked(1), ran(1);
-  WorkerPool pool(2);
-  Strand first(&pool), second(&pool);
-  first.Run([&] { blocked.wait(); });
-  second.Run([&] { ran.count_down(); });
-  ran.wait();
-  blocked.count_down();
 }
 
 }  // namespace

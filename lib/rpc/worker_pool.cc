@@ -2,7 +2,18 @@
 
 #include <utility>
 
+#include "absl/hash/hash.h"
+
 namespace parley::rpc {
+namespace {
+
+constexpr int kTurnsInARow = 7;
+
+}  // namespace
+
+Flow Flow::Of(const transport::Peer& peer) {
+  return {absl::Hash<std::string>()(peer.connection_id), peer.key.preferred};
+}
 
 WorkerPool::WorkerPool(int threads) {
   threads_.reserve(threads);
@@ -18,23 +29,56 @@ WorkerPool::~WorkerPool() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-void WorkerPool::Run(std::function<void()> work) {
-  // Notified under the lock: once the work is done the pool may go.
+void WorkerPool::Run(Flow flow, std::function<void()> work) {
   MutexLock lock(&mutex_);
-  queue_.push_back(std::move(work));
+  Add(flow, std::move(work));
+}
+
+bool WorkerPool::TryRun(Flow flow, std::function<void()>* work) {
+  MutexLock lock(&mutex_);
+  const Lane& lane = *LaneOf(flow.preferred);
+  const auto found = lane.flows.find(flow.id);
+  if (found != lane.flows.end() && found->second.size() >= kMaxWaiting) return false;
+  Add(flow, std::move(*work));
+  return true;
+}
+
+// Notified under the lock: once the work is done the pool may go.
+void WorkerPool::Add(Flow flow, std::function<void()> work) {
+  Lane* const lane = LaneOf(flow.preferred);
+  Queue& queue = lane->flows[flow.id];
+  if (queue.empty()) lane->turns.push_back(flow.id);
+  queue.push_back(std::move(work));
   wake_.NotifyOne();
+}
+
+std::function<void()> WorkerPool::Next() {
+  bool preferred = !lanes_[0].turns.empty();
+  if (preferred && !lanes_[1].turns.empty() && ++in_a_row_ > kTurnsInARow) preferred = false;
+  if (!preferred) in_a_row_ = 0;
+  Lane* const lane = LaneOf(preferred);
+  const uint64_t id = lane->turns.front();
+  lane->turns.pop_front();
+  const auto flow = lane->flows.find(id);
+  std::function<void()> work = std::move(flow->second.front());
+  flow->second.pop_front();
+  if (flow->second.empty()) {
+    lane->flows.erase(flow);
+  } else {
+    lane->turns.push_back(id);
+  }
+  return work;
 }
 
 void WorkerPool::Work() {
   mutex_.Lock();
   while (true) {
-    if (queue_.empty()) {
+    if (lanes_[0].turns.empty() && lanes_[1].turns.empty()) {
       if (stopping_) break;
       wake_.Wait(&mutex_);
       continue;
     }
-    std::function<void()> work = std::move(queue_.front());
-    queue_.pop_front();
+    std::function<void()> work = Next();
     mutex_.Unlock();
     work();
     work = nullptr;  // What it holds goes before the lock is taken.
@@ -44,7 +88,7 @@ void WorkerPool::Work() {
 }
 
 struct Strand::State {
-  explicit State(WorkerPool* pool) : pool(pool) {}
+  State(WorkerPool* pool, Flow flow) : pool(pool), flow(flow) {}
 
   // Runs what is queued until there is nothing left, then lets go of the worker.
   void Drain() {
@@ -62,12 +106,13 @@ struct Strand::State {
   }
 
   WorkerPool* const pool;
+  const Flow flow;
   Mutex mutex;
   bool running ABSL_GUARDED_BY(mutex) = false;
   std::deque<std::function<void()>> queue ABSL_GUARDED_BY(mutex);
 };
 
-Strand::Strand(WorkerPool* pool) : state_(std::make_shared<State>(pool)) {}
+Strand::Strand(WorkerPool* pool, Flow flow) : state_(std::make_shared<State>(pool, flow)) {}
 
 void Strand::Run(std::function<void()> work) {
   {
@@ -75,7 +120,7 @@ void Strand::Run(std::function<void()> work) {
     state_->queue.push_back(std::move(work));
     if (std::exchange(state_->running, true)) return;
   }
-  state_->pool->Run([state = state_] { state->Drain(); });
+  state_->pool->Run(state_->flow, [state = state_] { state->Drain(); });
 }
 
 }  // namespace parley::rpc

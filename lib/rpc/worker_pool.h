@@ -1,34 +1,70 @@
 // Threads for handlers that block on the store, so that gRPC's own never do.
 //
+// Work belongs to flows, one for each connection, which take turns: a peer that asks for much waits behind itself, not
+// before the others. Flows of people and services come before those of machines, of which one in every eight turns is
+// kept, so that neither waits for ever.
+//
 // Threads: all methods may be called from any thread.
 #ifndef PARLEY_LIB_RPC_WORKER_POOL_H_
 #define PARLEY_LIB_RPC_WORKER_POOL_H_
 
+#include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 #include "lib/base/mutex.h"
+#include "lib/transport/peer.h"
 
 namespace parley::rpc {
 
+struct Flow {
+  // 0: the service's own work.
+  uint64_t id = 0;
+  bool preferred = false;
+
+  static Flow Of(const transport::Peer& peer);
+};
+
 class WorkerPool {
  public:
+  // Calls of one flow that may wait.
+  static constexpr size_t kMaxWaiting = 1024;
+
   explicit WorkerPool(int threads);
   // Finishes what was given to it.
   ~WorkerPool();
 
-  void Run(std::function<void()> work);
+  void Run(Flow flow, std::function<void()> work);
+  // Runs work of the service itself.
+  void Run(std::function<void()> work) { Run(Flow(), std::move(work)); }
+  // As Run. Returns false, and leaves the work to the caller, when kMaxWaiting of this flow wait already.
+  bool TryRun(Flow flow, std::function<void()>* work);
 
  private:
+  using Queue = std::deque<std::function<void()>>;
+  // Flows of one kind, and whose turn it is.
+  struct Lane {
+    std::unordered_map<uint64_t, Queue> flows;
+    std::deque<uint64_t> turns;
+  };
+
   void Work();
+  void Add(Flow flow, std::function<void()> work) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::function<void()> Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Lane* LaneOf(bool preferred) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return &lanes_[preferred ? 0 : 1]; }
 
   Mutex mutex_;
   CondVar wake_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::deque<std::function<void()>> queue_ ABSL_GUARDED_BY(mutex_);
+  // Those that are preferred, and the others.
+  Lane lanes_[2] ABSL_GUARDED_BY(mutex_);
+  // Turns that the first lane has had in a row while the second waited.
+  int in_a_row_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<std::thread> threads_;
 };
 
@@ -36,7 +72,7 @@ class WorkerPool {
 class Strand {
  public:
   // `pool` must outlive the strand's last work.
-  explicit Strand(WorkerPool* pool);
+  Strand(WorkerPool* pool, Flow flow);
 
   void Run(std::function<void()> work);
 

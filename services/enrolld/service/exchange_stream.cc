@@ -19,7 +19,7 @@ constexpr size_t kMaxOutbox = 16;
 }  // namespace
 
 ExchangeStream::ExchangeStream(const Parts* parts, rpc::Caller caller)
-    : parts_(parts), caller_(std::move(caller)), strand_(parts->workers) {}
+    : parts_(parts), caller_(std::move(caller)), strand_(parts->workers, caller_.flow()) {}
 
 void ExchangeStream::Begin() {
   parts_->streams->Add(self());

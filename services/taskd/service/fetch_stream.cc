@@ -22,7 +22,7 @@ FetchStream::FetchStream(const Parts* parts, rpc::Caller caller, const task::v1:
     : parts_(parts), caller_(std::move(caller)), request_(request) {}
 
 void FetchStream::Begin() {
-  parts_->workers->Run([self = self()] {
+  parts_->workers->Run(caller_.flow(), [self = self()] {
     // The client may have gone while this waited.
     if (self->closed()) return;
     if (const absl::Status status = self->Start(); !status.ok()) return self->Close(status);
@@ -60,7 +60,7 @@ void FetchStream::Next() {
     if (const absl::Status status = Take(std::move(cached)); !status.ok()) return Close(status);
     return SendPiece();
   }
-  parts_->workers->Run([self = self()] {
+  parts_->workers->Run(caller_.flow(), [self = self()] {
     if (const absl::Status status = self->Load(); !status.ok()) return self->Close(status);
     self->SendPiece();
   });

@@ -130,7 +130,7 @@ grpc::ServerWriteReactor<WatchTaskResponse>* TaskServiceAdapter::WatchTask(Conte
                                                                            const WatchTaskRequest* request) {
   const auto caller = gate_->Admit(*context, TaskMethod("WatchTask"));
   if (!caller.ok()) return RefuseStream<WatchTaskResponse>(caller.status());
-  auto stream = std::make_shared<WatchStream>(watch_, *request);
+  auto stream = std::make_shared<WatchStream>(watch_, caller->flow(), *request);
   stream->Adopt(caller->call);
   stream->Begin();
   return stream.get();
@@ -151,7 +151,7 @@ grpc::ServerReadReactor<UploadChunksRequest>* ArtifactServiceAdapter::UploadChun
                                                                                    UploadChunksResponse* response) {
   const auto caller = gate_->Admit(*context, ArtifactMethod("UploadChunks"));
   auto* const stream =
-      new UploadStream(chunks_, gate_->workers(), caller.ok() ? caller->call : nullptr, response);  // Deletes itself.
+      new UploadStream(chunks_, gate_->workers(), caller.ok() ? *caller : rpc::Caller(), response);  // Deletes itself.
   if (caller.ok()) {
     stream->Begin();
   } else {

@@ -13,18 +13,18 @@ constexpr size_t kCommitBytes = 800'000;
 
 }  // namespace
 
-UploadStream::UploadStream(ChunkStore* chunks, rpc::WorkerPool* workers, std::shared_ptr<rpc::Call> call,
+UploadStream::UploadStream(ChunkStore* chunks, rpc::WorkerPool* workers, rpc::Caller caller,
                            task::v1::UploadChunksResponse* response)
-    : chunks_(chunks), workers_(workers), call_(std::move(call)), response_(response) {}
+    : chunks_(chunks), workers_(workers), caller_(std::move(caller)), response_(response) {}
 
 void UploadStream::End(const absl::Status& status) {
-  if (call_ != nullptr) call_->End(status);
+  if (caller_.call != nullptr) caller_.call->End(status);
   Finish(rpc::ToGrpc(status));
 }
 
 // One read, one piece of work: never both at once, so nothing here is shared.
 void UploadStream::OnReadDone(bool ok) {
-  workers_->Run([this, ok] {
+  workers_->Run(caller_.flow(), [this, ok] {
     const absl::Status status = ok ? Take() : Store();
     if (!ok || !status.ok()) return End(status);
     StartRead(&request_);

@@ -10,7 +10,7 @@
 
 #include "absl/status/status.h"
 #include "grpcpp/support/server_callback.h"
-#include "lib/rpc/call.h"
+#include "lib/rpc/gate.h"
 #include "lib/rpc/worker_pool.h"
 #include "parley/task/v1/artifact_service.pb.h"
 #include "services/taskd/store/chunk_store.h"
@@ -19,9 +19,9 @@ namespace parley::taskd {
 
 class UploadStream final : public grpc::ServerReadReactor<task::v1::UploadChunksRequest> {
  public:
-  // `chunks` and `workers` must outlive this; `call` ends with it and is null for one that is refused; `response` is
+  // `chunks` and `workers` must outlive this; the caller's call ends with it, and is null for one that is refused; `response` is
   // gRPC's. Deletes itself when gRPC is done with it.
-  UploadStream(ChunkStore* chunks, rpc::WorkerPool* workers, std::shared_ptr<rpc::Call> call,
+  UploadStream(ChunkStore* chunks, rpc::WorkerPool* workers, rpc::Caller caller,
                task::v1::UploadChunksResponse* response);
 
   void Begin() { StartRead(&request_); }
@@ -38,7 +38,7 @@ class UploadStream final : public grpc::ServerReadReactor<task::v1::UploadChunks
 
   ChunkStore* const chunks_;
   rpc::WorkerPool* const workers_;
-  const std::shared_ptr<rpc::Call> call_;
+  const rpc::Caller caller_;
   task::v1::UploadChunksResponse* const response_;
   task::v1::UploadChunksRequest request_;
   std::vector<ChunkStore::Chunk> waiting_;

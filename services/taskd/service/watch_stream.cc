@@ -19,8 +19,8 @@ constexpr size_t kBytesPerMessage = 1'000'000;
 
 }  // namespace
 
-WatchStream::WatchStream(const Parts* parts, const task::v1::WatchTaskRequest& request)
-    : parts_(parts), request_(request), strand_(parts->workers) {}
+WatchStream::WatchStream(const Parts* parts, rpc::Flow flow, const task::v1::WatchTaskRequest& request)
+    : parts_(parts), request_(request), strand_(parts->workers, flow) {}
 
 void WatchStream::Begin() {
   parts_->streams->Add(self());

@@ -33,7 +33,7 @@ class WatchStream final
     rpc::LiveStreams* streams;
     rpc::WorkerPool* workers;
   };
-  WatchStream(const Parts* parts, const task::v1::WatchTaskRequest& request);
+  WatchStream(const Parts* parts, rpc::Flow flow, const task::v1::WatchTaskRequest& request);
 
   void Begin();
   void End(const absl::Status& status) override { Close(status); }
