@@ -66,8 +66,8 @@ void FitIntoDescriptors(Listener::Options* options) {
   const int64_t connections = (ours - options->max_handshakes) / kDescriptorsPerConnection;
   if (connections >= options->max_connections) return;
   options->max_connections = static_cast<int>(std::max<int64_t>(connections, 1));
-  LogWarning("the limit of open files bounds the connections; raise LimitNOFILE or ulimit -n for more",
-             {{"open_files", absl::StrCat(most)}, {"connections", absl::StrCat(options->max_connections)}});
+  LogInfo("the limit of open files bounds the connections; raise LimitNOFILE or ulimit -n for more",
+          {{"open_files", absl::StrCat(most)}, {"connections", absl::StrCat(options->max_connections)}});
 }
 
 absl::Status ListenError(const std::string& address, int error_number) {

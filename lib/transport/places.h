@@ -26,8 +26,8 @@ class HandshakePlaces {
 
   explicit HandshakePlaces(size_t total) : total_(total) {}
 
-  // Returns nothing when there is no place. `evict` is called, in another's Take, when the place goes to another; it must
-  // not block, and must not call this.
+  // Returns nothing when there is no place. `evict` is called, in another's Take, when the place goes to another; it
+  // must not block, and must not call this.
   std::optional<Ticket> Take(const std::string& address, std::function<void()> evict);
   // Must follow each Take once, also after an eviction.
   void Leave(Ticket ticket);

@@ -93,6 +93,18 @@ void NegotiateStream::Poke(int64_t version) {
   strand_.Run([self = self(), version] { self->Look(version); });
 }
 
+void NegotiateStream::Expect(int64_t version) {
+  int64_t known = own_version_;
+  while (known < version && !own_version_.compare_exchange_weak(known, version)) {
+  }
+}
+
+void NegotiateStream::Show(Standing standing, std::shared_ptr<void> told) {
+  strand_.Run([self = self(), standing = std::move(standing), told = std::move(told)]() mutable {
+    if (self->IsListening()) self->Look(std::move(standing));
+  });
+}
+
 void NegotiateStream::Work() {
   if (delayed_) return;
   std::deque<Request> batch;
@@ -251,16 +263,19 @@ absl::Status NegotiateStream::AddOffer(const ParticipantRecord& record, const Ta
 
 // Something about the client or its task has changed: is there anything to offer, or to tell?
 void NegotiateStream::Look(int64_t version) {
-  if (!open_ || closed() || told_version_ == 0) return;
-  if (version != 0 && version <= standing_.participant().version()) return;
+  if (!IsListening() || (version != 0 && version <= standing_.participant().version())) return;
   absl::StatusOr<Standing> standing = parts_->standings->Load(member_.task, member_.client);
   if (!standing.ok()) return Close(standing.status());
+  Look(*std::move(standing));
+}
+
+void NegotiateStream::Look(Standing standing) {
   // A commit of this stream's may be newer than what another read.
-  if (standing->client.revision < standing_.client.revision) return;
-  if (const absl::Status status = Members::CheckKey(caller_, standing->client.value); !status.ok()) {
+  if (standing.client.revision < standing_.client.revision) return;
+  if (const absl::Status status = Members::CheckKey(caller_, standing.client.value); !status.ok()) {
     return Close(status);
   }
-  standing_ = *std::move(standing);
+  standing_ = std::move(standing);
   Event event{Event::Kind::kOfferDue};
   const absl::Status status = parts_->standings
                                   ->Update(member_.task, member_.client, &standing_,

@@ -50,6 +50,8 @@ class NegotiateStream final
   void Begin();
 
   void Poke(int64_t version) override;
+  void Expect(int64_t version) override;
+  void Show(Standing standing, std::shared_ptr<void> told) override;
   void End(const absl::Status& status) override { Close(status); }
 
  private:
@@ -82,7 +84,10 @@ class NegotiateStream final
                     Outcome* outcome);
   absl::StatusOr<Response> Answer(const ParticipantRecord& record, const TaskRecord& task, const Request* request);
   absl::Status AddOffer(const ParticipantRecord& record, const TaskRecord& task, Response* response);
+  // Whether the client has declared, and is to hear more.
+  bool IsListening() const { return open_ && !closed() && told_version_ != 0; }
   void Look(int64_t version);
+  void Look(Standing standing);
   void Tell(Response response);
   void ReadMore();
 

@@ -37,12 +37,12 @@ std::shared_ptr<Session> Sessions::Find(const std::string& task, const std::stri
   return found == clients->second.end() ? nullptr : found->second;
 }
 
-std::vector<std::shared_ptr<Session>> Sessions::OfTask(const std::string& task) const {
-  std::vector<std::shared_ptr<Session>> sessions;
+std::vector<Sessions::Entry> Sessions::OfTask(const std::string& task) const {
+  std::vector<Entry> sessions;
   MutexLock lock(&mutex_);
   const auto clients = tasks_.find(task);
   if (clients == tasks_.end()) return sessions;
-  for (const auto& [client, session] : clients->second) sessions.push_back(session);
+  for (const auto& [client, session] : clients->second) sessions.push_back({client, session});
   return sessions;
 }
 

@@ -13,6 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "lib/base/mutex.h"
 #include "lib/rpc/live_streams.h"
+#include "services/taskd/service/standing.h"
 
 namespace parley::taskd {
 
@@ -22,6 +23,10 @@ class Session : public rpc::LiveStream {
   // Its client's record has come to this Participant.version, or something that matters to it changed (0): look.
   // Does not block.
   virtual void Poke(int64_t version) = 0;
+  // Another is about to bring its client's record to this version, and will show it.
+  virtual void Expect(int64_t version) = 0;
+  // What its client and its task have come to. Does not block; `told` is let go of once the client was told.
+  virtual void Show(Standing standing, std::shared_ptr<void> told) = 0;
 };
 
 class Sessions {
@@ -34,7 +39,11 @@ class Sessions {
 
   // Null when the client is not connected.
   std::shared_ptr<Session> Find(const std::string& task, const std::string& client) const;
-  std::vector<std::shared_ptr<Session>> OfTask(const std::string& task) const;
+  struct Entry {
+    std::string client;
+    std::shared_ptr<Session> session;
+  };
+  std::vector<Entry> OfTask(const std::string& task) const;
   // Ends all, and those that are still to come.
   void Close(const absl::Status& status);
 

@@ -9,8 +9,6 @@ namespace parley::taskd {
 namespace {
 
 constexpr int kMaxConflicts = 50;
-// Clients that one commit changes: few enough for every engine's limit of operations.
-constexpr size_t kClientsPerCommit = 32;
 
 }  // namespace
 
@@ -65,27 +63,32 @@ absl::StatusOr<Standing> Standings::Apply(absl::string_view task, absl::string_v
   return standing;
 }
 
-absl::StatusOr<bool> Standings::TryApply(absl::string_view task, absl::Span<const std::string> clients,
-                                         const Event& event, int* changed) const {
+absl::StatusOr<Standings::Applied> Standings::TryApply(absl::string_view task, absl::Span<const std::string> clients,
+                                                       const Event& event, const Expect& expect) const {
   ASSIGN_OR_RETURN(const TaskSnapshot snapshot, FindTask(task));
   store::Transaction transaction;
   transaction.conditions.push_back({TaskKey(task), snapshot->revision});
+  Applied applied;
+  std::vector<size_t> changed;
   for (const std::string& name : clients) {
-    ASSIGN_OR_RETURN(const auto client, store_->GetParticipant(task, name));
-    ASSIGN_OR_RETURN(const auto next, Advance(client.value, event, snapshot->value, clock_->Now()));
+    Standing& standing = applied.standings.emplace_back();
+    standing.task = snapshot;
+    ASSIGN_OR_RETURN(standing.client, store_->GetParticipant(task, name));
+    ASSIGN_OR_RETURN(auto next, Advance(standing.client.value, event, snapshot->value, clock_->Now()));
     if (!next.has_value()) continue;
     const std::string key = ParticipantKey(task, name);
-    transaction.conditions.push_back({key, client.revision});
+    transaction.conditions.push_back({key, standing.client.revision});
     transaction.Set(key, next->SerializeAsString());
+    standing.client.value = *std::move(next);
+    changed.push_back(applied.standings.size() - 1);
+    if (expect != nullptr) expect(changed.back(), standing.participant().version());
   }
-  const int puts = static_cast<int>(transaction.puts.size());
-  if (puts == 0) return true;
-  const absl::StatusOr<int64_t> revision = store_->store()->Commit(std::move(transaction));
-  if (absl::IsAborted(revision.status())) return false;
-  RETURN_IF_ERROR(revision.status());
-  board_->Committed(*revision);
-  *changed += puts;
-  return true;
+  if (changed.empty()) return applied;
+  ASSIGN_OR_RETURN(const int64_t revision, store_->store()->Commit(std::move(transaction)));
+  for (const size_t client : changed) applied.standings[client].client.revision = revision;
+  applied.changed = static_cast<int>(changed.size());
+  board_->Committed(revision);
+  return applied;
 }
 
 absl::StatusOr<int> Standings::ApplyToAll(absl::string_view task, const std::vector<std::string>& clients,
@@ -93,8 +96,10 @@ absl::StatusOr<int> Standings::ApplyToAll(absl::string_view task, const std::vec
   int changed = 0;
   for (size_t begin = 0; begin < clients.size(); begin += kClientsPerCommit) {
     const auto some = absl::MakeConstSpan(clients).subspan(begin, kClientsPerCommit);
-    ASSIGN_OR_RETURN(const bool committed, TryApply(task, some, event, &changed));
-    if (committed) continue;
+    const absl::StatusOr<Applied> applied = TryApply(task, some, event);
+    if (applied.ok()) changed += applied->changed;
+    if (applied.ok()) continue;
+    if (!absl::IsAborted(applied.status())) return applied.status();
     // One of them moved meanwhile: each by itself.
     for (const std::string& name : some) {
       ASSIGN_OR_RETURN(Standing standing, Load(task, name));

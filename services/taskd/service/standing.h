@@ -35,6 +35,8 @@ class Standings {
   // The record to store in its place, or nothing when it stays.
   using Decide = std::function<absl::StatusOr<std::optional<ParticipantRecord>>(const ParticipantRecord& record,
                                                                                 const TaskRecord& task)>;
+  // Clients that one commit changes: few enough for every engine's limit of operations.
+  static constexpr size_t kClientsPerCommit = 32;
   // What else is committed with the change.
   using Extra = std::function<void(const ParticipantRecord& record, store::Transaction* transaction)>;
 
@@ -58,11 +60,19 @@ class Standings {
   absl::StatusOr<int> ApplyToAll(absl::string_view task, const std::vector<std::string>& clients,
                                  const Event& event) const;
 
- private:
-  // False when one of the clients, or the task, has moved meanwhile; then nothing was changed.
-  absl::StatusOr<bool> TryApply(absl::string_view task, absl::Span<const std::string> clients, const Event& event,
-                                int* changed) const;
+  struct Applied {
+    // One for each client, in their order.
+    std::vector<Standing> standings;
+    int changed = 0;
+  };
+  // Is told before the commit which client, by its place in the order, comes to which version.
+  using Expect = std::function<void(size_t client, int64_t version)>;
+  // One event for each of at most kClientsPerCommit clients, in one commit. ABORTED when one of them, or the task, has
+  // moved meanwhile, and NOT_FOUND when one is unknown; nothing was changed then.
+  absl::StatusOr<Applied> TryApply(absl::string_view task, absl::Span<const std::string> clients, const Event& event,
+                                   const Expect& expect = nullptr) const;
 
+ private:
   const TaskStore* const store_;
   Board* const board_;
   Clock* const clock_;

@@ -7,6 +7,7 @@
 #include "lib/base/error.h"
 #include "lib/base/timer_queue.h"
 #include "services/taskd/domain/names.h"
+#include "services/taskd/service/fan_out.h"
 #include "services/taskd/service/figures.h"
 #include "services/taskd/service/lifecycle.h"
 #include "services/taskd/service/services.h"
@@ -73,7 +74,7 @@ class Taskd::Impl {
  private:
   void OnTaskChanged(const TaskSnapshot& task) {
     assignments_.Offer(task);
-    for (const auto& session : sessions_.OfTask(*ParseTaskName(task->value.task().name()))) session->Poke(0);
+    fan_out_.Begin(*ParseTaskName(task->value.task().name()));
   }
 
   void OnParticipantDue(const std::string& task, const std::string& client, Board::Due due, int64_t version) {
@@ -103,6 +104,7 @@ class Taskd::Impl {
   RevokedKeys revoked_;
   const rpc::Gate gate_{config_.find_peer, config_.audit, workers_.get(), config_.metrics};
   const Standings standings_{&store_, &board_, config_.clock};
+  FanOut fan_out_{&sessions_, &standings_, workers_.get()};
   const Requests requests_{&store_};
   const Members members_{&store_, &standings_, config_.audit};
   Roster roster_{{&store_, &board_, &requests_, &standings_, &keys_, &revoked_, config_.clock, config_.audit}};
@@ -110,7 +112,7 @@ class Taskd::Impl {
   Tasks tasks_{{&store_, &chunks_, &board_, &requests_, &roster_, &keys_, config_.clock, config_.audit}};
   Joining joining_{{&store_, &board_, &standings_, &keys_, &revoked_, config_.clock, config_.audit}};
   Lifecycle lifecycle_{{&store_, &board_, &standings_, config_.clock, timers_.get(), workers_.get(), config_.audit}};
-  Assignments assignments_{&board_, &streams_};
+  Assignments assignments_{&board_, &streams_, workers_.get()};
   const WatchStream::Parts watch_{&store_, &board_, &tasks_, &streams_, workers_.get()};
   const FetchStream::Parts fetch_{&members_, &board_, &revisions_, &chunks_, config_.clock, workers_.get()};
   DeclarePace pace_{config_.clock};

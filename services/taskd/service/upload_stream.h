@@ -19,8 +19,8 @@ namespace parley::taskd {
 
 class UploadStream final : public grpc::ServerReadReactor<task::v1::UploadChunksRequest> {
  public:
-  // `chunks` and `workers` must outlive this; the caller's call ends with it, and is null for one that is refused; `response` is
-  // gRPC's. Deletes itself when gRPC is done with it.
+  // `chunks` and `workers` must outlive this; the caller's call ends with it, and is null for one that is refused;
+  // `response` is gRPC's. Deletes itself when gRPC is done with it.
   UploadStream(ChunkStore* chunks, rpc::WorkerPool* workers, rpc::Caller caller,
                task::v1::UploadChunksResponse* response);
 
