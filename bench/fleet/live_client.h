@@ -1,0 +1,85 @@
+// A client that holds a stream open over a connection of its own, and comes back as an agent does when it ends.
+//
+// The pauses between two tries are those of clients/agent: on average 500 ms at first, doubling up to 30 seconds, each
+// drawn at random from nothing to twice its length. The channels of all clients share gRPC's threads for callbacks, of
+// which there are two, and one event loop for TLS, so that thousands fit into a process.
+#ifndef PARLEY_BENCH_FLEET_LIVE_CLIENT_H_
+#define PARLEY_BENCH_FLEET_LIVE_CLIENT_H_
+
+#include <netinet/in.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "bench/fleet/tally.h"
+#include "clients/agent/faults.h"
+#include "grpcpp/channel.h"
+#include "lib/base/secret.h"
+#include "lib/transport/event_loop.h"
+#include "lib/transport/tls_session.h"
+
+namespace parley::bench {
+
+// What the clients of a process have in common.
+struct Fleet {
+  transport::EventLoop loop;
+  sockaddr_in server{};
+  // Clients connect from 127.0.0.1 to 127.0.0.{sources}, in turn.
+  std::atomic<int> sources = 1;
+  // The server has answered on the client's stream.
+  Tally open;
+  // The client has heard what all wait for: an offer, or an assignment.
+  Tally told;
+  // The client has declined what was offered, and the server has taken note.
+  Tally declined;
+  // Connections that did not come about, and the streams that the server ended.
+  std::atomic<int> failures = 0;
+  // Called whenever a client has opened a stream. Set before the first connects.
+  std::function<void()> on_open;
+};
+
+class LiveClient {
+ public:
+  LiveClient(Fleet* fleet, int number, std::string identity, const Secret& secret);
+  virtual ~LiveClient() = default;
+  LiveClient(const LiveClient&) = delete;
+  LiveClient& operator=(const LiveClient&) = delete;
+
+  // From any thread. Connects, and again whenever the stream has ended.
+  void Connect();
+  // From any thread, while the stream is open: the next failure is the first.
+  void ForgetFailures();
+  // Seconds from the first try to the server's first answer on the stream.
+  double connect_seconds() const { return connect_seconds_; }
+
+ protected:
+  // In the loop's thread. Opens the stream, which then tells Opened and, at its end, Ended.
+  virtual void OpenStream(std::shared_ptr<grpc::Channel> channel) = 0;
+  // From any thread. Only the first time for each stream counts.
+  void Opened();
+  // From any thread.
+  void Ended(const absl::Status& status);
+
+  Fleet& fleet() { return *fleet_; }
+  int number() const { return number_; }
+
+ private:
+  void Try();
+  void TryLater(const absl::Status& status);
+
+  Fleet* const fleet_;
+  const int number_;
+  const transport::ClientKey key_;
+  // In the loop's thread.
+  agent::Retry retry_;
+  double begun_ = 0;
+  std::atomic<bool> opened_ = false;
+  std::atomic<double> connect_seconds_ = 0;
+};
+
+}  // namespace parley::bench
+
+#endif  // PARLEY_BENCH_FLEET_LIVE_CLIENT_H_

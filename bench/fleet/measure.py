@@ -1,0 +1,282 @@
+"""Measures a fleet of live clients on a real keyd and taskd: measure.py [options]; tools/bench fleet runs it.
+
+Every client has a connection of its own through the door, with a stream open. Members of one task have its revision and
+wait for the next; devices wait for a task that their label matches. The clients are one process with 3 descriptors a
+connection, as many as taskd has; the operator is another, so that its calls do not wait for the clients' work.
+
+    connect   joins and connects N members, 64 at once: how long, and what a client costs taskd in memory, descriptors,
+              idle processor time (percent of one core) and bytes on the disk
+    publish   publishes revisions: from the start of the call until the first half, 99 percent, and the last of the
+              clients were told; and how long GetTask takes meanwhile and before, one call each 2 milliseconds, counted
+              from the moment at which it was due. Then each declines, so that the next revision finds it at rest
+    back      kills taskd by SIGKILL and starts it again: from its "serving", and from the kill, until all have their
+              stream again; when all connect from one address, and from 128. The clients pause as agents do: 500 ms on
+              average at first, doubling up to 30 s, at random from nothing to twice that
+    create    connects N devices and creates tasks for them: how long the call takes, and until the last was told
+
+Prints `figure NAME VALUE UNIT` for each, the median over the rounds. With the programs of another build it measures
+both in turn, prints `figure earlier_NAME VALUE UNIT` for those, and `ratio NAME VALUE LOW HIGH`: this build's figure to
+the other's of the same round, the median and the extremes. For all but the rates, smaller is better.
+
+Server and clients share the machine. *_taskd_cpu and *_clients_cpu say how many seconds of a core each of them used.
+"""
+
+import argparse
+import pathlib
+import resource
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+import services
+from tests import stack
+
+PROGRAMS = stack.PROGRAMS / "bench/fleet"
+
+PARTS = ("connect", "publish", "back", "create")
+# Of taskd, of the clients, and of the operator, beside their connections.
+OTHER_DESCRIPTORS = 200
+DESCRIPTORS_A_CONNECTION = 3
+PUBLISHED = 3
+CREATED = 5
+MANY_ADDRESSES = 128
+
+
+class Peer:
+    """A process that answers a line with a line."""
+
+    def __init__(self, *command):
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, *words):
+        self.process.stdin.write(" ".join(map(str, words)) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit("%s ended at: %s" % (pathlib.Path(self.process.args[0]).name, words[0]))
+        return line.split()
+
+    def numbers(self, *words):
+        return [float(word) for word in self.ask(*words)]
+
+    def processor_seconds(self):
+        return services.processor_seconds(self.process.pid)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+
+class Figures:
+    """What one round has measured of one build. What it measures several times counts by its median."""
+
+    def __init__(self):
+        self.values = {}
+        self.units = {}
+
+    def add(self, name, value, unit):
+        self.values.setdefault(name, []).append(value)
+        self.units[name] = unit
+
+    def medians(self):
+        return {name: statistics.median(values) for name, values in self.values.items()}
+
+
+class Usage:
+    """Processor time that is used from here on."""
+
+    def __init__(self, running, clients):
+        self.parts = {"taskd": running.processor_seconds, "clients": clients.processor_seconds}
+        self.before = {name: used() for name, used in self.parts.items()}
+
+    def add_to(self, figures, name):
+        for part, used in self.parts.items():
+            figures.add("%s_%s_cpu" % (name, part), used() - self.before[part], "s")
+
+
+class Round:
+    """One build's services, measured once."""
+
+    def __init__(self, options, running, figures):
+        self.options = options
+        self.running = running
+        self.figures = figures
+
+    def operator(self):
+        return Peer(PROGRAMS / "operator", self.running.credentials / "operator.credential")
+
+    def members(self):
+        """Connects the members and measures what depends on them."""
+        with self.operator() as operator, Peer(PROGRAMS / "clients") as clients:
+            task, key, _, _ = operator.ask("create", "members")
+            self.connect(clients, key)
+            if "connect" in self.options.only:
+                self.idle()
+            if "publish" in self.options.only:
+                operator.ask("get", task)
+                for _ in range(PUBLISHED):
+                    self.publish(operator, clients, task)
+                operator.ask("rest")
+            if "back" in self.options.only:
+                self.back(clients, "back_one_address")
+                clients.ask("sources", MANY_ADDRESSES)
+                self.back(clients, "back_128_addresses")
+
+    def connect(self, clients, key):
+        stored = self.running.stored_bytes()
+        joined, = clients.numbers("join", self.options.clients, key)
+        descriptors, resident = self.running.descriptors(), self.running.resident_kib()
+        usage = Usage(self.running, clients)
+        seconds, p50, p99 = clients.numbers("connect")
+        if "connect" not in self.options.only:
+            return
+        usage.add_to(self.figures, "connect")
+        count = self.options.clients
+        for name, value, unit in (
+                ("join", joined, "s"), ("connect", seconds, "s"), ("connect_p50", p50, "ms"),
+                ("connect_p99", p99, "ms"),
+                ("client_memory", (self.running.resident_kib() - resident) / count, "KiB"),
+                ("client_descriptors", (self.running.descriptors() - descriptors) / count, "descriptors"),
+                ("client_stored", (self.running.stored_bytes() - stored) / count, "bytes")):
+            self.figures.add(name, value, unit)
+
+    def idle(self):
+        before = self.running.processor_seconds()
+        time.sleep(self.options.idle)
+        used = self.running.processor_seconds() - before
+        self.figures.add("idle_cpu", 100 * used / self.options.idle, "percent")
+
+    def publish(self, operator, clients, task):
+        quiet = time.monotonic()
+        time.sleep(self.options.quiet)
+        calm = operator.numbers("got", quiet, time.monotonic())
+        clients.ask("expect")
+        usage = Usage(self.running, clients)
+        start, call = operator.numbers("publish", task)
+        p50, p99, last, end = clients.numbers("told", start)
+        usage.add_to(self.figures, "publish")
+        busy = operator.numbers("got", start, end)
+        for name, value in (("publish_call", call), ("offered_p50", p50), ("offered_p99", p99), ("offered_last", last),
+                            ("get_quiet_p50", calm[0]), ("get_quiet_p99", calm[1]), ("get_quiet_max", calm[2]),
+                            ("get_busy_p50", busy[0]), ("get_busy_p99", busy[1]), ("get_busy_max", busy[2])):
+            self.figures.add(name, value, "ms")
+        self.figures.add("declined", clients.numbers("decline")[0], "s")
+
+    def back(self, clients, name):
+        clients.ask("lose")
+        killed, serving = self.running.kill_taskd()
+        usage = Usage(self.running, clients)
+        half, most, last, failures = clients.numbers("back")
+        usage.add_to(self.figures, name)
+        self.figures.add(name + "_p50", half - serving, "s")
+        self.figures.add(name + "_p99", most - serving, "s")
+        self.figures.add(name, last - serving, "s")
+        self.figures.add(name + "_from_kill", last - killed, "s")
+        self.figures.add(name + "_started", serving - killed, "s")
+        self.figures.add(name + "_tries", 1 + failures / self.options.clients, "a client")
+        self.figures.add(name + "_turned_away", self.running.metric('parley_handshakes_total{outcome="overloaded"'),
+                         "handshakes")
+
+    def devices(self):
+        """Connects devices and measures what it means to create a task for them."""
+        with self.operator() as operator, Peer(PROGRAMS / "clients") as clients:
+            self.figures.add("create_for_none", self.create(operator, "members"), "ms")
+            clients.ask("issue", self.options.clients, self.running.credentials / "admin.credential")
+            clients.ask("connect")
+            for _ in range(CREATED):
+                clients.ask("expect")
+                usage = Usage(self.running, clients)
+                task, _, start, call = operator.ask("create", "devices")
+                p50, p99, last, _ = clients.numbers("told", start)
+                usage.add_to(self.figures, "create")
+                self.figures.add("create_call", float(call), "ms")
+                for name, value in (("assigned_p50", p50), ("assigned_p99", p99), ("assigned_last", last)):
+                    self.figures.add(name, value, "ms")
+                operator.ask("abort", task)
+
+    @staticmethod
+    def create(operator, whom):
+        calls = []
+        for _ in range(CREATED):
+            task, _, _, call = operator.ask("create", whom)
+            calls.append(float(call))
+            operator.ask("abort", task)
+        return statistics.median(calls)
+
+
+def clients_that_fit(wanted):
+    """As many as descriptors allow. The soft limit is raised to the hard one, for the services too."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    most = (hard - OTHER_DESCRIPTORS) // DESCRIPTORS_A_CONNECTION
+    if wanted > most:
+        print("%d clients instead of %d: this process may have %d descriptors, and a connection takes %d" %
+              (most, wanted, hard, DESCRIPTORS_A_CONNECTION))
+    return min(wanted, most)
+
+
+def measure(options, programs):
+    figures = Figures()
+    with services.Services(programs, options.folder) as running:
+        one = Round(options, running, figures)
+        if set(options.only) - {"create"}:
+            one.members()
+        if "create" in options.only:
+            one.devices()
+    return figures
+
+
+def report(rounds, earlier):
+    units = rounds[0].units
+    medians, others = ([figures.medians() for figures in each] for each in (rounds, earlier))
+    for prefix, all_rounds in (("", medians), ("earlier_", others)):
+        for name, unit in units.items():
+            if all_rounds:
+                print("figure %s%s %.4g %s" % (prefix, name, statistics.median(one[name] for one in all_rounds), unit))
+    for name in units:
+        ratios = [ours[name] / theirs[name] for ours, theirs in zip(medians, others) if theirs[name] > 0]
+        if ratios:
+            print("ratio %s %.2f %.2f %.2f" % (name, statistics.median(ratios), min(ratios), max(ratios)))
+
+
+def parts(text):
+    named = text.split(",")
+    for name in named:
+        if name not in PARTS:
+            raise argparse.ArgumentTypeError("%s is none of %s" % (name, ", ".join(PARTS)))
+    return named
+
+
+def main():
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--clients", type=int, default=5000)
+    arguments.add_argument("--only", type=parts, default=PARTS)
+    arguments.add_argument("--rounds", type=int, help="1 if not given, 2 if there is another build")
+    arguments.add_argument("--earlier", metavar="PROGRAMS", help="another build's bazel-bin")
+    arguments.add_argument("--folder", default=str(pathlib.Path(__file__).parents[2] / ".tools"),
+                           help="the services' data lies below it")
+    arguments.add_argument("--quiet", type=float, help="seconds of GetTask before each revision")
+    arguments.add_argument("--idle", type=float, help="seconds for which idle processor time is measured")
+    options = arguments.parse_args()
+    # So that the services end with this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    options.clients = clients_that_fit(options.clients)
+    # A small fleet is for seeing that the measurement works.
+    small = options.clients < 500
+    options.quiet = options.quiet or (0.5 if small else 4)
+    options.idle = options.idle or (1 if small else 20)
+    rounds, earlier = [], []
+    for _ in range(options.rounds or (2 if options.earlier else 1)):
+        rounds.append(measure(options, stack.PROGRAMS))
+        if options.earlier:
+            earlier.append(measure(options, options.earlier))
+    report(rounds, earlier)
+
+
+if __name__ == "__main__":
+    main()
