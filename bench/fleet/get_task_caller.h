@@ -1,11 +1,12 @@
-// An operator that calls GetTask on a schedule, over a connection of its own, one call at a time.
+// Operators that call GetTask on a schedule, over a few connections of their own.
 //
-// A call that is due while the one before it still runs begins when that has ended, and its latency counts from the
-// moment at which it was due. So a server that answers nothing for a while is seen as slow by all the calls that were
-// due meanwhile, and not by one of them alone.
+// A call begins at its time whether or not the ones before it have ended, and its latency counts from that time. So the
+// latencies are what a call meets with that comes at any moment: a server that answers nothing for a while is slow to
+// all the calls that were due meanwhile, and a call does not wait for an earlier one.
 #ifndef PARLEY_BENCH_FLEET_GET_TASK_CALLER_H_
 #define PARLEY_BENCH_FLEET_GET_TASK_CALLER_H_
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <thread>
@@ -19,28 +20,34 @@ namespace parley::bench {
 
 class GetTaskCaller {
  public:
-  // Calls until it is destroyed.
-  GetTaskCaller(std::unique_ptr<transport::Channel> channel, std::string task);
+  using Channels = std::vector<std::unique_ptr<transport::Channel>>;
+
+  // Calls until it is destroyed. The channels take turns.
+  GetTaskCaller(Channels channels, std::string task);
+  // Waits for the calls that have begun.
   ~GetTaskCaller();
 
-  // Milliseconds, sorted, of the calls that were due between two moments. Waits until these have ended. Returns the
-  // error of the first call that has failed.
+  // Returns the milliseconds, sorted, of the calls that were due between two moments, once these have ended; or the
+  // error of a call that has failed.
   absl::StatusOr<std::vector<double>> Latencies(double from, double to);
 
  private:
-  struct Call {
-    double due;
-    double milliseconds;
-  };
-  void Run();
+  struct Call;
 
-  const std::unique_ptr<transport::Channel> channel_;
+  void Run();
+  void Begin(double due);
+  void OnEnded(size_t number, absl::Status status);
+
+  const Channels channels_;
   const std::string task_;
   Mutex mutex_;
   CondVar changed_;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status failure_ ABSL_GUARDED_BY(mutex_);
-  std::vector<Call> calls_ ABSL_GUARDED_BY(mutex_);
+  size_t running_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<double> due_ ABSL_GUARDED_BY(mutex_);
+  // By call; negative while it runs.
+  std::vector<double> milliseconds_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;
 };
 

@@ -7,8 +7,8 @@ connection, as many as taskd has; the operator is another, so that its calls do 
     connect   joins and connects N members, 64 at once: how long, and what a client costs taskd in memory, descriptors,
               idle processor time (percent of one core) and bytes on the disk
     publish   publishes revisions: from the start of the call until the first half, 99 percent, and the last of the
-              clients were told; and how long GetTask takes meanwhile and before, one call each 2 milliseconds, counted
-              from the moment at which it was due. Then each declines, so that the next revision finds it at rest
+              clients were told; and how long GetTask takes meanwhile and before, one call each 5 milliseconds, whether
+              or not the ones before it have ended. Then each declines, so that the next revision finds it at rest
     back      kills taskd by SIGKILL and starts it again: from its "serving", and from the kill, until all have their
               stream again; when all connect from one address, and from 128. The clients pause as agents do: 500 ms on
               average at first, doubling up to 30 s, at random from nothing to twice that
@@ -22,6 +22,7 @@ Server and clients share the machine. *_taskd_cpu and *_clients_cpu say how many
 """
 
 import argparse
+import os
 import pathlib
 import resource
 import signal
@@ -78,6 +79,8 @@ class Figures:
     def __init__(self):
         self.values = {}
         self.units = {}
+        # What else the machine does: the processes that want to run, on average over the minute before.
+        self.add("load_before", os.getloadavg()[0], "processes")
 
     def add(self, name, value, unit):
         self.values.setdefault(name, []).append(value)

@@ -34,6 +34,8 @@ namespace parley::bench {
 namespace {
 
 constexpr size_t kPayloadBytes = 4096;
+// Connections for GetTask. A service lets each have 100 calls under way.
+constexpr size_t kCallers = 4;
 
 void AddPayload(task::v1::InlinePayload* payload) {
   auto* const file = payload->add_files();
@@ -124,8 +126,11 @@ absl::StatusOr<std::string> Operator::Run(const std::string& line) {
   if (command == "abort" && words >> text) return Abort(text);
   if (command == "got" && words >> from >> to) return Got(from, to);
   if (command == "get" && words >> text) {
-    ASSIGN_OR_RETURN(auto channel, NewChannel());
-    caller_ = std::make_unique<GetTaskCaller>(std::move(channel), text);
+    GetTaskCaller::Channels channels(kCallers);
+    for (auto& channel : channels) {
+      ASSIGN_OR_RETURN(channel, NewChannel());
+    }
+    caller_ = std::make_unique<GetTaskCaller>(std::move(channels), text);
   } else if (command == "rest") {
     caller_ = nullptr;
   } else {
