@@ -40,9 +40,9 @@
 namespace parley::bench {
 namespace {
 
-// Below what a service lets one address have under way.
+// A service lets one address have 128 handshakes under way.
 constexpr int kConnectAtOnce = 64;
-// Only what hangs takes so long.
+// Only a fleet that hangs takes so long.
 constexpr absl::Duration kLimit = absl::Minutes(5);
 
 class Clients {
@@ -61,7 +61,7 @@ class Clients {
   void ConnectNext();
   int count() const { return static_cast<int>(clients_.size()); }
 
-  // Never freed: gRPC's threads go on until the process ends.
+  // The fleet and its clients are never freed, as gRPC's threads use them until the process ends.
   Fleet& fleet_ = *new Fleet;
   std::vector<LiveClient*> clients_;
   std::vector<WaitingMember*> members_;
@@ -182,6 +182,6 @@ int main() {
     }
     std::cout << *answer << std::endl;
   }
-  // Without waiting for the streams.
+  // The process ends without waiting for the streams.
   _Exit(0);
 }

@@ -16,10 +16,10 @@
 namespace parley::bench {
 namespace {
 
-// As lib/transport's dialer has them.
+// These two are the dialer's in lib/transport.
 constexpr absl::Duration kTimeout = absl::Seconds(10);
 constexpr absl::Duration kKeepalive = absl::Seconds(30);
-// As an agent asks a silent server for a sign of life.
+// An agent asks a silent server for a sign of life this often.
 constexpr int kSignOfLifeMillis = 130'000;
 
 transport::RelayCounters* Counters() {
@@ -47,7 +47,7 @@ void Connection::Open(transport::EventLoop* loop, const sockaddr_in& server, in_
 
 void Connection::Start(const sockaddr_in& server, in_addr source) {
   fd_ = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  // The port is chosen by connect, which needs it to be free for this server only.
+  // The port is chosen by connect. It needs to be free for this server only, not for the whole address.
   const int yes = 1;
   setsockopt(fd_, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &yes, sizeof(yes));
   sockaddr_in from{};

@@ -24,11 +24,11 @@ class Connection final : public transport::EventLoop::Watch,
                          public transport::Relay::Owner,
                          public std::enable_shared_from_this<Connection> {
  public:
-  // Called once, in the loop's thread. The errors are those of the dialer that matter to an agent: UNAVAILABLE with
-  // CONNECTION_REFUSED, CONNECTION_TIMEOUT or CONNECTION_CLOSED, UNAUTHENTICATED with KEY_REFUSED.
+  // It is called once, in the loop's thread. The errors are those of the dialer that an agent tells apart: UNAVAILABLE,
+  // and UNAUTHENTICATED (KEY_REFUSED).
   using Done = std::function<void(absl::StatusOr<std::shared_ptr<grpc::Channel>>)>;
 
-  // In the loop's thread. Connects from `source` to `server`. `key` must outlive the handshake.
+  // Connects from `source` to `server`. Must be called in the loop's thread. `key` must outlive the handshake.
   static void Open(transport::EventLoop* loop, const sockaddr_in& server, in_addr source,
                    const transport::ClientKey* key, Done done);
 
@@ -48,7 +48,7 @@ class Connection final : public transport::EventLoop::Watch,
   Done done_;
   int fd_ = -1;
   std::shared_ptr<transport::Relay> relay_;
-  // Keeps the connection until it has closed.
+  // The connection keeps itself until it has closed.
   std::shared_ptr<Connection> self_;
 };
 

@@ -22,7 +22,7 @@ class GetTaskCaller {
  public:
   using Channels = std::vector<std::unique_ptr<transport::Channel>>;
 
-  // Calls until it is destroyed. The channels take turns.
+  // Begins to call, and goes on until it is destroyed. The channels take turns.
   GetTaskCaller(Channels channels, std::string task);
   // Waits for the calls that have begun.
   ~GetTaskCaller();
@@ -46,7 +46,7 @@ class GetTaskCaller {
   absl::Status failure_ ABSL_GUARDED_BY(mutex_);
   size_t running_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<double> due_ ABSL_GUARDED_BY(mutex_);
-  // By call; negative while it runs.
+  // The latency of each call, which is negative while the call runs.
   std::vector<double> milliseconds_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;
 };

@@ -35,9 +35,9 @@ struct Fleet {
   Tally told;
   // The client has declined what was offered, and the server has taken note.
   Tally declined;
-  // Connections that did not come about, and the streams that the server ended.
+  // Counts connections that did not come about, and streams that have ended.
   std::atomic<int> failures = 0;
-  // Called whenever a client has opened a stream. Set before the first connects.
+  // It is called whenever a client has opened a stream, and is set before the first connects.
   std::function<void()> on_open;
 };
 
@@ -48,19 +48,19 @@ class LiveClient {
   LiveClient(const LiveClient&) = delete;
   LiveClient& operator=(const LiveClient&) = delete;
 
-  // From any thread. Connects, and again whenever the stream has ended.
+  // Connects, and does so again whenever the stream has ended. May be called from any thread.
   void Connect();
-  // From any thread, while the stream is open: the next failure is the first.
+  // Lets the next failure be the first, as for an agent whose connection was a good one. May be called from any thread.
   void ForgetFailures();
-  // Seconds from the first try to the server's first answer on the stream.
+  // Returns the seconds from the first try to the server's first answer on the stream.
   double connect_seconds() const { return connect_seconds_; }
 
  protected:
-  // In the loop's thread. Opens the stream, which then tells Opened and, at its end, Ended.
+  // Opens the stream, which then calls Opened and, at its end, Ended. It is called in the loop's thread.
   virtual void OpenStream(std::shared_ptr<grpc::Channel> channel) = 0;
-  // From any thread. Only the first time for each stream counts.
+  // Notes that the server has answered. Only the first time for each stream counts. May be called from any thread.
   void Opened();
-  // From any thread.
+  // Tries again after a pause. May be called from any thread.
   void Ended(const absl::Status& status);
 
   Fleet& fleet() { return *fleet_; }
@@ -73,7 +73,7 @@ class LiveClient {
   Fleet* const fleet_;
   const int number_;
   const transport::ClientKey key_;
-  // In the loop's thread.
+  // These two are used in the loop's thread alone.
   agent::Retry retry_;
   double begun_ = 0;
   std::atomic<bool> opened_ = false;

@@ -16,7 +16,7 @@ connection, as many as taskd has; the operator is another, so that its calls do 
 
 Prints `figure NAME VALUE UNIT` for each, the median over the rounds. With the programs of another build it measures
 both in turn, prints `figure earlier_NAME VALUE UNIT` for those, and `ratio NAME VALUE LOW HIGH`: this build's figure to
-the other's of the same round, the median and the extremes. For all but the rates, smaller is better.
+the other's of the same round, the median and the extremes. Smaller is better.
 
 Server and clients share the machine. *_taskd_cpu and *_clients_cpu say how many seconds of a core each of them used.
 """
@@ -36,8 +36,9 @@ from tests import stack
 
 PROGRAMS = stack.PROGRAMS / "bench/fleet"
 
+LOAD = "load_before"
 PARTS = ("connect", "publish", "back", "create")
-# Of taskd, of the clients, and of the operator, beside their connections.
+# What a process needs beside its connections.
 OTHER_DESCRIPTORS = 200
 DESCRIPTORS_A_CONNECTION = 3
 PUBLISHED = 3
@@ -80,7 +81,7 @@ class Figures:
         self.values = {}
         self.units = {}
         # What else the machine does: the processes that want to run, on average over the minute before.
-        self.add("load_before", os.getloadavg()[0], "processes")
+        self.add(LOAD, os.getloadavg()[0], "processes")
 
     def add(self, name, value, unit):
         self.values.setdefault(name, []).append(value)
@@ -181,7 +182,8 @@ class Round:
         self.figures.add(name, last - serving, "s")
         self.figures.add(name + "_from_kill", last - killed, "s")
         self.figures.add(name + "_started", serving - killed, "s")
-        self.figures.add(name + "_tries", 1 + failures / self.options.clients, "a client")
+        # A try follows each failure, of which the loss of the connection is the first.
+        self.figures.add(name + "_tries", failures / self.options.clients, "a client")
         self.figures.add(name + "_turned_away", self.running.metric('parley_handshakes_total{outcome="overloaded"'),
                          "handshakes")
 
@@ -241,7 +243,7 @@ def report(rounds, earlier):
         for name, unit in units.items():
             if all_rounds:
                 print("figure %s%s %.4g %s" % (prefix, name, statistics.median(one[name] for one in all_rounds), unit))
-    for name in units:
+    for name in [name for name in units if name != LOAD]:
         ratios = [ours[name] / theirs[name] for ours, theirs in zip(medians, others) if theirs[name] > 0]
         if ratios:
             print("ratio %s %.2f %.2f %.2f" % (name, statistics.median(ratios), min(ratios), max(ratios)))
@@ -266,7 +268,7 @@ def main():
     arguments.add_argument("--quiet", type=float, help="seconds of GetTask before each revision")
     arguments.add_argument("--idle", type=float, help="seconds for which idle processor time is measured")
     options = arguments.parse_args()
-    # So that the services end with this.
+    # The services must end with this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     options.clients = clients_that_fit(options.clients)
     # A small fleet is for seeing that the measurement works.

@@ -34,7 +34,7 @@ namespace parley::bench {
 namespace {
 
 constexpr size_t kPayloadBytes = 4096;
-// Connections for GetTask. A service lets each have 100 calls under way.
+// GetTask has so many connections. A service lets each have 100 calls under way.
 constexpr size_t kCallers = 4;
 
 void AddPayload(task::v1::InlinePayload* payload) {

@@ -38,12 +38,19 @@ class Services:
         self.keyd = self.taskd = None
 
     def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def start(self):
         keyd_address = stack.free_address()
         self.keyd = stack.Service(
             self.programs / "services/keyd/keyd", "--data", self.folder / "keyd", "--listen", keyd_address,
             "--taskd-address", self.taskd_address).wait_until_serving()
         self.start_taskd()
-        return self
 
     def __exit__(self, *_):
         for service in (self.taskd, self.keyd):
@@ -78,7 +85,7 @@ class Services:
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if re.match(pattern, line))
 
     def descriptors(self):
-        # /proc shows them to the superuser alone.
+        # In /proc only the superuser sees those of a service.
         return self.metric("process_open_fds ")
 
     def stored_bytes(self):

@@ -11,18 +11,18 @@
 
 namespace parley::bench {
 
-// Seconds of the clock that all processes of the machine share and nobody can set.
+// Returns the seconds of the clock that all processes of the machine share and nobody can set.
 double Moment();
 
-// The value below which this part of the sorted values lies; 0 when there are none.
+// Returns the value below which this part of the sorted values lies; 0 when there are none.
 double Quantile(const std::vector<double>& sorted, double part);
 
 // Threads: all methods may be called from any thread.
 class Tally {
  public:
-  // Forgets what was noted, and waits for clients 0 … count - 1.
+  // Forgets what was noted, and expects clients 0 … count - 1.
   void Expect(int count);
-  // Notes that it has happened to the client; only the first time since Expect counts.
+  // Notes that it has happened to the client now. Only the first time since Expect counts.
   void Note(int client);
   // Waits until it has happened to all. Returns the moments in their order, or DEADLINE_EXCEEDED with how many are
   // missing of what `what` names.
@@ -32,7 +32,7 @@ class Tally {
   Mutex mutex_;
   CondVar complete_;
   int missing_ ABSL_GUARDED_BY(mutex_) = 0;
-  // By client; 0 until it has happened.
+  // The moment for each client, which is 0 until it has happened.
   std::vector<double> moments_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -14,7 +14,7 @@ using task::v1::NegotiateRequest;
 using task::v1::NegotiateResponse;
 using task::v1::Participant;
 
-// Deletes itself at the stream's end.
+// The object deletes itself at the stream's end.
 class WaitingMember::Stream final : public grpc::ClientBidiReactor<NegotiateRequest, NegotiateResponse> {
  public:
   Stream(WaitingMember* member, std::shared_ptr<grpc::Channel> channel)
@@ -22,7 +22,7 @@ class WaitingMember::Stream final : public grpc::ClientBidiReactor<NegotiateRequ
 
   void Start(NegotiateRequest first) {
     stub_->async()->Negotiate(&context_, this);
-    // For messages that are not sent from a callback of this stream.
+    // The hold is for messages that are not sent from a callback of this stream.
     AddHold();
     request_ = std::move(first);
     writing_ = true;
@@ -31,8 +31,8 @@ class WaitingMember::Stream final : public grpc::ClientBidiReactor<NegotiateRequ
     StartCall();
   }
 
-  // With the member's lock held, by which the stream has not ended. A request that comes while another is being written
-  // takes the place of one that waits.
+  // Must be called with the member's lock held and while stream_ is this one, so that the stream has not ended. A
+  // request that comes while another is being written takes the place of one that waits.
   void Write(NegotiateRequest request) {
     if (writing_) {
       next_ = std::make_unique<NegotiateRequest>(std::move(request));
@@ -72,7 +72,7 @@ class WaitingMember::Stream final : public grpc::ClientBidiReactor<NegotiateRequ
   grpc::ClientContext context_;
   NegotiateRequest request_;
   NegotiateResponse response_;
-  // Under the member's lock.
+  // These two are guarded by the member's lock.
   bool writing_ = false;
   std::unique_ptr<NegotiateRequest> next_;
 };
@@ -111,7 +111,7 @@ NegotiateRequest WaitingMember::Request() {
   return request;
 }
 
-// What an agent says of itself.
+// The declaration has every field that an agent sets, so that the record has the size of a real one.
 NegotiateRequest WaitingMember::Declaration() {
   static const std::string* const setup = new std::string(crypto::Sha256("fleet"));
   NegotiateRequest request = Request();

@@ -14,11 +14,11 @@ namespace parley::bench {
 
 class WaitingMember final : public LiveClient {
  public:
-  // `joined` is what the server has answered to Join.
+  // `joined` is the server's answer to Join.
   WaitingMember(Fleet* fleet, int number, const task::v1::JoinResponse& joined);
   ~WaitingMember() override;
 
-  // From any thread. Declines the revision on offer, so that the client is at rest again.
+  // Declines the revision on offer, so that the client is at rest again. May be called from any thread.
   void Decline();
 
  private:
@@ -32,14 +32,14 @@ class WaitingMember final : public LiveClient {
 
   const std::string task_;
   const std::string instance_;
-  // What is installed.
+  // The revision that is installed, and the digest of its payload.
   const int64_t revision_;
   const std::string digest_;
   Mutex mutex_;
   int64_t sequence_ ABSL_GUARDED_BY(mutex_) = 0;
   int32_t attempt_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t version_ ABSL_GUARDED_BY(mutex_) = 0;
-  // Null while none is open.
+  // It is null while no stream is open.
   Stream* stream_ ABSL_GUARDED_BY(mutex_) = nullptr;
 };
 

@@ -10,7 +10,7 @@
 
 namespace parley::bench {
 
-// Deletes itself at the stream's end.
+// The object deletes itself at the stream's end.
 class WatchingDevice::Stream final : public grpc::ClientReadReactor<task::v1::WatchAssignmentsResponse> {
  public:
   Stream(WatchingDevice* device, std::shared_ptr<grpc::Channel> channel)
