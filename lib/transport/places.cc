@@ -8,7 +8,8 @@ namespace {
 
 // Many clients join with one key at the same time, and none of them stays under it.
 constexpr int64_t kKeyWeight = 1;
-constexpr int64_t kAddressWeight = 4;
+// All clients may come from the address of a load balancer.
+constexpr int64_t kAddressWeight = 15;
 
 int CountOf(const std::unordered_map<std::string, int>& counts, const std::string& holder) {
   const auto found = counts.find(holder);

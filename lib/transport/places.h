@@ -51,7 +51,7 @@ class HandshakePlaces {
 
 // Nobody who has a place loses it. A holder may take another while it has less than a multiple of the places that are
 // free (dynamic thresholds: Choudhury and Hahne, IEEE/ACM Transactions on Networking, 1998): alone, a key
-// gets half of all, and an address four fifths.
+// gets half of all, and an address fifteen sixteenths.
 class ConnectionPlaces {
  public:
   struct Holder {
