@@ -59,6 +59,7 @@ absl::Status Serve(const Options& options, rpc::Process& process) {
   config.public_address = server->public_address();
   config.audit = server->audit_log();
   config.metrics = process.metrics();
+  config.steady = TimeSinceBoot;
   config.find_peer = server->FindPeer();
   config.revoke = server->Revoke();
   ASSIGN_OR_RETURN(const auto taskd, Taskd::Create(std::move(config)));

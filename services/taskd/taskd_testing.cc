@@ -120,6 +120,7 @@ void TaskdTest::Start() {
   ASSERT_NO_FATAL_FAILURE(Open());
   Taskd::Config config = NewConfig<Taskd::Config>();
   config.sealing_key = sealing_key_.Clone();
+  config.steady = steady_;
   auto taskd = Taskd::Create(std::move(config));
   ASSERT_TRUE(taskd.ok()) << taskd.status();
   taskd_ = *std::move(taskd);

@@ -140,6 +140,9 @@ class TaskdTest : public ServiceTest {
   // Until the task is in the state; as nothing but commits is between them, this ends.
   void WaitForTask(const std::string& task, Task::State state);
 
+  // Taskd::Config::steady of the next Start.
+  ClockJumps::Steady steady_;
+
  private:
   Secret sealing_key_;
   std::unique_ptr<Taskd> taskd_;

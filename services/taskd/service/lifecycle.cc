@@ -39,7 +39,7 @@ void Lifecycle::Work(const std::string& task) {
     const absl::Status status = LookOnce(task);
     if (!status.ok()) {
       LogError("a task could not be moved on", {{"task", task}, {"error", std::string(status.message())}});
-      Later([this, task] { Look(task); });
+      Later(kRetryAfter, [this, task] { Look(task); });
     }
     MutexLock lock(&mutex_);
     const auto place = looking_.find(task);
@@ -51,9 +51,9 @@ void Lifecycle::Work(const std::string& task) {
   }
 }
 
-void Lifecycle::Later(std::function<void()> work) {
+void Lifecycle::Later(absl::Duration after, std::function<void()> work) {
   MutexLock lock(&mutex_);
-  if (!stopped_) parts_.timers->Schedule(parts_.clock->Now() + kRetryAfter, std::move(work));
+  if (!stopped_) parts_.timers->Schedule(parts_.clock->Now() + after, std::move(work));
 }
 
 absl::Status Lifecycle::LookOnce(const std::string& task) {
@@ -61,9 +61,14 @@ absl::Status Lifecycle::LookOnce(const std::string& task) {
     const TaskSnapshot snapshot = parts_.board->Find(task);
     if (snapshot == nullptr) return absl::OkStatus();
     if (TaskHasEnded(snapshot->value.task().state())) return Settle(snapshot);
-    const auto due =
-        Due(snapshot->value, parts_.board->CountsOf(task).value_or(task::v1::Counts()), parts_.clock->Now());
-    if (!due.has_value()) return absl::OkStatus();
+    const absl::Time now = parts_.jumps->Now(ToTime(snapshot->value.task().create_time()));
+    const auto due = Due(snapshot->value, parts_.board->CountsOf(task).value_or(task::v1::Counts()), now);
+    if (!due.has_value()) {
+      // The board's timer goes by the clock, and has come too early when that has jumped.
+      const absl::Time next = NextDue(snapshot->value);
+      if (next <= parts_.clock->Now()) Later(next - now, [this, task] { Look(task); });
+      return absl::OkStatus();
+    }
     RETURN_IF_ERROR(Change(snapshot, *due));
   }
 }
@@ -119,7 +124,7 @@ void Lifecycle::Happen(const std::string& task, const std::string& client, Event
     const absl::Status status = parts_.standings->Apply(task, client, event).status();
     if (status.ok()) return;
     LogError("a lease could not be ended", {{"task", task}, {"error", std::string(status.message())}});
-    Later([=, this] { Happen(task, client, kind, version); });
+    Later(kRetryAfter, [=, this] { Happen(task, client, kind, version); });
   });
 }
 

@@ -18,6 +18,7 @@
 #include "lib/rpc/audit.h"
 #include "lib/rpc/worker_pool.h"
 #include "services/taskd/service/board.h"
+#include "services/taskd/service/clock_jumps.h"
 #include "services/taskd/service/standing.h"
 
 namespace parley::taskd {
@@ -30,6 +31,7 @@ class Lifecycle {
     Board* board;
     const Standings* standings;
     Clock* clock;
+    ClockJumps* jumps;
     TimerQueue* timers;
     rpc::WorkerPool* workers;
     rpc::AuditLog* audit;
@@ -49,7 +51,7 @@ class Lifecycle {
   absl::Status Change(const TaskSnapshot& task, const TaskRecord& next);
   absl::Status Settle(const TaskSnapshot& task);
   void Happen(const std::string& task, const std::string& client, Event::Kind kind, int64_t version);
-  void Later(std::function<void()> work);
+  void Later(absl::Duration after, std::function<void()> work);
 
   const Parts parts_;
   Mutex mutex_;

@@ -29,6 +29,7 @@ class Taskd::Impl {
         revisions_(&store_, kManifestCacheBytes),
         timers_(std::make_unique<TimerQueue>(config_.clock)),
         workers_(std::make_unique<rpc::WorkerPool>(config_.workers)),
+        jumps_(config_.clock, config_.steady),
         board_(&store_, config_.clock, timers_.get()),
         revoked_(&store_, config_.revoke, config_.clock, timers_.get()) {}
 
@@ -54,7 +55,14 @@ class Taskd::Impl {
     observer.participant_due = [this](const std::string& task, const std::string& client, Board::Due due,
                                       int64_t version) { OnParticipantDue(task, client, due, version); };
     RETURN_IF_ERROR(board_.Start(std::move(observer)));
-    if (config_.metrics != nullptr) figures_ = CountBoard(&board_, config_.metrics);
+    if (config_.metrics != nullptr) {
+      figures_ = CountBoard(&board_, config_.metrics);
+      figures_.push_back(config_.metrics->Add(
+          "parley_clock_ahead_seconds", "How far the clock was set forward since the start of the service.",
+          rpc::Metrics::Kind::kGauge, [this]() -> std::vector<rpc::Metrics::Sample> {
+            return {{{}, absl::ToDoubleSeconds(jumps_.ahead())}};
+          }));
+    }
     return absl::OkStatus();
   }
 
@@ -100,6 +108,7 @@ class Taskd::Impl {
   rpc::LiveStreams streams_;
   std::unique_ptr<TimerQueue> timers_;
   std::unique_ptr<rpc::WorkerPool> workers_;
+  ClockJumps jumps_;
   Board board_;
   RevokedKeys revoked_;
   const rpc::Gate gate_{config_.find_peer, config_.audit, workers_.get(), config_.metrics};
@@ -111,7 +120,8 @@ class Taskd::Impl {
   Dependents dependents_{&store_, &roster_, config_.clock};
   Tasks tasks_{{&store_, &chunks_, &board_, &requests_, &roster_, &keys_, config_.clock, config_.audit}};
   Joining joining_{{&store_, &board_, &standings_, &keys_, &revoked_, config_.clock, config_.audit}};
-  Lifecycle lifecycle_{{&store_, &board_, &standings_, config_.clock, timers_.get(), workers_.get(), config_.audit}};
+  Lifecycle lifecycle_{
+      {&store_, &board_, &standings_, config_.clock, &jumps_, timers_.get(), workers_.get(), config_.audit}};
   Assignments assignments_{&board_, &streams_, workers_.get()};
   const WatchStream::Parts watch_{&store_, &board_, &tasks_, &streams_, workers_.get()};
   const FetchStream::Parts fetch_{&members_, &board_, &revisions_, &chunks_, config_.clock, workers_.get()};

@@ -23,6 +23,7 @@
 #include "lib/rpc/gate.h"
 #include "lib/rpc/metrics.h"
 #include "lib/store/store.h"
+#include "services/taskd/service/clock_jumps.h"
 #include "services/taskd/service/revoked_keys.h"
 
 namespace grpc {
@@ -46,6 +47,8 @@ class Taskd {
     // Counts calls, tasks and clients; may be null.
     rpc::Metrics* metrics = nullptr;
     Clock* clock = Clock::System();
+    // By which it is noticed that the clock was set forward; without it that is not.
+    ClockJumps::Steady steady;
     // GrpcDoor::PeerOf.
     rpc::Gate::FindPeer find_peer;
     // Refuses a key and closes its connections.
