@@ -207,14 +207,16 @@ class Scene:
         issued = self.replies.get(("IssueCredential", "admin"), {"record": {"name": "credentials/" + NOWHERE}})
         return {
             "IssueCredential": ({"requestId": request_id("credential", role), "role": "ROLE_DEVICE",
-                                 "subject": "web-1", "ttl": "3600s"}, None),
+                                 "subject": "web-1", "ttl": "3600s", "labels": LABELS}, None),
             "GetCredential": ({"name": issued["record"]["name"]}, None),
             "ListCredentials": ({"pageSize": 2}, None),
+            "LabelDevice": ({"name": "deviceLabels/web-1", "set": {"role": "web"}, "remove": ["site"]}, None),
             "RevokeCredential": ({"name": issued["record"]["name"], "reason": "lost"}, None),
             # A rotation that succeeds makes another epoch each time.
             "RotateRoot": ({"retireBefore": 1000}, "RETIRE_BEFORE"),
             "WatchAudienceKeys": ({}, None),
             "WatchRevocations": ({"cursor": "0"}, None),
+            "WatchDeviceLabels": ({}, None),
             "IssueServerCertificate": ({"publicKey": text(vectors.p256_public_key(bytes(32))),
                                         "names": ["localhost"]}, None),
             "AppendAuditEvents": ({"events": [{"id": request_id("event", role), "service": "taskd",

@@ -11,6 +11,7 @@
 #include "lib/base/error.h"
 #include "lib/crypto/hash.h"
 #include "lib/crypto/kdf.h"
+#include "services/keyd/domain/device_names.h"
 #include "services/keyd/domain/key_authority.h"
 #include "services/keyd/domain/store_layout.h"
 #include "services/keyd/domain/timestamps.h"
@@ -81,6 +82,20 @@ absl::Status CheckIssue(access::v1::Role role, absl::string_view subject, absl::
   return KeyAuthority::CheckTtl(ttl);
 }
 
+absl::Status CheckIssuedLabels(access::v1::Role role, const keys::Labels& labels) {
+  if (labels.empty() || role == access::v1::ROLE_DEVICE) return keys::CheckLabels(labels);
+  return Invalid("LABEL_ROLE", "only a device has labels; leave them out, or issue a credential of the role device");
+}
+
+// "device/web-1 until 2026-12-01T00:00:00Z with role=web".
+std::string Describe(const CredentialRecord& record) {
+  std::string text = absl::StrCat(
+      absl::AsciiStrToLower(absl::StripPrefix(access::v1::Role_Name(record.role()), "ROLE_")), "/", record.subject(),
+      " until ", absl::FormatTime(absl::RFC3339_sec, FromTimestamp(record.expire_time()), absl::UTCTimeZone()));
+  if (!record.labels().empty()) absl::StrAppend(&text, " with ", keys::ShowLabels(record.labels()));
+  return text;
+}
+
 std::string NameOf(absl::string_view serial_hex) { return absl::StrCat(kNamePrefix, serial_hex); }
 
 }  // namespace
@@ -113,8 +128,10 @@ absl::StatusOr<KeyAuthority::Issued> KeyAuthority::Issue(absl::string_view calle
   spec.issuer = std::string(caller);
   spec.actor = absl::StrCat("admin/", caller);
   spec.device = request.device();
-  const std::string content = absl::StrCat(static_cast<int>(spec.role), "\n", spec.subject, "\n",
-                                           absl::ToInt64Nanoseconds(spec.ttl), "\n", spec.device);
+  spec.labels = request.labels();
+  std::string content = absl::StrCat(static_cast<int>(spec.role), "\n", spec.subject, "\n",
+                                     absl::ToInt64Nanoseconds(spec.ttl), "\n", spec.device);
+  if (!spec.labels.empty()) absl::StrAppend(&content, "\n", keys::ShowLabels(spec.labels));
   RETURN_IF_ERROR(SetRequest(caller, request.request_id(), content, &spec));
   return IssueOnce(spec);
 }
@@ -126,6 +143,7 @@ absl::Status KeyAuthority::CheckTtl(absl::Duration ttl) {
 
 absl::StatusOr<KeyAuthority::Issued> KeyAuthority::IssueOnce(const IssueSpec& spec) {
   RETURN_IF_ERROR(CheckIssue(spec.role, spec.subject, spec.ttl));
+  RETURN_IF_ERROR(CheckIssuedLabels(spec.role, spec.labels));
   MutexLock lock(&mutex_);
   ASSIGN_OR_RETURN(std::optional<Issued> before, IssuedBefore(spec));
   if (before.has_value()) return *std::move(before);
@@ -188,23 +206,28 @@ absl::StatusOr<KeyAuthority::Issued> KeyAuthority::IssueNew(const IssueSpec& spe
   answered.set_digest(spec.request_digest);
   answered.set_serial(serial);
   *answered.mutable_expire_time() = ToTimestamp(now + kRequestMemory);
-  const std::string detail = absl::StrCat(
-      absl::AsciiStrToLower(absl::StripPrefix(access::v1::Role_Name(spec.role), "ROLE_")), "/", spec.subject, " until ",
-      absl::FormatTime(absl::RFC3339_sec, issued.credential.not_after, absl::UTCTimeZone()));
+  const std::string stored = record.SerializeAsString();
+  DeviceNames names(store(), now);
+  if (spec.role == access::v1::ROLE_DEVICE) {
+    RETURN_IF_ERROR(names.AddCredential(record, spec.labels));
+    ASSIGN_OR_RETURN(*record.mutable_labels(),
+                     spec.labels.empty() ? DeviceNames::LabelsOf(store(), spec.subject) : spec.labels);
+  }
   std::vector<AuditEvent> events = spec.events;
-  events.push_back(MakeEvent(*options_.clock, spec.actor, "credential.issued", record.name(), detail));
+  events.push_back(MakeEvent(*options_.clock, spec.actor, "credential.issued", record.name(), Describe(record)));
   RETURN_IF_ERROR(
       trail_
           .Commit(std::move(events),
                   [&](int64_t sequence, store::Transaction* transaction) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
                     transaction->conditions.push_back({kRootsKey, roots_revision_});
                     transaction->IfAbsent(kCredentialPrefix + serial)
-                        .Set(kCredentialPrefix + serial, record.SerializeAsString())
+                        .Set(kCredentialPrefix + serial, stored)
                         .Set(kIssuedPrefix + OrderedNumber(sequence), serial);
                     if (!spec.request_key.empty()) transaction->Set(spec.request_key, answered.SerializeAsString());
                     if (!spec.device.empty()) {
                       transaction->Set(DeviceCredentialKey(spec.device, OrderedNumber(sequence)), serial);
                     }
+                    names.AddTo(transaction);
                     if (spec.also) spec.also(transaction);
                   })
           .status());
@@ -251,6 +274,9 @@ absl::StatusOr<CredentialRecord> KeyAuthority::Get(absl::string_view name) const
   if (!record.ParseFromString(entry.value)) return Damaged(entry.key);
   ASSIGN_OR_RETURN(const std::set<uint32_t> live, LiveEpochs());
   record.set_retired(live.count(record.epoch()) == 0);
+  if (record.role() == access::v1::ROLE_DEVICE && !record.has_revoke_time()) {
+    ASSIGN_OR_RETURN(*record.mutable_labels(), DeviceNames::LabelsOf(store(), record.subject()));
+  }
   return record;
 }
 
@@ -293,11 +319,13 @@ absl::StatusOr<std::vector<CredentialRecord>> KeyAuthority::RevokeTogether(const
   std::vector<CredentialRecord> revoked;
   std::vector<AuditEvent> events = spec.events;
   store::Transaction changes;
+  DeviceNames names(store(), options_.clock->Now());
   for (const std::string& serial : spec.serials) {
     ASSIGN_OR_RETURN(const store::Entry entry, Record(NameOf(serial)));
     CredentialRecord record;
     if (!record.ParseFromString(entry.value)) return Damaged(entry.key);
     if (record.has_revoke_time()) continue;
+    if (record.role() == access::v1::ROLE_DEVICE) RETURN_IF_ERROR(names.RemoveCredential(record));
     *record.mutable_revoke_time() = ToTimestamp(options_.clock->Now());
     key::v1::Revocation revocation;
     revocation.set_serial(*HexDecode(serial));
@@ -309,6 +337,7 @@ absl::StatusOr<std::vector<CredentialRecord>> KeyAuthority::RevokeTogether(const
     revoked.push_back(std::move(record));
   }
   if (events.empty()) return revoked;
+  names.AddTo(&changes);
   RETURN_IF_ERROR(trail_
                       .Commit(std::move(events),
                               [&](int64_t, store::Transaction* transaction) {
@@ -317,6 +346,26 @@ absl::StatusOr<std::vector<CredentialRecord>> KeyAuthority::RevokeTogether(const
                               })
                       .status());
   return revoked;
+}
+
+absl::StatusOr<key::v1::DeviceLabels> KeyAuthority::Label(absl::string_view actor,
+                                                          const key::v1::LabelDeviceRequest& request) {
+  MutexLock lock(&mutex_);
+  DeviceNames names(store(), options_.clock->Now());
+  ASSIGN_OR_RETURN(const bool changed, names.ChangeLabels(request));
+  key::v1::DeviceLabels after;
+  after.set_name(request.name());
+  const absl::string_view subject = absl::StripPrefix(request.name(), DeviceLabelsName(""));
+  if (changed) {
+    std::string detail = keys::ShowLabels(request.set());
+    for (const std::string& key : request.remove()) absl::StrAppend(&detail, detail.empty() ? "" : ", ", key, "-");
+    AuditEvent event = MakeEvent(*options_.clock, actor, "device.labelled", request.name(), detail);
+    RETURN_IF_ERROR(
+        trail_.Commit({std::move(event)}, [&](int64_t, store::Transaction* transaction) { names.AddTo(transaction); })
+            .status());
+  }
+  ASSIGN_OR_RETURN(*after.mutable_labels(), DeviceNames::LabelsOf(store(), subject));
+  return after;
 }
 
 absl::StatusOr<std::vector<std::string>> KeyAuthority::SerialsOfDevice(absl::string_view device) const {

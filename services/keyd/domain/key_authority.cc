@@ -10,6 +10,7 @@
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/crypto/kdf.h"
+#include "services/keyd/domain/device_names.h"
 #include "services/keyd/domain/store_layout.h"
 #include "services/keyd/domain/timestamps.h"
 
@@ -72,6 +73,7 @@ absl::StatusOr<std::unique_ptr<KeyAuthority>> KeyAuthority::Open(Options options
   ASSIGN_OR_RETURN(const bool founded, IsFounded(authority->store()));
   if (!founded) RETURN_IF_ERROR(authority->Found());
   RETURN_IF_ERROR(authority->Load());
+  RETURN_IF_ERROR(DeviceNames::Fill(authority->store(), authority->options_.clock->Now()));
   return authority;
 }
 

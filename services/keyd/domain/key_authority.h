@@ -27,6 +27,7 @@
 #include "lib/crypto/certificate.h"
 #include "lib/keys/credential.h"
 #include "lib/keys/identity.h"
+#include "lib/keys/labels.h"
 #include "lib/store/store.h"
 #include "parley/key/v1/key_service.pb.h"
 #include "services/keyd/domain/audit_trail.h"
@@ -69,6 +70,8 @@ class KeyAuthority {
     std::string actor;
     // "devices/{id}" or empty.
     std::string device;
+    // Of a device, in place of those that its name has; none keeps those.
+    keys::Labels labels = {};
     // Identifies a repetition within 24 hours; empty: it is not to be repeated. What it asks for.
     std::string request_key = {};
     std::string request_digest = {};
@@ -99,8 +102,9 @@ class KeyAuthority {
   void SetAddress(absl::string_view audience, absl::string_view address);
   std::map<std::string, std::string> addresses() const;
 
-  // `caller`: subject of the admin. INVALID_ARGUMENT: REQUEST_ID, ROLE, SUBJECT, TTL. FAILED_PRECONDITION:
-  // REQUEST_ID_REUSED, EPOCH_RETIRED (the first answer's root is gone meanwhile).
+  // `caller`: subject of the admin. INVALID_ARGUMENT: REQUEST_ID, ROLE, SUBJECT, TTL, LABEL_ROLE (labels for another
+  // role than device), LABEL_MALFORMED, TOO_MANY_LABELS. FAILED_PRECONDITION: REQUEST_ID_REUSED, EPOCH_RETIRED (the
+  // first answer's root is gone meanwhile).
   absl::StatusOr<Issued> Issue(absl::string_view caller, const key::v1::IssueCredentialRequest& request);
   // INVALID_ARGUMENT (TTL).
   static absl::Status CheckTtl(absl::Duration ttl);
@@ -125,6 +129,9 @@ class KeyAuthority {
                                                    const key::v1::RevokeCredentialRequest& request);
   // In one commit; those that are revoked already stay as they are. The records of those that were not.
   absl::StatusOr<std::vector<key::v1::CredentialRecord>> RevokeTogether(const RevokeSpec& spec);
+  // Changes the labels of a device, and returns all of them. `actor` as in the audit log. NOT_FOUND
+  // (DEVICE_NAME_UNKNOWN); INVALID_ARGUMENT: LABEL_MALFORMED, TOO_MANY_LABELS, LABEL_TWICE.
+  absl::StatusOr<key::v1::DeviceLabels> Label(absl::string_view actor, const key::v1::LabelDeviceRequest& request);
   // Serials of the credentials that were issued to a device, oldest first.
   absl::StatusOr<std::vector<std::string>> SerialsOfDevice(absl::string_view device) const;
 

@@ -27,6 +27,10 @@ inline constexpr char kCredentialPrefix[] = "credential/";
 inline constexpr char kIssuedPrefix[] = "issued/";
 // By device ("devices/{id}") and the audit sequence of the issue: the serial in hex.
 inline constexpr char kDeviceCredentialPrefix[] = "device_credential/";
+// By subject of a device's credentials: records::DeviceName.
+inline constexpr char kDeviceNamePrefix[] = "device_name/";
+// Empty. Says that the names of all devices that were issued a credential are there.
+inline constexpr char kDeviceNamesFilledKey[] = "device_names_filled";
 // By sequence: trust.v1.SignedCertificate.
 inline constexpr char kCertificatePrefix[] = "certificate/";
 // The root verification key of the chain of certificates: 32 bytes.

@@ -8,6 +8,7 @@
 #include "services/keyd/domain/store_layout.h"
 #include "services/keyd/domain/timestamps.h"
 #include "services/keyd/service/issued_response.h"
+#include "services/keyd/service/label_stream.h"
 #include "services/keyd/service/watch_stream.h"
 
 namespace parley::keyd {
@@ -139,6 +140,15 @@ ServerUnaryReactor* KeyService::RevokeCredential(CallbackServerContext* context,
       });
 }
 
+ServerUnaryReactor* KeyService::LabelDevice(CallbackServerContext* context, const key::v1::LabelDeviceRequest* request,
+                                            key::v1::DeviceLabels* response) {
+  return options_.gate->Unary(context, "parley.key.v1.KeyService.LabelDevice",
+                              [=, this](const Caller& caller) -> absl::Status {
+                                ASSIGN_OR_RETURN(*response, options_.authority->Label(caller.Name(), *request));
+                                return absl::OkStatus();
+                              });
+}
+
 ServerUnaryReactor* KeyService::RotateRoot(CallbackServerContext* context, const key::v1::RotateRootRequest* request,
                                            key::v1::RotateRootResponse* response) {
   return options_.gate->Unary(
@@ -172,6 +182,16 @@ grpc::ServerWriteReactor<key::v1::Revocations>* KeyService::WatchRevocations(
         return BeginRevocations(store, cursor, stream);
       },
       WipeNothing);
+}
+
+grpc::ServerWriteReactor<key::v1::WatchDeviceLabelsResponse>* KeyService::WatchDeviceLabels(
+    CallbackServerContext* context, const key::v1::WatchDeviceLabelsRequest*) {
+  const absl::StatusOr<Caller> caller = options_.gate->Admit(*context, "parley.key.v1.KeyService.WatchDeviceLabels");
+  if (!caller.ok()) return LabelStream::Refuse(options_.gate->workers(), caller.status());
+  return LabelStream::Start(
+      options_.gate->workers(), options_.streams, caller->call,
+      [store = options_.authority->store()](const auto& stream) { return BeginLabels(store, stream); },
+      [](key::v1::WatchDeviceLabelsResponse*) {});
 }
 
 ServerUnaryReactor* KeyService::IssueServerCertificate(CallbackServerContext* context,

@@ -45,12 +45,17 @@ class KeyService final : public key::v1::KeyService::CallbackService {
   grpc::ServerUnaryReactor* RevokeCredential(grpc::CallbackServerContext* context,
                                              const key::v1::RevokeCredentialRequest* request,
                                              key::v1::CredentialRecord* response) override;
+  grpc::ServerUnaryReactor* LabelDevice(grpc::CallbackServerContext* context,
+                                        const key::v1::LabelDeviceRequest* request,
+                                        key::v1::DeviceLabels* response) override;
   grpc::ServerUnaryReactor* RotateRoot(grpc::CallbackServerContext* context, const key::v1::RotateRootRequest* request,
                                        key::v1::RotateRootResponse* response) override;
   grpc::ServerWriteReactor<key::v1::AudienceKeys>* WatchAudienceKeys(
       grpc::CallbackServerContext* context, const key::v1::WatchAudienceKeysRequest* request) override;
   grpc::ServerWriteReactor<key::v1::Revocations>* WatchRevocations(
       grpc::CallbackServerContext* context, const key::v1::WatchRevocationsRequest* request) override;
+  grpc::ServerWriteReactor<key::v1::WatchDeviceLabelsResponse>* WatchDeviceLabels(
+      grpc::CallbackServerContext* context, const key::v1::WatchDeviceLabelsRequest* request) override;
   grpc::ServerUnaryReactor* IssueServerCertificate(grpc::CallbackServerContext* context,
                                                    const key::v1::IssueServerCertificateRequest* request,
                                                    key::v1::IssueServerCertificateResponse* response) override;

@@ -1,0 +1,34 @@
+// What labels and facts of devices may look like. A label is what an operator says of a machine, a fact what the
+// machine says of itself. Pure.
+#ifndef PARLEY_LIB_KEYS_LABELS_H_
+#define PARLEY_LIB_KEYS_LABELS_H_
+
+#include <cstddef>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "google/protobuf/map.h"
+
+namespace parley::keys {
+
+using Labels = google::protobuf::Map<std::string, std::string>;
+
+inline constexpr int kMaxLabels = 64;
+// Of a name, and of a value.
+inline constexpr size_t kMaxLabelBytes = 256;
+// What a selector's key begins with that looks at a fact. No label's name does.
+inline constexpr absl::string_view kFactPrefix = "fact:";
+
+// Whether these are at most 64, each with a name of 1 to 256 bytes and a value of at most 256 bytes. `what` names them
+// in the sentence: "labels". INVALID_ARGUMENT: TOO_MANY_LABELS, LABEL_MALFORMED.
+absl::Status CheckSizes(const Labels& labels, absl::string_view what);
+// The same for the labels of a device, none of which looks like a fact. The same errors.
+absl::Status CheckLabels(const Labels& labels);
+
+// Returns "role=web, site=berlin", in the order of the names; an empty text for none.
+std::string ShowLabels(const Labels& labels);
+
+}  // namespace parley::keys
+
+#endif  // PARLEY_LIB_KEYS_LABELS_H_
