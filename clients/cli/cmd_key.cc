@@ -1,4 +1,4 @@
-// parley key: issue, list, get, revoke, rotate-root.
+// parley key: issue, list, get, label, revoke, rotate-root.
 #include <stdio.h>
 
 #include <algorithm>
@@ -25,6 +25,7 @@
 #include "lib/base/secret.h"
 #include "lib/keys/credential.h"
 #include "lib/keys/identity.h"
+#include "lib/keys/labels.h"
 #include "parley/key/v1/key_service.grpc.pb.h"
 
 namespace parley::cli {
@@ -33,7 +34,9 @@ namespace {
 using key::v1::KeyService;
 
 struct KeyFlags {
-  std::string role, subject, device, out, ttl = "90d", serial, reason;
+  std::string role, subject, device, out, ttl = "90d", serial, reason, name;
+  // Of --label; and what `label` changes: key=value, or key- to remove one.
+  std::vector<std::string> labels, changes;
   uint32_t retire_before = 0;
   bool yes = false;
 };
@@ -73,6 +76,7 @@ void ShowRecord(const Globals& globals, const key::v1::CredentialRecord& record)
   PrintLine(absl::StrCat("  issued   ", TimeText(FromProto(record.create_time())), " by ", Printable(record.issuer())));
   PrintLine(absl::StrCat("  until    ", TimeText(FromProto(record.expire_time()))));
   PrintLine(absl::StrCat("  state    ", Standing(record)));
+  if (!record.labels().empty()) PrintLine(absl::StrCat("  labels   ", Printable(keys::ShowLabels(record.labels()))));
 }
 
 absl::Status FillHolder(const Globals& globals, const KeyFlags& flags, key::v1::IssueCredentialRequest* request) {
@@ -101,6 +105,8 @@ absl::StatusOr<ExitCode> Issue(const Globals& globals, const KeyFlags& flags) {
   key::v1::IssueCredentialRequest request;
   RETURN_IF_ERROR(FillHolder(globals, flags, &request));
   ASSIGN_OR_RETURN(const absl::Duration ttl, ParseTtl("--ttl", flags.ttl, absl::Seconds(1), "a credential lives"));
+  ASSIGN_OR_RETURN(const auto labels, ParsePairs("--label", flags.labels));
+  request.mutable_labels()->insert(labels.begin(), labels.end());
   request.set_request_id(NewRequestId());
   *request.mutable_ttl() = ToProto(ttl);
   RETURN_IF_ERROR(CanCreate(flags.out, "the credential"));
@@ -113,6 +119,13 @@ absl::StatusOr<ExitCode> Issue(const Globals& globals, const KeyFlags& flags) {
   if (!globals.json()) {
     PrintLine(absl::StrCat("  ", Green("✔"), " written to ", flags.out,
                            ", mode 0600; this is the only copy: carry it to its holder and delete it here"));
+  }
+  if (!labels.empty() && response.record().labels().empty()) {
+    return Error(
+        absl::StatusCode::kFailedPrecondition, "LABELS_NOT_TAKEN",
+        absl::StrCat("the credential is good, but has no labels, because keyd is of an earlier version; upgrade "
+                     "keyd, and then give them with: parley key label ",
+                     response.record().subject(), " KEY=VALUE"));
   }
   return kSuccess;
 }
@@ -131,12 +144,13 @@ absl::StatusOr<key::v1::ListCredentialsResponse> ListAll(const Keys& keys) {
 }
 
 std::vector<std::string> Row(const key::v1::CredentialRecord& record) {
-  return {Serial(record), RoleText(record.role()), record.subject(), TimeText(FromProto(record.expire_time())),
-          Standing(record)};
+  return {Serial(record),   RoleText(record.role()),
+          record.subject(), TimeText(FromProto(record.expire_time())),
+          Standing(record), keys::ShowLabels(record.labels())};
 }
 
 void ShowRows(const std::vector<std::vector<std::string>>& rows) {
-  PrintTable({"SERIAL", "ROLE", "SUBJECT", "UNTIL", "STATE"}, rows);
+  PrintTable({"SERIAL", "ROLE", "SUBJECT", "UNTIL", "STATE", "LABELS"}, rows);
 }
 
 absl::StatusOr<ExitCode> List(const Globals& globals) {
@@ -159,6 +173,45 @@ absl::StatusOr<ExitCode> Get(const Globals& globals, const KeyFlags& flags) {
   ASSIGN_OR_RETURN(const key::v1::CredentialRecord record,
                    keys.server->Call(keys.stub.get(), &KeyService::Stub::GetCredential, request));
   ShowRecord(globals, record);
+  return kSuccess;
+}
+
+// "site=berlin" sets a label, "site-" removes it.
+absl::Status FillChanges(const std::vector<std::string>& changes, key::v1::LabelDeviceRequest* request) {
+  std::vector<std::string> set, all;
+  for (const std::string& change : changes) {
+    const bool removes = change.find('=') == std::string::npos && change.size() > 1 && change.back() == '-';
+    if (!removes && change.find('=') == std::string::npos) {
+      return UsageError(absl::StrCat("\"", change.substr(0, 40),
+                                     "\" changes no label; write key=value to set one, or key- to remove it"));
+    }
+    if (removes) {
+      request->add_remove(change.substr(0, change.size() - 1));
+      all.push_back(absl::StrCat(request->remove().rbegin()[0], "="));
+    } else {
+      set.push_back(change);
+      all.push_back(change);
+    }
+  }
+  RETURN_IF_ERROR(ParsePairs("the label", all).status());
+  ASSIGN_OR_RETURN(const auto labels, ParsePairs("the label", set));
+  request->mutable_set()->insert(labels.begin(), labels.end());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ExitCode> Label(const Globals& globals, const KeyFlags& flags) {
+  key::v1::LabelDeviceRequest request;
+  request.set_name(absl::StrCat("deviceLabels/", flags.name));
+  RETURN_IF_ERROR(FillChanges(flags.changes, &request));
+  ASSIGN_OR_RETURN(const Keys keys, ConnectKeys(globals));
+  ASSIGN_OR_RETURN(const key::v1::DeviceLabels after,
+                   keys.server->Call(keys.stub.get(), &KeyService::Stub::LabelDevice, request));
+  if (globals.json()) {
+    PrintJson(after);
+  } else {
+    PrintLine(absl::StrCat("  ", Green("✔"), " ", Printable(flags.name), "  ",
+                           after.labels().empty() ? "has no labels" : Printable(keys::ShowLabels(after.labels()))));
+  }
   return kSuccess;
 }
 
@@ -267,11 +320,15 @@ void AddKey(CLI::App* app, Globals* globals) {
                    "An enrolled device whose credential has ended, as in `parley device list`")
       ->excludes(role)
       ->excludes(subject);
+  issue
+      ->add_option("--label", flags->labels,
+                   "key=value by which tasks select the device (repeat); without any it keeps those that its name has")
+      ->allow_extra_args(false);
   issue->add_option("--out", flags->out, "File to write, e.g. web-1.credential")->required();
   issue->add_option("--ttl", flags->ttl, "How long it lives: 1s to 366d")->capture_default_str();
   issue->footer(
       "Examples:\n"
-      "  parley key issue --role device --subject web-1 --out web-1.credential\n"
+      "  parley key issue --role device --subject web-1 --label site=berlin --out web-1.credential\n"
       "  parley key issue --for-device web-1 --out web-1.credential\n"
       "                                    then there: parley device renew --from web-1.credential");
   add("list", "All credentials that were issued",
@@ -279,6 +336,15 @@ void AddKey(CLI::App* app, Globals* globals) {
   add("get", "One credential's record", &Get)
       ->add_option("serial", flags->serial, "As in `parley key list`")
       ->required();
+  CLI::App* label = add("label", "Set or remove labels of a device, by which tasks select it", &Label);
+  label->add_option("name", flags->name, "The subject of its credential, as in `parley key list`")->required();
+  label->add_option("changes", flags->changes, "key=value sets a label, key- removes it")->required();
+  label->footer(
+      "Example:\n"
+      "  parley key label web-1 site=berlin role=web canary-\n"
+      "Holds at once, without a new credential, and for the credentials that follow. A device that is\n"
+      "connected is offered the tasks that select it now; one that it has not begun to apply is taken\n"
+      "back where the task does not select it any more.");
   CLI::App* revoke =
       add("revoke", "Revoke a credential: its connections, and the keys that were made with it, end within a second",
           &Revoke);
