@@ -145,7 +145,7 @@ class Member:
     def found(self):
         """Becomes the first admin."""
         result = subprocess.run(
-            self.command("org", "init", "--user", self.name, "--label", self.name + "'s laptop"),
+            self.command("org", "init", "--user", self.name, "--device-name", self.name + "'s laptop"),
             env={**self.environment(), "PARLEY_CREDENTIAL": str(self.stack.credentials / "admin.credential")},
             capture_output=True, text=True, timeout=TIMEOUT_S, cwd=self.home, check=False)
         if result.returncode != 0:
@@ -159,7 +159,7 @@ class Member:
 
     def claim(self, link=None):
         """`parley claim` under way; without a link it goes on with what was begun."""
-        screen = self.screen("claim", "--label", self.name + "'s phone")
+        screen = self.screen("claim", "--device-name", self.name + "'s phone")
         if link is not None:
             screen.type(link)
         return screen

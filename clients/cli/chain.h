@@ -52,7 +52,7 @@ absl::StatusOr<absl::Time> RenewCredential(const Globals& globals, absl::Duratio
 // This device's operator signature on a manifest that its task's key has signed; who it says signed, for people.
 absl::StatusOr<std::string> SignAsOperator(const Globals& globals, task::v1::SignedManifest* manifest);
 
-// By its id, the beginning of its id, or its label; those that are revoked only by their id. NOT_FOUND
+// By its id, the beginning of its id, or its name; those that are revoked only by their id. NOT_FOUND
 // (MEMBER_NOT_FOUND), FAILED_PRECONDITION (MEMBER_AMBIGUOUS).
 absl::StatusOr<const trust::Device*> FindDevice(const trust::Chain& chain, const std::string& whom);
 

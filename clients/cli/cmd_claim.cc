@@ -31,7 +31,7 @@ namespace parley::cli {
 namespace {
 
 struct ClaimFlags {
-  std::string label, link_file;
+  std::string device_name, link_file;
   bool discard = false;
 };
 
@@ -75,10 +75,11 @@ absl::StatusOr<device::DeviceFile*> BeginClaim(const Globals& globals, const Cla
                  absl::StrCat(file->path(), " is of ", Printable(file->contents().user_name),
                               " already; name another file with --device"));
   }
-  if (!trust::IsDeviceLabel(flags.label)) return UsageError("--label has 1 to 64 bytes and no control characters");
+  if (!trust::IsDeviceLabel(flags.device_name))
+    return UsageError("--device-name has 1 to 64 bytes and no control characters");
   ASSIGN_OR_RETURN(const Secret link, FindLink(flags));
   ASSIGN_OR_RETURN(const keys::InvitationLink invitation, keys::ParseInvitationLink(link, absl::Now()));
-  return CreateDevice(globals, enrol::ContentsOfClaim(invitation, link, flags.label));
+  return CreateDevice(globals, enrol::ContentsOfClaim(invitation, link, flags.device_name));
 }
 
 void ShowEnrolled(const Globals& globals, const device::DeviceFile& file) {
@@ -160,15 +161,15 @@ absl::StatusOr<ExitCode> Claim(const Globals& given, const ClaimFlags& flags) {
 
 void AddClaim(CLI::App* app, Globals* globals) {
   auto flags = std::make_shared<ClaimFlags>();
-  flags->label = HostName();
+  flags->device_name = HostName();
   CLI::App* command = app->add_subcommand("claim", "Become a member with an invitation: compare codes on the phone");
   command->fallthrough();
   Uses(command, globals, kMemberOptions);
-  command->add_option("--label", flags->label, "What people call this device")->capture_default_str();
+  command->add_option("--device-name", flags->device_name, "What people call this device")->capture_default_str();
   command->add_option("--link-file", flags->link_file, "File of mode 0600 with the link");
   command->add_flag("--discard", flags->discard, "Drop a claim that was interrupted, and its device file")
       ->excludes("--link-file")
-      ->excludes("--label");
+      ->excludes("--device-name");
   command->footer(
       "The link is asked for, or read from standard input or --link-file; never from the command line, which\n"
       "everybody on the machine can see. It may come folded over lines and quoted. Makes your device file\n"

@@ -21,7 +21,7 @@ namespace parley::cli {
 namespace {
 
 struct MemberFlags {
-  // A name, a label or an id.
+  // The name of a user or a device, or an id.
   std::string whom;
   std::string user;
   std::string role;
@@ -231,7 +231,7 @@ void AddDevice(CLI::App* app, Globals* globals) {
       ->add_option("--user", flags->user, "Of this user only");
   CLI::App* revoke =
       AddCommand(device, globals, flags, "revoke", "Revoke a device of yours; admins: any device", &RevokeDevice);
-  revoke->add_option("device", flags->whom, "A label, an id or how an id begins, as in `parley device list`")
+  revoke->add_option("device", flags->whom, "Its name, an id or how an id begins, as in `parley device list`")
       ->required();
   AddReason(revoke, flags.get());
   AddDeviceFileCommands(device, globals);

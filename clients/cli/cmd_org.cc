@@ -36,7 +36,7 @@ constexpr size_t kManifestKeyBytes = 32;
 constexpr char kFounding[] = "founding";
 
 struct InitFlags {
-  std::string user, label;
+  std::string user, device_name;
 };
 
 std::string HostName() {
@@ -64,7 +64,7 @@ device::Contents MakeFounder(const InitFlags& flags) {
   const crypto::SigningKey signing_key = crypto::SigningKey::Generate();
   const crypto::AgreementKey encryption_key = crypto::AgreementKey::Generate();
   const trust::NewUser user{trust::NewId(), flags.user, access::v1::ROLE_ADMIN, encryption_key.public_key()};
-  const trust::NewDevice device{trust::NewId(), flags.label, signing_key.verification_key()};
+  const trust::NewDevice device{trust::NewId(), flags.device_name, signing_key.verification_key()};
   const trust::Founding founding = trust::Founding::Make(user, device, absl::Now());
 
   device::Contents contents;
@@ -125,7 +125,8 @@ absl::Status CheckNames(const InitFlags& flags) {
   if (!trust::IsUserName(flags.user)) {
     return UsageError("--user is a name of 1 to 48 characters out of a-z, 0-9, dot, underscore and hyphen");
   }
-  if (!trust::IsDeviceLabel(flags.label)) return UsageError("--label has 1 to 64 bytes and no control characters");
+  if (!trust::IsDeviceLabel(flags.device_name))
+    return UsageError("--device-name has 1 to 64 bytes and no control characters");
   return absl::OkStatus();
 }
 
@@ -231,15 +232,15 @@ void AddOrg(CLI::App* app, Globals* globals) {
   org->fallthrough();
   org->require_subcommand(1);
   auto flags = std::make_shared<InitFlags>();
-  flags->label = HostName();
+  flags->device_name = HostName();
   CLI::App* init = org->add_subcommand("init", "Found the chain of trust, with you as the first admin");
   init->fallthrough();
   Uses(init, globals, kCallerOptions);
   init->add_option("--user", flags->user, "Your name in the organisation, e.g. alice")->required();
-  init->add_option("--label", flags->label, "What people call this device")->capture_default_str();
+  init->add_option("--device-name", flags->device_name, "What people call this device")->capture_default_str();
   init->footer(
       "Once for an organisation, with the admin credential that keyd wrote at its first start:\n"
-      "  parley org init --user alice --label \"Alice's laptop\"\n"
+      "  parley org init --user alice --device-name \"Alice's laptop\"\n"
       "A root key signs you and this device, and is destroyed: from then on admins let others in.");
   init->callback([globals, flags] { globals->run = [globals, flags] { return Init(*globals, *flags); }; });
   CLI::App* verify = org->add_subcommand("verify", "Verify the whole chain of trust up to the root key, and print it");

@@ -54,7 +54,7 @@ class CommandLine(unittest.TestCase):
         password = cls.secret("password", PASSWORD)
         cls.device = cls.person.home / ".config/parley/device"
         cls.unlocked = {"PARLEY_DEVICE_PASSWORD_FILE": str(password)}
-        cls.person.parley("org", "init", "--user", "alice", "--label", "laptop", env=cls.unlocked)
+        cls.person.parley("org", "init", "--user", "alice", "--device-name", "laptop", env=cls.unlocked)
         cls.commands = cls.read_commands()
 
     @classmethod
@@ -230,7 +230,7 @@ class CommandLine(unittest.TestCase):
                      ["task", "key", self.task, "--list", "--ttl", "1h"],
                      ["task", "key", self.task, "--list", "--max-members", "1"],
                      ["task", "key", self.task, "--revoke", "x", "--join-key-folder", "y"],
-                     ["restore", "x", "--check", "--data", "y"], ["claim", "--discard", "--label", "x"],
+                     ["restore", "x", "--check", "--data", "y"], ["claim", "--discard", "--device-name", "x"],
                      ["device", "renew", "--from", "x", "--server", "127.0.0.1:1"]):
             self.refused(*line)
 

@@ -30,7 +30,7 @@ class Organisation(unittest.TestCase):
         return error["reason"], error["message"]
 
     def found(self, *arguments):
-        return json.loads(self.parley("org", "init", "--user", "alice", "--label", "Alice's laptop", "--output",
+        return json.loads(self.parley("org", "init", "--user", "alice", "--device-name", "Alice's laptop", "--output",
                                       "json", *arguments))
 
     def test_is_founded_once_and_verified_up_to_its_root(self):
@@ -50,7 +50,7 @@ class Organisation(unittest.TestCase):
         self.assertEqual(self.error("org", "init", "--user", "alice")[0], "DEVICE_FILE_EXISTS")
 
     def test_an_interrupted_founding_goes_on_with_the_same_keys(self):
-        reason, _ = self.error("--server", "127.0.0.1:1", "org", "init", "--user", "alice", "--label", "laptop")
+        reason, _ = self.error("--server", "127.0.0.1:1", "org", "init", "--user", "alice", "--device-name", "laptop")
         self.assertEqual(reason, "CONNECTION_REFUSED")
         self.assertTrue(self.device.exists())
         self.assertEqual(self.error("org", "verify")[0], "DEVICE_NOT_ENROLLED")
