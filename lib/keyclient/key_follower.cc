@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <optional>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "lib/audit/audit_buffer.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
@@ -25,6 +27,7 @@ constexpr absl::Duration kFirstPause = absl::Milliseconds(100);
 constexpr absl::Duration kLongestPause = absl::Seconds(5);
 constexpr absl::Duration kCallTimeout = absl::Seconds(15);
 constexpr absl::Duration kAuditDrain = absl::Seconds(5);
+constexpr absl::string_view kLabelsPrefix = "deviceLabels/";
 
 absl::Time FromProto(const google::protobuf::Timestamp& timestamp) {
   return absl::FromUnixSeconds(timestamp.seconds()) + absl::Nanoseconds(timestamp.nanos());
@@ -56,12 +59,14 @@ class KeyFollower::Impl {
   keys::Keyring* keyring() { return &keyring_; }
   keys::AudienceKeySource* source() { return &source_; }
   rpc::AuditLog* audit_log() { return audit_.get(); }
+  DeviceLabels* labels() { return &labels_; }
 
  private:
   // Runs `call` again and again until the follower stops, with pauses that grow while it fails.
   void Repeat(const std::function<absl::Status()>& call);
   absl::Status FollowKeys();
   absl::Status FollowRevocations();
+  absl::Status FollowLabels();
   absl::Status RenewCertificate();
   absl::Status UseKeys(key::v1::AudienceKeys* message);
   void UseRevocations(const key::v1::Revocations& message);
@@ -77,6 +82,7 @@ class KeyFollower::Impl {
   keys::Keyring keyring_;
   Contact contact_;
   keys::AudienceKeySource source_;
+  DeviceLabels labels_;
   std::unique_ptr<audit::AuditBuffer> audit_;
 
   // Held while the listener is called, so that Detach waits.
@@ -101,6 +107,8 @@ class KeyFollower::Impl {
   Secret private_key_pem_ ABSL_GUARDED_BY(mutex_);
   absl::Time renew_at_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
 
+  // Has been said in the log. Of the thread that follows labels.
+  bool labels_unknown_ = false;
   uint64_t clock_subscription_ = 0;
   std::vector<std::thread> threads_;
 };
@@ -117,6 +125,7 @@ void KeyFollower::Impl::Start() {
   });
   threads_.emplace_back([this] { Repeat([this] { return FollowKeys(); }); });
   threads_.emplace_back([this] { Repeat([this] { return FollowRevocations(); }); });
+  if (options_.follow_labels) threads_.emplace_back([this] { Repeat([this] { return FollowLabels(); }); });
   if (!options_.names.empty()) threads_.emplace_back([this] { Repeat([this] { return RenewCertificate(); }); });
 }
 
@@ -219,6 +228,34 @@ void KeyFollower::Impl::UseRevocations(const key::v1::Revocations& message) {
   cursor_ = message.cursor();
   if (message.caught_up()) caught_up_ = true;
   changed_.NotifyAll();
+}
+
+absl::Status KeyFollower::Impl::FollowLabels() {
+  absl::Status ended = connection_->Run([&](KeydConnection::Stub* stub, grpc::ClientContext* context) {
+    const key::v1::WatchDeviceLabelsRequest request;
+    AwaitedReader<key::v1::WatchDeviceLabelsResponse> stream(
+        [&](auto* reactor) { stub->async()->WatchDeviceLabels(context, &request, reactor); });
+    key::v1::WatchDeviceLabelsResponse message;
+    // Collects the present state until it is whole, so that no half of it is ever looked at.
+    std::optional<DeviceLabels::Devices> state(std::in_place);
+    while (stream.Read(&message)) {
+      for (key::v1::DeviceLabels& device : *message.mutable_devices()) {
+        const std::string name(absl::StripPrefix(device.name(), kLabelsPrefix));
+        if (state.has_value()) {
+          (*state)[name] = std::make_shared<const keys::Labels>(std::move(*device.mutable_labels()));
+        } else {
+          labels_.Set(name, std::move(*device.mutable_labels()));
+        }
+      }
+      if (!message.caught_up() || !state.has_value()) continue;
+      labels_.Replace(*std::exchange(state, std::nullopt));
+    }
+    return stream.Finish();
+  });
+  if (absl::IsUnimplemented(ended) && !std::exchange(labels_unknown_, true)) {
+    LogWarning("keyd is of an earlier version and tells no labels, so that no task selects a device; upgrade keyd");
+  }
+  return ended;
 }
 
 absl::Status KeyFollower::Impl::RenewCertificate() {
@@ -342,6 +379,7 @@ void KeyFollower::Attach(transport::Listener* listener) { impl_->Attach(listener
 void KeyFollower::Detach() { impl_->Attach(nullptr); }
 void KeyFollower::Observe(OnRevoked on_revoked) { impl_->Observe(std::move(on_revoked)); }
 void KeyFollower::StopObserving() { impl_->Observe(nullptr); }
+DeviceLabels* KeyFollower::labels() { return impl_->labels(); }
 rpc::AuditLog* KeyFollower::audit_log() { return impl_->audit_log(); }
 
 }  // namespace parley::keyclient

@@ -1,4 +1,5 @@
-// Keeps a service in step with keyd: its audience's keys, the revocations, its server certificate.
+// Keeps a service in step with keyd: its audience's keys, the revocations, its server certificate, the labels of
+// devices where it asks for them.
 //
 //   ASSIGN_OR_RETURN(auto follower, KeyFollower::Create({.credential_path = …, .names = {"taskd.example"}}));
 //   RETURN_IF_ERROR(follower->WaitUntilReady(absl::Seconds(30)));
@@ -16,7 +17,7 @@
 // reconnects with back-off. When keyd refuses the credential, or it has expired, its file is read again: keyd writes a
 // new one before the old one ends.
 //
-// Threads: all methods may be called from any thread. Four threads of its own.
+// Threads: all methods may be called from any thread. Up to five threads of its own.
 #ifndef PARLEY_LIB_KEYCLIENT_KEY_FOLLOWER_H_
 #define PARLEY_LIB_KEYCLIENT_KEY_FOLLOWER_H_
 
@@ -31,6 +32,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/secret.h"
 #include "lib/keyclient/contact.h"
+#include "lib/keyclient/device_labels.h"
 #include "lib/keys/key_source.h"
 #include "lib/rpc/audit.h"
 #include "lib/rpc/metrics.h"
@@ -50,6 +52,9 @@ class KeyFollower {
     std::vector<std::string> names;
     // The service's own refusals, such as of keys that it minted and revoked itself: for the key source.
     keys::AudienceKeySource::Refusal refusal;
+    // Whether the service needs the labels of devices. Being ready does not include them: DeviceLabels::Find says
+    // whether keyd has told them.
+    bool follow_labels = false;
     // How long the service may go on without hearing from keyd before it admits nobody new. Infinite: for ever.
     absl::Duration away_limit = absl::InfiniteDuration();
     Contact::OnChange on_contact;
@@ -100,6 +105,9 @@ class KeyFollower {
   using OnRevoked = std::function<void(const std::string& serial, absl::Time not_after)>;
   void Observe(OnRevoked on_revoked);
   void StopObserving();
+
+  // What operators say of devices, with Options::follow_labels. Lives as long as the follower.
+  DeviceLabels* labels();
 
   // Events go to keyd in batches, in order, and again until keyd has them; at most 10,000 wait. Lives as long as the
   // follower.

@@ -65,6 +65,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Open(const ServerOptions& option
   KeyFollower::Options follower;
   follower.credential_path = options.keyd_credential;
   follower.names = rpc::NamesOrDefault(options.names);
+  follower.follow_labels = options.follow_labels;
   ASSIGN_OR_RETURN(follower.away_limit, ParseAwayLimit(options.keyd_away_limit));
   follower.on_contact = [process](Contact::State state) { ShowContact(process->health(), state); };
   ASSIGN_OR_RETURN(server->follower_, KeyFollower::Create(std::move(follower)));

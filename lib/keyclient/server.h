@@ -43,6 +43,8 @@ struct ServerOptions : rpc::ServiceOptions {
   std::string keyd_credential;
   // A duration such as "24h", or "unlimited": KeyFollower::Options::away_limit.
   std::string keyd_away_limit = "24h";
+  // Not a flag: whether the service needs the labels of devices (KeyFollower::Options::follow_labels).
+  bool follow_labels = false;
 };
 
 class Server {
@@ -62,6 +64,8 @@ class Server {
   const std::string& organisation() const { return organisation_; }
   keys::Keyring* keyring() const { return follower_->keyring(); }
   rpc::AuditLog* audit_log() const { return follower_->audit_log(); }
+  // With ServerOptions::follow_labels.
+  DeviceLabels* labels() const { return follower_->labels(); }
   rpc::Gate::FindPeer FindPeer() const;
   // Refuses a key from now on and closes its connections: `serial` as bytes.
   std::function<void(const std::string& serial, absl::Time not_after)> Revoke() const;

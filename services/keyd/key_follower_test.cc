@@ -38,6 +38,7 @@ class KeyFollowerTest : public testing::Test {
     options.credential_path = keyd_.CredentialPath("taskd");
     options.names = {"localhost", "127.0.0.1"};
     options.refusal = std::move(refusal);
+    options.follow_labels = true;
     options.away_limit = absl::Hours(1);
     options.on_contact = [this](Contact::State state) {
       MutexLock lock(&mutex_);
@@ -48,6 +49,10 @@ class KeyFollowerTest : public testing::Test {
     auto follower = KeyFollower::Create(std::move(options));
     ASSERT_TRUE(follower.ok()) << follower.status();
     follower_ = *std::move(follower);
+    follower_->labels()->Observe([this](const std::string&) {
+      MutexLock lock(&mutex_);
+      changed_.NotifyAll();
+    });
   }
   void Serve() {
     const absl::Status ready = follower_->WaitUntilReady(kLong);
@@ -85,6 +90,22 @@ class KeyFollowerTest : public testing::Test {
   void AwaitContact(Contact::State state) {
     MutexLock lock(&mutex_);
     while (contact_ != state) changed_.Wait(&mutex_);
+  }
+
+  void Label(const std::string& device, const std::string& role) {
+    key::v1::LabelDeviceRequest request;
+    request.set_name("deviceLabels/" + device);
+    (*request.mutable_set())["role"] = role;
+    key::v1::DeviceLabels labels;
+    ASSERT_EQ(keyd_.ConnectAs("admin")->Call(&Stub::LabelDevice, request, &labels), absl::OkStatus());
+  }
+  std::string RoleOf(const std::string& device) {
+    const auto labels = follower_->labels()->Find(device);
+    return labels == nullptr || labels->empty() ? "" : labels->at("role");
+  }
+  void AwaitRole(const std::string& device, const std::string& role) {
+    MutexLock lock(&mutex_);
+    while (RoleOf(device) != role) changed_.Wait(&mutex_);
   }
 
   Mutex mutex_;
@@ -192,6 +213,27 @@ TEST_F(KeyFollowerTest, GoesOnWithoutKeydAndCatchesUpWhenItIsBack) {
   ASSERT_TRUE(keyd_.Start().ok());
   ASSERT_TRUE(keyd_.ConnectAs("admin")->Revoke(issued.record().name()).ok());
   WaitFor(*device, absl::StatusCode::kUnauthenticated);
+}
+
+TEST_F(KeyFollowerTest, LabelsAreFollowedAndKeptWhileKeydIsAway) {
+  const auto admin = keyd_.ConnectAs("admin");
+  ASSERT_TRUE(admin->Issue(ROLE_DEVICE, "web-1").ok());
+  const auto second = admin->Issue(ROLE_DEVICE, "web-2");
+  Label("web-1", "web");
+  Label("web-2", "web");
+  Follow();
+  AwaitRole("web-1", "web");
+  EXPECT_EQ(RoleOf("web-2"), "web");
+  Label("web-1", "db");
+  AwaitRole("web-1", "db");
+  AwaitContact(Contact::State::kFollowing);
+  keyd_.Stop();
+  AwaitContact(Contact::State::kAway);
+  EXPECT_EQ(RoleOf("web-1"), "db");
+  ASSERT_TRUE(keyd_.Start().ok());
+  ASSERT_TRUE(keyd_.ConnectAs("admin")->Revoke(second->record().name()).ok());
+  AwaitRole("web-2", "");
+  EXPECT_EQ(RoleOf("web-1"), "db");
 }
 
 TEST_F(KeyFollowerTest, RetiringARootClosesItsConnectionsAndTheServiceTakesItsNewCredential) {
