@@ -1,7 +1,8 @@
 // Takes part in update tasks: what `parley join` and `parley agent` do.
 //
 // Join enters one task with a pasted key and carries out what it offers: verify, fetch, apply, check, confirm, or
-// roll back. RunDevice does the same for every task that matches a machine's labels, for as long as it is let.
+// roll back. RunDevice does the same for every task that selects a machine by its labels, which operators set, for as
+// long as it is let.
 // Guarantees, whatever the server sends and whenever the process is killed: the target folder is the whole old set
 // or the whole new one; nothing is applied that the task's key has not signed, that is older than what was applied
 // before, or that has expired. docs/protocol/applying.md has the steps.
@@ -73,8 +74,7 @@ struct Options {
   std::string server;
   Hooks hooks;
   Policy policy;
-  std::map<std::string, std::string> labels;
-  // "os", "arch" and "host" are filled in when absent.
+  // What the machine says of itself. "os", "arch" and "host" are filled in when absent.
   std::map<std::string, std::string> facts;
   // Of an enrolled device: fetches the chain of trust as it is now, verified up to the root that the device believes,
   // and never less than it has seen. Then a manifest with an operator's signature is applied only when that is good
@@ -151,7 +151,7 @@ class Observer {
   virtual void Connected(const std::string& address, const std::string& protocol) {}
   // The server is away, and why; tries again at `retry_time`.
   virtual void Disconnected(const absl::Status& why, absl::Time retry_time) {}
-  // The device waits for a task that matches its labels.
+  // The device waits for a task that selects it by its labels.
   virtual void Idle() {}
   virtual void Joined(const task::v1::Task& task, const std::string& participant) {}
   // No offer yet, or one put off. `until` is InfiniteFuture when nobody knows.

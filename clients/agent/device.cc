@@ -143,7 +143,7 @@ class Device {
     grpc::ClientContext context;
     const Cancellation::Listener on_cancel(cancellation_, [&context] { context.TryCancel(); });
     task::v1::WatchAssignmentsRequest request;
-    request.mutable_labels()->insert(options_.labels.begin(), options_.labels.end());
+    request.mutable_facts()->insert(options_.facts.begin(), options_.facts.end());
     const auto reader = stub->WatchAssignments(&context, request);
     // The server says at once that the stream stands, and may then have nothing to say for days.
     reader->WaitForInitialMetadata();

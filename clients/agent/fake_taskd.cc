@@ -288,6 +288,7 @@ NegotiateResponse FakeTaskd::WhereLocked(int64_t sequence, bool with_offer) {
   response.set_state(state_);
   response.set_task_state(faults.task_state);
   response.set_reason(detail_.empty() ? reason_ : detail_);
+  response.mutable_labels()->insert(faults.labels.begin(), faults.labels.end());
   if (state_ == Participant::STATE_OFFERED || (with_offer && IsWorking(state_))) {
     task::v1::Offer* offer = response.mutable_offer();
     *offer->mutable_manifest() = manifest_;

@@ -78,6 +78,8 @@ class FakeTaskd final : public transport::KeySource,
     int deferrals_left = 3;
     // In place of the manifest.
     std::function<void(task::v1::SignedManifest*)> manifest;
+    // What operators say of the device.
+    std::map<std::string, std::string> labels = {};
     // The device's stream stands, but nothing comes.
     bool no_assignment = false;
     // Every key is refused from now on.

@@ -33,7 +33,7 @@ constexpr absl::string_view kFinal[] = {
     "PARTICIPANT_REVOKED",
     "TASK_ENDED",
     "TASK_NOT_FOUND",
-    // The name, the labels or the address must be others.
+    // The name, the facts or the address must be others.
     "CLIENT_ALREADY_JOINED",
     "MAX_MEMBERS",
     "CLIENT_NAME",

@@ -129,7 +129,7 @@ absl::Status Member::Call(const std::string& nonce, absl::Duration left, JoinRes
   request.set_client(state_->membership().client());
   request.set_nonce(nonce);
   if (entry_.device) request.set_task(absl::StrCat("tasks/", entry_.task));
-  request.mutable_labels()->insert(options_.labels.begin(), options_.labels.end());
+  request.mutable_facts()->insert(options_.facts.begin(), options_.facts.end());
   ASSIGN_OR_RETURN(const auto channel, Connect(address(), entry_.identity, entry_.secret, options_.clock, left));
   const auto stub = task::v1::ParticipationService::NewStub(channel->grpc());
   grpc::ClientContext context;

@@ -80,11 +80,23 @@ absl::StatusOr<bool> Negotiation::Take(absl::Duration most, bool jumps) {
       current_ = std::move(waiting_.front());
       waiting_.pop_front();
       ++updates_;
-      if (current_.has_offer()) offer_ = current_.offer();
+      if (!current_.has_offer()) return true;
+      offer_ = current_.offer();
+      RETURN_IF_ERROR(TakeLabels());
       return true;
     }
   }
   return WhyEnded();
+}
+
+absl::Status Negotiation::TakeLabels() {
+  labels_.clear();
+  if (!keys::CheckLabels(current_.labels()).ok()) {
+    return Error(absl::StatusCode::kDataLoss, "LABELS_MALFORMED",
+                 "the server told labels of this device that no device can have; ask its operator");
+  }
+  labels_ = current_.labels();
+  return absl::OkStatus();
 }
 
 absl::Status Negotiation::Ask(NegotiateRequest request) {
@@ -110,7 +122,8 @@ absl::Status Negotiation::Ask(NegotiateRequest request) {
 absl::Status Negotiation::Declare(task::v1::Declaration declaration) {
   NegotiateRequest request;
   *request.mutable_declare() = std::move(declaration);
-  return Ask(std::move(request));
+  RETURN_IF_ERROR(Ask(std::move(request)));
+  return TakeLabels();
 }
 
 absl::Status Negotiation::Accept() {

@@ -25,6 +25,7 @@
 #include "grpcpp/support/sync_stream.h"
 #include "lib/base/clock.h"
 #include "lib/base/mutex.h"
+#include "lib/keys/labels.h"
 #include "lib/transport/grpc_door.h"
 #include "parley/task/v1/participation_service.grpc.pb.h"
 
@@ -69,6 +70,8 @@ class Negotiation {
   // Where the client stands by the newest message, and the newest offer that there was.
   const task::v1::NegotiateResponse& current() const { return current_; }
   const std::optional<task::v1::Offer>& offer() const { return offer_; }
+  // What operators say of this device, as of the newest declaration or offer; none of a client that joined with a key.
+  const keys::Labels& labels() const { return labels_; }
   // How many messages current() has been.
   int64_t updates() const { return updates_; }
 
@@ -83,6 +86,8 @@ class Negotiation {
   // ended. With `jumps`, also false when an injected clock was set.
   absl::StatusOr<bool> Take(absl::Duration most, bool jumps);
   absl::Status WhyEnded();
+  // Takes the labels of current(). DATA_LOSS (LABELS_MALFORMED): a server gives no more of them than it takes.
+  absl::Status TakeLabels();
 
   transport::Channel* const channel_;
   const std::string task_;
@@ -96,6 +101,7 @@ class Negotiation {
   int64_t updates_ = 0;
   task::v1::NegotiateResponse current_;
   std::optional<task::v1::Offer> offer_;
+  keys::Labels labels_;
   std::optional<absl::Status> finished_;
 
   Mutex mutex_;

@@ -151,7 +151,6 @@ Declaration Session::MakeDeclaration() {
   disk_changed_ = false;
   declared_undecided_ = pending();
   Declaration declaration;
-  declaration.mutable_labels()->insert(options_.labels.begin(), options_.labels.end());
   declaration.mutable_facts()->insert(options_.facts.begin(), options_.facts.end());
   declaration.add_encodings("zstd");
   for (const Window& window : options_.policy.windows) {

@@ -31,7 +31,7 @@ namespace parley::agent {
 
 class Session final : private TargetOwner::Listener {
  public:
-  // `options` (its hooks, policy, labels and facts) and `cancellation` must outlive the session. `target`: the folder,
+  // `options` (its hooks, policy and facts) and `cancellation` must outlive the session. `target`: the folder,
   // without placeholders.
   Session(const Options* options, Entry entry, std::string target, Announcer announce, Cancellation* cancellation);
   ~Session() override;

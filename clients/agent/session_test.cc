@@ -500,7 +500,6 @@ TEST_F(SessionTest, ADeviceCarriesOutItsTasksUntilStopped) {
   taskd_.Publish(new_);
   DeviceOptions options = Device();
   options.into = folder_ / "{task}";
-  options.labels = {{"role", "web"}};
   Stop stop;
   options.stop = &stop;
   absl::Status status;

@@ -172,7 +172,7 @@ UpdatePlan Update::MakePlan() const {
   plan.hooks = options_.hooks;
   plan.confirm_timeout = options_.confirm_timeout;
   plan.state_folder = state_->folder();
-  for (const auto& [key, value] : options_.labels) plan.variables[VariableName("PARLEY_LABEL_", key)] = value;
+  for (const auto& [key, value] : negotiation().labels()) plan.variables[VariableName("PARLEY_LABEL_", key)] = value;
   for (const auto& [key, value] : options_.facts) plan.variables[VariableName("PARLEY_FACT_", key)] = value;
   return plan;
 }

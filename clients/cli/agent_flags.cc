@@ -30,8 +30,9 @@ agent::Method ParseMethod(const std::string& text) {
 
 const char kCommandsHelp[] =
     "The commands are run by /bin/sh in the target folder (of --into-file: in the file's folder) once the new set is\n"
-    "in place. They see PARLEY_TASK, PARLEY_REVISION, PARLEY_TARGET and PARLEY_DIGEST, and a PARLEY_LABEL_NAME or\n"
-    "PARLEY_FACT_NAME for each label and fact. Each may run again after a crash, and with the old set.\n"
+    "in place. They see PARLEY_TASK, PARLEY_REVISION, PARLEY_TARGET and PARLEY_DIGEST, a PARLEY_LABEL_NAME for each\n"
+    "label that operators have set for this device, and a PARLEY_FACT_NAME for each fact. Each may run again after a\n"
+    "crash, and with the old set.\n"
     "--method exchange swaps the whole folder at once; files renames file by file, for mount points, single files and\n"
     "folders that programs hold open; auto takes what the target demands, and says so.\n";
 
@@ -57,8 +58,12 @@ void AgentFlags::AddTo(CLI::App* command) {
   command->add_option("--apply-timeout", apply_timeout, "Then the apply counts as failed (2m)")->needs(apply_command);
   command->add_option("--confirm-timeout", confirm_timeout,
                       "Roll back unless the server confirms within this time (10m)");
-  command->add_option("--label", labels, "key=value that tasks select by (repeat)")->allow_extra_args(false);
-  command->add_option("--fact", facts, "key=value that operators see (repeat)")->allow_extra_args(false);
+  command->add_option("--label", labels)->group("")->allow_extra_args(false);
+  command
+      ->add_option("--fact", facts,
+                   "key=value that this machine says of itself; operators see it, and --select fact:key=value looks at "
+                   "it (repeat)")
+      ->allow_extra_args(false);
   command->add_flag("--require-operator-signature", require_operator_signature,
                     "Apply only what an enrolled operator's device has signed; needs a device file");
 }
@@ -82,7 +87,11 @@ absl::Status AgentFlags::Fill(agent::Options* options) const {
   RETURN_IF_ERROR(FillDuration("--apply-timeout", apply_timeout, &options->hooks.apply_timeout));
   RETURN_IF_ERROR(FillDuration("--confirm-timeout", confirm_timeout, &options->confirm_timeout));
   options->require_operator_signature = require_operator_signature;
-  ASSIGN_OR_RETURN(options->labels, ParsePairs("--label", labels));
+  if (!labels.empty()) {
+    return UsageError(
+        "labels are set by an admin, with `parley key label NAME key=value`; what this machine says of itself is "
+        "--fact");
+  }
   ASSIGN_OR_RETURN(options->facts, ParsePairs("--fact", facts));
   return absl::OkStatus();
 }

@@ -16,7 +16,9 @@ namespace parley::cli {
 
 struct AgentFlags {
   std::string into, into_file, check, apply, state, check_timeout, apply_timeout, confirm_timeout, method = "auto";
-  std::vector<std::string> labels, facts;
+  std::vector<std::string> facts;
+  // Of --label, which is no option any more: giving it is an error that says what to do.
+  std::vector<std::string> labels;
   bool require_operator_signature = false;
 
   // Adds them to a subcommand; the flags must outlive it.

@@ -76,7 +76,7 @@ class TextPrinter final : public agent::Observer {
     away_ = true;
     Note("waiting", absl::StrCat(why.message(), "; trying again"));
   }
-  void Idle() override { Note("waiting", "no task for this device's labels yet"); }
+  void Idle() override { Note("waiting", "no task selects this device by its labels yet"); }
   void Waiting(const std::string& task, const std::string& reason, absl::Time until) override {
     Note("waiting",
          Of(task, absl::StrCat(reason.empty() ? "no offer yet" : Printable(reason), ", until ", SoonText(until))));

@@ -283,9 +283,10 @@ void AddTaskCreate(CLI::App* task, Globals* globals) {
   command->add_option("--title", flags->title, "A line for people");
   command->add_option("--start", flags->start, "Make offers from then on: 2026-11-22T23:10:00Z, or 2h");
   command
-      ->add_option(
-          "--select", flags->select,
-          "key=value: devices with this label take part by themselves; key=a,b: with either (repeat for another key)")
+      ->add_option("--select", flags->select,
+                   "key=value: devices with this label take part by themselves; key=a,b: with either; fact:key=value: "
+                   "those that "
+                   "say so of themselves (repeat for another key)")
       ->allow_extra_args(false);
   command->add_option("--expected", flags->expected, "Complete as soon as this many clients have ended")
       ->check(CLI::NonNegativeNumber);
@@ -306,6 +307,10 @@ void AddTaskCreate(CLI::App* task, Globals* globals) {
       "Examples:\n"
       "  parley task create nginx-tls --payload ./nginx --ttl 24h\n"
       "  parley task create motd --payload ./motd --select site=berlin --expected 12\n"
+      "  parley task create apt --payload ./apt --select role=web --select fact:os=debian,ubuntu\n"
+      "Labels are set by an admin, with `parley key label`. A fact is what a machine says of itself: whoever holds "
+      "the\n"
+      "key of some device can claim it, so select secrets by labels.\n"
       "The task's signing key stays on this machine, in ~/.config/parley/tasks: nobody else, the server\n"
       "included, can publish a revision of it. With a device file you vouch for what you publish.");
   command->callback([globals, flags] { globals->run = [globals, flags] { return Create(*globals, *flags); }; });

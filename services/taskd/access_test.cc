@@ -182,7 +182,7 @@ TEST_F(Access, OfADeviceIsItsOwnNameAndTheTasksThatSelectIt) {
   const auto join = [&](const std::string& name, const std::string& client, const std::string& label) {
     task::v1::JoinRequest join = NewJoin(client);
     join.set_task(name);
-    (*join.mutable_labels())["role"] = label;
+    Label("web-1", {{"role", label}});
     return Reason(device->Call(&device->participation(), &ParticipationService::Stub::Join, join).status());
   };
   EXPECT_EQ(join(task->task().name(), "web-2", "web"), "OTHER_CLIENT");

@@ -386,7 +386,7 @@ TEST_F(AttemptsTest, OfClientsThatCannotBeginAreWaitedForAndAllAreSeen) {
     const auto device = Connect(access::v1::ROLE_DEVICE, name);
     task::v1::JoinRequest join = NewJoin(name);
     join.set_task("tasks/site");
-    (*join.mutable_labels())["role"] = "web";
+    Label(name, {{"role", "web"}});
     const auto joined = device->Call(&device->participation(), &ParticipationService::Stub::Join, join);
     ASSERT_TRUE(joined.ok()) << joined.status();
     members.push_back({"tasks/site", name, {joined->identity(), Secret::CopyOf(joined->secret())}});

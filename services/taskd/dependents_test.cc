@@ -16,7 +16,10 @@ using task::v1::JoinResponse;
 
 class DependentsTest : public TaskdTest {
  protected:
-  DependentsTest() { task_ = *Create(Selecting("site")); }
+  DependentsTest() {
+    task_ = *Create(Selecting("site"));
+    for (const char* const name : {"web-1", "web-3"}) Label(name, {{"role", "web"}});
+  }
 
   static task::v1::CreateTaskRequest Selecting(const std::string& id) {
     task::v1::CreateTaskRequest request = NewTask(id);
@@ -26,7 +29,6 @@ class DependentsTest : public TaskdTest {
   static task::v1::JoinRequest Request(const std::string& task, const std::string& client) {
     task::v1::JoinRequest request = NewJoin(client);
     request.set_task(task);
-    (*request.mutable_labels())["role"] = "web";
     return request;
   }
   static absl::StatusOr<JoinResponse> Try(TestClient* client, const task::v1::JoinRequest& request) {

@@ -307,7 +307,7 @@ TEST_F(LifecycleTest, IsShownToTheDevicesThatItSelects) {
   grpc::ClientContext context;
   TestClient::SetDeadline(&context);
   task::v1::WatchAssignmentsRequest watch;
-  (*watch.mutable_labels())["role"] = "web";
+  Label("web-1", {{"role", "web"}});
   task::v1::CreateTaskRequest request = NewTask("first");
   (*request.mutable_selector())["role"] = "web";
   ASSERT_TRUE(Create(request).ok());

@@ -57,6 +57,7 @@ absl::Status Serve(const Options& options, rpc::Process& process) {
   config.keyring = server->keyring();
   config.sealing_key = std::move(sealing_key);
   config.public_address = server->public_address();
+  config.labels = server->labels();
   config.audit = server->audit_log();
   config.metrics = process.metrics();
   config.steady = TimeSinceBoot;
@@ -77,6 +78,7 @@ int Main(int argc, char** argv) {
   options.process.name = "taskd";
   options.process.services = RestApi().services;
   options.listen = "127.0.0.1:7443";
+  options.follow_labels = true;
   rpc::ServiceFlags flags("Coordinates configuration-update tasks: offers them to clients and follows each to its end.",
                           &options);
   keyclient::Server::AddFlags(&options, "join keys", &flags);

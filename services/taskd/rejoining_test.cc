@@ -16,13 +16,13 @@ class RejoiningTest : public TaskdTest {
     task::v1::CreateTaskRequest request = NewTask("site");
     (*request.mutable_selector())["role"] = "web";
     task_ = *Create(request);
+    Label("web-1", {{"role", "web"}});
   }
 
   // What a device sends that has no state, or a joiner.
-  static task::v1::JoinRequest Request(const std::string& client, const std::string& role = "web") {
+  static task::v1::JoinRequest Request(const std::string& client) {
     task::v1::JoinRequest request = NewJoin(client);
     request.set_task("tasks/site");
-    (*request.mutable_labels())["role"] = role;
     return request;
   }
   static absl::StatusOr<task::v1::JoinResponse> Try(TestClient* client, const task::v1::JoinRequest& request) {
@@ -94,7 +94,9 @@ TEST_F(RejoiningTest, IsForTheDeviceOfThatNameAlone) {
   const auto joiner = Joiner();
   EXPECT_EQ(Reason(Try(joiner.get(), Request("web-1")).status()), "CLIENT_ALREADY_JOINED");
   // Nor when the device is no longer meant, nor after the task's end.
-  EXPECT_EQ(Reason(Try(device.get(), Request("web-1", "db")).status()), "SELECTOR_DIFFERS");
+  Label("web-1", {{"role", "db"}});
+  EXPECT_EQ(Reason(Try(device.get(), Request("web-1")).status()), "SELECTOR_DIFFERS");
+  Label("web-1", {{"role", "web"}});
   ASSERT_TRUE(Abort("tasks/site", "").ok());
   EXPECT_EQ(Reason(Try(device.get(), Request("web-1")).status()), "TASK_ENDED");
   EXPECT_GE(Client().version(), version);

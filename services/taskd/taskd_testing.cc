@@ -112,7 +112,13 @@ NegotiateResponse Negotiation::Apply() {
   return response;
 }
 
-TaskdTest::TaskdTest() : ServiceTest(std::string(keys::kTaskd)), sealing_key_(crypto::RandomSecret(32)) { Start(); }
+TaskdTest::TaskdTest()
+    : ServiceTest(std::string(keys::kTaskd)),
+      sealing_key_(crypto::RandomSecret(32)),
+      labels_(std::make_unique<keyclient::DeviceLabels>()) {
+  HearFromKeyd();
+  Start();
+}
 
 TaskdTest::~TaskdTest() { Stop(); }
 
@@ -121,6 +127,7 @@ void TaskdTest::Start() {
   Taskd::Config config = NewConfig<Taskd::Config>();
   config.sealing_key = sealing_key_.Clone();
   config.steady = steady_;
+  config.labels = labels_.get();
   auto taskd = Taskd::Create(std::move(config));
   ASSERT_TRUE(taskd.ok()) << taskd.status();
   taskd_ = *std::move(taskd);
@@ -137,6 +144,12 @@ void TaskdTest::Stop() {
   Shutdown(absl::Seconds(5));
   taskd_ = nullptr;
   Close();
+}
+
+void TaskdTest::RestartWithoutKeyd() {
+  Stop();
+  labels_ = std::make_unique<keyclient::DeviceLabels>();
+  Start();
 }
 
 void TaskdTest::RevokeCredential(const std::string& serial) {

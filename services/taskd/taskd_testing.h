@@ -4,11 +4,13 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "grpcpp/client_context.h"
+#include "lib/keyclient/device_labels.h"
 #include "lib/keys/identity.h"
 #include "lib/keys/join_key.h"
 #include "parley/task/v1/artifact_service.grpc.pb.h"
@@ -102,6 +104,14 @@ class TaskdTest : public ServiceTest {
     Start();
   }
 
+  // What keyd tells of a device from now on.
+  void Label(const std::string& device, const std::vector<std::pair<std::string, std::string>>& labels) {
+    labels_->Set(device, {labels.begin(), labels.end()});
+  }
+  // After a restart, while keyd is away; and when its word comes: that there is no label.
+  void RestartWithoutKeyd();
+  void HearFromKeyd() { labels_->Replace({}); }
+
   keyclient::EndedCredentials& ended_credentials() { return taskd_->ended_credentials(); }
   // As when keyd's word comes that a credential of 90 days was revoked; returns when what hangs on it has ended.
   void RevokeCredential(const std::string& serial);
@@ -145,6 +155,7 @@ class TaskdTest : public ServiceTest {
 
  private:
   Secret sealing_key_;
+  std::unique_ptr<keyclient::DeviceLabels> labels_;
   std::unique_ptr<Taskd> taskd_;
   std::unique_ptr<TestClient> operator_;
 };

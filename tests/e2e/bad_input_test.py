@@ -200,7 +200,7 @@ class BadInput(unittest.TestCase):
     def test_wrong_command_lines(self):
         for arguments in ([], ["nonsense"], ["task"], ["task", "create"], ["task", "get", "Not A Task"],
                           ["--output", "xml", "task", "list"], ["task", "create", "x", "--payload", ".", "--nonsense"],
-                          ["join", "--into", "x", "--label", "no-equals"], ["up", "--listen", "nonsense"],
+                          ["join", "--into", "x", "--fact", "no-equals"], ["up", "--listen", "nonsense"],
                           ["key", "issue", "--role", "king", "--subject", "x", "--out", "y"]):
             self.refused(*arguments, code=2, stdin=self.key)
 

@@ -110,10 +110,25 @@ class CommandLine(unittest.TestCase):
         self.assertNotIn("did you mean", self.refused("frobnicate"))
 
     def test_a_key_that_is_given_twice_is_refused(self):
-        for option in ("--select", "--label", "--fact"):
-            command = ["task", "create", "new", "--payload", self.payload] if option == "--select" else [
-                "agent", "--into", self.person.home / "into", "--state", self.person.home / "state"]
+        commands = {
+            "--select": ["task", "create", "new", "--payload", self.payload],
+            "--label": ["key", "issue", "--role", "device", "--subject", "web-1", "--out", "new"],
+            "--fact": ["agent", "--into", self.person.home / "into", "--state", self.person.home / "state"]}
+        for option, command in commands.items():
             self.assertIn("site is given twice", self.refused(*command, option, "site=a", option, "site=b"))
+        for changes in (["site=a", "site=b"], ["site=a", "site-"], ["site-", "site-"]):
+            self.assertIn("site is given twice", self.refused("key", "label", "web-1", *changes))
+
+    def test_a_change_that_changes_no_label_is_refused(self):
+        for change in ("site", "-", "", "=berlin"):
+            self.refused("key", "label", "web-1", "--", change)
+
+    def test_a_machine_that_says_its_labels_itself_is_told_who_does(self):
+        for command in (["join", "--into", "x"], ["agent", "--into", "x"]):
+            said = self.refused(*command, "--label", "site=berlin")
+            for word in ("parley key label", "--fact"):
+                self.assertIn(word, said)
+            self.assertNotRegex(self.commands[command[0]], "(?m)^ +--label")
 
     def test_a_global_option_that_a_command_has_no_use_for_is_refused(self):
         refused = 0
@@ -211,7 +226,7 @@ class CommandLine(unittest.TestCase):
         for arguments in (["join", "--into", os.fsdecode(b"/srv/\xff")],
                           ["settle", "--into", os.fsdecode(b"/srv/\xff")],
                           ["task", "create", "x", "--payload", os.fsdecode(b"\xc0\x80")],
-                          ["join", "--into", "x", "--label", os.fsdecode(b"site=\xed\xa0\x80")]):
+                          ["join", "--into", "x", "--fact", os.fsdecode(b"site=\xed\xa0\x80")]):
             result = subprocess.run([stack.PARLEY, *arguments], env=self.person.environment(), capture_output=True,
                                     stdin=subprocess.DEVNULL, timeout=person.TIMEOUT_S, cwd=self.person.home,
                                     check=False)

@@ -52,9 +52,9 @@ class Manners(unittest.TestCase):
 
     def agent(self, *arguments, **options):
         credential = self.person.home / (self.name + ".credential")
-        self.person.parley("key", "issue", "--role", "device", "--subject", self.name, "--out", credential)
-        command = [stack.PARLEY, "agent", "--credential", credential, *self.place, "--label", "name=" + self.name,
-                   *arguments]
+        self.person.parley("key", "issue", "--role", "device", "--subject", self.name, "--label",
+                           "name=" + self.name, "--out", credential)
+        command = [stack.PARLEY, "agent", "--credential", credential, *self.place, *arguments]
         return subprocess.Popen(list(map(str, command)), env=self.person.environment(), stdin=subprocess.DEVNULL,
                                 cwd=self.person.home, **options)
 

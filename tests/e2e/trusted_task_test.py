@@ -45,9 +45,10 @@ class TrustedTask(unittest.TestCase):
         return json.loads(errors)["error"]["reason"] if code else [json.loads(line) for line in output.splitlines()]
 
     def agent(self, machine, site, *arguments):
+        self.alice.parley("key", "label", machine.name, "site=" + site)
         agent = subprocess.Popen(
-            machine.command("agent", "--into", machine.home / "into", "--state", machine.home / "state", "--label",
-                            "site=" + site, "--require-operator-signature", *arguments),
+            machine.command("agent", "--into", machine.home / "into", "--state", machine.home / "state",
+                            "--require-operator-signature", *arguments),
             env=machine.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True)
         self.addCleanup(agent.communicate)

@@ -278,12 +278,16 @@ class Update(unittest.TestCase):
 
     def test_a_device_takes_part_by_its_labels(self):
         credential = self.person.home / "device.credential"
-        self.person.parley("key", "issue", "--role", "device", "--subject", self.name, "--out", credential)
+        self.person.parley("key", "issue", "--role", "device", "--subject", self.name, "--label", "site=rome", "--out",
+                           credential)
         self.assertEqual(os.stat(credential).st_mode & 0o777, 0o600)
         with self.person.popen("agent", "--credential", credential, "--into", self.into, "--state", self.state,
-                               "--label", "site=berlin", "--output", "json", stdin=subprocess.DEVNULL) as agent:
+                               "--fact", "site=paris", "--output", "json", stdin=subprocess.DEVNULL) as agent:
             events = (json.loads(line) for line in agent.stdout)
             next(event for event in events if event["event"] in ("connected", "idle"))
+            labelled = self.person.json("key", "label", self.name, "site=berlin", "rack=7", "rack-")
+            self.assertEqual(labelled["labels"], {"site": "berlin"})
+            self.assertIn("site=berlin", self.person.parley("key", "list"))
             self.person.create("elsewhere", {"motd": "not for Berlin"}, "--select", "site=paris")
             self.person.create("berlin", SITE, "--select", "site=berlin")
             next(event for event in events if event["event"] == "confirmed")

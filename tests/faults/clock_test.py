@@ -41,8 +41,7 @@ class WrongClock(unittest.TestCase):
         return run
 
     def agent(self, clock, *arguments):
-        return self.begin(self.client.agent("--label", "name=" + self.client.name, *arguments,
-                                            env=clock.environment()))
+        return self.begin(self.client.agent(*arguments, env=clock.environment()))
 
     def select(self):
         return ["--select", "name=" + self.client.name]

@@ -51,20 +51,23 @@ class Mixed(unittest.TestCase):
         self.assertEqual(self.services.members(self.task)["m1"]["state"], "STATE_CONFIRMED")
         self.services.watch(self.task).until_state("m1", *machine.CONFIRMED)
 
-    def test_a_device(self):
-        task, _ = self.services.create("device", {"app.conf": "1\n"}, "--select", "name=m1")
-        run = self.client.agent("--label", "name=m1", "--check", "true")
-        run.until("confirmed")
-        self.services.publish(task, {"app.conf": "2\n"})
-        run.until("confirmed", revision=2)
-        code, events = run.stop()
-        self.assertEqual(code, 0, events)
-
 
 class EarlierServices(Mixed):
 
     def assert_says_upgrade(self, text):
         self.assertIn("upgrade", text)
+
+    def test_a_device_has_no_labels_there(self):
+        file = self.services.credentials / "m1.credential"
+        self.assert_says_upgrade(self.services.parley("key", "issue", "--role", "device", "--subject", "m1", "--label",
+                                                      "name=m1", "--out", file, credential="admin", code=1))
+        self.assert_says_upgrade(self.services.parley("key", "label", "m1", "name=m1", credential="admin", code=1))
+        # It is of no task, but its credential is good, and waits for the upgrade.
+        self.services.create("device", {"app.conf": "1\n"}, "--select", "name=m1")
+        run = self.client.agent("--check", "true")
+        run.until("idle")
+        code, events = run.stop()
+        self.assertEqual(code, 0, events)
 
     def test_what_only_this_version_knows(self):
         self.assert_says_upgrade(self.services.parley("task", "retry", self.task, code=1))
@@ -83,6 +86,31 @@ class EarlierServices(Mixed):
 class EarlierClients(Mixed):
 
     earlier = ("PARLEY",)
+
+    def test_a_device_takes_part_by_what_an_admin_says_of_it(self):
+        task, _ = self.services.create("device", {"app.conf": "1\n"}, "--select", "name=m1")
+        stack.PARLEY = self.now
+        self.services.device("m1", "name=another")
+        stack.PARLEY = EARLIER / "parley"
+        # What it says of itself is a fact now.
+        run = self.client.agent("--label", "name=m1", "--check", "true")
+        run.until("idle")
+        stack.PARLEY = self.now
+        self.services.label("m1", "name=m1")
+        run.until("confirmed")
+        self.assertEqual(self.services.members(task)["m1"]["facts"]["name"], "m1")
+        self.services.publish(task, {"app.conf": "2\n"})
+        run.until("confirmed", revision=2)
+        # The next revision is not for a device whose label was taken away; one sentence says what to do about it.
+        self.services.label("m1", "name-")
+        self.services.publish(task, {"app.conf": "3\n"})
+        member = self.services.watch(task).until(
+            lambda w: w.member("m1").get("state") == "STATE_INELIGIBLE" and w.member("m1"))
+        self.assertIn("parley key label", member["detail"])
+        stack.PARLEY = EARLIER / "parley"
+        code, events = run.stop()
+        self.assertEqual(code, 0, events)
+        self.assertEqual(self.client.files(), {"app.conf": "2\n"})
 
     def test_what_only_the_services_know(self):
         self.join("--check", "false", code=3, key=self.key)

@@ -152,10 +152,13 @@ class Former(unittest.TestCase):
     def test_an_agent_goes_on(self):
         task = self.services.name_of("device")
         watch = self.services.watch(task)
-        run = self.services.client("device").agent("--label", "name=device", "--server", self.services.taskd_address)
+        run = self.services.client("device").agent("--server", self.services.taskd_address)
         self.runs.append(run)
-        run.until("connected")
+        run.until("idle")
         self.services.publish(task, {"app.conf": "2\n"})
+        # It had said its label itself, which is no label any more: an admin says it now.
+        self.assertEqual(self.services.members(task)["device"].get("labels", {}), {})
+        self.services.label("device", "name=device")
         watch.until(lambda w: w.member("device").get("confirmedRevision") == "2")
         self.assertEqual(self.services.client("device").files(), {**OLD, "app.conf": "2\n"})
 

@@ -249,12 +249,16 @@ class Services(stack.Stack):
         self._exits.callback(watch.close)
         return watch
 
-    def device(self, name):
-        """The file of a device's credential."""
+    def device(self, name, label=None):
+        """The file of a device's credential. Its label is `name` with its name, or the one that is given."""
         file = self.credentials / (name + ".credential")
         if not file.exists():
-            self.issue("device", name)
+            self.issue("device", name, "--label", label or "name=" + name)
         return file
+
+    def label(self, name, *changes):
+        """Sets and removes labels of a device."""
+        self.parley("key", "label", name, *changes, credential="admin")
 
 
 class Run(enrolment.Screen):

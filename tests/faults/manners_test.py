@@ -145,8 +145,8 @@ class Output(reported.Reported):
 
     def unread(self, output, *arguments):
         process = subprocess.Popen(
-            [stack.PARLEY, *arguments, "agent", "--credential", self.services.device(self.client.name), "--label",
-             "name=" + self.client.name, *self.client.place()], env=self.services.environment(),
+            [stack.PARLEY, *arguments, "agent", "--credential", self.services.device(self.client.name),
+             *self.client.place()], env=self.services.environment(),
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=self.client.folder)
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
@@ -174,8 +174,8 @@ class Output(reported.Reported):
     def test_a_terminal_that_was_stopped(self):
         task = self.create(select=self.client)
         watch = self.services.watch(task)
-        terminal = Terminal(self.client, "agent", "--credential", self.services.device(self.client.name), "--label",
-                            "name=" + self.client.name, *self.client.place())
+        terminal = Terminal(self.client, "agent", "--credential", self.services.device(self.client.name),
+                            *self.client.place())
         self.addCleanup(terminal.close)
         # Ctrl-S.
         terminal.type("\x13")
@@ -292,13 +292,17 @@ class Commands(reported.Reported):
         self.assertEqual(self.member(task, client)["state"], "STATE_ROLLED_BACK")
 
     def test_see_labels_and_facts_and_their_folder(self):
-        self.create()
+        task = self.create(select=self.client)
         out = self.client.folder / "out"
-        self.join("--label", "site=berlin", "--fact", "rack=7", "--check", "{ env; pwd -P; } >%s" % out)
+        run = self.agent("--fact", "rack=7", "--check", "{ env; pwd -P; } >%s" % out)
+        run.until("confirmed")
         lines = out.read_text().splitlines()
-        for line in ("PARLEY_LABEL_SITE=berlin", "PARLEY_FACT_RACK=7", "PARLEY_TARGET=%s" % self.client.target):
+        for line in ("PARLEY_LABEL_NAME=%s" % self.client.name, "PARLEY_FACT_RACK=7",
+                     "PARLEY_TARGET=%s" % self.client.target):
             self.assertIn(line, lines)
         self.assertEqual(lines[-1], str(self.client.target))
+        member = self.member(task)
+        self.assertEqual((member["labels"], member["facts"]["rack"]), ({"name": self.client.name}, "7"))
 
     def test_that_leave_children_fill_the_output_or_close_it_hold_nothing_up(self):
         pids = self.client.folder / "pids"

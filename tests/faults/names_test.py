@@ -93,7 +93,8 @@ class Targets(reported.Reported):
         task, _ = self.services.create("hindered", payload, "--select", "kind=hindered", "--expected", "5")
         watch = self.services.watch(task)
         for client in clients.values():
-            self.keep(client.agent("--label", "kind=hindered"))
+            self.services.device(client.name, "kind=hindered")
+            self.keep(client.agent())
         for kind, client in clients.items():
             member = watch.until(lambda w, name=client.name: w.member(name).get("hindered") and w.member(name))
             self.assertEqual(member["state"], "STATE_INELIGIBLE", kind)

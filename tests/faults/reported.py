@@ -53,7 +53,7 @@ class Reported(unittest.TestCase):
 
     def agent(self, *arguments, client=None, **options):
         client = client or self.client
-        return self.keep(client.agent("--label", "name=" + client.name, *arguments, **options))
+        return self.keep(client.agent(*arguments, **options))
 
     def member(self, task, client=None):
         return self.services.members(task).get((client or self.client).name, {})

@@ -56,9 +56,10 @@ class Signed(unittest.TestCase):
                                self.stack.taskd_address, *arguments)[0]
 
     def agent(self, web, clock=None):
+        self.alice.parley("key", "label", web.name, "name=" + web.name)
         process = subprocess.Popen(
-            web.command("agent", "--into", web.home / "into", "--state", web.home / "state", "--label",
-                        "name=" + web.name, "--require-operator-signature"),
+            web.command("agent", "--into", web.home / "into", "--state", web.home / "state",
+                        "--require-operator-signature"),
             env={**web.environment(), **(clock.environment() if clock else {})}, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         run = machine.Run(process)

@@ -73,8 +73,8 @@ class WaysBack(reported.Reported):
         mended = self.client.folder / "mended"
         # Two devices with one label.
         task = self.create(select=self.client)
-        runs = [self.keep(client.agent("--label", "name=" + self.client.name, "--check", "test -e %s" % mended))
-                for client in (self.client, other)]
+        self.services.device(other.name, "name=" + self.client.name)
+        runs = [self.keep(client.agent("--check", "test -e %s" % mended)) for client in (self.client, other)]
         for run in runs:
             run.until("rolledBack")
         watch = self.services.watch(task)
@@ -166,7 +166,8 @@ class Unsettled(reported.Reported):
     def test_when_the_labels_have_changed(self):
         self.create(select=self.client)
         self.kill_in_the_apply({}, "--confirm-timeout", "2s", start=self.agent)
-        run = self.keep(self.client.agent("--label", "name=another", "--confirm-timeout", "2s"))
+        self.services.label(self.client.name, "name=another")
+        run = self.agent("--confirm-timeout", "2s")
         self.client.wait_until_settled()
         self.assertEqual(self.client.files(), OLD)
         self.assertTrue(run.running())

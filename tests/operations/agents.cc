@@ -75,6 +75,7 @@ absl::Status Issue(const keys::Credential& admin, std::vector<keys::Credential>*
         request.set_request_id(crypto::RandomUuid());
         request.set_role(access::v1::ROLE_DEVICE);
         request.set_subject(absl::StrCat("agent-", i));
+        (*request.mutable_labels())["fleet"] = "rolling";
         key::v1::IssueCredentialResponse response;
         error = channel->Explain(stub->IssueCredential(&context, request, &response));
         (*credentials)[i] = trust::ToCredential(&response);
@@ -96,7 +97,6 @@ absl::Status Run(const std::string& admin_path, int count, const std::string& fo
     agents.emplace_back([&, i] {
       agent::DeviceOptions options;
       options.credential = std::move(credentials[i]);
-      options.labels = {{"fleet", "rolling"}};
       options.state_dir = absl::StrCat(folder, "/", i, "/state");
       options.into = absl::StrCat(folder, "/", i, "/into");
       options.stop = &stop;

@@ -30,9 +30,9 @@ class Idle(unittest.TestCase):
     def setUp(self):
         folder = pathlib.Path(tempfile.mkdtemp(dir=os.environ.get("TEST_TMPDIR")))
         self.into = folder / "into"
-        self.stack.issue("device", "idle")
-        self.agent = self.stack.popen("agent", "--into", self.into, "--state", folder / "state", "--label",
-                                      "site=berlin", "--output", "json", credential="idle", stdin=subprocess.DEVNULL)
+        self.stack.issue("device", "idle", "--label", "site=berlin")
+        self.agent = self.stack.popen("agent", "--into", self.into, "--state", folder / "state", "--output", "json",
+                                      credential="idle", stdin=subprocess.DEVNULL)
         self.addCleanup(self.agent.communicate)
         self.addCleanup(self.agent.terminate)
         self.events = (json.loads(line) for line in self.agent.stdout)

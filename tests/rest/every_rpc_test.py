@@ -24,7 +24,7 @@ from tests.rest import api, keyring, scene  # pylint: disable=wrong-import-posit
 # Both directions at once: not for HTTP/1.1.
 CONVERSATIONS = {"Negotiate", "Exchange"}
 # Without an end: their first reply is compared.
-ENDLESS = {"WatchAudienceKeys", "WatchRevocations", "WatchCertificates", "WatchAssignments"}
+ENDLESS = {"WatchAudienceKeys", "WatchRevocations", "WatchDeviceLabels", "WatchCertificates", "WatchAssignments"}
 # Others with every call, or by what goes on meanwhile.
 VARYING = {"IssueServerCertificate": {"certificatePem", "expireTime"}, "ListAuditEvents": {"lastSequence"},
            "WatchRevocations": {"cursor"}}

@@ -13,7 +13,7 @@ from tests import enrolment, stack
 from tests.rest import api, keyring
 from tests.vectors import make_keys_vectors as vectors
 
-LABELS = {"site": "berlin"}
+LABELS, FACTS = {"site": "berlin"}, {"os": "debian"}
 NOWHERE = "00000000000000000000000000000000"
 HELLO = b"hello\n"
 # A zstd frame with one raw block.
@@ -144,6 +144,9 @@ class Scene:
                 "requestId": request_id("set up", name), "title": name, "taskId": name + "-task", "files": files(),
                 "selector": LABELS if name == "open" else {}})
             self.tasks[name] = created[name]["task"]["name"]
+        self._call("LabelDevice", "admin", {"name": "deviceLabels/some-device", "set": LABELS})
+        # Once taskd has heard of it.
+        self.rpcs["WatchAssignments"].by_grpc(self.channels["taskd", "device"], {}, at_most=1)
         self._call("AbortTask", "operator", {"name": self.tasks["ended"]})
         self.join_key = created["steered"]["joinKey"]["joinKey"]["name"]
         for name in ("steered", "open"):
@@ -196,11 +199,11 @@ class Scene:
             "UploadChunks": ({"digest": text(hashlib.sha256(HELLO).digest()), "zstd": text(HELLO_ZSTD)}, None),
             "FetchChunks": ({"task": open_task, "revision": "1", "chunks": [{"digest": chunk, "offset": "1"}]}, None),
             "Join": ({"client": "some-device" if device else "web-1", "nonce": text(bytes(32)),
-                      **({"task": open_task, "labels": LABELS} if device else {})}, None),
+                      **({"task": open_task, "facts": FACTS} if device else {})}, None),
             "Negotiate": ({"task": open_task}, None),
             "Confirm": ({"task": open_task, "attempt": self._negotiation.attempt,
                          "installedDigest": text(self._negotiation.manifest.digest)}, None),
-            "WatchAssignments": ({"labels": LABELS}, None),
+            "WatchAssignments": ({"facts": FACTS}, None),
         }
 
     def _to_keyd(self, role):

@@ -154,10 +154,10 @@ TEST(Failure, IsRepeatedOnlyWhenSomethingThatMatteredHasChanged) {
   EXPECT_EQ(Outcome(failed, Declare(failed, unimportant, MakeTask())), "=");
 
   std::map<std::string, Declaration> changes;
-  for (const char* what : {"setup", "label", "fact", "window", "installed", "nothing installed"})
+  for (const char* what : {"setup", "label of an earlier client", "fact", "window", "installed", "nothing installed"})
     changes[what] = declared;
   changes["setup"].set_setup_digest(Digest('t'));
-  (*changes["label"].mutable_labels())["site"] = "b";
+  (*changes["label of an earlier client"].mutable_labels())["site"] = "b";
   (*changes["fact"].mutable_facts())["os"] = "bsd";
   AddWindow(absl::Hours(-1), absl::Hours(1), &changes["window"]);
   changes["installed"].set_installed_digest(Digest('7'));

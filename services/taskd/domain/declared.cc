@@ -4,6 +4,7 @@
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "lib/crypto/hash.h"
+#include "services/taskd/domain/selection.h"
 #include "services/taskd/domain/states.h"
 #include "services/taskd/domain/time.h"
 
@@ -69,8 +70,7 @@ bool TakeDeclaration(const Declaration& declaration, absl::Time now, Participant
   NoteDrift(declaration, record);
   NoteInstance(declaration.instance(), now, record);
   Participant& participant = *record->mutable_participant();
-  if (!declaration.labels().empty()) *participant.mutable_labels() = declaration.labels();
-  *participant.mutable_facts() = declaration.facts();
+  *participant.mutable_facts() = FactsOf(declaration.facts(), declaration.labels());
   participant.set_installed_digest(declaration.installed_digest());
   participant.set_installed_revision(declaration.installed_revision());
   Declaration& kept = *record->mutable_declaration();

@@ -11,7 +11,7 @@
 
 namespace parley::taskd {
 
-// Puts the declaration into the record: labels, facts, what is installed, drift, and duplicates of the client. The
+// Puts the declaration into the record: facts, what is installed, drift, and duplicates of the client. The
 // state stays. Returns true when a person asks for another attempt that this run of the client has not asked for yet.
 bool TakeDeclaration(const task::v1::Declaration& declaration, absl::Time now, ParticipantRecord* record);
 

@@ -52,13 +52,15 @@ bool IsTakenOver(const ParticipantRecord& record, const TaskRecord& task) {
 }
 
 // What has nothing to do with time.
-std::optional<Verdict> JudgeClient(const ParticipantRecord& record, const TaskRecord& task) {
+std::optional<Verdict> JudgeClient(const ParticipantRecord& record, const TaskRecord& task, Selected selected) {
   const Declaration& declaration = record.declaration();
   const auto& encodings = declaration.encodings();
   if (std::find(encodings.begin(), encodings.end(), "zstd") == encodings.end()) {
     return Because(Kind::kExclude, "encoding");
   }
   if (HasPayload(record, task)) return Because(Kind::kUpToDate, "");
+  if (selected == Selected::kNo) return Because(Kind::kExclude, kReasonNotSelected);
+  if (selected == Selected::kUnknown) return Because(Kind::kWait, kReasonLabelsUnknown);
   if (record.participant().installed_revision() > task.task().revision())
     return Because(Kind::kExclude, "newer_revision");
   if (IsTakenOver(record, task)) return Because(Kind::kExclude, kReasonTakenOver, declaration.taken_over());
@@ -101,7 +103,7 @@ bool HasPayload(const ParticipantRecord& record, const TaskRecord& task) {
   return record.participant().installed_digest() == task.task().payload_digest();
 }
 
-Verdict JudgeOffer(const ParticipantRecord& record, const TaskRecord& task, absl::Time now) {
+Verdict JudgeOffer(const ParticipantRecord& record, const TaskRecord& task, Selected selected, absl::Time now) {
   if (record.declaration().has_hindrance() && !HasPayload(record, task)) {
     const task::v1::Hindrance& hindrance = record.declaration().hindrance();
     return Because(Kind::kHinder, hindrance.code(), hindrance.detail());
@@ -109,7 +111,7 @@ Verdict JudgeOffer(const ParticipantRecord& record, const TaskRecord& task, absl
   if (task.task().state() == Task::STATE_SCHEDULED) {
     return Because(Kind::kWait, "not_started", "", ToTime(task.task().start_time()));
   }
-  if (std::optional<Verdict> verdict = JudgeClient(record, task)) return *std::move(verdict);
+  if (std::optional<Verdict> verdict = JudgeClient(record, task, selected)) return *std::move(verdict);
   return JudgeTime(record, task, now);
 }
 

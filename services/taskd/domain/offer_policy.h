@@ -8,6 +8,7 @@
 #include "absl/time/time.h"
 #include "parley/task/v1/participation_service.pb.h"
 #include "services/taskd/domain/record.pb.h"
+#include "services/taskd/domain/selection.h"
 
 namespace parley::taskd {
 
@@ -34,8 +35,9 @@ struct Verdict {
   std::optional<task::v1::Window> window;
 };
 
-// Judges a client that has declared and stands in the task's current revision. The same arguments give the same answer.
-Verdict JudgeOffer(const ParticipantRecord& record, const TaskRecord& task, absl::Time now);
+// Judges a client that has declared and stands in the task's current revision. `selected`: whether the task selects it.
+// The same arguments give the same answer.
+Verdict JudgeOffer(const ParticipantRecord& record, const TaskRecord& task, Selected selected, absl::Time now);
 
 // True when the window has not closed and opens before the task ends.
 bool CanOpen(const task::v1::Window& window, const TaskRecord& task, absl::Time now);

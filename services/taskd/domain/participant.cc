@@ -67,6 +67,17 @@ class Machine {
 
   bool Same() const { return google::protobuf::util::MessageDifferencer::Equals(record_, next_); }
 
+  // Whether the task selects the client, by what operators and the client say of it now.
+  Selected Selection() const { return Select(next_, task_.task(), event_.labels); }
+  bool IsSelected() const { return Selection() == Selected::kYes; }
+  // The task is not for this device any more, and the device has not begun to change what is installed.
+  bool MustLeave() const { return Selection() == Selected::kNo && !IsAtRest(state()) && !IsApplying(Place(was())); }
+  // What labels are shown is what was decided by.
+  void NoteLabels() {
+    if (!next_.own_credential()) is().clear_labels();
+    if (next_.own_credential() && event_.labels != nullptr) *is().mutable_labels() = *event_.labels;
+  }
+
   // The payload of the current revision is installed.
   bool HasPayload() const { return taskd::HasPayload(next_, task_); }
 
@@ -125,7 +136,7 @@ class Machine {
     if (request.attempt() != was().attempt() || request.expected_version() != was().version()) return Unchanged();
     if (!IsAtRest(state()) && !IsApplying(Place(was()))) {
       if (TaskHasEnded(task_.task().state())) return OnTaskEnded();
-      if (Outdated() && record_.has_declaration()) return Evaluate();
+      if ((Outdated() || MustLeave()) && record_.has_declaration()) return Evaluate();
     }
     switch (request.message_case()) {
       case Message::kAccept:
@@ -145,13 +156,14 @@ class Machine {
   Result OnDeclare(const Declaration& declaration) {
     if (was().has_revoke_time()) return Unchanged();
     const bool asked = TakeDeclaration(declaration, now_, &next_);
+    NoteLabels();
     if (TaskHasEnded(task_.task().state()) && !IsApplying(Place(was()))) {
       return Outdated() || !IsAtRest(state()) ? OnTaskEnded() : StayInEndedTask();
     }
     if (Outdated() && !IsApplying(Place(was()))) return Evaluate();
     if (asked && !HasPayload()) TakeRetry();
     if (declaration.has_hindrance() && !HasPayload() && !TaskHasEnded(task_.task().state())) return OnHindrance();
-    return LeadsOn(asked) ? Evaluate() : StayOrComeBack();
+    return LeadsOn(asked) || MustLeave() ? Evaluate() : StayOrComeBack();
   }
 
   // A person at the machine wants the update: neither a deferral nor another task's files stand against that.
@@ -185,7 +197,7 @@ class Machine {
       case Participant::STATE_CONFIRMED:
         return !HasPayload();
       case Participant::STATE_OFFERED:
-        return HasPayload();
+        return HasPayload() || !IsSelected();
       case Participant::STATE_DEFERRED:
       case Participant::STATE_COUNTERED:
         return HasPayload() || OfferIsDue();
@@ -219,6 +231,7 @@ class Machine {
     if (TaskHasEnded(task_.task().state()) || was().has_revoke_time()) return false;
     if (!next_.has_declaration()) return false;
     if (Outdated()) return !IsApplying(Place(was()));
+    if (MustLeave()) return true;
     const bool open = task_.task().state() == Task::STATE_OPEN;
     switch (state()) {
       case Participant::STATE_QUEUED:
@@ -227,6 +240,8 @@ class Machine {
         return now_ >= ToTime(was().deferred_until());
       case Participant::STATE_COUNTERED:
         return open;
+      case Participant::STATE_INELIGIBLE:
+        return was().reason() == kReasonNotSelected && IsSelected();
       default:
         return false;
     }
@@ -241,7 +256,8 @@ class Machine {
   // Offers the current revision, or says why not (yet).
   Result Evaluate() {
     if (Outdated()) StartRevision();
-    const Verdict verdict = JudgeOffer(next_, task_, now_);
+    NoteLabels();
+    const Verdict verdict = JudgeOffer(next_, task_, Selection(), now_);
     const std::string detail = verdict.detail.empty() ? ExplainReason(verdict.reason) : verdict.detail;
     switch (verdict.kind) {
       case Verdict::Kind::kOffer:
@@ -314,7 +330,7 @@ class Machine {
   Result OnAccept() {
     if (state() != Participant::STATE_OFFERED) return NoTransition("accept an offer");
     // A paused task makes no one begin: the offer is taken back and comes again.
-    if (task_.task().state() != Task::STATE_OPEN) return Evaluate();
+    if (task_.task().state() != Task::STATE_OPEN || !IsSelected()) return Evaluate();
     return Enter(Participant::STATE_ACCEPTED);
   }
 

@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "parley/task/v1/participation_service.pb.h"
 #include "services/taskd/domain/record.pb.h"
+#include "services/taskd/domain/selection.h"
 #include "services/taskd/domain/states.h"
 
 namespace parley::taskd {
@@ -49,6 +50,8 @@ struct Event {
   // For a lease or a session: Participant.version that it was decided on. Another version makes it stale.
   int64_t version = 0;
   absl::string_view reason;
+  // With kRequest and kOfferDue: the labels that keyd tells of the client's device; null while they are not known.
+  const Labels* labels = nullptr;
 };
 
 // The record after the event; nothing when it changes nothing (repeated, stale, or not due).

@@ -10,6 +10,10 @@ std::string ExplainReason(absl::string_view code) {
   if (code == "not_started") return "the task has not started yet";
   if (code == "paused") return "the task is paused";
   if (code == kReasonRetry) return "another attempt was asked for; it comes when the client is connected";
+  if (code == kReasonNotSelected)
+    return "the task does not select a device with these labels and facts; an admin changes labels with `parley key "
+           "label`";
+  if (code == kReasonLabelsUnknown) return "the server has not heard yet what labels the device has";
   if (code == kReasonTakenOver) return "another task has installed over files of this one";
   if (code == kReasonDrifted) return "what is installed is not what was confirmed";
   if (code == "revoked") return "the client's key was revoked";

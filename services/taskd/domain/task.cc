@@ -78,19 +78,6 @@ absl::Status Supersede(TaskRecord* task, absl::string_view by, absl::Time now) {
   return absl::OkStatus();
 }
 
-bool Matches(const Task& task, const google::protobuf::Map<std::string, std::string>& labels) {
-  for (const auto& [key, value] : task.selector()) {
-    const auto label = labels.find(key);
-    if (label == labels.end() || label->second != value) return false;
-  }
-  for (const auto& [key, any] : task.selector_any()) {
-    const auto label = labels.find(key);
-    if (label == labels.end()) return false;
-    if (std::find(any.values().begin(), any.values().end(), label->second) == any.values().end()) return false;
-  }
-  return !task.selector().empty() || !task.selector_any().empty();
-}
-
 std::optional<TaskRecord> Due(const TaskRecord& record, const Counts& counts, absl::Time now) {
   const Task& task = record.task();
   if (TaskHasEnded(task.state())) return std::nullopt;

@@ -31,9 +31,6 @@ std::optional<TaskRecord> Due(const TaskRecord& task, const task::v1::Counts& co
 // When time alone may demand something next.
 absl::Time NextDue(const TaskRecord& task);
 
-// A device takes part whose labels have all that the task's selectors ask for; without any, none does.
-bool Matches(const task::v1::Task& task, const google::protobuf::Map<std::string, std::string>& labels);
-
 }  // namespace parley::taskd
 
 #endif  // PARLEY_SERVICES_TASKD_DOMAIN_TASK_H_

@@ -115,26 +115,5 @@ TEST(Task, ResumedBeforeItsStartIsScheduledAgain) {
   EXPECT_EQ(task.task().state(), Task::STATE_SCHEDULED);
 }
 
-TEST(Selector, MatchesOnlyAllOfItsLabels) {
-  using Map = google::protobuf::Map<std::string, std::string>;
-  Map web;
-  web["role"] = "web";
-  web["site"] = "b";
-  Task task;
-  EXPECT_FALSE(Matches(task, web)) << "no selector takes nobody";
-  (*task.mutable_selector())["role"] = "web";
-  EXPECT_TRUE(Matches(task, web));
-  EXPECT_FALSE(Matches(task, Map()));
-  LabelValues& sites = (*task.mutable_selector_any())["site"];
-  sites.add_values("a");
-  EXPECT_FALSE(Matches(task, web));
-  sites.add_values("b");
-  EXPECT_TRUE(Matches(task, web));
-  task.clear_selector();
-  EXPECT_TRUE(Matches(task, web));
-  web.erase("site");
-  EXPECT_FALSE(Matches(task, web));
-}
-
 }  // namespace
 }  // namespace parley::taskd

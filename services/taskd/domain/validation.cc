@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/keys/labels.h"
 #include "services/taskd/domain/names.h"
 #include "services/taskd/domain/time.h"
 
@@ -16,8 +17,6 @@ using task::v1::NegotiateRequest;
 using task::v1::Participant;
 using task::v1::Window;
 
-constexpr int kMaxLabels = 64;
-constexpr size_t kMaxLabelBytes = 256;
 constexpr size_t kMaxTextChars = 200;
 constexpr size_t kMaxDetailBytes = 4096;
 constexpr size_t kMaxReasonBytes = 64;
@@ -32,19 +31,6 @@ absl::Status Invalid(absl::string_view reason, absl::string_view sentence) {
 // Characters, not bytes: continuation bytes do not count.
 size_t Chars(absl::string_view text) {
   return std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; });
-}
-
-absl::Status ValidateMap(const Map<std::string, std::string>& map, absl::string_view what) {
-  if (map.size() > kMaxLabels) {
-    return Invalid("TOO_MANY_LABELS", absl::StrCat("there are ", map.size(), " ", what, ", over the limit of 64"));
-  }
-  for (const auto& [key, value] : map) {
-    if (key.empty() || key.size() > kMaxLabelBytes || value.size() > kMaxLabelBytes) {
-      return Invalid("LABEL_MALFORMED",
-                     absl::StrCat("one of the ", what, " has an empty name, or over 256 bytes in name or value"));
-    }
-  }
-  return absl::OkStatus();
 }
 
 absl::Status ValidateWindow(const Window& window) {
@@ -69,8 +55,8 @@ absl::Status ValidateHindrance(const task::v1::Hindrance& hindrance) {
 }
 
 absl::Status ValidateDeclaration(const task::v1::Declaration& declaration) {
-  RETURN_IF_ERROR(ValidateMap(declaration.labels(), "labels"));
-  RETURN_IF_ERROR(ValidateMap(declaration.facts(), "facts"));
+  RETURN_IF_ERROR(keys::CheckSizes(declaration.labels(), "labels"));
+  RETURN_IF_ERROR(keys::CheckSizes(declaration.facts(), "facts"));
   if (declaration.windows_size() > kMaxWindows) return Invalid("TOO_MANY_WINDOWS", "over 64 windows are declared");
   for (const Window& window : declaration.windows()) RETURN_IF_ERROR(ValidateWindow(window));
   if (declaration.encodings_size() > kMaxEncodings)
@@ -129,17 +115,20 @@ absl::StatusOr<google::protobuf::Duration> CompleteLease(bool set, const google:
 }
 
 absl::Status ValidateSelectors(const task::v1::CreateTaskRequest& request) {
-  RETURN_IF_ERROR(ValidateMap(request.selector(), "selector labels"));
+  if (request.selector().contains(std::string(keys::kFactPrefix)) ||
+      request.selector_any().contains(std::string(keys::kFactPrefix))) {
+    return Invalid("SELECTOR_MALFORMED", "\"fact:\" names no fact; write fact:os for the fact os");
+  }
+  RETURN_IF_ERROR(keys::CheckSizes(request.selector(), "selector keys"));
   Map<std::string, std::string> one;
   for (const auto& [key, any] : request.selector_any()) {
-    if (any.values().empty() || static_cast<size_t>(any.values_size()) > kMaxLabels ||
-        request.selector().contains(key)) {
+    if (any.values().empty() || any.values_size() > keys::kMaxLabels || request.selector().contains(key)) {
       return Invalid("SELECTOR_MALFORMED",
-                     "a label of selector_any needs 1 to 64 values, and can not stand in selector as well");
+                     "a key of selector_any needs 1 to 64 values, and can not stand in selector as well");
     }
     for (const std::string& value : any.values()) {
       one[key] = value;
-      RETURN_IF_ERROR(ValidateMap(one, "selector labels"));
+      RETURN_IF_ERROR(keys::CheckSizes(one, "selector keys"));
     }
   }
   return absl::OkStatus();
@@ -213,7 +202,8 @@ absl::Status ValidateJoin(const task::v1::JoinRequest& request) {
                    "client must have 1 to 64 characters of a-z, 0-9, '.', '_' and '-', a letter or digit first");
   }
   if (request.nonce().size() != kNonceBytes) return Invalid("NONCE_MALFORMED", "nonce must have 32 random bytes");
-  return ValidateMap(request.labels(), "labels");
+  RETURN_IF_ERROR(keys::CheckSizes(request.labels(), "labels"));
+  return keys::CheckSizes(request.facts(), "facts");
 }
 
 absl::Status ValidateNegotiate(const NegotiateRequest& request) {
@@ -262,7 +252,10 @@ absl::Status ValidateFetch(const task::v1::FetchChunksRequest& request) {
   return absl::OkStatus();
 }
 
-absl::Status ValidateLabels(const Map<std::string, std::string>& labels) { return ValidateMap(labels, "labels"); }
+absl::Status ValidateWatchAssignments(const task::v1::WatchAssignmentsRequest& request) {
+  RETURN_IF_ERROR(keys::CheckSizes(request.labels(), "labels"));
+  return keys::CheckSizes(request.facts(), "facts");
+}
 
 absl::StatusOr<Leases> CompleteLeases(const Leases& leases) {
   Leases complete;

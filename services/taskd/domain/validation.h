@@ -30,8 +30,7 @@ absl::Status ValidateNegotiate(const task::v1::NegotiateRequest& request);
 absl::Status ValidateConfirm(const task::v1::ConfirmRequest& request);
 absl::Status ValidateFindMissing(const task::v1::FindMissingChunksRequest& request);
 absl::Status ValidateFetch(const task::v1::FetchChunksRequest& request);
-// Labels that a device shows.
-absl::Status ValidateLabels(const google::protobuf::Map<std::string, std::string>& labels);
+absl::Status ValidateWatchAssignments(const task::v1::WatchAssignmentsRequest& request);
 
 // The leases given, with the defaults for those unset; each from 1 second to 7 days.
 absl::StatusOr<task::v1::Leases> CompleteLeases(const task::v1::Leases& leases);

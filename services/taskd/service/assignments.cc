@@ -3,7 +3,8 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "services/taskd/domain/task.h"
+#include "lib/base/log.h"
+#include "services/taskd/domain/selection.h"
 #include "services/taskd/domain/validation.h"
 
 namespace parley::taskd {
@@ -12,24 +13,33 @@ namespace {
 using task::v1::Task;
 
 constexpr size_t kStreamsPerSlice = 64;
+constexpr size_t kMostNoted = 10'000;
+constexpr size_t kMostShownBytes = 200;
 
 }  // namespace
 
-AssignmentStream::AssignmentStream(Assignments* assignments, rpc::Flow flow,
+AssignmentStream::AssignmentStream(Assignments* assignments, const rpc::Caller& caller,
                                    const task::v1::WatchAssignmentsRequest& request)
-    : assignments_(assignments), flow_(flow), request_(request) {}
+    : assignments_(assignments),
+      device_(caller.subject()),
+      flow_(caller.flow()),
+      request_(request),
+      facts_(FactsOf(request.facts(), request.labels())) {}
 
 void AssignmentStream::Begin() {
-  if (const absl::Status status = ValidateLabels(request_.labels()); !status.ok()) return Close(status);
+  if (const absl::Status status = ValidateWatchAssignments(request_); !status.ok()) return Close(status);
+  assignments_->NoteClaims(device_, request_);
   assignments_->Add(std::static_pointer_cast<AssignmentStream>(shared_from_this()));
 }
 
 void AssignmentStream::Offer(const TaskSnapshot& task) {
   const Task& record = task->value.task();
-  if (record.state() != Task::STATE_OPEN || !Matches(record, request_.labels())) return;
   {
+    // Asked under the lock, so that what is noted is by the labels that were known last.
     MutexLock lock(&mutex_);
-    if (!offered_.insert(record.name()).second) return;
+    const bool selected = Select(record, assignments_->labels_->Find(device_).get(), facts_) == Selected::kYes;
+    if (!selected) offered_.erase(record.name());
+    if (!selected || record.state() != Task::STATE_OPEN || !offered_.insert(record.name()).second) return;
   }
   task::v1::WatchAssignmentsResponse response;
   *response.mutable_task() = record;
@@ -43,23 +53,56 @@ void Assignments::Add(const Stream& stream) {
   streams_->Add(stream);
   {
     MutexLock lock(&mutex_);
-    for (const auto& [key, value] : stream->labels()) by_label_[{key, value}][stream.get()] = stream;
+    Watching& watching = watching_[stream.get()];
+    watching.stream = stream;
+    Index(&watching);
   }
   // After it is registered, so that none opens unseen in between.
-  workers_->Run(stream->flow(), [this, stream] {
-    for (const TaskSnapshot& task : board_->Tasks()) stream->Offer(task);
-  });
+  workers_->Run(stream->flow(), [this, stream] { OfferAllTo(stream); });
+}
+
+void Assignments::OfferAllTo(const Stream& stream) const {
+  for (const TaskSnapshot& task : board_->Tasks()) stream->Offer(task);
 }
 
 void Assignments::Remove(const AssignmentStream* stream) {
   streams_->Remove(stream);
   MutexLock lock(&mutex_);
-  for (const auto& [key, value] : stream->labels()) {
-    const auto place = by_label_.find({key, value});
-    if (place == by_label_.end()) continue;
-    place->second.erase(stream);
-    if (place->second.empty()) by_label_.erase(place);
+  const auto watching = watching_.find(stream);
+  if (watching == watching_.end()) return;
+  Unindex(watching->second);
+  watching_.erase(watching);
+}
+
+void Assignments::Index(Watching* watching) {
+  Unindex(*watching);
+  const AssignmentStream& stream = *watching->stream;
+  watching->keys = {{"", stream.device()}};
+  for (const auto& [key, value] : stream.facts())
+    watching->keys.emplace_back(absl::StrCat(keys::kFactPrefix, key), value);
+  if (const auto labels = labels_->Find(stream.device())) {
+    for (const auto& [key, value] : *labels) watching->keys.emplace_back(key, value);
   }
+  for (const Key& key : watching->keys) by_key_[key][&stream] = watching->stream;
+}
+
+void Assignments::Unindex(const Watching& watching) {
+  for (const Key& key : watching.keys) {
+    const auto place = by_key_.find(key);
+    place->second.erase(watching.stream.get());
+    if (place->second.empty()) by_key_.erase(place);
+  }
+}
+
+void Assignments::NoteClaims(const std::string& device, const task::v1::WatchAssignmentsRequest& request) {
+  const auto labels = labels_->Find(device);
+  if (request.labels().empty() || labels == nullptr || !labels->empty()) return;
+  {
+    MutexLock lock(&mutex_);
+    if (noted_.size() >= kMostNoted || !noted_.insert(device).second) return;
+  }
+  LogWarning("a device names labels, which count as facts, and operators have set none; set them with parley key label",
+             {{"device", device}, {"named", keys::ShowLabels(request.labels()).substr(0, kMostShownBytes)}});
 }
 
 std::vector<Assignments::Stream> Assignments::FindFor(const Task& task) const {
@@ -72,8 +115,8 @@ std::vector<Assignments::Stream> Assignments::FindFor(const Task& task) const {
   };
   std::vector<Places> choices;
   const auto add = [&](const std::string& key, const std::string& value) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    const auto place = by_label_.find({key, value});
-    if (place != by_label_.end()) choices.back().push_back(&place->second);
+    const auto place = by_key_.find({key, value});
+    if (place != by_key_.end()) choices.back().push_back(&place->second);
   };
   for (const auto& [key, value] : task.selector()) {
     choices.emplace_back();
@@ -97,16 +140,36 @@ std::vector<Assignments::Stream> Assignments::FindFor(const Task& task) const {
 void Assignments::Offer(const TaskSnapshot& task) {
   const Task& record = task->value.task();
   if (record.state() != Task::STATE_OPEN || (record.selector().empty() && record.selector_any().empty())) return;
-  workers_->Run(
-      [this, task] { OfferTo(task, std::make_shared<const std::vector<Stream>>(FindFor(task->value.task())), 0); });
+  workers_->Run([this, task] {
+    ForEach(std::make_shared<const std::vector<Stream>>(FindFor(task->value.task())),
+            [task](const Stream& stream) { stream->Offer(task); });
+  });
 }
 
-void Assignments::OfferTo(const TaskSnapshot& task, const std::shared_ptr<const std::vector<Stream>>& streams,
+void Assignments::Relabelled(const std::string& device) {
+  std::vector<Stream> streams;
+  {
+    MutexLock lock(&mutex_);
+    const auto own = by_key_.find({"", device});
+    if (!device.empty() && own == by_key_.end()) return;
+    if (!device.empty()) {
+      for (const auto& [key, stream] : own->second) streams.push_back(stream);
+    } else {
+      for (const auto& [key, watching] : watching_) streams.push_back(watching.stream);
+    }
+    for (const Stream& stream : streams) Index(&watching_.at(stream.get()));
+  }
+  workers_->Run([this, streams = std::make_shared<const std::vector<Stream>>(std::move(streams))] {
+    ForEach(streams, [this](const Stream& stream) { OfferAllTo(stream); });
+  });
+}
+
+void Assignments::ForEach(std::shared_ptr<const std::vector<Stream>> streams, std::function<void(const Stream&)> tell,
                           size_t first) {
   const size_t end = std::min(streams->size(), first + kStreamsPerSlice);
-  for (size_t i = first; i < end; ++i) (*streams)[i]->Offer(task);
+  for (size_t i = first; i < end; ++i) tell((*streams)[i]);
   if (end == streams->size()) return;
-  workers_->Run([this, task, streams, end] { OfferTo(task, streams, end); });
+  workers_->Run([this, streams = std::move(streams), tell = std::move(tell), end] { ForEach(streams, tell, end); });
 }
 
 }  // namespace parley::taskd

@@ -1,12 +1,13 @@
 // Tells devices which tasks are theirs: the streams behind ParticipationService.WatchAssignments.
 //
-// Devices that wait are found by their labels, so that a task costs what it concerns. Those that a task is for are told
-// on workers, some at a time, so that nobody else waits for it.
+// Devices that wait are found by their labels and facts, so that a task costs what it concerns. Those that a task is
+// for are told on workers, some at a time, so that nobody else waits for it.
 //
 // Threads: all methods may be called from any thread and do not block.
 #ifndef PARLEY_SERVICES_TASKD_SERVICE_ASSIGNMENTS_H_
 #define PARLEY_SERVICES_TASKD_SERVICE_ASSIGNMENTS_H_
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -15,8 +16,9 @@
 #include <vector>
 
 #include "lib/base/mutex.h"
+#include "lib/keyclient/device_labels.h"
+#include "lib/rpc/gate.h"
 #include "lib/rpc/out_stream.h"
-#include "lib/rpc/worker_pool.h"
 #include "parley/task/v1/participation_service.pb.h"
 #include "services/taskd/service/board.h"
 #include "services/taskd/service/sessions.h"
@@ -30,22 +32,26 @@ class AssignmentStream final : public rpc::OutStream<grpc::ServerWriteReactor<ta
                                public rpc::LiveStream {
  public:
   // `assignments` must outlive this.
-  AssignmentStream(Assignments* assignments, rpc::Flow flow, const task::v1::WatchAssignmentsRequest& request);
+  AssignmentStream(Assignments* assignments, const rpc::Caller& caller,
+                   const task::v1::WatchAssignmentsRequest& request);
 
   void Begin();
   void End(const absl::Status& status) override { Close(status); }
-  // Sends the task when it is open and the device's, once.
+  // Sends the task when it is open and selects the device; once, until it did not select the device in between.
   void Offer(const TaskSnapshot& task);
 
+  const std::string& device() const { return device_; }
   rpc::Flow flow() const { return flow_; }
-  const google::protobuf::Map<std::string, std::string>& labels() const { return request_.labels(); }
+  const keys::Labels& facts() const { return facts_; }
 
  private:
   void OnClosed() override;
 
   Assignments* const assignments_;
+  const std::string device_;
   const rpc::Flow flow_;
   const task::v1::WatchAssignmentsRequest request_;
+  const keys::Labels facts_;
   Mutex mutex_;
   std::set<std::string> offered_ ABSL_GUARDED_BY(mutex_);
 };
@@ -53,30 +59,49 @@ class AssignmentStream final : public rpc::OutStream<grpc::ServerWriteReactor<ta
 class Assignments {
  public:
   // All must outlive this, and this must outlive the work of `workers`.
-  Assignments(const Board* board, rpc::LiveStreams* streams, rpc::WorkerPool* workers)
-      : board_(board), streams_(streams), workers_(workers) {}
+  Assignments(const Board* board, const keyclient::DeviceLabels* labels, rpc::LiveStreams* streams,
+              rpc::WorkerPool* workers)
+      : board_(board), labels_(labels), streams_(streams), workers_(workers) {}
 
   // A task has changed.
   void Offer(const TaskSnapshot& task);
+  // The labels of a device have changed; of any device, when it is empty.
+  void Relabelled(const std::string& device);
 
  private:
   friend class AssignmentStream;
   using Stream = std::shared_ptr<AssignmentStream>;
   using Streams = std::map<const AssignmentStream*, Stream>;
-  using Label = std::pair<std::string, std::string>;
+  // A key of a selector and a value, or nothing and the name of the device.
+  using Key = std::pair<std::string, std::string>;
+  struct Watching {
+    Stream stream;
+    std::vector<Key> keys;
+  };
 
   void Add(const Stream& stream);
   void Remove(const AssignmentStream* stream);
-  // Those with one of the labels that the task asks for: all that it may be for, and some more.
+  // Says once in the log that a device of an earlier version names labels, and has none.
+  void NoteClaims(const std::string& device, const task::v1::WatchAssignmentsRequest& request);
+  void OfferAllTo(const Stream& stream) const;
+  // Puts the stream where its labels and facts of now are.
+  void Index(Watching* watching) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Unindex(const Watching& watching) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Those with one of the labels or facts that the task asks for: all that it may be for, and some more.
   std::vector<Stream> FindFor(const task::v1::Task& task) const;
-  // The first slice, and then, in turns of their own, the others.
-  void OfferTo(const TaskSnapshot& task, const std::shared_ptr<const std::vector<Stream>>& streams, size_t first);
+  // Runs `tell` for some of the streams on a worker, and then, in turns of their own, for the others.
+  void ForEach(std::shared_ptr<const std::vector<Stream>> streams, std::function<void(const Stream&)> tell,
+               size_t first = 0);
 
   const Board* const board_;
+  const keyclient::DeviceLabels* const labels_;
   rpc::LiveStreams* const streams_;
   rpc::WorkerPool* const workers_;
   mutable Mutex mutex_;
-  std::map<Label, Streams> by_label_ ABSL_GUARDED_BY(mutex_);
+  // Devices whose claims the log has.
+  std::set<std::string> noted_ ABSL_GUARDED_BY(mutex_);
+  std::map<const AssignmentStream*, Watching> watching_ ABSL_GUARDED_BY(mutex_);
+  std::map<Key, Streams> by_key_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace parley::taskd

@@ -38,9 +38,17 @@ void FanOut::Continue(const std::string& task) {
 
 void FanOut::Offer(const std::string& task, const Slice& slice, const std::shared_ptr<void>& told) const {
   std::vector<std::string> clients;
-  for (const Sessions::Entry& entry : slice) clients.push_back(entry.client);
+  std::vector<Event> events;
+  // What the events point to.
+  std::vector<std::shared_ptr<const keys::Labels>> labels;
+  for (const Sessions::Entry& entry : slice) {
+    clients.push_back(entry.client);
+    labels.push_back(labels_->Find(entry.client));
+    events.push_back(Event{Event::Kind::kOfferDue});
+    events.back().labels = labels.back().get();
+  }
   const auto expect = [&](size_t client, int64_t version) { slice[client].session->Expect(version); };
-  auto applied = standings_->TryApply(task, clients, Event{Event::Kind::kOfferDue}, expect);
+  auto applied = standings_->TryApply(task, clients, events, expect);
   for (size_t i = 0; i < slice.size(); ++i) {
     if (applied.ok()) {
       slice[i].session->Show(std::move(applied->standings[i]), told);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "lib/base/mutex.h"
+#include "lib/keyclient/device_labels.h"
 #include "lib/rpc/worker_pool.h"
 #include "services/taskd/service/sessions.h"
 #include "services/taskd/service/standing.h"
@@ -23,8 +24,9 @@ namespace parley::taskd {
 class FanOut {
  public:
   // All must outlive this, and this must outlive the work of `workers`.
-  FanOut(const Sessions* sessions, const Standings* standings, rpc::WorkerPool* workers)
-      : sessions_(sessions), standings_(standings), workers_(workers) {}
+  FanOut(const Sessions* sessions, const Standings* standings, const keyclient::DeviceLabels* labels,
+         rpc::WorkerPool* workers)
+      : sessions_(sessions), standings_(standings), labels_(labels), workers_(workers) {}
 
   // The task has changed.
   void Begin(const std::string& task);
@@ -38,6 +40,7 @@ class FanOut {
 
   const Sessions* const sessions_;
   const Standings* const standings_;
+  const keyclient::DeviceLabels* const labels_;
   rpc::WorkerPool* const workers_;
   Mutex mutex_;
   // The clients that are still to be told, by task; a task that is here has a slice under way.

@@ -7,8 +7,11 @@
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "services/taskd/domain/participant.h"
+#include "services/taskd/domain/reasons.h"
+#include "services/taskd/domain/selection.h"
 #include "services/taskd/domain/time.h"
 #include "services/taskd/domain/validation.h"
+#include "services/taskd/service/device_labels.h"
 
 namespace parley::taskd {
 namespace {
@@ -33,14 +36,14 @@ void FetchStream::Begin() {
 absl::Status FetchStream::Start() {
   RETURN_IF_ERROR(ValidateFetch(request_));
   ASSIGN_OR_RETURN(member_, parts_->members->Identify(caller_, kMethod, request_.task()));
-  ASSIGN_OR_RETURN(const Standing standing, parts_->members->Load(caller_, member_));
-  if (!MayFetch(standing.participant())) {
+  ASSIGN_OR_RETURN(standing_, parts_->members->Load(caller_, member_));
+  if (!MayFetch(standing_.participant())) {
     return Error(absl::StatusCode::kFailedPrecondition, "NOTHING_ACCEPTED",
                  "chunks are for a client that has accepted an offer; negotiate first");
   }
-  if (request_.revision() != standing.participant().revision()) {
+  if (request_.revision() != standing_.participant().revision()) {
     return Error(absl::StatusCode::kFailedPrecondition, "REVISION_NOT_OFFERED",
-                 absl::StrCat("revision ", standing.participant().revision(), " is the one that was accepted, not ",
+                 absl::StrCat("revision ", standing_.participant().revision(), " is the one that was accepted, not ",
                               request_.revision()));
   }
   ASSIGN_OR_RETURN(const auto revision, parts_->revisions->Get(member_.task, request_.revision()));
@@ -50,12 +53,22 @@ absl::Status FetchStream::Start() {
                    absl::StrCat("chunk ", HexEncode(chunk.digest()), " is not of revision ", request_.revision()));
     }
   }
-  transfer_lease_ = ToDuration(standing.task->value.task().leases().transfer());
+  transfer_lease_ = ToDuration(standing_.task->value.task().leases().transfer());
   return absl::OkStatus();
+}
+
+// What it has begun to apply, a device carries to its end.
+absl::Status FetchStream::CheckStillSelected() const {
+  if (IsApplying(Place(standing_.participant()))) return absl::OkStatus();
+  const auto labels = parts_->labels->Find(member_.client);
+  return CheckSelected(Select(standing_.client.value, standing_.task->value.task(), labels.get()),
+                       Error(absl::StatusCode::kFailedPrecondition, "NOT_SELECTED", ExplainReason(kReasonNotSelected)));
 }
 
 void FetchStream::Next() {
   if (frame_ != nullptr) return SendPiece();
+  // Before each chunk, so that nothing more goes to a device whose labels are taken away.
+  if (const absl::Status status = CheckStillSelected(); !status.ok()) return Close(status);
   if (auto cached = parts_->chunks->Cached(request_.chunks(next_chunk_).digest())) {
     if (const absl::Status status = Take(std::move(cached)); !status.ok()) return Close(status);
     return SendPiece();

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "lib/base/clock.h"
+#include "lib/keyclient/device_labels.h"
 #include "lib/rpc/gate.h"
 #include "lib/rpc/out_stream.h"
 #include "lib/rpc/worker_pool.h"
@@ -26,6 +27,7 @@ class FetchStream final
     Board* board;
     Revisions* revisions;
     ChunkStore* chunks;
+    const keyclient::DeviceLabels* labels;
     Clock* clock;
     rpc::WorkerPool* workers;
   };
@@ -38,6 +40,7 @@ class FetchStream final
   std::shared_ptr<FetchStream> self() { return std::static_pointer_cast<FetchStream>(shared_from_this()); }
 
   absl::Status Start();
+  absl::Status CheckStillSelected() const;
   // Sends the next piece, from memory at once, else after a worker has read the chunk.
   void Next();
   absl::Status Load();
@@ -49,6 +52,7 @@ class FetchStream final
   const task::v1::FetchChunksRequest request_;
   // One at a time touches these: who sends the next piece.
   Member member_;
+  Standing standing_;
   absl::Duration transfer_lease_;
   int next_chunk_ = 0;
   std::shared_ptr<const std::string> frame_;

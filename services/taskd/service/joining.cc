@@ -12,9 +12,11 @@
 #include "lib/crypto/hash.h"
 #include "lib/rpc/audit.h"
 #include "services/taskd/domain/names.h"
+#include "services/taskd/domain/selection.h"
 #include "services/taskd/domain/task.h"
 #include "services/taskd/domain/time.h"
 #include "services/taskd/domain/validation.h"
+#include "services/taskd/service/device_labels.h"
 #include "services/taskd/store/keys.h"
 
 namespace parley::taskd {
@@ -31,6 +33,12 @@ constexpr int kMaxConflicts = 50;
 absl::Status Taken(absl::string_view client, absl::string_view task) {
   return Error(absl::StatusCode::kAlreadyExists, "CLIENT_ALREADY_JOINED",
                absl::StrCat("another client has joined ", TaskName(task), " as ", client, "; join under another name"));
+}
+
+absl::Status SelectorDiffers(absl::string_view task, absl::string_view device) {
+  return Error(absl::StatusCode::kFailedPrecondition, "SELECTOR_DIFFERS",
+               absl::StrCat(TaskName(task), " does not select this device; an admin changes its labels with: ",
+                            "parley key label ", device, " KEY=VALUE"));
 }
 
 // Whether the client has its state still, by its nonce, and its key was not revoked.
@@ -105,9 +113,10 @@ absl::StatusOr<Joining::Pending> Joining::NewPending(const Group& group, const s
                                                      const rpc::Caller& caller,
                                                      std::optional<Stored<ParticipantRecord>> former) const {
   RETURN_IF_ERROR(CheckNotEnded(task));
-  if (group.join_key.empty() && !Matches(task.task(), request.labels())) {
-    return Error(absl::StatusCode::kFailedPrecondition, "SELECTOR_DIFFERS",
-                 absl::StrCat(TaskName(group.task), " is not for a device with these labels"));
+  const keys::Labels facts = FactsOf(request.facts(), request.labels());
+  if (group.join_key.empty()) {
+    const auto labels = parts_.labels->Find(client);
+    RETURN_IF_ERROR(CheckSelected(Select(task.task(), labels.get(), facts), SelectorDiffers(group.task, client)));
   }
   Pending pending{client, ClientTag(group.task, client), {}, std::move(former)};
   const absl::Time now = parts_.clock->Now();
@@ -120,7 +129,7 @@ absl::StatusOr<Joining::Pending> Joining::NewPending(const Group& group, const s
   } else {
     pending.record = NewParticipant(client, task, now);
   }
-  *pending.record.mutable_participant()->mutable_labels() = request.labels();
+  *pending.record.mutable_participant()->mutable_facts() = facts;
   pending.record.set_nonce_hash(crypto::Sha256(request.nonce()));
   const bool own = group.join_key.empty();
   pending.record.set_own_credential(own);

@@ -22,6 +22,7 @@
 #include "absl/status/statusor.h"
 #include "lib/base/clock.h"
 #include "lib/base/mutex.h"
+#include "lib/keyclient/device_labels.h"
 #include "lib/rpc/gate.h"
 #include "parley/task/v1/participation_service.pb.h"
 #include "services/taskd/service/board.h"
@@ -44,6 +45,7 @@ class Joining {
     const Standings* standings;
     const TaskKeys* keys;
     RevokedKeys* revoked;
+    const keyclient::DeviceLabels* labels;
     Clock* clock;
     rpc::AuditLog* audit;
   };

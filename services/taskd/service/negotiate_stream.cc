@@ -215,6 +215,8 @@ absl::Status NegotiateStream::Step(const Request& request, const TaskRecord& tas
   Event event{Event::Kind::kRequest};
   event.request = &request;
   event.connection = caller_.peer->connection_id;
+  const auto labels = parts_->labels->Find(member_.client);
+  event.labels = labels.get();
   const Participant before = record->participant();
   ASSIGN_OR_RETURN(std::optional<ParticipantRecord> next, Advance(*record, event, task, parts_->clock->Now()));
   outcome->last_sequence = request.sequence();
@@ -247,6 +249,7 @@ absl::StatusOr<NegotiateStream::Response> NegotiateStream::Answer(const Particip
   if (state == Participant::STATE_OFFERED || (declared && up_to_checking)) {
     RETURN_IF_ERROR(AddOffer(record, task, &response));
   }
+  if (declared || response.has_offer()) *response.mutable_labels() = participant.labels();
   return response;
 }
 
@@ -277,6 +280,8 @@ void NegotiateStream::Look(Standing standing) {
   }
   standing_ = std::move(standing);
   Event event{Event::Kind::kOfferDue};
+  const auto labels = parts_->labels->Find(member_.client);
+  event.labels = labels.get();
   const absl::Status status = parts_->standings
                                   ->Update(member_.task, member_.client, &standing_,
                                            [&](const ParticipantRecord& record, const TaskRecord& task) {

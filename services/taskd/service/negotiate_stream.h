@@ -14,6 +14,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/timer_queue.h"
+#include "lib/keyclient/device_labels.h"
 #include "lib/rpc/gate.h"
 #include "lib/rpc/out_stream.h"
 #include "lib/rpc/worker_pool.h"
@@ -40,6 +41,7 @@ class NegotiateStream final
     Sessions* sessions;
     Revisions* revisions;
     DeclarePace* pace;
+    const keyclient::DeviceLabels* labels;
     Clock* clock;
     TimerQueue* timers;
     rpc::WorkerPool* workers;

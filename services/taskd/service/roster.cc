@@ -15,6 +15,7 @@
 #include "services/taskd/domain/task.h"
 #include "services/taskd/domain/time.h"
 #include "services/taskd/domain/validation.h"
+#include "services/taskd/service/device_labels.h"
 #include "services/taskd/store/keys.h"
 
 namespace parley::taskd {
@@ -202,6 +203,7 @@ absl::Status Roster::ListParticipants(const task::v1::ListParticipantsRequest& r
       range.begin = page.entries[i].key + '\0';
       const auto& states = request.states();
       task::v1::Participant& participant = *records[i].mutable_participant();
+      ShowLabels(*parts_.labels, &records[i]);
       if (!states.empty() && std::find(states.begin(), states.end(), participant.state()) == states.end()) continue;
       parts_.board->ShowPresence(&participant);
       *response->add_participants() = std::move(participant);
@@ -218,6 +220,7 @@ absl::Status Roster::ListParticipants(const task::v1::ListParticipantsRequest& r
 absl::Status Roster::GetParticipant(absl::string_view name, task::v1::Participant* response) {
   ASSIGN_OR_RETURN(const ParticipantId id, ParseParticipantName(name));
   ASSIGN_OR_RETURN(auto client, parts_.store->GetParticipant(id.task, id.client));
+  ShowLabels(*parts_.labels, &client.value);
   *response = std::move(*client.value.mutable_participant());
   parts_.board->ShowPresence(response);
   return absl::OkStatus();
@@ -288,6 +291,7 @@ absl::Status Roster::RevokeParticipant(const rpc::Caller& caller, const task::v1
     if (absl::IsAborted(revoked.status())) continue;
     RETURN_IF_ERROR(revoked.status());
     if (*revoked) Audit(parts_.audit, caller.Name(), "participant.revoked", request.name(), request.reason());
+    ShowLabels(*parts_.labels, &standing.client.value);
     *response = standing.participant();
     parts_.board->ShowPresence(response);
     return absl::OkStatus();

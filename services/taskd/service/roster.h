@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "lib/base/clock.h"
+#include "lib/keyclient/device_labels.h"
 #include "lib/rpc/gate.h"
 #include "parley/task/v1/task_service.pb.h"
 #include "services/taskd/domain/names.h"
@@ -38,6 +39,7 @@ class Roster {
     const Standings* standings;
     const TaskKeys* keys;
     RevokedKeys* revoked;
+    const keyclient::DeviceLabels* labels;
     Clock* clock;
     rpc::AuditLog* audit;
   };

@@ -219,7 +219,7 @@ grpc::ServerWriteReactor<WatchAssignmentsResponse>* ParticipationServiceAdapter:
     Context* context, const WatchAssignmentsRequest* request) {
   const auto caller = gate_->Admit(*context, ParticipationMethod("WatchAssignments"));
   if (!caller.ok()) return RefuseStream<WatchAssignmentsResponse>(caller.status());
-  auto stream = std::make_shared<AssignmentStream>(assignments_, caller->flow(), *request);
+  auto stream = std::make_shared<AssignmentStream>(assignments_, *caller, *request);
   stream->Adopt(caller->call);
   stream->Begin();
   return stream.get();

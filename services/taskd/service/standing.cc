@@ -64,7 +64,7 @@ absl::StatusOr<Standing> Standings::Apply(absl::string_view task, absl::string_v
 }
 
 absl::StatusOr<Standings::Applied> Standings::TryApply(absl::string_view task, absl::Span<const std::string> clients,
-                                                       const Event& event, const Expect& expect) const {
+                                                       absl::Span<const Event> events, const Expect& expect) const {
   ASSIGN_OR_RETURN(const TaskSnapshot snapshot, FindTask(task));
   store::Transaction transaction;
   transaction.conditions.push_back({TaskKey(task), snapshot->revision});
@@ -74,6 +74,7 @@ absl::StatusOr<Standings::Applied> Standings::TryApply(absl::string_view task, a
     Standing& standing = applied.standings.emplace_back();
     standing.task = snapshot;
     ASSIGN_OR_RETURN(standing.client, store_->GetParticipant(task, name));
+    const Event& event = events[applied.standings.size() - 1];
     ASSIGN_OR_RETURN(auto next, Advance(standing.client.value, event, snapshot->value, clock_->Now()));
     if (!next.has_value()) continue;
     const std::string key = ParticipantKey(task, name);
@@ -94,9 +95,10 @@ absl::StatusOr<Standings::Applied> Standings::TryApply(absl::string_view task, a
 absl::StatusOr<int> Standings::ApplyToAll(absl::string_view task, const std::vector<std::string>& clients,
                                           const Event& event) const {
   int changed = 0;
+  const std::vector<Event> events(kClientsPerCommit, event);
   for (size_t begin = 0; begin < clients.size(); begin += kClientsPerCommit) {
     const auto some = absl::MakeConstSpan(clients).subspan(begin, kClientsPerCommit);
-    const absl::StatusOr<Applied> applied = TryApply(task, some, event);
+    const absl::StatusOr<Applied> applied = TryApply(task, some, events);
     if (applied.ok()) changed += applied->changed;
     if (applied.ok()) continue;
     if (!absl::IsAborted(applied.status())) return applied.status();

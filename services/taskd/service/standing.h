@@ -67,10 +67,10 @@ class Standings {
   };
   // Is told before the commit which client, by its place in the order, comes to which version.
   using Expect = std::function<void(size_t client, int64_t version)>;
-  // One event for each of at most kClientsPerCommit clients, in one commit. ABORTED when one of them, or the task, has
+  // The event of each of at most kClientsPerCommit clients, in one commit. ABORTED when one of them, or the task, has
   // moved meanwhile, and NOT_FOUND when one is unknown; nothing was changed then.
-  absl::StatusOr<Applied> TryApply(absl::string_view task, absl::Span<const std::string> clients, const Event& event,
-                                   const Expect& expect = nullptr) const;
+  absl::StatusOr<Applied> TryApply(absl::string_view task, absl::Span<const std::string> clients,
+                                   absl::Span<const Event> events, const Expect& expect = nullptr) const;
 
  private:
   const TaskStore* const store_;

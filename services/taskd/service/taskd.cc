@@ -35,6 +35,7 @@ class Taskd::Impl {
 
   ~Impl() {
     figures_.clear();
+    config_.labels->StopObserving();
     dependents_.ended().Stop();
     // First what begins work, then what does it: nothing is called that is gone.
     lifecycle_.Stop();
@@ -55,6 +56,7 @@ class Taskd::Impl {
     observer.participant_due = [this](const std::string& task, const std::string& client, Board::Due due,
                                       int64_t version) { OnParticipantDue(task, client, due, version); };
     RETURN_IF_ERROR(board_.Start(std::move(observer)));
+    config_.labels->Observe([this](const std::string& device) { OnRelabelled(device); });
     if (config_.metrics != nullptr) {
       figures_ = CountBoard(&board_, config_.metrics);
       figures_.push_back(config_.metrics->Add(
@@ -80,6 +82,19 @@ class Taskd::Impl {
   }
 
  private:
+  // Of any device, when it is empty.
+  void OnRelabelled(const std::string& device) {
+    assignments_.Relabelled(device);
+    for (const TaskSnapshot& task : board_.Tasks()) {
+      const std::string id = *ParseTaskName(task->value.task().name());
+      if (device.empty()) {
+        fan_out_.Begin(id);
+      } else if (const auto session = sessions_.Find(id, device)) {
+        session->Poke(0);
+      }
+    }
+  }
+
   void OnTaskChanged(const TaskSnapshot& task) {
     assignments_.Offer(task);
     fan_out_.Begin(*ParseTaskName(task->value.task().name()));
@@ -113,21 +128,23 @@ class Taskd::Impl {
   RevokedKeys revoked_;
   const rpc::Gate gate_{config_.find_peer, config_.audit, workers_.get(), config_.metrics};
   const Standings standings_{&store_, &board_, config_.clock};
-  FanOut fan_out_{&sessions_, &standings_, workers_.get()};
+  FanOut fan_out_{&sessions_, &standings_, config_.labels, workers_.get()};
   const Requests requests_{&store_};
   const Members members_{&store_, &standings_, config_.audit};
-  Roster roster_{{&store_, &board_, &requests_, &standings_, &keys_, &revoked_, config_.clock, config_.audit}};
+  Roster roster_{
+      {&store_, &board_, &requests_, &standings_, &keys_, &revoked_, config_.labels, config_.clock, config_.audit}};
   Dependents dependents_{&store_, &roster_, config_.clock};
   Tasks tasks_{{&store_, &chunks_, &board_, &requests_, &roster_, &keys_, config_.clock, config_.audit}};
-  Joining joining_{{&store_, &board_, &standings_, &keys_, &revoked_, config_.clock, config_.audit}};
+  Joining joining_{{&store_, &board_, &standings_, &keys_, &revoked_, config_.labels, config_.clock, config_.audit}};
   Lifecycle lifecycle_{
       {&store_, &board_, &standings_, config_.clock, &jumps_, timers_.get(), workers_.get(), config_.audit}};
-  Assignments assignments_{&board_, &streams_, workers_.get()};
-  const WatchStream::Parts watch_{&store_, &board_, &tasks_, &streams_, workers_.get()};
-  const FetchStream::Parts fetch_{&members_, &board_, &revisions_, &chunks_, config_.clock, workers_.get()};
+  Assignments assignments_{&board_, config_.labels, &streams_, workers_.get()};
+  const WatchStream::Parts watch_{&store_, &board_, &tasks_, &streams_, config_.labels, workers_.get()};
+  const FetchStream::Parts fetch_{&members_,      &board_,       &revisions_,   &chunks_,
+                                  config_.labels, config_.clock, workers_.get()};
   DeclarePace pace_{config_.clock};
-  const NegotiateStream::Parts negotiate_{&members_, &standings_,   &board_,       &sessions_,    &revisions_,
-                                          &pace_,    config_.clock, timers_.get(), workers_.get()};
+  const NegotiateStream::Parts negotiate_{&members_, &standings_,    &board_,       &sessions_,    &revisions_,
+                                          &pace_,    config_.labels, config_.clock, timers_.get(), workers_.get()};
   TaskServiceAdapter task_service_{&gate_, &tasks_, &roster_, &dependents_, &watch_};
   ArtifactServiceAdapter artifact_service_{&gate_, &chunks_, &fetch_};
   std::vector<rpc::Metrics::Source> figures_;

@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "lib/base/clock.h"
 #include "lib/base/secret.h"
+#include "lib/keyclient/device_labels.h"
 #include "lib/keyclient/ended_credentials.h"
 #include "lib/keys/identity.h"
 #include "lib/rpc/audit.h"
@@ -43,6 +44,8 @@ class Taskd {
     Secret sealing_key;
     // host:port that goes into join keys.
     std::string public_address;
+    // What keyd tells of devices; is asked, and observed as long as the coordinator lives.
+    keyclient::DeviceLabels* labels = nullptr;
     rpc::AuditLog* audit = nullptr;
     // Counts calls, tasks and clients; may be null.
     rpc::Metrics* metrics = nullptr;

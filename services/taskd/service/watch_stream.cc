@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "services/taskd/domain/names.h"
+#include "services/taskd/service/device_labels.h"
 #include "services/taskd/store/keys.h"
 
 namespace parley::taskd {
@@ -63,6 +64,7 @@ void WatchStream::ShowTask(WatchTaskResponse* response) {
 }
 
 void WatchStream::AddParticipant(ParticipantRecord record, WatchTaskResponse* response) const {
+  ShowLabels(*parts_->labels, &record);
   parts_->board->ShowPresence(record.mutable_participant());
   *response->add_participants() = std::move(*record.mutable_participant());
 }
