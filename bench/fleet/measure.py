@@ -38,9 +38,12 @@ PROGRAMS = stack.PROGRAMS / "bench/fleet"
 
 LOAD = "load_before"
 PARTS = ("connect", "publish", "back", "create")
-# What a process needs beside its connections.
+# What a process needs beside its connections: at least so many descriptors, and a part of all for handshakes.
 OTHER_DESCRIPTORS = 200
+OTHER_PART = 0.075
 DESCRIPTORS_A_CONNECTION = 3
+# A door lets one address have no more of its connections.
+ONE_ADDRESS_PART = 15 / 16
 PUBLISHED = 3
 CREATED = 5
 MANY_ADDRESSES = 128
@@ -218,10 +221,11 @@ def clients_that_fit(wanted):
     """As many as descriptors allow. The soft limit is raised to the hard one, for the services too."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    most = (hard - OTHER_DESCRIPTORS) // DESCRIPTORS_A_CONNECTION
+    others = max(OTHER_DESCRIPTORS, int(OTHER_PART * hard))
+    most = int((hard - others) / DESCRIPTORS_A_CONNECTION * ONE_ADDRESS_PART)
     if wanted > most:
-        print("%d clients instead of %d: this process may have %d descriptors, and a connection takes %d" %
-              (most, wanted, hard, DESCRIPTORS_A_CONNECTION))
+        print("%d clients instead of %d: a process may have %d descriptors, a connection takes %d of them, and taskd "
+              "does not let one address have all of its connections" % (most, wanted, hard, DESCRIPTORS_A_CONNECTION))
     return min(wanted, most)
 
 
