@@ -285,7 +285,8 @@ class Update(unittest.TestCase):
                                "--fact", "site=paris", "--output", "json", stdin=subprocess.DEVNULL) as agent:
             events = (json.loads(line) for line in agent.stdout)
             next(event for event in events if event["event"] in ("connected", "idle"))
-            labelled = self.person.json("key", "label", self.name, "site=berlin", "rack=7", "rack-")
+            self.person.parley("key", "label", self.name, "rack=7", "site=rome")
+            labelled = self.person.json("key", "label", self.name, "site=berlin", "rack-")
             self.assertEqual(labelled["labels"], {"site": "berlin"})
             self.assertIn("site=berlin", self.person.parley("key", "list"))
             self.person.create("elsewhere", {"motd": "not for Berlin"}, "--select", "site=paris")
