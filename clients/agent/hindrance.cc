@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cstddef>
 #include <iterator>
+#include <optional>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/utf8.h"
 
 namespace parley::agent {
 namespace {
@@ -58,20 +60,11 @@ bool IsAmong(const absl::string_view (&names)[kCount], absl::string_view name) {
   return std::find(std::begin(names), std::end(names), name) != std::end(names);
 }
 
-// Bytes of the UTF-8 character that begins there, 0 when none does that a proto string may hold.
+// Bytes of the character that begins there, 0 when none does that is to be shown.
 size_t CharacterBytes(absl::string_view text) {
-  const auto at = [&text](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = at(0);
-  if (first < 0x80) return first >= 0x20 || first == '\n' || first == '\t' ? 1 : 0;
-  const size_t length = first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
-  if (length == 0 || length > text.size()) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((at(i) & 0xc0) != 0x80) return 0;
-  }
-  // Overlong forms, surrogates, and what is beyond the last character.
-  if ((first == 0xe0 && at(1) < 0xa0) || (first == 0xed && at(1) > 0x9f)) return 0;
-  if ((first == 0xf0 && at(1) < 0x90) || (first == 0xf4 && at(1) > 0x8f)) return 0;
-  return length;
+  const std::optional<CodePoint> point = FirstCodePoint(text);
+  if (!point.has_value()) return 0;
+  return point->value >= 0x20 || text[0] == '\n' || text[0] == '\t' ? point->bytes : 0;
 }
 
 }  // namespace

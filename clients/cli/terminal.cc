@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <iterator>
 #include <memory>
+#include <optional>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -20,6 +21,7 @@
 #include "clients/cli/output_writer.h"
 #include "clients/cli/paths.h"
 #include "lib/base/error.h"
+#include "lib/base/utf8.h"
 
 namespace parley::cli {
 namespace {
@@ -188,22 +190,13 @@ bool IsHidden(uint32_t point) {
 }
 
 Character TakeCharacter(absl::string_view* text) {
-  const auto byte = [text](size_t i) { return static_cast<uint8_t>((*text)[i]); };
-  const uint8_t lead = byte(0);
-  size_t size = lead < 0xc0 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-  uint32_t point = size == 1 ? lead : lead & (0xff >> (size + 1));
-  bool whole = size <= text->size() && (size > 1 || lead < 0x80);
-  for (size_t i = 1; whole && i < size; ++i) {
-    whole = (byte(i) & 0xc0) == 0x80;
-    point = point << 6 | (byte(i) & 0x3f);
-  }
-  // What is no UTF-8 is taken a byte at a time, so that it swallows nothing.
-  if (!whole) size = 1;
+  const std::optional<CodePoint> point = FirstCodePoint(*text);
   Character character;
-  character.bytes = text->substr(0, size);
-  character.point = whole ? point : kNoPoint;
-  if (whole) character.columns = ColumnsOfPoint(point);
-  text->remove_prefix(size);
+  // What is no UTF-8 is taken a byte at a time, so that it swallows nothing.
+  character.bytes = text->substr(0, point.has_value() ? point->bytes : 1);
+  character.point = point.has_value() ? point->value : kNoPoint;
+  if (point.has_value()) character.columns = ColumnsOfPoint(point->value);
+  text->remove_prefix(character.bytes.size());
   return character;
 }
 

@@ -1,12 +1,25 @@
-// Whether bytes are UTF-8, strictly: nothing overlong, no surrogates, nothing above U+10FFFF.
+// UTF-8, strictly (RFC 3629): nothing overlong, no surrogates, nothing above U+10FFFF.
 //
-// Threads: a free function without state.
+// Threads: free functions without state.
 #ifndef PARLEY_LIB_BASE_UTF8_H_
 #define PARLEY_LIB_BASE_UTF8_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
 
 #include "absl/strings/string_view.h"
 
 namespace parley {
+
+struct CodePoint {
+  uint32_t value = 0;
+  // How many it takes, 1 to 4.
+  size_t bytes = 0;
+};
+
+// Returns the code point at the front of `text`, and nothing when there is none, or when `text` is empty.
+std::optional<CodePoint> FirstCodePoint(absl::string_view text);
 
 bool IsUtf8(absl::string_view bytes);
 

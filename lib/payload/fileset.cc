@@ -1,11 +1,13 @@
 #include "lib/payload/fileset.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/base/utf8.h"
 #include "lib/crypto/hash.h"
 
 namespace parley::payload {
@@ -27,36 +29,14 @@ absl::Status Refuse(absl::string_view reason, absl::string_view path, absl::stri
   return Error(absl::StatusCode::kInvalidArgument, reason, absl::StrCat("payload entry ", Shown(path), " ", why));
 }
 
-// Length of the UTF-8 sequence at the front of `text`, which is not empty; 0 when there is none. Refuses overlong
-// forms, surrogates and what is beyond U+10FFFF.
-size_t Utf8Length(absl::string_view text) {
-  const auto at = [text](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = at(0);
-  const size_t length = first < 0x80   ? 1
-                        : first < 0xc2 ? 0
-                        : first < 0xe0 ? 2
-                        : first < 0xf0 ? 3
-                        : first < 0xf5 ? 4
-                                       : 0;
-  if (length == 0 || length > text.size()) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((at(i) & 0xc0) != 0x80) return 0;
-  }
-  if (first == 0xe0 && at(1) < 0xa0) return 0;
-  if (first == 0xed && at(1) > 0x9f) return 0;
-  if (first == 0xf0 && at(1) < 0x90) return 0;
-  if (first == 0xf4 && at(1) > 0x8f) return 0;
-  return length;
-}
-
 // Control characters would let a name act on the terminal of who reads it.
 absl::Status ValidateText(absl::string_view path, absl::string_view text) {
   while (!text.empty()) {
     const unsigned char first = static_cast<unsigned char>(text[0]);
     if (first < 0x20 || first == 0x7f) return Refuse("PATH_MALFORMED", path, "has a control character in its name");
-    const size_t length = Utf8Length(text);
-    if (length == 0) return Refuse("PATH_MALFORMED", path, "is not UTF-8");
-    text.remove_prefix(length);
+    const std::optional<CodePoint> point = FirstCodePoint(text);
+    if (!point.has_value()) return Refuse("PATH_MALFORMED", path, "is not UTF-8");
+    text.remove_prefix(point->bytes);
   }
   return absl::OkStatus();
 }
