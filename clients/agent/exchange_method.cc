@@ -50,12 +50,17 @@ absl::Status SwapError(const std::string& target, int error) {
   }
 }
 
+absl::Status Changed(const std::string& target) {
+  return Error(absl::StatusCode::kAborted, "TARGET_CHANGED",
+               absl::StrCat("somebody wrote to ", target, " or replaced it while its new set was being put in place; ",
+                            "stop what writes there and try again"));
+}
+
 }  // namespace
 
 std::string ExchangeMethod::OldSetPath() const { return absl::StrCat(folder_.place_path(), "/", kTree); }
 
 absl::Status ExchangeMethod::CopyOld(const NewSet& set, int target, int tree) {
-  ASSIGN_OR_RETURN(fingerprint_, Fingerprint(target, folder_.target(), limits_));
   std::set<std::string> skipped = set.dropped;
   std::vector<std::string> needed;
   for (const task::v1::FileEntry& entry : set.manifest->files()) {
@@ -76,6 +81,7 @@ absl::Status ExchangeMethod::Stage(const NewSet& set, Journal* journal) {
   const Fd target = folder_.OpenRoot();
   if (!target.ok() && errno != ENOENT) return FileError("read", folder_.target(), errno);
   if (target.ok()) {
+    ASSIGN_OR_RETURN(*journal->mutable_old_fingerprint(), Fingerprint(target.get(), folder_.target(), limits_));
     RETURN_IF_ERROR(CopyOld(set, target.get(), tree.get()));
   } else if (fchmod(tree.get(), 0755) != 0) {
     return FileError("write", folder_.place_path(), errno);
@@ -88,37 +94,77 @@ absl::Status ExchangeMethod::Stage(const NewSet& set, Journal* journal) {
   return SyncFd(folder_.place(), folder_.place_path());
 }
 
-absl::Status ExchangeMethod::CheckUnchanged() const {
-  const Fd target = folder_.OpenRoot();
-  if (!target.ok()) return FileError("read", folder_.target(), errno);
-  ASSIGN_OR_RETURN(const std::string fingerprint, Fingerprint(target.get(), folder_.target(), limits_));
-  if (fingerprint == fingerprint_) return absl::OkStatus();
-  return Error(absl::StatusCode::kAborted, "TARGET_CHANGED",
-               absl::StrCat("somebody wrote to ", folder_.target(), " while its new set was being built; ",
-                            "stop what writes there and try again"));
+absl::Status ExchangeMethod::CheckUnchanged(int root, const Journal& journal) const {
+  ASSIGN_OR_RETURN(const std::string fingerprint, Fingerprint(root, folder_.target(), limits_));
+  if (fingerprint != journal.old_fingerprint()) return Changed(folder_.target());
+  return CheckNobodyWrites(root, folder_.target(), proc_, sys_);
+}
+
+// Between the last look and the exchange a program may have written to the target, or another folder may have taken its
+// name. What was swapped out is in the place, where nobody else gets at it.
+absl::Status ExchangeMethod::CheckSwapped(const Journal& journal) const {
+  // A version of before did not note what it had looked at.
+  if (journal.old_inode() == 0 || journal.old_fingerprint().empty()) return absl::OkStatus();
+  if (InodeOf(folder_.place(), kTree) != journal.old_inode()) return Changed(folder_.target());
+  const Fd old = OpenOnMount(folder_.place(), kTree, O_RDONLY | O_DIRECTORY);
+  if (!old.ok()) return FileError("read", absl::StrCat(folder_.place_path(), "/", kTree), errno);
+  return CheckUnchanged(old.get(), journal);
 }
 
 absl::Status ExchangeMethod::Swap(const Journal& journal) {
   const bool exchange = journal.old_inode() != 0;
   if (exchange) {
-    RETURN_IF_ERROR(CheckNobodyWrites(folder_, proc_));
-    RETURN_IF_ERROR(CheckUnchanged());
+    const Fd target = folder_.OpenRoot();
+    if (!target.ok()) return FileError("read", folder_.target(), errno);
+    RETURN_IF_ERROR(CheckUnchanged(target.get(), journal));
   }
   if (renameat2(folder_.place(), kTree, folder_.parent(), folder_.name().c_str(),
                 exchange ? RENAME_EXCHANGE : RENAME_NOREPLACE) != 0) {
     return SwapError(folder_.target(), errno);
   }
-  RETURN_IF_ERROR(SyncFd(folder_.parent(), folder_.target()));
-  return SyncFd(folder_.place(), folder_.place_path());
+  if (const absl::Status swapped = CheckSwapped(journal); !swapped.ok()) {
+    RETURN_IF_ERROR(SwapBack(journal));
+    return swapped;
+  }
+  return SyncBoth();
 }
 
 SwapMethod::Place ExchangeMethod::WhereIsWhat(const Journal& journal) const {
   const uint64_t target = InodeOf(folder_.parent(), folder_.name());
   const uint64_t tree = InodeOf(folder_.place(), kTree);
   if (target == journal.new_inode()) return Place::kNewInstalled;
+  if (journal.old_inode() != 0 && target == journal.old_inode()) return Place::kOldInstalled;
   // Whatever the target is by now: the new tree has never been there.
   if (tree == journal.new_inode() || (tree == 0 && target == journal.old_inode())) return Place::kOldInstalled;
   return Place::kUnknown;
+}
+
+absl::Status ExchangeMethod::SyncBoth() const {
+  RETURN_IF_ERROR(SyncFd(folder_.parent(), folder_.target()));
+  return SyncFd(folder_.place(), folder_.place_path());
+}
+
+// Somebody has removed or moved the new set. The old one is still in the place, and nobody else gets at it there.
+absl::Status ExchangeMethod::BringBack(const Journal& journal) {
+  if (IsMount(folder_.parent(), folder_.name())) {
+    return Error(absl::StatusCode::kFailedPrecondition, "TARGET_MOUNT",
+                 absl::StrCat("something is mounted over ", folder_.target(), "; unmount it"));
+  }
+  // There was none, and what is there now is not ours.
+  if (journal.old_inode() == 0) return absl::OkStatus();
+  if (InodeOf(folder_.place(), kTree) != journal.old_inode()) {
+    return Error(absl::StatusCode::kFailedPrecondition, "TARGET_CHANGED",
+                 absl::StrCat("somebody took the old set of ", folder_.target(), " out of ", folder_.place_path(),
+                              " during an update; put it at ", folder_.target(), " and remove ", folder_.place_path(),
+                              "/journal"));
+  }
+  const bool occupied = InodeOf(folder_.parent(), folder_.name()) != 0;
+  if (renameat2(folder_.place(), kTree, folder_.parent(), folder_.name().c_str(),
+                occupied ? RENAME_EXCHANGE : RENAME_NOREPLACE) != 0) {
+    return SwapError(folder_.target(), errno);
+  }
+  if (occupied) KeepTheirs(folder_);
+  return SyncBoth();
 }
 
 absl::Status ExchangeMethod::SwapBack(const Journal& journal) {
@@ -127,12 +173,7 @@ absl::Status ExchangeMethod::SwapBack(const Journal& journal) {
       return absl::OkStatus();
     case Place::kBetween:
     case Place::kUnknown:
-      if (IsMount(folder_.parent(), folder_.name())) {
-        return Error(absl::StatusCode::kFailedPrecondition, "TARGET_MOUNT",
-                     absl::StrCat("something is mounted over ", folder_.target(), "; unmount it"));
-      }
-      return Error(absl::StatusCode::kFailedPrecondition, "TARGET_CHANGED",
-                   absl::StrCat("somebody moved ", folder_.target(), " during an update"));
+      return BringBack(journal);
     case Place::kNewInstalled:
       break;
   }
@@ -141,8 +182,7 @@ absl::Status ExchangeMethod::SwapBack(const Journal& journal) {
                 exchange ? RENAME_EXCHANGE : RENAME_NOREPLACE) != 0) {
     return SwapError(folder_.target(), errno);
   }
-  RETURN_IF_ERROR(SyncFd(folder_.parent(), folder_.target()));
-  return SyncFd(folder_.place(), folder_.place_path());
+  return SyncBoth();
 }
 
 }  // namespace parley::agent

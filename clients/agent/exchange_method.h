@@ -15,25 +15,28 @@ namespace parley::agent {
 
 class ExchangeMethod final : public SwapMethod {
  public:
-  // `folder` must outlive it. `proc` is "/proc"; empty to take no notice of other programs.
-  ExchangeMethod(const TargetFolder* folder, const TreeLimits& limits, std::string proc)
-      : folder_(*folder), limits_(limits), proc_(std::move(proc)) {}
+  // `folder` must outlive it. `proc` is "/proc" and `sys` is "/sys"; with an empty `proc` it takes no notice of other
+  // programs.
+  ExchangeMethod(const TargetFolder* folder, const TreeLimits& limits, std::string proc, std::string sys)
+      : folder_(*folder), limits_(limits), proc_(std::move(proc)), sys_(std::move(sys)) {}
 
   absl::Status Stage(const NewSet& set, Journal* journal) override;
   absl::Status Swap(const Journal& journal) override;
   Place WhereIsWhat(const Journal& journal) const override;
+  absl::Status CheckSwapped(const Journal& journal) const override;
   absl::Status SwapBack(const Journal& journal) override;
   std::string OldSetPath() const override;
 
  private:
   absl::Status CopyOld(const NewSet& set, int target, int tree);
-  absl::Status CheckUnchanged() const;
+  absl::Status BringBack(const Journal& journal);
+  absl::Status SyncBoth() const;
+  absl::Status CheckUnchanged(int root, const Journal& journal) const;
 
   const TargetFolder& folder_;
   const TreeLimits limits_;
   const std::string proc_;
-  // Of the target, when the tree was built.
-  std::string fingerprint_;
+  const std::string sys_;
 };
 
 }  // namespace parley::agent

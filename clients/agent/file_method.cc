@@ -149,23 +149,38 @@ SwapMethod::Place FileMethod::WhereIsWhat(const Journal& journal) const {
   return all ? Place::kNewInstalled : none ? Place::kOldInstalled : Place::kBetween;
 }
 
+// Between the look at the old entry and the rename of it somebody may have put another one there. What was taken is
+// in the place, where nobody else gets at it.
+bool FileMethod::TookWhatWasSeen(const std::string& name, const Journal::FileStep& step) const {
+  struct statx info;
+  return statx(folder_.place(), name.c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &info) == 0 &&
+         IsSameButRenamed(step.old_state(), FileState(info));
+}
+
 // In two renames where one cannot exchange: between them the old entry is still there under its name, by a second link,
 // where there can be one.
 absl::Status FileMethod::Replace(int number, const Journal::FileStep& step, int folder, const std::string& name) const {
   if (can_exchange_) {
-    if (Exchange(folder_.place(), NewName(number), folder, name) == 0) return absl::OkStatus();
+    if (Exchange(folder_.place(), NewName(number), folder, name) == 0) {
+      if (TookWhatWasSeen(NewName(number), step)) return absl::OkStatus();
+      if (Exchange(folder_.place(), NewName(number), folder, name) != 0) return StepError(step.path(), errno);
+      return StepError(step.path(), EEXIST);
+    }
     if (!NotSupported(errno)) return StepError(step.path(), errno);
   }
   if (linkat(folder, name.c_str(), folder_.place(), OldName(number).c_str(), 0) != 0 &&
       renameat(folder, name.c_str(), folder_.place(), OldName(number).c_str()) != 0) {
     return StepError(step.path(), errno);
   }
+  // The swap ends with this error, and what was taken is brought back as one of its steps.
+  if (!TookWhatWasSeen(OldName(number), step)) return StepError(step.path(), EEXIST);
   if (renameat(folder_.place(), NewName(number).c_str(), folder, name.c_str()) == 0) return absl::OkStatus();
   return StepError(step.path(), errno);
 }
 
 absl::Status FileMethod::Do(int number, const Journal::FileStep& step) const {
   const Fd root = folder_.OpenRoot();
+  if (!root.ok()) return StepError(step.path(), errno);
   const Fd folder = OpenFolderOnMount(root.get(), step.path());
   if (!folder.ok()) return StepError(step.path(), errno);
   const std::string name = payload::LastPart(step.path());
@@ -176,8 +191,11 @@ absl::Status FileMethod::Do(int number, const Journal::FileStep& step) const {
   if (there && IsMountRoot(folder.get(), info)) return StepError(step.path(), EBUSY);
   if (there && FileState(info) != step.old_state()) return StepError(step.path(), EEXIST);
   if (step.new_inode() == 0) {
-    if (renameat(folder.get(), name.c_str(), folder_.place(), OldName(number).c_str()) == 0) return absl::OkStatus();
-    return StepError(step.path(), errno);
+    if (renameat(folder.get(), name.c_str(), folder_.place(), OldName(number).c_str()) != 0) {
+      return StepError(step.path(), errno);
+    }
+    // The swap ends with this error, and the entry is brought back as one of its steps.
+    return TookWhatWasSeen(OldName(number), step) ? absl::OkStatus() : StepError(step.path(), EEXIST);
   }
   if (there) return Replace(number, step, folder.get(), name);
   if (RenameNew(folder_.place(), NewName(number), folder.get(), name) == 0) return absl::OkStatus();
@@ -189,9 +207,34 @@ absl::Status FileMethod::Swap(const Journal& journal) {
   return Sync(journal);
 }
 
+absl::Status FileMethod::CheckSwapped(const Journal& journal) const {
+  for (int i = 0; i < journal.steps_size(); ++i) {
+    const Journal::FileStep& step = journal.steps(i);
+    const bool kept_as_old = InodeOf(folder_.place(), OldName(i)) != 0;
+    if (step.replaces() && !TookWhatWasSeen(kept_as_old ? OldName(i) : NewName(i), step)) {
+      return StepError(step.path(), EEXIST);
+    }
+  }
+  return absl::OkStatus();
+}
+
+// The target's folder, made anew when somebody has removed it.
+absl::StatusOr<Fd> FileMethod::RootForUndo() const {
+  Fd root = folder_.OpenRoot();
+  if (!root.ok() && errno == ENOENT && folder_.kind() == TargetFolder::Kind::kFolder &&
+      mkdirat(folder_.parent(), folder_.name().c_str(), 0755) == 0) {
+    root = folder_.OpenRoot();
+  }
+  if (root.ok()) return root;
+  if (errno != ENOTDIR && errno != ELOOP) return FileError("open", folder_.target(), errno);
+  return Error(absl::StatusCode::kFailedPrecondition, "TARGET_NOT_FOLDER",
+               absl::StrCat(folder_.target(), " is no folder any more, and its old files are in ", folder_.place_path(),
+                            "; move away what is there now, and they come back"));
+}
+
 absl::Status FileMethod::Undo(int number, const Journal::FileStep& step) const {
   if (IsUntouched(number, step)) return absl::OkStatus();
-  const Fd root = folder_.OpenRoot();
+  ASSIGN_OR_RETURN(const Fd root, RootForUndo());
   const Fd folder = FolderFor(root.get(), step.path());
   if (!folder.ok()) return StepError(step.path(), errno);
   const std::string name = payload::LastPart(step.path());
@@ -235,6 +278,9 @@ absl::Status FileMethod::SwapBack(const Journal& journal) {
 // The folders in which names have changed.
 absl::Status FileMethod::Sync(const Journal& journal) const {
   const Fd root = folder_.OpenRoot();
+  if (folder_.kind() == TargetFolder::Kind::kFolder && fsync(folder_.parent()) != 0) {
+    return FileError("write", folder_.target(), errno);
+  }
   std::set<std::string> synced;
   for (const Journal::FileStep& step : journal.steps()) {
     if (!synced.insert(step.path().substr(0, step.path().rfind('/') + 1)).second) continue;

@@ -45,6 +45,7 @@ class FileMethod final : public SwapMethod {
   absl::Status Stage(const NewSet& set, Journal* journal) override;
   absl::Status Swap(const Journal& journal) override;
   Place WhereIsWhat(const Journal& journal) const override;
+  absl::Status CheckSwapped(const Journal& journal) const override;
   absl::Status SwapBack(const Journal& journal) override;
   std::string OldSetPath() const override { return folder_.place_path(); }
 
@@ -52,6 +53,8 @@ class FileMethod final : public SwapMethod {
   absl::Status Build(int number, const PlannedStep& step, const ReadChunk& read_chunk, Journal::FileStep* made);
   absl::Status Do(int number, const Journal::FileStep& step) const;
   absl::Status Replace(int number, const Journal::FileStep& step, int folder, const std::string& name) const;
+  absl::StatusOr<payload::Fd> RootForUndo() const;
+  bool TookWhatWasSeen(const std::string& name, const Journal::FileStep& step) const;
   absl::Status Undo(int number, const Journal::FileStep& step) const;
   bool IsDone(int number, const Journal::FileStep& step) const;
   bool IsUntouched(int number, const Journal::FileStep& step) const;

@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "clients/agent/installer_testing.h"
 #include "clients/agent/namespace_testing.h"
+#include "clients/agent/program_testing.h"
 #include "lib/base/file.h"
 
 namespace parley::agent {
@@ -21,32 +22,6 @@ ino_t InodeOf(const std::string& path) {
   struct stat info;
   return lstat(path.c_str(), &info) == 0 ? info.st_ino : 0;
 }
-
-// A program that does something for as long as the object lives.
-class Program {
- public:
-  explicit Program(const std::function<void()>& begin) {
-    int ready[2];
-    if (pipe(ready) != 0) abort();
-    process_ = fork();
-    if (process_ == 0) {
-      begin();
-      if (write(ready[1], "r", 1) != 1) _exit(1);
-      while (true) pause();
-    }
-    close(ready[1]);
-    char byte;
-    if (read(ready[0], &byte, 1) != 1) abort();
-    close(ready[0]);
-  }
-  ~Program() {
-    kill(process_, SIGKILL);
-    waitpid(process_, nullptr, 0);
-  }
-
- private:
-  pid_t process_;
-};
 
 // With and without a file system that exchanges two names.
 class FileMethodTest : public InstallerTest, public testing::WithParamInterface<bool> {

@@ -19,6 +19,12 @@ inline std::string FileState(const struct statx& info) {
                       folder ? 0 : info.stx_size, " ", time(info.stx_mtime), " ", time(info.stx_ctime));
 }
 
+// Whether two states are of the same entry, between which it was only renamed, which moves its change time.
+inline bool IsSameButRenamed(const std::string& before, const std::string& after) {
+  const size_t end = before.rfind(' ');
+  return end != std::string::npos && before.compare(0, end, after, 0, after.rfind(' ')) == 0;
+}
+
 }  // namespace parley::agent
 
 #endif  // PARLEY_CLIENTS_AGENT_FILE_STATE_H_

@@ -72,7 +72,7 @@ absl::Status Installer::Recover() {
 
 std::unique_ptr<SwapMethod> Installer::MakeMethod(Method method) const {
   if (method == Method::kFiles) return std::make_unique<FileMethod>(folder_, options_.proc, options_.can_exchange);
-  return std::make_unique<ExchangeMethod>(folder_, options_.limits, options_.proc);
+  return std::make_unique<ExchangeMethod>(folder_, options_.limits, options_.proc, options_.sys);
 }
 
 absl::Status Installer::GoOnPending() {
@@ -83,12 +83,20 @@ absl::Status Installer::GoOnPending() {
       // No command has seen any of it.
       RETURN_IF_ERROR(method_->SwapBack(*journal_));
       return CleanUp();
-    case SwapMethod::Place::kUnknown:
-      return Refuse("TARGET_CHANGED",
-                    absl::StrCat("somebody moved ", folder_->target(), " during an update; its old ", "set is in ",
-                                 method_->OldSetPath(), ": move it back, or remove ", folder_->place_path()));
+    case SwapMethod::Place::kUnknown: {
+      // Perhaps a command of the set's has done it, so that the set is not tried again by itself.
+      const std::string detail = absl::StrCat("somebody removed or replaced ", folder_->target(), " during the update");
+      RETURN_IF_ERROR(BeginRollback("target_changed", detail, /*passing=*/false));
+      const absl::Status status = FinishRollback();
+      return journal_.has_value() ? status : absl::OkStatus();
+    }
     case SwapMethod::Place::kNewInstalled:
       break;
+  }
+  if (journal_->phase() == Journal::PHASE_STAGED && !method_->CheckSwapped(*journal_).ok()) {
+    // The process was killed before it could look. Only the check command may have seen the new set.
+    RETURN_IF_ERROR(method_->SwapBack(*journal_));
+    return CleanUp();
   }
   swapped_ = true;
   if (journal_->waiting().boot_id() == options_.boot_clock->BootId()) return absl::OkStatus();

@@ -71,8 +71,10 @@ class Installer {
     // Folders that must stay the ones that they are, such as that of the agent's state: a target that holds one is
     // never exchanged.
     std::vector<std::string> fixed;
-    // Where other programs and their mounts are seen; empty to take no notice of them.
+    // Where other programs and their mounts are seen; empty to take no notice of them. And where the kernel shows its
+    // devices.
     std::string proc = "/proc";
+    std::string sys = "/sys";
     // False: as on a file system that cannot exchange two names.
     bool can_exchange = true;
   };

@@ -88,13 +88,14 @@ absl::Status Installer::Choose(const std::string& task, const task::v1::Manifest
   ChoiceInput input{.wanted = options_.method,
                     .limits = options_.limits,
                     .proc = options_.proc,
+                    .sys = options_.sys,
                     .fixed = options_.fixed,
                     .restless = folder_->changes() >= kRestless};
   if (!state_folder.empty()) input.fixed.push_back(state_folder);
   ASSIGN_OR_RETURN(const MethodChoice choice, ChooseMethod(*folder_, input));
   choice_ = choice.method;
   choice_reason_ = choice.why;
-  return choice_ == Method::kFiles ? CheckFiles(*folder_, MakeSet(task, manifest, nullptr), options_.proc)
+  return choice_ == Method::kFiles ? CheckFiles(*folder_, MakeSet(task, manifest, nullptr), options_.proc, options_.sys)
                                    : absl::OkStatus();
 }
 

@@ -178,11 +178,6 @@ TEST_F(InstallerTest, NeedsPermissionAndSaysSo) {
     return Reason(Stage({{"a", "1"}})) == "TARGET_PERMISSION";
   });
   chmod(Target().c_str(), 0755);
-  chmod((Target() + "/keep").c_str(), 0000);
-  ExpectWithoutPrivilege([this] {
-    Open();
-    return Reason(Stage({{"a", "1"}})) == "FILE_PERMISSION";
-  });
   EXPECT_EQ(Installed(), (Tree{{"keep", "mine"}, {"site.conf", "old"}}));
 }
 
@@ -236,16 +231,31 @@ TEST_F(InstallerTest, NoticesThatSomebodyWroteToTheTargetMeanwhile) {
   EXPECT_EQ(Installed().at("log"), "a line");
 }
 
-TEST_F(InstallerTest, LeavesTheFoldersAloneWhenSomebodyMovedThem) {
+TEST_F(InstallerTest, BringsTheOldSetBackWhenSomebodyMovedTheNewOne) {
   Open();
   ASSERT_TRUE(Install({{"a", "1"}}).ok());
   Close();
   fs::rename(Target(), folder_ / "moved");
   fs::create_directories(Target());
+  Open();
+  EXPECT_EQ(Installed(), (Tree{{"keep", "mine"}, {"site.conf", "old"}}));
+  EXPECT_EQ(ReadTree(folder_ / "moved").at("a"), "1");
+  ASSERT_TRUE(View().rollback.has_value());
+  EXPECT_EQ(View().rollback->reason, "target_changed");
+  EXPECT_TRUE(PlaceIsClean());
+}
+
+TEST_F(InstallerTest, SaysSoWhenTheOldSetIsNoLongerInItsPlace) {
+  Open();
+  ASSERT_TRUE(Install({{"a", "1"}}).ok());
+  Close();
+  fs::remove_all(Target());
+  fs::rename(Place() + "/tree", folder_ / "taken");
   auto target = TargetFolder::Open(Target());
   ASSERT_TRUE(target.ok());
-  EXPECT_EQ(Reason(Installer::Open(target->get(), options_).status()), "TARGET_CHANGED");
-  EXPECT_EQ(ReadTree(folder_ / ".parley-target/tree"), (Tree{{"keep", "mine"}, {"site.conf", "old"}}));
+  const absl::Status status = Installer::Open(target->get(), options_).status();
+  EXPECT_EQ(Reason(status), "ROLLBACK_FAILED");
+  EXPECT_TRUE(absl::StrContains(status.message(), "put it at " + Target())) << status;
 }
 
 TEST_P(AnyMethodTest, RefusesADamagedJournal) {

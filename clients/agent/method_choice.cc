@@ -8,10 +8,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <iterator>
+#include <system_error>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "clients/agent/kernel_users.h"
 #include "clients/agent/mount_table.h"
 #include "clients/agent/mounts.h"
 #include "clients/agent/open_files.h"
@@ -54,6 +57,41 @@ absl::Status LookInside(const TargetFolder& folder, int root, const TreeLimits& 
   });
 }
 
+// Whether the folder, or the place where it will be, lies in the target: by its path without links, and by what it is.
+bool LiesIn(const std::string& fixed, const std::string& target, const FileIds& folders) {
+  std::error_code error;
+  const std::string path = std::filesystem::weakly_canonical(std::filesystem::absolute(fixed, error), error).string();
+  if (path == target || absl::StartsWith(path, absl::StrCat(target, "/"))) return true;
+  struct stat info;
+  return stat(fixed.c_str(), &info) == 0 && folders.contains(FileId(info.st_dev, info.st_ino));
+}
+
+// A sentence for the first file below `root` that something has open for writing and no list has shown.
+absl::StatusOr<std::string> UnseenWriterIn(int root, const std::string& shown) {
+  std::string found;
+  RETURN_IF_ERROR(WalkTree(root, shown, [&](int folder, const std::string& path, const struct statx& info, bool) {
+    if (!S_ISREG(info.stx_mode) || !found.empty()) return absl::OkStatus();
+    const Fd file = OpenOnMount(folder, payload::LastPart(path), O_RDONLY | O_NONBLOCK);
+    if (file.ok() && IsOpenForWriting(file.get())) {
+      found = absl::StrCat(shown, "/", path,
+                           " is open for writing, by the kernel, by this process or by a program that cannot be seen");
+    }
+    return absl::OkStatus();
+  }));
+  return found;
+}
+
+// A sentence for whoever writes to one of the files, has a lock on it, or uses it in the kernel.
+absl::StatusOr<std::string> WriterIn(int root, const std::string& shown, const Survey& survey, const std::string& proc,
+                                     const std::string& sys) {
+  if (std::string user = KernelUserOf(survey.files, KernelUse::kAny, proc, sys); !user.empty()) return user;
+  if (std::string writer = WriterOf(survey.files, proc); !writer.empty()) return writer;
+  for (const FileIds& ids : {survey.files, survey.folders}) {
+    if (std::string holder = LockHolderOf(ids, proc); !holder.empty()) return absl::StrCat(holder, ": ", shown);
+  }
+  return UnseenWriterIn(root, shown);
+}
+
 bool MakeProbe(int place, const std::string& name) {
   return mkdirat(place, name.c_str(), 0700) == 0 || errno == EEXIST;
 }
@@ -89,21 +127,23 @@ absl::Status CheckExchange(const TargetFolder& folder, const ChoiceInput& input)
   if (std::find(std::begin(kSystemFolders), std::end(kSystemFolders), target) != std::end(kSystemFolders)) {
     return Against("TARGET_ROOT", absl::StrCat(target, " is a folder of the system"));
   }
-  for (const std::string& fixed : input.fixed) {
-    if (fixed == target || absl::StartsWith(fixed, absl::StrCat(target, "/"))) {
-      return Against("TARGET_ROOT", absl::StrCat(target, " holds the state of the agent"));
-    }
-  }
   if (input.restless) return Against("TARGET_CHANGED", absl::StrCat("programs go on writing to ", target));
   const Fd root = folder.OpenRoot();
   Survey survey;
   RETURN_IF_ERROR(LookInside(folder, root.get(), input.limits, &survey));
+  for (const std::string& fixed : input.fixed) {
+    if (LiesIn(fixed, target, survey.folders)) {
+      return Against("TARGET_ROOT", absl::StrCat(target, " holds the state of the agent"));
+    }
+  }
   RETURN_IF_ERROR(CheckMovable(folder));
   if (input.proc.empty()) return absl::OkStatus();
   if (std::string user = MountUserOf(root.get(), target, input.proc); !user.empty()) {
     return Against("TARGET_MOUNT", user);
   }
-  if (std::string writer = WriterOf(survey.files, input.proc); !writer.empty()) return Against("TARGET_BUSY", writer);
+  if (std::string exported = ExportOf(target, input.proc); !exported.empty()) return Against("TARGET_MOUNT", exported);
+  ASSIGN_OR_RETURN(const std::string writer, WriterIn(root.get(), target, survey, input.proc, input.sys));
+  if (!writer.empty()) return Against("TARGET_BUSY", writer);
   if (std::string holder = HolderOf(survey.folders, input.proc); !holder.empty()) {
     return Against("TARGET_BUSY", absl::StrCat(target, " is in use: ", holder));
   }
@@ -128,7 +168,8 @@ absl::StatusOr<MethodChoice> ChooseMethod(const TargetFolder& folder, const Choi
   return MethodChoice{Method::kFiles, std::string(against.message())};
 }
 
-absl::Status CheckFiles(const TargetFolder& folder, const NewSet& set, const std::string& proc) {
+absl::Status CheckFiles(const TargetFolder& folder, const NewSet& set, const std::string& proc,
+                        const std::string& sys) {
   ASSIGN_OR_RETURN(const std::vector<PlannedStep> steps, PlanSteps(folder, set));
   if (proc.empty()) return absl::OkStatus();
   FileIds files;
@@ -137,6 +178,10 @@ absl::Status CheckFiles(const TargetFolder& folder, const NewSet& set, const std
   }
   if (std::string writer = WriterOf(files, proc); !writer.empty()) {
     return Against("TARGET_BUSY", absl::StrCat(writer, ", and the set replaces it; stop the program, or take the file ",
+                                               "out of the set"));
+  }
+  if (std::string user = KernelUserOf(files, KernelUse::kWriting, proc, sys); !user.empty()) {
+    return Against("TARGET_BUSY", absl::StrCat(user, ", and the set replaces it; end that use of it, or take the file ",
                                                "out of the set"));
   }
   const MountTables tables = MountTables::Read(proc);
@@ -152,15 +197,15 @@ absl::Status CheckFiles(const TargetFolder& folder, const NewSet& set, const std
   return absl::OkStatus();
 }
 
-absl::Status CheckNobodyWrites(const TargetFolder& folder, const std::string& proc) {
-  const Fd root = folder.OpenRoot();
-  if (!root.ok() || proc.empty()) return absl::OkStatus();
-  FileIds files;
-  RETURN_IF_ERROR(WalkTree(root.get(), folder.target(), [&](int, const std::string&, const struct statx& info, bool) {
-    if (S_ISREG(info.stx_mode)) files.insert(FileId(makedev(info.stx_dev_major, info.stx_dev_minor), info.stx_ino));
+absl::Status CheckNobodyWrites(int root, const std::string& shown, const std::string& proc, const std::string& sys) {
+  if (root < 0 || proc.empty()) return absl::OkStatus();
+  Survey survey;
+  RETURN_IF_ERROR(WalkTree(root, shown, [&](int, const std::string&, const struct statx& info, bool) {
+    const FileId id(makedev(info.stx_dev_major, info.stx_dev_minor), info.stx_ino);
+    if (S_ISREG(info.stx_mode)) survey.files.insert(id);
     return absl::OkStatus();
   }));
-  const std::string writer = WriterOf(files, proc);
+  ASSIGN_OR_RETURN(const std::string writer, WriterIn(root, shown, survey, proc, sys));
   return writer.empty() ? absl::OkStatus() : Error(absl::StatusCode::kAborted, "TARGET_CHANGED", writer);
 }
 

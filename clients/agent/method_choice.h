@@ -19,9 +19,11 @@ namespace parley::agent {
 struct ChoiceInput {
   Method wanted = Method::kAutomatic;
   TreeLimits limits;
-  // "/proc"; empty to take no notice of other programs.
+  // "/proc" and "/sys"; an empty `proc` takes no notice of other programs.
   std::string proc;
-  // Folders that must stay the ones that they are, such as that of the agent's state.
+  std::string sys;
+  // Folders that must stay the ones that they are, such as that of the agent's state. They are told by what they are,
+  // whatever path leads to them.
   std::vector<std::string> fixed;
   // Somebody wrote to the target each time that a new tree had been built.
   bool restless = false;
@@ -38,12 +40,15 @@ struct MethodChoice {
 // TARGET_SPECIAL_FILE, TARGET_TOO_LARGE, TARGET_IMMUTABLE, TARGET_BUSY, TARGET_ROOT.
 absl::StatusOr<MethodChoice> ChooseMethod(const TargetFolder& folder, const ChoiceInput& input);
 
-// Whether method files can put the set in place: errors of PlanSteps; TARGET_BUSY when a program writes to a file that
-// the set changes; TARGET_MOUNT when such a file is mounted by itself somewhere else, where it would stay the old one.
-absl::Status CheckFiles(const TargetFolder& folder, const NewSet& set, const std::string& proc);
+// Whether method files can put the set in place: errors of PlanSteps; TARGET_BUSY when a program, a loop device
+// or swap space writes to a file that the set changes; TARGET_MOUNT when such a file is mounted by itself somewhere
+// else, where it would stay the old one.
+absl::Status CheckFiles(const TargetFolder& folder, const NewSet& set, const std::string& proc, const std::string& sys);
 
-// Whether a program writes to a file in the target: TARGET_BUSY. For the last moment before an exchange.
-absl::Status CheckNobodyWrites(const TargetFolder& folder, const std::string& proc);
+// Whether anything writes to a file below the folder `root`, or uses one: TARGET_CHANGED, so that the method is chosen
+// anew. For the last moment before an exchange, and the first one after it. `shown` stands for the root in the
+// sentence.
+absl::Status CheckNobodyWrites(int root, const std::string& shown, const std::string& proc, const std::string& sys);
 
 }  // namespace parley::agent
 

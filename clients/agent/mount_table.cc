@@ -2,10 +2,14 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <set>
+#include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/ascii.h"
@@ -20,23 +24,42 @@ namespace {
 
 constexpr size_t kMaxTableBytes = 16 << 20;
 
-// Spaces, tabs, line ends and backslashes stand as three octal digits.
-std::string Unescape(absl::string_view text) {
-  std::string plain;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '\\' || i + 3 >= text.size()) {
-      plain.push_back(text[i]);
-      continue;
-    }
-    plain.push_back(static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0')));
-    i += 3;
-  }
-  return plain;
-}
-
 bool IsBelow(absl::string_view path, absl::string_view folder) {
   if (folder == "/") return path.size() > 1;
   return path.size() > folder.size() && absl::StartsWith(path, folder) && path[folder.size()] == '/';
+}
+
+// The folders of "lower:other" or "lower::data", in which a colon of a name stands behind a backslash.
+void AddFolders(absl::string_view list, std::vector<std::string>* folders) {
+  std::string folder;
+  for (size_t i = 0; i <= list.size(); ++i) {
+    if (i == list.size() || list[i] == ':') {
+      if (!folder.empty()) folders->push_back(folder);
+      folder.clear();
+      continue;
+    }
+    if (list[i] == '\\' && i + 1 < list.size()) ++i;
+    folder.push_back(list[i]);
+  }
+}
+
+// What stands behind the "-" of a line: the kind of file system, its source, and its options.
+std::vector<std::string> LayersOf(const std::vector<absl::string_view>& fields) {
+  std::vector<std::string> layers;
+  const auto dash = std::find(fields.begin(), fields.end(), "-");
+  if (fields.end() - dash < 4) return layers;
+  const absl::string_view kind = dash[1];
+  const std::string source = UnescapeMountField(dash[2]);
+  const bool shows_folders = kind == "ecryptfs" || kind == "aufs" || absl::StartsWith(kind, "fuse");
+  if (shows_folders && absl::StartsWith(source, "/")) AddFolders(source, &layers);
+  if (kind != "overlay") return layers;
+  for (const absl::string_view option : absl::StrSplit(dash[3], ',')) {
+    const std::pair<absl::string_view, absl::string_view> pair = absl::StrSplit(option, absl::MaxSplits('=', 1));
+    for (const absl::string_view name : {"lowerdir", "lowerdir+", "datadir+", "upperdir", "workdir"}) {
+      if (pair.first == name) AddFolders(UnescapeMountField(pair.second), &layers);
+    }
+  }
+  return layers;
 }
 
 // Where what stands at `path`, in or at the mount, lies in the mounted file system.
@@ -77,6 +100,19 @@ std::string NamespaceOf(const std::string& proc, absl::string_view process) {
 
 }  // namespace
 
+std::string UnescapeMountField(absl::string_view text) {
+  std::string plain;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\\' || i + 3 >= text.size()) {
+      plain.push_back(text[i]);
+      continue;
+    }
+    plain.push_back(static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0')));
+    i += 3;
+  }
+  return plain;
+}
+
 std::vector<MountLine> ParseMounts(absl::string_view mountinfo) {
   std::vector<MountLine> lines;
   for (const absl::string_view text : absl::StrSplit(mountinfo, '\n', absl::SkipEmpty())) {
@@ -86,12 +122,52 @@ std::vector<MountLine> ParseMounts(absl::string_view mountinfo) {
       continue;
     }
     line.device = std::string(fields[2]);
-    line.root = Unescape(fields[3]);
-    line.point = Unescape(fields[4]);
+    line.root = UnescapeMountField(fields[3]);
+    line.point = UnescapeMountField(fields[4]);
+    line.layers = LayersOf(fields);
     lines.push_back(std::move(line));
   }
   return lines;
 }
+
+namespace {
+
+// The mount of the table on which the path lies, as far as the table tells.
+const MountLine* MountOf(const std::vector<MountLine>& lines, const std::string& path) {
+  const MountLine* found = nullptr;
+  for (const MountLine& line : lines) {
+    if (line.point != path && !IsBelow(path, line.point)) continue;
+    // A later one lies over an earlier one.
+    if (found == nullptr || line.point.size() >= found->point.size()) found = &line;
+  }
+  return found;
+}
+
+std::string RealPath(const std::string& path) {
+  char resolved[PATH_MAX];
+  return realpath(path.c_str(), resolved) == nullptr ? path : std::string(resolved);
+}
+
+// Whether the layer is the folder at `path` or lies in it. `place`: the same folder in the file system of `own`.
+bool HasLayer(const std::string& layer, const MountTables::Table& table, const MountLine& own, const std::string& path,
+              const std::string& place) {
+  const auto is_within = [](const std::string& inner, const std::string& outer) {
+    return inner == outer || IsBelow(inner, outer);
+  };
+  if (!absl::StartsWith(layer, "/")) {
+    // It began at the working folder of whoever mounted it, which is not known any more.
+    for (std::string above = path;; above.resize(above.rfind('/'))) {
+      const std::string guess = absl::StrCat(above, "/", layer);
+      if (is_within(guess, path) && access(guess.c_str(), F_OK) == 0) return true;
+      if (above.empty()) return false;
+    }
+  }
+  if (is_within(layer, path) || is_within(RealPath(layer), path)) return true;
+  const MountLine* const mount = MountOf(table.lines, layer);
+  return mount != nullptr && mount->device == own.device && is_within(InFileSystem(*mount, layer), place);
+}
+
+}  // namespace
 
 MountTables MountTables::Read(const std::string& proc) {
   MountTables tables;
@@ -117,6 +193,10 @@ std::string MountTables::UserOf(uint64_t mount_id, const std::string& path, bool
   const auto concerns = [&](const std::string& other) { return other == place || (below && IsBelow(other, place)); };
   for (const Table& table : tables) {
     for (const MountLine& line : table.lines) {
+      for (const std::string& layer : line.layers) {
+        if (!below || line.id == own->id || !HasLayer(layer, table, *own, path, place)) continue;
+        return absl::StrCat(layer, " is a layer of the file system that is mounted at ", line.point, Who(table));
+      }
       if (table.process == 0 && line.id == own->id) continue;
       if (line.device == own->device && concerns(line.root)) {
         // A copy of this namespace has the mount of the target too, at the same place.

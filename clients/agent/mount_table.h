@@ -16,6 +16,9 @@
 
 namespace parley::agent {
 
+// In the lists of the kernel spaces, tabs, line ends and backslashes stand as a backslash and three octal digits.
+std::string UnescapeMountField(absl::string_view text);
+
 // One line of /proc/{process}/mountinfo.
 struct MountLine {
   uint64_t id = 0;
@@ -25,6 +28,9 @@ struct MountLine {
   // The folder of the file system that is mounted, and where.
   std::string root;
   std::string point;
+  // Folders that the mounted file system is made of, as whoever mounted it wrote them: the layers of an overlay, what a
+  // program that serves a file system (FUSE) shows in another way, what eCryptfs encrypts.
+  std::vector<std::string> layers;
 };
 std::vector<MountLine> ParseMounts(absl::string_view mountinfo);
 
@@ -43,8 +49,8 @@ struct MountTables {
   static MountTables Read(const std::string& proc);
 
   // A sentence that says who has mounted the folder or file at `path`, or with `below` something inside it, or has
-  // mounted something there; empty when nobody has. `mount_id` is that of the mount on which `path` (absolute, without
-  // links) lies for this process.
+  // mounted something there, or has made a file system of it; empty when nobody has. `mount_id` is that of the mount on
+  // which `path` (absolute, without links) lies for this process.
   std::string UserOf(uint64_t mount_id, const std::string& path, bool below) const;
 };
 

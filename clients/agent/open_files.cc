@@ -20,17 +20,6 @@
 namespace parley::agent {
 namespace {
 
-std::vector<std::string> Names(const std::string& folder) {
-  std::vector<std::string> names;
-  DIR* stream = opendir(folder.c_str());
-  if (stream == nullptr) return names;
-  absl::Cleanup close_it = [stream] { closedir(stream); };
-  while (const dirent* entry = readdir(stream)) {
-    if (entry->d_name[0] != '.') names.emplace_back(entry->d_name);
-  }
-  return names;
-}
-
 std::string LinkTarget(const std::string& path) {
   char target[4096];
   const ssize_t size = readlink(path.c_str(), target, sizeof(target));
@@ -69,7 +58,7 @@ using Look = std::function<std::string(const std::string& process)>;
 std::string FirstOf(const std::string& proc, const Look& look) {
   if (proc.empty()) return "";
   const std::string own = absl::StrCat(getpid());
-  for (const std::string& name : Names(proc)) {
+  for (const std::string& name : FolderNames(proc)) {
     if (name == own || !absl::ascii_isdigit(static_cast<unsigned char>(name[0]))) continue;
     std::string found = look(absl::StrCat(proc, "/", name));
     if (!found.empty()) return found;
@@ -79,10 +68,21 @@ std::string FirstOf(const std::string& proc, const Look& look) {
 
 }  // namespace
 
+std::vector<std::string> FolderNames(const std::string& folder) {
+  std::vector<std::string> names;
+  DIR* stream = opendir(folder.c_str());
+  if (stream == nullptr) return names;
+  absl::Cleanup close_it = [stream] { closedir(stream); };
+  while (const dirent* entry = readdir(stream)) {
+    if (entry->d_name[0] != '.') names.emplace_back(entry->d_name);
+  }
+  return names;
+}
+
 std::string WriterOf(const FileIds& files, const std::string& proc) {
   if (files.empty()) return "";
   return FirstOf(proc, [&files](const std::string& process) -> std::string {
-    for (const std::string& fd : Names(absl::StrCat(process, "/fd"))) {
+    for (const std::string& fd : FolderNames(absl::StrCat(process, "/fd"))) {
       const std::string link = absl::StrCat(process, "/fd/", fd);
       struct stat how;
       // The link's own mode says how the file is open.
@@ -106,7 +106,7 @@ std::string HolderOf(const FileIds& folders, const std::string& proc) {
         return absl::StrCat(Name(process), " works in ", LinkTarget(link));
       }
     }
-    for (const std::string& fd : Names(absl::StrCat(process, "/fd"))) {
+    for (const std::string& fd : FolderNames(absl::StrCat(process, "/fd"))) {
       const std::string link = absl::StrCat(process, "/fd/", fd);
       const std::string path = LinkTarget(link);
       if (path == "anon_inode:inotify" && Watches(absl::StrCat(process, "/fdinfo/", fd), folders)) {

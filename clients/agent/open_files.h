@@ -12,6 +12,7 @@
 #include <functional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/container/flat_hash_set.h"
 
@@ -20,6 +21,9 @@ namespace parley::agent {
 // Device and inode.
 using FileId = std::pair<dev_t, ino_t>;
 using FileIds = absl::flat_hash_set<FileId>;
+
+// The names in a folder that do not begin with a dot; none when it cannot be read.
+std::vector<std::string> FolderNames(const std::string& folder);
 
 // A sentence that names a program, other than this one, and one of the files that it has open for writing; empty when
 // there is none.

@@ -41,12 +41,13 @@ absl::Status Remove(const TargetFolder& folder, const std::string& name, const s
   return RemoveTree(folder.place(), name, folder.place_path());
 }
 
-std::string SetAside(const TargetFolder& folder, const std::string& name) {
+// The new name; the old one when it cannot be renamed.
+std::string Rename(const TargetFolder& folder, const std::string& name, absl::string_view prefix) {
   for (int number = 1;; ++number) {
-    const std::string aside = absl::StrCat(place::kAside, number);
-    if (renameat2(folder.place(), name.c_str(), folder.place(), aside.c_str(), RENAME_NOREPLACE) == 0) return aside;
+    const std::string other = absl::StrCat(prefix, number);
+    if (renameat2(folder.place(), name.c_str(), folder.place(), other.c_str(), RENAME_NOREPLACE) == 0) return other;
     if (errno == EEXIST) continue;
-    if (errno == EINVAL && renameat(folder.place(), name.c_str(), folder.place(), aside.c_str()) == 0) return aside;
+    if (errno == EINVAL && renameat(folder.place(), name.c_str(), folder.place(), other.c_str()) == 0) return other;
     return name;
   }
 }
@@ -57,10 +58,17 @@ void ClearPlace(const TargetFolder& folder, const std::string& proc) {
   for (const std::string& name : TreesIn(folder)) {
     const absl::Status status = Remove(folder, name, proc);
     if (status.ok()) continue;
-    const std::string kept = absl::StartsWith(name, place::kAside) ? name : SetAside(folder, name);
+    const std::string kept = absl::StartsWith(name, place::kAside) ? name : Rename(folder, name, place::kAside);
     LogWarning("a tree that is not needed any more was set aside",
                {{"path", absl::StrCat(folder.place_path(), "/", kept)}, {"error", std::string(status.message())}});
   }
+}
+
+void KeepTheirs(const TargetFolder& folder) {
+  if (unlinkat(folder.place(), place::kTree, AT_REMOVEDIR) == 0) return;
+  const std::string kept = Rename(folder, place::kTree, place::kKept);
+  LogWarning("something else stood where the old set belongs, and is kept",
+             {{"target", folder.target()}, {"path", absl::StrCat(folder.place_path(), "/", kept)}});
 }
 
 }  // namespace parley::agent

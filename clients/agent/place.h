@@ -19,6 +19,8 @@ inline constexpr char kOld[] = "old";
 inline constexpr char kProbe[] = "probe";
 // "aside-1" and so on: trees that could not be removed.
 inline constexpr char kAside[] = "aside-";
+// "kept-1" and so on: what somebody else had put in the place of the target, for a person to look at. Never removed.
+inline constexpr char kKept[] = "kept-";
 
 }  // namespace place
 
@@ -26,6 +28,10 @@ inline constexpr char kAside[] = "aside-";
 // removed for another reason, is set aside with a warning, and looked at again at the next time. `proc` is "/proc",
 // where other namespaces are seen; empty not to look.
 void ClearPlace(const TargetFolder& folder, const std::string& proc);
+
+// Keeps what is in `tree`, which is somebody else's and stood where the target was, as "kept-N", with a warning. An
+// empty folder is removed.
+void KeepTheirs(const TargetFolder& folder);
 
 }  // namespace parley::agent
 

@@ -50,6 +50,9 @@ class SwapMethod {
     kUnknown,
   };
   virtual Place WhereIsWhat(const Journal& journal) const = 0;
+  // With kNewInstalled, and before any command has seen it: whether what was swapped out is the old set as it was
+  // looked at before. TARGET_CHANGED when it is something else, which SwapBack then puts in place again.
+  virtual absl::Status CheckSwapped(const Journal& journal) const { return absl::OkStatus(); }
 
   // Puts the old set in place again, from wherever it stands; durable, and may be repeated.
   virtual absl::Status SwapBack(const Journal& journal) = 0;

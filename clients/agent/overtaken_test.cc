@@ -1,0 +1,195 @@
+// Somebody writes to the target, or moves it, at the worst of moments: between the last look and the rename, or while
+// the update is undecided.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <functional>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "clients/agent/installer_testing.h"
+#include "clients/agent/program_testing.h"
+#include "clients/agent/record.h"
+#include "lib/base/file.h"
+
+namespace parley::agent {
+namespace {
+
+namespace fs = std::filesystem;
+
+#if defined(__x86_64__)
+long CallOf(const user_regs_struct& registers) { return static_cast<long>(registers.orig_rax); }
+constexpr bool kCanWatchCalls = true;
+#else
+long CallOf(const user_regs_struct&) { return -1; }
+constexpr bool kCanWatchCalls = false;
+#endif
+
+class OvertakenTest : public InstallerTest {
+ protected:
+  // Runs `body` in a child and stops it before and after its first call of `number`; what the test does then happens in
+  // the very middle.
+  void AtCall(long number, const std::function<int()>& body, const std::function<void()>& before,
+              const std::function<bool()>& goes_on) {
+    const pid_t child = fork();
+    if (child == 0) {
+      ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+      raise(SIGSTOP);
+      _exit(body());
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_EQ(ptrace(PTRACE_SETOPTIONS, child, nullptr, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL), 0);
+    bool entered = false, done = false;
+    for (int signal = 0;;) {
+      ASSERT_EQ(ptrace(done ? PTRACE_CONT : PTRACE_SYSCALL, child, nullptr, signal), 0);
+      ASSERT_EQ(waitpid(child, &status, 0), child);
+      if (WIFEXITED(status) || WIFSIGNALED(status)) break;
+      signal = WSTOPSIG(status) == (SIGTRAP | 0x80) || WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status);
+      if (WSTOPSIG(status) != (SIGTRAP | 0x80) || done) continue;
+      user_regs_struct registers = {};
+      ASSERT_EQ(ptrace(PTRACE_GETREGS, child, nullptr, &registers), 0);
+      if (CallOf(registers) != number) continue;
+      if (!entered) {
+        entered = true;
+        before();
+        continue;
+      }
+      done = true;
+      if (goes_on()) continue;
+      kill(child, SIGKILL);
+      ASSERT_EQ(waitpid(child, &status, 0), child);
+      break;
+    }
+    EXPECT_TRUE(entered) << "the call was never made, so that this shows nothing";
+    exit_code_ = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+  // The exchange of two names, of which RENAME_EXCHANGE is the flag in the fifth argument. Probes of the file system
+  // come before Swap.
+  void AtTheSwap(const std::function<void()>& before, bool goes_on = true) {
+    Open();
+    ASSERT_EQ(Stage({{"site.conf", "new"}}), absl::OkStatus());
+    AtCall(
+        SYS_renameat2, [this] { return Reason(installer_->Swap()) == "TARGET_CHANGED" ? 7 : 8; }, before,
+        [goes_on] { return goes_on; });
+    Close();
+  }
+  int exit_code_ = -1;
+};
+
+TEST_F(OvertakenTest, AFolderThatTakesTheTargetsNameBeforeTheExchangeIsNotRemoved) {
+  if (!kCanWatchCalls) GTEST_SKIP() << "the calls of a process are watched on x86-64 only";
+  WriteTestFile(folder_ / "other/site.conf", "precious");
+  AtTheSwap([this] {
+    fs::rename(Target(), folder_ / "away");
+    fs::rename(folder_ / "other", Target());
+  });
+  EXPECT_EQ(exit_code_, 7);
+  EXPECT_EQ(Installed(), (Tree{{"site.conf", "precious"}}));
+  EXPECT_EQ(ReadTree(folder_ / "away"), (Tree{{"keep", "mine"}, {"site.conf", "old"}}));
+}
+
+TEST_F(OvertakenTest, WhatIsWrittenBeforeTheExchangeIsNotRemoved) {
+  if (!kCanWatchCalls) GTEST_SKIP() << "the calls of a process are watched on x86-64 only";
+  AtTheSwap([this] { WriteTestFile(Target() + "/late.conf", "late"); });
+  EXPECT_EQ(exit_code_, 7);
+  EXPECT_EQ(Installed(), (Tree{{"keep", "mine"}, {"late.conf", "late"}, {"site.conf", "old"}}));
+}
+
+TEST_F(OvertakenTest, ALinkThatTakesTheTargetsNameBeforeTheExchangeStaysALink) {
+  if (!kCanWatchCalls) GTEST_SKIP() << "the calls of a process are watched on x86-64 only";
+  WriteTestFile(folder_ / "other/site.conf", "precious");
+  AtTheSwap([this] {
+    fs::rename(Target(), folder_ / "away");
+    fs::create_symlink("other", Target());
+  });
+  EXPECT_EQ(exit_code_, 7);
+  EXPECT_EQ(fs::read_symlink(Target()), "other");
+}
+
+// The process that would have looked was killed.
+TEST_F(OvertakenTest, TheNextProcessLooksAtWhatWasSwappedOut) {
+  if (!kCanWatchCalls) GTEST_SKIP() << "the calls of a process are watched on x86-64 only";
+  for (const Method method : {Method::kExchange, Method::kFiles}) {
+    options_.method = method;
+    AtTheSwap([this] { WriteTestFile(Target() + "/site.conf", "written late"); }, /*goes_on=*/false);
+    Open();
+    EXPECT_FALSE(installer_->pending().has_value());
+    EXPECT_EQ(Installed(), (Tree{{"keep", "mine"}, {"site.conf", "written late"}}));
+    ASSERT_EQ(Install({{"a", "1"}}), absl::OkStatus());
+    ASSERT_EQ(RollBack(), absl::OkStatus());
+  }
+}
+
+TEST_F(OvertakenTest, AFileThatIsWrittenBeforeItsExchangeIsNotRemoved) {
+  if (!kCanWatchCalls) GTEST_SKIP() << "the calls of a process are watched on x86-64 only";
+  options_.method = Method::kFiles;
+  AtTheSwap([this] { WriteTestFile(Target() + "/site.conf", "written late"); });
+  EXPECT_EQ(exit_code_, 7);
+  EXPECT_EQ(InstalledFiles(), (Tree{{"keep", "mine"}, {"site.conf", "written late"}}));
+}
+
+// With a command that removes the folder in which it stands.
+class RemovedTest : public InstallerTest, public testing::WithParamInterface<Method> {
+ protected:
+  RemovedTest() { options_.method = GetParam(); }
+  // With method files the rest of the folder has no copy.
+  Tree Old() const {
+    return GetParam() == Method::kExchange ? Tree{{"keep", "mine"}, {"site.conf", "old"}} : Tree{{"site.conf", "old"}};
+  }
+  void RemoveTarget() {
+    plan_.hooks.apply = "grep -q new site.conf || exit 0; rm -rf \"$PARLEY_TARGET\"; exit 1";
+    Open();
+    EXPECT_FALSE(Install({{"site.conf", "new"}}).ok());
+    EXPECT_FALSE(fs::exists(Target()));
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Overtaken, RemovedTest, testing::Values(Method::kExchange, Method::kFiles),
+                         [](const auto& info) { return info.param == Method::kFiles ? "Files" : "Exchange"; });
+
+TEST_P(RemovedTest, TheOldSetComesBackByItself) {
+  RemoveTarget();
+  EXPECT_EQ(RollBack(), absl::OkStatus());
+  EXPECT_EQ(Installed(), Old());
+  EXPECT_TRUE(PlaceIsClean());
+}
+
+TEST_P(RemovedTest, TheNextProcessBringsTheOldSetBackByItself) {
+  RemoveTarget();
+  Open();
+  if (installer_->pending().has_value()) EXPECT_EQ(RollBack(), absl::OkStatus());
+  EXPECT_EQ(Installed(), Old());
+  EXPECT_TRUE(PlaceIsClean());
+  EXPECT_TRUE(View().rollback.has_value());
+}
+
+TEST_P(RemovedTest, WhatSomebodyHasPutThereIsKeptBesideTheOldSet) {
+  RemoveTarget();
+  WriteTestFile(Target() + "/theirs", "of somebody");
+  EXPECT_EQ(RollBack(), absl::OkStatus());
+  if (GetParam() == Method::kFiles) {
+    EXPECT_EQ(Installed(), (Tree{{"site.conf", "old"}, {"theirs", "of somebody"}}));
+    return;
+  }
+  EXPECT_EQ(Installed(), Old());
+  EXPECT_EQ(ReadTestFile(Place() + "/kept-1/theirs"), "of somebody");
+  Open();
+  EXPECT_EQ(ReadTestFile(Place() + "/kept-1/theirs"), "of somebody") << "it was removed at the next start";
+}
+
+TEST_F(InstallerTest, ANewTargetThatACommandHasRemovedLeavesNothing) {
+  fs::remove_all(Target());
+  plan_.hooks.apply = "rm -rf \"$PARLEY_TARGET\"; exit 1";
+  Open();
+  EXPECT_FALSE(Install({{"site.conf", "new"}}).ok());
+  EXPECT_EQ(RollBack(), absl::OkStatus());
+  EXPECT_FALSE(fs::exists(Target()));
+}
+
+}  // namespace
+}  // namespace parley::agent
