@@ -194,6 +194,67 @@ TEST_F(HoldersTest, FindsLayersByWhereTheyAre) {
   EXPECT_EQ(user(other + "51 50 0:9 / /m rw - overlay o rw,upperdir=elsewhere/up\n"), "");
 }
 
+TEST_F(HoldersTest, LeavesOtherNamesOfAFileOnTheSameFile) {
+  ASSERT_EQ(link((Target() + "/keep").c_str(), (folder_ / "outside").c_str()), 0);
+  ExpectFiles("keep has other names");
+  EXPECT_EQ(Install({{"a", "1"}}), absl::OkStatus());
+  EXPECT_EQ(installer_->Commit(), absl::OkStatus());
+  EXPECT_EQ(StatOf(Target() + "/keep").st_ino, StatOf(folder_ / "outside").st_ino);
+  options_.method = Method::kExchange;
+  Open();
+  const absl::Status status = Check({{"a", "1"}});
+  EXPECT_EQ(Reason(status), "TARGET_HARD_LINK");
+  EXPECT_TRUE(absl::StrContains(status.message(), "--method files")) << status;
+}
+
+TEST_F(HoldersTest, KeepsHolesInFilesThatAreCopied) {
+  constexpr off_t kSize = off_t{3} << 30;
+  const int file = open((Target() + "/sparse").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  ASSERT_EQ(ftruncate(file, kSize), 0);
+  ASSERT_EQ(pwrite(file, "middle", 6, 1 << 20), 6);
+  close(file);
+  const blkcnt_t before = StatOf(Target() + "/sparse").st_blocks;
+  Open();
+  ASSERT_EQ(Install({{"a", "1"}}), absl::OkStatus());
+  ASSERT_EQ(installer_->method(), Method::kExchange);
+  const struct stat copy = StatOf(Target() + "/sparse");
+  EXPECT_EQ(copy.st_size, kSize);
+  EXPECT_LE(copy.st_blocks, before + 64);
+  const int copied = open((Target() + "/sparse").c_str(), O_RDONLY | O_CLOEXEC);
+  char text[6];
+  EXPECT_EQ(pread(copied, text, 6, 1 << 20), 6);
+  EXPECT_EQ(std::string(text, 6), "middle");
+  close(copied);
+}
+
+TEST_F(HoldersTest, KeepsTheFlagsOfFilesAndFoldersThatAreCopied) {
+  fs::create_directories(Target() + "/data");
+  const auto flags_of = [](const std::string& path) {
+    const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    unsigned flags = 0;
+    EXPECT_TRUE(ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 || flags == 0);
+    close(fd);
+    return flags & (FS_NODUMP_FL | FS_NOATIME_FL);
+  };
+  for (const char* name : {"keep", "data"}) {
+    const int fd = open((Target() + "/" + name).c_str(), O_RDONLY | O_CLOEXEC);
+    unsigned flags = 0;
+    if (ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0) flags |= FS_NODUMP_FL | FS_NOATIME_FL;
+    if (flags == 0 || ioctl(fd, FS_IOC_SETFLAGS, &flags) != 0) {
+      close(fd);
+      GTEST_SKIP() << "this file system has no such flags: " << strerror(errno);
+    }
+    close(fd);
+  }
+  const unsigned file = flags_of(Target() + "/keep"), folder = flags_of(Target() + "/data");
+  ASSERT_NE(file, 0u);
+  Open();
+  ASSERT_EQ(Install({{"a", "1"}}), absl::OkStatus());
+  ASSERT_EQ(installer_->method(), Method::kExchange);
+  EXPECT_EQ(flags_of(Target() + "/keep"), file);
+  EXPECT_EQ(flags_of(Target() + "/data"), folder);
+}
+
 // By another name, through a link, and by a relative path.
 TEST_F(HoldersTest, LeavesTheFolderOfTheStateInPlaceWhateverPathLeadsThere) {
   const std::string state = Target() + "/state";
@@ -211,6 +272,71 @@ TEST_F(HoldersTest, LeavesTheFolderOfTheStateInPlaceWhateverPathLeadsThere) {
   EXPECT_EQ(Check({{"a", "1"}}), absl::OkStatus());
   EXPECT_EQ(installer_->method(), Method::kExchange);
   fs::current_path(before);
+}
+
+TEST_F(HoldersTest, LeavesWhatCannotBeCopiedInPlace) {
+  // Deeper than any path may be long.
+  const fs::path before = fs::current_path();
+  fs::current_path(Target());
+  const std::string name(200, 'd');
+  for (int depth = 0; depth < 25; ++depth) {
+    ASSERT_EQ(mkdir(name.c_str(), 0755), 0);
+    ASSERT_EQ(chdir(name.c_str()), 0);
+  }
+  fs::current_path(before);
+  Open();
+  EXPECT_EQ(Install({{"a", "1"}}), absl::OkStatus());
+  EXPECT_EQ(installer_->method(), Method::kFiles);
+  EXPECT_TRUE(absl::StrContains(installer_->method_reason(), "File name too long")) << installer_->method_reason();
+  EXPECT_LT(installer_->method_reason().size(), 1000u);
+  EXPECT_EQ(installer_->Commit(), absl::OkStatus());
+  EXPECT_EQ(system(absl::StrCat("rm -rf ", Target()).c_str()), 0);
+}
+
+TEST_F(HoldersTest, AFileThatMayNotBeReadIsLeftInPlaceByItself) {
+  chmod((Target() + "/keep").c_str(), 0);
+  const auto installs = [this] {
+    Open();
+    const bool installed = Install({{"a", "1"}}).ok() && installer_->Commit().ok();
+    return installed && installer_->method() == Method::kFiles &&
+           absl::StrContains(installer_->method_reason(), "cannot read " + Target() + "/keep");
+  };
+  ExpectWithoutPrivilege(installs);
+  chmod((Target() + "/keep").c_str(), 0644);
+  EXPECT_EQ(ReadTestFile(Target() + "/a"), "1");
+  // The sentence for a person that has asked for an exchange names the way out.
+  chmod((Target() + "/keep").c_str(), 0);
+  options_.method = Method::kExchange;
+  ExpectWithoutPrivilege([this] {
+    Open();
+    const absl::Status status = Install({{"a", "2"}}, 2);
+    return Reason(status) == "TARGET_COPY" && absl::StrContains(status.message(), "--method files");
+  });
+}
+
+TEST_F(HoldersTest, AFileWhoseOwnerCannotBeKeptIsLeftInPlaceByItself) {
+  constexpr uid_t kNobody = 65534;
+  if (chown((Target() + "/keep").c_str(), kNobody, kNobody) != 0) {
+    EXPECT_FALSE(IsRealRoot()) << "root should be able to give a file away";
+    GTEST_SKIP() << "only root can give a file away";
+  }
+  ExpectWithoutPrivilege([this] {
+    Open();
+    return Install({{"a", "1"}}).ok() && installer_->method() == Method::kFiles &&
+           absl::StrContains(installer_->method_reason(), "cannot keep the owner of " + Target() + "/keep");
+  });
+}
+
+TEST_F(HoldersTest, AFolderWhoseGroupCannotBeKeptIsLeftInPlaceByItself) {
+  if (chown(Target().c_str(), geteuid(), 65534) != 0) {
+    EXPECT_FALSE(IsRealRoot()) << "root should be able to give a folder away";
+    GTEST_SKIP() << "only root can give a folder away";
+  }
+  ExpectWithoutPrivilege([this] {
+    Open();
+    return Install({{"a", "1"}}).ok() && installer_->method() == Method::kFiles &&
+           absl::StrContains(installer_->method_reason(), "cannot keep the group of " + Target() + ":");
+  });
 }
 
 }  // namespace

@@ -185,6 +185,7 @@ class Installer {
   absl::Status UndoUnfinished();
   absl::Status Choose(const std::string& task, const task::v1::Manifest& manifest,
                       const std::string& state_folder) const;
+  absl::Status StageChosen(const UpdatePlan& plan, const task::v1::Manifest& manifest, const ReadChunk& read_chunk);
   NewSet MakeSet(const std::string& task, const task::v1::Manifest& manifest, const ReadChunk* read_chunk) const;
   std::unique_ptr<SwapMethod> MakeMethod(Method method) const;
   void BeginJournal(const UpdatePlan& plan, const task::v1::Manifest& manifest);

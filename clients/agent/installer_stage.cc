@@ -1,6 +1,7 @@
 // Building a new set.
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "clients/agent/durations.h"
+#include "clients/agent/free_space.h"
 #include "clients/agent/installer.h"
 #include "clients/agent/method_choice.h"
 #include "clients/agent/on_disk.h"
@@ -59,13 +61,28 @@ bool IsEmpty(const TargetFolder& folder) {
   return true;
 }
 
+absl::Status Unusable(const TargetFolder& folder, int root, int error) {
+  // A want of descriptors passes, and is not a person's to mend.
+  if (error != EACCES && error != EPERM) return FileError("update", folder.target(), error);
+  struct statx info;
+  if (root >= 0 && statx(root, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &info) == 0 &&
+      (info.stx_attributes & STATX_ATTR_IMMUTABLE) != 0) {
+    return Refuse("TARGET_IMMUTABLE",
+                  absl::StrCat(folder.target(), " may not be changed (chattr +i); take that flag away"));
+  }
+  return Error(absl::StatusCode::kPermissionDenied, "TARGET_PERMISSION",
+               absl::StrCat("no permission to update ", folder.target(), ": ", ErrnoText(error),
+                            "; run as a user who may write there"));
+}
+
 }  // namespace
 
 absl::Status Installer::Check(const std::string& task, const task::v1::Manifest& manifest) const {
   struct statvfs space;
   if (fstatvfs(folder_->place(), &space) != 0) return FileError("read", folder_->place_path(), errno);
   if ((space.f_flag & ST_RDONLY) != 0) return FileError("update", folder_->target(), EROFS);
-  if (space.f_bavail < static_cast<uint64_t>(manifest.size()) / std::max<uint64_t>(space.f_frsize, 1)) {
+  const bool known = FreeBytes(space) > 0;
+  if (known && space.f_bavail < static_cast<uint64_t>(manifest.size()) / std::max<uint64_t>(space.f_frsize, 1)) {
     return FileError("update", folder_->target(), ENOSPC);
   }
   return Choose(task, manifest, "");
@@ -79,11 +96,7 @@ absl::Status Installer::Choose(const std::string& task, const task::v1::Manifest
   const Fd target = folder_->OpenRoot();
   if (!target.ok() && errno == ENOENT) return absl::OkStatus();
   if (!target.ok() || faccessat(target.get(), ".", R_OK | W_OK | X_OK, AT_EACCESS) != 0) {
-    // A want of descriptors passes, and is not a person's to mend.
-    if (errno != EACCES && errno != EPERM) return FileError("update", folder_->target(), errno);
-    return Error(absl::StatusCode::kPermissionDenied, "TARGET_PERMISSION",
-                 absl::StrCat("no permission to update ", folder_->target(), ": ", ErrnoText(errno),
-                              "; run as a user who may write there"));
+    return Unusable(*folder_, target.get(), errno);
   }
   ChoiceInput input{.wanted = options_.method,
                     .limits = options_.limits,
@@ -151,6 +164,18 @@ absl::Status Installer::Stage(const UpdatePlan& plan, const task::v1::Manifest& 
   RETURN_IF_ERROR(CheckRevision(plan.task, manifest));
   RETURN_IF_ERROR(UndoUnfinished());
   RETURN_IF_ERROR(Choose(plan.task, manifest, plan.state_folder));
+  const absl::Status status = StageChosen(plan, manifest, read_chunk);
+  if (Reason(status) != "TARGET_COPY" || choice_ != Method::kExchange) return status;
+  if (options_.method == Method::kExchange) return ButFilesWould(status);
+  // What cannot be copied stays where it is.
+  choice_ = Method::kFiles;
+  choice_reason_ = std::string(status.message());
+  RETURN_IF_ERROR(CheckFiles(*folder_, MakeSet(plan.task, manifest, nullptr), options_.proc, options_.sys));
+  return StageChosen(plan, manifest, read_chunk);
+}
+
+absl::Status Installer::StageChosen(const UpdatePlan& plan, const task::v1::Manifest& manifest,
+                                    const ReadChunk& read_chunk) {
   BeginJournal(plan, manifest);
   method_ = MakeMethod(choice_);
   absl::Status status = method_->Stage(MakeSet(plan.task, manifest, &read_chunk), &*journal_);

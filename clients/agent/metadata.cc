@@ -1,6 +1,8 @@
 #include "clients/agent/metadata.h"
 
 #include <errno.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -8,6 +10,7 @@
 #include <optional>
 
 #include "absl/strings/match.h"
+#include "clients/agent/copy_error.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/payload/permissions.h"
@@ -29,7 +32,7 @@ std::optional<std::string> Attribute(int fd, const std::string& name) {
 absl::Status SetAttribute(int fd, const std::string& name, const std::string& value, const std::string& shown) {
   if (fsetxattr(fd, name.c_str(), value.data(), value.size(), 0) == 0 || errno == EOPNOTSUPP) return absl::OkStatus();
   if (absl::StartsWith(name, "user.") || absl::StartsWith(name, "system.posix_acl")) {
-    return FileError("keep the attributes of", shown, errno);
+    return CopyError("keep the attributes of", shown, errno);
   }
   return absl::OkStatus();
 }
@@ -54,9 +57,10 @@ absl::Status CopyAttributes(int from, int to, const std::function<bool(const std
 
 absl::Status SetOwner(int fd, uid_t user, gid_t group, const std::string& shown) {
   struct stat made;
-  if (fstat(fd, &made) != 0) return FileError("keep the owner of", shown, errno);
+  if (fstat(fd, &made) != 0) return CopyError("keep the owner of", shown, errno);
   if (user == made.st_uid && group == made.st_gid) return absl::OkStatus();
-  return fchown(fd, user, group) == 0 ? absl::OkStatus() : FileError("keep the owner of", shown, errno);
+  if (fchown(fd, user, group) == 0) return absl::OkStatus();
+  return CopyError(user == made.st_uid ? "keep the group of" : "keep the owner of", shown, errno);
 }
 
 // Where a folder's group or label is inherited, a new entry that comes from elsewhere needs it too.
@@ -68,16 +72,42 @@ absl::Status Inherit(int fd, int folder, const std::string& shown) {
   return label.has_value() ? SetAttribute(fd, kLabel, *label, shown) : absl::OkStatus();
 }
 
+// Flags that describe how a file is stored, and that its owner may set. Those that forbid changes are no copy's to
+// have.
+constexpr unsigned kKeptFlags = FS_COMPR_FL | FS_SYNC_FL | FS_NODUMP_FL | FS_NOATIME_FL | FS_DIRSYNC_FL | FS_NOCOW_FL;
+
 }  // namespace
+
+absl::Status CopyFlags(int from, int to, const std::string& shown) {
+  unsigned old_flags = 0, new_flags = 0;
+  if (ioctl(from, FS_IOC_GETFLAGS, &old_flags) == 0 && ioctl(to, FS_IOC_GETFLAGS, &new_flags) == 0 &&
+      (old_flags & kKeptFlags) != (new_flags & kKeptFlags)) {
+    const unsigned flags = (new_flags & ~kKeptFlags) | (old_flags & kKeptFlags);
+    if (ioctl(to, FS_IOC_SETFLAGS, &flags) != 0) return CopyError("keep the flags (chattr) of", shown, errno);
+  }
+  fsxattr old_attributes = {}, new_attributes = {};
+  if (ioctl(from, FS_IOC_FSGETXATTR, &old_attributes) != 0 || ioctl(to, FS_IOC_FSGETXATTR, &new_attributes) != 0) {
+    return absl::OkStatus();
+  }
+  const unsigned inherits = old_attributes.fsx_xflags & FS_XFLAG_PROJINHERIT;
+  if (old_attributes.fsx_projid == new_attributes.fsx_projid &&
+      inherits == (new_attributes.fsx_xflags & FS_XFLAG_PROJINHERIT)) {
+    return absl::OkStatus();
+  }
+  new_attributes.fsx_projid = old_attributes.fsx_projid;
+  new_attributes.fsx_xflags = (new_attributes.fsx_xflags & ~FS_XFLAG_PROJINHERIT) | inherits;
+  if (ioctl(to, FS_IOC_FSSETXATTR, &new_attributes) == 0) return absl::OkStatus();
+  return CopyError("keep the project of", shown, errno);
+}
 
 absl::Status CopyMetadata(int from, int to, const struct stat& info, const std::string& shown) {
   // The owner first: changing it may take set-user-id bits and capabilities away.
   RETURN_IF_ERROR(SetOwner(to, info.st_uid, info.st_gid, shown));
   RETURN_IF_ERROR(CopyAttributes(
       from, to, [](const std::string&) { return true; }, shown));
-  if (fchmod(to, info.st_mode & 07777) != 0) return FileError("keep the mode of", shown, errno);
+  if (fchmod(to, info.st_mode & 07777) != 0) return CopyError("keep the mode of", shown, errno);
   const timespec times[2] = {info.st_atim, info.st_mtim};
-  if (futimens(to, times) != 0) return FileError("keep the times of", shown, errno);
+  if (futimens(to, times) != 0) return CopyError("keep the times of", shown, errno);
   return absl::OkStatus();
 }
 

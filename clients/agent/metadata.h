@@ -14,8 +14,13 @@
 namespace parley::agent {
 
 // Gives `to` owner, mode, times and extended attributes of `from`, whose state is `info`. Attributes that this user may
-// not set (security.*, trusted.*) or that the file system does not have are left out. Errors of lib/base/file.h.
+// not set (security.*, trusted.*) or that the file system does not have are left out. TARGET_COPY; errors of
+// lib/base/file.h.
 absl::Status CopyMetadata(int from, int to, const struct stat& info, const std::string& shown);
+
+// Gives the empty file or the folder `to` the flags that `from` has (chattr) and its project, on which a quota may
+// rest. TARGET_COPY when that is not possible.
+absl::Status CopyFlags(int from, int to, const std::string& shown);
 
 // Gives the written file `fd` what it should have in the place of `old`: its owner, access control list, user.*,
 // SELinux label and capabilities, with the permissions `mode`. Without an old one (below 0) it gets what a file that is

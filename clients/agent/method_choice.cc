@@ -158,13 +158,19 @@ bool SpeaksForFiles(const absl::Status& status) {
 
 }  // namespace
 
+absl::Status ButFilesWould(const absl::Status& against) {
+  return Error(against.code(), Reason(against),
+               absl::StrCat(against.message(), "; --method files leaves everything that does not change where it is"));
+}
+
 absl::StatusOr<MethodChoice> ChooseMethod(const TargetFolder& folder, const ChoiceInput& input) {
   if (input.wanted == Method::kFiles) return MethodChoice{Method::kFiles, "method files was asked for"};
   const absl::Status against = CheckExchange(folder, input);
   if (against.ok()) return MethodChoice{Method::kExchange, ""};
   // A folder that this user may not read does not keep single files in it from being replaced.
   const bool unreadable = Reason(against) == "FILE_PERMISSION";
-  if (input.wanted == Method::kExchange || (!SpeaksForFiles(against) && !unreadable)) return against;
+  if (!SpeaksForFiles(against) && !unreadable) return against;
+  if (input.wanted == Method::kExchange) return ButFilesWould(against);
   return MethodChoice{Method::kFiles, std::string(against.message())};
 }
 

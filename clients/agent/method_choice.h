@@ -37,8 +37,12 @@ struct MethodChoice {
 };
 
 // Looks at the target, which exists. With exchange wanted, what speaks against it is an error: TARGET_MOUNT,
-// TARGET_SPECIAL_FILE, TARGET_TOO_LARGE, TARGET_IMMUTABLE, TARGET_BUSY, TARGET_ROOT.
+// TARGET_SPECIAL_FILE, TARGET_HARD_LINK, TARGET_TOO_LARGE, TARGET_IMMUTABLE, TARGET_BUSY, TARGET_ROOT,
+// TARGET_COPY (something in it cannot be read or copied).
 absl::StatusOr<MethodChoice> ChooseMethod(const TargetFolder& folder, const ChoiceInput& input);
+
+// The same error for a person that has asked for an exchange: the sentence names the method that gets on.
+absl::Status ButFilesWould(const absl::Status& against);
 
 // Whether method files can put the set in place: errors of PlanSteps; TARGET_BUSY when a program, a loop device
 // or swap space writes to a file that the set changes; TARGET_MOUNT when such a file is mounted by itself somewhere

@@ -14,6 +14,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "clients/agent/copy_error.h"
 #include "clients/agent/file_state.h"
 #include "clients/agent/metadata.h"
 #include "clients/agent/mounts.h"
@@ -38,14 +39,14 @@ std::string Join(const std::string& folder, absl::string_view name) {
 absl::StatusOr<std::vector<std::string>> List(int folder, const std::string& shown) {
   Fd fd(openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   DIR* stream = fd.ok() ? fdopendir(fd.get()) : nullptr;
-  if (stream == nullptr) return FileError("read", shown, errno);
+  if (stream == nullptr) return CopyError("read", shown, errno);
   fd.release();
   absl::Cleanup close_it = [stream] { closedir(stream); };
   std::vector<std::string> names;
   while (true) {
     errno = 0;
     const dirent* entry = readdir(stream);
-    if (entry == nullptr && errno != 0) return FileError("read", shown, errno);
+    if (entry == nullptr && errno != 0) return CopyError("read", shown, errno);
     if (entry == nullptr) break;
     const absl::string_view name = entry->d_name;
     if (name != "." && name != "..") names.emplace_back(name);
@@ -63,43 +64,60 @@ absl::Status MountInside(const std::string& shown, const std::string& path) {
                absl::StrCat(PathOf(shown, path), " is mounted, and is not this folder's to copy, swap or remove"));
 }
 
-// Shares the blocks, or lets the kernel copy, or copies.
-absl::Status CopyContent(int from, int to, const std::string& shown) {
+// Copies some bytes at the same place of the other file; 0 at the end of the file.
+absl::StatusOr<int64_t> CopySome(int from, int to, int64_t offset, int64_t most, const std::string& shown) {
+  off_t read_at = offset, write_at = offset;
+  const ssize_t shared = copy_file_range(from, &read_at, to, &write_at, static_cast<size_t>(most), 0);
+  if (shared >= 0) return shared;
+  if (errno != EXDEV && errno != EINVAL && errno != EOPNOTSUPP && errno != ENOSYS && errno != EINTR) {
+    return CopyError("copy", shown, errno);
+  }
+  std::string buffer(static_cast<size_t>(std::min<int64_t>(most, int64_t{1} << 17)), '\0');
+  ssize_t count = -1;
+  do count = pread(from, buffer.data(), buffer.size(), offset);
+  while (count < 0 && errno == EINTR);
+  if (count < 0) return CopyError("read", shown, errno);
+  for (ssize_t done = 0; done < count;) {
+    const ssize_t written = pwrite(to, buffer.data() + done, static_cast<size_t>(count - done), offset + done);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return CopyError("write a copy of", shown, errno);
+    done += written;
+  }
+  return count;
+}
+
+// Shares the blocks, or lets the kernel copy, or copies. Holes stay holes: a file may be larger than its disk.
+absl::Status CopyContent(int from, int to, int64_t size, const std::string& shown) {
   if (ioctl(to, FICLONE, from) == 0) return absl::OkStatus();
+  int64_t offset = 0;
   while (true) {
-    const ssize_t count = copy_file_range(from, nullptr, to, nullptr, size_t{1} << 30, 0);
-    if (count > 0) continue;
-    if (count == 0) return absl::OkStatus();
-    if (errno == EINTR) continue;
-    if (errno != EXDEV && errno != EINVAL && errno != EOPNOTSUPP && errno != ENOSYS) {
-      return FileError("copy", shown, errno);
-    }
-    break;
+    const off_t data = lseek(from, offset, SEEK_DATA);
+    // Nothing but a hole is left, or the file system does not tell.
+    if (data < 0 && errno == ENXIO) break;
+    offset = data < 0 ? offset : data;
+    const off_t hole = data < 0 ? -1 : lseek(from, offset, SEEK_HOLE);
+    const int64_t most = std::min<int64_t>(hole > offset ? hole - offset : int64_t{1} << 30, int64_t{1} << 30);
+    ASSIGN_OR_RETURN(const int64_t count, CopySome(from, to, offset, most, shown));
+    if (count == 0) break;
+    offset += count;
   }
-  std::string buffer(size_t{1} << 17, '\0');
-  while (true) {
-    const ssize_t count = read(from, buffer.data(), buffer.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return FileError("read", shown, errno);
-    if (count == 0) return absl::OkStatus();
-    for (ssize_t done = 0; done < count;) {
-      const ssize_t written = write(to, buffer.data() + done, static_cast<size_t>(count - done));
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) return FileError("write a copy of", shown, errno);
-      done += written;
-    }
-  }
+  struct stat copy;
+  if (fstat(to, &copy) != 0) return CopyError("write a copy of", shown, errno);
+  if (copy.st_size >= size || ftruncate(to, size) == 0) return absl::OkStatus();
+  return CopyError("write a copy of", shown, errno);
 }
 
 absl::Status CopyFile(int from_folder, int to_folder, const std::string& name, const std::string& shown) {
   const Fd from = OpenOnMount(from_folder, name, O_RDONLY | O_NONBLOCK);
   struct stat info;
   if (!from.ok() && Vanished(errno)) return absl::OkStatus();
-  if (!from.ok() || fstat(from.get(), &info) != 0) return FileError("read", shown, errno);
+  if (!from.ok() || fstat(from.get(), &info) != 0) return CopyError("read", shown, errno);
   if (!S_ISREG(info.st_mode)) return absl::OkStatus();
   const Fd to(openat(to_folder, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!to.ok()) return FileError("write a copy of", shown, errno);
-  RETURN_IF_ERROR(CopyContent(from.get(), to.get(), shown));
+  if (!to.ok()) return CopyError("write a copy of", shown, errno);
+  // While it is empty: whether its blocks are copied on writing cannot be said later.
+  RETURN_IF_ERROR(CopyFlags(from.get(), to.get(), shown));
+  RETURN_IF_ERROR(CopyContent(from.get(), to.get(), info.st_size, shown));
   return CopyMetadata(from.get(), to.get(), info, shown);
 }
 
@@ -108,12 +126,12 @@ absl::Status CopyLink(int from_folder, int to_folder, const std::string& name, c
   char target[4096 + 1];
   const ssize_t size = readlinkat(from_folder, name.c_str(), target, sizeof(target) - 1);
   if (size < 0 && (errno == ENOENT || errno == EINVAL)) return absl::OkStatus();
-  if (size < 0) return FileError("read", shown, errno);
+  if (size < 0) return CopyError("read", shown, errno);
   target[size] = '\0';
-  if (symlinkat(target, to_folder, name.c_str()) != 0) return FileError("write a copy of", shown, errno);
+  if (symlinkat(target, to_folder, name.c_str()) != 0) return CopyError("write a copy of", shown, errno);
   if ((info.stx_uid != geteuid() || info.stx_gid != getegid()) &&
       fchownat(to_folder, name.c_str(), info.stx_uid, info.stx_gid, AT_SYMLINK_NOFOLLOW) != 0) {
-    return FileError("keep the owner of", shown, errno);
+    return CopyError("keep the owner of", shown, errno);
   }
   const timespec times[2] = {{info.stx_atime.tv_sec, info.stx_atime.tv_nsec},
                              {info.stx_mtime.tv_sec, info.stx_mtime.tv_nsec}};
@@ -135,6 +153,10 @@ absl::Status CheckExchangeable(const std::string& shown, const std::string& path
   if (!S_ISREG(info.stx_mode) && !S_ISDIR(info.stx_mode) && !S_ISLNK(info.stx_mode)) {
     return Error(absl::StatusCode::kFailedPrecondition, "TARGET_SPECIAL_FILE",
                  absl::StrCat(PathOf(shown, path), " is a device, socket or pipe, which cannot be copied"));
+  }
+  if (S_ISREG(info.stx_mode) && info.stx_nlink > 1) {
+    return Error(absl::StatusCode::kFailedPrecondition, "TARGET_HARD_LINK",
+                 absl::StrCat(PathOf(shown, path), " has other names (hard links), from which a copy would be apart"));
   }
   if ((info.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)) != 0) {
     return Error(absl::StatusCode::kFailedPrecondition, "TARGET_IMMUTABLE",
@@ -164,14 +186,14 @@ absl::Status WalkTree(int root, const std::string& shown, const Visit& visit) {
     const Fd fd = OpenOnMount(root, folder.empty() ? "." : folder, O_RDONLY | O_DIRECTORY);
     if (!fd.ok() && Vanished(errno)) continue;
     if (!fd.ok() && errno == EXDEV) return MountInside(shown, folder);
-    if (!fd.ok()) return FileError("read", Join(shown, folder), errno);
+    if (!fd.ok()) return CopyError("read", Join(shown, folder), errno);
     ASSIGN_OR_RETURN(const std::vector<std::string> names, List(fd.get(), Join(shown, folder)));
     for (const std::string& name : names) {
       const std::string path = Join(folder, name);
       struct statx info;
       if (statx(fd.get(), name.c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &info) != 0) {
         if (errno == ENOENT) continue;
-        return FileError("read", Join(shown, path), errno);
+        return CopyError("read", Join(shown, path), errno);
       }
       const bool is_mount = IsMountRoot(fd.get(), info);
       RETURN_IF_ERROR(visit(fd.get(), path, info, is_mount));
@@ -206,13 +228,13 @@ absl::Status CopyTree(int from, int to, const std::string& shown,
         if (is_mount) return MountInside(shown, path);
         if (!S_ISDIR(info.stx_mode) && skip(path)) return absl::OkStatus();
         const Fd destination = OpenFolderOnMount(to, path);
-        if (!destination.ok()) return FileError("write a copy of", Join(shown, path), errno);
+        if (!destination.ok()) return CopyError("write a copy of", Join(shown, path), errno);
         const std::string name = payload::LastPart(path);
         if (S_ISREG(info.stx_mode)) return CopyFile(folder, destination.get(), name, Join(shown, path));
         if (S_ISLNK(info.stx_mode)) return CopyLink(folder, destination.get(), name, info, Join(shown, path));
         if (!S_ISDIR(info.stx_mode)) return absl::OkStatus();
         if (mkdirat(destination.get(), name.c_str(), 0700) != 0) {
-          return FileError("write a copy of", Join(shown, path), errno);
+          return CopyError("write a copy of", Join(shown, path), errno);
         }
         folders.push_back(path);
         return absl::OkStatus();
@@ -224,9 +246,11 @@ absl::Status CopyTree(int from, int to, const std::string& shown,
     const Fd destination = OpenOnMount(to, *path, O_RDONLY | O_DIRECTORY);
     struct stat info;
     if (!source.ok() || !destination.ok() || fstat(source.get(), &info) != 0) {
-      return FileError("write a copy of", Join(shown, *path), errno);
+      return CopyError("write a copy of", Join(shown, *path), errno);
     }
-    RETURN_IF_ERROR(CopyMetadata(source.get(), destination.get(), info, Join(shown, *path)));
+    const std::string name = *path == "." ? shown : Join(shown, *path);
+    RETURN_IF_ERROR(CopyFlags(source.get(), destination.get(), name));
+    RETURN_IF_ERROR(CopyMetadata(source.get(), destination.get(), info, name));
   }
   return absl::OkStatus();
 }

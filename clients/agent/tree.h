@@ -31,14 +31,15 @@ using Visit = std::function<absl::Status(int folder, const std::string& path, co
 absl::Status WalkTree(int root, const std::string& shown, const Visit& visit);
 
 // What a tree looks like from outside: changes when anything in it is written, replaced, renamed or re-owned.
-// TARGET_TOO_LARGE over the limits; TARGET_SPECIAL_FILE for a device, socket or pipe; TARGET_MOUNT for something
-// mounted inside; TARGET_IMMUTABLE; errors of lib/base/file.h. `shown` stands for the root in errors.
+// TARGET_TOO_LARGE over the limits; TARGET_SPECIAL_FILE for a device, socket or pipe; TARGET_HARD_LINK for
+// a file with several names; TARGET_MOUNT for something mounted inside; TARGET_IMMUTABLE; TARGET_COPY for what
+// cannot be read; errors of lib/base/file.h. `shown` stands for the root in errors.
 absl::StatusOr<std::string> Fingerprint(int root, const std::string& shown, const TreeLimits& limits);
 
 // Copies what is in `from` into the empty folder `to`, and the modes, owners, times and extended attributes, those of
 // the folders themselves included. Files share blocks where the file system can do that, and are copies always: a
-// program that writes to one does not change the other. Entries for which `skip` holds are left out (files and links
-// only).
+// program that writes to one does not change the other. TARGET_COPY for an entry that cannot be copied with all that
+// belongs to it. Entries for which `skip` holds are left out (files and links only).
 absl::Status CopyTree(int from, int to, const std::string& shown,
                       const std::function<bool(const std::string& path)>& skip);
 
