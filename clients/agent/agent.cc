@@ -58,6 +58,7 @@ absl::Status Settle(const Options& options, Observer* observer) {
   const Announcer announce(observer, &observer_mutex);
   for (const std::string& target : KnownTargets(options)) {
     RETURN_IF_ERROR(SettleTarget(options, target, /*share=*/true, announce, &cancellation));
+    RETURN_IF_ERROR(CheckLastRollback(target));
   }
   return absl::OkStatus();
 }

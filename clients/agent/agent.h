@@ -226,8 +226,9 @@ absl::StatusOr<Outcome> Join(JoinOptions options, Observer* observer);
 
 // Settles what lies undecided at the target, without a server: an update that was interrupted, or was never confirmed.
 // Of `options` it uses `into` or `into_file`, `state_dir`, `clock` and `stop`; the journal has the rest. Blocks until
-// the update's confirm-timeout is over where there is time left. OK when nothing is undecided. Errors: TARGET_IN_USE
-// (an agent that runs settles it), and what stopped it.
+// the update's confirm-timeout is over where there is time left. OK when nothing is undecided and the last rollback
+// brought everything back. Errors: TARGET_IN_USE (an agent that runs settles it), ROLLBACK_FAILED (until a server knows
+// of it), and what stopped it.
 absl::Status Settle(const Options& options, Observer* observer);
 
 // Blocks until stopped (CANCELLED), or until its key ends without a next one (KEY_EXPIRED). A server that is away, or

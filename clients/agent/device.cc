@@ -211,10 +211,14 @@ class Device {
       const std::string reason = Reason(outcome.status());
       if (reason == "TASK_ENDED" || reason == "TASK_NOT_FOUND") return;
       if (used != credential()) continue;
+      const absl::Duration pause = pauses.Next();
       if (std::exchange(told, reason) != reason) {
-        announce_([&](Observer* o) { o->Failed(absl::StrCat("tasks/", id), outcome.status()); });
+        const absl::Status& why = outcome.status();
+        const std::string again = absl::FormatTime("%H:%M:%S", options_.clock->Now() + pause, absl::LocalTimeZone());
+        const absl::Status shown = Error(why.code(), reason, absl::StrCat(why.message(), "; looking again at ", again));
+        announce_([&](Observer* o) { o->Failed(absl::StrCat("tasks/", id), shown); });
       }
-      cancellation_->Sleep(pauses.Next()).IgnoreError();
+      cancellation_->Sleep(pause).IgnoreError();
     }
   }
 

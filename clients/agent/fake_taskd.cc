@@ -307,6 +307,9 @@ void FakeTaskd::PushLocked() {
 
 grpc::Status FakeTaskd::Join(grpc::ServerContext* context, const task::v1::JoinRequest* request,
                              task::v1::JoinResponse* response) {
+  if (faults.join) {
+    if (grpc::Status status = faults.join(); !status.ok()) return status;
+  }
   MutexLock lock(&mutex_);
   ++joins_;
   if (request->nonce().size() != 32) return Refused(absl::StatusCode::kInvalidArgument, "NONCE");
@@ -413,6 +416,9 @@ grpc::Status FakeTaskd::Negotiate(grpc::ServerContext* context,
                                   grpc::ServerReaderWriter<NegotiateResponse, NegotiateRequest>* stream) {
   const auto peer = door_->PeerOf(*context);
   if (peer == nullptr) return grpc::Status(grpc::StatusCode::UNAUTHENTICATED, "gone");
+  if (faults.negotiate) {
+    if (grpc::Status status = faults.negotiate(); !status.ok()) return status;
+  }
   {
     MutexLock lock(&mutex_);
     ++negotiations_;

@@ -65,6 +65,9 @@ class FakeTaskd final : public transport::KeySource,
   struct Faults {
     // Joins that are carried out but whose answer is lost.
     int lost_joins = 0;
+    // Joins and negotiations that are answered so before anything is done; called for each.
+    std::function<grpc::Status()> join;
+    std::function<grpc::Status()> negotiate;
     // Confirms that are answered so; called for each.
     std::function<grpc::Status()> confirm;
     // FetchChunks ends after this many bytes, once.

@@ -64,7 +64,11 @@ constexpr absl::string_view kFinal[] = {
 
 absl::Status Explain(const transport::Channel& channel, const grpc::Status& status) {
   const absl::Status from_server = rpc::FromGrpc(status);
-  return Reason(from_server).empty() ? channel.Explain(status) : from_server;
+  if (!Reason(from_server).empty()) return from_server;
+  absl::Status why = channel.Explain(status);
+  if (why.code() != absl::StatusCode::kDeadlineExceeded || !Reason(why).empty()) return why;
+  return Error(absl::StatusCode::kDeadlineExceeded, "CONNECTION_TIMEOUT",
+               "the server did not answer in time; it may be starting, or have too much to do");
 }
 
 Fault FaultOf(const absl::Status& status) {
@@ -93,13 +97,18 @@ absl::Duration Backoff::Next() {
 Retry::Retry(const Options& options, bool patient)
     : patient_(patient),
       limit_(options.connect_timeout),
-      start_(SteadyTime()),
-      begun_(start_),
+      begun_(SteadyTime()),
       backoff_(options.min_backoff, options.max_backoff),
       twice_(kMinTwicePause, kMaxTwicePause) {}
 
+void Retry::Begin() {
+  begun_ = SteadyTime();
+  if (start_ == -absl::InfiniteDuration()) start_ = begun_;
+}
+
 absl::Duration Retry::left() const {
-  if (patient_ || reached_) return absl::InfiniteDuration();
+  if (patient_ || met()) return absl::InfiniteDuration();
+  if (start_ == -absl::InfiniteDuration()) return limit_;
   return std::max(absl::ZeroDuration(), start_ + limit_ - SteadyTime());
 }
 

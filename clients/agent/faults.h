@@ -15,7 +15,8 @@
 
 namespace parley::agent {
 
-// The error with its reason: the dialer's where the connection is the cause, the server's otherwise.
+// The error with its reason: the dialer's where the connection is the cause, the server's otherwise, and
+// CONNECTION_TIMEOUT for a call that ran out of its time over a connection that stands.
 absl::Status Explain(const transport::Channel& channel, const grpc::Status& status);
 
 enum class Fault {
@@ -63,15 +64,18 @@ class Retry {
   // connect_timeout, one that answered ten times with an error, or a stranger.
   // `patient`: it does not give up this time.
   absl::Status Next(const absl::Status& error, absl::Duration* wait, bool patient = false);
-  // A try begins.
-  void Begin() { begun_ = SteadyTime(); }
+  // A try begins; the first one begins the time in which the server has to be reached.
+  void Begin();
   // The server has answered.
   void Reached();
+  // It has proved at least that it is there, and is waited for from now on.
+  void Met() { met_ = true; }
   // Something has really moved, so that the next failure is the first.
   void Progress();
   // How long a try may take: what is left of connect_timeout while the server was never reached.
   absl::Duration left() const;
   bool reached() const { return reached_; }
+  bool met() const { return met_ || reached_; }
   // The key has been refused so often that it is hardly for a server that starts.
   bool refused_for_good() const;
   // There is another key now.
@@ -82,11 +86,12 @@ class Retry {
 
   const bool patient_;
   const absl::Duration limit_;
-  const absl::Duration start_;
+  absl::Duration start_ = -absl::InfiniteDuration();
   absl::Duration begun_;
   Backoff backoff_;
   Backoff twice_;
   bool reached_ = false;
+  bool met_ = false;
   int refused_ = 0;
   int answered_ = 0;
 };

@@ -1,6 +1,8 @@
 #include "clients/agent/member.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -77,9 +79,15 @@ absl::Status Member::CheckKept() const {
   return absl::OkStatus();
 }
 
-absl::Status Member::SetTarget(const std::string& target) {
+absl::Status Member::SetTarget(const std::string& target, const std::string& given) {
   const std::string& kept = state_->membership().target();
   if (kept == target) return absl::OkStatus();
+  std::error_code error;
+  if (!kept.empty() && std::filesystem::is_symlink(given, error)) {
+    return Error(absl::StatusCode::kFailedPrecondition, "STATE_CONFLICT",
+                 absl::StrCat(given, " leads to ", target, " now; it led to ", kept, " when ", entry_.task,
+                              " was joined; let it lead there again, or join anew with another state folder"));
+  }
   if (!kept.empty()) {
     return Conflict(*state_, absl::StrCat("a client that updates ", kept, " in ", entry_.task));
   }
@@ -124,18 +132,22 @@ absl::Status Member::PrepareNonce(bool anew) {
   return state_->SetMembership(std::move(fresh));
 }
 
-absl::Status Member::Call(const std::string& nonce, absl::Duration left, JoinResponse* response) {
+absl::Status Member::Call(const std::string& nonce, Retry* retry, JoinResponse* response) {
   JoinRequest request;
   request.set_client(state_->membership().client());
   request.set_nonce(nonce);
   if (entry_.device) request.set_task(absl::StrCat("tasks/", entry_.task));
   request.mutable_facts()->insert(options_.facts.begin(), options_.facts.end());
-  ASSIGN_OR_RETURN(const auto channel, Connect(address(), entry_.identity, entry_.secret, options_.clock, left));
+  ASSIGN_OR_RETURN(const auto channel,
+                   Connect(address(), entry_.identity, entry_.secret, options_.clock, retry->left()));
   const auto stub = task::v1::ParticipationService::NewStub(channel->grpc());
   grpc::ClientContext context;
-  context.set_deadline(absl::ToChronoTime(absl::Now() + std::max(kLeastDial, std::min(kJoinTimeout, left))));
+  // How long it may take to reach the server is the dialer's affair. One that has been reached gets the time that it
+  // needs, however late it is.
+  context.set_deadline(absl::ToChronoTime(absl::Now() + kJoinTimeout));
   const Cancellation::Listener on_cancel(cancellation_, [&context] { context.TryCancel(); });
   const grpc::Status status = stub->Join(&context, request, response);
+  if (!channel->dialer().protocol().empty()) retry->Met();
   if (cancellation_->cancelled()) return Stopped();
   if (!status.ok()) return ExplainKey(Explain(*channel, status), entry_.not_after, options_.clock);
   announce_([&](Observer* o) { o->Connected(address(), channel->dialer().protocol()); });
@@ -168,7 +180,8 @@ absl::Status Member::JoinWith(const std::string& nonce) {
   Retry retry(options_, entry_.follow);
   while (true) {
     retry.Begin();
-    const absl::Status status = Call(nonce, retry.left(), &response);
+    const absl::Status status = Call(nonce, &retry, &response);
+    met_ = met_ || retry.met();
     if (status.ok()) break;
     absl::Duration wait;
     RETURN_IF_ERROR(retry.Next(status, &wait));

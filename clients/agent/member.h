@@ -69,18 +69,21 @@ class Member {
   // Joins anew under the same name with another nonce, for a server that does not know the membership any more; what
   // was there before stays until the server has answered. Errors as of Ensure.
   absl::Status JoinAnew();
+  // Whether the server has been met by this process.
+  bool met() const { return met_; }
   // Whether there is a key to join anew by.
   bool can_join_anew() const { return !entry_.identity.empty(); }
 
-  // Notes which folder the client updates. STATE_CONFLICT when it was another one before.
-  absl::Status SetTarget(const std::string& target);
+  // Notes which folder the client updates, which was given as the path `given`. STATE_CONFLICT when it was another one
+  // before.
+  absl::Status SetTarget(const std::string& target, const std::string& given);
 
  private:
   absl::Status CheckKept() const;
   absl::Status Move();
   absl::Status PrepareNonce(bool anew);
   absl::Status JoinWith(const std::string& nonce);
-  absl::Status Call(const std::string& nonce, absl::Duration left, task::v1::JoinResponse* response);
+  absl::Status Call(const std::string& nonce, Retry* retry, task::v1::JoinResponse* response);
   absl::Status Store(const std::string& nonce, task::v1::JoinResponse* response);
   std::string address() const;
 
@@ -89,6 +92,7 @@ class Member {
   TaskState* const state_;
   const Announcer& announce_;
   Cancellation* const cancellation_;
+  bool met_ = false;
 };
 
 // A new connection under the member key. A key that has ended by this machine's clock is tried all the same, since it

@@ -1,10 +1,9 @@
 #include "clients/agent/session.h"
 
-#include <sys/statvfs.h>
-
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "clients/agent/free_space.h"
 #include "clients/agent/proto_time.h"
 #include "clients/agent/setup.h"
 #include "clients/agent/targets.h"
@@ -22,14 +21,6 @@ constexpr int kMostUnchanged = 20;
 constexpr size_t kInstanceBytes = 16;
 // At least every so often, while something hinders and the wall clock may be set.
 constexpr absl::Duration kMaxLook = absl::Minutes(1);
-
-// At least 1: 0 would say that nobody knows.
-int64_t FreeBytes(const std::string& folder) {
-  struct statvfs space;
-  if (statvfs(folder.c_str(), &space) != 0) return 0;
-  const uint64_t bytes = static_cast<uint64_t>(space.f_bavail) * space.f_frsize;
-  return static_cast<int64_t>(std::clamp<uint64_t>(bytes, 1, uint64_t{1} << 60));
-}
 
 std::string ParentOf(const std::string& path) {
   const std::string parent = path.substr(0, path.rfind('/'));
@@ -85,6 +76,7 @@ absl::StatusOr<Outcome> Session::Run() {
     if (const absl::Status slept = cancellation_->Sleep(hindrances_.left()); !slept.ok()) return Finish(slept);
   }
   hindrances_.End();
+  if (member_->met()) retry_.Met();
   while (true) {
     retry_.Begin();
     const absl::Status status = cancellation_->cancelled() ? Stopped() : Converse();
@@ -101,15 +93,20 @@ absl::Status Session::Prepare() {
     member_.emplace(&options_, &entry_, state_.get(), &announce_, cancellation_);
   }
   // A target that cannot be opened is told to the server, and so is no reason not to join.
-  if (const absl::Status opened = OpenTarget(); FaultOf(opened) == Fault::kFinal) return opened;
+  OpenTarget().IgnoreError();
   RETURN_IF_ERROR(member_->Ensure());
-  return owner_ == nullptr ? absl::OkStatus() : member_->SetTarget(owner_->target());
+  return owner_ == nullptr ? absl::OkStatus() : member_->SetTarget(owner_->target(), target_);
 }
 
 absl::Status Session::OpenTarget() {
-  if (owner_ != nullptr) return absl::OkStatus();
+  if (owner_ != nullptr && owner_->IsCurrent()) return absl::OkStatus();
+  if (owner_ != nullptr) {
+    owner_->Leave(this);
+    update_.reset();
+    owner_.reset();
+  }
   ASSIGN_OR_RETURN(auto owner, TargetOwner::Get(target_, OwnerOptions(options_)));
-  RETURN_IF_ERROR(member_->SetTarget(owner->target()));
+  RETURN_IF_ERROR(member_->SetTarget(owner->target(), target_));
   RETURN_IF_ERROR(owner->Adopt(task_, state_->folder()));
   owner_ = std::move(owner);
   former_note_ = owner_->view(task_).rollback.has_value();
@@ -164,7 +161,7 @@ Declaration Session::MakeDeclaration() {
   declaration.set_retry(retry_wanted_ && !former_note_);
   if (readable.ok()) readable = FillInstalled(&declaration);
   const std::string place = owner_ == nullptr ? ParentOf(target_) : owner_->place_path();
-  declaration.set_free_bytes(std::min(FreeBytes(state_->folder()), FreeBytes(place)));
+  declaration.set_free_bytes(FreeBytes({state_->folder(), place}));
   if (!readable.ok()) NoteHindrance(readable);
   if (hindrances_.active()) *declaration.mutable_hindrance() = hindrances_.ToProto();
   return declaration;
@@ -172,10 +169,6 @@ Declaration Session::MakeDeclaration() {
 
 absl::Status Session::Declare() {
   Declaration declaration = MakeDeclaration();
-  if (FaultOf(hindrances_.why()) == Fault::kFinal) {
-    result_ = hindrances_.why();
-    return absl::OkStatus();
-  }
   RETURN_IF_ERROR(with_.negotiation->Declare(declaration));
   if (declaration.retry()) {
     retry_wanted_ = false;
@@ -194,6 +187,7 @@ absl::Status Session::Converse() {
     to_wake_ = &negotiation;
   }
   const absl::Status status = Talk();
+  if (!channel->dialer().protocol().empty()) retry_.Met();
   {
     MutexLock lock(&wake_mutex_);
     to_wake_ = nullptr;
@@ -249,10 +243,6 @@ absl::Status Session::Look() {
 
 absl::Status Session::LookAtHindrance() {
   const OfferCheck::Verdict verdict = Examine();
-  if (FaultOf(verdict.status) == Fault::kFinal) {
-    result_ = verdict.status;
-    return absl::OkStatus();
-  }
   if (!verdict.status.ok() && verdict.blame != Blame::kSet) return Hinder(verdict.status);
   // Over; or it is the set's own fault now, which is said of the offer when that comes again.
   hindrances_.End();
@@ -308,7 +298,7 @@ absl::Status Session::WaitToRetry(const absl::Status& status) {
   if (!anew) return absl::OkStatus();
   const absl::Status joined = member_->JoinAnew();
   if (joined.ok()) retry_.KeyChanged();
-  if (joined.ok() && owner_ != nullptr) return member_->SetTarget(owner_->target());
+  if (joined.ok() && owner_ != nullptr) return member_->SetTarget(owner_->target(), target_);
   const bool refused = FaultOf(joined) == Fault::kKey && !entry_.follow;
   return FaultOf(joined) == Fault::kFinal || refused ? joined : absl::OkStatus();
 }

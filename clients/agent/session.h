@@ -128,6 +128,8 @@ class Session final : private TargetOwner::Listener {
   int32_t hindered_attempt_ = 0;
   // It has declared since it timed out.
   bool declared_since_timeout_ = false;
+  // The revision of which the observer knows that it is installed.
+  int64_t confirmed_ = 0;
   // An update is confirmed, but that could not be noted yet.
   bool unnoted_ = false;
   // What this client refused, and why; it is the end of a session that does not follow.

@@ -44,12 +44,12 @@ absl::Status Session::Step() {
   if (owner_ != nullptr) {
     if (const auto note = owner_->view(task_).rollback; note.has_value()) {
       RETURN_IF_ERROR(update_->ReportRollback(*note));
-      RETURN_IF_ERROR(AfterUpdate());
       // What a former process left is told now, and a person that gave the command again asks for another attempt.
-      if (std::exchange(former_note_, false) && retry_wanted_ && !result_.has_value()) {
+      if (std::exchange(former_note_, false) && retry_wanted_) {
         update_->ForgetResult();
         return Declare();
       }
+      RETURN_IF_ERROR(AfterUpdate());
     }
   }
   switch (state()) {
@@ -187,6 +187,7 @@ absl::Status Session::AfterUpdate() {
     case Update::End::kConfirmed:
       hindrances_.Reset();
       unnoted_ = false;
+      confirmed_ = owner_->view(task_).revision;
       return entry_.follow ? Declare() : EndConfirmed();
     case Update::End::kHindered:
       update_->ForgetResult();
@@ -211,8 +212,8 @@ absl::Status Session::AfterUpdate() {
     if (!entry_.follow && !passes) result_ = result.error;
     return absl::OkStatus();
   }
-  // What was not the set's fault is offered again once this client declares.
-  if (result.passing) {
+  // What was not the set's fault is offered again once this client declares; not so while the old set does not work.
+  if (result.passing && !result.failed) {
     update_->ForgetResult();
     NoteHindrance(Error(absl::StatusCode::kAborted, absl::AsciiStrToUpper(result.reason), result.detail));
   }
@@ -223,7 +224,7 @@ absl::Status Session::AfterUpdate() {
 absl::Status Session::EndConfirmed() {
   const Outcome outcome = MakeOutcome(Participant::STATE_CONFIRMED);
   const absl::Status declared = Declare();
-  const bool holds = declared_.installed_digest() == owner_->view(task_).digest;
+  const bool holds = owner_ != nullptr && declared_.installed_digest() == owner_->view(task_).digest;
   const bool ended = HasEnded(current().task_state()) || state() == Participant::STATE_CANCELED;
   if (!declared.ok() || !holds || ended || IsInstalled(state())) result_ = outcome;
   return absl::OkStatus();
@@ -253,8 +254,12 @@ absl::Status Session::OnStanding() {
 void Session::AnnounceEnd(bool task_ended) {
   const std::string told = absl::StrCat(state(), " ", current().attempt(), " ", current().version(), " ", task_ended);
   if (std::exchange(told_, told) == told) return;
-  if (state() == Participant::STATE_UP_TO_DATE) {
-    announce_([&](Observer* o) { o->UpToDate(task_, owner_ == nullptr ? 0 : owner_->view(task_).revision); });
+  const int64_t revision = owner_ == nullptr ? 0 : owner_->view(task_).revision;
+  // That it is confirmed was said when that happened, if it was in this process.
+  const bool news = state() == Participant::STATE_CONFIRMED && confirmed_ != revision;
+  if (state() == Participant::STATE_UP_TO_DATE || news) {
+    confirmed_ = revision;
+    announce_([&](Observer* o) { o->UpToDate(task_, revision); });
   }
   const bool by_server = state() == Participant::STATE_INELIGIBLE || state() == Participant::STATE_CANCELED ||
                          state() == Participant::STATE_TIMED_OUT;

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "clients/agent/mounts.h"
 #include "lib/base/error.h"
@@ -93,6 +94,12 @@ bool Lock(int fd) {
   return true;
 }
 
+bool LeadsTo(const std::string& path, int fd) {
+  struct stat named, held;
+  return stat(path.c_str(), &named) == 0 && fstat(fd, &held) == 0 && named.st_ino == held.st_ino &&
+         named.st_dev == held.st_dev;
+}
+
 }  // namespace
 
 Fd LockFolder(const std::string& path) {
@@ -101,7 +108,7 @@ Fd LockFolder(const std::string& path) {
     Fd folder(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!folder.ok() && errno == ENOENT) continue;
     if (!folder.ok()) return Fd();
-    struct stat held, named;
+    struct stat held;
     if (fstat(folder.get(), &held) != 0) return Fd();
     // Somebody else's folder could be a trap.
     if (held.st_uid != geteuid() || (held.st_mode & 0077) != 0) {
@@ -110,7 +117,7 @@ Fd LockFolder(const std::string& path) {
     }
     if (!Lock(folder.get())) return Fd();
     // Whoever had it before may have removed it when he was done.
-    if (stat(path.c_str(), &named) == 0 && named.st_ino == held.st_ino && named.st_dev == held.st_dev) return folder;
+    if (LeadsTo(path, folder.get())) return folder;
   }
 }
 
@@ -126,6 +133,10 @@ absl::Status TargetFolder::CheckKind() {
   if (kind_ == Kind::kFile) {
     if (S_ISDIR(info.st_mode)) return Refuse("TARGET_NOT_FOLDER", absl::StrCat(target_, " is a folder, not a file"));
     if (!S_ISREG(info.st_mode)) return Refuse("TARGET_NOT_FOLDER", absl::StrCat(target_, " is not a plain file"));
+    if (IsKernelFileSystem(parent())) {
+      return Refuse("TARGET_MOUNT",
+                    absl::StrCat(parent_path_, " is a file system of the kernel's; choose another file"));
+    }
     if (!is_mount_) return absl::OkStatus();
     return Refuse("TARGET_MOUNT", absl::StrCat(target_, " is mounted by itself, so that no other file can take its ",
                                                "place; mount the folder that holds it instead"));
@@ -159,6 +170,12 @@ absl::StatusOr<std::unique_ptr<TargetFolder>> TargetFolder::Open(const std::stri
   folder->kind_ = kind;
   ASSIGN_OR_RETURN(folder->target_, ResolveTarget(target));
   if (folder->target_ == "/") return Refuse("TARGET_ROOT", "/ cannot be a target; choose a folder below it");
+  if (absl::StrContains(absl::StrCat(folder->target_, "/"), "/.parley/") ||
+      absl::StrContains(folder->target_, "/.parley-")) {
+    return Refuse("TARGET_ROOT",
+                  absl::StrCat(folder->target_, " lies in a folder in which updates of another target are ",
+                               "built; choose another folder"));
+  }
   const size_t slash = folder->target_.rfind('/');
   folder->parent_path_ = slash == 0 ? "/" : folder->target_.substr(0, slash);
   folder->name_ = folder->target_.substr(slash + 1);
@@ -172,8 +189,16 @@ absl::StatusOr<std::unique_ptr<TargetFolder>> TargetFolder::Open(const std::stri
 }
 
 TargetFolder::~TargetFolder() {
-  // Only an empty folder goes; while the lock is held.
-  if (place_.ok()) rmdir(place_path_.c_str());
+  // Only an empty folder goes, and only the one that is held, while the lock is held.
+  if (place_.ok() && LeadsTo(place_path_, place_.get())) rmdir(place_path_.c_str());
+}
+
+bool TargetFolder::IsCurrent() const {
+  if (!LeadsTo(parent_path_, parent()) || !LeadsTo(place_path_, place())) return false;
+  struct stat above, info;
+  if (fstatat(parent(), name_.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return !is_mount_;
+  const bool other_disk = fstat(parent(), &above) == 0 && above.st_dev != info.st_dev && S_ISDIR(info.st_mode);
+  return is_mount_ == (IsMount(parent(), name_) || other_disk);
 }
 
 }  // namespace parley::agent

@@ -30,8 +30,8 @@ class TargetFolder {
 
   // Errors are one sentence each: TARGET_PARENT (the folder above does not exist), TARGET_NOT_FOLDER (or not a file),
   // TARGET_MOUNT (a file that is mounted by itself, a file system of the kernel's, something mounted over an unfinished
-  // update), TARGET_PERMISSION, DISK_READ_ONLY, TARGET_IN_USE (another process has it), TARGET_ROOT (/ or a name that
-  // is none).
+  // update), TARGET_PERMISSION, DISK_READ_ONLY, TARGET_IN_USE (another process has it), TARGET_ROOT (/, a name that
+  // is none, or the place of another target).
   static absl::StatusOr<std::unique_ptr<TargetFolder>> Open(const std::string& target, Kind kind = Kind::kFolder);
   // Gives up the lock, and removes the place when nothing is left in it.
   ~TargetFolder();
@@ -55,6 +55,10 @@ class TargetFolder {
   // Its path, and where the payload's path lies in it.
   const std::string& root_path() const { return kind_ == Kind::kFile ? parent_path_ : target_; }
   std::string OnDisk(absl::string_view path) const { return kind_ == Kind::kFile ? name_ : std::string(path); }
+
+  // Whether the paths of the target, of the folder above it and of the place still lead to what this object holds. They
+  // do not when somebody has removed the place, has replaced the folder above, or has mounted something there.
+  bool IsCurrent() const;
 
   // How often, one time after the other, somebody else wrote to the target while a new set of it was being built.
   int changes() const { return changes_; }

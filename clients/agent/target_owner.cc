@@ -58,7 +58,7 @@ std::string WhyOverdue(bool passing, absl::Duration timeout) {
 absl::StatusOr<std::shared_ptr<TargetOwner>> TargetOwner::Get(const std::string& target, const Options& options) {
   const std::shared_ptr<Slot> slot = SlotOf(target);
   MutexLock lock(&slot->mutex);
-  if (auto known = slot->owner.lock(); known != nullptr) return known;
+  if (auto known = slot->owner.lock(); known != nullptr && known->IsCurrent()) return known;
   ASSIGN_OR_RETURN(std::unique_ptr<TargetFolder> folder, TargetFolder::Open(target, options.kind));
   std::shared_ptr<TargetOwner> owner(new TargetOwner(options, std::move(folder)));
   RETURN_IF_ERROR(owner->Open());
@@ -96,6 +96,14 @@ TargetOwner::~TargetOwner() {
     changed_.NotifyAll();
   }
   if (thread_.joinable()) thread_.join();
+}
+
+bool TargetOwner::IsCurrent() const {
+  {
+    MutexLock lock(&mutex_);
+    if (pending_.has_value() || rolling_back_) return true;
+  }
+  return folder_->IsCurrent();
 }
 
 void TargetOwner::Join(Listener* listener) {
@@ -201,6 +209,10 @@ void TargetOwner::EndTurn(const std::string& task) {
 
 absl::Status TargetOwner::Stage(const UpdatePlan& plan, const task::v1::Manifest& manifest,
                                 const Installer::ReadChunk& read_chunk) {
+  if (!IsCurrent()) {
+    return Error(absl::StatusCode::kAborted, "TARGET_CHANGED",
+                 absl::StrCat("the folder above ", target(), " was replaced; the target is opened anew"));
+  }
   MutexLock disk(&disk_mutex_);
   return installer_->Stage(plan, manifest, read_chunk);
 }
@@ -279,11 +291,11 @@ absl::Status TargetOwner::AwaitSettled(Cancellation* cancellation) {
   });
   mutex_.Lock();
   bool cancelled = false;
-  while (pending_.has_value() && !cancelled) {
+  while ((pending_.has_value() || rolling_back_) && !cancelled) {
     mutex_.Unlock();
     cancelled = cancellation->cancelled();
     mutex_.Lock();
-    if (pending_.has_value() && !cancelled) changed_.WaitFor(&mutex_, kLookEvery);
+    if ((pending_.has_value() || rolling_back_) && !cancelled) changed_.WaitFor(&mutex_, kLookEvery);
   }
   mutex_.Unlock();
   return cancelled ? Stopped() : absl::OkStatus();
@@ -325,9 +337,12 @@ void TargetOwner::Run() {
       continue;
     }
     const bool passing = passing_;
+    rolling_back_ = true;
     mutex_.Unlock();
     RollBackOverdue(passing);
     mutex_.Lock();
+    rolling_back_ = false;
+    changed_.NotifyAll();
   }
   mutex_.Unlock();
 }

@@ -66,8 +66,8 @@ class TargetOwner {
   using OnDisk = Installer::OnDisk;
   using RollbackNote = Installer::RollbackNote;
 
-  // Returns the owner that the process has for this target, or a new one, which finishes what was decided already.
-  // Errors of TargetFolder::Open and Installer::Open.
+  // Returns the owner that the process has for this target, if it is current, or a new one, which finishes what was
+  // decided already. Errors of TargetFolder::Open and Installer::Open.
   static absl::StatusOr<std::shared_ptr<TargetOwner>> Get(const std::string& target, const Options& options);
   // Gives the target up. What is undecided stays so for the next owner.
   ~TargetOwner();
@@ -79,6 +79,12 @@ class TargetOwner {
   // The folder in which the payload's paths lie, and one on the file system on which new files are written.
   const std::string& root_path() const { return folder_->root_path(); }
   const std::string& place_path() const { return folder_->place_path(); }
+
+  // False when the folders of the target are not those any more that the owner holds, and nothing is undecided in them:
+  // then Get opens them anew. TargetFolder::IsCurrent.
+  bool IsCurrent() const;
+  // The same while an update is undecided, whose folders the owner keeps.
+  bool HasMoved() const { return !folder_->IsCurrent(); }
 
   // `listener` hears what follows until Leave returns. One that joins while something is undecided is told so.
   void Join(Listener* listener);
@@ -131,7 +137,7 @@ class TargetOwner {
     TargetOwner* const owner_;
   };
 
-  // Blocks until nothing is undecided; CANCELLED.
+  // Blocks until nothing is undecided, and the listeners know of it; CANCELLED.
   absl::Status AwaitSettled(Cancellation* cancellation);
 
  private:
@@ -167,6 +173,8 @@ class TargetOwner {
   // Nobody was there to confirm in time, so that it is not the set's fault.
   bool passing_ ABSL_GUARDED_BY(mutex_) = false;
   int graces_ ABSL_GUARDED_BY(mutex_) = 0;
+  // By the owner's thread, which has not told everybody yet how it came out.
+  bool rolling_back_ ABSL_GUARDED_BY(mutex_) = false;
   std::string turn_ ABSL_GUARDED_BY(mutex_);
   int holds_ ABSL_GUARDED_BY(mutex_) = 0;
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;

@@ -2,13 +2,18 @@
 
 #include <sys/stat.h>
 
+#include <filesystem>
 #include <memory>
+#include <system_error>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
+#include "clients/agent/agent_state.pb.h"
+#include "clients/agent/record.h"
 #include "clients/agent/task_state.h"
 #include "lib/base/error.h"
 
@@ -58,6 +63,15 @@ absl::StatusOr<bool> LookAt(const Options& options, const std::string& target, b
   return stay;
 }
 
+// Where the place of a target may be: beside it, and in it when it is a mount.
+std::vector<std::string> PlacesOf(const std::string& target) {
+  const std::string path(absl::StripSuffix(target, "/"));
+  const size_t slash = path.rfind('/');
+  const std::string parent = slash == std::string::npos ? "." : path.substr(0, slash);
+  const std::string name = path.substr(slash == std::string::npos ? 0 : slash + 1);
+  return {absl::StrCat(parent, "/.parley-", name), absl::StrCat(path, "/.parley")};
+}
+
 }  // namespace
 
 std::string TargetOf(const Options& options, const std::string& task) {
@@ -89,14 +103,29 @@ std::set<std::string> KnownTargets(const Options& options) {
 
 bool MayBeUndecided(const std::string& target) {
   struct stat info;
-  const auto exists = [&info](const std::string& path) { return stat(path.c_str(), &info) == 0; };
-  const std::string path(absl::StripSuffix(target, "/"));
-  if (lstat(path.c_str(), &info) == 0 && S_ISLNK(info.st_mode)) return true;
-  const size_t slash = path.rfind('/');
-  const std::string parent = slash == std::string::npos ? "." : path.substr(0, slash);
-  return exists(
-             absl::StrCat(parent, "/.parley-", path.substr(slash == std::string::npos ? 0 : slash + 1), "/journal")) ||
-         exists(absl::StrCat(path, "/.parley/journal"));
+  if (lstat(std::string(absl::StripSuffix(target, "/")).c_str(), &info) == 0 && S_ISLNK(info.st_mode)) return true;
+  for (const std::string& place : PlacesOf(target)) {
+    if (stat(absl::StrCat(place, "/journal").c_str(), &info) == 0) return true;
+  }
+  return false;
+}
+
+absl::Status CheckLastRollback(const std::string& target) {
+  std::error_code error;
+  const std::string resolved = std::filesystem::canonical(target, error).string();
+  for (const std::string& place : PlacesOf(error ? target : resolved)) {
+    TargetRecord record;
+    RETURN_IF_ERROR(ReadRecord(absl::StrCat(place, "/record"), &record).status());
+    for (const TargetRecord::Task& task : record.tasks()) {
+      if (!task.rollback().failed()) continue;
+      return Error(
+          absl::StatusCode::kDataLoss, "ROLLBACK_FAILED",
+          absl::StrCat("the update of ", target, " by ", task.task(), " was taken back (", task.rollback().reason(),
+                       "), but the apply command failed on the old set, so that the program may not run with "
+                       "it; mend what the command needs, and give parley join again or start the agent"));
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::Status SettleTarget(const Options& options, const std::string& target, bool share, const Announcer& announce,

@@ -24,6 +24,10 @@ std::set<std::string> KnownTargets(const Options& options);
 // Whether an update was begun at the target, as far as can be told without opening it.
 bool MayBeUndecided(const std::string& target);
 
+// ROLLBACK_FAILED when the newest rollback of a task at the target left the old set without its apply command having
+// passed, and no server has been told of it yet. STATE_DAMAGED. The target is not opened.
+absl::Status CheckLastRollback(const std::string& target);
+
 // Blocks until nothing is undecided at the target: until a session has confirmed the update, or its confirm-timeout is
 // over and it has been rolled back. With `share`, other processes may take the target over meanwhile. Errors:
 // TARGET_IN_USE (another process has it, and settles it), CANCELLED, and those of TargetOwner::Get.

@@ -22,6 +22,7 @@ using task::v1::Manifest;
 using task::v1::Participant;
 
 constexpr absl::Duration kConfirmCallTimeout = absl::Seconds(20);
+constexpr absl::Duration kLeastConfirmTimeout = absl::Seconds(1);
 // When somebody waits for the agent to end.
 constexpr absl::Duration kLastConfirmTimeout = absl::Seconds(5);
 // How often the tree is built anew because somebody wrote to the target meanwhile.
@@ -180,7 +181,14 @@ UpdatePlan Update::MakePlan() const {
 absl::Status Update::StageAndSwap(const Manifest& manifest, const ChunkStore& store) {
   const auto read_chunk = [&store](absl::string_view digest) { return store.Read(digest); };
   for (int build = 1;; ++build) {
+    const Method offered = owner_->choice().first;
     absl::Status status = owner_->Stage(MakePlan(), manifest, read_chunk);
+    // What the offer said does not hold any more.
+    if (const auto [method, why] = owner_->choice(); status.ok() && method != offered) {
+      announce_([&, chosen = method, because = why](Observer* o) {
+        o->MethodChosen(task_, chosen == Method::kFiles ? "files" : "exchange", because);
+      });
+    }
     chunk_lost_ = Reason(status) == "CHUNK_MISSING";
     if (chunk_lost_) return absl::OkStatus();
     if (!status.ok()) return FailBeforeSwap(status);
@@ -241,8 +249,18 @@ absl::Status Update::RunCommands(bool* passed) {
   return absl::OkStatus();
 }
 
+// The old set should be back when the time to confirm is over, and not a call later.
+absl::Duration Update::TimeToConfirm() const {
+  if (cancellation_->cancelled()) return kLastConfirmTimeout;
+  const std::optional<TargetOwner::Pending> pending = owner_->pending();
+  const absl::Duration left = pending.has_value() ? pending->confirm_timeout - pending->undecided : kConfirmCallTimeout;
+  // With none left it is the owner that has given it a moment.
+  return left <= absl::ZeroDuration() ? kConfirmCallTimeout
+                                      : std::clamp(left, kLeastConfirmTimeout, kConfirmCallTimeout);
+}
+
 absl::Status Update::CallConfirm(const std::string& digest, int32_t attempt) {
-  const absl::Duration timeout = cancellation_->cancelled() ? kLastConfirmTimeout : kConfirmCallTimeout;
+  const absl::Duration timeout = TimeToConfirm();
   ASSIGN_OR_RETURN(const auto channel, ConnectAsMember(state_->membership(), options_.clock, timeout));
   const auto stub = task::v1::ParticipationService::NewStub(channel->grpc());
   grpc::ClientContext context;
@@ -261,6 +279,10 @@ absl::Status Update::Confirm() {
   if (!pending.has_value() || Reason(digest.status()) == "NOT_PENDING") return absl::OkStatus();
   if (!digest.ok()) {
     return RollBack(ReasonCode(digest.status()), std::string(digest.status().message()), IsPassing(digest.status()));
+  }
+  if (*digest != pending->digest && owner_->HasMoved()) {
+    return RollBack("target_changed", absl::StrCat("somebody replaced the folder above ", owner_->target()),
+                    /*passing=*/true);
   }
   if (*digest != pending->digest) {
     return RollBack("digest_mismatch", "a command changed the files that had just been installed", /*passing=*/false);
@@ -307,6 +329,7 @@ absl::Status Update::RollBack(const std::string& reason, const std::string& deta
   }
   result_.error = owner_->FinishRollback();
   if (Reason(result_.error) == "NOT_PENDING") result_.error = absl::OkStatus();
+  result_.failed = !result_.error.ok();
   if (result_.error.ok()) {
     announce_([&](Observer* o) { o->RolledBack(task_); });
   } else if (Reason(result_.error) != "HOOK_NOT_STARTED") {
@@ -322,6 +345,7 @@ absl::Status Update::ReportRollback(const TargetOwner::RollbackNote& note) {
   if (result_.end == End::kOpen) {
     result_ = Result{.end = End::kRolledBack, .reason = note.reason, .detail = note.detail, .passing = note.passing};
   }
+  result_.failed = note.failed;
   const bool waits = server_is_applying() || state() == Participant::STATE_ROLLING_BACK;
   if (waits && negotiation().current().attempt() == note.attempt) {
     const auto end = note.failed ? Participant::STATE_ROLLBACK_FAILED : Participant::STATE_ROLLED_BACK;

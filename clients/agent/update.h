@@ -66,6 +66,8 @@ class Update {
     std::string reason;
     std::string detail;
     bool passing = false;
+    // The old set could not be brought back, or its apply command failed.
+    bool failed = false;
   };
   const Result& result() const { return result_; }
   void ForgetResult() { result_ = Result(); }
@@ -86,6 +88,7 @@ class Update {
   UpdatePlan MakePlan() const;
   absl::Status RunCommands(bool* passed);
   absl::Status Confirm();
+  absl::Duration TimeToConfirm() const;
   absl::Status CallConfirm(const std::string& digest, int32_t attempt);
   absl::Status Commit();
   std::string ChunkFolder() const { return state_->folder() + "/chunks"; }

@@ -1,0 +1,229 @@
+// Clients that would wait for ever, give up too early, or say that all is well: what the state, the target's folders
+// and a slow server do to a client, and how it gets on.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "clients/agent/faults.h"
+#include "clients/agent/free_space.h"
+#include "clients/agent/level_testing.h"
+
+namespace parley::agent {
+namespace {
+
+namespace fs = std::filesystem;
+
+grpc::Status DeadlineExceeded() { return grpc::Status(grpc::StatusCode::DEADLINE_EXCEEDED, "Deadline Exceeded"); }
+
+// An observer that also writes down what a rollback that failed says.
+class MoreNotes : public Notes {
+ public:
+  void RollbackFailed(const std::string&, const std::string& detail) override { rollback_failed = detail; }
+  void UpToDate(const std::string&, int64_t revision) override { up_to_date = revision; }
+  std::string rollback_failed;
+  int64_t up_to_date = 0;
+};
+
+class StuckTest : public LevelTest {
+ protected:
+  // Fails on the old set too, until the file is there.
+  Hooks FailingHooks() {
+    Hooks hooks;
+    hooks.apply = absl::StrCat("test -e ", folder_ / "mended", " || { echo cannot reload; exit 7; }");
+    return hooks;
+  }
+  absl::Status SettleWithTime(Observer* observer) {
+    std::thread clock([this] { PassTimeUntilSettled(); });
+    const absl::Status status = Settle(Options(), observer);
+    clock.join();
+    return status;
+  }
+  // As a process that was killed in the apply command.
+  void LeaveInTheApply(const std::string& task, const Tree& tree) {
+    LeaveUndecided(task, tree, FailingHooks());
+    auto folder = TargetFolder::Open(Target());
+    ASSERT_TRUE(folder.ok()) << folder.status();
+    auto installer = Installer::Open(folder->get(), {.clock = &clock_, .boot_clock = &boot_clock_});
+    ASSERT_TRUE(installer.ok()) << installer.status();
+    EXPECT_FALSE(installer->RunApply()->status.ok());
+  }
+};
+
+TEST_F(StuckTest, SettleSaysThatTheOldSetDoesNotWork) {
+  LeaveInTheApply("tasks/other", new_);
+  MoreNotes notes;
+  const absl::Status status = SettleWithTime(&notes);
+  EXPECT_EQ(Reason(status), "ROLLBACK_FAILED") << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), "tasks/other")) << status;
+  EXPECT_TRUE(absl::StrContains(notes.rollback_failed, "cannot reload")) << notes.rollback_failed;
+  EXPECT_EQ(Installed(), old_);
+  // It does not become better by itself.
+  EXPECT_EQ(Reason(Settle(Options(), &notes_)), "ROLLBACK_FAILED");
+}
+
+TEST_F(StuckTest, SettleEndsOnceEverybodyKnowsThatTheOldSetIsBack) {
+  for (int round = 0; round < 5; ++round) {
+    LeaveUndecided("tasks/other", new_);
+    Notes notes;
+    EXPECT_EQ(SettleWithTime(&notes), absl::OkStatus());
+    EXPECT_EQ(notes.Count("rolled back"), 1);
+  }
+}
+
+TEST_F(StuckTest, ACommandGivenAgainAfterAFailedRollbackIsAnAttempt) {
+  taskd_.Publish(new_);
+  JoinOptions options = Options();
+  options.hooks = FailingHooks();
+  taskd_.faults.on_report = [this](FakeTaskd::State state) {
+    if (state == Participant::STATE_CHECKING) stop_.Request();
+  };
+  options.stop = &stop_;
+  Join(std::move(options), &notes_).status().IgnoreError();
+  taskd_.Stop();
+  taskd_.faults.on_report = nullptr;
+  taskd_.Start();
+  WriteTestFile(folder_ / "mended", "");
+  options = Options();
+  options.key.reset();
+  const auto outcome = Join(std::move(options), &notes_);
+  ASSERT_EQ(outcome.status(), absl::OkStatus());
+  EXPECT_EQ(outcome->state, Participant::STATE_CONFIRMED) << notes_.All();
+  EXPECT_EQ(Installed(), merged_);
+}
+
+// The server is there and has too much to do: the time to reach it is over, and it is waited for all the same.
+TEST_F(StuckTest, WaitsForAServerThatAnswersTooLate) {
+  taskd_.Publish(new_);
+  int joins = 3, negotiations = 3, confirms = 3;
+  taskd_.faults.join = [&] { return joins-- > 0 ? DeadlineExceeded() : grpc::Status::OK; };
+  taskd_.faults.negotiate = [&] { return negotiations-- > 0 ? DeadlineExceeded() : grpc::Status::OK; };
+  taskd_.faults.confirm = [&] { return confirms-- > 0 ? DeadlineExceeded() : grpc::Status::OK; };
+  JoinOptions options = Options();
+  options.connect_timeout = absl::Nanoseconds(1);
+  const auto outcome = Join(std::move(options), &notes_);
+  ASSERT_EQ(outcome.status(), absl::OkStatus());
+  EXPECT_EQ(outcome->state, Participant::STATE_CONFIRMED);
+  EXPECT_EQ(notes_.Count("disconnected CONNECTION_TIMEOUT"), 9) << notes_.All();
+}
+
+// The time to reach the server begins with the first try, and not while something else is waited for.
+TEST_F(StuckTest, TheTimeToReachAServerBeginsWithTheFirstTry) {
+  agent::Options options;
+  options.connect_timeout = absl::Nanoseconds(1);
+  Retry retry(options, /*patient=*/false);
+  EXPECT_EQ(retry.left(), absl::Nanoseconds(1));
+  retry.Begin();
+  while (retry.left() > absl::ZeroDuration()) std::this_thread::yield();
+  absl::Duration wait;
+  const absl::Status late = Error(absl::StatusCode::kDeadlineExceeded, "CONNECTION_TIMEOUT", "");
+  EXPECT_EQ(retry.Next(late, &wait), late);
+  retry.Met();
+  EXPECT_EQ(retry.Next(late, &wait), absl::OkStatus());
+}
+
+TEST_F(StuckTest, AClientThatStaysGoesOnAfterItsPlaceWasRemoved) {
+  taskd_.Publish(new_);
+  StartFollowing(Options());
+  notes_.Await("confirmed 1");
+  taskd_.AwaitState(Participant::STATE_CONFIRMED);
+  fs::remove_all(folder_ / ".parley-target");
+  taskd_.Publish({{"site.conf", "newer"}});
+  notes_.Await("confirmed 2");
+  EXPECT_EQ(ReadTestFile(Target() + "/site.conf"), "newer");
+}
+
+// A copy, as from a backup; the former one is somewhere else.
+TEST_F(StuckTest, AFolderAboveThatIsReplacedIsNoFaultOfTheSet) {
+  taskd_.Publish(new_);
+  const std::string above = folder_ / "above";
+  WriteTree(above + "/target", old_);
+  JoinOptions options = Options();
+  options.into = above + "/target";
+  StartFollowing(std::move(options));
+  notes_.Await("confirmed 1");
+  taskd_.AwaitState(Participant::STATE_CONFIRMED);
+  fs::rename(above, folder_ / "former");
+  fs::copy(folder_ / "former", above, fs::copy_options::recursive);
+  fs::permissions(above + "/.parley-target", fs::perms::owner_all);
+  taskd_.Publish({{"site.conf", "newer"}});
+  notes_.Await("confirmed 2");
+  EXPECT_EQ(ReadTestFile(above + "/target/site.conf"), "newer");
+  EXPECT_EQ(ReadTestFile(folder_ / "former/target/site.conf"), "new");
+  EXPECT_EQ(notes_.Count("rolled back"), 0) << notes_.All();
+}
+
+TEST_F(StuckTest, ADamagedRecordIsToldToTheServer) {
+  taskd_.Publish(new_);
+  ASSERT_EQ(RunJoin().status(), absl::OkStatus());
+  WriteTestFile(folder_ / ".parley-target/record", "damaged");
+  StartFollowing(Options());
+  notes_.Await("hindered state_damaged");
+  while (!taskd_.declarations().back().has_hindrance()) std::this_thread::yield();
+  EXPECT_EQ(taskd_.declarations().back().hindrance().code(), "state_damaged");
+  EXPECT_TRUE(absl::StrContains(taskd_.declarations().back().hindrance().detail(), "record"));
+  ASSERT_EQ(unlink((folder_ / ".parley-target/record").c_str()), 0);
+  notes_.Await("confirmed 1");
+}
+
+TEST_F(StuckTest, ALinkThatLeadsElsewhereIsNamedAndToldToTheServer) {
+  taskd_.Publish(new_);
+  WriteTree(folder_ / "second", old_);
+  fs::create_symlink("target", folder_ / "link");
+  JoinOptions options = Options();
+  options.into = folder_ / "link";
+  ASSERT_EQ(Join(std::move(options), &notes_).status(), absl::OkStatus());
+  fs::remove(folder_ / "link");
+  fs::create_symlink("second", folder_ / "link");
+  options = Options();
+  options.into = folder_ / "link";
+  const absl::Status status = Join(std::move(options), &notes_).status();
+  EXPECT_EQ(Reason(status), "STATE_CONFLICT");
+  EXPECT_TRUE(absl::StrContains(
+      status.message(), absl::StrCat(folder_ / "link", " leads to ", folder_ / "second", " now; it led to ", Target())))
+      << status;
+  EXPECT_EQ(taskd_.declarations().back().hindrance().code(), "state_conflict");
+  EXPECT_EQ(ReadTree(folder_ / "second"), old_);
+}
+
+TEST_F(StuckTest, SaysWhatIsInstalledAlready) {
+  taskd_.Publish(new_);
+  ASSERT_EQ(RunJoin().status(), absl::OkStatus());
+  taskd_.PushState(Participant::STATE_CONFIRMED);
+  MoreNotes notes;
+  ASSERT_EQ(Join(Options(), &notes).status(), absl::OkStatus());
+  EXPECT_EQ(notes.up_to_date, 1);
+}
+
+TEST_F(StuckTest, ThePlaceOfATargetIsNoTarget) {
+  fs::create_directories(folder_ / ".parley-target/tree/sub");
+  for (const char* path : {".parley-target", ".parley-target/tree", ".parley-target/tree/sub", ".parley-new"}) {
+    EXPECT_EQ(Reason(TargetFolder::Open(folder_ / path).status()), "TARGET_ROOT") << path;
+  }
+  EXPECT_TRUE(TargetFolder::Open(folder_ / ".parleying").ok());
+}
+
+TEST_F(StuckTest, AFileOfTheKernelsIsNoTarget) {
+  EXPECT_EQ(Reason(TargetFolder::Open("/proc/sys/kernel/hostname", TargetFolder::Kind::kFile).status()),
+            "TARGET_MOUNT");
+}
+
+TEST(FreeSpaceTest, IsUnknownWhereTheFileSystemGivesNoSize) {
+  struct statvfs space = {};
+  space.f_frsize = 4096;
+  EXPECT_EQ(FreeBytes(space), 0);
+  space.f_blocks = 100;
+  EXPECT_EQ(FreeBytes(space), 1) << "full, which is known";
+  space.f_bavail = 2;
+  EXPECT_EQ(FreeBytes(space), 8192);
+  EXPECT_GT(FreeBytes({"/tmp"}), 0);
+  EXPECT_EQ(FreeBytes({"/tmp", "/nowhere/at/all"}), FreeBytes({"/nowhere/at/all", "/tmp"}));
+}
+
+}  // namespace
+}  // namespace parley::agent
