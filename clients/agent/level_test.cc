@@ -495,28 +495,6 @@ TEST_F(LevelTest, CommandsSeeTheNewSetByItsPathWhereverTheAgentWasStarted) {
   EXPECT_EQ(outcome->reason, "check_failed");
 }
 
-TEST_F(LevelTest, CommandsSeeLabelsAndFacts) {
-  taskd_.Publish(new_);
-  JoinOptions options = Options();
-  taskd_.faults.labels = {{"site", "berlin"}};
-  options.facts = {{"nginx-version", "1.22"}};
-  options.hooks.check = "test \"$PARLEY_LABEL_SITE $PARLEY_FACT_NGINX_VERSION\" = 'berlin 1.22'";
-  const auto outcome = Join(std::move(options), &notes_);
-  ASSERT_EQ(outcome.status(), absl::OkStatus());
-  EXPECT_TRUE(outcome->ok()) << outcome->detail;
-}
-
-TEST_F(LevelTest, LabelsThatNoDeviceCanHaveEndTheConversation) {
-  taskd_.Publish(new_);
-  taskd_.faults.labels = {{"site", std::string(257, 'x')}};
-  StartFollowing(Options());
-  notes_.Await("disconnected LABELS_MALFORMED");
-  taskd_.Stop();
-  taskd_.faults.labels.clear();
-  taskd_.Start();
-  notes_.Await("confirmed 1");
-}
-
 // C5
 TEST_F(LevelTest, ATargetThatIsWrittenToIsTriedAgain) {
   taskd_.Publish(new_);

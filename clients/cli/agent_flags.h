@@ -17,7 +17,7 @@ namespace parley::cli {
 struct AgentFlags {
   std::string into, into_file, check, apply, state, check_timeout, apply_timeout, confirm_timeout, method = "auto";
   std::vector<std::string> facts;
-  // Of --label, which is no option any more: giving it is an error that says what to do.
+  // What --label was given, which is no option any more: the error says what to do.
   std::vector<std::string> labels;
   bool require_operator_signature = false;
 

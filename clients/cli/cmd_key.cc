@@ -35,7 +35,7 @@ using key::v1::KeyService;
 
 struct KeyFlags {
   std::string role, subject, device, out, ttl = "90d", serial, reason, name;
-  // Of --label; and what `label` changes: key=value, or key- to remove one.
+  // The values of --label; and the changes that `label` makes: key=value, or key- to remove one.
   std::vector<std::string> labels, changes;
   uint32_t retire_before = 0;
   bool yes = false;

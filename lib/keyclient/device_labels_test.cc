@@ -23,7 +23,7 @@ class DeviceLabelsTest : public testing::Test {
     const auto found = labels_.Find(device);
     return found == nullptr ? "?" : keys::ShowLabels(*found);
   }
-  // Who was told of since this was asked last.
+  // Returns the devices that the observer was told of since the last call.
   std::vector<std::string> Told() { return std::exchange(told_, {}); }
 
   DeviceLabels labels_;

@@ -15,15 +15,15 @@ namespace parley::keys {
 using Labels = google::protobuf::Map<std::string, std::string>;
 
 inline constexpr int kMaxLabels = 64;
-// Of a name, and of a value.
+// The limit for a name, and for a value.
 inline constexpr size_t kMaxLabelBytes = 256;
 // What a selector's key begins with that looks at a fact. No label's name does.
 inline constexpr absl::string_view kFactPrefix = "fact:";
 
-// Whether these are at most 64, each with a name of 1 to 256 bytes and a value of at most 256 bytes. `what` names them
-// in the sentence: "labels". INVALID_ARGUMENT: TOO_MANY_LABELS, LABEL_MALFORMED.
+// Checks that there are at most 64, each with a name of 1 to 256 bytes and a value of at most 256 bytes. `what` names
+// them in the sentence: "labels". INVALID_ARGUMENT: TOO_MANY_LABELS, LABEL_MALFORMED.
 absl::Status CheckSizes(const Labels& labels, absl::string_view what);
-// The same for the labels of a device, none of which looks like a fact. The same errors.
+// Checks the labels of a device: as CheckSizes, and none of them may look like a fact. Returns the same errors.
 absl::Status CheckLabels(const Labels& labels);
 
 // Returns "role=web, site=berlin", in the order of the names; an empty text for none.

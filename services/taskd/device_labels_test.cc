@@ -153,7 +153,7 @@ TEST_F(DeviceLabelsTest, ADeviceThatIsLabelledAwayLosesWhatItHasNotBegunToApply)
   EXPECT_EQ(Fetch(member.get(), request, &bytes), "NOTHING_ACCEPTED");
   EXPECT_EQ(bytes, 0u);
   EXPECT_EQ(GetParticipant("tasks/secrets", "web-1").reason(), "not_selected");
-  // Nor does an operator who asks for another attempt change for whom the task is.
+  // An operator that asks for another attempt does not change which devices are selected.
   ASSERT_TRUE(Retry("tasks/secrets", {"web-1"}).ok());
   do {
     pushed = negotiation.Read();

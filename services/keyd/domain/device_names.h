@@ -1,4 +1,4 @@
-// The names of devices, and what operators say of them: who has which labels, as key.v1.DeviceLabels has the rule.
+// The names of devices, and what operators say of them. The comment of key.v1.DeviceLabels has the rule.
 //
 // An object is one change: it reads what it needs, and then adds all of it to a transaction, on the condition that
 // nobody else has changed the same meanwhile. Threads: an object belongs to one thread.

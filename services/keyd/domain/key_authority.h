@@ -70,7 +70,7 @@ class KeyAuthority {
     std::string actor;
     // "devices/{id}" or empty.
     std::string device;
-    // Of a device, in place of those that its name has; none keeps those.
+    // The labels of a device, which take the place of those that its name has; none keeps those.
     keys::Labels labels = {};
     // Identifies a repetition within 24 hours; empty: it is not to be repeated. What it asks for.
     std::string request_key = {};

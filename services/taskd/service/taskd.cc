@@ -82,7 +82,7 @@ class Taskd::Impl {
   }
 
  private:
-  // Of any device, when it is empty.
+  // Labels of this device have changed; of any device, when the name is empty.
   void OnRelabelled(const std::string& device) {
     assignments_.Relabelled(device);
     for (const TaskSnapshot& task : board_.Tasks()) {
