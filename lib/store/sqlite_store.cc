@@ -401,6 +401,9 @@ class SqliteStore final : public Store {
 
   Mutex compact_mutex_;
   std::atomic<bool> compacting_by_itself_ = false;
+  // Of whoever leads the group under way: what was written since a revision.
+  int64_t written_bytes_ = 0;
+  int64_t bytes_counted_from_ = 0;
 
   const std::shared_ptr<WatchDispatcher> watches_;
   // Last: its thread uses the rest.
@@ -529,6 +532,9 @@ void SqliteStore::RunGroup(const std::vector<Work*>& group) {
   }
   if (writer.state.revision == before) return;
   watches_->Publish(writer.state.revision, std::move(writer.changes));
+  for (const Work* const work : group) {
+    if (work->result.ok()) written_bytes_ += static_cast<int64_t>(work->bytes);
+  }
   if (options_.keep_revisions > 0) CompactByItself(writer.state.revision);
 }
 
@@ -680,11 +686,18 @@ absl::Status SqliteStore::Compact(int64_t revision) {
 }
 
 void SqliteStore::CompactByItself(int64_t revision) {
+  int64_t to = 0;
   // A quarter more than is kept, so that this is rare.
-  if (revision - state().compacted < options_.keep_revisions + options_.keep_revisions / 4) return;
-  if (compacting_by_itself_.exchange(true)) return;
-  timers_.Schedule(absl::InfinitePast(), [this, revision] {
-    const absl::Status status = Compact(revision - options_.keep_revisions);
+  if (revision - state().compacted >= options_.keep_revisions + options_.keep_revisions / 4) {
+    to = revision - options_.keep_revisions;
+  }
+  if (written_bytes_ > options_.keep_bytes) {
+    to = std::max(to, std::exchange(bytes_counted_from_, revision));
+    written_bytes_ = 0;
+  }
+  if (to <= state().compacted || compacting_by_itself_.exchange(true)) return;
+  timers_.Schedule(absl::InfinitePast(), [this, to] {
+    const absl::Status status = Compact(to);
     if (!status.ok()) LogError("compaction failed", {{"error", std::string(status.message())}});
     compacting_by_itself_ = false;
   });

@@ -125,6 +125,19 @@ TEST(SqliteStore, CompactsByItself) {
   EXPECT_EQ(store->Get("a")->value.empty(), false);
 }
 
+TEST(SqliteStore, CompactsByItselfWhenMuchWasWritten) {
+  Folder folder;
+  const auto store = *OpenSqliteStore({.path = folder.File(), .keep_bytes = 10'000});
+  const std::string value(1000, 'v');
+  for (int i = 0; i < 40; ++i) ASSERT_TRUE(store->Commit(Transaction().Set("a", value)).ok());
+  while (Reason(store->Get("a", 5).status()) != "STORE_COMPACTED") {
+    ASSERT_TRUE(store->Commit(Transaction().Set("a", value)).ok());
+  }
+  // What the last ten thousand bytes have superseded is there.
+  const int64_t newest = *store->Revision();
+  EXPECT_TRUE(store->Get("a", newest - 9).ok());
+}
+
 TEST(SqliteStore, AWatchThatFellBehindReadsItsHistory) {
   Folder folder;
   const auto store = *OpenSqliteStore({.path = folder.File()});
