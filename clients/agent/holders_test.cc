@@ -167,7 +167,7 @@ TEST(MountLayers, AreReadFromTheOptionsOfTheMount) {
             (List{"/a", "/b:c", "/d", "/up per", "work"}));
   EXPECT_EQ(layers("overlay x rw,lowerdir+=/a,lowerdir+=/b,datadir+=/c"), (List{"/a", "/b", "/c"}));
   EXPECT_EQ(layers("fuse.mergerfs /disk1:/disk2 rw,user_id=0"), (List{"/disk1", "/disk2"}));
-  EXPECT_EQ(layers("ecryptfs /home/.ecryptfs/a rw"), (List{"/home/.ecryptfs/a"}));
+  EXPECT_EQ(layers("ecryptfs /srv/.ecryptfs/a rw"), (List{"/srv/.ecryptfs/a"}));
   EXPECT_EQ(layers("fuse.sshfs user@host:/srv rw"), List());
   EXPECT_EQ(layers("ext4 /dev/sda1 rw,lowerdir=/a"), List());
   EXPECT_TRUE(ParseMounts("36 25 0:41 / /mnt rw -")[0].layers.empty());

@@ -4,7 +4,7 @@
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
-#include <sys/user.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,19 +22,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-#if defined(__x86_64__)
-long CallOf(const user_regs_struct& registers) { return static_cast<long>(registers.orig_rax); }
-constexpr bool kCanWatchCalls = true;
-#else
-long CallOf(const user_regs_struct&) { return -1; }
-constexpr bool kCanWatchCalls = false;
-#endif
-
 class OvertakenTest : public InstallerTest {
  protected:
   // Runs `body` in a child and stops it before and after its first call of `number`; what the test does then happens in
   // the very middle.
-  void AtCall(long number, const std::function<int()>& body, const std::function<void()>& before,
+  void AtCall(uint64_t number, const std::function<int()>& body, const std::function<void()>& before,
               const std::function<bool()>& goes_on) {
     const pid_t child = fork();
     if (child == 0) {
@@ -52,14 +44,14 @@ class OvertakenTest : public InstallerTest {
       if (WIFEXITED(status) || WIFSIGNALED(status)) break;
       signal = WSTOPSIG(status) == (SIGTRAP | 0x80) || WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status);
       if (WSTOPSIG(status) != (SIGTRAP | 0x80) || done) continue;
-      user_regs_struct registers = {};
-      ASSERT_EQ(ptrace(PTRACE_GETREGS, child, nullptr, &registers), 0);
-      if (CallOf(registers) != number) continue;
-      if (!entered) {
+      __ptrace_syscall_info call = {};
+      ASSERT_GT(ptrace(PTRACE_GET_SYSCALL_INFO, child, sizeof(call), &call), 0);
+      if (!entered && call.op == PTRACE_SYSCALL_INFO_ENTRY && call.entry.nr == number) {
         entered = true;
         before();
         continue;
       }
+      if (!entered) continue;
       done = true;
       if (goes_on()) continue;
       kill(child, SIGKILL);
@@ -83,7 +75,6 @@ class OvertakenTest : public InstallerTest {
 };
 
 TEST_F(OvertakenTest, AFolderThatTakesTheTargetsNameBeforeTheExchangeIsNotRemoved) {
-  if (!kCanWatchCalls) GTEST_SKIP() << "the calls of a process are watched on x86-64 only";
   WriteTestFile(folder_ / "other/site.conf", "precious");
   AtTheSwap([this] {
     fs::rename(Target(), folder_ / "away");
@@ -95,14 +86,12 @@ TEST_F(OvertakenTest, AFolderThatTakesTheTargetsNameBeforeTheExchangeIsNotRemove
 }
 
 TEST_F(OvertakenTest, WhatIsWrittenBeforeTheExchangeIsNotRemoved) {
-  if (!kCanWatchCalls) GTEST_SKIP() << "the calls of a process are watched on x86-64 only";
   AtTheSwap([this] { WriteTestFile(Target() + "/late.conf", "late"); });
   EXPECT_EQ(exit_code_, 7);
   EXPECT_EQ(Installed(), (Tree{{"keep", "mine"}, {"late.conf", "late"}, {"site.conf", "old"}}));
 }
 
 TEST_F(OvertakenTest, ALinkThatTakesTheTargetsNameBeforeTheExchangeStaysALink) {
-  if (!kCanWatchCalls) GTEST_SKIP() << "the calls of a process are watched on x86-64 only";
   WriteTestFile(folder_ / "other/site.conf", "precious");
   AtTheSwap([this] {
     fs::rename(Target(), folder_ / "away");
@@ -114,7 +103,6 @@ TEST_F(OvertakenTest, ALinkThatTakesTheTargetsNameBeforeTheExchangeStaysALink) {
 
 // The process that would have looked was killed.
 TEST_F(OvertakenTest, TheNextProcessLooksAtWhatWasSwappedOut) {
-  if (!kCanWatchCalls) GTEST_SKIP() << "the calls of a process are watched on x86-64 only";
   for (const Method method : {Method::kExchange, Method::kFiles}) {
     options_.method = method;
     AtTheSwap([this] { WriteTestFile(Target() + "/site.conf", "written late"); }, /*goes_on=*/false);
@@ -127,7 +115,6 @@ TEST_F(OvertakenTest, TheNextProcessLooksAtWhatWasSwappedOut) {
 }
 
 TEST_F(OvertakenTest, AFileThatIsWrittenBeforeItsExchangeIsNotRemoved) {
-  if (!kCanWatchCalls) GTEST_SKIP() << "the calls of a process are watched on x86-64 only";
   options_.method = Method::kFiles;
   AtTheSwap([this] { WriteTestFile(Target() + "/site.conf", "written late"); });
   EXPECT_EQ(exit_code_, 7);

@@ -1,4 +1,6 @@
 // parley settle.
+#include <sys/stat.h>
+
 #include <memory>
 #include <utility>
 
@@ -26,11 +28,17 @@ absl::StatusOr<ExitCode> Settle(const Globals& globals, const AgentFlags& flags)
   // The agent that has the target settles it.
   const bool in_use = Reason(status) == "TARGET_IN_USE";
   if (!status.ok() && !in_use) return status;
+  struct stat info;
+  const bool absent = !in_use && stat(target.c_str(), &info) != 0;
   if (globals.json()) {
-    JsonObject().Text("event", in_use ? "inUse" : "settled").Text("target", target).Print();
+    JsonObject().Text("event", in_use ? "inUse" : absent ? "absent" : "settled").Text("target", target).Print();
+  } else if (in_use) {
+    PrintLine(absl::StrCat("  · in use         ", Printable(target), " is settled by the agent that has it"));
+  } else if (absent) {
+    PrintLine(
+        absl::StrCat("  · nothing here   ", Printable(target), " does not exist, and nothing is undecided there"));
   } else {
-    PrintLine(in_use ? absl::StrCat("  · in use         ", Printable(target), " is settled by the agent that has it")
-                     : absl::StrCat("  ", Green("✔"), " settled        ", Printable(target), " has one whole set"));
+    PrintLine(absl::StrCat("  ", Green("✔"), " settled        ", Printable(target), " has one whole set"));
   }
   return kSuccess;
 }
@@ -46,7 +54,8 @@ void AddSettle(CLI::App* app, Globals* globals) {
   command->footer(
       "An update that was killed between the exchange and the confirmation stays undecided until an agent runs again.\n"
       "This settles it: what can no longer be confirmed is rolled back once its --confirm-timeout is over, with the\n"
-      "commands that the update was given. Where nothing is undecided it ends at once.\n"
+      "commands that the update was given. Where nothing is undecided it ends at once. It fails when the old set is\n"
+      "back but the apply command does not pass with it, until a join or an agent has told the server.\n"
       "Examples:\n"
       "  parley settle --into /etc/nginx\n"
       "  systemctl enable parley-settle@$(systemd-escape --path /etc/nginx)      after every boot");
