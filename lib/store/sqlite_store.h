@@ -18,8 +18,8 @@ struct SqliteOptions {
   std::string path;
   // Superseded values are kept for at least this many revisions and then compacted by themselves. 0: for ever.
   int64_t keep_revisions = 100'000;
-  // They are compacted earlier when more than this was written since the last compaction: what is kept of the history is
-  // at most twice as large, whoever writes how much.
+  // They are compacted earlier when more than this was written since the last compaction: what is kept of the history
+  // is at most twice as large, whoever writes how much.
   int64_t keep_bytes = 256 << 20;
   // For leases. Must outlive the store.
   Clock* clock = Clock::System();
