@@ -18,6 +18,8 @@ constexpr int kMostRefusals = 3;
 constexpr int kMostAnsweredFailures = 10;
 // A connection that stood for so long was a good one, whatever ended it.
 constexpr absl::Duration kGoodConnection = absl::Minutes(1);
+// What takes so much longer than it was meant to was interrupted by a stop of the whole process.
+constexpr absl::Duration kStopped = absl::Seconds(5);
 // Two machines with one key take the stream from one another each time that they connect.
 constexpr absl::Duration kMinTwicePause = absl::Seconds(1);
 constexpr absl::Duration kMaxTwicePause = absl::Minutes(5);
@@ -94,22 +96,26 @@ absl::Duration Backoff::Next() {
   return std::min(wait, most_) * std::uniform_real_distribution<>(0, 2)(random_);
 }
 
-Retry::Retry(const Options& options, bool patient)
+Retry::Retry(const Options& options, bool patient, absl::Duration (*now)())
     : patient_(patient),
       limit_(options.connect_timeout),
-      begun_(SteadyTime()),
+      now_(now),
+      begun_(now()),
       backoff_(options.min_backoff, options.max_backoff),
       twice_(kMinTwicePause, kMaxTwicePause) {}
 
 void Retry::Begin() {
-  begun_ = SteadyTime();
+  begun_ = now_();
   if (start_ == -absl::InfiniteDuration()) start_ = begun_;
+  // A process that was stopped, or whose machine slept, has not tried all that while.
+  if (begun_ - due_ >= kStopped) start_ += begun_ - due_;
+  most_ = left();
 }
 
 absl::Duration Retry::left() const {
   if (patient_ || met()) return absl::InfiniteDuration();
   if (start_ == -absl::InfiniteDuration()) return limit_;
-  return std::max(absl::ZeroDuration(), start_ + limit_ - SteadyTime());
+  return std::max(absl::ZeroDuration(), start_ + limit_ - now_());
 }
 
 bool Retry::refused_for_good() const { return refused_ >= kMostRefusals; }
@@ -128,10 +134,13 @@ bool Retry::Hopeless(const absl::Status& error, Fault fault, bool patient) {
 
 absl::Status Retry::Next(const absl::Status& error, absl::Duration* wait, bool patient) {
   const Fault fault = FaultOf(error);
-  if (SteadyTime() - begun_ >= kGoodConnection) Progress();
+  if (now_() - begun_ >= kGoodConnection) Progress();
+  // A try that was interrupted so says nothing of the server.
+  if (now_() - begun_ - most_ >= kStopped) start_ += now_() - begun_;
   if (Hopeless(error, fault, patient)) return error;
   *wait = fault == Fault::kTwice ? twice_.Next() : backoff_.Next();
   if (!patient) *wait = std::min(*wait, left());
+  due_ = now_() + *wait;
   return absl::OkStatus();
 }
 
@@ -143,7 +152,7 @@ void Retry::Reached() {
 void Retry::Progress() {
   backoff_.Reset();
   answered_ = 0;
-  if (SteadyTime() - begun_ >= kMaxTwicePause) twice_.Reset();
+  if (now_() - begun_ >= kMaxTwicePause) twice_.Reset();
 }
 
 }  // namespace parley::agent

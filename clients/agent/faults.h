@@ -56,8 +56,9 @@ class Backoff {
 // How often, and for how long, to try to reach the server. Not thread-safe.
 class Retry {
  public:
-  // A patient one never gives up because a server is away, refuses the key or is another one than it was.
-  Retry(const Options& options, bool patient);
+  // A patient one never gives up because a server is away, refuses the key or is another one than it was. `now` is as
+  // SteadyTime.
+  Retry(const Options& options, bool patient, absl::Duration (*now)() = &SteadyTime);
 
   // Returns OK and the time to wait before the next try. Returns the error when trying again is of no use: a final
   // fault; and, unless it is patient, a key that was refused thrice, a server that was not reached within
@@ -86,6 +87,10 @@ class Retry {
 
   const bool patient_;
   const absl::Duration limit_;
+  absl::Duration (*const now_)();
+  // When the pause before the next try should be over, and how long a try may take.
+  absl::Duration due_ = absl::InfiniteDuration();
+  absl::Duration most_ = absl::InfiniteDuration();
   absl::Duration start_ = -absl::InfiniteDuration();
   absl::Duration begun_;
   Backoff backoff_;

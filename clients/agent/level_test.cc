@@ -454,6 +454,7 @@ TEST_F(LevelTest, SettlesWithoutAnything) {
   clock.join();
   EXPECT_EQ(Installed(), old_);
   EXPECT_EQ(notes_.Count("settling tasks/other"), 1);
+  EXPECT_EQ(notes_.Count("rolled back"), 1) << "it ended before everybody knew";
   EXPECT_EQ(Settle(Options(), &notes_), absl::OkStatus());
 }
 
