@@ -24,7 +24,7 @@ class Held(reported.Reported):
     def test_what_is_written_through_a_mounted_image_is_not_lost(self):
         image, point = self.client.target / "fs.img", self.client.folder / "point"
         image.write_bytes(b"\0" * (2 << 20))
-        subprocess.run(["mke2fs", "-q", "-F", image], check=True)
+        subprocess.run(["/usr/sbin/mke2fs", "-q", "-F", image], check=True)
         point.mkdir()
         machine.mount("-o", "loop", image, point)
         self.create()
@@ -43,10 +43,10 @@ class Held(reported.Reported):
         swap = self.client.target / "swap"
         swap.write_bytes(b"\0" * (1 << 20))
         swap.chmod(0o600)
-        subprocess.run(["mkswap", swap], check=True, capture_output=True)
-        if subprocess.run(["swapon", swap], capture_output=True, check=False).returncode != 0:
+        subprocess.run(["/usr/sbin/mkswap", swap], check=True, capture_output=True)
+        if subprocess.run(["/usr/sbin/swapon", swap], capture_output=True, check=False).returncode != 0:
             self.skipTest("this kernel, or this file system, has no swap files")
-        self.addCleanup(subprocess.run, ["swapoff", swap], check=True)
+        self.addCleanup(subprocess.run, ["/usr/sbin/swapoff", swap], check=True)
         self.create()
         self.says(self.join(), "method", "files", "swap space")
         self.assertIn(str(swap), pathlib.Path("/proc/swaps").read_text())
