@@ -283,10 +283,9 @@ void AddTaskCreate(CLI::App* task, Globals* globals) {
   command->add_option("--title", flags->title, "A line for people");
   command->add_option("--start", flags->start, "Make offers from then on: 2026-11-22T23:10:00Z, or 2h");
   command
-      ->add_option("--select", flags->select,
-                   "key=value: devices with this label take part by themselves; key=a,b: with either; fact:key=value: "
-                   "those that "
-                   "say so of themselves (repeat for another key)")
+      ->add_option(
+          "--select", flags->select,
+          "Devices with the label key=value take part; key=a,b: either; fact:key=value: those that say so; repeatable")
       ->allow_extra_args(false);
   command->add_option("--expected", flags->expected, "Complete as soon as this many clients have ended")
       ->check(CLI::NonNegativeNumber);

@@ -221,8 +221,9 @@ class Manners(unittest.TestCase):
         self.assertIn(self.installed(), ({}, {"motd": "hello\n"}))
 
     def test_a_settled_target_and_one_that_an_agent_has(self):
-        settled = self.person.json("settle", *self.place)
-        self.assertEqual(settled, {"event": "settled", "target": str(self.into)})
+        for event, make in (("absent", self.into.mkdir), ("settled", lambda: None)):
+            self.assertEqual(self.person.json("settle", *self.place), {"event": event, "target": str(self.into)})
+            make()
         with self.agent("--output", "json", stdout=subprocess.PIPE, text=True) as agent:
             next(line for line in agent.stdout if json.loads(line)["event"] in ("idle", "connected"))
             self.assertIn(self.person.json("settle", *self.place)["event"], ("inUse", "settled"))
