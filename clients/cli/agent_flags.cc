@@ -61,8 +61,7 @@ void AgentFlags::AddTo(CLI::App* command) {
   command->add_option("--label", labels)->group("")->allow_extra_args(false);
   command
       ->add_option("--fact", facts,
-                   "key=value that this machine says of itself; operators see it, and --select fact:key=value looks at "
-                   "it (repeat)")
+                   "key=value that this machine says of itself; operators can select by fact:key=value (repeatable)")
       ->allow_extra_args(false);
   command->add_flag("--require-operator-signature", require_operator_signature,
                     "Apply only what an enrolled operator's device has signed; needs a device file");
