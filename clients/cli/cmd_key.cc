@@ -201,7 +201,7 @@ absl::Status FillChanges(const std::vector<std::string>& changes, key::v1::Label
 
 absl::StatusOr<ExitCode> Label(const Globals& globals, const KeyFlags& flags) {
   key::v1::LabelDeviceRequest request;
-  request.set_name(absl::StrCat("deviceLabels/", flags.name));
+  request.set_name(absl::StrCat(keys::kDeviceLabelsPrefix, flags.name));
   RETURN_IF_ERROR(FillChanges(flags.changes, &request));
   ASSIGN_OR_RETURN(const Keys keys, ConnectKeys(globals));
   ASSIGN_OR_RETURN(const key::v1::DeviceLabels after,

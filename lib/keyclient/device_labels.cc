@@ -6,16 +6,10 @@
 namespace parley::keyclient {
 namespace {
 
-bool Same(const keys::Labels& one, const keys::Labels& other) {
-  return one.size() == other.size() && std::all_of(one.begin(), one.end(), [&](const auto& label) {
-           const auto found = other.find(label.first);
-           return found != other.end() && found->second == label.second;
-         });
-}
-
-bool Same(const DeviceLabels::Devices& one, const DeviceLabels::Devices& other) {
-  return std::equal(one.begin(), one.end(), other.begin(), other.end(),
-                    [](const auto& a, const auto& b) { return a.first == b.first && Same(*a.second, *b.second); });
+bool AreSame(const DeviceLabels::Devices& one, const DeviceLabels::Devices& other) {
+  return std::equal(one.begin(), one.end(), other.begin(), other.end(), [](const auto& a, const auto& b) {
+    return a.first == b.first && keys::AreSame(*a.second, *b.second);
+  });
 }
 
 }  // namespace
@@ -31,7 +25,7 @@ std::shared_ptr<const keys::Labels> DeviceLabels::Find(absl::string_view device)
 void DeviceLabels::Replace(Devices devices) {
   {
     MutexLock lock(&mutex_);
-    if (std::exchange(heard_, true) && Same(devices_, devices)) return;
+    if (std::exchange(heard_, true) && AreSame(devices_, devices)) return;
     devices_ = std::move(devices);
   }
   Notify("");
@@ -42,7 +36,7 @@ void DeviceLabels::Set(const std::string& device, keys::Labels labels) {
     MutexLock lock(&mutex_);
     if (!heard_) return;
     const auto found = devices_.find(device);
-    if (found == devices_.end() ? labels.empty() : Same(*found->second, labels)) return;
+    if (found == devices_.end() ? labels.empty() : keys::AreSame(*found->second, labels)) return;
     if (labels.empty()) {
       devices_.erase(found);
     } else {

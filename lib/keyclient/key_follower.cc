@@ -27,7 +27,6 @@ constexpr absl::Duration kFirstPause = absl::Milliseconds(100);
 constexpr absl::Duration kLongestPause = absl::Seconds(5);
 constexpr absl::Duration kCallTimeout = absl::Seconds(15);
 constexpr absl::Duration kAuditDrain = absl::Seconds(5);
-constexpr absl::string_view kLabelsPrefix = "deviceLabels/";
 
 absl::Time FromProto(const google::protobuf::Timestamp& timestamp) {
   return absl::FromUnixSeconds(timestamp.seconds()) + absl::Nanoseconds(timestamp.nanos());
@@ -240,7 +239,7 @@ absl::Status KeyFollower::Impl::FollowLabels() {
     std::optional<DeviceLabels::Devices> state(std::in_place);
     while (stream.Read(&message)) {
       for (key::v1::DeviceLabels& device : *message.mutable_devices()) {
-        const std::string name(absl::StripPrefix(device.name(), kLabelsPrefix));
+        const std::string name(absl::StripPrefix(device.name(), keys::kDeviceLabelsPrefix));
         if (state.has_value()) {
           (*state)[name] = std::make_shared<const keys::Labels>(std::move(*device.mutable_labels()));
         } else {

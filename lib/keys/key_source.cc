@@ -16,10 +16,6 @@ constexpr size_t kSweepAtLeast = 1024;
 // A revocation outlives its key, in case the clock is set back.
 constexpr absl::Duration kGrace = absl::Hours(24);
 
-}  // namespace
-
-namespace {
-
 // The roles that are not a machine's that takes part in tasks.
 bool IsPersonOrService(access::v1::Role role) {
   return role == access::v1::ROLE_ADMIN || role == access::v1::ROLE_OPERATOR || role == access::v1::ROLE_AUDITOR ||

@@ -1,5 +1,6 @@
 #include "lib/keys/labels.h"
 
+#include <algorithm>
 #include <map>
 
 #include "absl/strings/match.h"
@@ -38,6 +39,13 @@ absl::Status CheckLabels(const Labels& labels) {
     }
   }
   return absl::OkStatus();
+}
+
+bool AreSame(const Labels& one, const Labels& other) {
+  return one.size() == other.size() && std::all_of(one.begin(), one.end(), [&](const auto& label) {
+           const auto found = other.find(label.first);
+           return found != other.end() && found->second == label.second;
+         });
 }
 
 std::string ShowLabels(const Labels& labels) {

@@ -19,11 +19,6 @@ std::string IdKey(absl::string_view service, absl::string_view id) {
   return absl::StrCat(kAuditIdPrefix, service, "/", id);
 }
 
-absl::Status Damaged(absl::string_view key) {
-  return Error(absl::StatusCode::kDataLoss, "STORE_DAMAGED",
-               absl::StrCat("the store's entry ", key, " cannot be read; restore it from a backup"));
-}
-
 }  // namespace
 
 AuditEvent MakeEvent(const Clock& clock, absl::string_view actor, absl::string_view action, absl::string_view resource,

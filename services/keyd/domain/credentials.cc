@@ -31,11 +31,6 @@ absl::Status Invalid(absl::string_view reason, absl::string_view sentence) {
   return Error(absl::StatusCode::kInvalidArgument, reason, sentence);
 }
 
-absl::Status Damaged(absl::string_view key) {
-  return Error(absl::StatusCode::kDataLoss, "STORE_DAMAGED",
-               absl::StrCat("the store's entry ", key, " cannot be read; restore it from a backup"));
-}
-
 std::vector<absl::string_view> AudiencesOf(access::v1::Role role) {
   switch (role) {
     case access::v1::ROLE_ADMIN:
@@ -355,7 +350,7 @@ absl::StatusOr<key::v1::DeviceLabels> KeyAuthority::Label(absl::string_view acto
   ASSIGN_OR_RETURN(const bool changed, names.ChangeLabels(request));
   key::v1::DeviceLabels after;
   after.set_name(request.name());
-  const absl::string_view subject = absl::StripPrefix(request.name(), DeviceLabelsName(""));
+  const absl::string_view subject = absl::StripPrefix(request.name(), keys::kDeviceLabelsPrefix);
   if (changed) {
     std::string detail = keys::ShowLabels(request.set());
     for (const std::string& key : request.remove()) absl::StrAppend(&detail, detail.empty() ? "" : ", ", key, "-");

@@ -15,13 +15,7 @@ namespace {
 using key::v1::CredentialRecord;
 using records::DeviceName;
 
-constexpr absl::string_view kNamePrefix = "deviceLabels/";
 constexpr size_t kPage = 500;
-
-absl::Status Damaged(absl::string_view key) {
-  return Error(absl::StatusCode::kDataLoss, "STORE_DAMAGED",
-               absl::StrCat("the store's entry ", key, " cannot be read; restore it from a backup"));
-}
 
 absl::Status Unknown(absl::string_view name) {
   return Error(absl::StatusCode::kNotFound, "DEVICE_NAME_UNKNOWN",
@@ -31,9 +25,16 @@ absl::Status Unknown(absl::string_view name) {
 
 std::string KeyOf(absl::string_view subject) { return absl::StrCat(kDeviceNamePrefix, subject); }
 
-}  // namespace
+// Takes a credential away, and those that have expired.
+void Drop(const std::string& credential, absl::Time now, DeviceName* name) {
+  auto& credentials = *name->mutable_credentials();
+  const auto is_over = [&](const DeviceName::Credential& each) {
+    return each.name() == credential || FromTimestamp(each.expire_time()) <= now;
+  };
+  credentials.erase(std::remove_if(credentials.begin(), credentials.end(), is_over), credentials.end());
+}
 
-std::string DeviceLabelsName(absl::string_view subject) { return absl::StrCat(kNamePrefix, subject); }
+}  // namespace
 
 absl::StatusOr<DeviceNames::Name*> DeviceNames::Find(const std::string& subject) {
   const auto [at, added] = names_.try_emplace(subject);
@@ -48,13 +49,9 @@ absl::StatusOr<DeviceNames::Name*> DeviceNames::Find(const std::string& subject)
 
 absl::Status DeviceNames::AddCredential(const CredentialRecord& record, const keys::Labels& labels) {
   ASSIGN_OR_RETURN(Name* const name, Find(record.subject()));
-  auto& credentials = *name->record.mutable_credentials();
   // What has expired hands its labels on now, and is needed no more.
-  const auto is_over = [&](const DeviceName::Credential& credential) {
-    return credential.name() == record.name() || FromTimestamp(credential.expire_time()) <= now_;
-  };
-  credentials.erase(std::remove_if(credentials.begin(), credentials.end(), is_over), credentials.end());
-  DeviceName::Credential* const added = credentials.Add();
+  Drop(record.name(), now_, &name->record);
+  DeviceName::Credential* const added = name->record.add_credentials();
   added->set_name(record.name());
   *added->mutable_expire_time() = record.expire_time();
   if (!labels.empty()) *name->record.mutable_labels() = labels;
@@ -63,18 +60,14 @@ absl::Status DeviceNames::AddCredential(const CredentialRecord& record, const ke
 
 absl::Status DeviceNames::RemoveCredential(const CredentialRecord& record) {
   ASSIGN_OR_RETURN(Name* const name, Find(record.subject()));
-  auto& credentials = *name->record.mutable_credentials();
-  const auto is_over = [&](const DeviceName::Credential& credential) {
-    return credential.name() == record.name() || FromTimestamp(credential.expire_time()) <= now_;
-  };
-  credentials.erase(std::remove_if(credentials.begin(), credentials.end(), is_over), credentials.end());
-  if (credentials.empty()) name->record.clear_labels();
+  Drop(record.name(), now_, &name->record);
+  if (name->record.credentials().empty()) name->record.clear_labels();
   return absl::OkStatus();
 }
 
 absl::StatusOr<bool> DeviceNames::ChangeLabels(const key::v1::LabelDeviceRequest& request) {
   absl::string_view subject = request.name();
-  if (!absl::ConsumePrefix(&subject, kNamePrefix)) return Unknown(request.name());
+  if (!absl::ConsumePrefix(&subject, keys::kDeviceLabelsPrefix)) return Unknown(request.name());
   RETURN_IF_ERROR(keys::CheckLabels(request.set()));
   if (request.remove_size() > keys::kMaxLabels) {
     return Error(absl::StatusCode::kInvalidArgument, "TOO_MANY_LABELS", "over 64 labels are to be removed");
@@ -120,7 +113,7 @@ absl::StatusOr<keys::Labels> DeviceNames::LabelsOf(store::Store* store, absl::st
 absl::StatusOr<key::v1::DeviceLabels> DeviceNames::ToMessage(absl::string_view key,
                                                              const std::optional<std::string>& value) {
   key::v1::DeviceLabels message;
-  message.set_name(DeviceLabelsName(absl::StripPrefix(key, kDeviceNamePrefix)));
+  message.set_name(absl::StrCat(keys::kDeviceLabelsPrefix, absl::StripPrefix(key, kDeviceNamePrefix)));
   DeviceName record;
   if (value.has_value() && !record.ParseFromString(*value)) return Damaged(key);
   *message.mutable_labels() = record.labels();

@@ -57,9 +57,6 @@ class DeviceNames {
   std::map<std::string, Name> names_;
 };
 
-// "deviceLabels/{subject}".
-std::string DeviceLabelsName(absl::string_view subject);
-
 }  // namespace parley::keyd
 
 #endif  // PARLEY_SERVICES_KEYD_DOMAIN_DEVICE_NAMES_H_

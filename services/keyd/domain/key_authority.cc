@@ -31,11 +31,6 @@ absl::Status Invalid(absl::string_view reason, absl::string_view sentence) {
   return Error(absl::StatusCode::kInvalidArgument, reason, sentence);
 }
 
-absl::Status Damaged(absl::string_view key) {
-  return Error(absl::StatusCode::kDataLoss, "STORE_DAMAGED",
-               absl::StrCat("the store's entry ", key, " cannot be read; restore it from a backup"));
-}
-
 bool IsPrintable(absl::string_view text) { return std::all_of(text.begin(), text.end(), absl::ascii_isprint); }
 
 absl::Status CheckAuditEvent(const AuditEvent& event) {

@@ -1,14 +1,16 @@
-// The keys of keyd's store.
+// The keys of keyd's store, and the error of an entry that cannot be read.
 #ifndef PARLEY_SERVICES_KEYD_DOMAIN_STORE_LAYOUT_H_
 #define PARLEY_SERVICES_KEYD_DOMAIN_STORE_LAYOUT_H_
 
 #include <cstdint>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
+#include "lib/base/error.h"
 
 namespace parley::keyd {
 
@@ -43,6 +45,12 @@ inline constexpr char kRequestPrefix[] = "request/";
 inline constexpr char kAuditPrefix[] = "audit/";
 // By service and event id: empty. Says that the log has the event.
 inline constexpr char kAuditIdPrefix[] = "audit_id/";
+
+// DATA_LOSS (STORE_DAMAGED): what stands under the key cannot be read.
+inline absl::Status Damaged(absl::string_view key) {
+  return Error(absl::StatusCode::kDataLoss, "STORE_DAMAGED",
+               absl::StrCat("the store's entry ", key, " cannot be read; restore it from a backup"));
+}
 
 // Sorts as the number does.
 inline std::string OrderedNumber(int64_t number) { return absl::StrCat(absl::Hex(number, absl::kZeroPad16)); }

@@ -24,8 +24,6 @@ void WipeKeys(key::v1::AudienceKeys* message) {
   for (key::v1::AudienceKeys::Epoch& epoch : *message->mutable_epochs()) WipeString(epoch.mutable_key());
 }
 
-void WipeNothing(key::v1::Revocations*) {}
-
 // One stream of the keys of an audience: what is stored now, then every value that comes to be stored.
 absl::StatusOr<std::unique_ptr<store::Watch>> BeginKeys(KeyAuthority* authority, const std::string& audience,
                                                         const WatchStream<key::v1::AudienceKeys>::Pointer& stream) {
@@ -181,7 +179,7 @@ grpc::ServerWriteReactor<key::v1::Revocations>* KeyService::WatchRevocations(
       [store = options_.authority->store(), cursor = request->cursor()](const auto& stream) {
         return BeginRevocations(store, cursor, stream);
       },
-      WipeNothing);
+      WatchStream<key::v1::Revocations>::WipeNothing);
 }
 
 grpc::ServerWriteReactor<key::v1::WatchDeviceLabelsResponse>* KeyService::WatchDeviceLabels(
@@ -191,7 +189,7 @@ grpc::ServerWriteReactor<key::v1::WatchDeviceLabelsResponse>* KeyService::WatchD
   return LabelStream::Start(
       options_.gate->workers(), options_.streams, caller->call,
       [store = options_.authority->store()](const auto& stream) { return BeginLabels(store, stream); },
-      [](key::v1::WatchDeviceLabelsResponse*) {});
+      LabelStream::WipeNothing);
 }
 
 ServerUnaryReactor* KeyService::IssueServerCertificate(CallbackServerContext* context,

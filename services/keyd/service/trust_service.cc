@@ -147,7 +147,7 @@ grpc::ServerWriteReactor<trust::v1::WatchCertificatesResponse>* TrustService::Wa
       [store = options_.store, after = request->after_sequence()](const auto& stream) {
         return Begin(store, after, stream);
       },
-      [](trust::v1::WatchCertificatesResponse*) {});
+      Stream::WipeNothing);
 }
 
 }  // namespace parley::keyd

@@ -31,6 +31,8 @@ class WatchStream final : public grpc::ServerWriteReactor<Message>, public rpc::
   using Begin = std::function<absl::StatusOr<std::unique_ptr<store::Watch>>(const Pointer&)>;
   // Called on each message when it is of no more use.
   using Wipe = void (*)(Message*);
+  // For messages without secrets.
+  static void WipeNothing(Message*) {}
 
   // `call` ends with the stream and may be null; `streams` may be null, else must outlive the stream.
   static WatchStream* Start(rpc::WorkerPool* workers, rpc::LiveStreams* streams, std::shared_ptr<rpc::Call> call,
@@ -55,7 +57,7 @@ class WatchStream final : public grpc::ServerWriteReactor<Message>, public rpc::
   static WatchStream* Refuse(rpc::WorkerPool* workers, const absl::Status& status) {
     return Start(
         workers, nullptr, nullptr,
-        [status](const Pointer&) -> absl::StatusOr<std::unique_ptr<store::Watch>> { return status; }, [](Message*) {});
+        [status](const Pointer&) -> absl::StatusOr<std::unique_ptr<store::Watch>> { return status; }, WipeNothing);
   }
 
   ~WatchStream() override {
