@@ -41,5 +41,16 @@ TEST(Labels, AreShownInTheOrderOfTheirNames) {
   EXPECT_EQ(ShowLabels(Labels()), "");
 }
 
+TEST(Labels, AreTheSameByNamesAndValues) {
+  EXPECT_TRUE(AreSame(Labels(), Labels()));
+  EXPECT_TRUE(AreSame(One("a", "b"), One("a", "b")));
+  EXPECT_FALSE(AreSame(One("a", "b"), One("a", "c")));
+  EXPECT_FALSE(AreSame(One("a", "b"), One("c", "b")));
+  EXPECT_FALSE(AreSame(One("a", "b"), Labels()));
+  Labels two = One("a", "b");
+  two["c"] = "d";
+  EXPECT_FALSE(AreSame(One("a", "b, c=d"), two));
+}
+
 }  // namespace
 }  // namespace parley::keys

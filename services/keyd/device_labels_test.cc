@@ -191,6 +191,16 @@ TEST_F(DeviceLabelsTest, AnAdminChangesThemAndNobodyElse) {
   EXPECT_EQ(LabelsOf(device.record().name()), "role=db");
 }
 
+TEST_F(DeviceLabelsTest, AChangeThatReadsTheSameIsOne) {
+  const std::string name = Name(NewRequest("web-1", {{"a", "b, c=d"}}));
+  ASSERT_EQ(*Label(*admin_, "web-1", {{"a", "b"}, {"c", "d"}}), "a=b, c=d");
+  key::v1::GetCredentialRequest request;
+  request.set_name(name);
+  key::v1::CredentialRecord record;
+  ASSERT_EQ(admin_->Call(&Stub::GetCredential, request, &record), absl::OkStatus());
+  EXPECT_TRUE(keys::AreSame(record.labels(), ToLabels({{"a", "b"}, {"c", "d"}})));
+}
+
 TEST_F(DeviceLabelsTest, RefusesWhatIsNoChange) {
   Name(NewRequest("web-1", {{"role", "web"}}));
   ASSERT_EQ(admin_->Issue(ROLE_OPERATOR, "olga").status(), absl::OkStatus());

@@ -84,7 +84,7 @@ absl::StatusOr<bool> DeviceNames::ChangeLabels(const key::v1::LabelDeviceRequest
   }
   for (const auto& [key, value] : request.set()) labels[key] = value;
   RETURN_IF_ERROR(keys::CheckLabels(labels));
-  const bool changed = keys::ShowLabels(labels) != keys::ShowLabels(name->record.labels());
+  const bool changed = !keys::AreSame(labels, name->record.labels());
   *name->record.mutable_labels() = std::move(labels);
   return changed;
 }
