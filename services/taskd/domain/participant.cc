@@ -68,7 +68,7 @@ class Machine {
   bool Same() const { return google::protobuf::util::MessageDifferencer::Equals(record_, next_); }
 
   // Whether the task selects the client, by what operators and the client say of it now.
-  Selected Selection() const { return Select(next_, task_.task(), event_.labels); }
+  Selected Selection() const { return Select(next_, task_.task(), event_.labels.get()); }
   bool IsSelected() const { return Selection() == Selected::kYes; }
   // The task is not for this device any more, and the device has not begun to change what is installed.
   bool MustLeave() const { return Selection() == Selected::kNo && !IsAtRest(state()) && !IsApplying(Place(was())); }

@@ -7,6 +7,7 @@
 #ifndef PARLEY_SERVICES_TASKD_DOMAIN_PARTICIPANT_H_
 #define PARLEY_SERVICES_TASKD_DOMAIN_PARTICIPANT_H_
 
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -51,7 +52,7 @@ struct Event {
   int64_t version = 0;
   absl::string_view reason;
   // With kRequest and kOfferDue: the labels that keyd tells of the client's device; null while they are not known.
-  const Labels* labels = nullptr;
+  std::shared_ptr<const Labels> labels;
 };
 
 // The record after the event; nothing when it changes nothing (repeated, stale, or not due).

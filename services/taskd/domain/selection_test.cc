@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+
 #include "services/taskd/domain/participant_testing.h"
 
 namespace parley::taskd {
@@ -88,7 +90,7 @@ class DeviceInTask : public testing::Test {
     Event event{Event::Kind::kRequest};
     event.request = &request;
     event.connection = kConnection;
-    event.labels = labels;
+    if (labels != nullptr) event.labels = std::make_shared<const Labels>(*labels);
     return Advance(record, event, task_, kNow);
   }
   Result Declare(const ParticipantRecord& record, const Labels* labels, Declaration declaration = MakeDeclaration()) {
@@ -103,7 +105,7 @@ class DeviceInTask : public testing::Test {
   }
   Result LabelsChange(const ParticipantRecord& record, const Labels* labels) {
     Event event{Event::Kind::kOfferDue};
-    event.labels = labels;
+    if (labels != nullptr) event.labels = std::make_shared<const Labels>(*labels);
     return Advance(record, event, task_, kNow);
   }
   // The state and the reason after it.

@@ -54,9 +54,15 @@ absl::Status ValidateHindrance(const task::v1::Hindrance& hindrance) {
   return ValidateText(hindrance.detail(), kMaxDetailBytes, "the detail of the hindrance");
 }
 
+// Of a declaration or a request: what a client says of itself, and what one of an earlier version calls labels.
+template <typename Message>
+absl::Status ValidateFacts(const Message& message) {
+  RETURN_IF_ERROR(keys::CheckSizes(message.labels(), "labels"));
+  return keys::CheckSizes(message.facts(), "facts");
+}
+
 absl::Status ValidateDeclaration(const task::v1::Declaration& declaration) {
-  RETURN_IF_ERROR(keys::CheckSizes(declaration.labels(), "labels"));
-  RETURN_IF_ERROR(keys::CheckSizes(declaration.facts(), "facts"));
+  RETURN_IF_ERROR(ValidateFacts(declaration));
   if (declaration.windows_size() > kMaxWindows) return Invalid("TOO_MANY_WINDOWS", "over 64 windows are declared");
   for (const Window& window : declaration.windows()) RETURN_IF_ERROR(ValidateWindow(window));
   if (declaration.encodings_size() > kMaxEncodings)
@@ -202,8 +208,7 @@ absl::Status ValidateJoin(const task::v1::JoinRequest& request) {
                    "client must have 1 to 64 characters of a-z, 0-9, '.', '_' and '-', a letter or digit first");
   }
   if (request.nonce().size() != kNonceBytes) return Invalid("NONCE_MALFORMED", "nonce must have 32 random bytes");
-  RETURN_IF_ERROR(keys::CheckSizes(request.labels(), "labels"));
-  return keys::CheckSizes(request.facts(), "facts");
+  return ValidateFacts(request);
 }
 
 absl::Status ValidateNegotiate(const NegotiateRequest& request) {
@@ -253,8 +258,7 @@ absl::Status ValidateFetch(const task::v1::FetchChunksRequest& request) {
 }
 
 absl::Status ValidateWatchAssignments(const task::v1::WatchAssignmentsRequest& request) {
-  RETURN_IF_ERROR(keys::CheckSizes(request.labels(), "labels"));
-  return keys::CheckSizes(request.facts(), "facts");
+  return ValidateFacts(request);
 }
 
 absl::StatusOr<Leases> CompleteLeases(const Leases& leases) {

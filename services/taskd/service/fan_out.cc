@@ -39,13 +39,10 @@ void FanOut::Continue(const std::string& task) {
 void FanOut::Offer(const std::string& task, const Slice& slice, const std::shared_ptr<void>& told) const {
   std::vector<std::string> clients;
   std::vector<Event> events;
-  // What the events point to.
-  std::vector<std::shared_ptr<const keys::Labels>> labels;
   for (const Sessions::Entry& entry : slice) {
     clients.push_back(entry.client);
-    labels.push_back(labels_->Find(entry.client));
     events.push_back(Event{Event::Kind::kOfferDue});
-    events.back().labels = labels.back().get();
+    events.back().labels = labels_->Find(entry.client);
   }
   const auto expect = [&](size_t client, int64_t version) { slice[client].session->Expect(version); };
   auto applied = standings_->TryApply(task, clients, events, expect);

@@ -101,7 +101,7 @@ void NegotiateStream::Expect(int64_t version) {
 
 void NegotiateStream::Show(Standing standing, std::shared_ptr<void> told) {
   strand_.Run([self = self(), standing = std::move(standing), told = std::move(told)]() mutable {
-    if (self->IsListening()) self->Look(std::move(standing));
+    if (self->IsListening() && self->Take(std::move(standing))) self->TellNews();
   });
 }
 
@@ -215,8 +215,7 @@ absl::Status NegotiateStream::Step(const Request& request, const TaskRecord& tas
   Event event{Event::Kind::kRequest};
   event.request = &request;
   event.connection = caller_.peer->connection_id;
-  const auto labels = parts_->labels->Find(member_.client);
-  event.labels = labels.get();
+  event.labels = parts_->labels->Find(member_.client);
   const Participant before = record->participant();
   ASSIGN_OR_RETURN(std::optional<ParticipantRecord> next, Advance(*record, event, task, parts_->clock->Now()));
   outcome->last_sequence = request.sequence();
@@ -269,19 +268,9 @@ void NegotiateStream::Look(int64_t version) {
   if (!IsListening() || (version != 0 && version <= standing_.participant().version())) return;
   absl::StatusOr<Standing> standing = parts_->standings->Load(member_.task, member_.client);
   if (!standing.ok()) return Close(standing.status());
-  Look(*std::move(standing));
-}
-
-void NegotiateStream::Look(Standing standing) {
-  // A commit of this stream's may be newer than what another read.
-  if (standing.client.revision < standing_.client.revision) return;
-  if (const absl::Status status = Members::CheckKey(caller_, standing.client.value); !status.ok()) {
-    return Close(status);
-  }
-  standing_ = std::move(standing);
+  if (!Take(*std::move(standing))) return;
   Event event{Event::Kind::kOfferDue};
-  const auto labels = parts_->labels->Find(member_.client);
-  event.labels = labels.get();
+  event.labels = parts_->labels->Find(member_.client);
   const absl::Status status = parts_->standings
                                   ->Update(member_.task, member_.client, &standing_,
                                            [&](const ParticipantRecord& record, const TaskRecord& task) {
@@ -289,6 +278,21 @@ void NegotiateStream::Look(Standing standing) {
                                            })
                                   .status();
   if (!status.ok()) return Close(status);
+  TellNews();
+}
+
+bool NegotiateStream::Take(Standing standing) {
+  // A commit of this stream's may be newer than what another read.
+  if (standing.client.revision < standing_.client.revision) return false;
+  if (const absl::Status status = Members::CheckKey(caller_, standing.client.value); !status.ok()) {
+    Close(status);
+    return false;
+  }
+  standing_ = std::move(standing);
+  return true;
+}
+
+void NegotiateStream::TellNews() {
   const TaskRecord& task = standing_.task->value;
   if (standing_.participant().version() == told_version_ && task.task().state() == told_task_state_) return;
   absl::StatusOr<Response> push = Answer(standing_.client.value, task, nullptr);

@@ -89,7 +89,10 @@ class NegotiateStream final
   // Whether the client has declared, and is to hear more.
   bool IsListening() const { return open_ && !closed() && told_version_ != 0; }
   void Look(int64_t version);
-  void Look(Standing standing);
+  // Takes what another has read, or decided. False when it is older than what is known, or the key has ended.
+  bool Take(Standing standing);
+  // Tells the client what it has not been told yet.
+  void TellNews();
   void Tell(Response response);
   void ReadMore();
 

@@ -25,7 +25,8 @@ class Session : public rpc::LiveStream {
   virtual void Poke(int64_t version) = 0;
   // Another is about to bring its client's record to this version, and will show it.
   virtual void Expect(int64_t version) = 0;
-  // What its client and its task have come to. Does not block; `told` is let go of once the client was told.
+  // What its client and its task have come to, after all that is due for the client. Does not block; `told` is let go
+  // of once the client was told.
   virtual void Show(Standing standing, std::shared_ptr<void> told) = 0;
 };
 
