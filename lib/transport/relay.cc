@@ -124,9 +124,7 @@ void Relay::Attach(int local_fd, std::unique_ptr<FrameGuard> guard) {
 void Relay::Refuse(absl::string_view bytes) {
   std::string output;
   tls_->Encrypt(bytes, &output);
-  tls_->Close(&output);
-  if (!tcp_.Write(output)) return Close();
-  Linger();
+  Leave(&output);
 }
 
 void Relay::OnReady() {
@@ -271,8 +269,12 @@ void Relay::EndFor(FrameGuard::Breach breach) {
   std::string& output = loop_->scratch().output;
   output.clear();
   if (FinishFrame(&output)) tls_->Encrypt(guard_->Farewell(), &output);
-  tls_->Close(&output);
-  if (!tcp_.Write(output)) return Close();
+  Leave(&output);
+}
+
+void Relay::Leave(std::string* output) {
+  tls_->Close(output);
+  if (!tcp_.Write(*output)) return Close();
   Linger();
 }
 

@@ -113,6 +113,8 @@ class Relay : public std::enable_shared_from_this<Relay> {
   bool FinishFrame(std::string* output);
   void Settle(Side* side);
   void FinishIfDone();
+  // Sends the last words and TLS's end, then lingers.
+  void Leave(std::string* output);
   // Stops relaying; sends what is kept and waits a little for the peer to close, so that no reset overtakes an alert.
   void Linger();
   void Discard();
