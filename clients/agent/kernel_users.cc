@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -24,12 +23,6 @@ namespace {
 
 constexpr size_t kMaxListBytes = 4 << 20;
 
-std::optional<FileId> IdOf(const std::string& path) {
-  struct stat info;
-  if (stat(path.c_str(), &info) != 0) return std::nullopt;
-  return FileId(info.st_dev, info.st_ino);
-}
-
 std::string Text(const std::string& path) {
   const absl::StatusOr<std::string> text = ReadFile(path, kMaxListBytes);
   return text.ok() ? std::string(absl::StripAsciiWhitespace(*text)) : "";
@@ -40,7 +33,7 @@ std::string LoopDeviceOf(const FileIds& files, KernelUse use, const std::string&
   for (const std::string& name : FolderNames(block)) {
     const std::string device = absl::StrCat(block, "/", name);
     const std::string file = Text(absl::StrCat(device, "/loop/backing_file"));
-    const std::optional<FileId> id = file.empty() ? std::nullopt : IdOf(file);
+    const std::optional<FileId> id = file.empty() ? std::nullopt : FileIdOf(file);
     if (!id.has_value() || !files.contains(*id)) continue;
     if (use == KernelUse::kWriting && Text(absl::StrCat(device, "/ro")) == "1") continue;
     return absl::StrCat("the loop device /dev/", name, " has ", file, " as its disk");
@@ -52,7 +45,7 @@ std::string LoopDeviceOf(const FileIds& files, KernelUse use, const std::string&
 std::string SwapOf(const FileIds& files, const std::string& proc) {
   for (const absl::string_view line : absl::StrSplit(Text(absl::StrCat(proc, "/swaps")), '\n')) {
     const std::string path = UnescapeMountField(line.substr(0, line.find_first_of(" \t")));
-    const std::optional<FileId> id = absl::StartsWith(path, "/") ? IdOf(path) : std::nullopt;
+    const std::optional<FileId> id = absl::StartsWith(path, "/") ? FileIdOf(path) : std::nullopt;
     if (id.has_value() && files.contains(*id)) return absl::StrCat(path, " is swap space of this machine");
   }
   return "";

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <iterator>
+#include <optional>
 #include <system_error>
 
 #include "absl/strings/match.h"
@@ -62,8 +63,8 @@ bool LiesIn(const std::string& fixed, const std::string& target, const FileIds& 
   std::error_code error;
   const std::string path = std::filesystem::weakly_canonical(std::filesystem::absolute(fixed, error), error).string();
   if (path == target || absl::StartsWith(path, absl::StrCat(target, "/"))) return true;
-  struct stat info;
-  return stat(fixed.c_str(), &info) == 0 && folders.contains(FileId(info.st_dev, info.st_ino));
+  const std::optional<FileId> id = FileIdOf(fixed);
+  return id.has_value() && folders.contains(*id);
 }
 
 // A sentence for the first file below `root` that something has open for writing and no list has shown.

@@ -6,7 +6,6 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include <optional>
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
@@ -24,13 +23,6 @@ std::string LinkTarget(const std::string& path) {
   char target[4096];
   const ssize_t size = readlink(path.c_str(), target, sizeof(target));
   return size > 0 ? std::string(target, static_cast<size_t>(size)) : std::string();
-}
-
-// What a link in /proc leads to. A file system that is away is not asked.
-std::optional<FileId> IdOf(const std::string& link) {
-  struct statx info;
-  if (statx(AT_FDCWD, link.c_str(), AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO, &info) != 0) return std::nullopt;
-  return FileId(makedev(info.stx_dev_major, info.stx_dev_minor), info.stx_ino);
 }
 
 std::string Name(const std::string& process) {
@@ -68,6 +60,12 @@ std::string FirstOf(const std::string& proc, const Look& look) {
 
 }  // namespace
 
+std::optional<FileId> FileIdOf(const std::string& path) {
+  struct statx info;
+  if (statx(AT_FDCWD, path.c_str(), AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO, &info) != 0) return std::nullopt;
+  return FileId(makedev(info.stx_dev_major, info.stx_dev_minor), info.stx_ino);
+}
+
 std::vector<std::string> FolderNames(const std::string& folder) {
   std::vector<std::string> names;
   DIR* stream = opendir(folder.c_str());
@@ -89,7 +87,7 @@ std::string WriterOf(const FileIds& files, const std::string& proc) {
       if (lstat(link.c_str(), &how) != 0 || (how.st_mode & S_IWUSR) == 0) continue;
       const std::string path = LinkTarget(link);
       if (!absl::StartsWith(path, "/")) continue;
-      const std::optional<FileId> id = IdOf(link);
+      const std::optional<FileId> id = FileIdOf(link);
       if (id.has_value() && files.contains(*id)) return absl::StrCat(Name(process), " has ", path, " open for writing");
     }
     return "";
@@ -101,7 +99,7 @@ std::string HolderOf(const FileIds& folders, const std::string& proc) {
   return FirstOf(proc, [&folders](const std::string& process) -> std::string {
     for (const char* place : {"cwd", "root"}) {
       const std::string link = absl::StrCat(process, "/", place);
-      const std::optional<FileId> id = IdOf(link);
+      const std::optional<FileId> id = FileIdOf(link);
       if (id.has_value() && folders.contains(*id)) {
         return absl::StrCat(Name(process), " works in ", LinkTarget(link));
       }
@@ -113,7 +111,7 @@ std::string HolderOf(const FileIds& folders, const std::string& proc) {
         return absl::StrCat(Name(process), " watches it");
       }
       if (!absl::StartsWith(path, "/")) continue;
-      const std::optional<FileId> id = IdOf(link);
+      const std::optional<FileId> id = FileIdOf(link);
       if (id.has_value() && folders.contains(*id)) return absl::StrCat(Name(process), " holds ", path, " open");
     }
     return "";

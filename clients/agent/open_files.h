@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,6 +22,9 @@ namespace parley::agent {
 // Device and inode.
 using FileId = std::pair<dev_t, ino_t>;
 using FileIds = absl::flat_hash_set<FileId>;
+
+// What a path leads to, with links followed; nothing when that cannot be told. A file system that is away is not asked.
+std::optional<FileId> FileIdOf(const std::string& path);
 
 // The names in a folder that do not begin with a dot; none when it cannot be read.
 std::vector<std::string> FolderNames(const std::string& folder);
