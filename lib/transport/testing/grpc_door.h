@@ -115,8 +115,9 @@ class GrpcServerTest : public testing::Test {
   FakeKeys keys_;
   // For a door that is given it.
   FakeClock clock_;
-  std::unique_ptr<GrpcDoor> door_;
+  // Before the door, whose server calls it to its end.
   std::unique_ptr<EchoHandler> service_;
+  std::unique_ptr<GrpcDoor> door_;
 };
 
 }  // namespace parley::transport
