@@ -19,7 +19,7 @@ using task::v1::Task;
 
 bool HasEnded(Task::State state) {
   return state != Task::STATE_UNSPECIFIED && state != Task::STATE_SCHEDULED && state != Task::STATE_OPEN &&
-         state != Task::STATE_PAUSED;
+         state != Task::STATE_PAUSED && state != Task::STATE_HALTED;
 }
 
 std::string StateCode(Participant::State state) {

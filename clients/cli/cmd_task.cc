@@ -47,6 +47,7 @@ void ShowTask(const Globals& globals, const task::v1::Task& task) {
   line("task", TaskId(task.name()));
   line("title", task.title());
   line("state", absl::StrCat(StateText(task.state()), task.forced() ? ", forced" : ""));
+  line("why", task.state_reason());
   line("clients", CountsText(task.counts()));
   line("revision", absl::StrCat(task.revision(), task.server_signed() ? ", signed by the server" : ""));
   line("payload", absl::StrCat(Count(task.payload_files(), "file"), ", ", BytesText(task.payload_bytes()),
@@ -64,6 +65,9 @@ void ShowTask(const Globals& globals, const task::v1::Task& task) {
   }
   line("devices", selector);
   line("creator", task.creator());
+  if (task.state() == task::v1::Task::STATE_HALTED) {
+    for (const std::string& way : WaysOn(task)) PrintLine(way);
+  }
 }
 
 absl::StatusOr<ExitCode> List(const Globals& globals) {
@@ -191,9 +195,11 @@ void AddTask(CLI::App* app, Globals* globals) {
               [globals, flags] {
                 return ChangeTask(*globals, flags->task, task::v1::PauseTaskRequest(), &TaskService::Stub::PauseTask);
               });
-  when_chosen(AddForTask(task, globals, "resume", "Go on making offers", &flags->task), [globals, flags] {
-    return ChangeTask(*globals, flags->task, task::v1::ResumeTaskRequest(), &TaskService::Stub::ResumeTask);
-  });
+  when_chosen(
+      AddForTask(task, globals, "resume", "Go on making offers; of a halted task, bear its failures", &flags->task),
+      [globals, flags] {
+        return ChangeTask(*globals, flags->task, task::v1::ResumeTaskRequest(), &TaskService::Stub::ResumeTask);
+      });
   CLI::App* abort = AddForTask(task, globals, "abort", "End a task; who is applying finishes", &flags->task);
   abort->add_option("--reason", flags->reason, "Shown to the clients, kept in the audit log");
   when_chosen(abort, [globals, flags] {

@@ -24,6 +24,7 @@
 #include "clients/cli/server.h"
 #include "clients/cli/signals.h"
 #include "clients/cli/task_name.h"
+#include "clients/cli/task_text.h"
 #include "clients/cli/terminal.h"
 #include "clients/cli/watch_view.h"
 #include "lib/base/error.h"
@@ -213,8 +214,7 @@ class ScreenViewer final : public Viewer {
 // The call that a signal cancels, wherever it stands.
 class Watcher {
  public:
-  Watcher(const Server* server, std::string task)
-      : server_(server), stub_(TaskService::NewStub(server->channel())), state_(Task::STATE_UNSPECIFIED) {
+  Watcher(const Server* server, std::string task) : server_(server), stub_(TaskService::NewStub(server->channel())) {
     request_.set_name(std::move(task));
   }
 
@@ -224,19 +224,20 @@ class Watcher {
     if (context_ != nullptr) context_->TryCancel();
   }
 
-  // Until the task has ended or Cancel was called.
-  absl::StatusOr<Task::State> Run(Viewer* viewer) {
+  // Until the task has ended, or was halted and nobody works on it any more, or Cancel was called. The task as it was
+  // shown last.
+  absl::StatusOr<Task> Run(Viewer* viewer) {
     while (true) {
       grpc::ClientContext context;
       const grpc::Status status = RunOnce(&context, viewer);
-      if (status.ok() || cancelled()) return state_;
+      if (status.ok() || stands_still_ || cancelled()) return task_;
       const absl::Status why = server_->Explain(status);
       // Only what was once there, and may be there again, is waited for.
       const bool dead_key = Reason(why) == "KEY_REFUSED" || Reason(why) == "KEY_EXPIRED";
       if (status.error_code() != grpc::StatusCode::UNAVAILABLE || request_.cursor() == 0 || dead_key) return why;
       viewer->Away(why);
       WaitForConnection();
-      if (cancelled()) return state_;
+      if (cancelled()) return task_;
     }
   }
 
@@ -257,8 +258,11 @@ class Watcher {
     WatchTaskResponse event;
     while (events->Read(&event)) {
       request_.set_cursor(event.cursor());
-      if (event.has_task()) state_ = event.task().state();
+      if (event.has_task()) task_ = event.task();
       viewer->Show(event);
+      // A cursor comes with the last of the messages that show the present.
+      stands_still_ = task_.state() == Task::STATE_HALTED && task_.counts().working() == 0 && event.cursor() != 0;
+      if (stands_still_) context->TryCancel();
     }
     const grpc::Status status = events->Finish();
     Begin(nullptr);
@@ -276,7 +280,8 @@ class Watcher {
   const Server* const server_;
   const std::unique_ptr<TaskService::Stub> stub_;
   task::v1::WatchTaskRequest request_;
-  Task::State state_;
+  Task task_;
+  bool stands_still_ = false;
   Mutex mutex_;
   grpc::ClientContext* context_ ABSL_GUARDED_BY(mutex_) = nullptr;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
@@ -313,11 +318,15 @@ absl::StatusOr<ExitCode> Watch(const Globals& globals, const WatchFlags& flags) 
   } else {
     viewer = std::make_unique<LineViewer>(flags.all);
   }
-  const absl::StatusOr<Task::State> state = watcher.Run(viewer.get());
+  const absl::StatusOr<Task> task = watcher.Run(viewer.get());
   viewer->End();
   if (viewer->ended_by() != 0) EndBy(viewer->ended_by());
-  RETURN_IF_ERROR(state.status());
-  return *state == Task::STATE_COMPLETED ? kSuccess : kFailure;
+  RETURN_IF_ERROR(task.status());
+  if (!globals.json() && task->state() == Task::STATE_HALTED) {
+    PrintLine(absl::StrCat("  ", Red("✘"), " ", Printable(task->state_reason())));
+    for (const std::string& line : WaysOn(*task)) PrintLine(line);
+  }
+  return task->state() == Task::STATE_COMPLETED ? kSuccess : kFailure;
 }
 
 }  // namespace
@@ -333,7 +342,7 @@ void AddTaskWatch(CLI::App* task, Globals* globals) {
       "On a terminal it is one screen, with the clients that are in trouble by name. Elsewhere it prints a line for\n"
       "each client that comes to an end, and now and then one for the whole task.\n"
       "Goes on over a restart of the server without missing a change. Ends with 0 when the task\n"
-      "completed without errors, with 1 when it ended in another way.");
+      "completed without errors, with 1 when it ended in another way or was halted.");
   command->callback([globals, flags] { globals->run = [globals, flags] { return Watch(*globals, *flags); }; });
 }
 

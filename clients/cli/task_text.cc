@@ -10,6 +10,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "clients/cli/format.h"
+#include "clients/cli/task_name.h"
 #include "clients/cli/terminal.h"
 
 namespace parley::cli {
@@ -35,10 +36,16 @@ std::string Gist(absl::string_view text) {
 std::string StateText(task::v1::Task::State state) { return Words(task::v1::Task::State_Name(state)); }
 std::string StateText(task::v1::Participant::State state) { return Words(task::v1::Participant::State_Name(state)); }
 
+std::vector<std::string> WaysOn(const task::v1::Task& task) {
+  const std::string id = TaskId(task.name());
+  return {absl::StrCat("    another revision:      parley task publish ", id, " --payload FOLDER"),
+          absl::StrCat("    this one all the same: parley task resume ", id)};
+}
+
 bool HasEnded(task::v1::Task::State state) {
   using task::v1::Task;
   return state != Task::STATE_SCHEDULED && state != Task::STATE_OPEN && state != Task::STATE_PAUSED &&
-         state != Task::STATE_UNSPECIFIED;
+         state != Task::STATE_HALTED && state != Task::STATE_UNSPECIFIED;
 }
 
 bool HasEnded(task::v1::Participant::State state) {

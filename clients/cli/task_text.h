@@ -3,6 +3,7 @@
 #define PARLEY_CLIENTS_CLI_TASK_TEXT_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "parley/task/v1/task.pb.h"
@@ -13,6 +14,8 @@ namespace parley::cli {
 std::string StateText(task::v1::Task::State state);
 // "rolled back".
 std::string StateText(task::v1::Participant::State state);
+// What an operator may do with a task that was halted, one line each.
+std::vector<std::string> WaysOn(const task::v1::Task& task);
 // Whether a task will not change any more.
 bool HasEnded(task::v1::Task::State state);
 // Whether a client's part in the current revision is over.

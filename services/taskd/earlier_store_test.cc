@@ -9,6 +9,7 @@
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "services/taskd/domain/names.h"
+#include "services/taskd/domain/time.h"
 #include "services/taskd/store/keys.h"
 #include "services/taskd/taskd_testing.h"
 
@@ -104,6 +105,23 @@ TEST_F(EarlierStoreTest, KeepsARevokedKeyRevoked) {
   Negotiation negotiation(client.get(), TaskName(kTask));
   EXPECT_EQ(negotiation.Declare().state(), Participant::STATE_UNSPECIFIED);
   EXPECT_EQ(Client("web-queued").state(), Participant::STATE_CANCELED);
+}
+
+// An earlier version ended what it halted, and canceled its clients.
+TEST_F(EarlierStoreTest, DoesNotOpenATaskAgainThatWasEndedByHalting) {
+  const auto entry = store_->Get(TaskKey(kTask));
+  TaskRecord record;
+  ASSERT_TRUE(record.ParseFromString(entry->value));
+  record.mutable_task()->set_state(Task::STATE_HALTED);
+  *record.mutable_end_time() = ToProto(kNow);
+  record.set_end_reason("halted after 2 failures, over the limit of 1");
+  store::Transaction transaction;
+  transaction.Set(TaskKey(kTask), record.SerializeAsString());
+  ASSERT_TRUE(store_->Commit(std::move(transaction)).ok());
+  Restart();
+  EXPECT_EQ(Get(TaskName(kTask)).state(), Task::STATE_ABORTED);
+  EXPECT_EQ(Get(TaskName(kTask)).state_reason(), record.end_reason());
+  EXPECT_EQ(Reason(Resume(TaskName(kTask)).status()), "TASK_ENDED");
 }
 
 }  // namespace

@@ -177,6 +177,75 @@ TEST_F(LifecycleTest, HaltsAfterTooManyFailures) {
   EXPECT_EQ(Get("tasks/site").counts().rolled_back(), 2);
 }
 
+TEST_F(LifecycleTest, TakesOffersBackWhenItHaltsAndMakesThemAgainWhenItIsResumed) {
+  task::v1::CreateTaskRequest request = NewTask("site");
+  request.set_max_failures(0);
+  const auto task = Create(request);
+  const auto accepted = Connect(Join(*task, "web-1").key);
+  Negotiation waiting(accepted.get(), "tasks/site");
+  waiting.Declare();
+  ASSERT_EQ(waiting.Accept().state(), Participant::STATE_ACCEPTED);
+  Bring(*task, "web-2", Participant::STATE_CHECKING);
+  Bring(*task, "web-3", Participant::STATE_ROLLED_BACK);
+  WaitForTask("tasks/site", Task::STATE_HALTED);
+  EXPECT_EQ(Get("tasks/site").state_reason(), "halted after 1 failure, over the limit of 0");
+  const NegotiateResponse taken_back = waiting.Read();
+  EXPECT_EQ(taken_back.state(), Participant::STATE_QUEUED);
+  EXPECT_EQ(taken_back.task_state(), Task::STATE_HALTED);
+  EXPECT_EQ(GetParticipant("tasks/site", "web-1").reason(), "task_halted");
+  waiting.Cancel();
+
+  Restart();
+  const auto newcomer = Connect(Join(*task, "web-4").key);
+  Negotiation later(newcomer.get(), "tasks/site");
+  EXPECT_EQ(later.Declare().state(), Participant::STATE_QUEUED);
+  ASSERT_TRUE(Resume("tasks/site").ok());
+  EXPECT_EQ(Get("tasks/site").state(), Task::STATE_OPEN);
+  EXPECT_EQ(Get("tasks/site").state_reason(), "");
+  EXPECT_EQ(later.Read().state(), Participant::STATE_OFFERED);
+  // Another one is one too many again.
+  Bring(*task, "web-6", Participant::STATE_ROLLED_BACK);
+  WaitForTask("tasks/site", Task::STATE_HALTED);
+}
+
+TEST_F(LifecycleTest, LetsWhoIsApplyingFinishWhenItHalts) {
+  task::v1::CreateTaskRequest request = NewTask("site");
+  request.set_max_failures(0);
+  const auto task = Create(request);
+  const keys::Keyring::Minted key = Join(*task, "web-1").key;
+  const auto checking = Connect(key);
+  Negotiation negotiation(checking.get(), "tasks/site");
+  negotiation.CarryOn();
+  Bring(*task, "web-2", Participant::STATE_ROLLED_BACK);
+  WaitForTask("tasks/site", Task::STATE_HALTED);
+  EXPECT_TRUE(Confirm(Connect(key).get(), "tasks/site", task->task().payload_digest()).ok());
+  EXPECT_EQ(Get("tasks/site").state(), Task::STATE_HALTED);
+  EXPECT_EQ(Get("tasks/site").counts().confirmed(), 1);
+}
+
+TEST_F(LifecycleTest, IsMendedByARevisionAfterItHalted) {
+  task::v1::CreateTaskRequest request = NewTask("site");
+  request.set_max_failures(0);
+  request.set_expected_clients(1);
+  const auto task = Create(request);
+  const keys::Keyring::Minted key = Join(*task, "web-1").key;
+  const auto client = Connect(key);
+  Negotiation negotiation(client.get(), "tasks/site");
+  negotiation.Declare();
+  EXPECT_EQ(negotiation.FailTheCheck().state(), Participant::STATE_ROLLED_BACK);
+  WaitForTask("tasks/site", Task::STATE_HALTED);
+  ASSERT_TRUE(Publish("tasks/site", "mended").ok());
+  EXPECT_EQ(Get("tasks/site").state(), Task::STATE_OPEN);
+  EXPECT_EQ(Get("tasks/site").counts().rolled_back(), 0);
+  NegotiateResponse pushed = negotiation.Read();
+  // It is told of the halt, too.
+  if (pushed.state() == Participant::STATE_ROLLED_BACK) pushed = negotiation.Read();
+  ASSERT_EQ(pushed.state(), Participant::STATE_OFFERED);
+  EXPECT_EQ(negotiation.Apply().state(), Participant::STATE_CHECKING);
+  EXPECT_TRUE(Confirm(Connect(key).get(), "tasks/site", Get("tasks/site").payload_digest()).ok());
+  WaitForTask("tasks/site", Task::STATE_COMPLETED);
+}
+
 TEST_F(LifecycleTest, ExpiresWithItsTimeAlsoWhileStopped) {
   ASSERT_TRUE(Create(NewTask("empty")).ok());
   const auto task = Create(NewTask("site"));

@@ -237,6 +237,42 @@ class Update(unittest.TestCase):
         self.assertEqual(client.returncode, 0)
         self.assertEqual(person.read_files(self.into), SITE)
 
+    def test_a_halted_task_is_mended_by_a_revision_or_resumed(self):
+        task, key = self.person.create("halted", SITE, "--max-failures", "0")
+
+        def fail(name):
+            into, state = self.into.with_name(name), self.state.with_name(name + "-state")
+            code, _, errors = self.person.run("join", "--into", into, "--state", state, "--name", name, "--check",
+                                              "false", stdin=key)
+            self.assertEqual(code, 3, errors)
+
+        fail("web-bad")
+        # The watch of a task that stands still ends, with what can be done.
+        code, output, errors = self.person.run("task", "watch", task)
+        self.assertEqual(code, 1, errors)
+        self.assertIn("✘ halted after 1 failure, over the limit of 0\n", output)
+        self.assertIn(f"parley task resume {task}\n", output)
+        self.assertIn(f"parley task publish {task} --payload FOLDER\n", output)
+        self.assertIn("why        halted after 1 failure", self.person.parley("task", "get", task))
+        with self.person.popen("join", "--into", self.into, "--state", self.state, "--name", self.name, "--output",
+                               "json", "--follow", stdin=subprocess.PIPE) as client:
+            client.stdin.write(key + "\n")
+            client.stdin.flush()
+            events = (json.loads(line) for line in client.stdout)
+            waits = next(e for e in events if e["event"] == "waiting")
+            self.assertEqual(waits["reason"], "the task was halted after too many failures")
+            self.assertEqual(self.person.json("task", "resume", task)["state"], "STATE_OPEN")
+            self.assertEqual(next(e for e in events if e["event"] == "confirmed")["revision"], 1)
+            # Another failure is one too many again; a revision mends it for all.
+            fail("web-worse")
+            self.assertEqual(self.person.run("task", "watch", task)[0], 1)
+            self.publish(task, dict(SITE, empty="2"))
+            self.assertEqual(next(e for e in events if e["event"] == "confirmed")["revision"], 2)
+            self.assertEqual(self.person.json("task", "get", task)["state"], "STATE_OPEN")
+            self.person.json("task", "abort", task)
+            client.communicate(timeout=person.TIMEOUT_S)
+        self.assertEqual((self.into / "empty").read_text(), "2")
+
     def test_follow_takes_later_revisions(self):
         task, key = self.person.create("follow", SITE)
         with self.person.popen("join", "--into", self.into, "--state", self.state, "--name", self.name, "--output",

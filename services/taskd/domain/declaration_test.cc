@@ -127,8 +127,8 @@ TEST(Hindrance, TakesNeitherADeferralNorAGrantedWindowAway) {
   EXPECT_EQ(ToTime(offered.window().start_time()), kNow + absl::Hours(3));
 }
 
-TEST(Hindrance, InAScheduledOrPausedTaskIsShownToo) {
-  for (const Task::State state : {Task::STATE_SCHEDULED, Task::STATE_PAUSED}) {
+TEST(Hindrance, InATaskThatOffersNothingIsShownToo) {
+  for (const Task::State state : {Task::STATE_SCHEDULED, Task::STATE_PAUSED, Task::STATE_HALTED}) {
     const ParticipantRecord queued = Declared(MakeDeclaration(), MakeTask(state));
     ASSERT_EQ(Name(queued.participant().state()), "QUEUED");
     const ParticipantRecord hindered = After(queued, WithHindrance("target_busy"), MakeTask(state));

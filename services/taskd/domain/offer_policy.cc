@@ -112,6 +112,7 @@ Verdict JudgeOffer(const ParticipantRecord& record, const TaskRecord& task, Sele
     return Because(Kind::kWait, "not_started", "", ToTime(task.task().start_time()));
   }
   if (std::optional<Verdict> verdict = JudgeClient(record, task, selected)) return *std::move(verdict);
+  if (task.task().state() == Task::STATE_HALTED) return Because(Kind::kWait, kReasonHalted);
   return JudgeTime(record, task, now);
 }
 

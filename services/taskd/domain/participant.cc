@@ -70,8 +70,12 @@ class Machine {
   // Whether the task selects the client, by what operators and the client say of it now.
   Selected Selection() const { return Select(next_, task_.task(), event_.labels.get()); }
   bool IsSelected() const { return Selection() == Selected::kYes; }
-  // The task is not for this device any more, and the device has not begun to change what is installed.
-  bool MustLeave() const { return Selection() == Selected::kNo && !IsAtRest(state()) && !IsApplying(Place(was())); }
+  // What was offered is taken back from a client that has not begun to change what is installed: the task is not for
+  // this device any more, or was halted.
+  bool MustLeave() const {
+    if (IsAtRest(state()) || IsApplying(Place(was()))) return false;
+    return Selection() == Selected::kNo || task_.task().state() == Task::STATE_HALTED;
+  }
   // What labels are shown is what was decided by.
   void NoteLabels() {
     if (!next_.own_credential()) is().clear_labels();

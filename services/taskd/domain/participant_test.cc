@@ -116,6 +116,7 @@ std::vector<Condition> AllConditions() {
   expired.set_ended_by_time(true);
   return {{"open", MakeTask()},
           {"paused", MakeTask(Task::STATE_PAUSED)},
+          {"halted", MakeTask(Task::STATE_HALTED)},
           {"scheduled", MakeTask(Task::STATE_SCHEDULED)},
           {"new revision", MakeTask(Task::STATE_OPEN, 2)},
           {"ended", MakeTask(Task::STATE_ABORTED)},

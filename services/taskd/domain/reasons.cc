@@ -9,6 +9,7 @@ std::string ExplainReason(absl::string_view code) {
   if (code == "outside_window") return "no window of the client's opens before the task ends";
   if (code == "not_started") return "the task has not started yet";
   if (code == "paused") return "the task is paused";
+  if (code == kReasonHalted) return "the task was halted after too many failures";
   if (code == kReasonRetry) return "another attempt was asked for; it comes when the client is connected";
   if (code == kReasonNotSelected)
     return "the task does not select a device with these labels and facts; an admin changes labels with `parley key "
@@ -22,7 +23,6 @@ std::string ExplainReason(absl::string_view code) {
   if (code == "apply_lease") return "applying took too long";
   if (code == "task_expired") return "the task's time is over";
   if (code == "task_aborted") return "the task was aborted";
-  if (code == "task_halted") return "the task was halted after too many failures";
   if (code == "task_superseded") return "another task took its place";
   if (code == "task_completed") return "the task was completed without this client";
   return std::string(code);

@@ -9,6 +9,7 @@
 namespace parley::taskd {
 
 inline constexpr absl::string_view kReasonTakenOver = "taken_over";
+inline constexpr absl::string_view kReasonHalted = "task_halted";
 inline constexpr absl::string_view kReasonDrifted = "drifted";
 inline constexpr absl::string_view kReasonRetry = "retry";
 inline constexpr absl::string_view kReasonNotSelected = "not_selected";

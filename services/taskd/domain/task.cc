@@ -24,16 +24,19 @@ TaskRecord End(const TaskRecord& task, Task::State state, absl::Time now) {
 // operator took out does not count.
 bool Failed(const Counts& counts) { return FailuresAtEnd(counts) + counts.declined() + counts.ineligible() > 0; }
 
+void GoOn(TaskRecord* task, absl::Time now) {
+  task->mutable_task()->set_state(now < ToTime(task->task().start_time()) ? Task::STATE_SCHEDULED : Task::STATE_OPEN);
+  task->clear_end_reason();
+}
+
 }  // namespace
 
-bool TaskHasEnded(Task::State state) { return state >= Task::STATE_COMPLETED; }
+bool TaskHasEnded(Task::State state) { return state >= Task::STATE_COMPLETED && state != Task::STATE_HALTED; }
 
 absl::string_view EndReason(Task::State state) {
   switch (state) {
     case Task::STATE_ABORTED:
       return "task_aborted";
-    case Task::STATE_HALTED:
-      return "task_halted";
     case Task::STATE_SUPERSEDED:
       return "task_superseded";
     default:
@@ -51,16 +54,24 @@ absl::Status CheckNotEnded(const TaskRecord& task) {
 
 absl::StatusOr<bool> Pause(TaskRecord* task) {
   RETURN_IF_ERROR(CheckNotEnded(*task));
-  if (task->task().state() == Task::STATE_PAUSED) return false;
+  const Task::State state = task->task().state();
+  if (state == Task::STATE_PAUSED || state == Task::STATE_HALTED) return false;
   task->mutable_task()->set_state(Task::STATE_PAUSED);
   return true;
 }
 
-absl::StatusOr<bool> Resume(TaskRecord* task, absl::Time now) {
+absl::StatusOr<bool> Resume(TaskRecord* task, const Counts& counts, absl::Time now) {
   RETURN_IF_ERROR(CheckNotEnded(*task));
-  if (task->task().state() != Task::STATE_PAUSED) return false;
-  task->mutable_task()->set_state(now < ToTime(task->task().start_time()) ? Task::STATE_SCHEDULED : Task::STATE_OPEN);
+  const Task::State state = task->task().state();
+  if (state != Task::STATE_PAUSED && state != Task::STATE_HALTED) return false;
+  if (state == Task::STATE_HALTED) task->set_borne_failures(Failures(counts));
+  GoOn(task, now);
   return true;
+}
+
+void BeginRevision(TaskRecord* task, absl::Time now) {
+  task->clear_borne_failures();
+  if (task->task().state() == Task::STATE_HALTED) GoOn(task, now);
 }
 
 absl::StatusOr<bool> Abort(TaskRecord* task, absl::string_view reason, absl::Time now) {
@@ -93,11 +104,14 @@ std::optional<TaskRecord> Due(const TaskRecord& record, const Counts& counts, ab
     ended.set_ended_by_time(true);
     return ended;
   }
-  const int failures = Failures(counts);
+  if (task.state() == Task::STATE_HALTED) return std::nullopt;
+  const int failures = Failures(counts) - record.borne_failures();
   if (task.has_max_failures() && failures > task.max_failures()) {
-    TaskRecord halted = End(record, Task::STATE_HALTED, now);
-    halted.set_end_reason(
-        absl::StrCat("halted after ", failures, " failures, over the limit of ", task.max_failures()));
+    TaskRecord halted = record;
+    halted.mutable_task()->set_state(Task::STATE_HALTED);
+    halted.set_end_reason(absl::StrCat("halted after ", failures, failures == 1 ? " failure" : " failures",
+                                       record.borne_failures() > 0 ? " since it was resumed" : "",
+                                       ", over the limit of ", task.max_failures()));
     return halted;
   }
   if (expected > 0 && Settled(counts) >= expected) {

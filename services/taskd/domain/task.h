@@ -13,14 +13,17 @@
 
 namespace parley::taskd {
 
-// COMPLETED and all that follow it.
+// COMPLETED and all that follow it but HALTED, which a resume or a new revision opens again.
 bool TaskHasEnded(task::v1::Task::State state);
 // Reason code for the clients that an end cancels: "task_aborted" …
 absl::string_view EndReason(task::v1::Task::State state);
 
-// What operators do. True when it changed the task; FAILED_PRECONDITION (TASK_ENDED) when it has ended otherwise.
+// What operators do. True when it changed the task; FAILED_PRECONDITION (TASK_ENDED) when it has ended otherwise. A
+// halted task that is paused stays halted. One that is resumed bears the failures that it has, which `counts` hold.
 absl::StatusOr<bool> Pause(TaskRecord* task);
-absl::StatusOr<bool> Resume(TaskRecord* task, absl::Time now);
+absl::StatusOr<bool> Resume(TaskRecord* task, const task::v1::Counts& counts, absl::Time now);
+// Another revision was put on offer, of which nobody has failed: a halted task goes on with it.
+void BeginRevision(TaskRecord* task, absl::Time now);
 absl::StatusOr<bool> Abort(TaskRecord* task, absl::string_view reason, absl::Time now);
 absl::Status Supersede(TaskRecord* task, absl::string_view by, absl::Time now);
 absl::Status CheckNotEnded(const TaskRecord& task);

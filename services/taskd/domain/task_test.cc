@@ -80,6 +80,55 @@ TEST(Task, BearsNoFailureWhereNoneIsBorneAndEachWithoutALimit) {
   EXPECT_EQ(Due(task, MakeCounts(9, 0, 1), kNow)->task().state(), Task::STATE_HALTED);
 }
 
+TEST(Task, ThatIsHaltedEndsOnlyWithItsTimeOrByAPerson) {
+  TaskRecord task = MakeTask(Task::STATE_OPEN);
+  task.mutable_task()->set_max_failures(0);
+  task.mutable_task()->set_expected_clients(1);
+  task = *Due(task, MakeCounts(1, 0, 1), kNow);
+  ASSERT_EQ(task.task().state(), Task::STATE_HALTED);
+  EXPECT_EQ(task.end_reason(), "halted after 1 failure, over the limit of 0");
+  EXPECT_FALSE(task.has_end_time());
+  EXPECT_FALSE(TaskHasEnded(task.task().state()));
+  EXPECT_FALSE(Due(task, MakeCounts(1, 0, 1), kNow).has_value());
+  EXPECT_EQ(NextDue(task), kEnd);
+  EXPECT_EQ(Due(task, MakeCounts(1, 0, 1), kEnd)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
+  EXPECT_FALSE(*Pause(&task));
+  EXPECT_EQ(task.task().state(), Task::STATE_HALTED);
+  EXPECT_TRUE(*Abort(&task, "enough", kNow));
+  EXPECT_EQ(task.end_reason(), "enough");
+}
+
+TEST(Task, BearsTheFailuresWithWhichItWasResumed) {
+  TaskRecord task = MakeTask(Task::STATE_OPEN);
+  task.mutable_task()->set_max_failures(1);
+  task = *Due(task, MakeCounts(9, 0, 2), kNow);
+  EXPECT_TRUE(*Resume(&task, MakeCounts(9, 0, 2), kNow));
+  EXPECT_EQ(task.task().state(), Task::STATE_OPEN);
+  EXPECT_EQ(task.end_reason(), "");
+  EXPECT_FALSE(Due(task, MakeCounts(9, 0, 3), kNow).has_value());
+  task = *Due(task, MakeCounts(9, 0, 4), kNow);
+  EXPECT_EQ(task.task().state(), Task::STATE_HALTED);
+  EXPECT_EQ(task.end_reason(), "halted after 2 failures since it was resumed, over the limit of 1");
+  EXPECT_TRUE(*Resume(&task, MakeCounts(9, 0, 4), kNow));
+  EXPECT_FALSE(Due(task, MakeCounts(9, 0, 5), kNow).has_value());
+}
+
+TEST(Task, CountsTheFailuresOfANewRevisionAnew) {
+  TaskRecord task = MakeTask(Task::STATE_OPEN);
+  task.mutable_task()->set_max_failures(1);
+  task = *Due(task, MakeCounts(9, 0, 2), kNow);
+  EXPECT_TRUE(*Resume(&task, MakeCounts(9, 0, 2), kNow));
+  task = *Due(task, MakeCounts(9, 0, 4), kNow);
+  BeginRevision(&task, kNow);
+  EXPECT_EQ(task.task().state(), Task::STATE_OPEN);
+  EXPECT_EQ(task.end_reason(), "");
+  EXPECT_FALSE(Due(task, MakeCounts(9, 0, 1), kNow).has_value());
+  EXPECT_EQ(Due(task, MakeCounts(9, 0, 2), kNow)->task().state(), Task::STATE_HALTED);
+  TaskRecord paused = MakeTask(Task::STATE_PAUSED);
+  BeginRevision(&paused, kNow);
+  EXPECT_EQ(paused.task().state(), Task::STATE_PAUSED);
+}
+
 TEST(Task, IsNotCompletedByARefusal) {
   TaskRecord task = MakeTask(Task::STATE_OPEN);
   task.mutable_task()->set_expected_clients(2);
@@ -98,20 +147,20 @@ TEST(Task, PausesResumesAndAbortsOnce) {
   TaskRecord task = MakeTask(Task::STATE_OPEN);
   EXPECT_TRUE(*Pause(&task));
   EXPECT_FALSE(*Pause(&task));
-  EXPECT_TRUE(*Resume(&task, kNow));
-  EXPECT_FALSE(*Resume(&task, kNow));
+  EXPECT_TRUE(*Resume(&task, Counts(), kNow));
+  EXPECT_FALSE(*Resume(&task, Counts(), kNow));
   EXPECT_EQ(task.task().state(), Task::STATE_OPEN);
   EXPECT_TRUE(*Abort(&task, "wrong file", kNow));
   EXPECT_FALSE(*Abort(&task, "again", kNow));
   EXPECT_EQ(task.end_reason(), "wrong file");
   EXPECT_EQ(Reason(Pause(&task).status()), "TASK_ENDED");
-  EXPECT_EQ(Reason(Resume(&task, kNow).status()), "TASK_ENDED");
+  EXPECT_EQ(Reason(Resume(&task, Counts(), kNow).status()), "TASK_ENDED");
 }
 
 TEST(Task, ResumedBeforeItsStartIsScheduledAgain) {
   TaskRecord task = MakeTask(Task::STATE_SCHEDULED);
   EXPECT_TRUE(*Pause(&task));
-  EXPECT_TRUE(*Resume(&task, kNow - absl::Hours(1)));
+  EXPECT_TRUE(*Resume(&task, Counts(), kNow - absl::Hours(1)));
   EXPECT_EQ(task.task().state(), Task::STATE_SCHEDULED);
 }
 

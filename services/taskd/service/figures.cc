@@ -14,7 +14,7 @@ using rpc::Metrics;
 using task::v1::Task;
 
 // States that are there with 0, so that a query finds a series before the first task.
-constexpr Task::State kUnsettled[] = {Task::STATE_SCHEDULED, Task::STATE_OPEN, Task::STATE_PAUSED};
+constexpr Task::State kUnsettled[] = {Task::STATE_SCHEDULED, Task::STATE_OPEN, Task::STATE_PAUSED, Task::STATE_HALTED};
 
 std::string StateName(Task::State state) {
   const std::string name = Task::State_Name(state);

@@ -48,6 +48,7 @@ Task Tasks::Show(Stored<TaskRecord> task) const {
   }
   Task shown = std::move(*task.value.mutable_task());
   if (task.value.has_end_time()) *shown.mutable_end_time() = task.value.end_time();
+  shown.set_state_reason(task.value.end_reason());
   shown.set_etag(absl::StrCat(task.revision));
   return shown;
 }
@@ -211,6 +212,7 @@ absl::Status Tasks::TryPublish(const task::v1::PublishRevisionRequest& request, 
     return Error(absl::StatusCode::kInvalidArgument, "PAYLOAD_MISSING", "give either files or signed_manifest");
   }
   SetPayload(payload, &stored.value);
+  BeginRevision(&stored.value, now);
   RETURN_IF_ERROR(parts_.chunks->Put(std::move(payload.chunks)));
   store::Transaction transaction;
   TaskStore::PutManifest(id, revision, payload.signed_manifest, &transaction);
@@ -284,7 +286,12 @@ absl::Status Tasks::Pause(const rpc::Caller& caller, const task::v1::PauseTaskRe
 absl::Status Tasks::Resume(const rpc::Caller& caller, const task::v1::ResumeTaskRequest& request, Task* response) {
   return ChangeTask(
       caller, request.name(), request.etag(), "task.resumed", "",
-      [this](TaskRecord* task) { return taskd::Resume(task, parts_.clock->Now()); }, response);
+      [this](TaskRecord* task) {
+        parts_.board->CatchUp();
+        const auto counts = parts_.board->CountsOf(*ParseTaskName(task->task().name()));
+        return taskd::Resume(task, counts.value_or(task::v1::Counts()), parts_.clock->Now());
+      },
+      response);
 }
 
 absl::Status Tasks::Abort(const rpc::Caller& caller, const task::v1::AbortTaskRequest& request, Task* response) {

@@ -23,6 +23,15 @@ absl::Status ParseRecord(absl::string_view key, absl::string_view value, google:
                absl::StrCat("the stored record ", key, " can not be read; restore the data folder from a backup"));
 }
 
+absl::Status ParseRecord(absl::string_view key, absl::string_view value, TaskRecord* record) {
+  RETURN_IF_ERROR(ParseRecord(key, value, static_cast<google::protobuf::MessageLite*>(record)));
+  task::v1::Task& task = *record->mutable_task();
+  if (task.state() == task::v1::Task::STATE_HALTED && record->has_end_time()) {
+    task.set_state(task::v1::Task::STATE_ABORTED);
+  }
+  return absl::OkStatus();
+}
+
 template <typename Record>
 absl::StatusOr<std::optional<Stored<Record>>> TaskStore::Find(const std::string& key, int64_t revision) const {
   const absl::StatusOr<store::Entry> entry = store_->Get(key, revision);

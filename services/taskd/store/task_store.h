@@ -38,6 +38,8 @@ struct Revision {
 
 // DATA_LOSS (RECORD_DAMAGED) when the value is not one.
 absl::Status ParseRecord(absl::string_view key, absl::string_view value, google::protobuf::MessageLite* record);
+// Also makes a task that an earlier version ended by halting it one that was aborted, because it does not go on.
+absl::Status ParseRecord(absl::string_view key, absl::string_view value, TaskRecord* record);
 
 class TaskStore {
  public:
