@@ -1,7 +1,7 @@
 // The sending side of a streaming RPC: what is sent waits its turn, and the stream ends once.
 //
 // gRPC calls a reactor from its own threads until OnDone; others may send and close from any thread, also after that.
-// So a stream is held by a shared_ptr: by itself from Begin to OnDone, and by work that is under way.
+// So a stream is held by a shared_ptr: by itself from Adopt to OnDone, and by work that is under way.
 //
 // Threads: Send and Close may be called from any thread. OnSent and OnClosed run on gRPC's threads and must not block.
 #ifndef PARLEY_LIB_RPC_OUT_STREAM_H_
@@ -23,6 +23,9 @@ namespace parley::rpc {
 template <typename Base, typename Response>
 class OutStream : public Base, public std::enable_shared_from_this<OutStream<Base, Response>> {
  public:
+  using Reactor = Base;
+  using Message = Response;
+
   // Before the reactor is given to gRPC. The caller hears at once that its stream stands, also when there is nothing to
   // say yet: a device without a task would else not know whether it is connected. `call` ends with the stream.
   void Adopt(std::shared_ptr<Call> call = nullptr) {
@@ -52,11 +55,13 @@ class OutStream : public Base, public std::enable_shared_from_this<OutStream<Bas
   virtual void OnSent() {}
   // The last call.
   virtual void OnClosed() {}
+  // Wipes what is secret in a message that is of no more use. On any thread.
+  virtual void Wipe(Response*) {}
 
   void Send(Response response) {
     {
       MutexLock lock(&mutex_);
-      if (closing_) return;
+      if (closing_) return Wipe(&response);
       outbox_.push_back(std::move(response));
     }
     Pump();
@@ -66,7 +71,7 @@ class OutStream : public Base, public std::enable_shared_from_this<OutStream<Bas
   void SendLast(Response response) {
     {
       MutexLock lock(&mutex_);
-      if (closing_) return;
+      if (closing_) return Wipe(&response);
       outbox_.push_back(std::move(response));
       closing_ = true;
     }
@@ -120,8 +125,9 @@ class OutStream : public Base, public std::enable_shared_from_this<OutStream<Bas
     {
       MutexLock lock(&mutex_);
       writing_ = false;
+      Wipe(&current_);
       // The peer is gone: nothing that waits can be sent.
-      if (!ok) outbox_.clear();
+      if (!ok) Clear();
       if (!ok) closing_ = true;
       sent = outbox_.empty() && !closing_;
     }
@@ -133,13 +139,20 @@ class OutStream : public Base, public std::enable_shared_from_this<OutStream<Bas
 
   void OnDone() final {
     OnClosed();
-    if (call_ != nullptr) {
+    {
       MutexLock lock(&mutex_);
-      call_->End(status_);
+      Wipe(&current_);
+      Clear();
+      if (call_ != nullptr) call_->End(status_);
       call_ = nullptr;
     }
     // The last reference may be this one.
     const auto self = std::move(self_);
+  }
+
+  void Clear() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    for (Response& response : outbox_) Wipe(&response);
+    outbox_.clear();
   }
 
   mutable Mutex mutex_;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "lib/rpc/start_stream.h"
 
 namespace parley::enrolld {
 namespace {
@@ -62,16 +63,8 @@ ServerUnaryReactor* InvitationServiceAdapter::AwaitEndedInvitations(Context* con
 
 grpc::ServerBidiReactor<ExchangeRequest, ExchangeResponse>* ExchangeServiceAdapter::Exchange(
     grpc::CallbackServerContext* context) {
-  auto caller = gate_->Admit(*context, "parley.enrol.v1.ExchangeService.Exchange");
-  const bool admitted = caller.ok();
-  auto stream = std::make_shared<ExchangeStream>(parts_, admitted ? *caller : rpc::Caller());
-  stream->Adopt(admitted ? caller->call : nullptr);
-  if (admitted) {
-    stream->Begin();
-  } else {
-    stream->Close(caller.status());
-  }
-  return stream.get();
+  return rpc::StartStream(*gate_, context, "parley.enrol.v1.ExchangeService.Exchange",
+                          [&](const rpc::Caller& caller) { return std::make_shared<ExchangeStream>(parts_, caller); });
 }
 
 }  // namespace parley::enrolld

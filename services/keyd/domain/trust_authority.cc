@@ -1,6 +1,7 @@
 #include "services/keyd/domain/trust_authority.h"
 
 #include <algorithm>
+#include <limits>
 #include <set>
 #include <utility>
 
@@ -351,23 +352,31 @@ absl::StatusOr<KeyAuthority::Issued> TrustAuthority::Issue(const Caller& caller,
   return keys_->Issue(caller.subject, request);
 }
 
+absl::StatusOr<store::KeyRange> TrustAuthority::CertificatesAfter(int64_t sequence) {
+  if (sequence < 0) return Invalid("AFTER_SEQUENCE", "after_sequence must not be negative");
+  store::KeyRange range = store::KeyRange::Prefix(kCertificatePrefix);
+  range.begin = CertificateKey(std::min(sequence, std::numeric_limits<int64_t>::max() - 1) + 1);
+  return range;
+}
+
+absl::StatusOr<int64_t> TrustAuthority::LastSequence() const {
+  MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(Load());
+  return chain_.has_value() ? chain_->head().sequence : 0;
+}
+
 absl::StatusOr<trust::v1::ListCertificatesResponse> TrustAuthority::List(
     const trust::v1::ListCertificatesRequest& request) const {
   if (request.page_size() < 0 || request.page_size() > 1000) {
     return Invalid("PAGE_SIZE", "page_size must be 0 to 1000");
   }
-  if (request.after_sequence() < 0) return Invalid("AFTER_SEQUENCE", "after_sequence must not be negative");
+  ASSIGN_OR_RETURN(store::KeyRange range, CertificatesAfter(request.after_sequence()));
+  ASSIGN_OR_RETURN(const int64_t last, LastSequence());
   trust::v1::ListCertificatesResponse response;
   response.set_organisation(keys_->organisation());
-  {
-    MutexLock lock(&mutex_);
-    RETURN_IF_ERROR(Load());
-    if (chain_.has_value()) response.set_last_sequence(chain_->head().sequence);
-  }
-  store::KeyRange range = store::KeyRange::Prefix(kCertificatePrefix);
-  range.begin = CertificateKey(request.after_sequence() + 1);
+  response.set_last_sequence(last);
   // Not beyond what last_sequence says.
-  range.end = CertificateKey(response.last_sequence() + 1);
+  range.end = CertificateKey(last + 1);
   if (range.begin >= range.end) return response;
   ASSIGN_OR_RETURN(const store::Page page,
                    keys_->store()->List(range, request.page_size() == 0 ? 100 : request.page_size()));

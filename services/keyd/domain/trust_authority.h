@@ -63,6 +63,10 @@ class TrustAuthority {
   // KeyAuthority::Issue; when it names a device, FAILED_PRECONDITION (DEVICE_UNKNOWN) unless that is live and role and
   // subject are its user's.
   absl::StatusOr<KeyAuthority::Issued> Issue(const Caller& caller, const key::v1::IssueCredentialRequest& request);
+  // Returns where the store has the certificates after a sequence. INVALID_ARGUMENT: AFTER_SEQUENCE.
+  static absl::StatusOr<store::KeyRange> CertificatesAfter(int64_t sequence);
+  // Returns the sequence of the newest certificate, 0 before the founding.
+  absl::StatusOr<int64_t> LastSequence() const;
   // INVALID_ARGUMENT: PAGE_SIZE, AFTER_SEQUENCE.
   absl::StatusOr<trust::v1::ListCertificatesResponse> List(const trust::v1::ListCertificatesRequest& request) const;
   const std::string& organisation() const { return keys_->organisation(); }

@@ -1,15 +1,18 @@
 #include "services/keyd/service/key_service.h"
 
-#include <algorithm>
+#include <memory>
+#include <optional>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/rpc/start_stream.h"
+#include "services/keyd/domain/device_names.h"
 #include "services/keyd/domain/store_layout.h"
 #include "services/keyd/domain/timestamps.h"
 #include "services/keyd/service/issued_response.h"
-#include "services/keyd/service/label_stream.h"
-#include "services/keyd/service/watch_stream.h"
+#include "services/keyd/service/store_stream.h"
 
 namespace parley::keyd {
 namespace {
@@ -18,82 +21,81 @@ using grpc::CallbackServerContext;
 using grpc::ServerUnaryReactor;
 using rpc::Caller;
 
-constexpr size_t kRevocationsPerMessage = 1000;
+// The keys of an audience: what is stored now, then every value that comes to be stored.
+class KeysSource final : public StreamSource<key::v1::AudienceKeys> {
+ public:
+  KeysSource(KeyAuthority* authority, std::string audience) : authority_(authority), audience_(std::move(audience)) {}
 
-void WipeKeys(key::v1::AudienceKeys* message) {
-  for (key::v1::AudienceKeys::Epoch& epoch : *message->mutable_epochs()) WipeString(epoch.mutable_key());
-}
+  absl::StatusOr<store::KeyRange> Start(int64_t) override { return store::KeyRange::Prefix(kRootsKey); }
+  absl::StatusOr<bool> Add(const store::Change& change, bool, key::v1::AudienceKeys* message) override {
+    if (!change.value.has_value()) return false;
+    // The newest alone counts.
+    Wipe(message);
+    ASSIGN_OR_RETURN(*message, authority_->AudienceKeysOf(audience_, *change.value));
+    return true;
+  }
+  void Complete(std::optional<int64_t>, key::v1::AudienceKeys*) override {}
+  void Wipe(key::v1::AudienceKeys* message) const override {
+    for (key::v1::AudienceKeys::Epoch& epoch : *message->mutable_epochs()) WipeString(epoch.mutable_key());
+  }
 
-// One stream of the keys of an audience: what is stored now, then every value that comes to be stored.
-absl::StatusOr<std::unique_ptr<store::Watch>> BeginKeys(KeyAuthority* authority, const std::string& audience,
-                                                        const WatchStream<key::v1::AudienceKeys>::Pointer& stream) {
-  const auto send = [authority, audience, stream](absl::string_view stored) {
-    absl::StatusOr<key::v1::AudienceKeys> message = authority->AudienceKeysOf(audience, stored);
-    if (message.ok()) {
-      stream->Send(*std::move(message));
-    } else {
-      stream->End(message.status());
-    }
-  };
-  // From the revision that was read, not from the one that put the roots: that may have been compacted long ago.
-  ASSIGN_OR_RETURN(const store::Page roots, authority->store()->List(store::KeyRange::Prefix(kRootsKey)));
-  for (const store::Entry& entry : roots.entries) send(entry.value);
-  return authority->store()->WatchRange(store::KeyRange::Prefix(kRootsKey), roots.revision,
-                                        [send, stream](absl::StatusOr<std::vector<store::Change>> changes, int64_t) {
-                                          if (!changes.ok()) return stream->End(changes.status());
-                                          for (const store::Change& change : *changes) {
-                                            if (change.value.has_value()) send(*change.value);
-                                          }
-                                        });
-}
+ private:
+  KeyAuthority* const authority_;
+  const std::string audience_;
+};
 
-// The revocations after the cursor, in messages of bounded size, the last of which has caught up.
-absl::Status SendBacklog(store::Store* store, int64_t cursor, int64_t* revision,
-                         const WatchStream<key::v1::Revocations>::Pointer& stream) {
-  ASSIGN_OR_RETURN(store::Page page, store->List(store::KeyRange::Prefix(kRevocationPrefix)));
-  *revision = page.revision;
-  if (cursor < 0 || cursor > page.revision) {
+// The revocations after a cursor. Those that are forgotten are over for the services, too.
+class RevocationsSource final : public StreamSource<key::v1::Revocations> {
+ public:
+  explicit RevocationsSource(int64_t cursor) : cursor_(cursor) {}
+
+  absl::StatusOr<store::KeyRange> Start(int64_t revision) override {
+    if (cursor_ >= 0 && cursor_ <= revision) return store::KeyRange::Prefix(kRevocationPrefix);
     return Error(absl::StatusCode::kOutOfRange, "CURSOR",
                  "the cursor is not one that this keyd gave; start again at 0");
   }
-  const auto is_old = [cursor](const store::Entry& entry) { return entry.mod_revision <= cursor; };
-  page.entries.erase(std::remove_if(page.entries.begin(), page.entries.end(), is_old), page.entries.end());
-  size_t next = 0;
-  do {
-    key::v1::Revocations message;
-    while (next < page.entries.size() && static_cast<size_t>(message.revocations_size()) < kRevocationsPerMessage) {
-      if (!message.add_revocations()->ParseFromString(page.entries[next++].value)) {
-        return Error(absl::StatusCode::kDataLoss, "STORE_DAMAGED", "a revocation in keyd's store cannot be read");
-      }
-    }
-    // Until the last, the cursor stays: a cut in between starts again from there.
-    message.set_caught_up(next == page.entries.size());
-    message.set_cursor(message.caught_up() ? page.revision : cursor);
-    stream->Send(std::move(message));
-  } while (next < page.entries.size());
-  return absl::OkStatus();
-}
+  absl::StatusOr<bool> Add(const store::Change& change, bool, key::v1::Revocations* message) override {
+    if (!change.value.has_value() || change.mod_revision <= cursor_) return false;
+    if (!message->add_revocations()->ParseFromString(*change.value)) return Damaged(change.key);
+    return true;
+  }
+  // Until everything is told the cursor stays: a stream that is cut in between starts again from there.
+  void Complete(std::optional<int64_t> revision, key::v1::Revocations* message) override {
+    cursor_ = revision.value_or(cursor_);
+    message->set_caught_up(revision.has_value());
+    message->set_cursor(cursor_);
+  }
 
-absl::StatusOr<std::unique_ptr<store::Watch>> BeginRevocations(
-    store::Store* store, int64_t cursor, const WatchStream<key::v1::Revocations>::Pointer& stream) {
-  int64_t revision = 0;
-  RETURN_IF_ERROR(SendBacklog(store, cursor, &revision, stream));
-  return store->WatchRange(store::KeyRange::Prefix(kRevocationPrefix), revision,
-                           [stream](absl::StatusOr<std::vector<store::Change>> changes, int64_t reached) {
-                             if (!changes.ok()) return stream->End(changes.status());
-                             key::v1::Revocations message;
-                             for (const store::Change& change : *changes) {
-                               // Forgotten ones are over for the services, too.
-                               if (change.value.has_value()) message.add_revocations()->ParseFromString(*change.value);
-                             }
-                             if (message.revocations().empty()) return;
-                             message.set_cursor(reached);
-                             message.set_caught_up(true);
-                             stream->Send(std::move(message));
-                           });
-}
+ private:
+  int64_t cursor_;
+};
+
+class LabelsSource final : public StreamSource<key::v1::WatchDeviceLabelsResponse> {
+ public:
+  absl::StatusOr<store::KeyRange> Start(int64_t) override { return store::KeyRange::Prefix(kDeviceNamePrefix); }
+  absl::StatusOr<bool> Add(const store::Change& change, bool present,
+                           key::v1::WatchDeviceLabelsResponse* message) override {
+    ASSIGN_OR_RETURN(key::v1::DeviceLabels device, DeviceNames::ToMessage(change.key, change.value));
+    if (present && device.labels().empty()) return false;
+    *message->add_devices() = std::move(device);
+    return true;
+  }
+  void Complete(std::optional<int64_t> revision, key::v1::WatchDeviceLabelsResponse* message) override {
+    message->set_caught_up(revision.has_value());
+  }
+};
 
 }  // namespace
+
+template <typename Message, typename MakeSource>
+grpc::ServerWriteReactor<Message>* KeyService::Follow(CallbackServerContext* context, absl::string_view method,
+                                                      const MakeSource& make_source) {
+  return rpc::StartStream(
+      *options_.gate, context, absl::StrCat("parley.key.v1.KeyService.", method), [&](const Caller& caller) {
+        return std::make_shared<StoreStream<Message>>(options_.authority->store(), options_.gate->workers(),
+                                                      options_.streams, caller, make_source(caller));
+      });
+}
 
 ServerUnaryReactor* KeyService::IssueCredential(CallbackServerContext* context,
                                                 const key::v1::IssueCredentialRequest* request,
@@ -160,36 +162,22 @@ ServerUnaryReactor* KeyService::RotateRoot(CallbackServerContext* context, const
 
 grpc::ServerWriteReactor<key::v1::AudienceKeys>* KeyService::WatchAudienceKeys(
     CallbackServerContext* context, const key::v1::WatchAudienceKeysRequest*) {
-  const absl::StatusOr<Caller> caller = options_.gate->Admit(*context, "parley.key.v1.KeyService.WatchAudienceKeys");
-  if (!caller.ok()) return WatchStream<key::v1::AudienceKeys>::Refuse(options_.gate->workers(), caller.status());
-  return WatchStream<key::v1::AudienceKeys>::Start(
-      options_.gate->workers(), options_.streams, caller->call,
-      [authority = options_.authority, audience = caller->subject()](const auto& stream) {
-        return BeginKeys(authority, audience, stream);
-      },
-      WipeKeys);
+  return Follow<key::v1::AudienceKeys>(context, "WatchAudienceKeys", [this](const Caller& caller) {
+    return std::make_unique<KeysSource>(options_.authority, caller.subject());
+  });
 }
 
 grpc::ServerWriteReactor<key::v1::Revocations>* KeyService::WatchRevocations(
     CallbackServerContext* context, const key::v1::WatchRevocationsRequest* request) {
-  const absl::StatusOr<Caller> caller = options_.gate->Admit(*context, "parley.key.v1.KeyService.WatchRevocations");
-  if (!caller.ok()) return WatchStream<key::v1::Revocations>::Refuse(options_.gate->workers(), caller.status());
-  return WatchStream<key::v1::Revocations>::Start(
-      options_.gate->workers(), options_.streams, caller->call,
-      [store = options_.authority->store(), cursor = request->cursor()](const auto& stream) {
-        return BeginRevocations(store, cursor, stream);
-      },
-      WatchStream<key::v1::Revocations>::WipeNothing);
+  return Follow<key::v1::Revocations>(context, "WatchRevocations", [request](const Caller&) {
+    return std::make_unique<RevocationsSource>(request->cursor());
+  });
 }
 
 grpc::ServerWriteReactor<key::v1::WatchDeviceLabelsResponse>* KeyService::WatchDeviceLabels(
     CallbackServerContext* context, const key::v1::WatchDeviceLabelsRequest*) {
-  const absl::StatusOr<Caller> caller = options_.gate->Admit(*context, "parley.key.v1.KeyService.WatchDeviceLabels");
-  if (!caller.ok()) return LabelStream::Refuse(options_.gate->workers(), caller.status());
-  return LabelStream::Start(
-      options_.gate->workers(), options_.streams, caller->call,
-      [store = options_.authority->store()](const auto& stream) { return BeginLabels(store, stream); },
-      LabelStream::WipeNothing);
+  return Follow<key::v1::WatchDeviceLabelsResponse>(context, "WatchDeviceLabels",
+                                                    [](const Caller&) { return std::make_unique<LabelsSource>(); });
 }
 
 ServerUnaryReactor* KeyService::IssueServerCertificate(CallbackServerContext* context,

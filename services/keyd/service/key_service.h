@@ -67,6 +67,10 @@ class KeyService final : public key::v1::KeyService::CallbackService {
                                             key::v1::ListAuditEventsResponse* response) override;
 
  private:
+  template <typename Message, typename MakeSource>
+  grpc::ServerWriteReactor<Message>* Follow(grpc::CallbackServerContext* context, absl::string_view method,
+                                            const MakeSource& make_source);
+
   const Options options_;
 };
 

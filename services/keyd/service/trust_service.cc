@@ -1,15 +1,18 @@
 #include "services/keyd/service/trust_service.h"
 
 #include <algorithm>
+#include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/rpc/start_stream.h"
 #include "services/keyd/domain/store_layout.h"
 #include "services/keyd/domain/timestamps.h"
 #include "services/keyd/service/issued_response.h"
-#include "services/keyd/service/watch_stream.h"
+#include "services/keyd/service/store_stream.h"
 
 namespace parley::keyd {
 namespace {
@@ -17,45 +20,31 @@ namespace {
 using grpc::CallbackServerContext;
 using grpc::ServerUnaryReactor;
 using rpc::Caller;
-using Stream = WatchStream<trust::v1::WatchCertificatesResponse>;
 
-constexpr size_t kCertificatesPerMessage = 1000;
+// The certificates after a sequence.
+class CertificatesSource final : public StreamSource<trust::v1::WatchCertificatesResponse> {
+ public:
+  CertificatesSource(const TrustAuthority* authority, int64_t after) : authority_(authority), after_(after) {}
 
-// The certificates after a sequence, in messages of bounded size, the last of which reaches the end.
-absl::Status SendBacklog(store::Store* store, int64_t after, int64_t* revision, const Stream::Pointer& stream) {
-  ASSIGN_OR_RETURN(const store::Page page, store->List(store::KeyRange::Prefix(kCertificatePrefix)));
-  *revision = page.revision;
-  const auto last = static_cast<int64_t>(page.entries.size());
-  auto next = static_cast<size_t>(std::min(after, last));
-  do {
-    trust::v1::WatchCertificatesResponse message;
-    message.set_last_sequence(last);
-    while (next < page.entries.size() && static_cast<size_t>(message.certificates_size()) < kCertificatesPerMessage) {
-      message.add_certificates()->ParseFromString(page.entries[next++].value);
-    }
-    stream->Send(std::move(message));
-  } while (next < page.entries.size());
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::unique_ptr<store::Watch>> Begin(store::Store* store, int64_t after, const Stream::Pointer& stream) {
-  if (after < 0) {
-    return Error(absl::StatusCode::kInvalidArgument, "AFTER_SEQUENCE", "after_sequence must not be negative");
+  absl::StatusOr<store::KeyRange> Start(int64_t) override {
+    ASSIGN_OR_RETURN(last_, authority_->LastSequence());
+    return TrustAuthority::CertificatesAfter(after_);
   }
-  int64_t revision = 0;
-  RETURN_IF_ERROR(SendBacklog(store, after, &revision, stream));
-  return store->WatchRange(store::KeyRange::Prefix(kCertificatePrefix), revision,
-                           [stream](absl::StatusOr<std::vector<store::Change>> changes, int64_t) {
-                             if (!changes.ok()) return stream->End(changes.status());
-                             trust::v1::WatchCertificatesResponse message;
-                             for (const store::Change& change : *changes) {
-                               if (!change.value.has_value()) continue;
-                               message.add_certificates()->ParseFromString(*change.value);
-                               message.set_last_sequence(NumberOf(change.key, kCertificatePrefix));
-                             }
-                             stream->Send(std::move(message));
-                           });
-}
+  absl::StatusOr<bool> Add(const store::Change& change, bool, trust::v1::WatchCertificatesResponse* message) override {
+    if (!change.value.has_value()) return false;
+    message->add_certificates()->ParseFromString(*change.value);
+    last_ = std::max(last_, NumberOf(change.key, kCertificatePrefix));
+    return true;
+  }
+  void Complete(std::optional<int64_t>, trust::v1::WatchCertificatesResponse* message) override {
+    message->set_last_sequence(last_);
+  }
+
+ private:
+  const TrustAuthority* const authority_;
+  const int64_t after_;
+  int64_t last_ = 0;
+};
 
 }  // namespace
 
@@ -139,15 +128,12 @@ ServerUnaryReactor* TrustService::ListCertificates(CallbackServerContext* contex
 
 grpc::ServerWriteReactor<trust::v1::WatchCertificatesResponse>* TrustService::WatchCertificates(
     CallbackServerContext* context, const trust::v1::WatchCertificatesRequest* request) {
-  const absl::StatusOr<Caller> caller =
-      options_.gate->Admit(*context, "parley.trust.v1.TrustService.WatchCertificates");
-  if (!caller.ok()) return Stream::Refuse(options_.gate->workers(), caller.status());
-  return Stream::Start(
-      options_.gate->workers(), options_.streams, caller->call,
-      [store = options_.store, after = request->after_sequence()](const auto& stream) {
-        return Begin(store, after, stream);
-      },
-      Stream::WipeNothing);
+  return rpc::StartStream(*options_.gate, context, "parley.trust.v1.TrustService.WatchCertificates",
+                          [&](const Caller& caller) {
+                            return std::make_shared<StoreStream<trust::v1::WatchCertificatesResponse>>(
+                                options_.store, options_.gate->workers(), options_.streams, caller,
+                                std::make_unique<CertificatesSource>(options_.authority, request->after_sequence()));
+                          });
 }
 
 }  // namespace parley::keyd

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/rpc/start_stream.h"
 #include "services/taskd/domain/validation.h"
 #include "services/taskd/service/upload_stream.h"
 
@@ -20,18 +21,6 @@ std::string ArtifactMethod(absl::string_view name) { return absl::StrCat("parley
 
 std::string ParticipationMethod(absl::string_view name) {
   return absl::StrCat("parley.task.v1.ParticipationService.", name);
-}
-
-// A write stream that only ever ends.
-template <typename Response>
-class RefusedStream final : public rpc::OutStream<grpc::ServerWriteReactor<Response>, Response> {};
-
-template <typename Response>
-grpc::ServerWriteReactor<Response>* RefuseStream(const absl::Status& status) {
-  auto stream = std::make_shared<RefusedStream<Response>>();
-  stream->Adopt();
-  stream->Close(status);
-  return stream.get();
 }
 
 }  // namespace
@@ -128,12 +117,9 @@ ServerUnaryReactor* TaskServiceAdapter::AwaitEndedKeys(Context* context, const t
 
 grpc::ServerWriteReactor<WatchTaskResponse>* TaskServiceAdapter::WatchTask(Context* context,
                                                                            const WatchTaskRequest* request) {
-  const auto caller = gate_->Admit(*context, TaskMethod("WatchTask"));
-  if (!caller.ok()) return RefuseStream<WatchTaskResponse>(caller.status());
-  auto stream = std::make_shared<WatchStream>(watch_, caller->flow(), *request);
-  stream->Adopt(caller->call);
-  stream->Begin();
-  return stream.get();
+  return rpc::StartStream(*gate_, context, TaskMethod("WatchTask"), [&](const rpc::Caller& caller) {
+    return std::make_shared<WatchStream>(watch_, caller.flow(), *request);
+  });
 }
 
 ServerUnaryReactor* ArtifactServiceAdapter::FindMissingChunks(Context* context, const FindMissingChunksRequest* request,
@@ -162,12 +148,9 @@ grpc::ServerReadReactor<UploadChunksRequest>* ArtifactServiceAdapter::UploadChun
 
 grpc::ServerWriteReactor<FetchChunksResponse>* ArtifactServiceAdapter::FetchChunks(Context* context,
                                                                                    const FetchChunksRequest* request) {
-  const auto caller = gate_->Admit(*context, ArtifactMethod("FetchChunks"));
-  if (!caller.ok()) return RefuseStream<FetchChunksResponse>(caller.status());
-  auto stream = std::make_shared<FetchStream>(fetch_, *caller, *request);
-  stream->Adopt(caller->call);
-  stream->Begin();
-  return stream.get();
+  return rpc::StartStream(*gate_, context, ArtifactMethod("FetchChunks"), [&](const rpc::Caller& caller) {
+    return std::make_shared<FetchStream>(fetch_, caller, *request);
+  });
 }
 
 ServerUnaryReactor* ParticipationServiceAdapter::Join(Context* context, const JoinRequest* request,
@@ -177,16 +160,9 @@ ServerUnaryReactor* ParticipationServiceAdapter::Join(Context* context, const Jo
 }
 
 grpc::ServerBidiReactor<NegotiateRequest, NegotiateResponse>* ParticipationServiceAdapter::Negotiate(Context* context) {
-  const auto caller = gate_->Admit(*context, ParticipationMethod("Negotiate"));
-  const bool admitted = caller.ok();
-  auto stream = std::make_shared<NegotiateStream>(negotiate_, admitted ? *caller : rpc::Caller());
-  stream->Adopt(admitted ? caller->call : nullptr);
-  if (admitted) {
-    stream->Begin();
-  } else {
-    stream->Close(caller.status());
-  }
-  return stream.get();
+  return rpc::StartStream(*gate_, context, ParticipationMethod("Negotiate"), [&](const rpc::Caller& caller) {
+    return std::make_shared<NegotiateStream>(negotiate_, caller);
+  });
 }
 
 ServerUnaryReactor* ParticipationServiceAdapter::Confirm(Context* context, const ConfirmRequest* request,
@@ -217,12 +193,9 @@ absl::Status ParticipationServiceAdapter::DoConfirm(const rpc::Caller& caller, c
 
 grpc::ServerWriteReactor<WatchAssignmentsResponse>* ParticipationServiceAdapter::WatchAssignments(
     Context* context, const WatchAssignmentsRequest* request) {
-  const auto caller = gate_->Admit(*context, ParticipationMethod("WatchAssignments"));
-  if (!caller.ok()) return RefuseStream<WatchAssignmentsResponse>(caller.status());
-  auto stream = std::make_shared<AssignmentStream>(assignments_, *caller, *request);
-  stream->Adopt(caller->call);
-  stream->Begin();
-  return stream.get();
+  return rpc::StartStream(*gate_, context, ParticipationMethod("WatchAssignments"), [&](const rpc::Caller& caller) {
+    return std::make_shared<AssignmentStream>(assignments_, caller, *request);
+  });
 }
 
 }  // namespace parley::taskd
