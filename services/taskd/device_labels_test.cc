@@ -188,6 +188,8 @@ TEST_F(DeviceLabelsTest, WhatADeviceHasBegunToApplyItCarriesToItsEnd) {
 TEST_F(DeviceLabelsTest, ADeviceIsToldOfTasksAsItsLabelsChange) {
   CreateFor("site", "role", "web");
   CreateFor("secrets", "role", "db");
+  // Tasks are looked at by name: when this one comes, the two have been.
+  CreateFor("vault", "role", "db");
   const auto device = Connect(access::v1::ROLE_DEVICE, "web-1");
   Assignments told(device.get(), WatchAssignmentsRequest());
   Label("web-1", {{"role", "web"}});
@@ -196,6 +198,7 @@ TEST_F(DeviceLabelsTest, ADeviceIsToldOfTasksAsItsLabelsChange) {
   Label("web-1", {{"role", "web"}, {"site", "berlin"}});
   Label("web-1", {{"role", "db"}});
   EXPECT_EQ(told.Next(), "tasks/secrets");
+  EXPECT_EQ(told.Next(), "tasks/vault");
   Label("web-1", {{"role", "web"}});
   EXPECT_EQ(told.Next(), "tasks/site") << "again, as it was not selected in between";
 }

@@ -59,7 +59,7 @@ class Board {
   absl::Status Start(Observer observer);
   // No observer is called afterwards.
   void Stop();
-  // A commit of this process changed a task or a client, at this revision.
+  // A commit changed a task or a client at this revision, and somebody knows: this process made it, or has shown it.
   void Committed(int64_t revision);
   // Returns when every such commit so far shows here. Not to be called on a thread of the store's.
   void CatchUp();

@@ -198,6 +198,7 @@ absl::Status Roster::ListParticipants(const task::v1::ListParticipantsRequest& r
   size_t bytes = 0;
   while (true) {
     ASSIGN_OR_RETURN(const store::Page page, parts_.store->store()->List(range, page_size));
+    parts_.board->Committed(NewestOf(page.entries));
     ASSIGN_OR_RETURN(auto records, ParseEntries<ParticipantRecord>(page.entries));
     for (size_t i = 0; i < records.size(); ++i) {
       range.begin = page.entries[i].key + '\0';
@@ -220,6 +221,7 @@ absl::Status Roster::ListParticipants(const task::v1::ListParticipantsRequest& r
 absl::Status Roster::GetParticipant(absl::string_view name, task::v1::Participant* response) {
   ASSIGN_OR_RETURN(const ParticipantId id, ParseParticipantName(name));
   ASSIGN_OR_RETURN(auto client, parts_.store->GetParticipant(id.task, id.client));
+  parts_.board->Committed(client.revision);
   ShowLabels(*parts_.labels, &client.value);
   *response = std::move(*client.value.mutable_participant());
   parts_.board->ShowPresence(response);

@@ -34,7 +34,7 @@ class Roster {
   // All must outlive this.
   struct Parts {
     const TaskStore* store;
-    const Board* board;
+    Board* board;
     const Requests* requests;
     const Standings* standings;
     const TaskKeys* keys;

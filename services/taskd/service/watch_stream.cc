@@ -73,6 +73,7 @@ void WatchStream::AddParticipant(ParticipantRecord record, WatchTaskResponse* re
 absl::Status WatchStream::SendSnapshotPage() {
   ASSIGN_OR_RETURN(const store::Page page,
                    parts_->store->store()->List(snapshot_rest_, kParticipantsPerMessage, snapshot_));
+  parts_->board->Committed(NewestOf(page.entries));
   ASSIGN_OR_RETURN(auto records, ParseEntries<ParticipantRecord>(page.entries));
   WatchTaskResponse message;
   if (snapshot_rest_.begin == ParticipantRange(task_).begin) ShowTask(&message);
@@ -152,6 +153,7 @@ absl::Status WatchStream::SendChanges() {
       values.push_back(std::move(changed_.begin()->second));
       changed_.erase(changed_.begin());
     }
+    parts_->board->Committed(reached_);
     if (changed_.empty()) {
       cursor_ = reached_;
       settled = settled_;

@@ -32,6 +32,12 @@ absl::Status ParseRecord(absl::string_view key, absl::string_view value, TaskRec
   return absl::OkStatus();
 }
 
+int64_t NewestOf(const std::vector<store::Entry>& entries) {
+  int64_t newest = 0;
+  for (const store::Entry& entry : entries) newest = std::max(newest, entry.mod_revision);
+  return newest;
+}
+
 template <typename Record>
 absl::StatusOr<std::optional<Stored<Record>>> TaskStore::Find(const std::string& key, int64_t revision) const {
   const absl::StatusOr<store::Entry> entry = store_->Get(key, revision);

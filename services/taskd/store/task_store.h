@@ -78,6 +78,9 @@ class TaskStore {
   store::Store* const store_;
 };
 
+// The revision that the newest of the entries was put in; 0 without one.
+int64_t NewestOf(const std::vector<store::Entry>& entries);
+
 // All of a range as records, in key order.
 template <typename Record>
 absl::StatusOr<std::vector<Record>> ParseEntries(const std::vector<store::Entry>& entries) {
