@@ -75,6 +75,9 @@ def server(root, programs, version):
         unit = "parley-%s.service" % service
         put(root / "usr/lib/systemd/system" / unit, (FOLDER / "server" / unit).read_text())
         put(root / "etc/parley" / (service + ".conf"), (FOLDER / "server" / (service + ".conf")).read_text())
+    for unit in ("parley-credential@.path", "parley-credential@.service"):
+        put(root / "usr/lib/systemd/system" / unit, (FOLDER / "server" / unit).read_text())
+    put(root / "usr/lib/parley/hand-over", (FOLDER / "server/hand-over").read_text(), 0o755)
     # Started by enrolld, for each e-mail.
     put_program(root / "usr/lib/parley/enrolld_mail", programs["enrolld_mail"])
     put(root / "usr/lib/sysusers.d/parley.conf", (FOLDER / "server/sysusers.conf").read_text())

@@ -49,6 +49,8 @@ class Packages(unittest.TestCase):
         linked = {}
         for package, root in self.root.items():
             for program in (root / "usr/lib/parley").iterdir():
+                if program.read_bytes()[:2] == b"#!":
+                    continue
                 # Only those that it names itself; theirs are theirs.
                 needed = set(re.findall(r"NEEDED.*\[(.*)\]", output("readelf", "-d", program)))
                 for name, path in re.findall(r"^\s*(\S+) => (\S+)", output("ldd", program), re.MULTILINE):
@@ -89,6 +91,42 @@ class Packages(unittest.TestCase):
             configuration = (self.root["server"] / "etc/parley" / (service + ".conf")).read_text()
             for name in re.findall(r"^#?(PARLEY_\w+)=", configuration, re.MULTILINE):
                 self.assertIn("Env:%s)" % name, help_text)
+
+    def test_a_newer_credential_is_handed_to_the_service(self):
+        units = self.root["server"] / "usr/lib/systemd/system"
+        for service in ("taskd", "enrolld"):
+            text = (units / ("parley-%s.service" % service)).read_text()
+            self.assertIn("\nExecStartPre=+/usr/lib/parley/hand-over %s\n" % service, text)
+            self.assertIn(" parley-credential@%s.path\n" % service, text)
+            for kind in ("path", "service"):
+                instance = self.folder / ("parley-credential@%s.%s" % (service, kind))
+                instance.write_text((units / ("parley-credential@.%s" % kind)).read_text()
+                                    .replace("/usr/lib/parley/hand-over", "/bin/true"))
+                self.addCleanup(instance.unlink)
+            result = subprocess.run(["systemd-analyze", "verify", "--man=no", instance, instance.with_suffix(".path")],
+                                    capture_output=True, text=True, check=False)
+            self.assertNotIn("parley-credential@", result.stderr)
+        # The script, with folders and a user of this test.
+        script = (self.root["server"] / "usr/lib/parley/hand-over").read_text()
+        places = {"/etc/parley": "etc", "/var/lib/parley-keyd/credentials": "keyd", "/run/parley-$service": "run"}
+        for path, name in places.items():
+            self.assertIn(path, script)
+            (self.folder / name).mkdir()
+            script = script.replace(path, str(self.folder / name))
+        script = script.replace('-o "parley-$service" -g "parley-$service" ', "")
+        hand_over = ["/bin/sh", "-c", script, "hand-over", "taskd"]
+        refused = subprocess.run(hand_over, capture_output=True, text=True, check=False)
+        self.assertEqual(refused.returncode, 1)
+        self.assertEqual(refused.stderr, "no taskd.credential; start parley-keyd here, or copy the file that keyd made to "
+                                         + str(self.folder / "etc") + "\n")
+        given = self.folder / "run/taskd.credential"
+        for number, place in enumerate(("keyd", "etc", "keyd")):
+            source = self.folder / place / "taskd.credential"
+            source.write_text(str(number))
+            os.utime(source, (number, number))
+            output(*hand_over)
+            self.assertEqual((given.read_text(), given.stat().st_mode & 0o777), (str(number), 0o600))
+        self.assertEqual([path.name for path in given.parent.iterdir()], [given.name])
 
     def test_the_unit_that_settles_runs_a_command_that_there_is(self):
         folder = self.root["client"] / "usr/lib/systemd/system"
