@@ -78,14 +78,20 @@ update() {
   check holds update safety -DKILLS=1
   check holds update safety -DFILES=2
   check holds update safety -DKILLS=0 -DBAD_SET -DFILES=2
+  check holds update safety -DREMOVALS=1 -DKILLS=0
+  check holds update safety -DREMOVALS=1 -DKILLS=1 -DOUTAGES=0
+  check holds update safety -DREMOVALS=1 -DKILLS=1 -DOUTAGES=0 -DFILES=2
   check holds update ends -DKILLS=1
   check holds update ends -DKILLS=0 -DBAD_SET
+  check holds update ends -DREMOVALS=1 -DKILLS=0 -DOUTAGES=0 -DFILES=2
   check "assertion violated" update never_new -DKILLS=0
   for weakness in CONFIRM_BEFORE_APPLY COMMIT_UNCONFIRMED MEMORY_FOR_DISK STALE_RECORD FORGETS_WHAT_IT_TOLD \
     UNNOTED_APPLY; do
     check "assertion violated" update safety -D$weakness -DKILLS=1
   done
   check "assertion violated" update safety -DUNNOTED_SWAP -DFILES=2 -DKILLS=1
+  check "assertion violated" update safety -DCONFIRMS_UNREAD -DREMOVALS=1 -DKILLS=0
+  check "assertion violated" update safety -DTARGET_FOR_PLACE -DREMOVALS=1 -DKILLS=1
   check "invalid end state" update safety -DJOURNAL_IN_SESSION -DKILLS=1
   check "non-progress cycle" update ends -DNO_BOOT_LIMIT -DBAD_SET -DKILLS=0
 }
