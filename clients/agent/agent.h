@@ -218,10 +218,11 @@ std::string DefaultClientName();
 // Blocks until the client's part has ended. A refusal, a rollback and an abort are outcomes; errors are what stopped
 // the agent itself. Without `follow` a hindrance is waited for, and is the error when it lasts; one that a person must
 // mend is the error at once; the operator is told of either. To call it again after a failure asks for another attempt.
-// Reasons: KEY_REFUSED, KEY_EXPIRED, STATE_IN_USE, STATE_MISSING, STATE_CONFLICT, TARGET_* (a folder that cannot be
-// updated), FORCED, DRIFTED (what was confirmed is not on the disk, and the server does not offer it again),
-// CONNECTION_* (never reached), MANIFEST_*, OPERATOR_*, CHAIN_* and those of the payload (also reported to the
-// operator), NO_CHAIN (a signature is required, and nothing to verify it by is given), and those of the server.
+// Reasons: KEY_REFUSED, KEY_EXPIRED, STATE_IN_USE, STATE_MISSING, STATE_CONFLICT, STATE_UNUSABLE (no folder, or not
+// this user's alone), TARGET_* (a folder that cannot be updated), FORCED, DRIFTED (what was confirmed is not on the
+// disk, and the server does not offer it again), CONNECTION_* (never reached), MANIFEST_*, OPERATOR_*, CHAIN_* and
+// those of the payload (also reported to the operator), NO_CHAIN (a signature is required, and nothing to verify it by
+// is given), and those of the server.
 absl::StatusOr<Outcome> Join(JoinOptions options, Observer* observer);
 
 // Settles what lies undecided at the target, without a server: an update that was interrupted, or was never confirmed.

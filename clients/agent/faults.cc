@@ -60,6 +60,7 @@ constexpr absl::string_view kFinal[] = {
     "STATE_DAMAGED",
     "STATE_IN_USE",
     "STATE_MISSING",
+    "STATE_UNUSABLE",
 };
 
 }  // namespace

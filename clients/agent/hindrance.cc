@@ -53,7 +53,7 @@ constexpr absl::string_view kSetPrefixes[] = {"CHUNK_", "PATH_", "CHAIN_", "FILE
 constexpr absl::string_view kPerson[] = {
     "TARGET_MOUNT",     "TARGET_NOT_FOLDER", "TARGET_PARENT",   "TARGET_PERMISSION", "TARGET_ROOT",
     "TARGET_IMMUTABLE", "TARGET_TOO_LARGE",  "TARGET_CONFLICT", "TARGET_HARD_LINK",  "TARGET_COPY",
-    "FILE_PERMISSION",  "DISK_READ_ONLY",    "STATE_DAMAGED",   "STATE_CONFLICT",
+    "FILE_PERMISSION",  "DISK_READ_ONLY",    "STATE_DAMAGED",   "STATE_CONFLICT",    "STATE_UNUSABLE",
 };
 
 template <size_t kCount>

@@ -30,7 +30,7 @@ std::string ParentOf(const std::string& path) {
 // Of the disk on which the state is, or of descriptors or memory.
 bool IsLocalHindrance(const absl::Status& status) {
   const std::string reason = Reason(status);
-  return reason == "DISK_FULL" || reason == "FILE_IO" || reason == "TOO_MANY_FILES";
+  return reason == "DISK_FULL" || reason == "DISK_READ_ONLY" || reason == "FILE_IO" || reason == "TOO_MANY_FILES";
 }
 
 // How far a client has come in a revision; 0 for states that say nothing of it.

@@ -20,7 +20,26 @@
 namespace parley::agent {
 namespace {
 
+constexpr absl::string_view kAnotherFolder = "give this client another folder for its state";
+
 std::string MembershipPath(const std::string& folder) { return absl::StrCat(folder, "/membership"); }
+
+// Says what to do where no waiting helps. `why` is a FileError.
+absl::Status Unusable(const absl::Status& why) {
+  const std::string reason = Reason(why);
+  if (reason == "FILE_NOT_FOUND") {
+    return Error(absl::StatusCode::kFailedPrecondition, "STATE_UNUSABLE",
+                 absl::StrCat(why.message(), "; ", kAnotherFolder));
+  }
+  if (reason != "FILE_PERMISSION" && reason != "DISK_READ_ONLY") return why;
+  return Error(why.code(), reason, absl::StrCat(why.message(), "; ", kAnotherFolder));
+}
+
+absl::Status LockError(const std::string& folder, int error) {
+  if (error != EEXIST) return Unusable(FileError("use", folder, error));
+  return Error(absl::StatusCode::kFailedPrecondition, "STATE_UNUSABLE",
+               absl::StrCat(folder, " belongs to another user, or others may open it; ", kAnotherFolder));
+}
 
 }  // namespace
 
@@ -29,7 +48,7 @@ absl::StatusOr<std::unique_ptr<TaskState>> TaskState::Open(const std::string& st
     return Error(absl::StatusCode::kInvalidArgument, "STATE_MISSING", "no folder for the agent's state was given");
   }
   std::unique_ptr<TaskState> state(new TaskState());
-  RETURN_IF_ERROR(MakeFolders(absl::StrCat(state_dir, "/tasks"), 0700));
+  RETURN_IF_ERROR(Unusable(MakeFolders(absl::StrCat(state_dir, "/tasks"), 0700)));
   state->folder_ = absl::StrCat(state_dir, "/tasks/", task);
   state->lock_ = LockFolder(state->folder_);
   if (!state->lock_.ok() && errno == EWOULDBLOCK) {
@@ -37,7 +56,7 @@ absl::StatusOr<std::unique_ptr<TaskState>> TaskState::Open(const std::string& st
                  absl::StrCat("another parley process takes part in ", task, " from ", state_dir,
                               "; end it, or give this one a state folder of its own"));
   }
-  if (!state->lock_.ok()) return FileError("use", state->folder_, errno);
+  if (!state->lock_.ok()) return LockError(state->folder_, errno);
   RemoveRecordLitter(MembershipPath(state->folder_));
   RETURN_IF_ERROR(ReadRecord(MembershipPath(state->folder_), &state->membership_).status());
   return state;

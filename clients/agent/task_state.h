@@ -18,8 +18,8 @@ namespace parley::agent {
 
 class TaskState {
  public:
-  // Makes the folder, mode 0700, and locks it. `task`: id. STATE_IN_USE when another process has it;
-  // STATE_DAMAGED; those of lib/base/file.h.
+  // Makes the folder, mode 0700, and locks it. `task`: id. STATE_IN_USE when another process has it; STATE_UNUSABLE
+  // when it is no folder, or not this user's alone; STATE_DAMAGED; those of lib/base/file.h.
   static absl::StatusOr<std::unique_ptr<TaskState>> Open(const std::string& state_dir, const std::string& task);
   // Id of the only task that was joined in the folder. STATE_MISSING when there is none, or more than one.
   static absl::StatusOr<std::string> OnlyTask(const std::string& state_dir);

@@ -1,5 +1,6 @@
 """Who a client is and whose a path is: rows G, H and J of the faults that were reported."""
 
+import contextlib
 import os
 import shutil
 import unittest
@@ -112,6 +113,77 @@ class Targets(reported.Reported):
         watch.until(lambda w: w.task.get("state") == "STATE_COMPLETED", timeout=150)
         for kind, client in clients.items():
             self.assertEqual(client.files(), payload, kind)
+
+
+class State(reported.Reported):
+    """A state folder that cannot be used: the client cannot have joined, and so the machine alone can say it."""
+
+    def unusable(self, kind):
+        """A client whose state folder is of this kind, and what mends it."""
+        client = self.machine(OLD)
+        if kind == "a file":
+            client.state.write_text("a file\n")
+            return client, client.state.unlink
+        if kind == "below a file":
+            file = client.folder / "file"
+            file.write_text("a file\n")
+            client.state = file / "state"
+            return client, file.unlink
+        if kind == "a link to nothing":
+            client.state.symlink_to("nothing")
+            return client, client.state.unlink
+        client.state.mkdir()
+        machine.mount("-t", "tmpfs", "-o", "size=64k", "tmpfs", client.state)
+        if kind == "read-only":
+            machine.mount("-o", "remount,ro", client.state)
+            return client, lambda: machine.mount("-o", "remount,rw", client.state)
+        filler = client.state / "filler"
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        return client, filler.unlink
+
+    def check_refused(self, client, mend, task, reason):
+        run = self.keep(client.join("--wait", "1s", key=self.key))
+        code, events = run.end()
+        self.assertEqual(code, 1, events)
+        self.assertEqual(events[-1].get("reason"), reason, events)
+        self.assertIn(str(client.state.parent), events[-1]["message"])
+        self.assertEqual(client.files(), OLD)
+        self.assertEqual(client.places()[0].exists(), False)
+        self.assertEqual(self.services.members(task), {})
+        mend()
+        self.join(client=client)
+        self.assertEqual(client.files(), NEW)
+
+    def test_join_says_so_and_has_done_nothing(self):
+        for kind, reason in (("a file", "STATE_UNUSABLE"), ("below a file", "STATE_UNUSABLE"),
+                             ("a link to nothing", "STATE_UNUSABLE"), ("read-only", "DISK_READ_ONLY"),
+                             ("full", "DISK_FULL")):
+            with self.subTest(kind):
+                client, mend = self.unusable(kind)
+                self.check_refused(client, mend, self.create(), reason)
+
+    def test_join_uses_no_folder_that_is_open_to_others(self):
+        client = self.machine(OLD)
+        task = self.create()
+        folder = client.state / "tasks" / task
+        folder.mkdir(parents=True)
+        folder.chmod(0o755)
+        self.check_refused(client, lambda: folder.chmod(0o700), task, "STATE_UNUSABLE")
+
+    def test_the_agent_waits_until_there_is_room_or_the_disk_can_be_written_to(self):
+        for kind, code in (("read-only", "disk_read_only"), ("full", "disk_full")):
+            with self.subTest(kind):
+                client, mend = self.unusable(kind)
+                task = self.create(select=client)
+                run = self.agent(client=client)
+                self.assertIn(str(client.state), run.until("hindered", code=code)["detail"])
+                self.assertEqual(self.services.members(task), {})
+                mend()
+                run.until("confirmed")
+                self.assertEqual(client.files(), NEW)
+                run.stop()
 
 
 class Paths(reported.Reported):
