@@ -77,7 +77,8 @@ absl::Status FileMethod::StepError(const std::string& path, int error) const {
       return Error(absl::StatusCode::kAborted, "TARGET_CHANGED",
                    absl::StrCat("somebody changed ", shown, " meanwhile; stop what writes there and try again"));
     case EPERM:
-      return Error(absl::StatusCode::kFailedPrecondition, "TARGET_IMMUTABLE", sentence);
+      return Error(absl::StatusCode::kFailedPrecondition, "TARGET_IMMUTABLE",
+                   absl::StrCat(sentence, "; see with lsattr whether it, or its folder, may not be changed"));
     case EACCES:
       return Error(absl::StatusCode::kPermissionDenied, "TARGET_PERMISSION", sentence);
     default:

@@ -1,17 +1,24 @@
 // Method files: what only it promises.
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <signal.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <string>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "clients/agent/installer_testing.h"
 #include "clients/agent/namespace_testing.h"
 #include "clients/agent/program_testing.h"
 #include "lib/base/file.h"
+#include "lib/payload/beneath.h"
 
 namespace parley::agent {
 namespace {
@@ -256,21 +263,136 @@ TEST_F(ChoiceTest, GetsThroughBesideProgramsThatNeverStopWriting) {
   EXPECT_EQ(Installed().at("a"), "1");
 }
 
-TEST_F(ChoiceTest, RefusesAnImmutableFileByNameAndKeepsOthers) {
-  const std::string file = Target() + "/site.conf";
-  const std::string set = "chattr +i " + file + " 2>/dev/null", clear = "chattr -i " + file;
-  if (system(set.c_str()) != 0) {
-    EXPECT_FALSE(IsRealRoot()) << "root should be able to make a file immutable here";
-    return;
+// Only root of the machine may forbid changes by a flag, and not every file system can.
+class FlagsTest : public InstallerTest {
+ protected:
+  FlagsTest() { fs::create_directories(Target() + "/conf"); }
+  ~FlagsTest() override {
+    Close();
+    for (const std::string& path : flagged_) SetFlags(path, 0);
   }
+
+  std::string Above() const { return fs::path(Target()).parent_path(); }
+  // False where this user or the file system cannot.
+  bool Protect(const std::string& path, unsigned flag) {
+    flagged_.push_back(path);
+    if (SetFlags(path, flag)) return true;
+    EXPECT_FALSE(errno == EPERM && IsRealRoot()) << "root should be able to set a flag here";
+    return false;
+  }
+  void Unprotect(const std::string& path) { ASSERT_TRUE(SetFlags(path, 0)); }
+  bool Has(const std::string& path, unsigned flag) {
+    unsigned flags = 0;
+    const payload::Fd file(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    return ioctl(file.get(), FS_IOC_GETFLAGS, &flags) == 0 && (flags & flag) != 0;
+  }
+  // By name, before anything was changed, whichever method was asked for.
+  void ExpectRefused(const Tree& tree, const std::string& name, int64_t revision = 1) {
+    const Tree before = Installed();
+    for (const Method method : {Method::kAutomatic, Method::kFiles, Method::kExchange}) {
+      options_.method = method;
+      Open();
+      const absl::Status status = Stage(tree, revision);
+      EXPECT_EQ(Reason(status), "TARGET_IMMUTABLE") << status;
+      EXPECT_TRUE(absl::StrContains(status.message(), name)) << status;
+      EXPECT_FALSE(installer_->pending().has_value());
+      EXPECT_EQ(Installed(), before);
+      Close();
+      EXPECT_FALSE(fs::exists(Place() + "/journal"));
+    }
+    options_.method = Method::kAutomatic;
+    Open();
+  }
+
+ private:
+  static bool SetFlags(const std::string& path, unsigned wanted) {
+    constexpr unsigned kProtecting = FS_IMMUTABLE_FL | FS_APPEND_FL;
+    unsigned flags = 0;
+    const payload::Fd file(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    if (ioctl(file.get(), FS_IOC_GETFLAGS, &flags) != 0) return false;
+    flags = (flags & ~kProtecting) | wanted;
+    return ioctl(file.get(), FS_IOC_SETFLAGS, &flags) == 0;
+  }
+  std::vector<std::string> flagged_;
+};
+
+TEST_F(FlagsTest, AProtectedFileOfTheSetIsRefusedAndOthersAreKept) {
+  const std::string file = Target() + "/site.conf";
+  for (const unsigned flag : {FS_IMMUTABLE_FL, FS_APPEND_FL}) {
+    if (!Protect(file, flag)) GTEST_SKIP() << "no flags here";
+    ExpectRefused({{"site.conf", "new"}}, file);
+    ASSERT_EQ(Install({{"a", "1"}}), absl::OkStatus());
+    EXPECT_EQ(installer_->method(), Method::kFiles);
+    ASSERT_EQ(RollBack(), absl::OkStatus());
+    EXPECT_TRUE(Has(file, flag));
+  }
+  Unprotect(file);
+  EXPECT_EQ(Install({{"site.conf", "new"}}), absl::OkStatus());
+}
+
+// In one that is append-only a new file could not be taken back.
+TEST_F(FlagsTest, AProtectedFolderOfTheSetIsRefused) {
+  const std::string folder = Target() + "/conf";
+  for (const unsigned flag : {FS_IMMUTABLE_FL, FS_APPEND_FL}) {
+    if (!Protect(folder, flag)) GTEST_SKIP() << "no flags here";
+    ExpectRefused({{"conf/new", "1"}}, folder);
+    ASSERT_EQ(Install({{"a", "1"}}), absl::OkStatus());
+    ASSERT_EQ(RollBack(), absl::OkStatus());
+    EXPECT_TRUE(Has(folder, flag));
+  }
+}
+
+TEST_F(FlagsTest, AProtectedTargetIsRefused) {
+  for (const unsigned flag : {FS_IMMUTABLE_FL, FS_APPEND_FL}) {
+    if (!Protect(Target(), flag)) GTEST_SKIP() << "no flags here";
+    ExpectRefused({{"a", "1"}}, Target());
+  }
+}
+
+TEST_F(FlagsTest, AFileThatTheSetDropsIsRefusedWhenItIsProtected) {
   Open();
-  const absl::Status status = Check({{"site.conf", "new"}});
-  EXPECT_EQ(Reason(status), "TARGET_IMMUTABLE");
-  EXPECT_TRUE(absl::StrContains(status.message(), "site.conf"));
-  EXPECT_TRUE(Install({{"a", "1"}}).ok());
-  EXPECT_TRUE(installer_->Commit().ok());
-  EXPECT_TRUE(open(file.c_str(), O_WRONLY) < 0 && errno == EPERM) << "the flag is lost";
-  EXPECT_EQ(system(clear.c_str()), 0);
+  ASSERT_EQ(Install({{"a/one", "1"}, {"b", "2"}}), absl::OkStatus());
+  ASSERT_EQ(installer_->Commit(), absl::OkStatus());
+  if (!Protect(Target() + "/a/one", FS_IMMUTABLE_FL)) GTEST_SKIP() << "no flags here";
+  ExpectRefused({{"b", "2"}}, Target() + "/a/one", 2);
+  // A file takes the place of the folder that holds it.
+  ExpectRefused({{"a", "1"}, {"b", "2"}}, Target() + "/a/one", 2);
+}
+
+TEST_F(FlagsTest, ATargetIsNotMadeWhereItCouldNotBeTakenBack) {
+  fs::remove_all(Target());
+  if (!Protect(Above(), FS_APPEND_FL)) GTEST_SKIP() << "no flags here";
+  Open();
+  const absl::Status status = Stage({{"a", "1"}});
+  EXPECT_EQ(Reason(status), "TARGET_IMMUTABLE") << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), Target())) << status;
+  EXPECT_FALSE(fs::exists(Target()));
+}
+
+TEST_F(FlagsTest, AFolderAboveThatIsProtectedIsNamed) {
+  if (!Protect(Above(), FS_IMMUTABLE_FL)) GTEST_SKIP() << "no flags here";
+  const auto target = TargetFolder::Open(Target(), kind_);
+  EXPECT_EQ(Reason(target.status()), "TARGET_IMMUTABLE") << target.status();
+  Unprotect(Above());
+  ASSERT_TRUE(Protect(Above(), FS_APPEND_FL));
+  Open();
+  ASSERT_EQ(Install({{"site.conf", "new"}}), absl::OkStatus());
+  EXPECT_EQ(installer_->method(), Method::kFiles);
+  EXPECT_EQ(RollBack(), absl::OkStatus());
+}
+
+// Between the look and the rename.
+TEST_F(FlagsTest, AFileThatIsProtectedInTheMiddleOfASwapLeavesTheWholeOldSet) {
+  const Tree before = Installed();
+  options_.method = Method::kFiles;
+  Open();
+  ASSERT_EQ(Stage({{"a", "1"}, {"site.conf", "new"}}), absl::OkStatus());
+  if (!Protect(Target() + "/conf", FS_IMMUTABLE_FL)) GTEST_SKIP() << "no flags here";
+  Unprotect(Target() + "/conf");
+  ASSERT_TRUE(Protect(Target() + "/site.conf", FS_IMMUTABLE_FL));
+  EXPECT_FALSE(installer_->Swap().ok());
+  EXPECT_FALSE(installer_->pending().has_value());
+  EXPECT_EQ(Installed(), before);
 }
 
 }  // namespace

@@ -72,10 +72,12 @@ class Planner {
   absl::Status CheckFolder(const std::string& path) const {
     const Fd above = OpenFolderOnMount(root_, path);
     if (!above.ok()) return FileError("read", Shown(path), errno);
-    struct statx info;
-    if (statx(above.get(), "", AT_EMPTY_PATH, STATX_BASIC_STATS, &info) == 0 &&
-        (info.stx_attributes & STATX_ATTR_IMMUTABLE) != 0) {
-      return Refuse("TARGET_IMMUTABLE", absl::StrCat("the folder of ", Shown(path), " may not be changed (chattr +i)"));
+    // Into one that is append-only a file can be put, and not taken out again.
+    if (IsProtected(above.get())) {
+      return Refuse("TARGET_IMMUTABLE",
+                    absl::StrCat("the folder of ", Shown(path),
+                                 " may not be changed (chattr +i or +a); take that flag away, or take the path out of "
+                                 "the set"));
     }
     if (faccessat(above.get(), ".", W_OK | X_OK, AT_EACCESS) != 0) {
       return Error(absl::StatusCode::kPermissionDenied, "TARGET_PERMISSION",
@@ -86,27 +88,31 @@ class Planner {
   }
 
   absl::Status CheckReplaceable(const std::string& path, const struct statx& info) const {
-    if ((info.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)) != 0) {
-      return Refuse("TARGET_IMMUTABLE",
-                    absl::StrCat(Shown(path),
-                                 " may not be changed (chattr +i or +a); take that flag away, or take the "
-                                 "path out of the set"));
-    }
-    if (S_ISDIR(info.stx_mode)) return HoldsOnlyDropped(path) ? absl::OkStatus() : Conflict(path, "file");
+    if (IsProtected(info)) return Protected(path);
+    if (S_ISDIR(info.stx_mode)) return CheckHoldsOnlyDropped(path);
     if (S_ISREG(info.stx_mode) || S_ISLNK(info.stx_mode)) return absl::OkStatus();
     return Refuse("TARGET_SPECIAL_FILE", absl::StrCat(Shown(path), " is a device, socket or pipe, and the payload has ",
                                                       "a file there; move it away"));
   }
 
-  bool HoldsOnlyDropped(const std::string& path) const {
+  absl::Status Protected(const std::string& path) const {
+    return Refuse("TARGET_IMMUTABLE",
+                  absl::StrCat(Shown(path),
+                               " may not be changed (chattr +i or +a); take that flag away, or take the path out of "
+                               "the set"));
+  }
+
+  absl::Status CheckHoldsOnlyDropped(const std::string& path) const {
     const Fd folder = OpenOnMount(root_, path, O_RDONLY | O_DIRECTORY);
-    if (!folder.ok()) return false;
-    return WalkTree(folder.get(), Shown(path),
-                    [&](int, const std::string& inner, const struct statx& info, bool is_mount) {
-                      const bool goes = set_.dropped.count(absl::StrCat(path, "/", inner)) > 0;
-                      return !is_mount && (goes || S_ISDIR(info.stx_mode)) ? absl::OkStatus() : Conflict(path, "file");
-                    })
-        .ok();
+    if (!folder.ok()) return Conflict(path, "file");
+    const absl::Status walked = WalkTree(
+        folder.get(), Shown(path), [&](int, const std::string& inner, const struct statx& info, bool is_mount) {
+          const std::string whole = absl::StrCat(path, "/", inner);
+          const bool goes = !is_mount && (set_.dropped.count(whole) > 0 || S_ISDIR(info.stx_mode));
+          if (!goes) return Conflict(path, "file");
+          return IsProtected(info) ? Protected(whole) : absl::OkStatus();
+        });
+    return walked.ok() || Reason(walked) == "TARGET_IMMUTABLE" ? walked : Conflict(path, "file");
   }
 
   // A folder that is another agent's target, or holds the place of one.

@@ -2,6 +2,7 @@
 #ifndef PARLEY_CLIENTS_AGENT_FILE_STATE_H_
 #define PARLEY_CLIENTS_AGENT_FILE_STATE_H_
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <string>
@@ -23,6 +24,15 @@ inline std::string FileState(const struct statx& info) {
 inline bool IsSameButRenamed(const std::string& before, const std::string& after) {
   const size_t end = before.rfind(' ');
   return end != std::string::npos && before.compare(0, end, after, 0, after.rfind(' ')) == 0;
+}
+
+// Whether a flag (chattr +i or +a) keeps it from being replaced, moved or removed; and of a folder, what is in it.
+inline bool IsProtected(const struct statx& info) {
+  return (info.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)) != 0;
+}
+inline bool IsProtected(int fd) {
+  struct statx info;
+  return statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &info) == 0 && IsProtected(info);
 }
 
 }  // namespace parley::agent

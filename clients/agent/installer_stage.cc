@@ -12,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "clients/agent/durations.h"
+#include "clients/agent/file_state.h"
 #include "clients/agent/free_space.h"
 #include "clients/agent/installer.h"
 #include "clients/agent/method_choice.h"
@@ -64,15 +65,20 @@ bool IsEmpty(const TargetFolder& folder) {
 absl::Status Unusable(const TargetFolder& folder, int root, int error) {
   // A want of descriptors passes, and is not a person's to mend.
   if (error != EACCES && error != EPERM) return FileError("update", folder.target(), error);
-  struct statx info;
-  if (root >= 0 && statx(root, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &info) == 0 &&
-      (info.stx_attributes & STATX_ATTR_IMMUTABLE) != 0) {
+  if (root >= 0 && IsProtected(root)) {
     return Refuse("TARGET_IMMUTABLE",
                   absl::StrCat(folder.target(), " may not be changed (chattr +i); take that flag away"));
   }
   return Error(absl::StatusCode::kPermissionDenied, "TARGET_PERMISSION",
                absl::StrCat("no permission to update ", folder.target(), ": ", ErrnoText(error),
                             "; run as a user who may write there"));
+}
+
+// What is put into a folder that is append-only cannot be taken out of it again.
+absl::Status CheckCanBeMade(const TargetFolder& folder) {
+  if (!IsProtected(folder.parent())) return absl::OkStatus();
+  return Refuse("TARGET_IMMUTABLE", absl::StrCat("the folder above ", folder.target(),
+                                                 " may not be changed (chattr +i or +a); take that flag away"));
 }
 
 }  // namespace
@@ -94,7 +100,7 @@ absl::Status Installer::Choose(const std::string& task, const task::v1::Manifest
   choice_reason_.clear();
   RETURN_IF_ERROR(CheckNames(*folder_, manifest));
   const Fd target = folder_->OpenRoot();
-  if (!target.ok() && errno == ENOENT) return absl::OkStatus();
+  if (!target.ok() && errno == ENOENT) return CheckCanBeMade(*folder_);
   if (!target.ok() || faccessat(target.get(), ".", R_OK | W_OK | X_OK, AT_EACCESS) != 0) {
     return Unusable(*folder_, target.get(), errno);
   }

@@ -15,6 +15,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "clients/agent/file_state.h"
 #include "clients/agent/kernel_users.h"
 #include "clients/agent/mount_table.h"
 #include "clients/agent/mounts.h"
@@ -130,6 +131,10 @@ absl::Status CheckExchange(const TargetFolder& folder, const ChoiceInput& input)
   }
   if (input.restless) return Against("TARGET_CHANGED", absl::StrCat("programs go on writing to ", target));
   const Fd root = folder.OpenRoot();
+  if (IsProtected(root.get()) || IsProtected(folder.parent())) {
+    return Against("TARGET_IMMUTABLE",
+                   absl::StrCat(target, ", or the folder above it, may not be changed (chattr +i or +a)"));
+  }
   Survey survey;
   RETURN_IF_ERROR(LookInside(folder, root.get(), input.limits, &survey));
   for (const std::string& fixed : input.fixed) {

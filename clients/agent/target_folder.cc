@@ -14,6 +14,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "clients/agent/file_state.h"
 #include "clients/agent/mounts.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -72,6 +73,11 @@ absl::Status LockError(const std::string& target, const std::string& parent, int
                                                   "; wait for it, or end it, and try again"));
     case EACCES:
     case EPERM:
+      if (const Fd folder(open(parent.c_str(), O_PATH | O_CLOEXEC)); IsProtected(folder.get())) {
+        return Refuse("TARGET_IMMUTABLE",
+                      absl::StrCat("cannot update ", target, ": the new set is built beside it in ", parent,
+                                   ", which may not be changed (chattr +i or +a); take ", "that flag away"));
+      }
       return Error(absl::StatusCode::kPermissionDenied, "TARGET_PERMISSION",
                    absl::StrCat("no permission to update ", target, ": the new set is built beside it in ", parent,
                                 "; run as a user who may write there"));

@@ -158,7 +158,7 @@ absl::Status CheckExchangeable(const std::string& shown, const std::string& path
     return Error(absl::StatusCode::kFailedPrecondition, "TARGET_HARD_LINK",
                  absl::StrCat(PathOf(shown, path), " has other names (hard links), from which a copy would be apart"));
   }
-  if ((info.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)) != 0) {
+  if (IsProtected(info)) {
     return Error(absl::StatusCode::kFailedPrecondition, "TARGET_IMMUTABLE",
                  absl::StrCat(PathOf(shown, path), " may not be changed (chattr +i or +a)"));
   }

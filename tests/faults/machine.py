@@ -198,7 +198,7 @@ class Services(stack.Stack):
         self._exits.close()
         unmount_below(self.folder)
         # A failed test may have left files that nobody may remove.
-        subprocess.run(["chattr", "-R", "-f", "-i", self.folder], stderr=subprocess.DEVNULL, check=False)
+        subprocess.run(["chattr", "-R", "-f", "-ia", self.folder], stderr=subprocess.DEVNULL, check=False)
         super().__exit__(*error)
 
     def json(self, *arguments, **options):

@@ -4,6 +4,7 @@ Rows A, B and I of the faults that were reported, each by its smallest input, an
 on the other side of the mount.
 """
 
+import errno
 import fcntl
 import os
 import pathlib
@@ -15,7 +16,7 @@ import unittest
 
 from tests.faults import machine, reported
 
-IMMUTABLE = 0x10
+IMMUTABLE, APPEND_ONLY, NO_DUMP, NO_ATIME = 0x10, 0x20, 0x40, 0x80
 _GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602
 NOBODY = 65534
 # Root of the machine, and not of a user namespace.
@@ -24,21 +25,35 @@ IS_ROOT = os.geteuid() == 0 and pathlib.Path("/proc/self/uid_map").read_text().s
 DATA = {"db/one": "precious\n", "db/two": "as well\n", "three": "and this\n"}
 
 
-def set_immutable(path, on):
+def flags_of(path):
+    """As chattr sets them."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        flags = struct.unpack("i", fcntl.ioctl(descriptor, _GET_FLAGS, struct.pack("i", 0)))[0]
-        fcntl.ioctl(descriptor, _SET_FLAGS, struct.pack("i", flags | IMMUTABLE if on else flags & ~IMMUTABLE))
+        return struct.unpack("i", fcntl.ioctl(descriptor, _GET_FLAGS, struct.pack("i", 0)))[0]
     finally:
         os.close(descriptor)
+
+
+def set_flag(path, flag, on=True):
+    """Skips the test where the file system has no such flags."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        flags = flags_of(path)
+        fcntl.ioctl(descriptor, _SET_FLAGS, struct.pack("i", flags | flag if on else flags & ~flag))
+    except OSError as error:
+        if error.errno not in (errno.ENOTTY, errno.EOPNOTSUPP):
+            raise
+        raise unittest.SkipTest("this file system has no flags") from error
+    finally:
+        os.close(descriptor)
+
+
+def set_immutable(path, on):
+    set_flag(path, IMMUTABLE, on)
 
 
 def is_immutable(path):
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        return bool(struct.unpack("i", fcntl.ioctl(descriptor, _GET_FLAGS, struct.pack("i", 0)))[0] & IMMUTABLE)
-    finally:
-        os.close(descriptor)
+    return bool(flags_of(path) & IMMUTABLE)
 
 
 def acl(*entries):
@@ -185,17 +200,51 @@ class Mounts(reported.Reported):
                 self.services.publish(task, {"app.conf": "newer\n"})
 
     @unittest.skipUnless(IS_ROOT, "only root makes files immutable")
-    def test_an_immutable_file_of_the_payload_is_refused_by_name(self):
+    def test_a_protected_file_of_the_payload_is_refused_by_name(self):
         path = self.client.target / "app.conf"
-        set_immutable(path, True)
-        self.addCleanup(set_immutable, path, False)
-        self.create()
-        run = self.keep(self.client.join("--wait", "1s", key=self.key))
-        code, events = run.end()
-        self.assertNotEqual(code, 0, events)
-        self.says(events, "app.conf")
+        for flag in (IMMUTABLE, APPEND_ONLY):
+            set_flag(path, flag)
+            self.addCleanup(set_flag, path, flag, False)
+            task = self.create()
+            for method in ("auto", "files", "exchange"):
+                run = self.keep(self.client.join("--wait", "1s", "--method", method, **(
+                    {"key": self.key} if method == "auto" else {"task": task})))
+                code, events = run.end()
+                self.assertEqual((code, events[-1].get("reason")), (1, "TARGET_IMMUTABLE"), events)
+                self.assertIn(str(path), events[-1]["message"])
+                self.never(events, "fetched", "rollingBack", "confirmed")
+                self.assert_settled(reported.OLD)
+                self.assertTrue(flags_of(path) & flag)
+            self.assertEqual(self.member(task)["state"], "STATE_INELIGIBLE")
+            set_flag(path, flag, False)
+
+    @unittest.skipUnless(IS_ROOT, "only root makes folders append-only")
+    def test_a_folder_that_is_append_only_is_waited_for(self):
+        folder = self.client.target / "conf.d"
+        folder.mkdir()
+        set_flag(folder, APPEND_ONLY)
+        self.addCleanup(lambda: folder.exists() and set_flag(folder, APPEND_ONLY, False))
+        self.create({"conf.d/new": "new\n"}, select=self.client)
+        run = self.agent()
+        self.assertIn(str(folder), run.until("hindered", code="target_immutable")["detail"])
         self.assertEqual(self.client.files(), reported.OLD)
-        self.assertTrue(is_immutable(path))
+        set_flag(folder, APPEND_ONLY, False)
+        run.until("confirmed")
+        self.assertEqual(self.client.files(), {**reported.OLD, "conf.d/new": "new\n"})
+
+    def test_other_flags_of_what_does_not_change_are_kept(self):
+        local = self.client.target / "local"
+        for method in ("exchange", "files"):
+            local.write_text("mine\n")
+            set_flag(local, NO_DUMP | NO_ATIME)
+            set_flag(self.client.target, NO_DUMP)
+            self.create({"app.conf": method + "\n"})
+            self.join("--method", method)
+            self.assertEqual(flags_of(local) & (NO_DUMP | NO_ATIME), NO_DUMP | NO_ATIME)
+            self.assertTrue(flags_of(self.client.target) & NO_DUMP)
+            local.unlink()
+            self.client = self.machine(reported.OLD)
+            local = self.client.target / "local"
 
     def test_a_container_that_has_the_target_mounted_sees_the_new_set(self):
         view = self.client.folder / "view"
