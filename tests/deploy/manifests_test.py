@@ -103,6 +103,19 @@ class Manifests(unittest.TestCase):
             self.assertIn("memory", container["resources"]["limits"])
             self.assertRegex(container["image"], r"^registry\.example/parley(-init)?:\d+\.\d+\.\d+$")
 
+    def test_a_service_has_the_time_to_end_that_it_may_take(self):
+        """Its calls, what REST still sends, and its audit events, one after another."""
+        needed = 0
+        for source, name in (("lib/rpc/process.h", "kShutdownGrace"), ("lib/transport/grpc_door.cc", "kRestGrace"),
+                             ("services/keyd/keyd.cc", "kAuditDrain")):
+            (seconds,) = re.findall(name + r" = absl::Seconds\((\d+)\);", (ROOT / source).read_text())
+            needed += int(seconds)
+        for _, _, pod in self.pods():
+            self.assertGreater(pod["spec"]["terminationGracePeriodSeconds"], needed)
+        for unit in (ROOT / "deploy/packages/server").glob("*.service"):
+            for seconds in re.findall(r"^TimeoutStopSec=(.*)$", unit.read_text(), re.MULTILINE):
+                self.assertGreater(int(seconds), needed, unit.name)
+
     def test_the_image_runs_as_the_user_of_the_pods(self):
         stages = (ROOT / "deploy/docker/Dockerfile").read_text().split("\nFROM ")[2:]
         self.assertEqual(len(stages), 2)
