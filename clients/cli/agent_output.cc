@@ -7,13 +7,16 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "clients/cli/format.h"
+#include "clients/cli/log_text.h"
 #include "clients/cli/output.h"
 #include "clients/cli/output_writer.h"
 #include "clients/cli/terminal.h"
 #include "grpc/support/log.h"
+#include "lib/base/log.h"
 #include "lib/base/log_sink.h"
 
 namespace parley::cli {
@@ -42,7 +45,12 @@ std::string DroppedEvent(int64_t lines) {
   return JsonObject().Text("event", "dropped").Number("lines", lines).Finish();
 }
 
-void LogFromGrpc(gpr_log_func_args* message) { PrintErrorLine(message->message); }
+void LogFromGrpc(gpr_log_func_args* message) {
+  LogWarning("gRPC reports trouble", {{"error", std::string(absl::StripAsciiWhitespace(message->message))}});
+}
+
+void PrintJsonLog(const LogRecord& record) { PrintErrorLine(absl::StripSuffix(record.line, "\n")); }
+void PrintTextLog(const LogRecord& record) { PrintErrorLine(LogText(record)); }
 
 }  // namespace
 
@@ -52,7 +60,7 @@ void PrintInBackground(const Globals& globals) {
   options.note = globals.json() ? &DroppedEvent : &DroppedText;
   writer = new OutputWriter(std::move(options));
   SetBackgroundOutput(writer);
-  SetLogSink([](absl::string_view line) { PrintErrorLine(absl::StripSuffix(line, "\n")); });
+  SetLogSink(globals.json() ? &PrintJsonLog : &PrintTextLog);
   gpr_set_log_function(&LogFromGrpc);
 }
 

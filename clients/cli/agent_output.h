@@ -8,8 +8,9 @@
 
 namespace parley::cli {
 
-// Prints in the background from now on: PrintLine and its like, the log and gRPC's messages. Once a process, before its
-// output matters to anybody's waiting.
+// Prints in the background from now on: PrintLine and its like, the log and gRPC's messages, which go to standard error
+// as sentences, or with --output json as the log's lines. Once a process, before its output matters to anybody's
+// waiting.
 void PrintInBackground(const Globals& globals);
 
 // Ends the output of the process and returns `code`. Where PrintInBackground was called, it waits for readers as long

@@ -34,7 +34,7 @@ void Log(absl::string_view level, absl::string_view message, LogFields fields) {
   }
   for (const auto& [key, value] : fields) absl::StrAppend(&line, ",", JsonString(key), ":", JsonString(value));
   absl::StrAppend(&line, "}\n");
-  if (Sink() != nullptr) return Sink()(line);
+  if (Sink() != nullptr) return Sink()({level, message, fields, line});
   // One write a line, so that lines of several threads do not mix. A log that cannot be written has no remedy here.
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
 }

@@ -7,11 +7,22 @@
 #include <functional>
 
 #include "absl/strings/string_view.h"
+#include "lib/base/log.h"
 
 namespace parley {
 
-// Gets each line with its line break. It must not block and must not log.
-using LogSink = std::function<void(absl::string_view line)>;
+// Valid only while the sink is called.
+struct LogRecord {
+  // "info", "warning" or "error".
+  absl::string_view level;
+  absl::string_view message;
+  LogFields fields;
+  // All of it as it would go to standard error, with the line break.
+  absl::string_view line;
+};
+
+// It must not block and must not log.
+using LogSink = std::function<void(const LogRecord& record)>;
 void SetLogSink(LogSink sink);
 
 }  // namespace parley

@@ -147,9 +147,9 @@ TEST_F(GrpcLimitsTest, LogsOneLineWithoutWhatThePeerSaid) {
   ServeWithSmallLimits();
   Mutex mutex;
   std::string lines;
-  SetLogSink([&](absl::string_view line) {
+  SetLogSink([&](const LogRecord& record) {
     MutexLock lock(&mutex);
-    lines.append(line.data(), line.size());
+    lines.append(record.line.data(), record.line.size());
   });
   {
     TlsClient client(address(), TlsClient::Psk("alice", "alice"));

@@ -17,9 +17,9 @@ namespace {
 TEST(GrpcLog, BecomesFewBoundedLinesOfOurs) {
   Mutex mutex;
   std::vector<std::string> lines;
-  SetLogSink([&](absl::string_view line) {
+  SetLogSink([&](const LogRecord& record) {
     MutexLock lock(&mutex);
-    lines.emplace_back(line);
+    lines.emplace_back(record.line);
   });
   // grpc_init does this for others.
   gpr_log_verbosity_init();

@@ -171,6 +171,29 @@ class Output(reported.Reported):
         self.addCleanup(os.close, writer)
         self.unread(writer)
 
+    def test_a_warning_is_one_sentence_for_people_and_json_for_programs(self):
+        apply = ('grep -q new app.conf || exit 0; mv "$PARLEY_TARGET" "$PARLEY_TARGET-away"; mkdir "$PARLEY_TARGET"; '
+                 'touch "$PARLEY_TARGET/theirs"; exit 1')
+        for output in ("text", "json"):
+            with self.subTest(output):
+                client = self.machine(OLD)
+                self.create()
+                kept = client.places()[0] / "kept-1"
+                run = subprocess.run(
+                    [stack.PARLEY, "--output", output, "join", *client.place(), "--name", client.name, "--apply",
+                     apply], env=self.services.environment(), input=self.key, capture_output=True, text=True,
+                    check=False, timeout=machine.TIMEOUT_S)
+                self.assertEqual(run.returncode, 3, run)
+                self.assertEqual(client.files(), OLD)
+                self.assertTrue((kept / "theirs").exists(), run)
+                said = "something else stood where the old set belongs, and is kept"
+                if output == "text":
+                    self.assertEqual(run.stderr, "parley: warning: %s (target %s, path %s)\n" % (
+                        said, client.target, kept))
+                    continue
+                warning = json.loads(run.stderr)
+                self.assertEqual((warning["level"], warning["message"], warning["path"]), ("warning", said, str(kept)))
+
     def test_a_terminal_that_was_stopped(self):
         task = self.create(select=self.client)
         watch = self.services.watch(task)
