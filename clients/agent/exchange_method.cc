@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdint>
+
 #include "absl/strings/str_cat.h"
 #include "clients/agent/method_choice.h"
 #include "clients/agent/mounts.h"
@@ -27,6 +29,23 @@ constexpr const char* kTree = place::kTree;
 uint64_t InodeOf(int folder, const std::string& name) {
   struct stat info;
   return fstatat(folder, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 ? info.st_ino : 0;
+}
+
+// When the entry was made, in nanoseconds since 1970; 0 where that is not known.
+int64_t BirthOf(int folder, const std::string& name) {
+  struct statx info;
+  if (statx(folder, name.c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BTIME, &info) != 0 ||
+      (info.stx_mask & STATX_BTIME) == 0) {
+    return 0;
+  }
+  return info.stx_btime.tv_sec * int64_t{1'000'000'000} + info.stx_btime.tv_nsec;
+}
+
+// Whether the target is the new tree, and no other folder that has got its number.
+bool IsNewTree(const TargetFolder& folder, const Journal& journal) {
+  if (InodeOf(folder.parent(), folder.name()) != journal.new_inode()) return false;
+  const int64_t birth = BirthOf(folder.parent(), folder.name());
+  return birth == 0 || journal.new_birth() == 0 || birth == journal.new_birth();
 }
 
 absl::Status SyncFd(int folder, const std::string& shown) {
@@ -90,6 +109,7 @@ absl::Status ExchangeMethod::Stage(const NewSet& set, Journal* journal) {
   RETURN_IF_ERROR(SyncTree(tree.get(), folder_.place_path()));
   journal->set_method(Journal::METHOD_EXCHANGE);
   journal->set_new_inode(InodeOf(folder_.place(), kTree));
+  journal->set_new_birth(BirthOf(folder_.place(), kTree));
   journal->set_old_inode(InodeOf(folder_.parent(), folder_.name()));
   return SyncFd(folder_.place(), folder_.place_path());
 }
@@ -132,7 +152,7 @@ absl::Status ExchangeMethod::Swap(const Journal& journal) {
 SwapMethod::Place ExchangeMethod::WhereIsWhat(const Journal& journal) const {
   const uint64_t target = InodeOf(folder_.parent(), folder_.name());
   const uint64_t tree = InodeOf(folder_.place(), kTree);
-  if (target == journal.new_inode()) return Place::kNewInstalled;
+  if (IsNewTree(folder_, journal)) return Place::kNewInstalled;
   if (journal.old_inode() != 0 && target == journal.old_inode()) return Place::kOldInstalled;
   // Whatever the target is by now: the new tree has never been there.
   if (tree == journal.new_inode() || (tree == 0 && target == journal.old_inode())) return Place::kOldInstalled;
