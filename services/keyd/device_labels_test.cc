@@ -114,6 +114,10 @@ TEST_F(DeviceLabelsTest, AreGivenWithTheCredentialAndShown) {
   IssueCredentialRequest other = request;
   (*other.mutable_labels())["role"] = "db";
   EXPECT_EQ(Reason(Issue(other).status()), "REQUEST_ID_REUSED");
+  // Others that read the same.
+  other = request;
+  *other.mutable_labels() = ToLabels({{"role", "web, site=berlin"}});
+  EXPECT_EQ(Reason(Issue(other).status()), "REQUEST_ID_REUSED");
 }
 
 TEST_F(DeviceLabelsTest, AreADevicesOnlyAndBounded) {

@@ -1,5 +1,7 @@
 // The part of KeyAuthority that issues, lists and revokes credentials.
 #include <algorithm>
+#include <map>
+#include <string>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -126,7 +128,10 @@ absl::StatusOr<KeyAuthority::Issued> KeyAuthority::Issue(absl::string_view calle
   spec.labels = request.labels();
   std::string content = absl::StrCat(static_cast<int>(spec.role), "\n", spec.subject, "\n",
                                      absl::ToInt64Nanoseconds(spec.ttl), "\n", spec.device);
-  if (!spec.labels.empty()) absl::StrAppend(&content, "\n", keys::ShowLabels(spec.labels));
+  // With their lengths: different labels may read the same.
+  for (const auto& [key, value] : std::map<std::string, std::string>(spec.labels.begin(), spec.labels.end())) {
+    absl::StrAppend(&content, "\n", key.size(), " ", key, " ", value.size(), " ", value);
+  }
   RETURN_IF_ERROR(SetRequest(caller, request.request_id(), content, &spec));
   return IssueOnce(spec);
 }
