@@ -117,8 +117,8 @@ class Packages(unittest.TestCase):
         hand_over = ["/bin/sh", "-c", script, "hand-over", "taskd"]
         refused = subprocess.run(hand_over, capture_output=True, text=True, check=False)
         self.assertEqual(refused.returncode, 1)
-        self.assertEqual(refused.stderr, "no taskd.credential; start parley-keyd here, or copy the file that keyd made to "
-                                         + str(self.folder / "etc") + "\n")
+        self.assertEqual(refused.stderr, "no taskd.credential; start parley-keyd here, or copy the file that keyd made "
+                                         "to %s\n" % (self.folder / "etc"))
         given = self.folder / "run/taskd.credential"
         for number, place in enumerate(("keyd", "etc", "keyd")):
             source = self.folder / place / "taskd.credential"
