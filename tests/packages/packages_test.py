@@ -114,7 +114,7 @@ class Packages(unittest.TestCase):
             (self.folder / name).mkdir()
             script = script.replace(path, str(self.folder / name))
         script = script.replace('-o "parley-$service" -g "parley-$service" ', "")
-        hand_over = ["/bin/sh", "-c", script, "hand-over", "taskd"]
+        hand_over = ["/bin/bash", "-c", script, "hand-over", "taskd"]
         refused = subprocess.run(hand_over, capture_output=True, text=True, check=False)
         self.assertEqual(refused.returncode, 1)
         self.assertEqual(refused.stderr, "no taskd.credential; start parley-keyd here, or copy the file that keyd made "
