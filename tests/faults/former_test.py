@@ -4,6 +4,7 @@ They are put where they were made, on a file system of this test's own, and the 
 keys end some day.
 """
 
+import fcntl
 import hashlib
 import os
 import pathlib
@@ -116,6 +117,9 @@ class FormerServices(machine.Services):
 class Former(unittest.TestCase):
 
     def setUp(self):
+        # The archives name this folder, so that two runs take turns.
+        lock = self.enterContext(open("%s.lock" % FOLDER, "w"))
+        fcntl.flock(lock, fcntl.LOCK_EX)
         FOLDER.mkdir(mode=0o700, exist_ok=True)
         machine.mount("-t", "tmpfs", "tmpfs", FOLDER)
         self.addCleanup(shutil.rmtree, FOLDER, ignore_errors=True)
