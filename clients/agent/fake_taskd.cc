@@ -9,10 +9,12 @@
 #include "grpcpp/server_builder.h"
 #include "grpcpp/support/sync_stream.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/crypto/kdf.h"
 #include "lib/keys/identity.h"
 #include "lib/payload/chunk.h"
 #include "lib/rpc/errors.h"
+#include "lib/task/states.h"
 
 namespace parley::agent {
 namespace {
@@ -34,16 +36,6 @@ grpc::Status Refused(absl::StatusCode code, absl::string_view reason) {
   return rpc::ToGrpc(Error(code, reason, absl::StrCat("refused: ", reason)));
 }
 
-void SetTime(absl::Time time, google::protobuf::Timestamp* timestamp) {
-  timestamp->set_seconds(absl::ToUnixSeconds(time));
-}
-
-bool IsWorking(Participant::State state) {
-  return state == Participant::STATE_ACCEPTED || state == Participant::STATE_TRANSFERRING ||
-         state == Participant::STATE_STAGED || state == Participant::STATE_APPLYING ||
-         state == Participant::STATE_CHECKING || state == Participant::STATE_ROLLING_BACK;
-}
-
 bool IsInstalled(Participant::State state) {
   return state == Participant::STATE_UP_TO_DATE || state == Participant::STATE_CONFIRMED;
 }
@@ -57,27 +49,6 @@ bool HasFailed(Participant::State state) {
 bool Differs(const task::v1::Declaration& now, const task::v1::Declaration& then) {
   return now.installed_digest() != then.installed_digest() || now.installed_revision() != then.installed_revision() ||
          now.setup_digest() != then.setup_digest();
-}
-
-bool MayReport(Participant::State from, Participant::State to) {
-  switch (to) {
-    case Participant::STATE_TRANSFERRING:
-      return from == Participant::STATE_ACCEPTED;
-    case Participant::STATE_STAGED:
-      return from == Participant::STATE_ACCEPTED || from == Participant::STATE_TRANSFERRING;
-    case Participant::STATE_APPLYING:
-      return from == Participant::STATE_STAGED;
-    case Participant::STATE_CHECKING:
-      return from == Participant::STATE_APPLYING;
-    case Participant::STATE_ROLLING_BACK:
-    case Participant::STATE_ROLLED_BACK:
-      return IsWorking(from);
-    case Participant::STATE_ROLLBACK_FAILED:
-      return from == Participant::STATE_APPLYING || from == Participant::STATE_CHECKING ||
-             from == Participant::STATE_ROLLING_BACK;
-    default:
-      return false;
-  }
 }
 
 }  // namespace
@@ -162,7 +133,7 @@ void FakeTaskd::Publish(const Tree& tree) {
   digest_ = payload::DigestFiles(payload.files);
   for (const auto& [digest, content] : payload.chunks) frames_.emplace(digest, payload::CompressChunk(content));
   attempt_ = 0;
-  if (state_ == Participant::STATE_JOINED || IsWorking(state_)) return;
+  if (state_ == Participant::STATE_JOINED || task::IsWorking(state_)) return;
   OfferLocked();
   PushLocked();
 }
@@ -289,12 +260,12 @@ NegotiateResponse FakeTaskd::WhereLocked(int64_t sequence, bool with_offer) {
   response.set_task_state(faults.task_state);
   response.set_reason(detail_.empty() ? reason_ : detail_);
   response.mutable_labels()->insert(faults.labels.begin(), faults.labels.end());
-  if (state_ == Participant::STATE_OFFERED || (with_offer && IsWorking(state_))) {
+  if (state_ == Participant::STATE_OFFERED || (with_offer && task::IsWorking(state_))) {
     task::v1::Offer* offer = response.mutable_offer();
     *offer->mutable_manifest() = manifest_;
     if (faults.manifest) faults.manifest(offer->mutable_manifest());
     const bool fixed = faults.deadline != absl::InfinitePast();
-    SetTime(fixed ? faults.deadline : clock_->Now() + absl::Minutes(50), offer->mutable_deadline());
+    *offer->mutable_deadline() = ToProto(fixed ? faults.deadline : clock_->Now() + absl::Minutes(50));
     offer->set_forced(faults.forced);
     offer->set_deferrals_left(faults.deferrals_left);
   }
@@ -329,7 +300,7 @@ grpc::Status FakeTaskd::Join(grpc::ServerContext* context, const task::v1::JoinR
   response->set_participant(absl::StrCat(kTask, "/participants/", request->client()));
   response->set_identity(absl::StrCat("member", member_));
   response->set_secret(std::string(SecretOf(response->identity()).Expose()));
-  SetTime(clock_->Now() + absl::Hours(2), response->mutable_expire_time());
+  *response->mutable_expire_time() = ToProto(clock_->Now() + absl::Hours(2));
   key_ends_[response->identity()] = clock_->Now() + absl::Hours(2);
   *response->mutable_task() = TaskLocked();
   return grpc::Status::OK;
@@ -376,7 +347,8 @@ grpc::Status FakeTaskd::ReportLocked(const task::v1::Progress& progress, const s
                                      bool* unchanged) {
   *unchanged = progress.state() == state_;
   if (*unchanged) return grpc::Status::OK;
-  if (!MayReport(state_, progress.state())) return Refused(absl::StatusCode::kFailedPrecondition, "NO_TRANSITION");
+  if (!task::MayReport(state_, progress.state()))
+    return Refused(absl::StatusCode::kFailedPrecondition, "NO_TRANSITION");
   if (progress.state() == Participant::STATE_CHECKING) checking_connection_ = connection;
   if (!progress.reason().empty()) reason_ = progress.reason();
   if (!progress.detail().empty()) detail_ = progress.detail();

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "clients/agent/durations.h"
 #include "clients/agent/exchange_method.h"
 #include "clients/agent/file_method.h"
 #include "clients/agent/hook_group.h"
@@ -17,6 +16,7 @@
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
+#include "lib/base/proto_time.h"
 #include "lib/payload/beneath.h"
 
 namespace parley::agent {
@@ -101,8 +101,8 @@ absl::Status Installer::GoOnPending() {
   swapped_ = true;
   if (journal_->waiting().boot_id() == options_.boot_clock->BootId()) return absl::OkStatus();
   const absl::Duration waited = ToDuration(journal_->waiting().waited()) + kPerBoot;
-  SetDuration(waited, journal_->mutable_waiting()->mutable_waited());
-  SetDuration(options_.boot_clock->Uptime(), journal_->mutable_waiting()->mutable_since());
+  *journal_->mutable_waiting()->mutable_waited() = ToProto(waited);
+  *journal_->mutable_waiting()->mutable_since() = ToProto(options_.boot_clock->Uptime());
   journal_->mutable_waiting()->set_boot_id(options_.boot_clock->BootId());
   const absl::Status noted = WriteJournal(journal_->phase());
   // A full disk, say, which must not keep the update from being settled.
@@ -142,13 +142,13 @@ std::optional<Installer::RollbackNote> Installer::RollbackBegun() const {
 absl::Status Installer::NoteWaiting() {
   if (!swapped_ || !journal_.has_value()) return absl::OkStatus();
   const absl::Duration undecided = Undecided();
-  SetDuration(undecided, journal_->mutable_waiting()->mutable_waited());
-  SetDuration(options_.boot_clock->Uptime(), journal_->mutable_waiting()->mutable_since());
+  *journal_->mutable_waiting()->mutable_waited() = ToProto(undecided);
+  *journal_->mutable_waiting()->mutable_since() = ToProto(options_.boot_clock->Uptime());
   return WriteJournal(journal_->phase());
 }
 
 absl::Status Installer::Swap() {
-  SetDuration(options_.boot_clock->Uptime(), journal_->mutable_waiting()->mutable_since());
+  *journal_->mutable_waiting()->mutable_since() = ToProto(options_.boot_clock->Uptime());
   journal_->mutable_waiting()->set_boot_id(options_.boot_clock->BootId());
   absl::Status status = WriteJournal(Journal::PHASE_STAGED);
   if (status.ok()) status = method_->Swap(*journal_);

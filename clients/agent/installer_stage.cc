@@ -11,7 +11,6 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "clients/agent/durations.h"
 #include "clients/agent/file_state.h"
 #include "clients/agent/free_space.h"
 #include "clients/agent/installer.h"
@@ -20,6 +19,7 @@
 #include "clients/agent/target_record.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/base/proto_time.h"
 #include "lib/payload/fileset.h"
 
 namespace parley::agent {
@@ -160,9 +160,9 @@ void Installer::BeginJournal(const UpdatePlan& plan, const task::v1::Manifest& m
   Journal::Plan* const kept = journal_->mutable_plan();
   kept->set_check(plan.hooks.check);
   kept->set_apply(plan.hooks.apply);
-  SetDuration(plan.hooks.check_timeout, kept->mutable_check_timeout());
-  SetDuration(plan.hooks.apply_timeout, kept->mutable_apply_timeout());
-  SetDuration(plan.confirm_timeout, kept->mutable_confirm_timeout());
+  *kept->mutable_check_timeout() = ToProto(plan.hooks.check_timeout);
+  *kept->mutable_apply_timeout() = ToProto(plan.hooks.apply_timeout);
+  *kept->mutable_confirm_timeout() = ToProto(plan.confirm_timeout);
   kept->mutable_variables()->insert(plan.variables.begin(), plan.variables.end());
 }
 

@@ -5,9 +5,9 @@
 
 #include "clients/agent/faults.h"
 #include "clients/agent/hindrance.h"
-#include "clients/agent/proto_time.h"
 #include "grpcpp/channel.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 
 namespace parley::agent {
 namespace {

@@ -4,8 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "clients/agent/operator_check.h"
-#include "clients/agent/proto_time.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/payload/manifest.h"
 
 namespace parley::agent {

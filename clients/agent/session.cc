@@ -4,10 +4,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "clients/agent/free_space.h"
-#include "clients/agent/proto_time.h"
 #include "clients/agent/setup.h"
 #include "clients/agent/targets.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/crypto/kdf.h"
 
 namespace parley::agent {

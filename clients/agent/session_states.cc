@@ -6,9 +6,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "clients/agent/policy.h"
-#include "clients/agent/proto_time.h"
 #include "clients/agent/session.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
+#include "lib/task/states.h"
 
 namespace parley::agent {
 namespace {
@@ -16,11 +17,6 @@ namespace {
 using task::v1::Offer;
 using task::v1::Participant;
 using task::v1::Task;
-
-bool HasEnded(Task::State state) {
-  return state != Task::STATE_UNSPECIFIED && state != Task::STATE_SCHEDULED && state != Task::STATE_OPEN &&
-         state != Task::STATE_PAUSED && state != Task::STATE_HALTED;
-}
 
 std::string StateCode(Participant::State state) {
   return absl::AsciiStrToLower(Participant::State_Name(state).substr(sizeof("STATE_") - 1));
@@ -225,7 +221,7 @@ absl::Status Session::EndConfirmed() {
   const Outcome outcome = MakeOutcome(Participant::STATE_CONFIRMED);
   const absl::Status declared = Declare();
   const bool holds = owner_ != nullptr && declared_.installed_digest() == owner_->view(task_).digest;
-  const bool ended = HasEnded(current().task_state()) || state() == Participant::STATE_CANCELED;
+  const bool ended = task::HasEnded(current().task_state()) || state() == Participant::STATE_CANCELED;
   if (!declared.ok() || !holds || ended || IsInstalled(state())) result_ = outcome;
   return absl::OkStatus();
 }
@@ -239,7 +235,7 @@ void Session::OnWaiting() {
 
 // In a state that lasts: it says where the client stands, and may be left again by a declaration.
 absl::Status Session::OnStanding() {
-  if (HasEnded(current().task_state()) || state() == Participant::STATE_CANCELED) return OnEnded();
+  if (task::HasEnded(current().task_state()) || state() == Participant::STATE_CANCELED) return OnEnded();
   if (hindrances_.active()) return absl::OkStatus();
   // The answer to a declaration that does not hold any more says nothing of what is on the disk now.
   if (IsInstalled(state()) && (disk_changed_ || declared_undecided_)) return Declare();
@@ -278,7 +274,7 @@ absl::Status Session::CheckDrift() {
 }
 
 absl::Status Session::OnEnded() {
-  const bool task_ended = HasEnded(current().task_state());
+  const bool task_ended = task::HasEnded(current().task_state());
   const absl::Status drift = CheckDrift();
   if (drift.ok()) AnnounceEnd(task_ended);
   if (entry_.follow && !task_ended && state() != Participant::STATE_CANCELED) {
@@ -310,7 +306,7 @@ Outcome Session::MakeOutcome(Participant::State state) const {
   if (update_.has_value() && update_->result().end == Update::End::kRolledBack) {
     outcome.reason = update_->result().reason;
     outcome.detail = update_->result().detail;
-  } else if (retry_ignored_ && !HasEnded(outcome.task_state)) {
+  } else if (retry_ignored_ && !task::HasEnded(outcome.task_state)) {
     absl::StrAppend(&outcome.detail, outcome.detail.empty() ? "" : "; ",
                     "taskd is of an earlier version and does not offer it again: upgrade taskd, or publish a revision");
   }

@@ -9,10 +9,10 @@
 #include "clients/agent/faults.h"
 #include "clients/agent/hindrance.h"
 #include "clients/agent/operator_check.h"
-#include "clients/agent/proto_time.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/payload/beneath.h"
 
 namespace parley::agent {

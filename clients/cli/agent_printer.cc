@@ -13,6 +13,7 @@
 #include "clients/cli/task_text.h"
 #include "clients/cli/terminal.h"
 #include "lib/base/error.h"
+#include "lib/task/states.h"
 
 namespace parley::cli {
 namespace {
@@ -146,7 +147,7 @@ class TextPrinter final : public agent::Observer {
              const std::string& reason) override {
     payload_bytes_.erase(task);
     hindrance_.erase(task);
-    if (HasEnded(client_state) && client_state != Participant::STATE_INELIGIBLE &&
+    if (task::IsAtRest(client_state) && client_state != Participant::STATE_INELIGIBLE &&
         client_state != Participant::STATE_CANCELED && client_state != Participant::STATE_TIMED_OUT) {
       return;
     }

@@ -13,6 +13,7 @@
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/mutex.h"
+#include "lib/base/proto_time.h"
 #include "lib/keys/identity.h"
 #include "lib/trust/operator_signature.h"
 #include "parley/trust/v1/trust_service.grpc.pb.h"

@@ -15,6 +15,7 @@
 #include "lib/audit/audit_chain.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/keys/identity.h"
 #include "parley/key/v1/key_service.grpc.pb.h"
 
@@ -48,7 +49,7 @@ void ShowEvent(const Globals& globals, const AuditEvent& event) {
     return;
   }
   const std::string line = absl::StrCat(
-      event.sequence(), "  ", absl::FormatTime("%Y-%m-%d %H:%M:%S", FromProto(event.time()), absl::UTCTimeZone()), "  ",
+      event.sequence(), "  ", absl::FormatTime("%Y-%m-%d %H:%M:%S", ToTime(event.time()), absl::UTCTimeZone()), "  ",
       event.service(), "  ", event.actor().empty() ? "-" : event.actor(), "  ", event.action(), "  ", event.resource(),
       "  ", event.outcome(), event.detail().empty() ? "" : "  ", event.detail());
   PrintLine(Printable(line));

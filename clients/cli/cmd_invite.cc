@@ -16,6 +16,7 @@
 #include "clients/cli/terminal.h"
 #include "clients/cli/unlock.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/keys/identity.h"
 #include "parley/enrol/v1/invitation_service.grpc.pb.h"
 
@@ -103,7 +104,7 @@ void ShowLink(const Globals& globals, CreateInvitationResponse* response) {
   const Secret link = Secret::Take(std::move(*response->mutable_link()));
   PrintLine(absl::StrCat("  invitation  ", IdOf(invitation)));
   PrintLine(absl::StrCat("  for         ", Printable(Whom(invitation)), ", until ",
-                         TimeText(FromProto(invitation.expire_time()))));
+                         TimeText(ToTime(invitation.expire_time()))));
   if (const std::string mail = MailText(invitation); !mail.empty()) {
     PrintLine(absl::StrCat("  e-mail      ", Printable(mail)));
   }
@@ -173,7 +174,7 @@ absl::StatusOr<ExitCode> List(const Globals& globals, const InviteFlags& flags) 
         absl::StrAppend(&state, ", ", Count(invitation.suspected_attempts(), "suspected attack"));
       }
       rows.push_back({IdOf(invitation), Printable(Whom(invitation)), Printable(invitation.creator()),
-                      TimeText(FromProto(invitation.expire_time())), state, Printable(MailText(invitation))});
+                      TimeText(ToTime(invitation.expire_time())), state, Printable(MailText(invitation))});
     }
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());

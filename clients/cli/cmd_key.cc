@@ -22,6 +22,7 @@
 #include "clients/cli/server.h"
 #include "clients/cli/terminal.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/base/secret.h"
 #include "lib/keys/credential.h"
 #include "lib/keys/identity.h"
@@ -61,8 +62,8 @@ std::string Serial(const key::v1::CredentialRecord& record) {
 }
 
 std::string Standing(const key::v1::CredentialRecord& record) {
-  if (record.has_revoke_time()) return "revoked " + TimeText(FromProto(record.revoke_time()));
-  if (FromProto(record.expire_time()) <= absl::Now()) return "expired";
+  if (record.has_revoke_time()) return "revoked " + TimeText(ToTime(record.revoke_time()));
+  if (ToTime(record.expire_time()) <= absl::Now()) return "expired";
   return record.retired() ? "dead: its root was retired" : "good";
 }
 
@@ -73,8 +74,8 @@ void ShowRecord(const Globals& globals, const key::v1::CredentialRecord& record)
   }
   PrintLine(absl::StrCat("  serial   ", Serial(record)));
   PrintLine(absl::StrCat("  for      ", RoleText(record.role()), " ", Printable(record.subject())));
-  PrintLine(absl::StrCat("  issued   ", TimeText(FromProto(record.create_time())), " by ", Printable(record.issuer())));
-  PrintLine(absl::StrCat("  until    ", TimeText(FromProto(record.expire_time()))));
+  PrintLine(absl::StrCat("  issued   ", TimeText(ToTime(record.create_time())), " by ", Printable(record.issuer())));
+  PrintLine(absl::StrCat("  until    ", TimeText(ToTime(record.expire_time()))));
   PrintLine(absl::StrCat("  state    ", Standing(record)));
   if (!record.labels().empty()) PrintLine(absl::StrCat("  labels   ", Printable(keys::ShowLabels(record.labels()))));
 }
@@ -144,8 +145,7 @@ absl::StatusOr<key::v1::ListCredentialsResponse> ListAll(const Keys& keys) {
 }
 
 std::vector<std::string> Row(const key::v1::CredentialRecord& record) {
-  return {Serial(record),   RoleText(record.role()),
-          record.subject(), TimeText(FromProto(record.expire_time())),
+  return {Serial(record),   RoleText(record.role()),          record.subject(), TimeText(ToTime(record.expire_time())),
           Standing(record), keys::ShowLabels(record.labels())};
 }
 

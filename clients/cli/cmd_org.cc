@@ -19,6 +19,7 @@
 #include "clients/cli/unlock.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/crypto/hash.h"
 #include "lib/crypto/kdf.h"
 #include "lib/crypto/x25519.h"
@@ -214,7 +215,7 @@ absl::StatusOr<ExitCode> Verify(const Globals& globals) {
   }
   std::vector<std::vector<std::string>> rows;
   for (const Certificate& certificate : chain.certificates()) {
-    rows.push_back({absl::StrCat(certificate.sequence()), TimeText(FromProto(certificate.time())),
+    rows.push_back({absl::StrCat(certificate.sequence()), TimeText(ToTime(certificate.time())),
                     Printable(Author(chain, certificate)), Printable(Statement(chain, certificate)),
                     HexEncode(chain.HashAt(certificate.sequence()).substr(0, 6)) + "…"});
   }

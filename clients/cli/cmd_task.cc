@@ -15,6 +15,7 @@
 #include "clients/cli/terminal.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/keys/identity.h"
 #include "parley/task/v1/task_service.grpc.pb.h"
 
@@ -52,10 +53,10 @@ void ShowTask(const Globals& globals, const task::v1::Task& task) {
   line("revision", absl::StrCat(task.revision(), task.server_signed() ? ", signed by the server" : ""));
   line("payload", absl::StrCat(Count(task.payload_files(), "file"), ", ", BytesText(task.payload_bytes()),
                                "   sha256:", HexEncode(task.payload_digest()).substr(0, 12), "…"));
-  const absl::Time start = FromProto(task.start_time());
-  if (start > FromProto(task.create_time())) line("offers from", TimeText(start));
-  line("open until", TimeText(FromProto(task.expire_time())));
-  if (task.has_end_time()) line("ended", TimeText(FromProto(task.end_time())));
+  const absl::Time start = ToTime(task.start_time());
+  if (start > ToTime(task.create_time())) line("offers from", TimeText(start));
+  line("open until", TimeText(ToTime(task.expire_time())));
+  if (task.has_end_time()) line("ended", TimeText(ToTime(task.end_time())));
   std::string selector;
   for (const auto& [key, value] : task.selector()) {
     absl::StrAppend(&selector, selector.empty() ? "" : ", ", key, "=", value);
@@ -81,7 +82,7 @@ absl::StatusOr<ExitCode> List(const Globals& globals) {
     for (const task::v1::Task& task : page.tasks()) {
       *all.add_tasks() = task;
       rows.push_back({TaskId(task.name()), StateText(task.state()), absl::StrCat("r", task.revision()),
-                      TimeText(FromProto(task.expire_time())), CountsText(task.counts())});
+                      TimeText(ToTime(task.expire_time())), CountsText(task.counts())});
     }
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());

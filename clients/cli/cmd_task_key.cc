@@ -15,6 +15,7 @@
 #include "clients/cli/task_name.h"
 #include "clients/cli/terminal.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/keys/identity.h"
 #include "parley/task/v1/task_service.grpc.pb.h"
 
@@ -65,14 +66,14 @@ absl::StatusOr<ExitCode> CreateKey(const Globals& globals, const KeyFlags& flags
     return kSuccess;
   }
   PrintLine(absl::StrCat("  task     ", Green(TaskId(name)), "   key good until ",
-                         TimeText(FromProto(response.join_key().expire_time()))));
+                         TimeText(ToTime(response.join_key().expire_time()))));
   ShowJoinKey(key, file);
   return kSuccess;
 }
 
 std::string StateText(const task::v1::JoinKey& key) {
   if (key.has_revoke_time()) return "revoked";
-  return FromProto(key.expire_time()) <= absl::Now() ? "expired" : "good";
+  return ToTime(key.expire_time()) <= absl::Now() ? "expired" : "good";
 }
 
 absl::StatusOr<ExitCode> ListKeys(const Globals& globals, const std::string& name) {
@@ -89,7 +90,7 @@ absl::StatusOr<ExitCode> ListKeys(const Globals& globals, const std::string& nam
       *all.add_join_keys() = key;
       const std::string limit = key.max_members() == 0 ? "" : absl::StrCat(" of ", key.max_members());
       rows.push_back({key.name().substr(key.name().rfind('/') + 1), absl::StrCat(key.members(), limit),
-                      TimeText(FromProto(key.expire_time())), StateText(key), key.creator()});
+                      TimeText(ToTime(key.expire_time())), StateText(key), key.creator()});
     }
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());

@@ -144,16 +144,6 @@ std::string ShortTime(absl::Time time, absl::Time now) {
   return today ? absl::FormatTime("%H:%M UTC", time, utc) : TimeText(time);
 }
 
-absl::Time FromProto(const google::protobuf::Timestamp& time) {
-  return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
-}
-
-google::protobuf::Duration ToProto(absl::Duration duration) {
-  google::protobuf::Duration proto;
-  proto.set_seconds(absl::ToInt64Seconds(duration));
-  return proto;
-}
-
 std::string NewRequestId() {
   unsigned char bytes[16];
   if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes)) abort();

@@ -43,9 +43,6 @@ absl::Status CheckAddress(absl::string_view option, absl::string_view text);
 // "23:10 UTC" today, else as TimeText.
 std::string ShortTime(absl::Time time, absl::Time now);
 
-absl::Time FromProto(const google::protobuf::Timestamp& time);
-google::protobuf::Duration ToProto(absl::Duration duration);
-
 // A UUID of version 4, for request_id.
 std::string NewRequestId();
 

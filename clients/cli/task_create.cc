@@ -23,6 +23,7 @@
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/base/proto_time.h"
 #include "lib/keys/identity.h"
 #include "lib/payload/manifest.h"
 #include "parley/task/v1/task_service.grpc.pb.h"
@@ -111,13 +112,13 @@ void ShowCreated(const Globals& globals, const task::v1::CreateTaskResponse& cre
   }
   const std::string id = TaskId(task.name());
   PrintLine(absl::StrCat("  task     ", Green(id), std::string(id.size() < 22 ? 22 - id.size() : 1, ' '), "open until ",
-                         TimeText(FromProto(task.expire_time()))));
+                         TimeText(ToTime(task.expire_time()))));
   PrintLine(PayloadLine(files));
   ShowSigner(signer);
   ShowJoinKey(key, file);
   // By --join-key-ttl, or with the credential of who made it.
-  const absl::Time key_end = FromProto(created.join_key().join_key().expire_time());
-  if (key_end < FromProto(task.expire_time())) {
+  const absl::Time key_end = ToTime(created.join_key().join_key().expire_time());
+  if (key_end < ToTime(task.expire_time())) {
     PrintLine(absl::StrCat("  nobody joins with this key after ", TimeText(key_end)));
   }
   PrintLine(Dim(absl::StrCat("  follow it with: parley task watch ", id)));
@@ -249,7 +250,7 @@ absl::StatusOr<ExitCode> Publish(const Globals& globals, const PublishFlags& fla
     fields.task = name;
     fields.revision = before.revision() + 1;
     fields.create_time = absl::Now();
-    fields.expire_time = FromProto(before.expire_time());
+    fields.expire_time = ToTime(before.expire_time());
     ASSIGN_OR_RETURN(fields.supersedes, LoadSuperseded(TaskId(name)));
     ASSIGN_OR_RETURN(*request.mutable_signed_manifest(), payload::SignManifest(fields, files, key));
     ASSIGN_OR_RETURN(signer, Vouch(globals, request.mutable_signed_manifest()));
@@ -259,7 +260,7 @@ absl::StatusOr<ExitCode> Publish(const Globals& globals, const PublishFlags& fla
     PrintJson(after);
   } else {
     PrintLine(absl::StrCat("  task     ", Green(TaskId(name)), " r", after.revision(), " is on offer until ",
-                           TimeText(FromProto(after.expire_time()))));
+                           TimeText(ToTime(after.expire_time()))));
     PrintLine(PayloadLine(files));
     ShowSigner(signer);
     if (after.expected_clients() > 0) {

@@ -12,6 +12,7 @@
 #include "clients/cli/format.h"
 #include "clients/cli/task_name.h"
 #include "clients/cli/terminal.h"
+#include "lib/base/proto_time.h"
 
 namespace parley::cli {
 namespace {
@@ -40,29 +41,6 @@ std::vector<std::string> WaysOn(const task::v1::Task& task) {
   const std::string id = TaskId(task.name());
   return {absl::StrCat("    another revision:      parley task publish ", id, " --payload FOLDER"),
           absl::StrCat("    this one all the same: parley task resume ", id)};
-}
-
-bool HasEnded(task::v1::Task::State state) {
-  using task::v1::Task;
-  return state != Task::STATE_SCHEDULED && state != Task::STATE_OPEN && state != Task::STATE_PAUSED &&
-         state != Task::STATE_HALTED && state != Task::STATE_UNSPECIFIED;
-}
-
-bool HasEnded(task::v1::Participant::State state) {
-  using task::v1::Participant;
-  switch (state) {
-    case Participant::STATE_UP_TO_DATE:
-    case Participant::STATE_INELIGIBLE:
-    case Participant::STATE_DECLINED:
-    case Participant::STATE_CONFIRMED:
-    case Participant::STATE_ROLLED_BACK:
-    case Participant::STATE_ROLLBACK_FAILED:
-    case Participant::STATE_CANCELED:
-    case Participant::STATE_TIMED_OUT:
-      return true;
-    default:
-      return false;
-  }
 }
 
 std::string CountsText(const task::v1::Counts& counts) {
@@ -99,11 +77,11 @@ std::string StandText(const task::v1::Participant& participant) {
 std::string WhyText(const task::v1::Participant& participant, absl::Time now) {
   std::vector<std::string> parts;
   if (participant.has_revoke_time()) {
-    parts.push_back(absl::StrCat("revoked ", ShortTime(FromProto(participant.revoke_time()), now)));
+    parts.push_back(absl::StrCat("revoked ", ShortTime(ToTime(participant.revoke_time()), now)));
   }
   if (participant.has_duplicate_time()) {
     parts.push_back(
-        absl::StrCat("two machines hold this name, seen ", ShortTime(FromProto(participant.duplicate_time()), now)));
+        absl::StrCat("two machines hold this name, seen ", ShortTime(ToTime(participant.duplicate_time()), now)));
   }
   const std::string said = participant.detail().empty() ? Words(participant.reason()) : Gist(participant.detail());
   if (!said.empty()) parts.push_back(said);
@@ -153,7 +131,7 @@ std::string InstalledText(const task::v1::Participant& participant) {
 std::string ConnectedText(const task::v1::Participant& participant, absl::Time now) {
   if (participant.connected()) return "yes";
   if (!participant.has_disconnect_time()) return "never";
-  return absl::StrCat("not since ", ShortTime(FromProto(participant.disconnect_time()), now));
+  return absl::StrCat("not since ", ShortTime(ToTime(participant.disconnect_time()), now));
 }
 
 }  // namespace parley::cli

@@ -16,10 +16,6 @@ std::string StateText(task::v1::Task::State state);
 std::string StateText(task::v1::Participant::State state);
 // What an operator may do with a task that was halted, one line each.
 std::vector<std::string> WaysOn(const task::v1::Task& task);
-// Whether a task will not change any more.
-bool HasEnded(task::v1::Task::State state);
-// Whether a client's part in the current revision is over.
-bool HasEnded(task::v1::Participant::State state);
 // "41 confirmed, 2 deferred, 1 rolled back"; "nobody yet".
 std::string CountsText(const task::v1::Counts& counts);
 // "tasks/{task}/participants/{client}" -> "{client}".

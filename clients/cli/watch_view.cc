@@ -10,6 +10,8 @@
 #include "clients/cli/task_name.h"
 #include "clients/cli/task_text.h"
 #include "clients/cli/terminal.h"
+#include "lib/base/proto_time.h"
+#include "lib/task/states.h"
 
 namespace parley::cli {
 namespace {
@@ -100,7 +102,7 @@ std::vector<std::string> WatchView::Heading(size_t columns) const {
   const int done = counts.confirmed() + counts.up_to_date();
   const int all = std::max(counts.joined(), task_.expected_clients());
   const std::string until =
-      HasEnded(task_.state()) ? "" : absl::StrCat(" until ", TimeText(FromProto(task_.expire_time())));
+      task::HasEnded(task_.state()) ? "" : absl::StrCat(" until ", TimeText(ToTime(task_.expire_time())));
   std::vector<std::string> lines;
   lines.push_back(FitColumns(
       absl::StrCat(TaskId(task_.name()), " r", task_.revision(), "  ", StateText(task_.state()), until), columns));

@@ -14,6 +14,7 @@
 #include "lib/base/error.h"
 #include "lib/base/log.h"
 #include "lib/base/mutex.h"
+#include "lib/base/proto_time.h"
 #include "lib/crypto/certificate.h"
 #include "lib/keyclient/awaited.h"
 #include "lib/keyclient/keyd_connection.h"
@@ -27,10 +28,6 @@ constexpr absl::Duration kFirstPause = absl::Milliseconds(100);
 constexpr absl::Duration kLongestPause = absl::Seconds(5);
 constexpr absl::Duration kCallTimeout = absl::Seconds(15);
 constexpr absl::Duration kAuditDrain = absl::Seconds(5);
-
-absl::Time FromProto(const google::protobuf::Timestamp& timestamp) {
-  return absl::FromUnixSeconds(timestamp.seconds()) + absl::Nanoseconds(timestamp.nanos());
-}
 
 }  // namespace
 
@@ -212,14 +209,14 @@ absl::Status KeyFollower::Impl::FollowRevocations() {
 
 void KeyFollower::Impl::UseRevocations(const key::v1::Revocations& message) {
   for (const key::v1::Revocation& revocation : message.revocations()) {
-    source_.Revoke(revocation.serial(), FromProto(revocation.expire_time()));
+    source_.Revoke(revocation.serial(), ToTime(revocation.expire_time()));
     const std::string key_id = HexEncode(revocation.serial());
     WithListener([&key_id](transport::Listener* listener) { listener->CloseKey(key_id); });
     MutexLock lock(&observer_mutex_);
     if (on_revoked_) {
-      on_revoked_(revocation.serial(), FromProto(revocation.expire_time()));
+      on_revoked_(revocation.serial(), ToTime(revocation.expire_time()));
     } else {
-      unheard_.emplace_back(revocation.serial(), FromProto(revocation.expire_time()));
+      unheard_.emplace_back(revocation.serial(), ToTime(revocation.expire_time()));
     }
   }
   if (message.caught_up()) contact_.Established();
@@ -288,7 +285,7 @@ absl::Status KeyFollower::Impl::RenewCertificate() {
   ca_pem_ = response.ca_pem();
   private_key_pem_ = key_pem.Clone();
   // With a third of its life left, so that keyd may be away for long.
-  renew_at_ = now + (FromProto(response.expire_time()) - now) * 2 / 3;
+  renew_at_ = now + (ToTime(response.expire_time()) - now) * 2 / 3;
   changed_.NotifyAll();
   return absl::OkStatus();
 }

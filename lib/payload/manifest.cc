@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 
 namespace parley::payload {
 namespace {
@@ -23,20 +24,6 @@ std::string SignedBytes(absl::string_view manifest) { return absl::StrCat(kSigna
 
 absl::Status Refuse(absl::StatusCode code, absl::string_view reason, absl::string_view sentence) {
   return Error(code, reason, absl::StrCat("the manifest ", sentence));
-}
-
-// Seconds of the years 1 to 9999, which is what google.protobuf.Timestamp means.
-bool ReadTime(const google::protobuf::Timestamp& timestamp, absl::Time* time) {
-  if (timestamp.seconds() < -62135596800 || timestamp.seconds() > 253402300799) return false;
-  if (timestamp.nanos() < 0 || timestamp.nanos() > 999999999) return false;
-  *time = absl::FromUnixSeconds(timestamp.seconds()) + absl::Nanoseconds(timestamp.nanos());
-  return true;
-}
-
-void WriteTime(absl::Time time, google::protobuf::Timestamp* timestamp) {
-  timestamp->set_seconds(absl::ToUnixSeconds(time));
-  timestamp->set_nanos(
-      static_cast<int32_t>(absl::ToInt64Nanoseconds(time - absl::FromUnixSeconds(absl::ToUnixSeconds(time)))));
 }
 
 absl::Status CheckSize(size_t bytes) {
@@ -59,12 +46,12 @@ absl::Status CheckFields(const Manifest& manifest, absl::Time now) {
   const auto malformed = [](absl::string_view why) {
     return Refuse(absl::StatusCode::kInvalidArgument, "MANIFEST_MALFORMED", why);
   };
-  absl::Time create_time, expire_time;
   if (manifest.revision() < 1) return malformed("has no revision");
   if (manifest.chunk_size() != kChunkBytes)
     return malformed(absl::StrCat("has chunks of another size than ", kChunkBytes));
-  if (!manifest.has_expire_time() || !ReadTime(manifest.expire_time(), &expire_time)) return malformed("has no expiry");
-  if (!manifest.has_create_time() || !ReadTime(manifest.create_time(), &create_time)) {
+  const absl::Time expire_time = ToTime(manifest.expire_time());
+  if (!manifest.has_expire_time() || expire_time == absl::InfinitePast()) return malformed("has no expiry");
+  if (!manifest.has_create_time() || ToTime(manifest.create_time()) == absl::InfinitePast()) {
     return malformed("has no time of creation");
   }
   if (!manifest.supersedes().empty() && !IsOtherTask(manifest.supersedes(), manifest.task())) {
@@ -90,8 +77,8 @@ absl::StatusOr<SignedManifest> SignManifest(const ManifestFields& fields, Files 
   manifest.set_revision(fields.revision);
   manifest.set_digest(DigestFiles(files));
   manifest.set_size(TotalBytes(files));
-  WriteTime(fields.expire_time, manifest.mutable_expire_time());
-  WriteTime(fields.create_time, manifest.mutable_create_time());
+  *manifest.mutable_expire_time() = ToProto(fields.expire_time);
+  *manifest.mutable_create_time() = ToProto(fields.create_time);
   manifest.set_chunk_size(kChunkBytes);
   manifest.set_supersedes(fields.supersedes);
   *manifest.mutable_files() = std::move(files);

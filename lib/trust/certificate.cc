@@ -8,6 +8,7 @@
 #include "absl/strings/strip.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/crypto/hash.h"
 #include "lib/crypto/kdf.h"
 #include "lib/crypto/x25519.h"
@@ -94,18 +95,7 @@ bool IsMemberRole(Role role) {
          role == access::v1::ROLE_DEVICE;
 }
 
-bool ReadTime(const google::protobuf::Timestamp& timestamp, absl::Time* time) {
-  if (timestamp.seconds() < 0 || timestamp.seconds() > 253402300799) return false;  // The years 1970 to 9999.
-  if (timestamp.nanos() < 0 || timestamp.nanos() > 999999999) return false;
-  *time = absl::FromUnixSeconds(timestamp.seconds()) + absl::Nanoseconds(timestamp.nanos());
-  return true;
-}
-
-void WriteTime(absl::Time time, google::protobuf::Timestamp* timestamp) {
-  const int64_t seconds = absl::ToUnixSeconds(time);
-  timestamp->set_seconds(seconds);
-  timestamp->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(time - absl::FromUnixSeconds(seconds))));
-}
+bool IsTime(const google::protobuf::Timestamp& timestamp) { return ToTime(timestamp) >= absl::UnixEpoch(); }
 
 bool IsSignedBy(absl::string_view verification_key, const SignedCertificate& certificate) {
   return crypto::VerifySignature(verification_key, SignedBytes(certificate.certificate_bytes()),
@@ -144,10 +134,9 @@ absl::StatusOr<Certificate> ParseCertificate(const SignedCertificate& signed_cer
   if (certificate.SerializeAsString() != bytes) {
     return Malformed("has fields that this version of parley does not know, or is not in the form that is signed");
   }
-  absl::Time time;
   if (certificate.sequence() < 1) return Malformed("has no sequence");
   if (certificate.previous_hash().size() != kHashBytes) return Malformed("does not name the one before it");
-  if (!certificate.has_time() || !ReadTime(certificate.time(), &time)) return Malformed("has no time");
+  if (!certificate.has_time() || !IsTime(certificate.time())) return Malformed("has no time");
   if (!certificate.author_device().empty() && !IsId(certificate.author_device())) {
     return Malformed("names its author by another id than 16 bytes");
   }
@@ -179,7 +168,7 @@ SignedCertificate CertificateMaker::Sign(Certificate certificate) {
   last_time_ = std::max(now_, last_time_ + absl::Microseconds(1));
   certificate.set_sequence(head_.sequence + 1);
   certificate.set_previous_hash(head_.sequence == 0 ? std::string(kHashBytes, '\0') : head_.hash);
-  WriteTime(last_time_, certificate.mutable_time());
+  *certificate.mutable_time() = ToProto(last_time_);
   certificate.set_author_device(author_device_);
   SignedCertificate signed_certificate = SignCertificate(certificate, *key_);
   head_ = {certificate.sequence(), HashOf(signed_certificate)};

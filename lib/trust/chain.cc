@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/crypto/signature.h"
 #include "lib/trust/certificate.h"
 #include "lib/trust/form.h"
@@ -94,8 +95,7 @@ absl::StatusOr<Chain::Undo> Chain::Add(const SignedCertificate& signed_certifica
   ASSIGN_OR_RETURN(Certificate certificate, ParseCertificate(signed_certificate));
   RETURN_IF_ERROR(CheckPlace(certificate));
   RETURN_IF_ERROR(CheckAuthor(certificate, signed_certificate));
-  absl::Time time;
-  ReadTime(certificate.time(), &time);
+  const absl::Time time = ToTime(certificate.time());
   RETURN_IF_ERROR(CheckTime(time, now));
   RETURN_IF_ERROR(CheckPair(certificate));
   ASSIGN_OR_RETURN(Undo undo, State(certificate, time));

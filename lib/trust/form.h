@@ -17,9 +17,8 @@ bool IsMemberRole(access::v1::Role role);
 // text or cannot be seen: labels are shown to people, who decide by them.
 bool IsPrintableUtf8(absl::string_view text);
 
-// False unless within the years 1970 to 9999.
-bool ReadTime(const google::protobuf::Timestamp& timestamp, absl::Time* time);
-void WriteTime(absl::Time time, google::protobuf::Timestamp* timestamp);
+// Returns whether a time is within the years 1970 to 9999.
+bool IsTime(const google::protobuf::Timestamp& timestamp);
 
 bool IsSignedBy(absl::string_view verification_key, const v1::SignedCertificate& certificate);
 

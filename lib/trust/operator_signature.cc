@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/crypto/hash.h"
 #include "lib/trust/form.h"
 
@@ -30,7 +31,7 @@ OperatorSignature SignAsOperator(absl::string_view manifest, absl::string_view d
                                  const Head& seen, absl::Time now) {
   OperatorSignature signature;
   signature.set_device(std::string(device));
-  WriteTime(now, signature.mutable_time());
+  *signature.mutable_time() = ToProto(now);
   signature.set_chain_sequence(seen.sequence);
   signature.set_chain_hash(seen.hash);
   signature.set_signature(key.Sign(SignedBytes(manifest, signature)));
@@ -38,10 +39,8 @@ OperatorSignature SignAsOperator(absl::string_view manifest, absl::string_view d
 }
 
 absl::Status CheckForm(const OperatorSignature& signature) {
-  absl::Time time;
-  const bool good = signature.device().size() == kIdBytes && signature.has_time() &&
-                    ReadTime(signature.time(), &time) && signature.chain_sequence() >= 1 &&
-                    signature.chain_hash().size() == kHashBytes &&
+  const bool good = signature.device().size() == kIdBytes && signature.has_time() && IsTime(signature.time()) &&
+                    signature.chain_sequence() >= 1 && signature.chain_hash().size() == kHashBytes &&
                     signature.signature().size() == crypto::kSignatureBytes;
   if (good) return absl::OkStatus();
   return Refuse(absl::StatusCode::kInvalidArgument, "OPERATOR_MALFORMED", "has an operator's signature that is none");
@@ -74,9 +73,7 @@ absl::StatusOr<Operator> VerifyOperator(const task::v1::SignedManifest& manifest
     return Refuse(absl::StatusCode::kPermissionDenied, "OPERATOR_ROLE",
                   absl::StrCat("is signed by ", user.name, ", who is neither an operator nor an admin"));
   }
-  absl::Time time;
-  ReadTime(signature.time(), &time);
-  if (time > now + kMaxClockAhead) {
+  if (ToTime(signature.time()) > now + kMaxClockAhead) {
     return Refuse(absl::StatusCode::kFailedPrecondition, "OPERATOR_TIME",
                   "is signed more than 5 minutes ahead of this machine's clock; check the clocks");
   }

@@ -8,8 +8,8 @@
 #include <string>
 
 #include "gtest/gtest.h"
+#include "lib/base/proto_time.h"
 #include "lib/store/sqlite_store.h"
-#include "services/enrolld/domain/time.h"
 #include "services/testing/service_test.h"
 
 namespace parley::enrolld {

@@ -12,6 +12,7 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
+#include "lib/base/proto_time.h"
 #include "lib/base/timer_queue.h"
 #include "lib/crypto/certificate.h"
 #include "lib/keys/key_source.h"
@@ -27,7 +28,6 @@
 #include "services/keyd/domain/credential_files.h"
 #include "services/keyd/domain/key_authority.h"
 #include "services/keyd/domain/store_layout.h"
-#include "services/keyd/domain/timestamps.h"
 #include "services/keyd/domain/trust_authority.h"
 #include "services/keyd/rest_api.h"
 #include "services/keyd/service/figures.h"
@@ -177,7 +177,7 @@ absl::Status Keyd::Impl::LoadRevocations() {
       return Error(absl::StatusCode::kDataLoss, "STORE_DAMAGED",
                    absl::StrCat("the store's entry ", entry.key, " cannot be read; restore it from a backup"));
     }
-    key_source_->Revoke(revocation.serial(), FromTimestamp(revocation.expire_time()));
+    key_source_->Revoke(revocation.serial(), ToTime(revocation.expire_time()));
   }
   return absl::OkStatus();
 }
@@ -191,7 +191,7 @@ absl::Status Keyd::Impl::MakeCertificate(transport::Listener::Options* listener)
                    authority_->IssueServerCertificate("keyd", request));
   listener->certificate_pem = issued.certificate_pem();
   listener->private_key_pem = key.ToPem();
-  certificate_expires_ = FromTimestamp(issued.expire_time());
+  certificate_expires_ = ToTime(issued.expire_time());
   return absl::OkStatus();
 }
 

@@ -2,8 +2,8 @@
 // their disk says in place of what was confirmed.
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "services/taskd/domain/names.h"
-#include "services/taskd/domain/time.h"
 #include "services/taskd/store/keys.h"
 #include "services/taskd/taskd_testing.h"
 

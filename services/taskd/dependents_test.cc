@@ -2,8 +2,8 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/crypto/kdf.h"
-#include "services/taskd/domain/time.h"
 #include "services/taskd/taskd_testing.h"
 
 namespace parley::taskd {

@@ -8,8 +8,8 @@
 #include "absl/strings/str_split.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "services/taskd/domain/names.h"
-#include "services/taskd/domain/time.h"
 #include "services/taskd/store/keys.h"
 #include "services/taskd/taskd_testing.h"
 

@@ -1,12 +1,12 @@
 // What time, counts and operators do to tasks; restarts; watching.
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/crypto/hash.h"
 #include "lib/crypto/kdf.h"
 #include "lib/crypto/signature.h"
 #include "lib/payload/chunk.h"
 #include "lib/payload/manifest.h"
-#include "services/taskd/domain/time.h"
 #include "services/taskd/taskd_testing.h"
 
 namespace parley::taskd {

@@ -1,8 +1,8 @@
 // The negotiation over the wire, and what operators do to it meanwhile.
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/payload/manifest.h"
-#include "services/taskd/domain/time.h"
 #include "services/taskd/taskd_testing.h"
 
 namespace parley::taskd {

@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
-#include "services/taskd/domain/time.h"
+#include "lib/base/proto_time.h"
 #include "services/taskd/taskd_testing.h"
 
 namespace parley::taskd {

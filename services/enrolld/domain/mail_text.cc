@@ -6,7 +6,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
-#include "services/enrolld/domain/time.h"
+#include "lib/base/proto_time.h"
 
 namespace parley::enrolld {
 namespace {

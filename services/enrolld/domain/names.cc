@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "lib/base/error.h"
-#include "services/enrolld/domain/time.h"
+#include "lib/base/proto_time.h"
 
 namespace parley::enrolld {
 namespace {

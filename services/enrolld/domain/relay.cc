@@ -4,10 +4,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/sas/attempts.h"
 #include "lib/sas/reason.h"
 #include "services/enrolld/domain/names.h"
-#include "services/enrolld/domain/time.h"
 #include "services/enrolld/domain/validation.h"
 
 namespace parley::enrolld {

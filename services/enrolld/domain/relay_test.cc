@@ -7,9 +7,9 @@
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/sas/reason.h"
 #include "services/enrolld/domain/names.h"
-#include "services/enrolld/domain/time.h"
 
 namespace parley::enrolld {
 namespace {

@@ -7,10 +7,10 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/crypto/hash.h"
 #include "lib/rpc/audit.h"
 #include "services/enrolld/domain/names.h"
-#include "services/enrolld/domain/time.h"
 #include "services/enrolld/domain/validation.h"
 #include "services/enrolld/service/access.h"
 

@@ -1,10 +1,10 @@
 #include "services/enrolld/service/invitee_keys.h"
 
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/crypto/kdf.h"
 #include "lib/keys/invitation_link.h"
 #include "services/enrolld/domain/names.h"
-#include "services/enrolld/domain/time.h"
 
 namespace parley::enrolld {
 

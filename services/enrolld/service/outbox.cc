@@ -7,10 +7,10 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
+#include "lib/base/proto_time.h"
 #include "lib/rpc/audit.h"
 #include "services/enrolld/domain/mail_text.h"
 #include "services/enrolld/domain/names.h"
-#include "services/enrolld/domain/time.h"
 
 namespace parley::enrolld {
 namespace {

@@ -5,8 +5,8 @@
 
 #include "lib/base/error.h"
 #include "lib/base/log.h"
+#include "lib/base/proto_time.h"
 #include "services/enrolld/domain/names.h"
-#include "services/enrolld/domain/time.h"
 
 namespace parley::enrolld {
 namespace {

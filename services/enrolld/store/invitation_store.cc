@@ -8,8 +8,8 @@
 #include "absl/strings/str_format.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "services/enrolld/domain/names.h"
-#include "services/enrolld/domain/time.h"
 
 namespace parley::enrolld {
 namespace {

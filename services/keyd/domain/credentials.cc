@@ -11,12 +11,12 @@
 #include "absl/strings/strip.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/crypto/hash.h"
 #include "lib/crypto/kdf.h"
 #include "services/keyd/domain/device_names.h"
 #include "services/keyd/domain/key_authority.h"
 #include "services/keyd/domain/store_layout.h"
-#include "services/keyd/domain/timestamps.h"
 
 namespace parley::keyd {
 namespace {
@@ -88,7 +88,7 @@ absl::Status CheckIssuedLabels(access::v1::Role role, const keys::Labels& labels
 std::string Describe(const CredentialRecord& record) {
   std::string text = absl::StrCat(
       absl::AsciiStrToLower(absl::StripPrefix(access::v1::Role_Name(record.role()), "ROLE_")), "/", record.subject(),
-      " until ", absl::FormatTime(absl::RFC3339_sec, FromTimestamp(record.expire_time()), absl::UTCTimeZone()));
+      " until ", absl::FormatTime(absl::RFC3339_sec, ToTime(record.expire_time()), absl::UTCTimeZone()));
   if (!record.labels().empty()) absl::StrAppend(&text, " with ", keys::ShowLabels(record.labels()));
   return text;
 }
@@ -104,7 +104,7 @@ std::string SerialOfName(absl::string_view name) {
 }
 
 absl::Duration TtlOf(bool has_ttl, const google::protobuf::Duration& ttl) {
-  return has_ttl ? FromProto(ttl) : kDefaultTtl;
+  return has_ttl ? ToDuration(ttl) : kDefaultTtl;
 }
 
 absl::Status KeyAuthority::SetRequest(absl::string_view caller, absl::string_view request_id, absl::string_view content,
@@ -157,7 +157,7 @@ absl::StatusOr<std::optional<KeyAuthority::Issued>> KeyAuthority::IssuedBefore(c
   RETURN_IF_ERROR(earlier.status());
   records::IssueRequest answered;
   if (!answered.ParseFromString(earlier->value)) return Damaged(earlier->key);
-  if (FromTimestamp(answered.expire_time()) < options_.clock->Now()) return std::nullopt;
+  if (ToTime(answered.expire_time()) < options_.clock->Now()) return std::nullopt;
   if (answered.digest() != spec.request_digest) {
     return Error(absl::StatusCode::kFailedPrecondition, "REQUEST_ID_REUSED",
                  "this request_id was used for another credential; take a new one");
@@ -193,10 +193,10 @@ absl::StatusOr<KeyAuthority::Issued> KeyAuthority::IssueNew(const IssueSpec& spe
   record.set_name(NameOf(serial));
   record.set_role(spec.role);
   record.set_subject(spec.subject);
-  *record.mutable_create_time() = ToTimestamp(now);
+  *record.mutable_create_time() = ToProto(now);
   // Identities carry whole seconds; the record must say the same.
   const absl::Duration rounded_ttl = absl::Ceil(now + spec.ttl - absl::UnixEpoch(), absl::Seconds(1));
-  *record.mutable_expire_time() = ToTimestamp(absl::UnixEpoch() + rounded_ttl);
+  *record.mutable_expire_time() = ToProto(absl::UnixEpoch() + rounded_ttl);
   record.set_issuer(spec.issuer);
   record.set_epoch(primary_epoch());
   record.set_device(spec.device);
@@ -205,7 +205,7 @@ absl::StatusOr<KeyAuthority::Issued> KeyAuthority::IssueNew(const IssueSpec& spe
   records::IssueRequest answered;
   answered.set_digest(spec.request_digest);
   answered.set_serial(serial);
-  *answered.mutable_expire_time() = ToTimestamp(now + kRequestMemory);
+  *answered.mutable_expire_time() = ToProto(now + kRequestMemory);
   const std::string stored = record.SerializeAsString();
   DeviceNames names(store(), now);
   if (spec.role == access::v1::ROLE_DEVICE) {
@@ -239,7 +239,7 @@ absl::StatusOr<keys::Credential> KeyAuthority::Mint(const CredentialRecord& reco
   credential.role = record.role();
   credential.subject = record.subject();
   credential.serial = SerialOfName(record.name());
-  credential.not_after = FromTimestamp(record.expire_time());
+  credential.not_after = ToTime(record.expire_time());
   credential.ca_pem = ca_pem();
   const keys::Claims claims{record.role(), record.subject(), *HexDecode(credential.serial), credential.not_after};
   const std::map<std::string, std::string> addresses = this->addresses();
@@ -326,7 +326,7 @@ absl::StatusOr<std::vector<CredentialRecord>> KeyAuthority::RevokeTogether(const
     if (!record.ParseFromString(entry.value)) return Damaged(entry.key);
     if (record.has_revoke_time()) continue;
     if (record.role() == access::v1::ROLE_DEVICE) RETURN_IF_ERROR(names.RemoveCredential(record));
-    *record.mutable_revoke_time() = ToTimestamp(options_.clock->Now());
+    *record.mutable_revoke_time() = ToProto(options_.clock->Now());
     key::v1::Revocation revocation;
     revocation.set_serial(*HexDecode(serial));
     *revocation.mutable_expire_time() = record.expire_time();

@@ -6,8 +6,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "services/keyd/domain/store_layout.h"
-#include "services/keyd/domain/timestamps.h"
 
 namespace parley::keyd {
 namespace {
@@ -29,7 +29,7 @@ std::string KeyOf(absl::string_view subject) { return absl::StrCat(kDeviceNamePr
 void Drop(const std::string& credential, absl::Time now, DeviceName* name) {
   auto& credentials = *name->mutable_credentials();
   const auto is_over = [&](const DeviceName::Credential& each) {
-    return each.name() == credential || FromTimestamp(each.expire_time()) <= now;
+    return each.name() == credential || ToTime(each.expire_time()) <= now;
   };
   credentials.erase(std::remove_if(credentials.begin(), credentials.end(), is_over), credentials.end());
 }

@@ -9,10 +9,10 @@
 #include "lib/audit/audit_limits.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/crypto/kdf.h"
 #include "services/keyd/domain/device_names.h"
 #include "services/keyd/domain/store_layout.h"
-#include "services/keyd/domain/timestamps.h"
 
 namespace parley::keyd {
 namespace {
@@ -89,13 +89,13 @@ absl::Status KeyAuthority::Found() {
   organisation_.set_name(name);
   ASSIGN_OR_RETURN(*organisation_.mutable_ca_pem(), crypto::MakeCaCertificate(ca_key, name, now, now + kCaTtl));
   *organisation_.mutable_ca_key() = sealer_.Seal(ca_key.ToPem(), CaPurpose());
-  *organisation_.mutable_create_time() = ToTimestamp(now);
+  *organisation_.mutable_create_time() = ToProto(now);
 
   records::RootSet roots;
   records::RootSet::Root* const root = roots.add_roots();
   root->set_epoch(1);
   *root->mutable_key() = sealer_.Seal(crypto::RandomSecret(kRootBytes), RootPurpose(1));
-  *root->mutable_create_time() = ToTimestamp(now);
+  *root->mutable_create_time() = ToProto(now);
   roots.set_primary_epoch(1);
 
   return trail_
@@ -199,7 +199,7 @@ absl::StatusOr<uint32_t> KeyAuthority::RotateRoot(absl::string_view actor, uint3
   records::RootSet::Root* const root = next.add_roots();
   root->set_epoch(epoch);
   *root->mutable_key() = sealer_.Seal(crypto::RandomSecret(kRootBytes), RootPurpose(epoch));
-  *root->mutable_create_time() = ToTimestamp(options_.clock->Now());
+  *root->mutable_create_time() = ToProto(options_.clock->Now());
   next.set_primary_epoch(epoch);
   const std::string detail = retired.empty() ? "retired none" : absl::StrCat("retired ", absl::StrJoin(retired, ", "));
   store::Entry after{kRootsKey, next.SerializeAsString()};
@@ -244,7 +244,7 @@ absl::StatusOr<key::v1::IssueServerCertificateResponse> KeyAuthority::IssueServe
                    crypto::MakeServerCertificate(*ca_key_, ca_pem(), request.public_key(),
                                                  {request.names().begin(), request.names().end()}, now, not_after));
   response.set_ca_pem(ca_pem());
-  *response.mutable_expire_time() = ToTimestamp(not_after);
+  *response.mutable_expire_time() = ToProto(not_after);
   AuditEvent event =
       MakeEvent(*options_.clock, actor, "certificate.issued", "organisation", absl::StrJoin(request.names(), " "));
   RETURN_IF_ERROR(trail_.Commit({std::move(event)}, [](int64_t, store::Transaction*) {}).status());
@@ -277,12 +277,12 @@ absl::Status KeyAuthority::Sweep() {
   for (const store::Entry& entry : revocations.entries) {
     key::v1::Revocation revocation;
     if (!revocation.ParseFromString(entry.value)) return Damaged(entry.key);
-    if (FromTimestamp(revocation.expire_time()) + kRevocationGrace < now) over.Delete(entry.key);
+    if (ToTime(revocation.expire_time()) + kRevocationGrace < now) over.Delete(entry.key);
   }
   for (const store::Entry& entry : requests.entries) {
     records::IssueRequest request;
     if (!request.ParseFromString(entry.value)) return Damaged(entry.key);
-    if (FromTimestamp(request.expire_time()) < now) over.Delete(entry.key);
+    if (ToTime(request.expire_time()) < now) over.Delete(entry.key);
   }
   if (over.deletes.empty()) return absl::OkStatus();
   return store()->Commit(std::move(over)).status();

@@ -7,11 +7,11 @@
 #include <vector>
 
 #include "lib/base/log.h"
+#include "lib/base/proto_time.h"
 #include "lib/rpc/gate.h"
 #include "parley/key/v1/key_service.pb.h"
 #include "services/keyd/domain/key_authority.h"
 #include "services/keyd/domain/store_layout.h"
-#include "services/keyd/domain/timestamps.h"
 
 namespace parley::keyd {
 namespace {
@@ -49,10 +49,10 @@ class Census {
       for (const store::Entry& entry : page->entries) {
         key::v1::CredentialRecord record;
         if (!record.ParseFromString(entry.value)) continue;
-        const char* const state = record.has_revoke_time()                     ? "revoked"
-                                  : FromTimestamp(record.expire_time()) <= now ? "expired"
-                                  : epochs->count(record.epoch()) == 0         ? "retired"
-                                                                               : "live";
+        const char* const state = record.has_revoke_time()              ? "revoked"
+                                  : ToTime(record.expire_time()) <= now ? "expired"
+                                  : epochs->count(record.epoch()) == 0  ? "retired"
+                                                                        : "live";
         ++counts[{rpc::RoleName(record.role()), state}];
       }
       more = page->more;

@@ -7,10 +7,10 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/rpc/start_stream.h"
 #include "services/keyd/domain/device_names.h"
 #include "services/keyd/domain/store_layout.h"
-#include "services/keyd/domain/timestamps.h"
 #include "services/keyd/service/issued_response.h"
 #include "services/keyd/service/store_stream.h"
 
@@ -135,7 +135,7 @@ ServerUnaryReactor* KeyService::RevokeCredential(CallbackServerContext* context,
       context, "parley.key.v1.KeyService.RevokeCredential", [=, this](const Caller& caller) -> absl::Status {
         ASSIGN_OR_RETURN(*response, options_.authority->Revoke(caller.Name(), *request));
         const std::string serial = SerialOfName(response->name());
-        options_.on_revoked(serial, FromTimestamp(response->expire_time()), serial == caller.peer->key.key_id);
+        options_.on_revoked(serial, ToTime(response->expire_time()), serial == caller.peer->key.key_id);
         return absl::OkStatus();
       });
 }

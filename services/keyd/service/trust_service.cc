@@ -8,9 +8,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/rpc/start_stream.h"
 #include "services/keyd/domain/store_layout.h"
-#include "services/keyd/domain/timestamps.h"
 #include "services/keyd/service/issued_response.h"
 #include "services/keyd/service/store_stream.h"
 
@@ -96,7 +96,7 @@ ServerUnaryReactor* TrustService::AppendCertificates(CallbackServerContext* cont
         RETURN_IF_ERROR(Recorded(caller, "AppendCertificates", appended.status()));
         for (const key::v1::CredentialRecord& record : appended->revoked) {
           const std::string serial = SerialOfName(record.name());
-          options_.on_revoked(serial, FromTimestamp(record.expire_time()), serial == caller.peer->key.key_id);
+          options_.on_revoked(serial, ToTime(record.expire_time()), serial == caller.peer->key.key_id);
           response->add_credentials(record.name());
         }
         response->set_sequence(appended->sequence);

@@ -1,6 +1,6 @@
 #include "services/taskd/domain/counts.h"
 
-#include "services/taskd/domain/states.h"
+#include "lib/task/states.h"
 
 namespace parley::taskd {
 
@@ -11,7 +11,7 @@ void Count(const Counted& client, int64_t task_revision, int sign, Counts* count
   counts->set_joined(counts->joined() + sign);
   const Participant::State place = client.state == Participant::STATE_LOST ? client.lost_state : client.state;
   const bool outdated =
-      client.revision < task_revision && client.state != Participant::STATE_CANCELED && !IsApplying(place);
+      client.revision < task_revision && client.state != Participant::STATE_CANCELED && !task::IsApplying(place);
   if (!outdated && client.hindered) return counts->set_hindered(counts->hindered() + sign);
   switch (outdated ? Participant::STATE_JOINED : client.state) {
     case Participant::STATE_UP_TO_DATE:

@@ -3,10 +3,9 @@
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+#include "lib/base/proto_time.h"
 #include "lib/crypto/hash.h"
 #include "services/taskd/domain/selection.h"
-#include "services/taskd/domain/states.h"
-#include "services/taskd/domain/time.h"
 
 namespace parley::taskd {
 namespace {
@@ -14,7 +13,7 @@ namespace {
 using task::v1::Declaration;
 using task::v1::Participant;
 
-bool IsInstalled(ParticipantState state) {
+bool IsInstalled(Participant::State state) {
   return state == Participant::STATE_UP_TO_DATE || state == Participant::STATE_CONFIRMED;
 }
 

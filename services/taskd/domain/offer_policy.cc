@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "lib/base/proto_time.h"
 #include "services/taskd/domain/reasons.h"
-#include "services/taskd/domain/states.h"
-#include "services/taskd/domain/time.h"
 
 namespace parley::taskd {
 namespace {

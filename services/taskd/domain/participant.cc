@@ -6,11 +6,12 @@
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
+#include "lib/task/states.h"
 #include "services/taskd/domain/declared.h"
 #include "services/taskd/domain/offer_policy.h"
 #include "services/taskd/domain/reasons.h"
 #include "services/taskd/domain/task.h"
-#include "services/taskd/domain/time.h"
 
 namespace parley::taskd {
 namespace {
@@ -73,7 +74,7 @@ class Machine {
   // What was offered is taken back from a client that has not begun to change what is installed: the task is not for
   // this device any more, or was halted.
   bool MustLeave() const {
-    if (IsAtRest(state()) || IsApplying(Place(was()))) return false;
+    if (task::IsAtRest(state()) || task::IsApplying(task::Place(was()))) return false;
     return Selection() == Selected::kNo || task_.task().state() == Task::STATE_HALTED;
   }
   // What labels are shown is what was decided by.
@@ -113,7 +114,7 @@ class Machine {
   }
 
   void Lease(ParticipantState state) {
-    if (IsAtRest(state)) {
+    if (task::IsAtRest(state)) {
       is().clear_lease_time();
       return;
     }
@@ -123,7 +124,7 @@ class Machine {
     if (state == Participant::STATE_ACCEPTED || state == Participant::STATE_TRANSFERRING) {
       end = now_ + ToDuration(leases.transfer());
     }
-    if (state == Participant::STATE_STAGED || IsApplying(state)) {
+    if (state == Participant::STATE_STAGED || task::IsApplying(state)) {
       // Who has a window of its own waits for it with everything ready.
       const bool waits = state == Participant::STATE_STAGED && next_.has_window();
       const absl::Time from = waits ? std::max(now_, ToTime(next_.window().start_time())) : now_;
@@ -138,8 +139,8 @@ class Machine {
       return Error(absl::StatusCode::kInvalidArgument, "MESSAGE_MISSING", "a NegotiateRequest has no message");
     }
     if (request.attempt() != was().attempt() || request.expected_version() != was().version()) return Unchanged();
-    if (!IsAtRest(state()) && !IsApplying(Place(was()))) {
-      if (TaskHasEnded(task_.task().state())) return OnTaskEnded();
+    if (!task::IsAtRest(state()) && !task::IsApplying(task::Place(was()))) {
+      if (task::HasEnded(task_.task().state())) return OnTaskEnded();
       if ((Outdated() || MustLeave()) && record_.has_declaration()) return Evaluate();
     }
     switch (request.message_case()) {
@@ -161,19 +162,19 @@ class Machine {
     if (was().has_revoke_time()) return Unchanged();
     const bool asked = TakeDeclaration(declaration, now_, &next_);
     NoteLabels();
-    if (TaskHasEnded(task_.task().state()) && !IsApplying(Place(was()))) {
-      return Outdated() || !IsAtRest(state()) ? OnTaskEnded() : StayInEndedTask();
+    if (task::HasEnded(task_.task().state()) && !task::IsApplying(task::Place(was()))) {
+      return Outdated() || !task::IsAtRest(state()) ? OnTaskEnded() : StayInEndedTask();
     }
-    if (Outdated() && !IsApplying(Place(was()))) return Evaluate();
+    if (Outdated() && !task::IsApplying(task::Place(was()))) return Evaluate();
     if (asked && !HasPayload()) TakeRetry();
-    if (declaration.has_hindrance() && !HasPayload() && !TaskHasEnded(task_.task().state())) return OnHindrance();
+    if (declaration.has_hindrance() && !HasPayload() && !task::HasEnded(task_.task().state())) return OnHindrance();
     return LeadsOn(asked) || MustLeave() ? Evaluate() : StayOrComeBack();
   }
 
   // A person at the machine wants the update: neither a deferral nor another task's files stand against that.
   void TakeRetry() {
     const bool begins = state() == Participant::STATE_JOINED || state() == Participant::STATE_QUEUED;
-    if (!begins && !IsAtRest(state())) return;
+    if (!begins && !task::IsAtRest(state())) return;
     next_.set_retry(true);
     is().clear_deferred_until();
   }
@@ -181,7 +182,7 @@ class Machine {
   // Something on the machine keeps the client from taking an offer. What waits for a person, and a client that is about
   // to say how it went, stays where it is.
   Result OnHindrance() {
-    const ParticipantState place = Place(was());
+    const ParticipantState place = task::Place(was());
     const bool stays = place == Participant::STATE_CHECKING || place == Participant::STATE_ROLLING_BACK ||
                        place == Participant::STATE_DECLINED || place == Participant::STATE_ROLLBACK_FAILED ||
                        place == Participant::STATE_CANCELED ||
@@ -232,9 +233,9 @@ class Machine {
 
   // Something may be offered to a client that waits for it, and a new revision to all but those that are applying.
   bool OfferIsDue() const {
-    if (TaskHasEnded(task_.task().state()) || was().has_revoke_time()) return false;
+    if (task::HasEnded(task_.task().state()) || was().has_revoke_time()) return false;
     if (!next_.has_declaration()) return false;
-    if (Outdated()) return !IsApplying(Place(was()));
+    if (Outdated()) return !task::IsApplying(task::Place(was()));
     if (MustLeave()) return true;
     const bool open = task_.task().state() == Task::STATE_OPEN;
     switch (state()) {
@@ -383,17 +384,17 @@ class Machine {
   }
 
   Result OnReport(const Progress& progress) {
-    if (!MayReport(state(), progress.state())) {
+    if (!task::MayReport(state(), progress.state())) {
       return NoTransition(absl::StrCat("report ", Show(progress.state())));
     }
     is().set_transferred_bytes(std::max(was().transferred_bytes(), progress.transferred_bytes()));
     if (progress.state() == state()) return OnMoreBytes();
     if (progress.state() == Participant::STATE_CHECKING) next_.set_checking_connection(std::string(event_.connection));
     NoteInstalled(progress.state());
-    const bool failed = progress.state() == Participant::STATE_ROLLING_BACK || IsAtRest(progress.state());
+    const bool failed = progress.state() == Participant::STATE_ROLLING_BACK || task::IsAtRest(progress.state());
     if (!failed) return Enter(progress.state());
     const bool passing = progress.state() == Participant::STATE_ROLLED_BACK && progress.passing();
-    if (IsAtRest(progress.state()) && !passing) RememberFailure(&next_);
+    if (task::IsAtRest(progress.state()) && !passing) RememberFailure(&next_);
     // The reason of a roll-back that was given at its start stands when its end names none.
     const bool again = progress.reason().empty() && state() == Participant::STATE_ROLLING_BACK;
     return Enter(progress.state(), again ? was().reason() : progress.reason(),
@@ -426,7 +427,7 @@ class Machine {
   }
 
   Result OnConfirm(const task::v1::ConfirmRequest& confirm) {
-    if (confirm.attempt() != was().attempt() || Place(was()) != Participant::STATE_CHECKING) {
+    if (confirm.attempt() != was().attempt() || task::Place(was()) != Participant::STATE_CHECKING) {
       const bool repeated = state() == Participant::STATE_CONFIRMED && confirm.attempt() == was().attempt() &&
                             confirm.installed_digest() == record_.offered_digest();
       if (repeated) return Unchanged();
@@ -447,19 +448,19 @@ class Machine {
   }
 
   Result OnLeaseRanOut() {
-    if (IsAtRest(state()) || was().version() != event_.version) return Unchanged();
-    const ParticipantState place = Place(was());
+    if (task::IsAtRest(state()) || was().version() != event_.version) return Unchanged();
+    const ParticipantState place = task::Place(was());
     const absl::string_view reason = place == Participant::STATE_OFFERED ? "answer_lease"
                                      : place == Participant::STATE_ACCEPTED || place == Participant::STATE_TRANSFERRING
                                          ? "transfer_lease"
-                                     : IsWorking(place) ? "apply_lease"
-                                                        : "task_expired";
-    if (IsApplying(place)) is().clear_installed_digest();
+                                     : task::IsWorking(place) ? "apply_lease"
+                                                              : "task_expired";
+    if (task::IsApplying(place)) is().clear_installed_digest();
     return Enter(Participant::STATE_TIMED_OUT, reason, ExplainReason(reason));
   }
 
   Result OnSessionLost() {
-    if (!IsWorking(state()) || was().version() != event_.version) return Unchanged();
+    if (!task::IsWorking(state()) || was().version() != event_.version) return Unchanged();
     // The lease of where it stopped goes on.
     is().set_lost_state(state());
     is().set_state(Participant::STATE_LOST);
@@ -467,13 +468,13 @@ class Machine {
   }
 
   Result OnTaskEnded() {
-    if (!TaskHasEnded(task_.task().state()) || state() == Participant::STATE_CANCELED) return Unchanged();
-    if (IsAtRest(state()) && !Outdated()) return Unchanged();
+    if (!task::HasEnded(task_.task().state()) || state() == Participant::STATE_CANCELED) return Unchanged();
+    if (task::IsAtRest(state()) && !Outdated()) return Unchanged();
     if (task_.ended_by_time()) {
       is().set_revision(task_.task().revision());
       return Enter(Participant::STATE_TIMED_OUT, "task_expired", ExplainReason("task_expired"));
     }
-    if (IsApplying(Place(was()))) return Unchanged();
+    if (task::IsApplying(task::Place(was()))) return Unchanged();
     is().set_revision(task_.task().revision());
     const absl::string_view reason = EndReason(task_.task().state());
     return Enter(Participant::STATE_CANCELED, reason,
@@ -483,7 +484,7 @@ class Machine {
   Result OnRevoked() {
     if (was().has_revoke_time()) return Unchanged();
     *is().mutable_revoke_time() = ToProto(now_);
-    if (IsAtRest(state()) && !Outdated()) return Done();
+    if (task::IsAtRest(state()) && !Outdated()) return Done();
     is().set_revision(task_.task().revision());
     return Enter(Participant::STATE_CANCELED, "revoked",
                  event_.reason.empty() ? ExplainReason("revoked") : std::string(event_.reason));
@@ -491,8 +492,8 @@ class Machine {
 
   // A client at rest is offered the revision as soon as it is connected. One of an older revision is anyway.
   Result OnRetry() {
-    if (TaskHasEnded(task_.task().state()) || was().has_revoke_time() || Outdated()) return Unchanged();
-    if (!MayRetry(was())) return Unchanged();
+    if (task::HasEnded(task_.task().state()) || was().has_revoke_time() || Outdated()) return Unchanged();
+    if (!task::MayRetry(was())) return Unchanged();
     next_.set_retry(true);
     is().clear_deferred_until();
     return Enter(Participant::STATE_QUEUED, kReasonRetry, ExplainReason(kReasonRetry));

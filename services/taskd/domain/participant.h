@@ -17,9 +17,10 @@
 #include "parley/task/v1/participation_service.pb.h"
 #include "services/taskd/domain/record.pb.h"
 #include "services/taskd/domain/selection.h"
-#include "services/taskd/domain/states.h"
 
 namespace parley::taskd {
+
+using ParticipantState = task::v1::Participant::State;
 
 // How many granted counters a client has in one revision, so that it cannot keep the server busy for ever.
 inline constexpr int kMaxCounters = 10;

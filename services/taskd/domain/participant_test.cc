@@ -16,6 +16,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "lib/base/error.h"
+#include "lib/task/states.h"
 #include "services/taskd/domain/participant_testing.h"
 
 namespace parley::taskd {
@@ -233,7 +234,8 @@ TEST(Participant, CountsEachChangeOnceAndNamesEachRefusal) {
           EXPECT_NE(Reason(result.status()), "") << where;
         } else if (result->has_value()) {
           EXPECT_EQ((**result).participant().version(), record.participant().version() + 1) << where;
-          EXPECT_EQ((**result).participant().has_lease_time(), !IsAtRest((**result).participant().state())) << where;
+          EXPECT_EQ((**result).participant().has_lease_time(), !task::IsAtRest((**result).participant().state()))
+              << where;
         }
       }
     }

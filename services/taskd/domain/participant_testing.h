@@ -5,8 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "lib/base/proto_time.h"
+#include "lib/task/states.h"
 #include "services/taskd/domain/participant.h"
-#include "services/taskd/domain/time.h"
 #include "services/taskd/domain/validation.h"
 
 namespace parley::taskd {
@@ -80,14 +81,14 @@ inline ParticipantRecord MakeRecord(ParticipantState state, ParticipantState los
     *record.mutable_window()->mutable_start_time() = ToProto(kNow);
     *record.mutable_window()->mutable_end_time() = ToProto(kNow + absl::Hours(1));
   }
-  if (IsAtRest(state)) participant.clear_lease_time();
+  if (task::IsAtRest(state)) participant.clear_lease_time();
   if (IsInstalled(state)) {
     participant.set_installed_digest(Digest('1'));
     record.set_held_revision(1);
     record.set_held_digest(Digest('1'));
   }
   if (state == Participant::STATE_CANCELED) *participant.mutable_revoke_time() = ToProto(kNow);
-  if (Place(participant) == Participant::STATE_CHECKING) record.set_checking_connection("connection-1");
+  if (task::Place(participant) == Participant::STATE_CHECKING) record.set_checking_connection("connection-1");
   return record;
 }
 

@@ -4,8 +4,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
+#include "lib/task/states.h"
 #include "services/taskd/domain/counts.h"
-#include "services/taskd/domain/time.h"
 
 namespace parley::taskd {
 namespace {
@@ -31,8 +32,6 @@ void GoOn(TaskRecord* task, absl::Time now) {
 
 }  // namespace
 
-bool TaskHasEnded(Task::State state) { return state >= Task::STATE_COMPLETED && state != Task::STATE_HALTED; }
-
 absl::string_view EndReason(Task::State state) {
   switch (state) {
     case Task::STATE_ABORTED:
@@ -45,7 +44,7 @@ absl::string_view EndReason(Task::State state) {
 }
 
 absl::Status CheckNotEnded(const TaskRecord& task) {
-  if (!TaskHasEnded(task.task().state())) return absl::OkStatus();
+  if (!task::HasEnded(task.task().state())) return absl::OkStatus();
   return Error(
       absl::StatusCode::kFailedPrecondition, "TASK_ENDED",
       absl::StrCat(task.task().name(), " ended at ", ShowTime(ToTime(task.end_time())), " (",
@@ -91,7 +90,7 @@ absl::Status Supersede(TaskRecord* task, absl::string_view by, absl::Time now) {
 
 std::optional<TaskRecord> Due(const TaskRecord& record, const Counts& counts, absl::Time now) {
   const Task& task = record.task();
-  if (TaskHasEnded(task.state())) return std::nullopt;
+  if (task::HasEnded(task.state())) return std::nullopt;
   const int expected = task.expected_clients();
   if (now >= ToTime(task.expire_time())) {
     // A client that has not settled is about to be timed out, or never could begin.
@@ -127,7 +126,7 @@ std::optional<TaskRecord> Due(const TaskRecord& record, const Counts& counts, ab
 
 absl::Time NextDue(const TaskRecord& record) {
   const Task& task = record.task();
-  if (TaskHasEnded(task.state())) return absl::InfiniteFuture();
+  if (task::HasEnded(task.state())) return absl::InfiniteFuture();
   const absl::Time end = ToTime(task.expire_time());
   return task.state() == Task::STATE_SCHEDULED ? std::min(end, ToTime(task.start_time())) : end;
 }

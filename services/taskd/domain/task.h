@@ -9,12 +9,11 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "lib/task/states.h"
 #include "services/taskd/domain/record.pb.h"
 
 namespace parley::taskd {
 
-// COMPLETED and all that follow it but HALTED, which a resume or a new revision opens again.
-bool TaskHasEnded(task::v1::Task::State state);
 // Reason code for the clients that an end cancels: "task_aborted" …
 absl::string_view EndReason(task::v1::Task::State state);
 

@@ -3,7 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "lib/base/error.h"
-#include "services/taskd/domain/time.h"
+#include "lib/base/proto_time.h"
+#include "lib/task/states.h"
 
 namespace parley::taskd {
 namespace {
@@ -88,7 +89,7 @@ TEST(Task, ThatIsHaltedEndsOnlyWithItsTimeOrByAPerson) {
   ASSERT_EQ(task.task().state(), Task::STATE_HALTED);
   EXPECT_EQ(task.end_reason(), "halted after 1 failure, over the limit of 0");
   EXPECT_FALSE(task.has_end_time());
-  EXPECT_FALSE(TaskHasEnded(task.task().state()));
+  EXPECT_FALSE(task::HasEnded(task.task().state()));
   EXPECT_FALSE(Due(task, MakeCounts(1, 0, 1), kNow).has_value());
   EXPECT_EQ(NextDue(task), kEnd);
   EXPECT_EQ(Due(task, MakeCounts(1, 0, 1), kEnd)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);

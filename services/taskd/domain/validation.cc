@@ -4,9 +4,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/keys/labels.h"
 #include "services/taskd/domain/names.h"
-#include "services/taskd/domain/time.h"
 
 namespace parley::taskd {
 namespace {

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "lib/base/error.h"
-#include "services/taskd/domain/time.h"
+#include "lib/base/proto_time.h"
 
 namespace parley::taskd {
 namespace {

@@ -4,9 +4,10 @@
 #include <set>
 
 #include "lib/base/log.h"
+#include "lib/base/proto_time.h"
+#include "lib/task/states.h"
 #include "services/taskd/domain/names.h"
 #include "services/taskd/domain/task.h"
-#include "services/taskd/domain/time.h"
 #include "services/taskd/store/keys.h"
 
 namespace parley::taskd {
@@ -137,7 +138,7 @@ void Board::ObserveClient(Entry* entry, const std::string& name, absl::string_vi
   client.lease = renewed ? std::max(client.lease, lease) : lease;
   client.retry = record.has_retry_time() ? ToTime(record.retry_time()) : absl::InfiniteFuture();
   // Also after a restart of this service, when all are gone.
-  if (!client.connected && IsWorking(client.counted.state) && client.gone == absl::InfiniteFuture()) {
+  if (!client.connected && task::IsWorking(client.counted.state) && client.gone == absl::InfiniteFuture()) {
     client.gone = clock_->Now() + ToDuration(entry->task->value.task().leases().session());
   }
   CountClient(client, 1, entry);
@@ -146,8 +147,8 @@ void Board::ObserveClient(Entry* entry, const std::string& name, absl::string_vi
   notices->push_back(
       [this, task, name, version = client.version] { observer_.participant_changed(task, name, version); });
   const TaskRecord& record_of_task = entry->task->value;
-  if (IsAtRest(client.counted.state) && (TaskHasEnded(record_of_task.task().state()) ||
-                                         taskd::Due(record_of_task, entry->counts, clock_->Now()).has_value())) {
+  if (task::IsAtRest(client.counted.state) && (task::HasEnded(record_of_task.task().state()) ||
+                                               taskd::Due(record_of_task, entry->counts, clock_->Now()).has_value())) {
     notices->push_back([this, task] { observer_.task_due(task); });
   }
 }
@@ -176,7 +177,7 @@ void Board::Schedule(const std::string& task, const std::string& name, Client* c
   if (stopped_) return;
   absl::Time next = std::min(client->lease, client->gone);
   if (client->connected) next = std::min(next, client->retry);
-  if (IsAtRest(client->counted.state) || next >= client->timer_at) return;
+  if (task::IsAtRest(client->counted.state) || next >= client->timer_at) return;
   if (client->timer != 0) timers_->Cancel(client->timer);
   client->timer_at = next;
   client->timer = timers_->Schedule(next, [this, task, name] { OnTimer(task, name); });
@@ -246,11 +247,11 @@ Board::Unended Board::FindUnended(absl::string_view task) const {
     if (client.mod_revision == 0) continue;
     const bool outdated =
         client.counted.revision < record.task().revision() && client.counted.state != Participant::STATE_CANCELED;
-    if (IsAtRest(client.counted.state) && !outdated) continue;
+    if (task::IsAtRest(client.counted.state) && !outdated) continue;
     unended.all_ended = false;
     const ParticipantState place =
         client.counted.state == Participant::STATE_LOST ? client.counted.lost_state : client.counted.state;
-    if (record.ended_by_time() || !IsApplying(place)) unended.clients.push_back(name);
+    if (record.ended_by_time() || !task::IsApplying(place)) unended.clients.push_back(name);
   }
   return unended;
 }
@@ -289,7 +290,7 @@ void Board::SessionEnded(absl::string_view task, absl::string_view name) {
   if (client == nullptr) return;
   client->connected = false;
   client->disconnected = clock_->Now();
-  if (!IsWorking(client->counted.state)) return;
+  if (!task::IsWorking(client->counted.state)) return;
   client->gone = clock_->Now() + ToDuration(entries_.find(task)->second.task->value.task().leases().session());
   Schedule(std::string(task), std::string(name), client);
 }

@@ -6,10 +6,11 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
+#include "lib/task/states.h"
 #include "services/taskd/domain/participant.h"
 #include "services/taskd/domain/reasons.h"
 #include "services/taskd/domain/selection.h"
-#include "services/taskd/domain/time.h"
 #include "services/taskd/domain/validation.h"
 #include "services/taskd/service/device_labels.h"
 
@@ -37,7 +38,7 @@ absl::Status FetchStream::Start() {
   RETURN_IF_ERROR(ValidateFetch(request_));
   ASSIGN_OR_RETURN(member_, parts_->members->Identify(caller_, kMethod, request_.task()));
   ASSIGN_OR_RETURN(standing_, parts_->members->Load(caller_, member_));
-  if (!MayFetch(standing_.participant())) {
+  if (!task::MayFetch(standing_.participant())) {
     return Error(absl::StatusCode::kFailedPrecondition, "NOTHING_ACCEPTED",
                  "chunks are for a client that has accepted an offer; negotiate first");
   }
@@ -59,7 +60,7 @@ absl::Status FetchStream::Start() {
 
 // What it has begun to apply, a device carries to its end.
 absl::Status FetchStream::CheckStillSelected() const {
-  if (IsApplying(Place(standing_.participant()))) return absl::OkStatus();
+  if (task::IsApplying(task::Place(standing_.participant()))) return absl::OkStatus();
   const auto labels = parts_->labels->Find(member_.client);
   return CheckSelected(Select(standing_.client.value, standing_.task->value.task(), labels.get()),
                        Error(absl::StatusCode::kFailedPrecondition, "NOT_SELECTED", ExplainReason(kReasonNotSelected)));

@@ -5,9 +5,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/log.h"
+#include "lib/base/proto_time.h"
+#include "lib/task/states.h"
 #include "services/taskd/domain/names.h"
 #include "services/taskd/domain/task.h"
-#include "services/taskd/domain/time.h"
 #include "services/taskd/store/keys.h"
 
 namespace parley::taskd {
@@ -60,7 +61,7 @@ absl::Status Lifecycle::LookOnce(const std::string& task) {
   while (true) {
     const TaskSnapshot snapshot = parts_.board->Find(task);
     if (snapshot == nullptr) return absl::OkStatus();
-    if (TaskHasEnded(snapshot->value.task().state())) return Settle(snapshot);
+    if (task::HasEnded(snapshot->value.task().state())) return Settle(snapshot);
     const absl::Time now = parts_.jumps->Now(ToTime(snapshot->value.task().create_time()));
     const auto due = Due(snapshot->value, parts_.board->CountsOf(task).value_or(task::v1::Counts()), now);
     if (!due.has_value()) {

@@ -4,10 +4,11 @@
 #include <utility>
 
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
+#include "lib/task/states.h"
 #include "services/taskd/domain/names.h"
 #include "services/taskd/domain/reasons.h"
 #include "services/taskd/domain/task.h"
-#include "services/taskd/domain/time.h"
 #include "services/taskd/domain/validation.h"
 
 namespace parley::taskd {
@@ -244,7 +245,7 @@ absl::StatusOr<NegotiateStream::Response> NegotiateStream::Answer(const Particip
   const ParticipantState state = participant.state();
   const bool declared = request != nullptr && request->has_declare();
   const bool up_to_checking =
-      state == Participant::STATE_OFFERED || (IsWorking(state) && state != Participant::STATE_ROLLING_BACK);
+      state == Participant::STATE_OFFERED || (task::IsWorking(state) && state != Participant::STATE_ROLLING_BACK);
   if (state == Participant::STATE_OFFERED || (declared && up_to_checking)) {
     RETURN_IF_ERROR(AddOffer(record, task, &response));
   }
@@ -303,7 +304,7 @@ void NegotiateStream::TellNews() {
 void NegotiateStream::Tell(Response response) {
   told_version_ = response.version();
   told_task_state_ = response.task_state();
-  const bool over = IsAtRest(response.state()) && TaskHasEnded(response.task_state());
+  const bool over = task::IsAtRest(response.state()) && task::HasEnded(response.task_state());
   if (over) {
     SendLast(std::move(response));
   } else {

@@ -116,7 +116,7 @@ class NegotiateStream final
   Standing standing_;
   int64_t last_sequence_ = 0;
   int64_t told_version_ = 0;
-  TaskState told_task_state_ = task::v1::Task::STATE_UNSPECIFIED;
+  task::v1::Task::State told_task_state_ = task::v1::Task::STATE_UNSPECIFIED;
 };
 
 }  // namespace parley::taskd

@@ -5,7 +5,7 @@
 
 #include "lib/base/encoding.h"
 #include "lib/base/log.h"
-#include "services/taskd/domain/time.h"
+#include "lib/base/proto_time.h"
 #include "services/taskd/domain/validation.h"
 #include "services/taskd/store/keys.h"
 

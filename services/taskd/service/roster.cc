@@ -10,10 +10,11 @@
 #include "absl/strings/str_join.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/rpc/audit.h"
+#include "lib/task/states.h"
 #include "services/taskd/domain/names.h"
 #include "services/taskd/domain/task.h"
-#include "services/taskd/domain/time.h"
 #include "services/taskd/domain/validation.h"
 #include "services/taskd/service/device_labels.h"
 #include "services/taskd/store/keys.h"
@@ -256,7 +257,7 @@ absl::StatusOr<std::vector<std::string>> Roster::FailedClients(const std::string
       const task::v1::Participant& participant = records[i].participant();
       // Why a client cannot take part is not mended by another attempt, unless a person means just that client.
       const bool cannot = participant.state() == task::v1::Participant::STATE_INELIGIBLE;
-      if (MayRetry(participant) && !cannot) clients.push_back(LastPart(page.entries[i].key));
+      if (task::MayRetry(participant) && !cannot) clients.push_back(LastPart(page.entries[i].key));
       range.begin = page.entries[i].key + '\0';
     }
     more = page.more;

@@ -6,10 +6,10 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/crypto/kdf.h"
 #include "lib/keys/join_key.h"
 #include "services/taskd/domain/names.h"
-#include "services/taskd/domain/time.h"
 
 namespace parley::taskd {
 

@@ -1,6 +1,6 @@
-#include "services/taskd/domain/time.h"
+#include "lib/base/proto_time.h"
 
-namespace parley::taskd {
+namespace parley {
 namespace {
 
 constexpr int64_t kFirstSecond = -62135596800;  // Year 1.
@@ -41,4 +41,4 @@ google::protobuf::Duration ToProto(absl::Duration duration) {
 
 std::string ShowTime(absl::Time time) { return absl::FormatTime("%Y-%m-%d %H:%M UTC", time, absl::UTCTimeZone()); }
 
-}  // namespace parley::taskd
+}  // namespace parley

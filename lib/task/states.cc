@@ -1,10 +1,13 @@
-#include "services/taskd/domain/states.h"
+#include "lib/task/states.h"
 
-namespace parley::taskd {
+namespace parley::task {
 
-using task::v1::Participant;
+using v1::Participant;
+using v1::Task;
 
-bool IsAtRest(ParticipantState state) {
+bool HasEnded(Task::State state) { return state >= Task::STATE_COMPLETED && state != Task::STATE_HALTED; }
+
+bool IsAtRest(Participant::State state) {
   switch (state) {
     case Participant::STATE_UP_TO_DATE:
     case Participant::STATE_INELIGIBLE:
@@ -20,23 +23,23 @@ bool IsAtRest(ParticipantState state) {
   }
 }
 
-bool IsWorking(ParticipantState state) {
+bool IsWorking(Participant::State state) {
   return state == Participant::STATE_ACCEPTED || state == Participant::STATE_TRANSFERRING ||
          state == Participant::STATE_STAGED || IsApplying(state);
 }
 
-bool IsApplying(ParticipantState state) {
+bool IsApplying(Participant::State state) {
   return state == Participant::STATE_APPLYING || state == Participant::STATE_CHECKING ||
          state == Participant::STATE_ROLLING_BACK;
 }
 
-ParticipantState Place(const Participant& participant) {
+Participant::State Place(const Participant& participant) {
   return participant.state() == Participant::STATE_LOST ? participant.lost_state() : participant.state();
 }
 
 bool MayFetch(const Participant& participant) { return IsWorking(Place(participant)); }
 
-bool MayReport(ParticipantState from, ParticipantState to) {
+bool MayReport(Participant::State from, Participant::State to) {
   switch (to) {
     case Participant::STATE_TRANSFERRING:
       return from == Participant::STATE_ACCEPTED || from == to;
@@ -70,4 +73,4 @@ bool MayRetry(const Participant& participant) {
   }
 }
 
-}  // namespace parley::taskd
+}  // namespace parley::task
