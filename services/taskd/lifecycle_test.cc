@@ -208,6 +208,52 @@ TEST_F(LifecycleTest, TakesOffersBackWhenItHaltsAndMakesThemAgainWhenItIsResumed
   WaitForTask("tasks/site", Task::STATE_HALTED);
 }
 
+TEST_F(LifecycleTest, BearsTheFailuresThatItWasResumedWithAndNoOthersInTheirPlace) {
+  task::v1::CreateTaskRequest request = NewTask("site");
+  request.set_max_failures(1);
+  const auto task = Create(request);
+  const keys::Keyring::Minted key = Join(*task, "web-1").key;
+  {
+    const auto client = Connect(key);
+    Negotiation negotiation(client.get(), "tasks/site");
+    negotiation.Declare();
+    EXPECT_EQ(negotiation.FailTheCheck().state(), Participant::STATE_ROLLED_BACK);
+  }
+  Bring(*task, "web-2", Participant::STATE_ROLLED_BACK);
+  WaitForTask("tasks/site", Task::STATE_HALTED);
+  ASSERT_TRUE(Resume("tasks/site").ok());
+  Restart();
+  EXPECT_EQ(Get("tasks/site").state(), Task::STATE_OPEN);
+  // One of them is mended, and is no failure any more that others could hide behind.
+  EXPECT_EQ(Retry("tasks/site", {"web-1"})->retried_clients(), 1);
+  const auto mended = Connect(key);
+  Negotiation negotiation(mended.get(), "tasks/site");
+  EXPECT_EQ(negotiation.Declare().state(), Participant::STATE_OFFERED);
+  EXPECT_EQ(negotiation.Apply().state(), Participant::STATE_CHECKING);
+  EXPECT_TRUE(Confirm(Connect(key).get(), "tasks/site", task->task().payload_digest(), 2).ok());
+  Bring(*task, "web-3", Participant::STATE_ROLLED_BACK);
+  EXPECT_EQ(Get("tasks/site").state(), Task::STATE_OPEN);
+  Bring(*task, "web-4", Participant::STATE_ROLLED_BACK);
+  WaitForTask("tasks/site", Task::STATE_HALTED);
+  EXPECT_EQ(Get("tasks/site").state_reason(), "halted after 2 failures since it was resumed, over the limit of 1");
+}
+
+TEST_F(LifecycleTest, TellsADeviceOfATaskThatIsPausedOrHalted) {
+  const auto device = Connect(access::v1::ROLE_DEVICE, "web-1");
+  Label("web-1", {{"role", "web"}});
+  task::v1::CreateTaskRequest request = NewTask("site");
+  (*request.mutable_selector())["role"] = "web";
+  ASSERT_TRUE(Create(request).ok());
+  ASSERT_TRUE(Pause("tasks/site").ok());
+  grpc::ClientContext context;
+  TestClient::SetDeadline(&context);
+  const auto stream = device->participation().WatchAssignments(&context, task::v1::WatchAssignmentsRequest());
+  task::v1::WatchAssignmentsResponse told;
+  ASSERT_TRUE(stream->Read(&told));
+  EXPECT_EQ(told.task().name(), "tasks/site");
+  context.TryCancel();
+}
+
 TEST_F(LifecycleTest, LetsWhoIsApplyingFinishWhenItHalts) {
   task::v1::CreateTaskRequest request = NewTask("site");
   request.set_max_failures(0);

@@ -46,6 +46,12 @@ void Count(const Counted& client, int64_t task_revision, int sign, Counts* count
   }
 }
 
+bool IsFailure(const Counted& client, int64_t task_revision) {
+  Counts alone;
+  Count(client, task_revision, 1, &alone);
+  return Failures(alone) > 0;
+}
+
 int Failures(const Counts& counts) { return counts.rolled_back() + counts.rollback_failed(); }
 
 int FailuresAtEnd(const Counts& counts) { return Failures(counts) + counts.timed_out(); }

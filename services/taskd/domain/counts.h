@@ -13,11 +13,16 @@ struct Counted {
   bool hindered = false;
   // The revision that the state speaks of.
   int64_t revision = 0;
+  // Its failure does not count against max_failures.
+  bool borne = false;
 };
 
 // Adds `sign` (1 or -1) for a client. A client that is at rest in an older revision than the task's, or has not begun
 // to apply that one, waits for the current one.
 void Count(const Counted& client, int64_t task_revision, int sign, task::v1::Counts* counts);
+
+// Returns whether the client counts as one of Failures.
+bool IsFailure(const Counted& client, int64_t task_revision);
 
 // Failures of a task that goes on: being away, or hindered, is not failing.
 int Failures(const task::v1::Counts& counts);

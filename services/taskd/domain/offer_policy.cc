@@ -83,7 +83,7 @@ Verdict JudgeTime(const ParticipantRecord& record, const TaskRecord& task, absl:
     const Window* const window = NextWindow(record.declaration(), task, now);
     if (window == nullptr) return Because(Kind::kExclude, "outside_window");
     const absl::Time start = ToTime(window->start_time());
-    if (start > now) return Because(Kind::kWait, "outside_window", "", start);
+    if (start > now) return Because(Kind::kWait, "before_window", "", start);
     offer.window = *window;
   }
   if (task.task().state() != Task::STATE_PAUSED) return offer;

@@ -55,6 +55,8 @@ class Machine {
         return OnRevoked();
       case Event::Kind::kRetry:
         return OnRetry();
+      case Event::Kind::kBorne:
+        return OnBorne();
     }
     return Unchanged();
   }
@@ -109,6 +111,8 @@ class Machine {
     is().set_hindered(hindered);
     is().clear_lost_state();
     next_.clear_retry_time();
+    // Another failure is one more.
+    next_.clear_borne();
     Lease(state);
     return Done();
   }
@@ -307,6 +311,7 @@ class Machine {
     is().clear_detail();
     is().set_hindered(false);
     is().clear_lost_state();
+    next_.clear_borne();
     next_.clear_retry_time();
     if (verdict.time != absl::InfinitePast()) *next_.mutable_retry_time() = ToProto(verdict.time);
     Lease(state);
@@ -488,6 +493,14 @@ class Machine {
     is().set_revision(task_.task().revision());
     return Enter(Participant::STATE_CANCELED, "revoked",
                  event_.reason.empty() ? ExplainReason("revoked") : std::string(event_.reason));
+  }
+
+  // Nothing that the client sees: the version stays.
+  Result OnBorne() {
+    const bool failed = state() == Participant::STATE_ROLLED_BACK || state() == Participant::STATE_ROLLBACK_FAILED;
+    if (!failed || was().hindered() || Outdated() || record_.borne()) return Unchanged();
+    next_.set_borne(true);
+    return std::optional<ParticipantRecord>(std::move(next_));
   }
 
   // A client at rest is offered the revision as soon as it is connected. One of an older revision is anyway.

@@ -43,6 +43,8 @@ struct Event {
     kRevoked,
     // An operator has asked for another attempt.
     kRetry,
+    // An operator resumes the task although the client has failed.
+    kBorne,
   };
   Kind kind;
   const task::v1::NegotiateRequest* request = nullptr;

@@ -7,6 +7,7 @@ std::string ExplainReason(absl::string_view code) {
   if (code == "newer_revision") return "a newer revision than the task's is installed";
   if (code == "no_space") return "the payload is larger than the client's free space";
   if (code == "outside_window") return "no window of the client's opens before the task ends";
+  if (code == "before_window") return "the next window of the client's is yet to open";
   if (code == "not_started") return "the task has not started yet";
   if (code == "paused") return "the task is paused";
   if (code == kReasonHalted) return "the task was halted after too many failures";

@@ -53,24 +53,25 @@ absl::Status CheckNotEnded(const TaskRecord& task) {
 
 absl::StatusOr<bool> Pause(TaskRecord* task) {
   RETURN_IF_ERROR(CheckNotEnded(*task));
-  const Task::State state = task->task().state();
-  if (state == Task::STATE_PAUSED || state == Task::STATE_HALTED) return false;
-  task->mutable_task()->set_state(Task::STATE_PAUSED);
+  if (task->task().state() == Task::STATE_PAUSED || task->paused()) return false;
+  task->set_paused(true);
+  if (task->task().state() != Task::STATE_HALTED) task->mutable_task()->set_state(Task::STATE_PAUSED);
   return true;
 }
 
-absl::StatusOr<bool> Resume(TaskRecord* task, const Counts& counts, absl::Time now) {
+absl::StatusOr<bool> Resume(TaskRecord* task, absl::Time now) {
   RETURN_IF_ERROR(CheckNotEnded(*task));
   const Task::State state = task->task().state();
   if (state != Task::STATE_PAUSED && state != Task::STATE_HALTED) return false;
-  if (state == Task::STATE_HALTED) task->set_borne_failures(Failures(counts));
+  task->clear_paused();
   GoOn(task, now);
   return true;
 }
 
 void BeginRevision(TaskRecord* task, absl::Time now) {
-  task->clear_borne_failures();
-  if (task->task().state() == Task::STATE_HALTED) GoOn(task, now);
+  if (task->task().state() != Task::STATE_HALTED) return;
+  GoOn(task, now);
+  if (task->paused()) task->mutable_task()->set_state(Task::STATE_PAUSED);
 }
 
 absl::StatusOr<bool> Abort(TaskRecord* task, absl::string_view reason, absl::Time now) {
@@ -88,7 +89,7 @@ absl::Status Supersede(TaskRecord* task, absl::string_view by, absl::Time now) {
   return absl::OkStatus();
 }
 
-std::optional<TaskRecord> Due(const TaskRecord& record, const Counts& counts, absl::Time now) {
+std::optional<TaskRecord> Due(const TaskRecord& record, const Counts& counts, int borne, absl::Time now) {
   const Task& task = record.task();
   if (task::HasEnded(task.state())) return std::nullopt;
   const int expected = task.expected_clients();
@@ -104,13 +105,14 @@ std::optional<TaskRecord> Due(const TaskRecord& record, const Counts& counts, ab
     return ended;
   }
   if (task.state() == Task::STATE_HALTED) return std::nullopt;
-  const int failures = Failures(counts) - record.borne_failures();
+  const int failures = Failures(counts) - borne;
   if (task.has_max_failures() && failures > task.max_failures()) {
     TaskRecord halted = record;
+    halted.set_paused(task.state() == Task::STATE_PAUSED);
     halted.mutable_task()->set_state(Task::STATE_HALTED);
     halted.set_end_reason(absl::StrCat("halted after ", failures, failures == 1 ? " failure" : " failures",
-                                       record.borne_failures() > 0 ? " since it was resumed" : "",
-                                       ", over the limit of ", task.max_failures()));
+                                       borne > 0 ? " since it was resumed" : "", ", over the limit of ",
+                                       task.max_failures()));
     return halted;
   }
   if (expected > 0 && Settled(counts) >= expected) {

@@ -18,9 +18,9 @@ namespace parley::taskd {
 absl::string_view EndReason(task::v1::Task::State state);
 
 // What operators do. True when it changed the task; FAILED_PRECONDITION (TASK_ENDED) when it has ended otherwise. A
-// halted task that is paused stays halted. One that is resumed bears the failures that it has, which `counts` hold.
+// halted task that is paused stays halted, and is paused once it is mended by a revision.
 absl::StatusOr<bool> Pause(TaskRecord* task);
-absl::StatusOr<bool> Resume(TaskRecord* task, const task::v1::Counts& counts, absl::Time now);
+absl::StatusOr<bool> Resume(TaskRecord* task, absl::Time now);
 // Another revision was put on offer, of which nobody has failed: a halted task goes on with it.
 void BeginRevision(TaskRecord* task, absl::Time now);
 absl::StatusOr<bool> Abort(TaskRecord* task, absl::string_view reason, absl::Time now);
@@ -28,8 +28,8 @@ absl::Status Supersede(TaskRecord* task, absl::string_view by, absl::Time now);
 absl::Status CheckNotEnded(const TaskRecord& task);
 
 // The task after what time and its clients' counts demand: it opens, halts, completes or expires. Nothing when
-// nothing is due.
-std::optional<TaskRecord> Due(const TaskRecord& task, const task::v1::Counts& counts, absl::Time now);
+// nothing is due. `borne`: so many failures among the counts do not halt it.
+std::optional<TaskRecord> Due(const TaskRecord& task, const task::v1::Counts& counts, int borne, absl::Time now);
 // When time alone may demand something next.
 absl::Time NextDue(const TaskRecord& task);
 

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/log.h"
+#include "lib/task/states.h"
 #include "services/taskd/domain/selection.h"
 #include "services/taskd/domain/validation.h"
 
@@ -15,6 +16,9 @@ using task::v1::Task;
 constexpr size_t kStreamsPerSlice = 64;
 constexpr size_t kMostNoted = 10'000;
 constexpr size_t kMostShownBytes = 200;
+
+// A device waits for its offer within the task, where operators see it and it hears why.
+bool IsTold(const Task& task) { return !task::HasEnded(task.state()) && task.state() != Task::STATE_SCHEDULED; }
 
 }  // namespace
 
@@ -39,7 +43,7 @@ void AssignmentStream::Offer(const TaskSnapshot& task) {
     MutexLock lock(&mutex_);
     const bool selected = Select(record, assignments_->labels_->Find(device_).get(), facts_) == Selected::kYes;
     if (!selected) offered_.erase(record.name());
-    if (!selected || record.state() != Task::STATE_OPEN || !offered_.insert(record.name()).second) return;
+    if (!selected || !IsTold(record) || !offered_.insert(record.name()).second) return;
   }
   task::v1::WatchAssignmentsResponse response;
   *response.mutable_task() = record;
@@ -139,7 +143,7 @@ std::vector<Assignments::Stream> Assignments::FindFor(const Task& task) const {
 
 void Assignments::Offer(const TaskSnapshot& task) {
   const Task& record = task->value.task();
-  if (record.state() != Task::STATE_OPEN || (record.selector().empty() && record.selector_any().empty())) return;
+  if (!IsTold(record) || (record.selector().empty() && record.selector_any().empty())) return;
   workers_->Run([this, task] {
     ForEach(std::make_shared<const std::vector<Stream>>(FindFor(task->value.task())),
             [task](const Stream& stream) { stream->Offer(task); });

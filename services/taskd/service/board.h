@@ -76,6 +76,12 @@ class Board {
     bool all_ended = true;
   };
   Unended FindUnended(absl::string_view task) const;
+  // Its failures that count against max_failures, by name, and how many there are that do not any more.
+  struct Failed {
+    std::vector<std::string> clients;
+    int borne = 0;
+  };
+  Failed FindFailed(absl::string_view task) const;
 
   // Whether the client is connected to this process, and otherwise since when not, goes into `participant`.
   void ShowPresence(task::v1::Participant* participant) const;
@@ -106,6 +112,8 @@ class Board {
     TaskSnapshot task;
     std::unordered_map<std::string, Client> clients;
     task::v1::Counts counts;
+    // Of the failures among them.
+    int borne = 0;
     TimerQueue::TimerId timer = 0;
   };
   using Entries = std::map<std::string, Entry, std::less<>>;

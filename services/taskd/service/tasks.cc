@@ -284,14 +284,18 @@ absl::Status Tasks::Pause(const rpc::Caller& caller, const task::v1::PauseTaskRe
 }
 
 absl::Status Tasks::Resume(const rpc::Caller& caller, const task::v1::ResumeTaskRequest& request, Task* response) {
-  return ChangeTask(
-      caller, request.name(), request.etag(), "task.resumed", "",
-      [this](TaskRecord* task) {
-        parts_.board->CatchUp();
-        const auto counts = parts_.board->CountsOf(*ParseTaskName(task->task().name()));
-        return taskd::Resume(task, counts.value_or(task::v1::Counts()), parts_.clock->Now());
-      },
-      response);
+  ASSIGN_OR_RETURN(const std::string id, ParseTaskName(request.name()));
+  const auto resume = [&](TaskRecord* task) -> absl::StatusOr<bool> {
+    if (task->task().state() == Task::STATE_HALTED) {
+      // Before it is open again, lest they halt it anew.
+      parts_.board->CatchUp();
+      RETURN_IF_ERROR(
+          parts_.standings->ApplyToAll(id, parts_.board->FindFailed(id).clients, Event{Event::Kind::kBorne}).status());
+      parts_.board->CatchUp();
+    }
+    return taskd::Resume(task, parts_.clock->Now());
+  };
+  return ChangeTask(caller, request.name(), request.etag(), "task.resumed", "", resume, response);
 }
 
 absl::Status Tasks::Abort(const rpc::Caller& caller, const task::v1::AbortTaskRequest& request, Task* response) {
