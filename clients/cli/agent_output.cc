@@ -1,6 +1,7 @@
 #include "clients/cli/agent_output.h"
 
 #include <signal.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -65,7 +66,11 @@ void PrintInBackground(const Globals& globals) {
 }
 
 int FinishOutput(int code) {
-  if (writer == nullptr) return code;
+  if (writer == nullptr) {
+    if (code != kSuccess || OutputError() == 0) return code;
+    PrintErrorLine(absl::StrCat("parley: cannot write the output: ", strerror(OutputError())));
+    return kFailure;
+  }
   if (!writer->Finish([] { return asked_to_stop ? kLastPatience : kPatience; })) _exit(code);
   SetBackgroundOutput(nullptr);
   gpr_set_log_function(nullptr);

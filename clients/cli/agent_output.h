@@ -13,9 +13,9 @@ namespace parley::cli {
 // waiting.
 void PrintInBackground(const Globals& globals);
 
-// Ends the output of the process and returns `code`. Where PrintInBackground was called, it waits for readers as long
-// as they take something, and a few seconds more; without them, or after a signal to stop, it does not return but ends
-// the process with `code`.
+// Ends the output of the process and returns `code`, or kFailure with a sentence for a success whose output could not
+// be written. Where PrintInBackground was called, it waits for readers as long as they take something, and a few
+// seconds more; without them, or after a signal to stop, it does not return but ends the process with `code`.
 int FinishOutput(int code);
 
 // What a terminal that is closed, or `kill -HUP`, does to a command: one that a person waits for is to stop as for

@@ -1,5 +1,6 @@
 // parley audit list, parley audit verify.
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,6 +13,7 @@
 #include "clients/cli/output.h"
 #include "clients/cli/server.h"
 #include "clients/cli/terminal.h"
+#include "clients/cli/whole_number.h"
 #include "lib/audit/audit_chain.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
@@ -100,7 +102,8 @@ void AddAudit(CLI::App* app, Globals* globals) {
   CLI::App* list = audit->add_subcommand("list", "The events, oldest first");
   list->fallthrough();
   Uses(list, globals, kCallerOptions);
-  list->add_option("--after", *after, "Only those above this sequence")->check(CLI::NonNegativeNumber);
+  list->add_option("--after", *after, "Only those above this sequence")
+      ->check(WholeNumber(std::numeric_limits<int64_t>::max()));
   list->callback([globals, after] { globals->run = [globals, after] { return List(*globals, *after); }; });
   CLI::App* verify = audit->add_subcommand("verify", "Check that nothing was changed, dropped or reordered");
   verify->fallthrough();

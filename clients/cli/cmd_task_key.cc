@@ -14,6 +14,7 @@
 #include "clients/cli/task_key.h"
 #include "clients/cli/task_name.h"
 #include "clients/cli/terminal.h"
+#include "clients/cli/whole_number.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
 #include "lib/keys/identity.h"
@@ -53,6 +54,8 @@ absl::StatusOr<ExitCode> CreateKey(const Globals& globals, const KeyFlags& flags
   ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Connect(globals, keys::kTaskd));
   const std::unique_ptr<TaskService::Stub> tasks = TaskService::NewStub(server->channel());
   ASSIGN_OR_RETURN(const std::string verification_key, VerificationKey(*server, tasks.get(), name));
+  // Before there is a key that nobody has.
+  RETURN_IF_ERROR(CanWriteTo(flags.folder, "the join key"));
   ASSIGN_OR_RETURN(task::v1::CreateJoinKeyResponse response,
                    server->Call(tasks.get(), &TaskService::Stub::CreateJoinKey, request));
   ASSIGN_OR_RETURN(const Secret key, ComposeJoinKey(response.mutable_pasted(), TaskId(name), verification_key));
@@ -138,7 +141,7 @@ void AddTaskKey(CLI::App* task, Globals* globals) {
   CLI::Option* const ttl = command->add_option("--ttl", flags->ttl, "How long the key lives (as long as the task)");
   CLI::Option* const most =
       command->add_option("--max-members", flags->max_members, "How many may join with it (0: no limit)")
-          ->check(CLI::NonNegativeNumber);
+          ->check(WholeNumber());
   CLI::Option* const folder =
       command->add_option("--join-key-folder", flags->folder, "Where NAME.join is written")->capture_default_str();
   CLI::Option* const list = command->add_flag("--list", flags->list, "List the task's keys instead");

@@ -261,7 +261,8 @@ class Watcher {
       if (event.has_task()) task_ = event.task();
       viewer->Show(event);
       // A cursor comes with the last of the messages that show the present.
-      stands_still_ = task_.state() == Task::STATE_HALTED && task_.counts().working() == 0 && event.cursor() != 0;
+      stands_still_ = task_.state() == Task::STATE_HALTED && task_.counts().working() == 0 &&
+                      task_.counts().lost() == 0 && event.cursor() != 0;
       if (stands_still_) context->TryCancel();
     }
     const grpc::Status status = events->Finish();

@@ -23,6 +23,8 @@ std::string StateFolder();
 // OK when a new file could be made at `path`, so that a command can refuse before it has done anything.
 // ALREADY_EXISTS (FILE_EXISTS) or the error of the folder.
 absl::Status CanCreate(const std::string& path, absl::string_view what);
+// OK when a new file could be made in the folder, else the error of the folder.
+absl::Status CanWriteTo(const std::string& folder, absl::string_view what);
 
 }  // namespace parley::cli
 

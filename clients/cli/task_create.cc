@@ -20,6 +20,7 @@
 #include "clients/cli/terminal.h"
 #include "clients/cli/unlock.h"
 #include "clients/cli/upload.h"
+#include "clients/cli/whole_number.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -289,16 +290,16 @@ void AddTaskCreate(CLI::App* task, Globals* globals) {
           "Devices with the label key=value take part; key=a,b: either; fact:key=value: those that say so; repeatable")
       ->allow_extra_args(false);
   command->add_option("--expected", flags->expected, "Complete as soon as this many clients have ended")
-      ->check(CLI::NonNegativeNumber);
+      ->check(WholeNumber());
   command->add_flag("--forced", flags->forced, "Clients may not decline");
   command->add_option("--max-deferrals", flags->max_deferrals, "How often a client may put it off (3)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(WholeNumber());
   command
       ->add_option("--max-failures", flags->max_failures,
                    "So many failed clients are borne; one more halts the task (0: the first does; without: never)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(WholeNumber());
   command->add_option("--max-members", flags->max_members, "How many may join with the key (0: no limit)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(WholeNumber());
   command->add_option("--join-key-ttl", flags->join_key_ttl, "How long the key lives (as long as the task)");
   command->add_option("--join-key-folder", flags->join_key_folder, "Where NAME.join is written")->capture_default_str();
   command->add_option("--supersedes", flags->supersedes,

@@ -17,19 +17,23 @@
 namespace parley::cli {
 namespace {
 
+constexpr ptrdiff_t kMostGistLines = 3;
+constexpr size_t kMostGistColumns = 120;
+
 // "STATE_ROLLED_BACK" -> "rolled back".
 std::string Words(const std::string& constant) {
   const absl::string_view name = absl::StripPrefix(constant, "STATE_");
   return absl::AsciiStrToLower(absl::StrReplaceAll(name, {{"_", " "}}));
 }
 
-// What a hook said, and how it ended: the agent adds that as the last line. Of the output the line two above the end is
-// shown, because that is where programs such as `nginx -t` say what is wrong before they say that something is.
+// What a hook said last, and how it ended: the agent adds that as the last line. Of the output the last two lines are
+// shown, because programs such as `nginx -t` say what is wrong before they say that something is.
 std::string Gist(absl::string_view text) {
-  const std::vector<absl::string_view> lines = absl::StrSplit(text, '\n', absl::SkipWhitespace());
-  if (lines.empty()) return "";
-  const absl::string_view said = lines[lines.size() > 3 ? lines.size() - 3 : 0];
-  return lines.size() == 1 ? std::string(said) : absl::StrCat(said, "; ", lines.back());
+  std::vector<absl::string_view> lines = absl::StrSplit(text, '\n', absl::SkipWhitespace());
+  if (static_cast<ptrdiff_t>(lines.size()) > kMostGistLines) lines.erase(lines.begin(), lines.end() - kMostGistLines);
+  std::vector<std::string> shown;
+  for (const absl::string_view line : lines) shown.push_back(FitColumns(Printable(line), kMostGistColumns));
+  return absl::StrJoin(shown, "; ");
 }
 
 }  // namespace
@@ -130,7 +134,8 @@ std::string InstalledText(const task::v1::Participant& participant) {
 
 std::string ConnectedText(const task::v1::Participant& participant, absl::Time now) {
   if (participant.connected()) return "yes";
-  if (!participant.has_disconnect_time()) return "never";
+  // Since before the server's last start, or a task that has ended.
+  if (!participant.has_disconnect_time()) return "no";
   return absl::StrCat("not since ", ShortTime(ToTime(participant.disconnect_time()), now));
 }
 

@@ -42,7 +42,7 @@ enum class Standing {
 Standing StandingOf(const task::v1::Participant& participant);
 // "r2", "r1 drifted", "none".
 std::string InstalledText(const task::v1::Participant& participant);
-// "yes", "not since 23:10 UTC", "never".
+// "yes", "not since 23:10 UTC", "no".
 std::string ConnectedText(const task::v1::Participant& participant, absl::Time now);
 
 }  // namespace parley::cli

@@ -41,6 +41,8 @@ std::string Coloured(absl::string_view code, absl::string_view text) {
 }
 
 OutputWriter* background = nullptr;
+// Of the first line that could not be written.
+int output_error = 0;
 
 // What a signal that ends the process has to put back first.
 int quiet_fd = -1;
@@ -224,8 +226,10 @@ void PrintLine(absl::string_view line) {
   if (background != nullptr) return background->WriteLine(line);
   fwrite(line.data(), 1, line.size(), stdout);
   fputc('\n', stdout);
-  fflush(stdout);
+  if (fflush(stdout) != 0 && output_error == 0) output_error = errno;
 }
+
+int OutputError() { return output_error == EPIPE ? 0 : output_error; }
 
 void PrintErrorLine(absl::string_view line) {
   if (background != nullptr) return background->WriteErrorLine(line);

@@ -36,6 +36,8 @@ void SetBackgroundOutput(OutputWriter* writer);
 
 // One line to standard output at once, for readers of a pipe.
 void PrintLine(absl::string_view line);
+// The errno of the first line that standard output did not take; 0 when it took all, or its reader is gone.
+int OutputError();
 // One line to standard error.
 void PrintErrorLine(absl::string_view line);
 // In place of the line that the cursor is in; terminals only.

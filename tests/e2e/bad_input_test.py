@@ -204,6 +204,26 @@ class BadInput(unittest.TestCase):
                           ["key", "issue", "--role", "king", "--subject", "x", "--out", "y"]):
             self.refused(*arguments, code=2, stdin=self.key)
 
+    def test_numbers_that_are_none(self):
+        for number in ("-1", "1.5", "99999999999", "many"):
+            for option in ("--max-failures", "--expected", "--max-members", "--max-deferrals"):
+                self.refused("task", "create", "x", "--payload", ".", "%s=%s" % (option, number), code=2,
+                             says=[option, '"%s" is not a whole number from 0 to 2147483647' % number])
+
+    def test_join_key_that_cannot_be_kept(self):
+        task, _ = self.person.create("kept", {"a": "a"})
+        nowhere = self.person.home / "nowhere"
+        self.refused("task", "key", task, "--join-key-folder", nowhere, says=[str(nowhere)])
+        self.assertEqual(len(self.person.json("task", "key", task, "--list")["joinKeys"]), 1)
+
+    def test_output_that_cannot_be_written(self):
+        for arguments in (["task", "list"], ["task", "list", "--output", "json"]):
+            with open("/dev/full", "w") as full:
+                result = subprocess.run([stack.PARLEY, *arguments], env=self.person.environment(), stdout=full,
+                                        stderr=subprocess.PIPE, text=True, check=False)
+            self.assertEqual((result.returncode, result.stderr),
+                             (1, "parley: cannot write the output: No space left on device\n"))
+
     def test_task_that_is_not_there(self):
         self.refused("task", "get", "nowhere-aaaa", says=["nowhere-aaaa"])
         self.refused("task", "members", "nowhere-aaaa", says=["nowhere-aaaa"])
