@@ -97,25 +97,28 @@ std::string Detail(absl::string_view text) {
   return detail;
 }
 
-HindranceWatch::HindranceWatch(const Options& options)
-    : limit_(options.hindrance_timeout), backoff_(options.min_look, options.max_look) {}
+HindranceWatch::HindranceWatch(const Options& options, absl::Duration (*now)())
+    : limit_(options.hindrance_timeout), now_(now), backoff_(options.min_look, options.max_look) {}
 
 bool HindranceWatch::Begin(const absl::Status& why) {
-  if (!active() && SteadyTime() - end_ >= kGoneAfter) {
-    kind_.clear();
-    begin_ = SteadyTime();
+  const absl::Duration now = now_();
+  if (!active() && now - end_ >= kGoneAfter) {
+    kinds_.clear();
+    begin_ = now;
     backoff_.Reset();
   }
-  const bool news = Reason(why) != kind_ || kind_.empty();
-  kind_ = Reason(why);
+  const std::string kind = Reason(why);
+  const auto known = kinds_.find(kind);
+  const bool news = known == kinds_.end() || now - known->second >= kGoneAfter;
+  kinds_[kind] = now;
   why_ = why;
   const absl::Duration pause = backoff_.Next();
-  next_look_ = SteadyTime() + (IsAmong(kClock, kind_) ? std::min(pause, kMaxClockLook) : pause);
+  next_look_ = now + (IsAmong(kClock, kind) ? std::min(pause, kMaxClockLook) : pause);
   return news;
 }
 
 void HindranceWatch::End() {
-  if (active()) end_ = SteadyTime();
+  if (active()) end_ = now_();
   why_ = absl::OkStatus();
 }
 
@@ -126,12 +129,12 @@ void HindranceWatch::Reset() {
 
 absl::Duration HindranceWatch::left() const {
   if (!active()) return absl::InfiniteDuration();
-  return std::max(absl::ZeroDuration(), next_look_ - SteadyTime());
+  return std::max(absl::ZeroDuration(), next_look_ - now_());
 }
 
 bool HindranceWatch::lasts_too_long() const {
   if (!active()) return false;
-  return BlameOf(why_) == Blame::kPerson || SteadyTime() - begin_ >= limit_;
+  return BlameOf(why_) == Blame::kPerson || now_() - begin_ >= limit_;
 }
 
 task::v1::Hindrance HindranceWatch::ToProto() const {

@@ -6,6 +6,7 @@
 #ifndef PARLEY_CLIENTS_AGENT_HINDRANCE_H_
 #define PARLEY_CLIENTS_AGENT_HINDRANCE_H_
 
+#include <map>
 #include <optional>
 #include <string>
 
@@ -37,9 +38,11 @@ std::string Detail(absl::string_view text);
 // The hindrance that is in force, and when to look whether it is gone. Not thread-safe.
 class HindranceWatch {
  public:
-  explicit HindranceWatch(const Options& options);
+  // `now` is as SteadyTime.
+  explicit HindranceWatch(const Options& options, absl::Duration (*now)() = &SteadyTime);
 
-  // Notes that `why` hinders now. Returns true when that is news: no hindrance of this kind was noted a while ago.
+  // Notes that `why` hinders now. The pause before the next look is longer each time, also when reasons take turns.
+  // Returns true when that is news: no hindrance of this kind was noted a while ago.
   bool Begin(const absl::Status& why);
   // It seems to have passed. One that is back soon goes on as if it had stayed.
   void End();
@@ -56,10 +59,11 @@ class HindranceWatch {
 
  private:
   const absl::Duration limit_;
+  absl::Duration (*const now_)();
   Backoff backoff_;
   absl::Status why_;
-  // Kind of the last one, and when it began and ended.
-  std::string kind_;
+  // When each kind was noted last, and when it all began and ended.
+  std::map<std::string, absl::Duration> kinds_;
   absl::Duration begin_;
   absl::Duration end_ = -absl::InfiniteDuration();
   absl::Duration next_look_;

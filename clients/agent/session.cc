@@ -111,7 +111,8 @@ absl::Status Session::OpenTarget() {
   owner_ = std::move(owner);
   former_note_ = owner_->view(task_).rollback.has_value();
   owner_->Join(this);
-  update_.emplace(&options_, &announce_, state_.get(), owner_.get(), &with_, cancellation_);
+  const TargetOwner::Listener* const self = this;
+  update_.emplace(&options_, &announce_, state_.get(), owner_.get(), self, &with_, cancellation_);
   return entry_.device ? absl::OkStatus() : SettleOthers(owner_.get());
 }
 
@@ -124,7 +125,7 @@ absl::Status Session::SettleOthers(TargetOwner* owner) {
   const absl::Status begun = owner->BeginRollback(reason, detail, /*passing=*/true);
   if (Reason(begun) == "NOT_PENDING") return absl::OkStatus();
   OnRollingBack(pending->task, reason, detail);
-  const absl::Status status = owner->FinishRollback();
+  const absl::Status status = owner->FinishRollback(/*by=*/nullptr);
   OnRolledBack(pending->task, status);
   return owner->pending().has_value() ? status : absl::OkStatus();
 }
@@ -146,6 +147,7 @@ absl::Status Session::FillInstalled(Declaration* declaration) const {
 
 Declaration Session::MakeDeclaration() {
   disk_changed_ = false;
+  committed_ = false;
   declared_undecided_ = pending();
   Declaration declaration;
   declaration.mutable_facts()->insert(options_.facts.begin(), options_.facts.end());
@@ -230,7 +232,9 @@ absl::Duration Session::TimeToLook() const {
 }
 
 absl::Status Session::Look() {
-  if (disk_changed_.exchange(false) && owner_ != nullptr && !pending()) {
+  const bool changed = disk_changed_.exchange(false);
+  const bool committed = committed_.exchange(false);
+  if (changed && owner_ != nullptr && !pending()) {
     Declaration now;
     const absl::Status readable = FillInstalled(&now);
     if (!readable.ok() || now.installed_digest() != declared_.installed_digest() ||
@@ -238,7 +242,11 @@ absl::Status Session::Look() {
       return Declare();
     }
   }
-  return hindrances_.active() ? LookAtHindrance() : absl::OkStatus();
+  // That is looked at by the step that settles it.
+  if (!hindrances_.active() || (unsettled_.has_value() && pending())) return absl::OkStatus();
+  // What another task took back has made way for this one only if the turn was all that was waited for.
+  const bool way = committed || (changed && Reason(hindrances_.why()) == "TARGET_TURN");
+  return way || hindrances_.left() <= absl::ZeroDuration() ? LookAtHindrance() : absl::OkStatus();
 }
 
 absl::Status Session::LookAtHindrance() {
@@ -346,7 +354,8 @@ void Session::OnRolledBack(const std::string& task, const absl::Status& status) 
   });
 }
 
-void Session::OnChanged() {
+void Session::OnChanged(bool committed) {
+  if (committed) committed_ = true;
   disk_changed_ = true;
   MutexLock lock(&wake_mutex_);
   if (to_wake_ != nullptr) to_wake_->Wake();

@@ -65,6 +65,8 @@ class Session final : private TargetOwner::Listener {
   // session_states.cc: what the state that the server sees asks for.
   absl::Status Step();
   bool must_wait() const;
+  bool settling_waits() const;
+  std::pair<std::string, int32_t> Standing() const;
   OfferCheck::Verdict Examine();
   absl::Status OnOffer();
   void AnnounceOffer(const task::v1::Offer& offer);
@@ -85,7 +87,7 @@ class Session final : private TargetOwner::Listener {
   void OnSettling(const std::string& task, absl::Time until) override;
   void OnRollingBack(const std::string& task, const std::string& reason, const std::string& detail) override;
   void OnRolledBack(const std::string& task, const absl::Status& status) override;
-  void OnChanged() override;
+  void OnChanged(bool committed) override;
 
   const task::v1::NegotiateResponse& current() const { return with_.negotiation->current(); }
   task::v1::Participant::State state() const { return current().state(); }
@@ -112,7 +114,7 @@ class Session final : private TargetOwner::Listener {
   // The offer that stands, or stood last.
   std::optional<task::v1::Offer> offer_;
   task::v1::Declaration declared_;
-  // An update was undecided when that was made.
+  // An update was undecided when that was made, or has been taken back here since.
   bool declared_undecided_ = false;
   // A person has given the command again, and the server does not know it yet.
   bool retry_wanted_;
@@ -126,6 +128,8 @@ class Session final : private TargetOwner::Listener {
   std::pair<int64_t, int32_t> offered_;
   int32_t countered_attempt_ = 0;
   int32_t hindered_attempt_ = 0;
+  // Something keeps an undecided update from being settled: the signed manifest and the attempt that stood then.
+  std::optional<std::pair<std::string, int32_t>> unsettled_;
   // It has declared since it timed out.
   bool declared_since_timeout_ = false;
   // The revision of which the observer knows that it is installed.
@@ -137,7 +141,9 @@ class Session final : private TargetOwner::Listener {
   std::string told_;
   std::optional<absl::StatusOr<Outcome>> result_;
 
+  // By others than this session; and another task may have made room for this one.
   std::atomic<bool> disk_changed_ = false;
+  std::atomic<bool> committed_ = false;
   Mutex wake_mutex_;
   Negotiation* to_wake_ ABSL_GUARDED_BY(wake_mutex_) = nullptr;
 };

@@ -34,6 +34,7 @@ absl::Status OfferMissing() {
 
 absl::Status Session::Step() {
   if (pending()) {
+    if (settling_waits()) return absl::OkStatus();
     RETURN_IF_ERROR(update_->Settle(declared_.installed_digest()));
     return AfterUpdate();
   }
@@ -75,6 +76,15 @@ absl::Status Session::Step() {
 // The offer that is hindered stands still, at a server that does not know of hindrances.
 bool Session::must_wait() const {
   return hindrances_.active() && hindrances_.left() > absl::ZeroDuration() && hindered_attempt_ == current().attempt();
+}
+
+std::pair<std::string, int32_t> Session::Standing() const {
+  return {offer_.has_value() ? offer_->manifest().manifest() : "", current().attempt()};
+}
+
+// Until it is looked at again, whatever the server says; only another attempt or revision is asked for by a person.
+bool Session::settling_waits() const {
+  return hindrances_.active() && hindrances_.left() > absl::ZeroDuration() && unsettled_ == Standing();
 }
 
 OfferCheck::Verdict Session::Examine() {
@@ -177,6 +187,7 @@ absl::Status Session::OnAccepted() {
 
 absl::Status Session::AfterUpdate() {
   const Update::Result result = update_->result();
+  const bool was_unsettled = std::exchange(unsettled_, std::nullopt).has_value();
   switch (result.end) {
     case Update::End::kOpen:
       return absl::OkStatus();
@@ -192,6 +203,7 @@ absl::Status Session::AfterUpdate() {
       // It is confirmed and will be noted: at the next look, or by the next process.
       update_->ForgetResult();
       unnoted_ = true;
+      unsettled_ = Standing();
       NoteHindrance(result.error);
       return absl::OkStatus();
     case Update::End::kRefused:
@@ -203,17 +215,23 @@ absl::Status Session::AfterUpdate() {
   if (!result.error.ok() && pending()) {
     // It is tried again, since what is in the way may go. Only a person moves what keeps the old set from coming back;
     // room for its command comes by itself.
+    unsettled_ = Standing();
     NoteHindrance(result.error);
     const bool passes = Reason(result.error) == "HOOK_NOT_STARTED" && !hindrances_.lasts_too_long();
     if (!entry_.follow && !passes) result_ = result.error;
     return absl::OkStatus();
   }
+  declared_undecided_ = true;
   // What was not the set's fault is offered again once this client declares; not so while the old set does not work.
   if (result.passing && !result.failed) {
     update_->ForgetResult();
     NoteHindrance(Error(absl::StatusCode::kAborted, absl::AsciiStrToUpper(result.reason), result.detail));
+    return absl::OkStatus();
   }
-  return absl::OkStatus();
+  if (!was_unsettled) return absl::OkStatus();
+  // What was in the way of the old set is gone.
+  hindrances_.End();
+  return Declare();
 }
 
 // The end, unless another revision has been published since this one was offered.

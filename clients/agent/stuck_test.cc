@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "clients/agent/faults.h"
 #include "clients/agent/free_space.h"
+#include "clients/agent/hindrance.h"
 #include "clients/agent/level_testing.h"
 
 namespace parley::agent {
@@ -24,9 +25,13 @@ grpc::Status DeadlineExceeded() { return grpc::Status(grpc::StatusCode::DEADLINE
 // An observer that also writes down what a rollback that failed says.
 class MoreNotes : public Notes {
  public:
-  void RollbackFailed(const std::string&, const std::string& detail) override { rollback_failed = detail; }
+  void RollbackFailed(const std::string&, const std::string& detail) override {
+    rollback_failed = detail;
+    ++rollbacks_failed;
+  }
   void UpToDate(const std::string&, int64_t revision) override { up_to_date = revision; }
   std::string rollback_failed;
+  int rollbacks_failed = 0;
   int64_t up_to_date = 0;
 };
 
@@ -227,6 +232,130 @@ TEST_F(StuckTest, ThePlaceOfATargetIsNoTarget) {
 TEST_F(StuckTest, AFileOfTheKernelsIsNoTarget) {
   EXPECT_EQ(Reason(TargetFolder::Open("/proc/sys/kernel/hostname", TargetFolder::Kind::kFile).status()),
             "TARGET_MOUNT");
+}
+
+// The check takes the old set away, so that it cannot be brought back.
+class BlockedTest : public StuckTest {
+ protected:
+  BlockedTest() { taskd_.Publish(new_); }
+  JoinOptions Blocking() {
+    JoinOptions options = Options();
+    options.hooks.check =
+        absl::StrCat("test -e ", folder_ / "mended", " && exit 0; mv ", OldSet(), " ", Away(), "; false");
+    options.hooks.apply.clear();
+    return options;
+  }
+  void Mend() {
+    WriteTestFile(folder_ / "mended", "");
+    fs::rename(Away(), OldSet());
+  }
+  std::string OldSet() const { return folder_ / ".parley-target/tree"; }
+  std::string Away() const { return folder_ / "away"; }
+  // Each try to bring the old set back is noted in the place.
+  fs::file_time_type LastTry() const { return fs::last_write_time(folder_ / ".parley-target"); }
+  // Enough for many tries, each of which would say something.
+  void LetTimePass() {
+    for (int i = 0; i < 3; ++i) notes_.AwaitNews(absl::Milliseconds(100));
+  }
+  static constexpr absl::Duration kForEver = absl::Hours(100'000);
+};
+
+TEST_F(BlockedTest, ARollbackThatIsBlockedIsNotTriedAgainBeforeItsPauseIsOver) {
+  JoinOptions options = Blocking();
+  options.min_look = options.max_look = kForEver;
+  StartFollowing(std::move(options));
+  notes_.Await("hindered rollback_failed");
+  taskd_.AwaitState(Participant::STATE_ROLLBACK_FAILED);
+  const fs::file_time_type last = LastTry();
+  const size_t declared = taskd_.declarations().size();
+  // Another connection brings nothing new either.
+  taskd_.Stop();
+  taskd_.Start();
+  while (taskd_.declarations().size() == declared) std::this_thread::yield();
+  LetTimePass();
+  EXPECT_EQ(LastTry(), last) << notes_.All();
+  EXPECT_EQ(taskd_.declarations().size(), declared + 1);
+  EXPECT_EQ(notes_.Count("hindered rollback_failed"), 1) << notes_.All();
+  // What a person publishes is an attempt at once.
+  Mend();
+  taskd_.Publish({{"site.conf", "newer"}});
+  notes_.Await("rolled back");
+  notes_.Await("confirmed 2");
+}
+
+TEST_F(BlockedTest, ARollbackThatIsBlockedIsToldOnceAndGoesOnWhenTheWayIsFree) {
+  MoreNotes notes;
+  JoinOptions options = Blocking();
+  options.follow = true;
+  options.stop = &stop_;
+  thread_ = std::thread([&, options = std::move(options)]() mutable { outcome_ = Join(std::move(options), &notes); });
+  notes.Await("hindered rollback_failed");
+  for (int tries = 1; tries < 6; ++tries) {
+    for (const fs::file_time_type last = LastTry(); LastTry() == last;) std::this_thread::yield();
+  }
+  EXPECT_EQ(notes.Count("hindered rollback_failed"), 1) << notes.All();
+  EXPECT_EQ(notes.rollbacks_failed, 1);
+  EXPECT_EQ(notes.Count("rolling back check_failed"), 1);
+  Mend();
+  notes.Await("rolled back");
+  taskd_.Publish({{"site.conf", "newer"}});
+  notes.Await("confirmed 2");
+  StopIt();
+}
+
+// Behind the swap there is something that is gone with the new set: in time, the old set is in place much longer.
+TEST_F(BlockedTest, ARollbackThatPassesIsFollowedByAPause) {
+  JoinOptions options = Options();
+  options.hooks.check = "rm conf.d/a && mkfifo conf.d/a";
+  options.hooks.apply.clear();
+  options.min_look = options.max_look = kForEver;
+  StartFollowing(std::move(options));
+  notes_.Await("rolled back");
+  taskd_.AwaitState(Participant::STATE_ROLLED_BACK);
+  LetTimePass();
+  EXPECT_EQ(notes_.Count("rolled back"), 1) << notes_.All();
+  EXPECT_EQ(notes_.Count("checked"), 1);
+  EXPECT_EQ(Installed(), old_);
+  taskd_.Publish({{"conf.d/a", "newer"}});
+  while (notes_.Count("rolled back") < 2) std::this_thread::yield();
+}
+
+class WatchTest : public testing::Test {
+ protected:
+  WatchTest() { now_ = absl::Hours(1); }
+  static absl::Status Because(absl::string_view reason) {
+    return Error(absl::StatusCode::kUnavailable, reason, "in the way");
+  }
+  static inline absl::Duration now_;
+  HindranceWatch watch_{agent::Options(), +[] { return now_; }};
+};
+
+TEST_F(WatchTest, ThePausesGrowAlsoWhenReasonsTakeTurns) {
+  int looks = 0;
+  int told = 0;
+  for (const absl::Duration end = now_ + absl::Hours(1); now_ < end; ++looks) {
+    told += watch_.Begin(Because(looks % 2 == 0 ? "ROLLBACK_FAILED" : "TARGET_IMMUTABLE")) ? 1 : 0;
+    now_ += watch_.left();
+    // It seems to be over, and is not.
+    if (looks % 3 == 0) watch_.End();
+  }
+  EXPECT_EQ(told, 2);
+  EXPECT_GE(looks, 60) << "at least once a minute";
+  EXPECT_LE(looks, 300);
+}
+
+TEST_F(WatchTest, WhatWasGoneForAWhileIsNews) {
+  EXPECT_TRUE(watch_.Begin(Because("DISK_FULL")));
+  EXPECT_FALSE(watch_.Begin(Because("DISK_FULL")));
+  watch_.End();
+  now_ += absl::Minutes(9);
+  EXPECT_FALSE(watch_.Begin(Because("DISK_FULL")));
+  watch_.End();
+  now_ += absl::Minutes(10);
+  EXPECT_TRUE(watch_.Begin(Because("DISK_FULL")));
+  EXPECT_LE(watch_.left(), absl::Seconds(2)) << "it begins anew";
+  watch_.Reset();
+  EXPECT_TRUE(watch_.Begin(Because("DISK_FULL")));
 }
 
 TEST(FreeSpaceTest, IsUnknownWhereTheFileSystemGivesNoSize) {

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <filesystem>
 #include <system_error>
+#include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
@@ -128,6 +130,12 @@ void TargetOwner::Tell(bool all, const std::function<void(Listener*)>& call) {
   }
 }
 
+void TargetOwner::TellChanged(bool committed, const Listener* by) {
+  Tell(/*all=*/true, [&](Listener* listener) {
+    if (listener != by) listener->OnChanged(committed);
+  });
+}
+
 void TargetOwner::Publish() {
   MutexLock lock(&mutex_);
   pending_ = installer_->pending();
@@ -239,14 +247,14 @@ absl::StatusOr<HookResult> TargetOwner::RunApply() {
   return result;
 }
 
-absl::Status TargetOwner::Commit() {
+absl::Status TargetOwner::Commit(const Listener* by) {
   {
     MutexLock disk(&disk_mutex_);
     if (!installer_->pending().has_value()) return NotPending();
     RETURN_IF_ERROR(installer_->Commit());
     Publish();
   }
-  Tell(/*all=*/true, [](Listener* listener) { listener->OnChanged(); });
+  TellChanged(/*committed=*/true, by);
   return absl::OkStatus();
 }
 
@@ -256,15 +264,17 @@ absl::Status TargetOwner::BeginRollback(const std::string& reason, const std::st
   return installer_->BeginRollback(reason, detail, passing);
 }
 
-absl::Status TargetOwner::FinishRollback() {
+absl::Status TargetOwner::FinishRollback(const Listener* by) {
   absl::Status status;
+  bool ended = false;
   {
     MutexLock disk(&disk_mutex_);
     if (!installer_->pending().has_value()) return NotPending();
     status = installer_->FinishRollback();
+    ended = !installer_->pending().has_value();
     Publish();
   }
-  Tell(/*all=*/true, [](Listener* listener) { listener->OnChanged(); });
+  if (ended) TellChanged(/*committed=*/false, by);
   return status;
 }
 
@@ -354,11 +364,18 @@ void TargetOwner::RollBackOverdue(bool passing) {
   const std::string detail = WhyOverdue(passing, overdue->confirm_timeout);
   absl::Status status = BeginRollback(reason, detail, passing);
   if (Reason(status) == "NOT_PENDING") return;
-  Tell(/*all=*/false, [&](Listener* listener) { listener->OnRollingBack(overdue->task, reason, detail); });
-  status = FinishRollback();
-  if (!status.ok()) LogWarning("a rollback failed", {{"error", std::string(status.message())}});
-  Tell(/*all=*/false, [&](Listener* listener) { listener->OnRolledBack(overdue->task, status); });
+  const std::string attempt = absl::StrCat(overdue->task, " ", overdue->attempt, ": ");
+  if (!absl::StartsWith(told_failure_, attempt)) {
+    Tell(/*all=*/false, [&](Listener* listener) { listener->OnRollingBack(overdue->task, reason, detail); });
+  }
+  status = FinishRollback(/*by=*/nullptr);
+  const std::string failure = absl::StrCat(attempt, status.message());
+  if (std::exchange(told_failure_, failure) != failure) {
+    if (!status.ok()) LogWarning("a rollback failed", {{"error", std::string(status.message())}});
+    Tell(/*all=*/false, [&](Listener* listener) { listener->OnRolledBack(overdue->task, status); });
+  }
   MutexLock lock(&mutex_);
+  if (!pending_.has_value()) told_failure_.clear();
   if (pending_.has_value()) grace_end_ = Now() + kTryAgainAfter;
 }
 

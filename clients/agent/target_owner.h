@@ -57,8 +57,8 @@ class TargetOwner {
     virtual void OnSettling(const std::string& task, absl::Time until) {}
     virtual void OnRollingBack(const std::string& task, const std::string& reason, const std::string& detail) {}
     virtual void OnRolledBack(const std::string& task, const absl::Status& status) {}
-    // What is on the disk may be another set than before.
-    virtual void OnChanged() {}
+    // Somebody else has put another set in place for good, or has brought the old one back.
+    virtual void OnChanged(bool committed) {}
   };
 
   using Pending = Installer::Pending;
@@ -116,12 +116,12 @@ class TargetOwner {
   absl::Status Swap();
   HookResult RunCheck();
   absl::StatusOr<HookResult> RunApply();
-  // The new set is the installed one for good. NOT_PENDING when it has been rolled back meanwhile.
-  absl::Status Commit();
+  // The new set is the installed one for good. NOT_PENDING when it has been rolled back meanwhile. `by` is not told.
+  absl::Status Commit(const Listener* by);
   // Decides for the old set, durably; NOT_PENDING when that is decided already, or there is nothing to decide.
   absl::Status BeginRollback(const std::string& reason, const std::string& detail, bool passing);
-  // Brings it back. ROLLBACK_FAILED.
-  absl::Status FinishRollback();
+  // Brings it back. ROLLBACK_FAILED. `by` knows how it came out, and is not told; nobody is while it lies undecided.
+  absl::Status FinishRollback(const Listener* by);
   // The server knows of the rollback.
   void ForgetRollback(const std::string& task);
 
@@ -148,6 +148,8 @@ class TargetOwner {
   void Publish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(disk_mutex_);
   // Calls the listeners, all of them or only one.
   void Tell(bool all, const std::function<void(Listener*)>& call);
+  // Tells all but `by` that the disk has changed.
+  void TellChanged(bool committed, const Listener* by);
   absl::Time Due() const;
   absl::Duration Now() const { return options_.boot_clock->Uptime(); }
   absl::Status CheckTurnLocked(const std::string& task) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -173,6 +175,8 @@ class TargetOwner {
   // Nobody was there to confirm in time, so that it is not the set's fault.
   bool passing_ ABSL_GUARDED_BY(mutex_) = false;
   int graces_ ABSL_GUARDED_BY(mutex_) = 0;
+  // What the thread told of a rollback that did not come to an end; it is tried for as long as that takes.
+  std::string told_failure_;
   // By the owner's thread, which has not told everybody yet how it came out.
   bool rolling_back_ ABSL_GUARDED_BY(mutex_) = false;
   std::string turn_ ABSL_GUARDED_BY(mutex_);

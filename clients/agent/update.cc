@@ -52,11 +52,12 @@ std::string VariableName(absl::string_view prefix, absl::string_view key) {
 }  // namespace
 
 Update::Update(const Options* options, const Announcer* announce, TaskState* state, TargetOwner* owner,
-               const Conversation* with, Cancellation* cancellation)
+               const TargetOwner::Listener* listener, const Conversation* with, Cancellation* cancellation)
     : options_(*options),
       announce_(*announce),
       state_(state),
       owner_(owner),
+      listener_(listener),
       with_(*with),
       cancellation_(cancellation),
       task_(absl::StrCat("tasks/", payload::LastPart(state->folder()))) {}
@@ -302,7 +303,7 @@ absl::Status Update::Confirm() {
 absl::Status Update::Commit() {
   const std::optional<TargetOwner::Pending> pending = owner_->pending();
   if (!pending.has_value()) return absl::OkStatus();
-  const absl::Status status = owner_->Commit();
+  const absl::Status status = owner_->Commit(listener_);
   if (Reason(status) == "NOT_PENDING") return absl::OkStatus();
   result_ = Result{.end = status.ok() ? End::kConfirmed : End::kUnnoted, .error = status};
   if (!status.ok()) return absl::OkStatus();
@@ -327,13 +328,17 @@ absl::Status Update::RollBack(const std::string& reason, const std::string& deta
     reported =
         negotiation().Report({.state = Participant::STATE_ROLLING_BACK, .reason = reason, .detail = detail}).status();
   }
-  result_.error = owner_->FinishRollback();
+  result_.error = owner_->FinishRollback(listener_);
   if (Reason(result_.error) == "NOT_PENDING") result_.error = absl::OkStatus();
   result_.failed = !result_.error.ok();
   if (result_.error.ok()) {
     announce_([&](Observer* o) { o->RolledBack(task_); });
   } else if (Reason(result_.error) != "HOOK_NOT_STARTED") {
-    announce_([&](Observer* o) { o->RollbackFailed(task_, std::string(result_.error.message())); });
+    const std::string failure(result_.error.message());
+    const std::pair<int32_t, std::string> failed(pending.has_value() ? pending->attempt : 0, failure);
+    if (std::exchange(told_failure_, failed) != failed) {
+      announce_([&](Observer* o) { o->RollbackFailed(task_, failure); });
+    }
   }
   owner_->EndTurn(task_);
   RETURN_IF_ERROR(reported);

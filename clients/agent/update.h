@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -26,9 +27,10 @@ namespace parley::agent {
 
 class Update {
  public:
-  // All must outlive it. What is said goes over `with`, which has no negotiation while there is no connection.
+  // All must outlive it. `listener` is not told of what is done here. What is said goes over `with`, which has no
+  // negotiation while there is no connection.
   Update(const Options* options, const Announcer* announce, TaskState* state, TargetOwner* owner,
-         const Conversation* with, Cancellation* cancellation);
+         const TargetOwner::Listener* listener, const Conversation* with, Cancellation* cancellation);
   // Gives up the turn.
   ~Update();
 
@@ -97,6 +99,7 @@ class Update {
   const Announcer& announce_;
   TaskState* const state_;
   TargetOwner* const owner_;
+  const TargetOwner::Listener* const listener_;
   const Conversation& with_;
   Cancellation* const cancellation_;
   const std::string task_;
@@ -104,6 +107,8 @@ class Update {
   bool received_ = false;
   // The disk has lost a chunk that was there.
   bool chunk_lost_ = false;
+  // What the observer knows of a rollback that failed and is tried again: the attempt, and why.
+  std::pair<int32_t, std::string> told_failure_;
 };
 
 }  // namespace parley::agent
