@@ -191,6 +191,43 @@ TEST_F(ChoiceTest, LeavesTheFolderOfTheStateInPlace) {
   ExpectFiles("state of the agent");
 }
 
+TEST_F(ChoiceTest, RefusesWhatWouldChangeTheStateOfTheClient) {
+  const std::string state = Target() + "/own/state";
+  WriteTestFile(state + "/tasks/t/membership", "me");
+  fs::create_symlink(Target() + "/own", folder_ / "link");
+  for (const Method method : {Method::kFiles, Method::kExchange, Method::kAutomatic}) {
+    options_.method = method;
+    for (const std::string& path : {state, folder_ / "link/state", Target() + "/own/state/"}) {
+      options_.fixed = {path};
+      Open();
+      for (const char* entry : {"own/state/tasks/t/membership", "own/state/new", "own/state", "own"}) {
+        const absl::Status status = Check({{"a", "1"}, {entry, "evil"}});
+        EXPECT_EQ(Reason(status), "TARGET_CONFLICT") << entry;
+        EXPECT_TRUE(absl::StrContains(status.message(), Target() + "/" + entry)) << status;
+      }
+    }
+  }
+  EXPECT_EQ(Check({{"own/stated", "1"}, {"own/other", "1"}}), absl::OkStatus());
+  EXPECT_EQ(ReadTestFile(state + "/tasks/t/membership"), "me");
+}
+
+TEST_F(ChoiceTest, RefusesAStateThatIsNotThereYet) {
+  options_.fixed = {Target() + "/state"};
+  fs::remove_all(Target());
+  Open();
+  EXPECT_EQ(Reason(Check({{"state/tasks/t/membership", "evil"}})), "TARGET_CONFLICT");
+  EXPECT_EQ(Check({{"a", "1"}}), absl::OkStatus());
+}
+
+TEST_F(ChoiceTest, LeavesRoomForATargetBesideTheStateInItsFolder) {
+  options_.fixed = {folder_.path()};
+  Open();
+  EXPECT_EQ(Check({{"a", "1"}}), absl::OkStatus());
+  options_.fixed = {Target()};
+  Open();
+  EXPECT_EQ(Reason(Check({{"a", "1"}})), "TARGET_CONFLICT");
+}
+
 TEST_F(ChoiceTest, LeavesAFolderInPlaceInWhichAnotherTargetLies) {
   fs::create_directories(Target() + "/inner");
   const auto inner = TargetFolder::Open(Target() + "/inner");

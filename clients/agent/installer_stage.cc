@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
+#include <set>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -16,6 +18,7 @@
 #include "clients/agent/installer.h"
 #include "clients/agent/method_choice.h"
 #include "clients/agent/on_disk.h"
+#include "clients/agent/open_files.h"
 #include "clients/agent/target_record.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -52,6 +55,60 @@ absl::Status CheckNames(const TargetFolder& folder, const task::v1::Manifest& ma
   return Refuse("TARGET_SINGLE_FILE",
                 absl::StrCat(folder.target(), " is a single file, and the set is not; publish one ",
                              "plain file, or choose a folder"));
+}
+
+bool IsInOrIs(const std::string& path, const std::string& folder) {
+  return path == folder || absl::StartsWith(path, absl::StrCat(folder, "/"));
+}
+
+// Who the client is stands in the folder of its state, which no set may write to, whatever path leads there.
+class StateGuard {
+ public:
+  StateGuard(const TargetFolder& folder, const std::string& state) : folder_(folder), shown_(state) {
+    state_ = WithoutLinks(state);
+    // A target that somebody has put into that folder, beside what the client keeps there.
+    if (folder.target() != state_ && IsInOrIs(folder.target(), state_)) state_ += "/tasks";
+    id_ = FileIdOf(state_);
+  }
+
+  absl::Status Check(const std::string& entry) {
+    const std::string path = absl::StrCat(folder_.root_path(), "/", folder_.OnDisk(entry));
+    if (!IsInOrIs(path, state_) && !IsInOrIs(state_, path) && !IsBelowIt(path)) return absl::OkStatus();
+    return Refuse("TARGET_CONFLICT", absl::StrCat(path, " would change ", shown_,
+                                                  ", the folder of this client's own state; take it out of the set, or "
+                                                  "give the client another folder for its state"));
+  }
+
+ private:
+  // By what the folders above the path are, up to the target.
+  bool IsBelowIt(const std::string& path) {
+    if (!id_.has_value()) return false;
+    const size_t top = folder_.root_path().size();
+    for (size_t slash = path.rfind('/'); slash != std::string::npos && slash > top;
+         slash = path.rfind('/', slash - 1)) {
+      const std::string above = path.substr(0, slash);
+      if (others_.count(above) > 0) return false;
+      if (FileIdOf(above) == id_) return true;
+    }
+    if (const size_t slash = path.rfind('/'); slash > top) others_.insert(path.substr(0, slash));
+    return false;
+  }
+
+  const TargetFolder& folder_;
+  const std::string shown_;
+  std::string state_;
+  std::optional<FileId> id_;
+  // Folders that have nothing of the state above them.
+  std::set<std::string> others_;
+};
+
+absl::Status CheckState(const TargetFolder& folder, const task::v1::Manifest& manifest,
+                        const std::vector<std::string>& fixed) {
+  for (const std::string& state : fixed) {
+    StateGuard guard(folder, state);
+    for (const task::v1::FileEntry& entry : manifest.files()) RETURN_IF_ERROR(guard.Check(entry.path()));
+  }
+  return absl::OkStatus();
 }
 
 bool IsEmpty(const TargetFolder& folder) {
@@ -99,6 +156,7 @@ absl::Status Installer::Choose(const std::string& task, const task::v1::Manifest
   choice_ = Method::kExchange;
   choice_reason_.clear();
   RETURN_IF_ERROR(CheckNames(*folder_, manifest));
+  RETURN_IF_ERROR(CheckState(*folder_, manifest, options_.fixed));
   const Fd target = folder_->OpenRoot();
   if (!target.ok() && errno == ENOENT) return CheckCanBeMade(*folder_);
   if (!target.ok() || faccessat(target.get(), ".", R_OK | W_OK | X_OK, AT_EACCESS) != 0) {

@@ -61,8 +61,7 @@ absl::Status LookInside(const TargetFolder& folder, int root, const TreeLimits& 
 
 // Whether the folder, or the place where it will be, lies in the target: by its path without links, and by what it is.
 bool LiesIn(const std::string& fixed, const std::string& target, const FileIds& folders) {
-  std::error_code error;
-  const std::string path = std::filesystem::weakly_canonical(std::filesystem::absolute(fixed, error), error).string();
+  const std::string path = WithoutLinks(fixed);
   if (path == target || absl::StartsWith(path, absl::StrCat(target, "/"))) return true;
   const std::optional<FileId> id = FileIdOf(fixed);
   return id.has_value() && folders.contains(*id);
@@ -163,6 +162,14 @@ bool SpeaksForFiles(const absl::Status& status) {
 }
 
 }  // namespace
+
+std::string WithoutLinks(const std::string& path) {
+  std::error_code error;
+  std::string whole = std::filesystem::weakly_canonical(std::filesystem::absolute(path, error), error).string();
+  if (error || whole.empty()) return path;
+  while (whole.size() > 1 && whole.back() == '/') whole.pop_back();
+  return whole;
+}
 
 absl::Status ButFilesWould(const absl::Status& against) {
   return Error(against.code(), Reason(against),

@@ -41,6 +41,9 @@ struct MethodChoice {
 // TARGET_COPY (something in it cannot be read or copied).
 absl::StatusOr<MethodChoice> ChooseMethod(const TargetFolder& folder, const ChoiceInput& input);
 
+// The path from the root on, with every link that there is followed; what does not exist yet stays as it is.
+std::string WithoutLinks(const std::string& path);
+
 // The same error for a person that has asked for an exchange: the sentence names the method that gets on.
 absl::Status ButFilesWould(const absl::Status& against);
 
