@@ -121,6 +121,7 @@ bool IsEmpty(const TargetFolder& folder) {
 
 absl::Status Unusable(const TargetFolder& folder, int root, int error) {
   // A want of descriptors passes, and is not a person's to mend.
+  if (error == ENOTDIR) return Refuse("TARGET_NOT_FOLDER", absl::StrCat(folder.target(), " is not a folder"));
   if (error != EACCES && error != EPERM) return FileError("update", folder.target(), error);
   if (root >= 0 && IsProtected(root)) {
     return Refuse("TARGET_IMMUTABLE",

@@ -192,6 +192,33 @@ TEST_F(StuckTest, ADamagedRecordIsToldToTheServer) {
   notes_.Await("confirmed 1");
 }
 
+TEST_F(StuckTest, ATargetThatIsAFileByNowIsNamedAndToldToTheServer) {
+  taskd_.Publish(new_);
+  StartFollowing(Options());
+  notes_.Await("confirmed 1");
+  taskd_.AwaitState(Participant::STATE_CONFIRMED);
+  fs::rename(Target(), folder_ / "away");
+  WriteTestFile(Target(), "");
+  taskd_.Publish({{"site.conf", "newer"}});
+  notes_.Await("hindered target_not_folder");
+  while (taskd_.declarations().back().hindrance().code() != "target_not_folder") std::this_thread::yield();
+  fs::remove(Target());
+  fs::rename(folder_ / "away", Target());
+  notes_.Await("confirmed 2");
+}
+
+TEST_F(StuckTest, AStateFolderThatCannotBeIsNamedAtOnce) {
+  fs::create_symlink("loop", folder_ / "loop");
+  for (const std::string& path : {folder_ / "loop", folder_ / std::string(300, 'a'), folder_ / "loop/below"}) {
+    JoinOptions options = Options();
+    options.state_dir = path;
+    const absl::Status status = Join(std::move(options), &notes_).status();
+    EXPECT_EQ(Reason(status), "STATE_UNUSABLE") << status;
+    EXPECT_TRUE(absl::StrContains(status.message(), "another folder")) << status;
+  }
+  EXPECT_EQ(taskd_.joins(), 0);
+}
+
 TEST_F(StuckTest, ALinkThatLeadsElsewhereIsNamedAndToldToTheServer) {
   taskd_.Publish(new_);
   WriteTree(folder_ / "second", old_);

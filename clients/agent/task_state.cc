@@ -24,10 +24,17 @@ constexpr absl::string_view kAnotherFolder = "give this client another folder fo
 
 std::string MembershipPath(const std::string& folder) { return absl::StrCat(folder, "/membership"); }
 
-// Says what to do where no waiting helps. `why` is a FileError.
-absl::Status Unusable(const absl::Status& why) {
+// A name that is too long, or a link that leads to itself.
+bool CannotBe(const std::string& path) {
+  struct stat info;
+  return stat(path.c_str(), &info) != 0 && (errno == ENAMETOOLONG || errno == ELOOP);
+}
+
+// Says what to do where no waiting helps. `why` is a FileError of the folder.
+absl::Status Unusable(const std::string& folder, const absl::Status& why) {
+  if (why.ok()) return why;
   const std::string reason = Reason(why);
-  if (reason == "FILE_NOT_FOUND") {
+  if (reason == "FILE_NOT_FOUND" || CannotBe(folder)) {
     return Error(absl::StatusCode::kFailedPrecondition, "STATE_UNUSABLE",
                  absl::StrCat(why.message(), "; ", kAnotherFolder));
   }
@@ -36,7 +43,7 @@ absl::Status Unusable(const absl::Status& why) {
 }
 
 absl::Status LockError(const std::string& folder, int error) {
-  if (error != EEXIST) return Unusable(FileError("use", folder, error));
+  if (error != EEXIST) return Unusable(folder, FileError("use", folder, error));
   return Error(absl::StatusCode::kFailedPrecondition, "STATE_UNUSABLE",
                absl::StrCat(folder, " belongs to another user, or others may open it; ", kAnotherFolder));
 }
@@ -48,7 +55,8 @@ absl::StatusOr<std::unique_ptr<TaskState>> TaskState::Open(const std::string& st
     return Error(absl::StatusCode::kInvalidArgument, "STATE_MISSING", "no folder for the agent's state was given");
   }
   std::unique_ptr<TaskState> state(new TaskState());
-  RETURN_IF_ERROR(Unusable(MakeFolders(absl::StrCat(state_dir, "/tasks"), 0700)));
+  const std::string tasks = absl::StrCat(state_dir, "/tasks");
+  RETURN_IF_ERROR(Unusable(tasks, MakeFolders(tasks, 0700)));
   state->folder_ = absl::StrCat(state_dir, "/tasks/", task);
   state->lock_ = LockFolder(state->folder_);
   if (!state->lock_.ok() && errno == EWOULDBLOCK) {
