@@ -126,22 +126,22 @@ class BadInput(unittest.TestCase):
 
     def test_clock_that_is_an_hour_ahead(self):
         short = self.person.json("task", "key", self.task, "--ttl", "30m")["pasted"]
-        self.join(short, prefix=("faketime", "-f", "+1h"), says=["expired", "clock"])
+        self.join(short, env={**stack.FAKETIME, "FAKETIME": "+1h"}, says=["expired", "clock"])
 
     def test_clock_that_is_an_hour_behind_still_joins(self):
         into, state = self.person.home / "behind", self.person.home / "behind-state"
         self.person.parley("join", "--into", into, "--state", state, "--name", "behind", stdin=self.key,
-                           prefix=("faketime", "-f", "-1h"))
+                           env={**stack.FAKETIME, "FAKETIME": "-1h"})
         self.assertEqual(person.read_files(into), {"motd": "hello\n"})
 
     def test_task_made_by_a_clock_that_is_wrong(self):
         created = self.person.json("task", "create", "ahead", "--payload", self.payload, "--ttl", "30m",
-                                   prefix=("faketime", "-f", "+1h"))
+                                   env={**stack.FAKETIME, "FAKETIME": "+1h"})
         into = self.person.home / "ahead"
         self.person.parley("join", "--into", into, "--state", self.person.home / "ahead-state", "--name", "ahead",
                            stdin=created["joinKey"]["pasted"])
         self.assertEqual(person.read_files(into), {"motd": "hello\n"})
-        self.no_new_task("x", "--payload", self.payload, "--ttl", "30m", prefix=("faketime", "-f", "-1h"),
+        self.no_new_task("x", "--payload", self.payload, "--ttl", "30m", env={**stack.FAKETIME, "FAKETIME": "-1h"},
                          says=["clock", "behind"])
 
     def test_target_without_permission(self):

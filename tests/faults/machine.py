@@ -6,7 +6,6 @@ Nothing sleeps: what a program does is heard from its events, from the server's 
 import base64
 import contextlib
 import ctypes
-import glob
 import json
 import os
 import pathlib
@@ -28,9 +27,7 @@ TIMEOUT_S = stack.TIMEOUT_S
 CONFIRMED = ("STATE_CONFIRMED", "STATE_UP_TO_DATE")
 HALTED = "STATE_HALTED"
 
-# The time alone, as whoever sets a clock changes it: the monotonic clocks and the times of files stay as they are.
-FAKETIME = {"LD_PRELOAD": next(iter(glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")), ""),
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
+FAKETIME = stack.FAKETIME
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000
