@@ -7,7 +7,8 @@ namespace parley::taskd {
 using task::v1::Counts;
 using task::v1::Participant;
 
-void Count(const Counted& client, int64_t task_revision, int sign, Counts* counts) {
+void Count(const Counted& client, int64_t task_revision, int sign, Tally* tally) {
+  Counts* const counts = &tally->counts;
   counts->set_joined(counts->joined() + sign);
   const Participant::State place = client.state == Participant::STATE_LOST ? client.lost_state : client.state;
   const bool outdated =
@@ -32,8 +33,10 @@ void Count(const Counted& client, int64_t task_revision, int sign, Counts* count
     case Participant::STATE_CONFIRMED:
       return counts->set_confirmed(counts->confirmed() + sign);
     case Participant::STATE_ROLLED_BACK:
+      if (client.borne) tally->borne += sign;
       return counts->set_rolled_back(counts->rolled_back() + sign);
     case Participant::STATE_ROLLBACK_FAILED:
+      if (client.borne) tally->borne += sign;
       return counts->set_rollback_failed(counts->rollback_failed() + sign);
     case Participant::STATE_CANCELED:
       return counts->set_canceled(counts->canceled() + sign);
@@ -44,12 +47,6 @@ void Count(const Counted& client, int64_t task_revision, int sign, Counts* count
     default:
       return counts->set_waiting(counts->waiting() + sign);
   }
-}
-
-bool IsFailure(const Counted& client, int64_t task_revision) {
-  Counts alone;
-  Count(client, task_revision, 1, &alone);
-  return Failures(alone) > 0;
 }
 
 int Failures(const Counts& counts) { return counts.rolled_back() + counts.rollback_failed(); }

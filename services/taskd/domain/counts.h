@@ -17,12 +17,16 @@ struct Counted {
   bool borne = false;
 };
 
+// The counts of a task's clients at one moment.
+struct Tally {
+  task::v1::Counts counts;
+  // Of its failures: those that do not count against max_failures.
+  int borne = 0;
+};
+
 // Adds `sign` (1 or -1) for a client. A client that is at rest in an older revision than the task's, or has not begun
 // to apply that one, waits for the current one.
-void Count(const Counted& client, int64_t task_revision, int sign, task::v1::Counts* counts);
-
-// Returns whether the client counts as one of Failures.
-bool IsFailure(const Counted& client, int64_t task_revision);
+void Count(const Counted& client, int64_t task_revision, int sign, Tally* tally);
 
 // Failures of a task that goes on: being away, or hindered, is not failing.
 int Failures(const task::v1::Counts& counts);

@@ -10,9 +10,9 @@ using task::v1::Participant;
 
 Counts One(Participant::State state, int64_t revision, int64_t task_revision,
            Participant::State lost = Participant::STATE_UNSPECIFIED, bool hindered = false) {
-  Counts counts;
-  Count({state, lost, hindered, revision}, task_revision, 1, &counts);
-  return counts;
+  Tally tally;
+  Count({state, lost, hindered, revision}, task_revision, 1, &tally);
+  return tally.counts;
 }
 
 Counts Hindered(Participant::State state, int64_t revision, int64_t task_revision) {
@@ -28,6 +28,20 @@ TEST(Counts, PutEveryClientIntoOnePlace) {
                   c.hindered(),
               1)
         << i;
+  }
+}
+
+TEST(Counts, TellFailuresThatAreBorneFromOthers) {
+  for (const auto state : {Participant::STATE_ROLLED_BACK, Participant::STATE_ROLLBACK_FAILED}) {
+    Tally tally;
+    const Counted client{.state = state, .revision = 1, .borne = true};
+    Count(client, 1, 1, &tally);
+    EXPECT_EQ(tally.borne, 1);
+    EXPECT_EQ(Failures(tally.counts), 1);
+    Count(client, 1, -1, &tally);
+    EXPECT_EQ(tally.borne, 0);
+    Count(client, 2, 1, &tally);
+    EXPECT_EQ(tally.borne, 0) << "of an older revision";
   }
 }
 

@@ -28,6 +28,7 @@ bool Failed(const Counts& counts) { return FailuresAtEnd(counts) + counts.declin
 void GoOn(TaskRecord* task, absl::Time now) {
   task->mutable_task()->set_state(now < ToTime(task->task().start_time()) ? Task::STATE_SCHEDULED : Task::STATE_OPEN);
   task->clear_end_reason();
+  task->clear_paused();
 }
 
 }  // namespace
@@ -53,9 +54,13 @@ absl::Status CheckNotEnded(const TaskRecord& task) {
 
 absl::StatusOr<bool> Pause(TaskRecord* task) {
   RETURN_IF_ERROR(CheckNotEnded(*task));
-  if (task->task().state() == Task::STATE_PAUSED || task->paused()) return false;
-  task->set_paused(true);
-  if (task->task().state() != Task::STATE_HALTED) task->mutable_task()->set_state(Task::STATE_PAUSED);
+  const bool halted = task->task().state() == Task::STATE_HALTED;
+  if (halted ? task->paused() : task->task().state() == Task::STATE_PAUSED) return false;
+  if (halted) {
+    task->set_paused(true);
+  } else {
+    task->mutable_task()->set_state(Task::STATE_PAUSED);
+  }
   return true;
 }
 
@@ -63,15 +68,15 @@ absl::StatusOr<bool> Resume(TaskRecord* task, absl::Time now) {
   RETURN_IF_ERROR(CheckNotEnded(*task));
   const Task::State state = task->task().state();
   if (state != Task::STATE_PAUSED && state != Task::STATE_HALTED) return false;
-  task->clear_paused();
   GoOn(task, now);
   return true;
 }
 
 void BeginRevision(TaskRecord* task, absl::Time now) {
   if (task->task().state() != Task::STATE_HALTED) return;
+  const bool paused = task->paused();
   GoOn(task, now);
-  if (task->paused()) task->mutable_task()->set_state(Task::STATE_PAUSED);
+  if (paused) task->mutable_task()->set_state(Task::STATE_PAUSED);
 }
 
 absl::StatusOr<bool> Abort(TaskRecord* task, absl::string_view reason, absl::Time now) {
@@ -89,8 +94,9 @@ absl::Status Supersede(TaskRecord* task, absl::string_view by, absl::Time now) {
   return absl::OkStatus();
 }
 
-std::optional<TaskRecord> Due(const TaskRecord& record, const Counts& counts, int borne, absl::Time now) {
+std::optional<TaskRecord> Due(const TaskRecord& record, const Tally& tally, absl::Time now) {
   const Task& task = record.task();
+  const Counts& counts = tally.counts;
   if (task::HasEnded(task.state())) return std::nullopt;
   const int expected = task.expected_clients();
   if (now >= ToTime(task.expire_time())) {
@@ -105,13 +111,13 @@ std::optional<TaskRecord> Due(const TaskRecord& record, const Counts& counts, in
     return ended;
   }
   if (task.state() == Task::STATE_HALTED) return std::nullopt;
-  const int failures = Failures(counts) - borne;
+  const int failures = Failures(counts) - tally.borne;
   if (task.has_max_failures() && failures > task.max_failures()) {
     TaskRecord halted = record;
     halted.set_paused(task.state() == Task::STATE_PAUSED);
     halted.mutable_task()->set_state(Task::STATE_HALTED);
     halted.set_end_reason(absl::StrCat("halted after ", failures, failures == 1 ? " failure" : " failures",
-                                       borne > 0 ? " since it was resumed" : "", ", over the limit of ",
+                                       tally.borne > 0 ? " since it was resumed" : "", ", over the limit of ",
                                        task.max_failures()));
     return halted;
   }

@@ -9,7 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "lib/task/states.h"
+#include "services/taskd/domain/counts.h"
 #include "services/taskd/domain/record.pb.h"
 
 namespace parley::taskd {
@@ -28,8 +28,8 @@ absl::Status Supersede(TaskRecord* task, absl::string_view by, absl::Time now);
 absl::Status CheckNotEnded(const TaskRecord& task);
 
 // The task after what time and its clients' counts demand: it opens, halts, completes or expires. Nothing when
-// nothing is due. `borne`: so many failures among the counts do not halt it.
-std::optional<TaskRecord> Due(const TaskRecord& task, const task::v1::Counts& counts, int borne, absl::Time now);
+// nothing is due.
+std::optional<TaskRecord> Due(const TaskRecord& task, const Tally& tally, absl::Time now);
 // When time alone may demand something next.
 absl::Time NextDue(const TaskRecord& task);
 

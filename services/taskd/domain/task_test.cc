@@ -35,64 +35,68 @@ Counts MakeCounts(int joined, int confirmed, int rolled_back = 0, int timed_out 
   return counts;
 }
 
+std::optional<TaskRecord> Due(const TaskRecord& task, const Counts& counts, absl::Time now, int borne = 0) {
+  return taskd::Due(task, Tally{counts, borne}, now);
+}
+
 TEST(Task, OpensAtItsStart) {
   const TaskRecord task = MakeTask(Task::STATE_SCHEDULED);
-  EXPECT_FALSE(Due(task, Counts(), 0, kNow - absl::Seconds(1)).has_value());
-  EXPECT_EQ(Due(task, Counts(), 0, kNow)->task().state(), Task::STATE_OPEN);
+  EXPECT_FALSE(Due(task, Counts(), kNow - absl::Seconds(1)).has_value());
+  EXPECT_EQ(Due(task, Counts(), kNow)->task().state(), Task::STATE_OPEN);
 }
 
 TEST(Task, EndsWithItsTime) {
   const TaskRecord task = MakeTask(Task::STATE_OPEN);
-  EXPECT_FALSE(Due(task, MakeCounts(1, 1), 0, kEnd - absl::Seconds(1)).has_value());
-  EXPECT_EQ(Due(task, Counts(), 0, kEnd)->task().state(), Task::STATE_EXPIRED);
-  EXPECT_EQ(Due(task, MakeCounts(2, 2), 0, kEnd)->task().state(), Task::STATE_COMPLETED);
-  EXPECT_EQ(Due(task, MakeCounts(2, 1), 0, kEnd)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
-  EXPECT_EQ(Due(task, MakeCounts(2, 1, 1), 0, kEnd)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
-  EXPECT_EQ(Due(task, MakeCounts(2, 1, 0, 1), 0, kEnd)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
-  EXPECT_EQ(Due(task, MakeCounts(2, 1, 0, 0, 1), 0, kEnd)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
-  EXPECT_TRUE(Due(task, MakeCounts(2, 2), 0, kEnd)->ended_by_time());
-  EXPECT_FALSE(Due(MakeTask(Task::STATE_ABORTED), Counts(), 0, kEnd).has_value());
+  EXPECT_FALSE(Due(task, MakeCounts(1, 1), kEnd - absl::Seconds(1)).has_value());
+  EXPECT_EQ(Due(task, Counts(), kEnd)->task().state(), Task::STATE_EXPIRED);
+  EXPECT_EQ(Due(task, MakeCounts(2, 2), kEnd)->task().state(), Task::STATE_COMPLETED);
+  EXPECT_EQ(Due(task, MakeCounts(2, 1), kEnd)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
+  EXPECT_EQ(Due(task, MakeCounts(2, 1, 1), kEnd)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
+  EXPECT_EQ(Due(task, MakeCounts(2, 1, 0, 1), kEnd)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
+  EXPECT_EQ(Due(task, MakeCounts(2, 1, 0, 0, 1), kEnd)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
+  EXPECT_TRUE(Due(task, MakeCounts(2, 2), kEnd)->ended_by_time());
+  EXPECT_FALSE(Due(MakeTask(Task::STATE_ABORTED), Counts(), kEnd).has_value());
 }
 
 TEST(Task, CompletesWithItsLastExpectedClient) {
   TaskRecord task = MakeTask(Task::STATE_OPEN);
   task.mutable_task()->set_expected_clients(2);
-  EXPECT_FALSE(Due(task, MakeCounts(3, 1), 0, kNow).has_value());
-  EXPECT_EQ(Due(task, MakeCounts(3, 2), 0, kNow)->task().state(), Task::STATE_COMPLETED);
-  EXPECT_EQ(Due(task, MakeCounts(3, 1, 1), 0, kNow)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
+  EXPECT_FALSE(Due(task, MakeCounts(3, 1), kNow).has_value());
+  EXPECT_EQ(Due(task, MakeCounts(3, 2), kNow)->task().state(), Task::STATE_COMPLETED);
+  EXPECT_EQ(Due(task, MakeCounts(3, 1, 1), kNow)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
   // A client that is away, or waits for a hindrance to pass, may still come.
-  EXPECT_FALSE(Due(task, MakeCounts(3, 1, 0, 1, 1), 0, kNow).has_value());
-  EXPECT_EQ(Due(task, MakeCounts(3, 2, 0, 1), 0, kNow)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
+  EXPECT_FALSE(Due(task, MakeCounts(3, 1, 0, 1, 1), kNow).has_value());
+  EXPECT_EQ(Due(task, MakeCounts(3, 2, 0, 1), kNow)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
 }
 
 TEST(Task, HaltsAfterTooManyFailures) {
   TaskRecord task = MakeTask(Task::STATE_PAUSED);
   task.mutable_task()->set_max_failures(1);
-  EXPECT_FALSE(Due(task, MakeCounts(3, 0, 1), 0, kNow).has_value());
-  EXPECT_EQ(Due(task, MakeCounts(3, 0, 2), 0, kNow)->task().state(), Task::STATE_HALTED);
-  EXPECT_FALSE(Due(task, MakeCounts(9, 0, 1, 5, 3), 0, kNow).has_value());
+  EXPECT_FALSE(Due(task, MakeCounts(3, 0, 1), kNow).has_value());
+  EXPECT_EQ(Due(task, MakeCounts(3, 0, 2), kNow)->task().state(), Task::STATE_HALTED);
+  EXPECT_FALSE(Due(task, MakeCounts(9, 0, 1, 5, 3), kNow).has_value());
 }
 
 TEST(Task, BearsNoFailureWhereNoneIsBorneAndEachWithoutALimit) {
   TaskRecord task = MakeTask(Task::STATE_OPEN);
-  EXPECT_FALSE(Due(task, MakeCounts(9, 0, 9), 0, kNow).has_value());
+  EXPECT_FALSE(Due(task, MakeCounts(9, 0, 9), kNow).has_value());
   task.mutable_task()->set_max_failures(0);
-  EXPECT_FALSE(Due(task, MakeCounts(9, 0, 0), 0, kNow).has_value());
-  EXPECT_EQ(Due(task, MakeCounts(9, 0, 1), 0, kNow)->task().state(), Task::STATE_HALTED);
+  EXPECT_FALSE(Due(task, MakeCounts(9, 0, 0), kNow).has_value());
+  EXPECT_EQ(Due(task, MakeCounts(9, 0, 1), kNow)->task().state(), Task::STATE_HALTED);
 }
 
 TEST(Task, ThatIsHaltedEndsOnlyWithItsTimeOrByAPerson) {
   TaskRecord task = MakeTask(Task::STATE_OPEN);
   task.mutable_task()->set_max_failures(0);
   task.mutable_task()->set_expected_clients(1);
-  task = *Due(task, MakeCounts(1, 0, 1), 0, kNow);
+  task = *Due(task, MakeCounts(1, 0, 1), kNow);
   ASSERT_EQ(task.task().state(), Task::STATE_HALTED);
   EXPECT_EQ(task.end_reason(), "halted after 1 failure, over the limit of 0");
   EXPECT_FALSE(task.has_end_time());
   EXPECT_FALSE(task::HasEnded(task.task().state()));
-  EXPECT_FALSE(Due(task, MakeCounts(1, 0, 1), 0, kNow).has_value());
+  EXPECT_FALSE(Due(task, MakeCounts(1, 0, 1), kNow).has_value());
   EXPECT_EQ(NextDue(task), kEnd);
-  EXPECT_EQ(Due(task, MakeCounts(1, 0, 1), 0, kEnd)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
+  EXPECT_EQ(Due(task, MakeCounts(1, 0, 1), kEnd)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
   EXPECT_TRUE(*Abort(&task, "enough", kNow));
   EXPECT_EQ(task.end_reason(), "enough");
 }
@@ -100,12 +104,12 @@ TEST(Task, ThatIsHaltedEndsOnlyWithItsTimeOrByAPerson) {
 TEST(Task, BearsTheFailuresWithWhichItWasResumed) {
   TaskRecord task = MakeTask(Task::STATE_OPEN);
   task.mutable_task()->set_max_failures(1);
-  task = *Due(task, MakeCounts(9, 0, 2), 0, kNow);
+  task = *Due(task, MakeCounts(9, 0, 2), kNow);
   EXPECT_TRUE(*Resume(&task, kNow));
   EXPECT_EQ(task.task().state(), Task::STATE_OPEN);
   EXPECT_EQ(task.end_reason(), "");
-  EXPECT_FALSE(Due(task, MakeCounts(9, 0, 3), 2, kNow).has_value());
-  task = *Due(task, MakeCounts(9, 0, 4), 2, kNow);
+  EXPECT_FALSE(Due(task, MakeCounts(9, 0, 3), kNow, 2).has_value());
+  task = *Due(task, MakeCounts(9, 0, 4), kNow, 2);
   EXPECT_EQ(task.task().state(), Task::STATE_HALTED);
   EXPECT_EQ(task.end_reason(), "halted after 2 failures since it was resumed, over the limit of 1");
 }
@@ -113,14 +117,14 @@ TEST(Task, BearsTheFailuresWithWhichItWasResumed) {
 TEST(Task, GoesOnWithARevisionAfterItHaltedUnlessItIsPaused) {
   TaskRecord task = MakeTask(Task::STATE_OPEN);
   task.mutable_task()->set_max_failures(0);
-  const TaskRecord halted = *Due(task, MakeCounts(9, 0, 1), 0, kNow);
+  const TaskRecord halted = *Due(task, MakeCounts(9, 0, 1), kNow);
   task = halted;
   BeginRevision(&task, kNow);
   EXPECT_EQ(task.task().state(), Task::STATE_OPEN);
   EXPECT_EQ(task.end_reason(), "");
   // Before it was halted, or since.
   EXPECT_TRUE(*Pause(&task));
-  task = *Due(task, MakeCounts(9, 0, 1), 0, kNow);
+  task = *Due(task, MakeCounts(9, 0, 1), kNow);
   BeginRevision(&task, kNow);
   EXPECT_EQ(task.task().state(), Task::STATE_PAUSED);
   task = halted;
@@ -141,13 +145,13 @@ TEST(Task, IsNotCompletedByARefusal) {
   task.mutable_task()->set_expected_clients(2);
   Counts counts = MakeCounts(2, 1);
   counts.set_declined(1);
-  EXPECT_EQ(Due(task, counts, 0, kNow)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
+  EXPECT_EQ(Due(task, counts, kNow)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
   counts.set_declined(0);
   counts.set_ineligible(1);
-  EXPECT_EQ(Due(task, counts, 0, kNow)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
+  EXPECT_EQ(Due(task, counts, kNow)->task().state(), Task::STATE_COMPLETED_WITH_ERRORS);
   counts.set_ineligible(0);
   counts.set_canceled(1);
-  EXPECT_EQ(Due(task, counts, 0, kNow)->task().state(), Task::STATE_COMPLETED);
+  EXPECT_EQ(Due(task, counts, kNow)->task().state(), Task::STATE_COMPLETED);
 }
 
 TEST(Task, PausesResumesAndAbortsOnce) {

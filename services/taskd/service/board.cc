@@ -148,22 +148,18 @@ void Board::ObserveClient(Entry* entry, const std::string& name, absl::string_vi
   notices->push_back(
       [this, task, name, version = client.version] { observer_.participant_changed(task, name, version); });
   const TaskRecord& record_of_task = entry->task->value;
-  if (task::IsAtRest(client.counted.state) &&
-      (task::HasEnded(record_of_task.task().state()) ||
-       taskd::Due(record_of_task, entry->counts, entry->borne, clock_->Now()).has_value())) {
+  if (task::IsAtRest(client.counted.state) && (task::HasEnded(record_of_task.task().state()) ||
+                                               taskd::Due(record_of_task, entry->tally, clock_->Now()).has_value())) {
     notices->push_back([this, task] { observer_.task_due(task); });
   }
 }
 
 void Board::CountClient(const Client& client, int sign, Entry* entry) {
-  const int64_t revision = entry->task->value.task().revision();
-  Count(client.counted, revision, sign, &entry->counts);
-  if (client.counted.borne && IsFailure(client.counted, revision)) entry->borne += sign;
+  Count(client.counted, entry->task->value.task().revision(), sign, &entry->tally);
 }
 
 void Board::Recount(Entry* entry) {
-  entry->counts.Clear();
-  entry->borne = 0;
+  entry->tally = Tally();
   for (const auto& [name, client] : entry->clients) {
     if (client.mod_revision != 0) CountClient(client, 1, entry);
   }
@@ -235,11 +231,17 @@ std::vector<TaskSnapshot> Board::Tasks() const {
   return tasks;
 }
 
-std::optional<Counts> Board::CountsOf(absl::string_view task) const {
+std::optional<Tally> Board::TallyOf(absl::string_view task) const {
   MutexLock lock(&mutex_);
   const auto entry = entries_.find(task);
   if (entry == entries_.end()) return std::nullopt;
-  return entry->second.counts;
+  return entry->second.tally;
+}
+
+std::optional<Counts> Board::CountsOf(absl::string_view task) const {
+  std::optional<Tally> tally = TallyOf(task);
+  if (!tally.has_value()) return std::nullopt;
+  return std::move(tally->counts);
 }
 
 Board::Unended Board::FindUnended(absl::string_view task) const {
@@ -259,19 +261,6 @@ Board::Unended Board::FindUnended(absl::string_view task) const {
     if (record.ended_by_time() || !task::IsApplying(place)) unended.clients.push_back(name);
   }
   return unended;
-}
-
-Board::Failed Board::FindFailed(absl::string_view task) const {
-  Failed failed;
-  MutexLock lock(&mutex_);
-  const auto entry = entries_.find(task);
-  if (entry == entries_.end()) return failed;
-  for (const auto& [name, client] : entry->second.clients) {
-    if (client.counted.borne || !IsFailure(client.counted, entry->second.task->value.task().revision())) continue;
-    failed.clients.push_back(name);
-  }
-  failed.borne = entry->second.borne;
-  return failed;
 }
 
 bool Board::IsConnected(absl::string_view task, absl::string_view name) const {

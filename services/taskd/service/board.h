@@ -70,18 +70,13 @@ class Board {
   std::vector<TaskSnapshot> Tasks() const;
   // As Find: nothing then.
   std::optional<task::v1::Counts> CountsOf(absl::string_view task) const;
+  std::optional<Tally> TallyOf(absl::string_view task) const;
   // Clients whose end the end of the task demands, and whether none is left that has not ended.
   struct Unended {
     std::vector<std::string> clients;
     bool all_ended = true;
   };
   Unended FindUnended(absl::string_view task) const;
-  // Its failures that count against max_failures, by name, and how many there are that do not any more.
-  struct Failed {
-    std::vector<std::string> clients;
-    int borne = 0;
-  };
-  Failed FindFailed(absl::string_view task) const;
 
   // Whether the client is connected to this process, and otherwise since when not, goes into `participant`.
   void ShowPresence(task::v1::Participant* participant) const;
@@ -111,9 +106,7 @@ class Board {
   struct Entry {
     TaskSnapshot task;
     std::unordered_map<std::string, Client> clients;
-    task::v1::Counts counts;
-    // Of the failures among them.
-    int borne = 0;
+    Tally tally;
     TimerQueue::TimerId timer = 0;
   };
   using Entries = std::map<std::string, Entry, std::less<>>;

@@ -63,8 +63,7 @@ absl::Status Lifecycle::LookOnce(const std::string& task) {
     if (snapshot == nullptr) return absl::OkStatus();
     if (task::HasEnded(snapshot->value.task().state())) return Settle(snapshot);
     const absl::Time now = parts_.jumps->Now(ToTime(snapshot->value.task().create_time()));
-    const auto due = Due(snapshot->value, parts_.board->CountsOf(task).value_or(task::v1::Counts()),
-                         parts_.board->FindFailed(task).borne, now);
+    const auto due = Due(snapshot->value, parts_.board->TallyOf(task).value_or(Tally()), now);
     if (!due.has_value()) {
       // The board's timer goes by the clock, and has come too early when that has jumped.
       const absl::Time next = NextDue(snapshot->value);

@@ -265,6 +265,11 @@ absl::StatusOr<std::vector<std::string>> Roster::FailedClients(const std::string
   return clients;
 }
 
+absl::Status Roster::BearFailures(const std::string& task) const {
+  ASSIGN_OR_RETURN(const std::vector<std::string> clients, FailedClients(task));
+  return parts_.standings->ApplyToAll(task, clients, Event{Event::Kind::kBorne}).status();
+}
+
 absl::Status Roster::RetryClients(const rpc::Caller& caller, const task::v1::RetryClientsRequest& request,
                                   task::v1::RetryClientsResponse* response) {
   ASSIGN_OR_RETURN(const std::string id, ParseTaskName(request.name()));

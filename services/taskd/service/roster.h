@@ -54,6 +54,8 @@ class Roster {
   absl::Status ListParticipants(const task::v1::ListParticipantsRequest& request,
                                 task::v1::ListParticipantsResponse* response);
   absl::Status GetParticipant(absl::string_view name, task::v1::Participant* response);
+  // The failures of a task that is about to be resumed do not count against max_failures any more.
+  absl::Status BearFailures(const std::string& task) const;
   absl::Status RetryClients(const rpc::Caller& caller, const task::v1::RetryClientsRequest& request,
                             task::v1::RetryClientsResponse* response);
   absl::Status RevokeParticipant(const rpc::Caller& caller, const task::v1::RevokeParticipantRequest& request,

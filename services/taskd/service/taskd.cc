@@ -134,7 +134,7 @@ class Taskd::Impl {
   Roster roster_{
       {&store_, &board_, &requests_, &standings_, &keys_, &revoked_, config_.labels, config_.clock, config_.audit}};
   Dependents dependents_{&store_, &roster_, config_.clock};
-  Tasks tasks_{{&store_, &chunks_, &board_, &requests_, &roster_, &standings_, &keys_, config_.clock, config_.audit}};
+  Tasks tasks_{{&store_, &chunks_, &board_, &requests_, &roster_, &keys_, config_.clock, config_.audit}};
   Joining joining_{{&store_, &board_, &standings_, &keys_, &revoked_, config_.labels, config_.clock, config_.audit}};
   Lifecycle lifecycle_{
       {&store_, &board_, &standings_, config_.clock, &jumps_, timers_.get(), workers_.get(), config_.audit}};

@@ -288,9 +288,7 @@ absl::Status Tasks::Resume(const rpc::Caller& caller, const task::v1::ResumeTask
   const auto resume = [&](TaskRecord* task) -> absl::StatusOr<bool> {
     if (task->task().state() == Task::STATE_HALTED) {
       // Before it is open again, lest they halt it anew.
-      parts_.board->CatchUp();
-      RETURN_IF_ERROR(
-          parts_.standings->ApplyToAll(id, parts_.board->FindFailed(id).clients, Event{Event::Kind::kBorne}).status());
+      RETURN_IF_ERROR(parts_.roster->BearFailures(id));
       parts_.board->CatchUp();
     }
     return taskd::Resume(task, parts_.clock->Now());

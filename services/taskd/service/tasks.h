@@ -30,7 +30,6 @@ class Tasks {
     Board* board;
     const Requests* requests;
     const Roster* roster;
-    const Standings* standings;
     const TaskKeys* keys;
     Clock* clock;
     rpc::AuditLog* audit;
