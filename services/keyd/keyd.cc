@@ -173,10 +173,7 @@ absl::Status Keyd::Impl::LoadRevocations() {
   ASSIGN_OR_RETURN(const store::Page page, store_->List(store::KeyRange::Prefix(kRevocationPrefix)));
   for (const store::Entry& entry : page.entries) {
     key::v1::Revocation revocation;
-    if (!revocation.ParseFromString(entry.value)) {
-      return Error(absl::StatusCode::kDataLoss, "STORE_DAMAGED",
-                   absl::StrCat("the store's entry ", entry.key, " cannot be read; restore it from a backup"));
-    }
+    if (!revocation.ParseFromString(entry.value)) return Damaged(entry.key);
     key_source_->Revoke(revocation.serial(), ToTime(revocation.expire_time()));
   }
   return absl::OkStatus();
