@@ -38,6 +38,13 @@ class LifecycleTest : public TaskdTest {
     }
   }
 
+  // A task that so many failures do not halt.
+  absl::StatusOr<task::v1::CreateTaskResponse> CreateBearing(int failures) {
+    task::v1::CreateTaskRequest request = NewTask("site");
+    request.set_max_failures(failures);
+    return Create(request);
+  }
+
   class Watcher {
    public:
     Watcher(TestClient* client, const std::string& task, int64_t cursor = 0) : client_(client) {
@@ -165,9 +172,7 @@ TEST_F(LifecycleTest, IsNotCompletedWithoutErrorsByARefusal) {
 }
 
 TEST_F(LifecycleTest, HaltsAfterTooManyFailures) {
-  task::v1::CreateTaskRequest request = NewTask("site");
-  request.set_max_failures(1);
-  const auto task = Create(request);
+  const auto task = CreateBearing(1);
   Bring(*task, "web-1", Participant::STATE_ROLLED_BACK);
   // The count must be right after a restart.
   Restart();
@@ -178,9 +183,7 @@ TEST_F(LifecycleTest, HaltsAfterTooManyFailures) {
 }
 
 TEST_F(LifecycleTest, TakesOffersBackWhenItHaltsAndMakesThemAgainWhenItIsResumed) {
-  task::v1::CreateTaskRequest request = NewTask("site");
-  request.set_max_failures(0);
-  const auto task = Create(request);
+  const auto task = CreateBearing(0);
   const auto accepted = Connect(Join(*task, "web-1").key);
   Negotiation waiting(accepted.get(), "tasks/site");
   waiting.Declare();
@@ -209,9 +212,7 @@ TEST_F(LifecycleTest, TakesOffersBackWhenItHaltsAndMakesThemAgainWhenItIsResumed
 }
 
 TEST_F(LifecycleTest, BearsTheFailuresThatItWasResumedWithAndNoOthersInTheirPlace) {
-  task::v1::CreateTaskRequest request = NewTask("site");
-  request.set_max_failures(1);
-  const auto task = Create(request);
+  const auto task = CreateBearing(1);
   const keys::Keyring::Minted key = Join(*task, "web-1").key;
   {
     const auto client = Connect(key);
@@ -238,7 +239,7 @@ TEST_F(LifecycleTest, BearsTheFailuresThatItWasResumedWithAndNoOthersInTheirPlac
   EXPECT_EQ(Get("tasks/site").state_reason(), "halted after 2 failures since it was resumed, over the limit of 1");
 }
 
-TEST_F(LifecycleTest, TellsADeviceOfATaskThatIsPausedOrHalted) {
+TEST_F(LifecycleTest, TellsADeviceOfATaskThatIsPaused) {
   const auto device = Connect(access::v1::ROLE_DEVICE, "web-1");
   Label("web-1", {{"role", "web"}});
   task::v1::CreateTaskRequest request = NewTask("site");
@@ -255,9 +256,7 @@ TEST_F(LifecycleTest, TellsADeviceOfATaskThatIsPausedOrHalted) {
 }
 
 TEST_F(LifecycleTest, LetsWhoIsApplyingFinishWhenItHalts) {
-  task::v1::CreateTaskRequest request = NewTask("site");
-  request.set_max_failures(0);
-  const auto task = Create(request);
+  const auto task = CreateBearing(0);
   const keys::Keyring::Minted key = Join(*task, "web-1").key;
   const auto checking = Connect(key);
   Negotiation negotiation(checking.get(), "tasks/site");
