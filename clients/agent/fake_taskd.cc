@@ -36,10 +36,6 @@ grpc::Status Refused(absl::StatusCode code, absl::string_view reason) {
   return rpc::ToGrpc(Error(code, reason, absl::StrCat("refused: ", reason)));
 }
 
-bool IsInstalled(Participant::State state) {
-  return state == Participant::STATE_UP_TO_DATE || state == Participant::STATE_CONFIRMED;
-}
-
 bool HasFailed(Participant::State state) {
   return state == Participant::STATE_ROLLED_BACK || state == Participant::STATE_ROLLBACK_FAILED ||
          state == Participant::STATE_DECLINED;
@@ -329,9 +325,9 @@ void FakeTaskd::DeclareLocked(const task::v1::Declaration& declaration) {
     if (state_ == Participant::STATE_JOINED || state_ == Participant::STATE_INELIGIBLE) EvaluateLocked(declaration);
     return;
   }
-  drifted_ = drifted_ || (IsInstalled(state_) && !installed);
+  drifted_ = drifted_ || (task::IsInstalled(state_) && !installed);
   if (declaration.has_hindrance() && !installed) return HinderLocked(declaration.hindrance());
-  if (!declaration.taken_over().empty() && IsInstalled(state_) && !installed) {
+  if (!declaration.taken_over().empty() && task::IsInstalled(state_) && !installed) {
     EnterLocked(Participant::STATE_INELIGIBLE);
     reason_ = "taken_over";
     return;
@@ -340,7 +336,7 @@ void FakeTaskd::DeclareLocked(const task::v1::Declaration& declaration) {
                     state_ == Participant::STATE_INELIGIBLE || state_ == Participant::STATE_TIMED_OUT ||
                     (state_ == Participant::STATE_ROLLED_BACK && hindered_);
   const bool again = HasFailed(state_) && (declaration.retry() || Differs(declaration, failed_declaration_));
-  if (open || again || (IsInstalled(state_) && !installed)) EvaluateLocked(declaration);
+  if (open || again || (task::IsInstalled(state_) && !installed)) EvaluateLocked(declaration);
 }
 
 grpc::Status FakeTaskd::ReportLocked(const task::v1::Progress& progress, const std::string& connection,

@@ -53,6 +53,8 @@ class HindranceWatch {
   const absl::Status& why() const { return why_; }
   // Time until the next look; infinite without a hindrance.
   absl::Duration left() const;
+  // It is not time to look yet.
+  bool waits() const { return active() && left() > absl::ZeroDuration(); }
   // A client that does not stay has waited long enough: for as long as it may, or in vain because a person must act.
   bool lasts_too_long() const;
   task::v1::Hindrance ToProto() const;

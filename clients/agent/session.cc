@@ -246,7 +246,7 @@ absl::Status Session::Look() {
   if (!hindrances_.active() || (unsettled_.has_value() && pending())) return absl::OkStatus();
   // What another task took back has made way for this one only if the turn was all that was waited for.
   const bool way = committed || (changed && Reason(hindrances_.why()) == "TARGET_TURN");
-  return way || hindrances_.left() <= absl::ZeroDuration() ? LookAtHindrance() : absl::OkStatus();
+  return way || !hindrances_.waits() ? LookAtHindrance() : absl::OkStatus();
 }
 
 absl::Status Session::LookAtHindrance() {

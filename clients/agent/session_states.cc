@@ -16,14 +16,9 @@ namespace {
 
 using task::v1::Offer;
 using task::v1::Participant;
-using task::v1::Task;
 
 std::string StateCode(Participant::State state) {
   return absl::AsciiStrToLower(Participant::State_Name(state).substr(sizeof("STATE_") - 1));
-}
-
-bool IsInstalled(Participant::State state) {
-  return state == Participant::STATE_CONFIRMED || state == Participant::STATE_UP_TO_DATE;
 }
 
 absl::Status OfferMissing() {
@@ -74,18 +69,14 @@ absl::Status Session::Step() {
 }
 
 // The offer that is hindered stands still, at a server that does not know of hindrances.
-bool Session::must_wait() const {
-  return hindrances_.active() && hindrances_.left() > absl::ZeroDuration() && hindered_attempt_ == current().attempt();
-}
+bool Session::must_wait() const { return hindrances_.waits() && hindered_attempt_ == current().attempt(); }
 
 std::pair<std::string, int32_t> Session::Standing() const {
   return {offer_.has_value() ? offer_->manifest().manifest() : "", current().attempt()};
 }
 
 // Until it is looked at again, whatever the server says; only another attempt or revision is asked for by a person.
-bool Session::settling_waits() const {
-  return hindrances_.active() && hindrances_.left() > absl::ZeroDuration() && unsettled_ == Standing();
-}
+bool Session::settling_waits() const { return hindrances_.waits() && unsettled_ == Standing(); }
 
 OfferCheck::Verdict Session::Examine() {
   const absl::Status opened = OpenTarget();
@@ -240,7 +231,7 @@ absl::Status Session::EndConfirmed() {
   const absl::Status declared = Declare();
   const bool holds = owner_ != nullptr && declared_.installed_digest() == owner_->view(task_).digest;
   const bool ended = task::HasEnded(current().task_state()) || state() == Participant::STATE_CANCELED;
-  if (!declared.ok() || !holds || ended || IsInstalled(state())) result_ = outcome;
+  if (!declared.ok() || !holds || ended || task::IsInstalled(state())) result_ = outcome;
   return absl::OkStatus();
 }
 
@@ -256,7 +247,7 @@ absl::Status Session::OnStanding() {
   if (task::HasEnded(current().task_state()) || state() == Participant::STATE_CANCELED) return OnEnded();
   if (hindrances_.active()) return absl::OkStatus();
   // The answer to a declaration that does not hold any more says nothing of what is on the disk now.
-  if (IsInstalled(state()) && (disk_changed_ || declared_undecided_)) return Declare();
+  if (task::IsInstalled(state()) && (disk_changed_ || declared_undecided_)) return Declare();
   if (state() == Participant::STATE_TIMED_OUT && !std::exchange(declared_since_timeout_, true)) return Declare();
   if (state() == Participant::STATE_INELIGIBLE && absl::StrContains(current().reason(), "free space")) {
     NoteHindrance(Error(absl::StatusCode::kResourceExhausted, "DISK_FULL", current().reason()));
@@ -283,7 +274,7 @@ void Session::AnnounceEnd(bool task_ended) {
 
 // Only a server that takes what it remembers for what the disk has says so.
 absl::Status Session::CheckDrift() {
-  if (!IsInstalled(state()) || owner_ == nullptr) return absl::OkStatus();
+  if (!task::IsInstalled(state()) || owner_ == nullptr) return absl::OkStatus();
   const std::string expected = owner_->view(task_).digest;
   if (!declared_.installed_digest().empty() && declared_.installed_digest() == expected) return absl::OkStatus();
   return Error(absl::StatusCode::kFailedPrecondition, "DRIFTED",

@@ -23,6 +23,10 @@ bool IsAtRest(Participant::State state) {
   }
 }
 
+bool IsInstalled(Participant::State state) {
+  return state == Participant::STATE_UP_TO_DATE || state == Participant::STATE_CONFIRMED;
+}
+
 bool IsWorking(Participant::State state) {
   return state == Participant::STATE_ACCEPTED || state == Participant::STATE_TRANSFERRING ||
          state == Participant::STATE_STAGED || IsApplying(state);

@@ -15,6 +15,8 @@ bool HasEnded(v1::Task::State state);
 // Returns whether a client is UP_TO_DATE, INELIGIBLE, DECLINED, CONFIRMED, ROLLED_BACK, ROLLBACK_FAILED, CANCELED or
 // TIMED_OUT: no lease runs out there, and the task may end around the client. LOST is not one of them.
 bool IsAtRest(v1::Participant::State state);
+// Returns whether a client is UP_TO_DATE or CONFIRMED: it has what the task installs.
+bool IsInstalled(v1::Participant::State state);
 // Returns whether a client is in ACCEPTED to ROLLING_BACK, where it becomes LOST when it vanishes.
 bool IsWorking(v1::Participant::State state);
 // Returns whether a client is in APPLYING to ROLLING_BACK: it has begun to change what is installed, and is let finish.

@@ -5,6 +5,7 @@
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "lib/base/proto_time.h"
 #include "lib/crypto/hash.h"
+#include "lib/task/states.h"
 #include "services/taskd/domain/selection.h"
 
 namespace parley::taskd {
@@ -13,15 +14,11 @@ namespace {
 using task::v1::Declaration;
 using task::v1::Participant;
 
-bool IsInstalled(Participant::State state) {
-  return state == Participant::STATE_UP_TO_DATE || state == Participant::STATE_CONFIRMED;
-}
-
 // Digest of what the client has had last by its own word; empty when it never had a revision. Records of earlier
 // versions do not say, but their state does.
 std::string HeldDigest(const ParticipantRecord& record) {
   if (record.held_revision() > 0) return record.held_digest();
-  return IsInstalled(record.participant().state()) ? record.participant().installed_digest() : "";
+  return task::IsInstalled(record.participant().state()) ? record.participant().installed_digest() : "";
 }
 
 // Holds until the client has what it had, or has another revision. A client that is hindered may be unable to read what
@@ -32,7 +29,7 @@ void NoteDrift(const Declaration& declaration, ParticipantRecord* record) {
   if (held.empty()) return;
   if (declaration.installed_digest() == held) return participant.set_drifted(false);
   const bool unknown = declaration.installed_digest().empty() && declaration.has_hindrance();
-  if (!IsInstalled(participant.state()) || unknown) return;
+  if (!task::IsInstalled(participant.state()) || unknown) return;
   participant.set_drifted(true);
   record->set_held_digest(held);
   if (record->held_revision() == 0) record->set_held_revision(participant.revision());

@@ -66,6 +66,8 @@ class Machine {
   Participant& is() { return *next_.mutable_participant(); }
   ParticipantState state() const { return was().state(); }
   bool Outdated() const { return was().revision() < task_.task().revision(); }
+  bool IsApplying() const { return task::IsApplying(task::Place(was())); }
+  bool TaskHasEnded() const { return task::HasEnded(task_.task().state()); }
   absl::Time TaskEnd() const { return ToTime(task_.task().expire_time()); }
 
   bool Same() const { return google::protobuf::util::MessageDifferencer::Equals(record_, next_); }
@@ -76,7 +78,7 @@ class Machine {
   // What was offered is taken back from a client that has not begun to change what is installed: the task is not for
   // this device any more, or was halted.
   bool MustLeave() const {
-    if (task::IsAtRest(state()) || task::IsApplying(task::Place(was()))) return false;
+    if (task::IsAtRest(state()) || IsApplying()) return false;
     return Selection() == Selected::kNo || task_.task().state() == Task::STATE_HALTED;
   }
   // What labels are shown is what was decided by.
@@ -143,8 +145,8 @@ class Machine {
       return Error(absl::StatusCode::kInvalidArgument, "MESSAGE_MISSING", "a NegotiateRequest has no message");
     }
     if (request.attempt() != was().attempt() || request.expected_version() != was().version()) return Unchanged();
-    if (!task::IsAtRest(state()) && !task::IsApplying(task::Place(was()))) {
-      if (task::HasEnded(task_.task().state())) return OnTaskEnded();
+    if (!task::IsAtRest(state()) && !IsApplying()) {
+      if (TaskHasEnded()) return OnTaskEnded();
       if ((Outdated() || MustLeave()) && record_.has_declaration()) return Evaluate();
     }
     switch (request.message_case()) {
@@ -166,12 +168,12 @@ class Machine {
     if (was().has_revoke_time()) return Unchanged();
     const bool asked = TakeDeclaration(declaration, now_, &next_);
     NoteLabels();
-    if (task::HasEnded(task_.task().state()) && !task::IsApplying(task::Place(was()))) {
+    if (TaskHasEnded() && !IsApplying()) {
       return Outdated() || !task::IsAtRest(state()) ? OnTaskEnded() : StayInEndedTask();
     }
-    if (Outdated() && !task::IsApplying(task::Place(was()))) return Evaluate();
+    if (Outdated() && !IsApplying()) return Evaluate();
     if (asked && !HasPayload()) TakeRetry();
-    if (declaration.has_hindrance() && !HasPayload() && !task::HasEnded(task_.task().state())) return OnHindrance();
+    if (declaration.has_hindrance() && !HasPayload() && !TaskHasEnded()) return OnHindrance();
     return LeadsOn(asked) || MustLeave() ? Evaluate() : StayOrComeBack();
   }
 
@@ -224,8 +226,7 @@ class Machine {
 
   // Nothing is offered any more; but what was confirmed is not called so when it is no longer there.
   Result StayInEndedTask() {
-    const bool held = state() == Participant::STATE_CONFIRMED || state() == Participant::STATE_UP_TO_DATE;
-    if (held && is().drifted()) {
+    if (task::IsInstalled(state()) && is().drifted()) {
       is().set_reason(std::string(kReasonDrifted));
       is().set_detail(ExplainReason(kReasonDrifted));
     } else if (was().reason() == kReasonDrifted) {
@@ -237,9 +238,9 @@ class Machine {
 
   // Something may be offered to a client that waits for it, and a new revision to all but those that are applying.
   bool OfferIsDue() const {
-    if (task::HasEnded(task_.task().state()) || was().has_revoke_time()) return false;
+    if (TaskHasEnded() || was().has_revoke_time()) return false;
     if (!next_.has_declaration()) return false;
-    if (Outdated()) return !task::IsApplying(task::Place(was()));
+    if (Outdated()) return !IsApplying();
     if (MustLeave()) return true;
     const bool open = task_.task().state() == Task::STATE_OPEN;
     switch (state()) {
@@ -473,13 +474,13 @@ class Machine {
   }
 
   Result OnTaskEnded() {
-    if (!task::HasEnded(task_.task().state()) || state() == Participant::STATE_CANCELED) return Unchanged();
+    if (!TaskHasEnded() || state() == Participant::STATE_CANCELED) return Unchanged();
     if (task::IsAtRest(state()) && !Outdated()) return Unchanged();
     if (task_.ended_by_time()) {
       is().set_revision(task_.task().revision());
       return Enter(Participant::STATE_TIMED_OUT, "task_expired", ExplainReason("task_expired"));
     }
-    if (task::IsApplying(task::Place(was()))) return Unchanged();
+    if (IsApplying()) return Unchanged();
     is().set_revision(task_.task().revision());
     const absl::string_view reason = EndReason(task_.task().state());
     return Enter(Participant::STATE_CANCELED, reason,
@@ -505,7 +506,7 @@ class Machine {
 
   // A client at rest is offered the revision as soon as it is connected. One of an older revision is anyway.
   Result OnRetry() {
-    if (task::HasEnded(task_.task().state()) || was().has_revoke_time() || Outdated()) return Unchanged();
+    if (TaskHasEnded() || was().has_revoke_time() || Outdated()) return Unchanged();
     if (!task::MayRetry(was())) return Unchanged();
     next_.set_retry(true);
     is().clear_deferred_until();

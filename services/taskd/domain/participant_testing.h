@@ -55,10 +55,6 @@ inline Declaration MakeDeclaration() {
   return declaration;
 }
 
-inline bool IsInstalled(ParticipantState state) {
-  return state == Participant::STATE_UP_TO_DATE || state == Participant::STATE_CONFIRMED;
-}
-
 // As a client that has got there in revision 1.
 inline ParticipantRecord MakeRecord(ParticipantState state, ParticipantState lost = Participant::STATE_UNSPECIFIED) {
   ParticipantRecord record = NewParticipant("web-1", MakeTask(), kNow);
@@ -82,7 +78,7 @@ inline ParticipantRecord MakeRecord(ParticipantState state, ParticipantState los
     *record.mutable_window()->mutable_end_time() = ToProto(kNow + absl::Hours(1));
   }
   if (task::IsAtRest(state)) participant.clear_lease_time();
-  if (IsInstalled(state)) {
+  if (task::IsInstalled(state)) {
     participant.set_installed_digest(Digest('1'));
     record.set_held_revision(1);
     record.set_held_digest(Digest('1'));
