@@ -27,6 +27,12 @@ absl::Status Refuse(absl::string_view reason, absl::string_view sentence) {
   return Error(absl::StatusCode::kFailedPrecondition, reason, sentence);
 }
 
+absl::Status Protected(const std::string& what) {
+  return Refuse("TARGET_IMMUTABLE", absl::StrCat(what,
+                                                 " may not be changed (chattr +i or +a); take that flag away, or "
+                                                 "take the path out of the set"));
+}
+
 class Planner {
  public:
   Planner(const TargetFolder& folder, const NewSet& set, int root) : folder_(folder), set_(set), root_(root) {}
@@ -73,12 +79,7 @@ class Planner {
     const Fd above = OpenFolderOnMount(root_, path);
     if (!above.ok()) return FileError("read", Shown(path), errno);
     // Into one that is append-only a file can be put, and not taken out again.
-    if (IsProtected(above.get())) {
-      return Refuse("TARGET_IMMUTABLE",
-                    absl::StrCat("the folder of ", Shown(path),
-                                 " may not be changed (chattr +i or +a); take that flag away, or take the path out of "
-                                 "the set"));
-    }
+    if (IsProtected(above.get())) return Protected(absl::StrCat("the folder of ", Shown(path)));
     if (faccessat(above.get(), ".", W_OK | X_OK, AT_EACCESS) != 0) {
       return Error(absl::StatusCode::kPermissionDenied, "TARGET_PERMISSION",
                    absl::StrCat("no permission to change ", Shown(path), ": ", ErrnoText(errno),
@@ -88,18 +89,11 @@ class Planner {
   }
 
   absl::Status CheckReplaceable(const std::string& path, const struct statx& info) const {
-    if (IsProtected(info)) return Protected(path);
+    if (IsProtected(info)) return Protected(Shown(path));
     if (S_ISDIR(info.stx_mode)) return CheckHoldsOnlyDropped(path);
     if (S_ISREG(info.stx_mode) || S_ISLNK(info.stx_mode)) return absl::OkStatus();
     return Refuse("TARGET_SPECIAL_FILE", absl::StrCat(Shown(path), " is a device, socket or pipe, and the payload has ",
                                                       "a file there; move it away"));
-  }
-
-  absl::Status Protected(const std::string& path) const {
-    return Refuse("TARGET_IMMUTABLE",
-                  absl::StrCat(Shown(path),
-                               " may not be changed (chattr +i or +a); take that flag away, or take the path out of "
-                               "the set"));
   }
 
   absl::Status CheckHoldsOnlyDropped(const std::string& path) const {
@@ -110,7 +104,7 @@ class Planner {
           const std::string whole = absl::StrCat(path, "/", inner);
           const bool goes = !is_mount && (set_.dropped.count(whole) > 0 || S_ISDIR(info.stx_mode));
           if (!goes) return Conflict(path, "file");
-          return IsProtected(info) ? Protected(whole) : absl::OkStatus();
+          return IsProtected(info) ? Protected(Shown(whole)) : absl::OkStatus();
         });
     return walked.ok() || Reason(walked) == "TARGET_IMMUTABLE" ? walked : Conflict(path, "file");
   }

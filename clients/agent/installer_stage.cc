@@ -57,10 +57,6 @@ absl::Status CheckNames(const TargetFolder& folder, const task::v1::Manifest& ma
                              "plain file, or choose a folder"));
 }
 
-bool IsInOrIs(const std::string& path, const std::string& folder) {
-  return path == folder || absl::StartsWith(path, absl::StrCat(folder, "/"));
-}
-
 // Who the client is stands in the folder of its state, which no set may write to, whatever path leads there.
 class StateGuard {
  public:

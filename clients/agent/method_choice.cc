@@ -62,7 +62,7 @@ absl::Status LookInside(const TargetFolder& folder, int root, const TreeLimits& 
 // Whether the folder, or the place where it will be, lies in the target: by its path without links, and by what it is.
 bool LiesIn(const std::string& fixed, const std::string& target, const FileIds& folders) {
   const std::string path = WithoutLinks(fixed);
-  if (path == target || absl::StartsWith(path, absl::StrCat(target, "/"))) return true;
+  if (IsInOrIs(path, target)) return true;
   const std::optional<FileId> id = FileIdOf(fixed);
   return id.has_value() && folders.contains(*id);
 }
@@ -162,6 +162,10 @@ bool SpeaksForFiles(const absl::Status& status) {
 }
 
 }  // namespace
+
+bool IsInOrIs(const std::string& path, const std::string& folder) {
+  return path == folder || absl::StartsWith(path, absl::StrCat(folder, "/"));
+}
 
 std::string WithoutLinks(const std::string& path) {
   std::error_code error;

@@ -44,6 +44,9 @@ absl::StatusOr<MethodChoice> ChooseMethod(const TargetFolder& folder, const Choi
 // The path from the root on, with every link that there is followed; what does not exist yet stays as it is.
 std::string WithoutLinks(const std::string& path);
 
+// Returns whether a path names the folder, or something below it. Both are without links.
+bool IsInOrIs(const std::string& path, const std::string& folder);
+
 // The same error for a person that has asked for an exchange: the sentence names the method that gets on.
 absl::Status ButFilesWould(const absl::Status& against);
 
