@@ -13,6 +13,7 @@
 #include "clients/cli/terminal.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/transport/address.h"
 
 namespace parley::cli {
@@ -73,10 +74,7 @@ std::string DurationText(absl::Duration duration) {
   return absl::StrCat(absl::ToInt64Hours(duration), " h");
 }
 
-std::string TimeText(absl::Time time) {
-  if (time == absl::InfiniteFuture()) return "never";
-  return absl::FormatTime("%Y-%m-%d %H:%M UTC", time, absl::UTCTimeZone());
-}
+std::string TimeText(absl::Time time) { return time == absl::InfiniteFuture() ? "never" : ShowTime(time); }
 
 absl::StatusOr<absl::Duration> ParseDuration(absl::string_view option, absl::string_view text) {
   absl::Duration sum = absl::ZeroDuration();
