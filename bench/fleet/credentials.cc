@@ -9,7 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "bench/fleet/labels.h"
 #include "bench/measure.h"
-#include "clients/chain/keyd.h"
+#include "clients/chain/trust_client.h"
 #include "lib/base/error.h"
 #include "lib/crypto/kdf.h"
 #include "parley/key/v1/key_service.grpc.pb.h"

@@ -7,17 +7,17 @@
 #include "clients/agent/cancellation.h"
 #include "clients/agent/identity.h"
 #include "clients/agent/operator_check.h"
-#include "clients/agent/session.h"
 #include "clients/agent/target_owner.h"
 #include "clients/agent/targets.h"
+#include "clients/agent/task_session.h"
 #include "clients/agent/task_state.h"
 #include "lib/base/error.h"
 
 namespace parley::agent {
 namespace {
 
-absl::StatusOr<Entry> MakeEntry(JoinOptions* options) {
-  Entry entry;
+absl::StatusOr<JoinCredentials> MakeJoinCredentials(JoinOptions* options) {
+  JoinCredentials entry;
   entry.follow = options->follow;
   entry.client = options->client_name;
   if (!options->key.has_value()) {
@@ -41,13 +41,13 @@ absl::StatusOr<Entry> MakeEntry(JoinOptions* options) {
 
 absl::StatusOr<Outcome> Join(JoinOptions options, Observer* observer) {
   RETURN_IF_ERROR(CheckOptions(options));
-  ASSIGN_OR_RETURN(Entry entry, MakeEntry(&options));
+  ASSIGN_OR_RETURN(JoinCredentials entry, MakeJoinCredentials(&options));
   AddFacts(&options.facts);
   const std::string target = TargetOf(options, entry.task);
   Cancellation cancellation;
   const StopWatcher watcher(options.stop, &cancellation);
   Mutex observer_mutex;
-  Session session(&options, std::move(entry), target, Announcer(observer, &observer_mutex), &cancellation);
+  TaskSession session(&options, std::move(entry), target, Announcer(observer, &observer_mutex), &cancellation);
   return session.Run();
 }
 

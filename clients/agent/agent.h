@@ -100,8 +100,8 @@ struct Options {
   // How long Join without `follow` waits for a hindrance to pass: a full disk, a wrong clock, a target that is in use.
   absl::Duration hindrance_timeout = absl::Minutes(2);
   // Between two looks whether a hindrance has passed, on average, as above.
-  absl::Duration min_look = absl::Seconds(1);
-  absl::Duration max_look = absl::Seconds(30);
+  absl::Duration min_recheck = absl::Seconds(1);
+  absl::Duration max_recheck = absl::Seconds(30);
   // When given, ends the call with CANCELLED at the next safe moment; must outlive the call.
   class Stop* stop = nullptr;
 };

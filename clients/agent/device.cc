@@ -15,8 +15,8 @@
 #include "clients/agent/faults.h"
 #include "clients/agent/identity.h"
 #include "clients/agent/operator_check.h"
-#include "clients/agent/session.h"
 #include "clients/agent/targets.h"
+#include "clients/agent/task_session.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/support/sync_stream.h"
@@ -189,7 +189,7 @@ class Device {
     auto& running = tasks_[task.name()];
     running = std::make_unique<Running>();
     running->thread = std::thread([this, id = std::string(id), running = running.get()] {
-      Carry(id);
+      RunTask(id);
       running->done = true;
     });
     return true;
@@ -200,7 +200,7 @@ class Device {
   }
 
   // One task, until it has ended; what keeps it from going on may pass.
-  void Carry(const std::string& id) {
+  void RunTask(const std::string& id) {
     Backoff pauses(kMinTryAgain, kMaxTryAgain);
     std::string told;
     while (!cancellation_->cancelled()) {
@@ -224,7 +224,7 @@ class Device {
 
   absl::StatusOr<Outcome> CarryOnce(const keys::Credential& credential, const std::string& id) {
     ASSIGN_OR_RETURN(const keys::AudienceKey* const key, credential.KeyFor(keys::kTaskd));
-    Entry entry;
+    JoinCredentials entry;
     entry.task = id;
     entry.client = credential.subject;
     entry.address = key->address;
@@ -233,7 +233,7 @@ class Device {
     entry.not_after = credential.not_after;
     entry.device = true;
     entry.follow = true;
-    Session session(&options_, std::move(entry), TargetOf(options_, id), announce_, cancellation_);
+    TaskSession session(&options_, std::move(entry), TargetOf(options_, id), announce_, cancellation_);
     return session.Run();
   }
 

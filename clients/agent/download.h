@@ -13,7 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "clients/agent/chunk_store.h"
+#include "clients/agent/chunk_cache.h"
 #include "parley/task/v1/artifact_service.grpc.pb.h"
 #include "parley/task/v1/manifest.pb.h"
 
@@ -32,7 +32,7 @@ struct DownloadCounts {
 class Download {
  public:
   // `store` and `manifest` must outlive it.
-  Download(const task::v1::Manifest* manifest, ChunkStore* store) : manifest_(manifest), store_(store) {}
+  Download(const task::v1::Manifest* manifest, ChunkCache* store) : manifest_(manifest), store_(store) {}
 
   // Counts what is in the store, drops what is of no use, and takes from the files of `target` (those of the
   // manifest and `installed_paths`) what it can.
@@ -69,7 +69,7 @@ class Download {
   absl::Status TakeFromFile(int target, const task::v1::FileEntry& file);
 
   const task::v1::Manifest* const manifest_;
-  ChunkStore* const store_;
+  ChunkCache* const store_;
   DownloadCounts counts_;
   // By digest, for the time of TakeFromTarget; then in the order of the manifest.
   std::map<std::string, int64_t> wanted_;

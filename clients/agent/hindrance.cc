@@ -98,7 +98,7 @@ std::string Detail(absl::string_view text) {
 }
 
 HindranceWatch::HindranceWatch(const Options& options, absl::Duration (*now)())
-    : limit_(options.hindrance_timeout), now_(now), backoff_(options.min_look, options.max_look) {}
+    : limit_(options.hindrance_timeout), now_(now), backoff_(options.min_recheck, options.max_recheck) {}
 
 bool HindranceWatch::Begin(const absl::Status& why) {
   const absl::Duration now = now_();

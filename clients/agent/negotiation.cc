@@ -64,7 +64,7 @@ absl::Status Negotiation::WhyEnded() {
   return Error(absl::StatusCode::kOutOfRange, "STREAM_ENDED", "the server has ended the negotiation");
 }
 
-absl::StatusOr<bool> Negotiation::Take(absl::Duration most, bool jumps) {
+absl::StatusOr<bool> Negotiation::Receive(absl::Duration most, bool jumps) {
   const absl::Duration end = SteadyTime() + most;
   {
     MutexLock lock(&mutex_);
@@ -106,12 +106,12 @@ absl::Status Negotiation::Ask(NegotiateRequest request) {
   request.set_sequence(++sequence_);
   if (!stream_->Write(request)) {
     // What it had to say comes before its end.
-    for (absl::StatusOr<bool> taken = true; taken.ok() && *taken;) taken = Take(absl::InfiniteDuration(), false);
+    for (absl::StatusOr<bool> taken = true; taken.ok() && *taken;) taken = Receive(absl::InfiniteDuration(), false);
     return WhyEnded();
   }
   const absl::Duration end = SteadyTime() + kAnswerTimeout;
   do {
-    ASSIGN_OR_RETURN(const bool taken, Take(end - SteadyTime(), false));
+    ASSIGN_OR_RETURN(const bool taken, Receive(end - SteadyTime(), false));
     if (!taken) {
       return Error(absl::StatusCode::kDeadlineExceeded, "CONNECTION_TIMEOUT", "the server does not answer any more");
     }
@@ -139,7 +139,7 @@ absl::Status Negotiation::Defer(absl::Time until, const std::string& reason) {
   return Ask(std::move(request));
 }
 
-absl::Status Negotiation::Counter(absl::Time start, absl::Time end, const std::string& reason) {
+absl::Status Negotiation::CounterOffer(absl::Time start, absl::Time end, const std::string& reason) {
   NegotiateRequest request;
   *request.mutable_counter()->mutable_window()->mutable_start_time() = ToProto(start);
   *request.mutable_counter()->mutable_window()->mutable_end_time() = ToProto(end);
@@ -166,7 +166,7 @@ absl::StatusOr<bool> Negotiation::Report(const Fact& fact) {
   return current_.state() == fact.state && current_.attempt() == attempt;
 }
 
-absl::StatusOr<bool> Negotiation::Wait(absl::Duration most) { return Take(most, true); }
+absl::StatusOr<bool> Negotiation::Wait(absl::Duration most) { return Receive(most, true); }
 
 void Negotiation::Wake() {
   MutexLock lock(&mutex_);

@@ -43,7 +43,7 @@ class Negotiation {
   absl::Status Declare(task::v1::Declaration declaration);
   absl::Status Accept();
   absl::Status Defer(absl::Time until, const std::string& reason);
-  absl::Status Counter(absl::Time start, absl::Time end, const std::string& reason);
+  absl::Status CounterOffer(absl::Time start, absl::Time end, const std::string& reason);
   // `detail` is cut to what the wire takes.
   absl::Status Decline(const std::string& code, const std::string& detail);
 
@@ -84,7 +84,7 @@ class Negotiation {
   void Read();
   // Makes the oldest message that waits current(); false when none came in this time, an error when the stream has
   // ended. With `jumps`, also false when an injected clock was set.
-  absl::StatusOr<bool> Take(absl::Duration most, bool jumps);
+  absl::StatusOr<bool> Receive(absl::Duration most, bool jumps);
   absl::Status WhyEnded();
   // Takes the labels of current(). DATA_LOSS (LABELS_MALFORMED): a server gives no more of them than it takes.
   absl::Status TakeLabels();

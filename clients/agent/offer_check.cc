@@ -35,8 +35,8 @@ OfferCheck::Verdict OfferCheck::Verify(const task::v1::Offer& offer, const std::
   return {Expired(expire_time), ToTime(offer.deadline()) > expire_time ? Blame::kSet : Blame::kMoment};
 }
 
-OfferCheck::Verdict OfferCheck::Look(const task::v1::Offer& offer, const std::string& verification_key,
-                                     const TargetOwner& owner) {
+OfferCheck::Verdict OfferCheck::Judge(const task::v1::Offer& offer, const std::string& verification_key,
+                                      const TargetOwner& owner) {
   signer_.reset();
   Verdict verdict = Verify(offer, verification_key);
   if (!verdict.status.ok()) return verdict;

@@ -28,7 +28,7 @@ class OfferCheck {
   };
   // Fetches the chain of trust where a signature of an operator is to be verified: blocks. Errors: MANIFEST_*, those of
   // TargetOwner::Check and of CheckOperator.
-  Verdict Look(const task::v1::Offer& offer, const std::string& verification_key, const TargetOwner& owner);
+  Verdict Judge(const task::v1::Offer& offer, const std::string& verification_key, const TargetOwner& owner);
 
   // Of the newest offer whose signature has proved good.
   const std::optional<task::v1::Manifest>& manifest() const { return manifest_; }

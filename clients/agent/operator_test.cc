@@ -10,7 +10,7 @@
 namespace parley::agent {
 namespace {
 
-using trust::Member;
+using trust::TestMember;
 
 class OperatorTest : public SessionTest {
  protected:
@@ -21,7 +21,7 @@ class OperatorTest : public SessionTest {
     taskd_.faults.manifest = [this](task::v1::SignedManifest* manifest) { Sign(bob_, manifest); };
   }
 
-  void Sign(const Member& member, task::v1::SignedManifest* manifest) {
+  void Sign(const TestMember& member, task::v1::SignedManifest* manifest) {
     MutexLock lock(&chain_mutex_);
     *manifest->mutable_operator_signature() =
         trust::SignAsOperator(manifest->manifest(), member.device.id, member.signing_key, chain_.head(), clock_.Now());
@@ -59,7 +59,7 @@ class OperatorTest : public SessionTest {
     EXPECT_EQ(Installed(), merged_);
   }
 
-  const Member alice_{"alice", access::v1::ROLE_ADMIN}, bob_{"bob"};
+  const TestMember alice_{"alice", access::v1::ROLE_ADMIN}, bob_{"bob"};
   const trust::Founding founding_ = trust::Founding::Make(alice_.user, alice_.device, clock_.Now());
   Mutex chain_mutex_;
   trust::Chain chain_;
@@ -119,7 +119,7 @@ TEST_F(OperatorTest, RefusesAnotherManifestsSignature) {
 }
 
 TEST_F(OperatorTest, RefusesAnOutsiders) {
-  const Member eve("eve", access::v1::ROLE_ADMIN);
+  const TestMember eve("eve", access::v1::ROLE_ADMIN);
   taskd_.faults.manifest = [this, &eve](task::v1::SignedManifest* manifest) { Sign(eve, manifest); };
   ExpectRefused(Enrolled(true), "OPERATOR_UNKNOWN");
 }
@@ -148,8 +148,8 @@ TEST_F(OperatorTest, WaitsForTheChain) {
 // It is told once, and looked at with pauses that grow, over the one connection that stands.
 TEST_F(OperatorTest, DoesNotBesetTheChainsServer) {
   JoinOptions options = Enrolled(false);
-  options.min_look = absl::Milliseconds(50);
-  options.max_look = absl::Milliseconds(200);
+  options.min_recheck = absl::Milliseconds(50);
+  options.max_recheck = absl::Milliseconds(200);
   options.hindrance_timeout = absl::Milliseconds(700);
   failures_ = 1'000'000;
   EXPECT_EQ(Reason(Join(std::move(options), &notes_).status()), "CONNECTION_REFUSED");

@@ -111,8 +111,8 @@ class SessionTest : public testing::Test {
     options.hooks.apply = absl::StrCat("cp $PARLEY_TARGET/site.conf ", Running());
     options.min_backoff = absl::Milliseconds(1);
     options.max_backoff = absl::Milliseconds(20);
-    options.min_look = absl::Milliseconds(1);
-    options.max_look = absl::Milliseconds(20);
+    options.min_recheck = absl::Milliseconds(1);
+    options.max_recheck = absl::Milliseconds(20);
     options.clock = &clock_;
     options.boot_clock = &boot_clock_;
     return options;

@@ -289,7 +289,7 @@ class BlockedTest : public StuckTest {
 
 TEST_F(BlockedTest, ARollbackThatIsBlockedIsNotTriedAgainBeforeItsPauseIsOver) {
   JoinOptions options = Blocking();
-  options.min_look = options.max_look = kForEver;
+  options.min_recheck = options.max_recheck = kForEver;
   StartFollowing(std::move(options));
   notes_.Await("hindered rollback_failed");
   taskd_.AwaitState(Participant::STATE_ROLLBACK_FAILED);
@@ -335,7 +335,7 @@ TEST_F(BlockedTest, ARollbackThatPassesIsFollowedByAPause) {
   JoinOptions options = Options();
   options.hooks.check = "rm conf.d/a && mkfifo conf.d/a";
   options.hooks.apply.clear();
-  options.min_look = options.max_look = kForEver;
+  options.min_recheck = options.max_recheck = kForEver;
   StartFollowing(std::move(options));
   notes_.Await("rolled back");
   taskd_.AwaitState(Participant::STATE_ROLLED_BACK);

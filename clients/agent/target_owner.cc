@@ -122,7 +122,7 @@ void TargetOwner::Leave(Listener* listener) {
 }
 
 // The listeners of one process tell the same person, so one of them is enough for what the owner does.
-void TargetOwner::Tell(bool all, const std::function<void(Listener*)>& call) {
+void TargetOwner::NotifyListeners(bool all, const std::function<void(Listener*)>& call) {
   MutexLock lock(&listeners_mutex_);
   for (Listener* const listener : listeners_) {
     call(listener);
@@ -131,7 +131,7 @@ void TargetOwner::Tell(bool all, const std::function<void(Listener*)>& call) {
 }
 
 void TargetOwner::TellChanged(bool committed, const Listener* by) {
-  Tell(/*all=*/true, [&](Listener* listener) {
+  NotifyListeners(/*all=*/true, [&](Listener* listener) {
     if (listener != by) listener->OnChanged(committed);
   });
 }
@@ -366,13 +366,13 @@ void TargetOwner::RollBackOverdue(bool passing) {
   if (Reason(status) == "NOT_PENDING") return;
   const std::string attempt = absl::StrCat(overdue->task, " ", overdue->attempt, ": ");
   if (!absl::StartsWith(told_failure_, attempt)) {
-    Tell(/*all=*/false, [&](Listener* listener) { listener->OnRollingBack(overdue->task, reason, detail); });
+    NotifyListeners(/*all=*/false, [&](Listener* listener) { listener->OnRollingBack(overdue->task, reason, detail); });
   }
   status = FinishRollback(/*by=*/nullptr);
   const std::string failure = absl::StrCat(attempt, status.message());
   if (std::exchange(told_failure_, failure) != failure) {
     if (!status.ok()) LogWarning("a rollback failed", {{"error", std::string(status.message())}});
-    Tell(/*all=*/false, [&](Listener* listener) { listener->OnRolledBack(overdue->task, status); });
+    NotifyListeners(/*all=*/false, [&](Listener* listener) { listener->OnRolledBack(overdue->task, status); });
   }
   MutexLock lock(&mutex_);
   if (!pending_.has_value()) told_failure_.clear();

@@ -147,7 +147,7 @@ class TargetOwner {
   // Makes what the installer says of an undecided update known to everybody.
   void Publish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(disk_mutex_);
   // Calls the listeners, all of them or only one.
-  void Tell(bool all, const std::function<void(Listener*)>& call);
+  void NotifyListeners(bool all, const std::function<void(Listener*)>& call);
   // Tells all but `by` that the disk has changed.
   void TellChanged(bool committed, const Listener* by);
   absl::Time Due() const;

@@ -8,8 +8,8 @@
 #include "absl/status/status.h"
 #include "clients/agent/agent.h"
 #include "clients/agent/cancellation.h"
-#include "clients/agent/member.h"
 #include "clients/agent/target_owner.h"
+#include "clients/agent/task_member.h"
 
 namespace parley::agent {
 

@@ -28,7 +28,7 @@ bool IsAboutTheSet(const absl::Status& status) {
 }  // namespace
 
 Transfer::Transfer(const Announcer* announce, Cancellation* cancellation, const Conversation* with,
-                   const task::v1::Manifest* manifest, ChunkStore* store)
+                   const task::v1::Manifest* manifest, ChunkCache* store)
     : announce_(*announce),
       cancellation_(cancellation),
       with_(*with),

@@ -10,10 +10,10 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "clients/agent/cancellation.h"
-#include "clients/agent/chunk_store.h"
+#include "clients/agent/chunk_cache.h"
 #include "clients/agent/download.h"
-#include "clients/agent/member.h"
 #include "clients/agent/negotiation.h"
+#include "clients/agent/task_member.h"
 #include "lib/transport/grpc_door.h"
 
 namespace parley::agent {
@@ -28,7 +28,7 @@ class Transfer {
  public:
   // All must outlive it.
   Transfer(const Announcer* announce, Cancellation* cancellation, const Conversation* with,
-           const task::v1::Manifest* manifest, ChunkStore* store);
+           const task::v1::Manifest* manifest, ChunkCache* store);
 
   // Takes what the target has and fetches the rest. When it returns OK, either all is there, or failure() says why it
   // can not be, or the server has something else to say. Errors are those of the connection.

@@ -102,7 +102,7 @@ absl::Status Update::Run(const Manifest& manifest, const task::v1::Offer& offer)
     ASSIGN_OR_RETURN(const bool reported, Report(Participant::STATE_TRANSFERRING));
     if (!reported) return absl::OkStatus();
   }
-  absl::StatusOr<ChunkStore> store = ChunkStore::Open(ChunkFolder());
+  absl::StatusOr<ChunkCache> store = ChunkCache::Open(ChunkFolder());
   if (!store.ok()) return FailBeforeSwap(store.status());
   do {
     chunk_lost_ = false;
@@ -114,7 +114,7 @@ absl::Status Update::Run(const Manifest& manifest, const task::v1::Offer& offer)
   return absl::OkStatus();
 }
 
-absl::Status Update::Fetch(const Manifest& manifest, ChunkStore* store) {
+absl::Status Update::Fetch(const Manifest& manifest, ChunkCache* store) {
   Transfer transfer(&announce_, cancellation_, &with_, &manifest, store);
   const absl::Status status = transfer.Run(owner_->root_path(), owner_->view(task_).paths);
   received_ = received_ || transfer.received_bytes() > 0;
@@ -149,7 +149,7 @@ absl::Status Update::CheckTime(const Manifest& manifest, const task::v1::Offer& 
 }
 
 // With every chunk in the store.
-absl::Status Update::Apply(const Manifest& manifest, const task::v1::Offer& offer, const ChunkStore& store) {
+absl::Status Update::Apply(const Manifest& manifest, const task::v1::Offer& offer, const ChunkCache& store) {
   if (state() == Participant::STATE_TRANSFERRING) {
     ASSIGN_OR_RETURN(const bool reported, Report(Participant::STATE_STAGED));
     if (!reported) return absl::OkStatus();
@@ -164,7 +164,7 @@ absl::Status Update::Apply(const Manifest& manifest, const task::v1::Offer& offe
   if (!status.ok()) return FailBeforeSwap(status);
   const TargetOwner::Hold hold(owner_);
   RETURN_IF_ERROR(StageAndSwap(manifest, store));
-  return pending() ? Settle("") : absl::OkStatus();
+  return pending() ? ResumePending("") : absl::OkStatus();
 }
 
 UpdatePlan Update::MakePlan() const {
@@ -179,7 +179,7 @@ UpdatePlan Update::MakePlan() const {
   return plan;
 }
 
-absl::Status Update::StageAndSwap(const Manifest& manifest, const ChunkStore& store) {
+absl::Status Update::StageAndSwap(const Manifest& manifest, const ChunkCache& store) {
   const auto read_chunk = [&store](absl::string_view digest) { return store.Read(digest); };
   for (int build = 1;; ++build) {
     const Method offered = owner_->choice().first;
@@ -204,7 +204,7 @@ absl::Status Update::StageAndSwap(const Manifest& manifest, const ChunkStore& st
   }
 }
 
-absl::Status Update::Settle(const std::string& declared_digest) {
+absl::Status Update::ResumePending(const std::string& declared_digest) {
   const TargetOwner::Hold hold(owner_);
   const std::optional<TargetOwner::Pending> pending = owner_->pending();
   if (!pending.has_value() || pending->task != task_) return absl::OkStatus();
@@ -309,7 +309,7 @@ absl::Status Update::Commit() {
   if (!status.ok()) return absl::OkStatus();
   owner_->EndTurn(task_);
   // The target has them all now.
-  if (auto store = ChunkStore::Open(ChunkFolder()); store.ok()) store->Prune({}).IgnoreError();
+  if (auto store = ChunkCache::Open(ChunkFolder()); store.ok()) store->Prune({}).IgnoreError();
   announce_([&](Observer* o) { o->Confirmed(task_, pending->revision); });
   return absl::OkStatus();
 }

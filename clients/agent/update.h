@@ -17,9 +17,9 @@
 #include "absl/status/statusor.h"
 #include "clients/agent/agent.h"
 #include "clients/agent/cancellation.h"
-#include "clients/agent/chunk_store.h"
-#include "clients/agent/member.h"
+#include "clients/agent/chunk_cache.h"
 #include "clients/agent/target_owner.h"
+#include "clients/agent/task_member.h"
 #include "clients/agent/task_state.h"
 #include "clients/agent/transfer.h"
 
@@ -43,7 +43,7 @@ class Update {
   // With pending(): goes on from where it stands, or takes it back when the server does not wait for it. Without a
   // connection the commands are run, and the update is confirmed once. `declared_digest`: of the declaration that the
   // server's view rests on.
-  absl::Status Settle(const std::string& declared_digest);
+  absl::Status ResumePending(const std::string& declared_digest);
   // Takes it back. `passing`: for a cause that is not the set's.
   absl::Status RollBack(const std::string& reason, const std::string& detail, bool passing);
   // Tells the server of a rollback that is noted, if it waits for that, and forgets it.
@@ -82,11 +82,11 @@ class Update {
   bool server_is_applying() const;
   absl::StatusOr<bool> Report(task::v1::Participant::State state) const;
   absl::Status FailBeforeSwap(const absl::Status& why);
-  absl::Status Fetch(const task::v1::Manifest& manifest, ChunkStore* store);
-  absl::Status Apply(const task::v1::Manifest& manifest, const task::v1::Offer& offer, const ChunkStore& store);
+  absl::Status Fetch(const task::v1::Manifest& manifest, ChunkCache* store);
+  absl::Status Apply(const task::v1::Manifest& manifest, const task::v1::Offer& offer, const ChunkCache& store);
   absl::Status CheckTime(const task::v1::Manifest& manifest, const task::v1::Offer& offer) const;
   absl::StatusOr<bool> WaitForWindow(const task::v1::Offer& offer);
-  absl::Status StageAndSwap(const task::v1::Manifest& manifest, const ChunkStore& store);
+  absl::Status StageAndSwap(const task::v1::Manifest& manifest, const ChunkCache& store);
   UpdatePlan MakePlan() const;
   absl::Status RunCommands(bool* passed);
   absl::Status Confirm();

@@ -95,10 +95,10 @@ absl::Status AgentFlags::Fill(agent::Options* options) const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Membership> AgentFlags::FindMembership(const Globals& globals, bool enrolled) const {
-  if (enrolled || require_operator_signature) return FollowMembership(globals);
+absl::StatusOr<DeviceMembership> AgentFlags::FindDeviceMembership(const Globals& globals, bool enrolled) const {
+  if (enrolled || require_operator_signature) return FollowDeviceMembership(globals);
   RETURN_IF_ERROR(CheckUnlockOptions(globals));
-  return Membership();
+  return DeviceMembership();
 }
 
 std::unique_ptr<agent::Observer> NewPrinter(const Globals& globals, bool one_task) {

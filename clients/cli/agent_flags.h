@@ -30,7 +30,7 @@ struct AgentFlags {
   absl::Status FillPlace(agent::Options* options) const;
   // This device's, by whose chain signatures of operators are verified: when it is `enrolled`, or when they are
   // demanded. Empty otherwise.
-  absl::StatusOr<Membership> FindMembership(const Globals& globals, bool enrolled) const;
+  absl::StatusOr<DeviceMembership> FindDeviceMembership(const Globals& globals, bool enrolled) const;
 };
 
 // What every help says of --check and --apply: where they run, and what they see.

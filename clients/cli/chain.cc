@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
-#include "clients/chain/keyd.h"
+#include "clients/chain/trust_client.h"
 #include "clients/cli/format.h"
 #include "clients/cli/unlock.h"
 #include "lib/base/encoding.h"
@@ -30,7 +30,7 @@ constexpr size_t kLeastIdDigits = 4;
 // Of the credentials that a long-running command gets for its device: keyd's default.
 constexpr absl::Duration kRenewedLife = absl::Hours(24 * 90);
 
-absl::StatusOr<std::unique_ptr<trust::Keyd>> Connect(const Globals& globals) {
+absl::StatusOr<std::unique_ptr<trust::TrustClient>> Connect(const Globals& globals) {
   ASSIGN_OR_RETURN(keys::Credential credential, LoadCredential(ByDevice(globals)));
   UseServer(globals, keys::kKeyd, &credential);
   return trust::ConnectKeyd(credential, Clock::System());
@@ -58,7 +58,7 @@ absl::Status Remember(const trust::Chain& chain, device::DeviceFile* file) {
 // The device file of a command that runs long, the chain and the connection to keyd, from call to call.
 class Member {
  public:
-  Member(Globals globals, device::DeviceFile* file, std::unique_ptr<trust::Keyd> keyd)
+  Member(Globals globals, device::DeviceFile* file, std::unique_ptr<trust::TrustClient> keyd)
       : globals_(std::move(globals)), file_(file), keyd_(std::move(keyd)) {}
 
   absl::StatusOr<keys::Credential> Renew() {
@@ -91,7 +91,7 @@ class Member {
   const Globals globals_;
   Mutex mutex_;
   device::DeviceFile* const file_;
-  std::unique_ptr<trust::Keyd> keyd_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<trust::TrustClient> keyd_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<const trust::Chain> chain_ ABSL_GUARDED_BY(mutex_);
 };
 
@@ -106,18 +106,18 @@ Globals ByDevice(const Globals& globals) {
 
 absl::StatusOr<trust::Chain> FetchChain(const Globals& globals) {
   ASSIGN_OR_RETURN(device::DeviceFile* const file, OpenDevice(globals));
-  ASSIGN_OR_RETURN(const std::unique_ptr<trust::Keyd> keyd, Connect(globals));
+  ASSIGN_OR_RETURN(const std::unique_ptr<trust::TrustClient> keyd, Connect(globals));
   ASSIGN_OR_RETURN(trust::Chain chain, keyd->FetchChain(file->contents().root_key, file->contents().head));
   RETURN_IF_ERROR(Remember(chain, file));
   return chain;
 }
 
-absl::StatusOr<Membership> FollowMembership(const Globals& globals) {
+absl::StatusOr<DeviceMembership> FollowDeviceMembership(const Globals& globals) {
   Globals beside = BesideTaskd(globals);
   ASSIGN_OR_RETURN(device::DeviceFile* const file, OpenDevice(globals));
-  ASSIGN_OR_RETURN(std::unique_ptr<trust::Keyd> keyd, Connect(beside));
+  ASSIGN_OR_RETURN(std::unique_ptr<trust::TrustClient> keyd, Connect(beside));
   auto member = std::make_shared<Member>(std::move(beside), file, std::move(keyd));
-  return Membership{[member] { return member->GetChain(); }, [member] { return member->Renew(); }};
+  return DeviceMembership{[member] { return member->GetChain(); }, [member] { return member->Renew(); }};
 }
 
 absl::StatusOr<absl::Time> RenewCredential(const Globals& given, absl::Duration life) {
@@ -126,7 +126,7 @@ absl::StatusOr<absl::Time> RenewCredential(const Globals& given, absl::Duration 
   request.set_request_id(NewRequestId());
   *request.mutable_ttl() = ToProto(life);
   ASSIGN_OR_RETURN(device::DeviceFile* const file, OpenDevice(globals));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Connect(globals, keys::kKeyd));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connection::Open(globals, keys::kKeyd));
   const std::unique_ptr<TrustService::Stub> stub = TrustService::NewStub(server->channel());
   ASSIGN_OR_RETURN(trust::v1::RenewCredentialResponse response,
                    server->Call(stub.get(), &TrustService::Stub::RenewCredential, request));
@@ -159,7 +159,7 @@ absl::StatusOr<trust::v1::AppendCertificatesResponse> AppendCertificates(const G
   const device::Contents& contents = file->contents();
   ASSIGN_OR_RETURN(const crypto::SigningKey key, crypto::SigningKey::FromSeed(contents.signing_seed));
   const std::string device_id = contents.device_id;
-  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Connect(ByDevice(globals), keys::kKeyd));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connection::Open(ByDevice(globals), keys::kKeyd));
   const std::unique_ptr<TrustService::Stub> stub = TrustService::NewStub(server->channel());
   absl::Status moved;
   for (int i = 0; i < kTries; ++i) {

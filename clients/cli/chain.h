@@ -11,7 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "clients/cli/command.h"
-#include "clients/cli/server.h"
+#include "clients/cli/connection.h"
 #include "lib/device/device_file.h"
 #include "lib/trust/certificate.h"
 #include "lib/trust/chain.h"
@@ -24,7 +24,7 @@ namespace parley::cli {
 Globals ByDevice(const Globals& globals);
 
 // Fetches and verifies. What it has seen it remembers in the device file, and refuses a chain that does not go on from
-// there. The errors of OpenDevice and of trust::Keyd::FetchChain.
+// there. The errors of OpenDevice and of trust::TrustClient::FetchChain.
 absl::StatusOr<trust::Chain> FetchChain(const Globals& globals);
 
 // Signs by this device what `make` states after the newest certificate, and appends it; again where another device was
@@ -37,13 +37,13 @@ absl::StatusOr<trust::v1::AppendCertificatesResponse> AppendCertificates(const G
 
 // This device's membership for a command that runs long. Any thread may call either. `globals.server` is taskd's, here
 // and below.
-struct Membership {
+struct DeviceMembership {
   // Each call fetches what is new. The errors of FetchChain.
   std::function<absl::StatusOr<std::shared_ptr<const trust::Chain>>()> chain;
   // RenewCredential; then the credential.
   std::function<absl::StatusOr<keys::Credential>()> renew;
 };
-absl::StatusOr<Membership> FollowMembership(const Globals& globals);
+absl::StatusOr<DeviceMembership> FollowDeviceMembership(const Globals& globals);
 
 // Puts a new credential into the device file; until when it is good. The former one stays good until its end. The
 // errors of OpenDevice and of keyd.

@@ -8,7 +8,7 @@
 #include "clients/cli/agent_flags.h"
 #include "clients/cli/agent_output.h"
 #include "clients/cli/command.h"
-#include "clients/cli/server.h"
+#include "clients/cli/connection.h"
 #include "clients/cli/unlock.h"
 #include "lib/base/error.h"
 #include "lib/keys/identity.h"
@@ -29,7 +29,7 @@ absl::StatusOr<ExitCode> RunAgent(const Globals& globals, const AgentFlags& flag
   }
   UseServer(globals, keys::kTaskd, &options.credential);
   const bool by_device = UsesDevice(globals);
-  ASSIGN_OR_RETURN(Membership membership, flags.FindMembership(globals, by_device));
+  ASSIGN_OR_RETURN(DeviceMembership membership, flags.FindDeviceMembership(globals, by_device));
   options.chain = std::move(membership.chain);
   // An admin made what a credential's file holds, and makes the next one.
   if (by_device) {

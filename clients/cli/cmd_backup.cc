@@ -75,7 +75,7 @@ absl::StatusOr<Secret> NewPassword(const BackupFlags& flags) {
 void Show(const Globals& globals, const backup::Summary& summary, absl::string_view done, const std::string& where) {
   const std::string services = absl::StrJoin(summary.label.services, ", ");
   int64_t bytes = 0;
-  for (const backup::Entry& entry : summary.entries) bytes += static_cast<int64_t>(entry.bytes);
+  for (const backup::ArchiveEntry& entry : summary.entries) bytes += static_cast<int64_t>(entry.bytes);
   if (globals.json()) {
     JsonObject()
         .Text("event", done)

@@ -10,20 +10,20 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "clients/chain/keyd.h"
+#include "clients/chain/trust_client.h"
 #include "clients/cli/chain.h"
 #include "clients/cli/command.h"
+#include "clients/cli/connection.h"
 #include "clients/cli/enrol_screen.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
 #include "clients/cli/pasted_secret.h"
 #include "clients/cli/paths.h"
-#include "clients/cli/server.h"
 #include "clients/cli/signals.h"
 #include "clients/cli/terminal.h"
 #include "clients/cli/unlock.h"
 #include "clients/enrol/claimer.h"
-#include "clients/enrol/grpc_relay.h"
+#include "clients/enrol/grpc_relay_stream.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 
@@ -137,13 +137,13 @@ absl::StatusOr<ExitCode> Claim(const Globals& given, const ClaimFlags& flags) {
   transport::Dialer::Options dial = enrol::DialerOptionsOf(invitation, Clock::System());
   if (!globals.server.empty()) dial.address = globals.server;
   const std::string address = dial.address;
-  ASSIGN_OR_RETURN(const std::unique_ptr<enrol::Relay> relay, enrol::ConnectRelay(std::move(dial)));
+  ASSIGN_OR_RETURN(const std::unique_ptr<enrol::RelayStream> relay, enrol::ConnectRelay(std::move(dial)));
   EnrolScreen screen({globals.json(), "the inviter", /*reads_first=*/true, signals.fd()});
   if (!globals.json()) {
     PrintLine(absl::StrCat("  joining ", Printable(invitation.organisation), " through ", address,
                            ". Have the person who invited you on the phone: you must know the voice."));
   }
-  enrol::ParticipantOptions options;
+  enrol::PartyOptions options;
   options.invitation = invitation.invitation;
   options.device = file;
   options.relay = relay.get();

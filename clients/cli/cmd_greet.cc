@@ -9,18 +9,18 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "clients/chain/keyd.h"
+#include "clients/chain/trust_client.h"
 #include "clients/cli/chain.h"
 #include "clients/cli/command.h"
+#include "clients/cli/connection.h"
 #include "clients/cli/enrol_screen.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
-#include "clients/cli/server.h"
 #include "clients/cli/signals.h"
 #include "clients/cli/terminal.h"
 #include "clients/cli/unlock.h"
 #include "clients/enrol/greeter.h"
-#include "clients/enrol/grpc_relay.h"
+#include "clients/enrol/grpc_relay_stream.h"
 #include "lib/base/error.h"
 #include "lib/keys/identity.h"
 #include "parley/enrol/v1/invitation_service.grpc.pb.h"
@@ -33,7 +33,7 @@ using enrol::v1::InvitationService;
 
 constexpr absl::string_view kPrefix = "invitations/";
 
-absl::StatusOr<Invitation> TheOnlyOne(const Server& server, InvitationService::Stub* stub) {
+absl::StatusOr<Invitation> TheOnlyOne(const Connection& server, InvitationService::Stub* stub) {
   enrol::v1::ListInvitationsRequest request;
   request.add_states(Invitation::STATE_PENDING);
   ASSIGN_OR_RETURN(const enrol::v1::ListInvitationsResponse listed,
@@ -50,7 +50,7 @@ absl::StatusOr<Invitation> TheOnlyOne(const Server& server, InvitationService::S
 }
 
 absl::StatusOr<Invitation> FindInvitation(const Globals& globals, const std::string& wanted) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Connect(globals, keys::kEnrolld));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connection::Open(globals, keys::kEnrolld));
   const std::unique_ptr<InvitationService::Stub> stub = InvitationService::NewStub(server->channel());
   if (wanted.empty()) return TheOnlyOne(*server, stub.get());
   enrol::v1::GetInvitationRequest request;
@@ -154,10 +154,10 @@ absl::StatusOr<ExitCode> Greet(const Globals& given, const std::string& wanted) 
                            ". Call them: you must know the voice."));
   }
   ASSIGN_OR_RETURN(transport::Dialer::Options dial, DialerOptions(globals, keys::kEnrolld));
-  ASSIGN_OR_RETURN(const std::unique_ptr<enrol::Relay> relay, enrol::ConnectRelay(std::move(dial)));
-  ASSIGN_OR_RETURN(const std::unique_ptr<trust::Keyd> keyd,
+  ASSIGN_OR_RETURN(const std::unique_ptr<enrol::RelayStream> relay, enrol::ConnectRelay(std::move(dial)));
+  ASSIGN_OR_RETURN(const std::unique_ptr<trust::TrustClient> keyd,
                    trust::ConnectKeyd(*file->contents().credential, Clock::System()));
-  enrol::ParticipantOptions options;
+  enrol::PartyOptions options;
   options.invitation = id;
   options.device = file;
   options.relay = relay.get();

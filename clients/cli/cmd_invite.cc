@@ -10,9 +10,9 @@
 #include "absl/strings/strip.h"
 #include "clients/cli/chain.h"
 #include "clients/cli/command.h"
+#include "clients/cli/connection.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
-#include "clients/cli/server.h"
 #include "clients/cli/terminal.h"
 #include "clients/cli/unlock.h"
 #include "lib/base/error.h"
@@ -34,13 +34,13 @@ struct InviteFlags {
 };
 
 struct Invitations {
-  std::unique_ptr<Server> server;
+  std::unique_ptr<Connection> server;
   std::unique_ptr<InvitationService::Stub> stub;
 };
 
 absl::StatusOr<Invitations> ConnectInvitations(const Globals& globals) {
   Invitations invitations;
-  ASSIGN_OR_RETURN(invitations.server, Server::Connect(globals, keys::kEnrolld));
+  ASSIGN_OR_RETURN(invitations.server, Connection::Open(globals, keys::kEnrolld));
   invitations.stub = InvitationService::NewStub(invitations.server->channel());
   return invitations;
 }

@@ -110,7 +110,7 @@ absl::StatusOr<ExitCode> Join(const Globals& globals, const JoinFlags& flags) {
   ASSIGN_OR_RETURN(agent::JoinOptions options, OptionsOf(globals, flags));
   // Not by a device file that only happens to be there: a join key is enough to join.
   const bool by_device = !globals.device_path.empty() || !Environment("PARLEY_DEVICE").empty();
-  ASSIGN_OR_RETURN(Membership membership, flags.agent.FindMembership(globals, by_device));
+  ASSIGN_OR_RETURN(DeviceMembership membership, flags.agent.FindDeviceMembership(globals, by_device));
   options.chain = std::move(membership.chain);
   StopOnSignal signals(flags.follow ? OnHangup::kIgnore : OnHangup::kStop);
   options.stop = signals.stop();

@@ -11,15 +11,15 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "clients/chain/keyd.h"
+#include "clients/chain/trust_client.h"
 #include "clients/cli/answers.h"
 #include "clients/cli/chain.h"
 #include "clients/cli/command.h"
+#include "clients/cli/connection.h"
 #include "clients/cli/ended_with.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
 #include "clients/cli/paths.h"
-#include "clients/cli/server.h"
 #include "clients/cli/terminal.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
@@ -46,13 +46,13 @@ struct KeyFlags {
 constexpr size_t kMostShown = 20;
 
 struct Keys {
-  std::unique_ptr<Server> server;
+  std::unique_ptr<Connection> server;
   std::unique_ptr<KeyService::Stub> stub;
 };
 
 absl::StatusOr<Keys> ConnectKeys(const Globals& globals) {
   Keys keys;
-  ASSIGN_OR_RETURN(keys.server, Server::Connect(globals, keys::kKeyd));
+  ASSIGN_OR_RETURN(keys.server, Connection::Open(globals, keys::kKeyd));
   keys.stub = KeyService::NewStub(keys.server->channel());
   return keys;
 }
@@ -61,7 +61,7 @@ std::string Serial(const key::v1::CredentialRecord& record) {
   return std::string(absl::StripPrefix(record.name(), "credentials/"));
 }
 
-std::string Standing(const key::v1::CredentialRecord& record) {
+std::string ClientStatus(const key::v1::CredentialRecord& record) {
   if (record.has_revoke_time()) return "revoked " + TimeText(ToTime(record.revoke_time()));
   if (ToTime(record.expire_time()) <= absl::Now()) return "expired";
   return record.retired() ? "dead: its root was retired" : "good";
@@ -76,7 +76,7 @@ void ShowRecord(const Globals& globals, const key::v1::CredentialRecord& record)
   PrintLine(absl::StrCat("  for      ", RoleText(record.role()), " ", Printable(record.subject())));
   PrintLine(absl::StrCat("  issued   ", TimeText(ToTime(record.create_time())), " by ", Printable(record.issuer())));
   PrintLine(absl::StrCat("  until    ", TimeText(ToTime(record.expire_time()))));
-  PrintLine(absl::StrCat("  state    ", Standing(record)));
+  PrintLine(absl::StrCat("  state    ", ClientStatus(record)));
   if (!record.labels().empty()) PrintLine(absl::StrCat("  labels   ", Printable(keys::ShowLabels(record.labels()))));
 }
 
@@ -145,8 +145,9 @@ absl::StatusOr<key::v1::ListCredentialsResponse> ListAll(const Keys& keys) {
 }
 
 std::vector<std::string> Row(const key::v1::CredentialRecord& record) {
-  return {Serial(record),   RoleText(record.role()),          record.subject(), TimeText(ToTime(record.expire_time())),
-          Standing(record), keys::ShowLabels(record.labels())};
+  return {Serial(record),       RoleText(record.role()),
+          record.subject(),     TimeText(ToTime(record.expire_time())),
+          ClientStatus(record), keys::ShowLabels(record.labels())};
 }
 
 void ShowRows(const std::vector<std::vector<std::string>>& rows) {
@@ -240,7 +241,7 @@ std::vector<key::v1::CredentialRecord> EndedBy(uint32_t retire_before, const std
                                                const key::v1::ListCredentialsResponse& all) {
   std::vector<key::v1::CredentialRecord> ended;
   for (const key::v1::CredentialRecord& record : all.credentials()) {
-    if (record.epoch() < retire_before && Standing(record) == "good") ended.push_back(record);
+    if (record.epoch() < retire_before && ClientStatus(record) == "good") ended.push_back(record);
   }
   std::stable_partition(ended.begin(), ended.end(),
                         [&own_serial](const auto& record) { return Serial(record) == own_serial; });

@@ -28,7 +28,7 @@ struct MemberFlags {
   std::string reason;
 };
 
-std::string Standing(const std::optional<absl::Time>& revoked) {
+std::string ClientStatus(const std::optional<absl::Time>& revoked) {
   return revoked.has_value() ? "revoked " + TimeText(*revoked) : "good";
 }
 
@@ -64,7 +64,7 @@ absl::StatusOr<ExitCode> ListUsers(const Globals& globals, const MemberFlags&) {
           .Print();
     }
     rows.push_back({Printable(user->name), RoleText(user->role), absl::StrCat(live), TimeText(user->added),
-                    Standing(user->revoked), HexEncode(user->id)});
+                    ClientStatus(user->revoked), HexEncode(user->id)});
   }
   if (!globals.json()) PrintTable({"NAME", "ROLE", "DEVICES", "SINCE", "STATE", "ID"}, rows);
   return kSuccess;
@@ -93,7 +93,7 @@ absl::StatusOr<ExitCode> ListDevices(const Globals& globals, const MemberFlags& 
       }
       const bool this_one = device->id == globals.device->contents().device_id;
       rows.push_back({Printable(device->label) + (this_one ? " (this one)" : ""), Printable(user->name),
-                      TimeText(device->added), Standing(revoked), HexEncode(device->id)});
+                      TimeText(device->added), ClientStatus(revoked), HexEncode(device->id)});
     }
   }
   if (!globals.json()) PrintTable({"LABEL", "USER", "SINCE", "STATE", "ID"}, rows);

@@ -8,13 +8,13 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
-#include "clients/chain/keyd.h"
+#include "clients/chain/trust_client.h"
 #include "clients/cli/chain.h"
 #include "clients/cli/command.h"
+#include "clients/cli/connection.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
 #include "clients/cli/paths.h"
-#include "clients/cli/server.h"
 #include "clients/cli/terminal.h"
 #include "clients/cli/unlock.h"
 #include "lib/base/encoding.h"
@@ -133,7 +133,7 @@ absl::Status CheckNames(const InitFlags& flags) {
 
 absl::StatusOr<ExitCode> Init(const Globals& globals, const InitFlags& flags) {
   RETURN_IF_ERROR(CheckNames(flags));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Connect(ByCredential(globals), keys::kKeyd));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connection::Open(ByCredential(globals), keys::kKeyd));
   ASSIGN_OR_RETURN(device::DeviceFile* const file, BeginFounding(globals, flags));
   const std::unique_ptr<TrustService::Stub> stub = TrustService::NewStub(server->channel());
   absl::StatusOr<trust::v1::FoundOrganisationResponse> response =

@@ -7,9 +7,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "clients/cli/command.h"
+#include "clients/cli/connection.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
-#include "clients/cli/server.h"
 #include "clients/cli/task_name.h"
 #include "clients/cli/task_text.h"
 #include "clients/cli/terminal.h"
@@ -26,13 +26,13 @@ using task::v1::TaskService;
 
 // A connection and the stub over it.
 struct Tasks {
-  std::unique_ptr<Server> server;
+  std::unique_ptr<Connection> server;
   std::unique_ptr<TaskService::Stub> stub;
 };
 
 absl::StatusOr<Tasks> ConnectTasks(const Globals& globals) {
   Tasks tasks;
-  ASSIGN_OR_RETURN(tasks.server, Server::Connect(globals, keys::kTaskd));
+  ASSIGN_OR_RETURN(tasks.server, Connection::Open(globals, keys::kTaskd));
   tasks.stub = TaskService::NewStub(tasks.server->channel());
   return tasks;
 }

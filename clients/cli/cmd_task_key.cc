@@ -6,10 +6,10 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "clients/cli/command.h"
+#include "clients/cli/connection.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
 #include "clients/cli/paths.h"
-#include "clients/cli/server.h"
 #include "clients/cli/shown_join_key.h"
 #include "clients/cli/task_key.h"
 #include "clients/cli/task_name.h"
@@ -32,7 +32,8 @@ struct KeyFlags {
 };
 
 // The key under which this machine knows the task's manifests to be signed; where it does not, the server's word.
-absl::StatusOr<std::string> VerificationKey(const Server& server, TaskService::Stub* tasks, const std::string& name) {
+absl::StatusOr<std::string> VerificationKey(const Connection& server, TaskService::Stub* tasks,
+                                            const std::string& name) {
   absl::StatusOr<crypto::SigningKey> own = LoadTaskKey(TaskId(name));
   if (own.ok()) return own->verification_key();
   if (!absl::IsNotFound(own.status())) return own.status();
@@ -51,7 +52,7 @@ absl::StatusOr<ExitCode> CreateKey(const Globals& globals, const KeyFlags& flags
     ASSIGN_OR_RETURN(const absl::Duration ttl, ParseTtl("--ttl", flags.ttl, absl::Seconds(1), "a join key lives"));
     *request.mutable_ttl() = ToProto(ttl);
   }
-  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Connect(globals, keys::kTaskd));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connection::Open(globals, keys::kTaskd));
   const std::unique_ptr<TaskService::Stub> tasks = TaskService::NewStub(server->channel());
   ASSIGN_OR_RETURN(const std::string verification_key, VerificationKey(*server, tasks.get(), name));
   // Before there is a key that nobody has.
@@ -80,7 +81,7 @@ std::string StateText(const task::v1::JoinKey& key) {
 }
 
 absl::StatusOr<ExitCode> ListKeys(const Globals& globals, const std::string& name) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Connect(globals, keys::kTaskd));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connection::Open(globals, keys::kTaskd));
   const std::unique_ptr<TaskService::Stub> tasks = TaskService::NewStub(server->channel());
   task::v1::ListJoinKeysRequest request;
   request.set_parent(name);
@@ -107,7 +108,7 @@ absl::StatusOr<ExitCode> ListKeys(const Globals& globals, const std::string& nam
 
 absl::StatusOr<ExitCode> RevokeKey(const Globals& globals, const std::string& name, const std::string& serial,
                                    bool with_members) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Connect(globals, keys::kTaskd));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connection::Open(globals, keys::kTaskd));
   const std::unique_ptr<TaskService::Stub> tasks = TaskService::NewStub(server->channel());
   task::v1::RevokeJoinKeyRequest request;
   request.set_name(absl::StrCat(name, "/joinKeys/", serial));

@@ -10,8 +10,8 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "clients/cli/command.h"
+#include "clients/cli/connection.h"
 #include "clients/cli/output.h"
-#include "clients/cli/server.h"
 #include "clients/cli/task_name.h"
 #include "clients/cli/task_text.h"
 #include "clients/cli/terminal.h"
@@ -26,7 +26,7 @@ using task::v1::Participant;
 using task::v1::TaskService;
 
 absl::StatusOr<task::v1::ListParticipantsResponse> FetchAll(const Globals& globals, const std::string& task) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Connect(globals, keys::kTaskd));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connection::Open(globals, keys::kTaskd));
   const std::unique_ptr<TaskService::Stub> stub = TaskService::NewStub(server->channel());
   task::v1::ListParticipantsRequest request;
   request.set_parent(task);
@@ -55,7 +55,7 @@ std::string Footer(const task::v1::ListParticipantsResponse& all, bool connected
   std::map<std::string, int> stands;
   int away = 0, drifted = 0, revoked = 0, twice = 0;
   for (const Participant& client : all.participants()) {
-    ++stands[StandText(client)];
+    ++stands[ParticipantStateText(client)];
     away += client.connected() || !connected_known ? 0 : 1;
     drifted += client.drifted() ? 1 : 0;
     revoked += client.has_revoke_time() ? 1 : 0;
@@ -90,7 +90,7 @@ absl::StatusOr<ExitCode> Members(const Globals& globals, const std::string& type
   std::vector<std::vector<std::string>> rows;
   for (const Participant& client : all.participants()) {
     rows.push_back({ClientOf(client), InstalledText(client),
-                    absl::StrCat("r", client.revision(), " ", StandText(client)),
+                    absl::StrCat("r", client.revision(), " ", ParticipantStateText(client)),
                     connected_known ? ConnectedText(client, now) : "unknown", WhyText(client, now)});
   }
   PrintTable({"CLIENT", "INSTALLED", "OFFERED", "CONNECTED", "WHY"}, rows);

@@ -18,10 +18,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "clients/cli/command.h"
+#include "clients/cli/connection.h"
 #include "clients/cli/output.h"
 #include "clients/cli/paths.h"
 #include "clients/cli/screen.h"
-#include "clients/cli/server.h"
 #include "clients/cli/signals.h"
 #include "clients/cli/task_name.h"
 #include "clients/cli/task_text.h"
@@ -192,7 +192,7 @@ class ScreenViewer final : public Viewer {
       const SteadyClock::time_point drawn = SteadyClock::now();
       pollfd fds[] = {{changed_fd_, POLLIN, 0}, {signals_->fd(), POLLIN, 0}};
       poll(fds, 2, -1);
-      HandleSignal(signals_->Take());
+      HandleSignal(signals_->ReadPending());
       // Several changes make one frame.
       if (fds[1].revents == 0 && !ended_) std::this_thread::sleep_until(drawn + kFrameGap);
       uint64_t count;
@@ -214,7 +214,8 @@ class ScreenViewer final : public Viewer {
 // The call that a signal cancels, wherever it stands.
 class Watcher {
  public:
-  Watcher(const Server* server, std::string task) : server_(server), stub_(TaskService::NewStub(server->channel())) {
+  Watcher(const Connection* server, std::string task)
+      : server_(server), stub_(TaskService::NewStub(server->channel())) {
     request_.set_name(std::move(task));
   }
 
@@ -278,7 +279,7 @@ class Watcher {
     }
   }
 
-  const Server* const server_;
+  const Connection* const server_;
   const std::unique_ptr<TaskService::Stub> stub_;
   task::v1::WatchTaskRequest request_;
   Task task_;
@@ -309,7 +310,7 @@ absl::StatusOr<ExitCode> Watch(const Globals& globals, const WatchFlags& flags) 
   // A password is asked for while signals still do what they do.
   RETURN_IF_ERROR(LoadCredential(globals).status());
   SignalFd* const signals = on_screen ? ScreenViewer::TakeSignals() : nullptr;
-  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Connect(globals, keys::kTaskd));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connection::Open(globals, keys::kTaskd));
   Watcher watcher(server.get(), name);
   std::unique_ptr<Viewer> viewer;
   if (globals.json()) {

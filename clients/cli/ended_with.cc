@@ -5,9 +5,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "clients/cli/connection.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
-#include "clients/cli/server.h"
 #include "clients/cli/task_name.h"
 #include "clients/cli/terminal.h"
 #include "lib/base/error.h"
@@ -27,7 +27,7 @@ absl::StatusOr<Response> Ask(const Globals& globals, absl::string_view audience,
                              const google::protobuf::RepeatedPtrField<std::string>& credentials) {
   Request request;
   *request.mutable_credentials() = credentials;
-  absl::StatusOr<std::unique_ptr<Server>> server = Server::Connect(globals, audience);
+  absl::StatusOr<std::unique_ptr<Connection>> server = Connection::Open(globals, audience);
   if (!server.ok()) return server.status();
   const auto stub = Service::NewStub((*server)->channel());
   return (*server)->Call(stub.get(), method, request);

@@ -18,7 +18,7 @@ SignalFd::SignalFd(std::initializer_list<int> signals) {
 
 SignalFd::~SignalFd() { close(fd_); }
 
-int SignalFd::Take() {
+int SignalFd::ReadPending() {
   signalfd_siginfo info;
   return read(fd_, &info, sizeof(info)) == sizeof(info) ? static_cast<int>(info.ssi_signo) : 0;
 }

@@ -16,7 +16,7 @@ class SignalFd {
 
   int fd() const { return fd_; }
   // The next signal that has come; 0 when none has.
-  int Take();
+  int ReadPending();
 
  private:
   int fd_;

@@ -81,7 +81,7 @@ std::string HostName() {
 }
 
 // Settles where a service listens and how others reach it.
-absl::Status Settle(absl::string_view option, std::string* listen, std::string* public_address) {
+absl::Status ChooseAddress(absl::string_view option, std::string* listen, std::string* public_address) {
   ASSIGN_OR_RETURN(HostPort address, ParseAddress(option, *listen));
   if (address.port == 0) {
     ASSIGN_OR_RETURN(address.port, FreePort(address.host));
@@ -139,9 +139,9 @@ DataLock::~DataLock() {
 absl::StatusOr<std::unique_ptr<Stack>> Stack::Start(Options options) {
   RETURN_IF_ERROR(MakeFolders(options.data, 0700));
   ASSIGN_OR_RETURN(DataLock lock, DataLock::Take(options.data));
-  RETURN_IF_ERROR(Settle("--listen", &options.taskd_listen, &options.taskd_public));
-  RETURN_IF_ERROR(Settle("--listen-keyd", &options.keyd_listen, &options.keyd_public));
-  RETURN_IF_ERROR(Settle("--listen-enrolld", &options.enrolld_listen, &options.enrolld_public));
+  RETURN_IF_ERROR(ChooseAddress("--listen", &options.taskd_listen, &options.taskd_public));
+  RETURN_IF_ERROR(ChooseAddress("--listen-keyd", &options.keyd_listen, &options.keyd_public));
+  RETURN_IF_ERROR(ChooseAddress("--listen-enrolld", &options.enrolld_listen, &options.enrolld_public));
   for (const char* folder : {"/run", "/log", "/keyd", "/taskd", "/enrolld"}) {
     RETURN_IF_ERROR(MakeFolders(options.data + folder, 0700));
   }
@@ -223,7 +223,7 @@ absl::Status Stack::WaitUntilReady(const std::string& ready_file) {
     char events[4096];
     while (read(watch, events, sizeof(events)) > 0) {
     }
-    const int signal = signals_.Take();
+    const int signal = signals_.ReadPending();
     if (signal == SIGINT || signal == SIGTERM) {
       result = Error(absl::StatusCode::kCancelled, "CANCELLED", "stopped before everything was started");
       break;
@@ -296,7 +296,7 @@ absl::Status Stack::WaitForStop(const OnEnded& on_ended) {
     ASSIGN_OR_RETURN(const int wait, StartDue());
     pollfd fds = {signals_.fd(), POLLIN, 0};
     if (poll(&fds, 1, wait) < 0 && errno != EINTR) return absl::InternalError("cannot wait for signals");
-    const int signal = signals_.Take();
+    const int signal = signals_.ReadPending();
     if (signal == SIGINT || signal == SIGTERM) return absl::OkStatus();
   }
 }

@@ -10,10 +10,10 @@
 #include "absl/strings/str_split.h"
 #include "clients/cli/chain.h"
 #include "clients/cli/command.h"
+#include "clients/cli/connection.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
 #include "clients/cli/paths.h"
-#include "clients/cli/server.h"
 #include "clients/cli/shown_join_key.h"
 #include "clients/cli/task_key.h"
 #include "clients/cli/task_name.h"
@@ -163,7 +163,7 @@ absl::StatusOr<ExitCode> Create(const Globals& globals, const CreateFlags& flags
   ASSIGN_OR_RETURN(task::v1::CreateTaskRequest request, DescribeTask(flags, now));
   RETURN_IF_ERROR(CanCreate(absl::StrCat(flags.join_key_folder, "/", request.task_id(), ".join"), "the join key"));
   ASSIGN_OR_RETURN(const payload::Files files, payload::ScanPayload(flags.payload));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Connect(globals, keys::kTaskd));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connection::Open(globals, keys::kTaskd));
   RETURN_IF_ERROR(UploadPayload(*server, flags.payload, files, !globals.json() && StdoutIsTerminal()));
   ASSIGN_OR_RETURN(NewTaskKey task_key, NewTaskKey::Make(request.task_id()));
 
@@ -232,7 +232,7 @@ absl::Status AddInlineFiles(const std::string& path, const payload::Files& files
 absl::StatusOr<ExitCode> Publish(const Globals& globals, const PublishFlags& flags) {
   ASSIGN_OR_RETURN(const std::string name, FullTaskName(flags.task));
   ASSIGN_OR_RETURN(const payload::Files files, payload::ScanPayload(flags.payload));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Connect(globals, keys::kTaskd));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connection::Open(globals, keys::kTaskd));
   const std::unique_ptr<TaskService::Stub> tasks = TaskService::NewStub(server->channel());
   task::v1::GetTaskRequest get;
   get.set_name(name);

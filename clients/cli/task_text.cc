@@ -74,7 +74,7 @@ std::string ClientOf(const task::v1::Participant& participant) {
   return participant.name().substr(participant.name().rfind('/') + 1);
 }
 
-std::string StandText(const task::v1::Participant& participant) {
+std::string ParticipantStateText(const task::v1::Participant& participant) {
   return participant.hindered() ? "hindered" : StateText(participant.state());
 }
 
@@ -95,36 +95,36 @@ std::string WhyText(const task::v1::Participant& participant, absl::Time now) {
   return Printable(absl::StrJoin(parts, "; "));
 }
 
-std::string StandingText(const task::v1::Participant& participant) {
+std::string StateAndReasonText(const task::v1::Participant& participant) {
   const std::string why = participant.detail().empty() ? participant.reason() : Gist(participant.detail());
-  return absl::StrCat(StandText(participant), participant.drifted() ? ", drifted" : "",
+  return absl::StrCat(ParticipantStateText(participant), participant.drifted() ? ", drifted" : "",
                       why.empty() ? "" : absl::StrCat(" (", Printable(why), ")"));
 }
 
-Standing StandingOf(const task::v1::Participant& participant) {
+ClientStatus ClientStatusOf(const task::v1::Participant& participant) {
   using task::v1::Participant;
-  if (participant.hindered()) return Standing::kHindered;
+  if (participant.hindered()) return ClientStatus::kHindered;
   switch (participant.state()) {
     case Participant::STATE_CONFIRMED:
     case Participant::STATE_UP_TO_DATE:
-      return participant.drifted() ? Standing::kFailed : Standing::kDone;
+      return participant.drifted() ? ClientStatus::kFailed : ClientStatus::kDone;
     case Participant::STATE_ROLLED_BACK:
     case Participant::STATE_ROLLBACK_FAILED:
     case Participant::STATE_TIMED_OUT:
-      return Standing::kFailed;
+      return ClientStatus::kFailed;
     case Participant::STATE_INELIGIBLE:
     case Participant::STATE_DECLINED:
     case Participant::STATE_CANCELED:
-      return Standing::kOut;
+      return ClientStatus::kOut;
     default:
-      return Standing::kOnItsWay;
+      return ClientStatus::kOnItsWay;
   }
 }
 
 std::string InstalledText(const task::v1::Participant& participant) {
   int64_t revision = participant.installed_revision();
   // A server from before this field says what is installed by the state alone.
-  if (revision == 0 && !participant.drifted() && StandingOf(participant) == Standing::kDone) {
+  if (revision == 0 && !participant.drifted() && ClientStatusOf(participant) == ClientStatus::kDone) {
     revision = participant.revision();
   } else if (revision == 0 && !participant.installed_digest().empty()) {
     revision = participant.confirmed_revision();

@@ -21,14 +21,14 @@ std::string CountsText(const task::v1::Counts& counts);
 // "tasks/{task}/participants/{client}" -> "{client}".
 std::string ClientOf(const task::v1::Participant& participant);
 // "rolled back", and "hindered" where the cause passes.
-std::string StandText(const task::v1::Participant& participant);
+std::string ParticipantStateText(const task::v1::Participant& participant);
 // Why it stands there, in one line: what it said itself, and what the server has noticed: revoked, drifted, there
 // twice.
 std::string WhyText(const task::v1::Participant& participant, absl::Time now);
 // "rolled back (nginx: [emerg] …)": both.
-std::string StandingText(const task::v1::Participant& participant);
+std::string StateAndReasonText(const task::v1::Participant& participant);
 // How a client stands, for counting, sorting and colour.
-enum class Standing {
+enum class ClientStatus {
   // It has what is offered.
   kDone,
   // It failed, or a person has to look at it.
@@ -39,7 +39,7 @@ enum class Standing {
   kOut,
   kOnItsWay,
 };
-Standing StandingOf(const task::v1::Participant& participant);
+ClientStatus ClientStatusOf(const task::v1::Participant& participant);
 // "r2", "r1 drifted", "none".
 std::string InstalledText(const task::v1::Participant& participant);
 // "yes", "not since 23:10 UTC", "no".

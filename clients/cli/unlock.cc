@@ -51,7 +51,7 @@ absl::StatusOr<DeviceFile> Unlock(const Globals& globals, const std::string& pat
   }
 }
 
-absl::StatusOr<DeviceFile*> Keep(const Globals& globals, DeviceFile file) {
+absl::StatusOr<DeviceFile*> StoreFile(const Globals& globals, DeviceFile file) {
   if (globals.remember) RETURN_IF_ERROR(file.Remember(kRemembered));
   globals.device = std::make_shared<DeviceFile>(std::move(file));
   return globals.device.get();
@@ -75,7 +75,7 @@ bool UsesDevice(const Globals& globals) {
 absl::StatusOr<DeviceFile*> UnlockDevice(const Globals& globals) {
   if (globals.device != nullptr) return globals.device.get();
   ASSIGN_OR_RETURN(DeviceFile file, Unlock(globals, DevicePath(globals)));
-  return Keep(globals, std::move(file));
+  return StoreFile(globals, std::move(file));
 }
 
 absl::StatusOr<DeviceFile*> OpenDevice(const Globals& globals) {
@@ -93,7 +93,7 @@ absl::StatusOr<DeviceFile*> CreateDevice(const Globals& globals, const device::C
   RETURN_IF_ERROR(CanCreate(path, "the device file"));
   ASSIGN_OR_RETURN(const Secret password, NewDevicePassword(globals));
   ASSIGN_OR_RETURN(DeviceFile file, DeviceFile::Create(path, password, contents));
-  return Keep(globals, std::move(file));
+  return StoreFile(globals, std::move(file));
 }
 
 absl::Status CheckUnlockOptions(const Globals& globals) {

@@ -15,7 +15,7 @@ namespace {
 
 using task::v1::ArtifactService;
 
-absl::StatusOr<std::set<std::string>> FindMissing(const Server& server, ArtifactService::Stub* artifacts,
+absl::StatusOr<std::set<std::string>> FindMissing(const Connection& server, ArtifactService::Stub* artifacts,
                                                   const payload::Files& files) {
   // Within what one request may hold, and within gRPC's message size.
   constexpr int kDigestsPerRequest = 10'000;
@@ -35,7 +35,7 @@ absl::StatusOr<std::set<std::string>> FindMissing(const Server& server, Artifact
 
 }  // namespace
 
-absl::Status UploadPayload(const Server& server, const std::string& path, const payload::Files& files, bool show) {
+absl::Status UploadPayload(const Connection& server, const std::string& path, const payload::Files& files, bool show) {
   const std::unique_ptr<ArtifactService::Stub> artifacts = ArtifactService::NewStub(server.channel());
   ASSIGN_OR_RETURN(std::set<std::string> missing, FindMissing(server, artifacts.get(), files));
   if (missing.empty()) return absl::OkStatus();

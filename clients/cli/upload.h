@@ -5,14 +5,14 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "clients/cli/server.h"
+#include "clients/cli/connection.h"
 #include "lib/payload/fileset.h"
 
 namespace parley::cli {
 
 // `files` is what ScanPayload(path) gave. ABORTED (FILE_CHANGED) when the payload has changed since then. Shows
 // progress on a terminal when `show` is true.
-absl::Status UploadPayload(const Server& server, const std::string& path, const payload::Files& files, bool show);
+absl::Status UploadPayload(const Connection& server, const std::string& path, const payload::Files& files, bool show);
 
 }  // namespace parley::cli
 

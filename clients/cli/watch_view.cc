@@ -27,10 +27,10 @@ constexpr absl::string_view kMargin = "  ";
 
 std::string Mark(const Participant& client) {
   if (client.state() == Participant::STATE_LOST) return Red("✘");
-  switch (StandingOf(client)) {
-    case Standing::kDone:
+  switch (ClientStatusOf(client)) {
+    case ClientStatus::kDone:
       return Green("✔");
-    case Standing::kFailed:
+    case ClientStatus::kFailed:
       return Red("✘");
     default:
       return "·";
@@ -38,20 +38,21 @@ std::string Mark(const Participant& client) {
 }
 
 std::string Line(const Participant& client) {
-  return absl::StrCat("  ", Mark(client), " ", ClientOf(client), "  r", client.revision(), " ", StandingText(client));
+  return absl::StrCat("  ", Mark(client), " ", ClientOf(client), "  r", client.revision(), " ",
+                      StateAndReasonText(client));
 }
 
 // What makes a line of its own: a detail that is put in other words is no news.
 bool IsNews(const Participant& now, const Participant* before) {
-  if (StandingOf(now) == Standing::kOnItsWay) return false;
+  if (ClientStatusOf(now) == ClientStatus::kOnItsWay) return false;
   return before == nullptr || before->state() != now.state() || before->hindered() != now.hindered() ||
          before->drifted() != now.drifted() || before->revision() != now.revision() ||
          before->attempt() != now.attempt() || before->reason() != now.reason();
 }
 
 bool IsInTrouble(const Participant& client) {
-  const Standing standing = StandingOf(client);
-  return standing == Standing::kFailed || standing == Standing::kHindered || client.has_duplicate_time();
+  const ClientStatus standing = ClientStatusOf(client);
+  return standing == ClientStatus::kFailed || standing == ClientStatus::kHindered || client.has_duplicate_time();
 }
 
 // Parts with a comma between them, on as many lines as they need.
@@ -119,11 +120,11 @@ std::vector<std::string> WatchView::Troubles(size_t columns, absl::Time now) con
     if (!IsInTrouble(client)) continue;
     in_trouble.push_back(&client);
     name_columns = std::max(name_columns, std::min(kMostNameColumns, ClientOf(client).size()));
-    stand_columns = std::max(stand_columns, StandText(client).size());
+    stand_columns = std::max(stand_columns, ParticipantStateText(client).size());
   }
   // Failures first; among equals by name, as the map has them.
   std::stable_sort(in_trouble.begin(), in_trouble.end(), [](const Participant* a, const Participant* b) {
-    return StandingOf(*a) == Standing::kFailed && StandingOf(*b) != Standing::kFailed;
+    return ClientStatusOf(*a) == ClientStatus::kFailed && ClientStatusOf(*b) != ClientStatus::kFailed;
   });
   const auto padded = [](const std::string& text, size_t to) {
     return absl::StrCat(text, std::string(to - std::min(to, ColumnsOf(text)), ' '));
@@ -132,7 +133,7 @@ std::vector<std::string> WatchView::Troubles(size_t columns, absl::Time now) con
   for (const Participant* const client : in_trouble) {
     const std::string name = padded(FitColumns(ClientOf(*client), name_columns), name_columns);
     const std::string text =
-        absl::StrCat(name, "  ", padded(StandText(*client), stand_columns), "  ", WhyText(*client, now));
+        absl::StrCat(name, "  ", padded(ParticipantStateText(*client), stand_columns), "  ", WhyText(*client, now));
     lines.push_back(absl::StrCat(Mark(*client), " ", FitColumns(text, columns - 2)));
   }
   return lines;

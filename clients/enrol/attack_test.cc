@@ -91,12 +91,13 @@ class Attack : public testing::Test {
     alice_person_ = std::make_unique<FakePerson>(&from_alice, &from_bob);
     bob_person_ = std::make_unique<FakePerson>(&from_bob, &from_alice);
     alice_person_->patience = bob_person_->patience = patience_;
-    const std::unique_ptr<trust::Keyd> alices_keyd = keyd_->Connect();
-    const std::unique_ptr<Relay> alices_end = relay_->For(Role::kGreeter), bobs_end = relay_->For(Role::kClaimer);
+    const std::unique_ptr<trust::TrustClient> alices_keyd = keyd_->Connect();
+    const std::unique_ptr<RelayStream> alices_end = relay_->For(Role::kGreeter), bobs_end = relay_->For(Role::kClaimer);
     Greeter greeter({kInvitation, FileNamed("alice"), alices_end.get(), alice_person_.get()}, alices_keyd.get());
-    Claimer claimer(
-        {kInvitation, FileNamed("bob"), bobs_end.get(), bob_person_.get()},
-        [this](const keys::Credential&) -> absl::StatusOr<std::unique_ptr<trust::Keyd>> { return keyd_->Connect(); });
+    Claimer claimer({kInvitation, FileNamed("bob"), bobs_end.get(), bob_person_.get()},
+                    [this](const keys::Credential&) -> absl::StatusOr<std::unique_ptr<trust::TrustClient>> {
+                      return keyd_->Connect();
+                    });
     std::thread bob([&] {
       bob_ended_ = claimer.Run();
       from_bob.HangUp();
@@ -146,7 +147,7 @@ class Attack : public testing::Test {
     ExpectNobodyElseIsIn();
   }
 
-  const trust::Member alice_;
+  const trust::TestMember alice_;
   std::unique_ptr<FakeKeyd> keyd_;
   std::unique_ptr<FakeRelay> relay_;
   int patience_ = 0;
@@ -424,11 +425,11 @@ TEST_F(Attack, KeydThatLosesItsAnswerEnrolsNobodyTwice) {
 
 TEST_F(Attack, RefusedEnrolmentLeavesNothingToRevoke) {
   // Somebody else has taken the name meanwhile.
-  const std::unique_ptr<trust::Keyd> keyd = keyd_->Connect();
+  const std::unique_ptr<trust::TrustClient> keyd = keyd_->Connect();
   trust::v1::EnrolRequest request;
   request.set_request_id("another");
   for (const auto& certificate :
-       trust::Member("bob").EnrolledBy(alice_, keyd_->chain(), absl::Now() - absl::Seconds(1))) {
+       trust::TestMember("bob").EnrolledBy(alice_, keyd_->chain(), absl::Now() - absl::Seconds(1))) {
     *request.add_certificates() = certificate;
   }
   ASSERT_TRUE(keyd->Enrol(request).ok());
@@ -439,7 +440,7 @@ TEST_F(Attack, RefusedEnrolmentLeavesNothingToRevoke) {
 }
 
 TEST_F(Attack, ClaimerKeepsNothingThatTheChainDoesNotProve) {
-  const trust::Member mallory("mallory", access::v1::ROLE_ADMIN);
+  const trust::TestMember mallory("mallory", access::v1::ROLE_ADMIN);
   const FakeKeyd other(mallory);
   const std::vector<std::pair<std::string, std::function<void(std::vector<trust::v1::SignedCertificate>*)>>> forgeries =
       {{"CHAIN_ROLLED_BACK", [](auto* chain) { chain->resize(2); }},

@@ -70,8 +70,8 @@ transport::Dialer::Options DialerOptionsOf(const keys::InvitationLink& invitatio
   return options;
 }
 
-Claimer::Claimer(ParticipantOptions options, KeydConnector connect_keyd)
-    : Participant(sas::Role::kClaimer, std::move(options)), connect_keyd_(std::move(connect_keyd)) {}
+Claimer::Claimer(PartyOptions options, KeydConnector connect_keyd)
+    : Party(sas::Role::kClaimer, std::move(options)), connect_keyd_(std::move(connect_keyd)) {}
 
 absl::StatusOr<Secret> Claimer::MakePayload(int step, const Secret& received) {
   if (step == kNewcomerStep) return MakeNewcomer();
@@ -104,7 +104,7 @@ absl::Status Claimer::KeepEnrolled(const Secret& received) {
   if (credential.role != enrolled->role() || credential.subject != enrolled->user_name()) {
     return Unproven("the credential");
   }
-  ASSIGN_OR_RETURN(const std::unique_ptr<trust::Keyd> keyd, connect_keyd_(credential));
+  ASSIGN_OR_RETURN(const std::unique_ptr<trust::TrustClient> keyd, connect_keyd_(credential));
   ASSIGN_OR_RETURN(const trust::Chain chain, keyd->FetchChain(enrolled->root_verification_key(), trust::Head()));
   RETURN_IF_ERROR(CheckChain(chain, *enrolled, own, encryption_key.public_key()));
   return UpdateEnrolment([&](device::Contents* contents, device::Enrolment*) {

@@ -7,8 +7,8 @@
 #include <memory>
 #include <string>
 
-#include "clients/chain/keyd.h"
-#include "clients/enrol/participant.h"
+#include "clients/chain/trust_client.h"
+#include "clients/enrol/party.h"
 #include "lib/keys/invitation_link.h"
 #include "lib/transport/dialer.h"
 #include "parley/enrol/v1/payload.pb.h"
@@ -22,12 +22,12 @@ device::Contents ContentsOfClaim(const keys::InvitationLink& invitation, const S
 // How the claimer of a link dials enrolld.
 transport::Dialer::Options DialerOptionsOf(const keys::InvitationLink& invitation, Clock* clock);
 
-class Claimer final : public Participant {
+class Claimer final : public Party {
  public:
   // How to reach keyd with the credential that the greeter gave.
-  using KeydConnector = std::function<absl::StatusOr<std::unique_ptr<trust::Keyd>>(const keys::Credential&)>;
+  using KeydConnector = std::function<absl::StatusOr<std::unique_ptr<trust::TrustClient>>(const keys::Credential&)>;
 
-  Claimer(ParticipantOptions options, KeydConnector connect_keyd);
+  Claimer(PartyOptions options, KeydConnector connect_keyd);
 
  private:
   absl::StatusOr<Secret> MakePayload(int step, const Secret& received) override;

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "clients/chain/keyd.h"
+#include "clients/chain/trust_client.h"
 #include "lib/base/error.h"
 #include "lib/base/mutex.h"
 #include "lib/trust/certificate.h"
@@ -20,7 +20,7 @@ namespace parley::enrol {
 
 class FakeKeyd {
  public:
-  explicit FakeKeyd(const trust::Member& founder)
+  explicit FakeKeyd(const trust::TestMember& founder)
       : founding_(trust::Founding::Make(founder.user, founder.device, absl::Now() - absl::Minutes(1))),
         certificates_(founding_.certificates) {}
 
@@ -42,10 +42,10 @@ class FakeKeyd {
   }
 
   // A connection. The keyd must outlive it.
-  std::unique_ptr<trust::Keyd> Connect() { return std::make_unique<Connection>(this); }
+  std::unique_ptr<trust::TrustClient> Connect() { return std::make_unique<Connection>(this); }
 
  private:
-  class Connection final : public trust::Keyd {
+  class Connection final : public trust::TrustClient {
    public:
     explicit Connection(FakeKeyd* keyd) : keyd_(keyd) {}
     absl::StatusOr<trust::Chain> FetchChain(absl::string_view root, const trust::Head& seen) override {

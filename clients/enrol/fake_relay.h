@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "clients/enrol/relay.h"
+#include "clients/enrol/relay_stream.h"
 #include "lib/base/error.h"
 #include "lib/base/mutex.h"
 #include "lib/sas/message.h"
@@ -75,7 +75,7 @@ class FakeRelay {
   }
 
   // One side's end of it. The relay must outlive it.
-  std::unique_ptr<Relay> For(sas::Role role) { return std::make_unique<End>(this, role); }
+  std::unique_ptr<RelayStream> For(sas::Role role) { return std::make_unique<End>(this, role); }
 
  private:
   struct Place {
@@ -88,7 +88,7 @@ class FakeRelay {
     std::vector<std::string> kept;
   };
 
-  class End final : public Relay {
+  class End final : public RelayStream {
    public:
     End(FakeRelay* relay, sas::Role role) : relay_(relay), role_(role) {}
     absl::Status Open() override { return relay_->Open(role_); }
@@ -138,15 +138,15 @@ class FakeRelay {
       ended.mutable_ended()->set_suspected(request.stop().suspected());
       EndBoth(ended);
     }
-    if (request.has_done()) Tell(role, Completed());
+    if (request.has_done()) Deliver(role, Completed());
   }
 
   void Hello(sas::Role role, const v1::Hello& hello) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     Place& place = PlaceOf(role);
     if (hello.attempt() > 0) {
-      if (completed_) return Tell(role, Completed());
+      if (completed_) return Deliver(role, Completed());
       // It may have ended while this side had no stream.
-      if (!going_on_) return Tell(role, last_end_);
+      if (!going_on_) return Deliver(role, last_end_);
       TellExchanging(role);
       for (const std::string& message : place.kept) TellMessage(role, message);
       return;
@@ -186,7 +186,7 @@ class FakeRelay {
     }
     if (step == sas::kLastStep) {
       completed_ = true;
-      Tell(sas::Role::kClaimer, Completed());
+      Deliver(sas::Role::kClaimer, Completed());
     }
     if (step == break_at_) Break(from);
   }
@@ -219,22 +219,22 @@ class FakeRelay {
   void EndBoth(const v1::ExchangeResponse& ended) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     going_on_ = false;
     last_end_ = ended;
-    for (const sas::Role role : {sas::Role::kGreeter, sas::Role::kClaimer}) Tell(role, ended);
+    for (const sas::Role role : {sas::Role::kGreeter, sas::Role::kClaimer}) Deliver(role, ended);
   }
   void TellExchanging(sas::Role role) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     v1::ExchangeResponse response;
     response.mutable_state()->set_phase(v1::State::PHASE_EXCHANGING);
     response.mutable_state()->set_attempt(attempt_);
     response.mutable_state()->set_peer_connected(true);
-    Tell(role, std::move(response));
+    Deliver(role, std::move(response));
   }
   void TellMessage(sas::Role role, const std::string& message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     v1::ExchangeResponse response;
     response.mutable_message()->set_attempt(attempt_);
     response.mutable_message()->set_message(message);
-    Tell(role, std::move(response));
+    Deliver(role, std::move(response));
   }
-  void Tell(sas::Role role, v1::ExchangeResponse response) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void Deliver(sas::Role role, v1::ExchangeResponse response) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     PlaceOf(role).inbox.push_back(std::move(response));
     Signal(role);
   }

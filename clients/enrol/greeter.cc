@@ -15,8 +15,8 @@ constexpr int kMostMoves = 10;
 
 }  // namespace
 
-Greeter::Greeter(ParticipantOptions options, trust::Keyd* keyd)
-    : Participant(sas::Role::kGreeter, std::move(options)), keyd_(keyd) {}
+Greeter::Greeter(PartyOptions options, trust::TrustClient* keyd)
+    : Party(sas::Role::kGreeter, std::move(options)), keyd_(keyd) {}
 
 absl::StatusOr<Secret> Greeter::MakePayload(int, const Secret& received) {
   ASSIGN_OR_RETURN(const v1::Newcomer newcomer, ReadNewcomer(received, enrolment().kind));

@@ -9,14 +9,14 @@
 #include <string>
 #include <vector>
 
-#include "clients/chain/keyd.h"
-#include "clients/enrol/participant.h"
+#include "clients/chain/trust_client.h"
+#include "clients/enrol/party.h"
 #include "lib/trust/certificate.h"
 #include "parley/enrol/v1/payload.pb.h"
 
 namespace parley::enrol {
 
-class Greeter final : public Participant {
+class Greeter final : public Party {
  public:
   struct Enrolment {
     std::string user_id;
@@ -28,7 +28,7 @@ class Greeter final : public Participant {
 
   // The enrolment in the device file says whom: a user with this name and role, or, of kind device, a further device of
   // this device's own user. `keyd` must outlive the greeter.
-  Greeter(ParticipantOptions options, trust::Keyd* keyd);
+  Greeter(PartyOptions options, trust::TrustClient* keyd);
 
   // After Run, or after one that failed: whom keyd has, or may have, enrolled. No device_id: nobody.
   const Enrolment& newcomer() const { return newcomer_; }
@@ -41,7 +41,7 @@ class Greeter final : public Participant {
   absl::StatusOr<trust::v1::EnrolResponse> Enrol(const v1::Newcomer& newcomer);
   absl::StatusOr<std::vector<trust::v1::SignedCertificate>> KeptCertificates() const;
 
-  trust::Keyd* const keyd_;
+  trust::TrustClient* const keyd_;
   Enrolment newcomer_;
 };
 

@@ -51,7 +51,7 @@ class ArchiveWriter::Impl {
     return Compress(bytes, ZSTD_e_continue);
   }
 
-  absl::Status Begin(const Entry& entry) {
+  absl::Status Begin(const ArchiveEntry& entry) {
     RETURN_IF_ERROR(CheckWhole());
     if (entry.name.empty() || entry.name.size() > kMaxNameBytes) return absl::InternalError("an entry without a name");
     left_ = entry.bytes;
@@ -98,7 +98,7 @@ class ArchiveWriter::Impl {
 
 ArchiveWriter::ArchiveWriter(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 ArchiveWriter::~ArchiveWriter() = default;
-absl::Status ArchiveWriter::Begin(const Entry& entry) { return impl_->Begin(entry); }
+absl::Status ArchiveWriter::Begin(const ArchiveEntry& entry) { return impl_->Begin(entry); }
 absl::Status ArchiveWriter::Write(absl::string_view bytes) { return impl_->Write(bytes); }
 absl::StatusOr<std::string> ArchiveWriter::Finish() { return impl_->Finish(); }
 
@@ -127,7 +127,7 @@ class ArchiveReader::Impl {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<bool> Next(Entry* entry) {
+  absl::StatusOr<bool> Next(ArchiveEntry* entry) {
     while (left_ > 0) RETURN_IF_ERROR(Read().status());
     ASSIGN_OR_RETURN(entry->name, TakeName());
     if (entry->name.empty()) {
@@ -222,7 +222,7 @@ class ArchiveReader::Impl {
 ArchiveReader::ArchiveReader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 ArchiveReader::~ArchiveReader() = default;
 const Label& ArchiveReader::label() const { return impl_->label(); }
-absl::StatusOr<bool> ArchiveReader::Next(Entry* entry) { return impl_->Next(entry); }
+absl::StatusOr<bool> ArchiveReader::Next(ArchiveEntry* entry) { return impl_->Next(entry); }
 absl::StatusOr<absl::string_view> ArchiveReader::Read() { return impl_->Read(); }
 const std::string& ArchiveReader::digest() const { return impl_->digest(); }
 

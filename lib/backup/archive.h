@@ -34,7 +34,7 @@ struct Label {
   std::vector<std::string> services;
 };
 
-struct Entry {
+struct ArchiveEntry {
   std::string name;
   uint64_t bytes = 0;
 };
@@ -48,7 +48,7 @@ class ArchiveWriter {
   ~ArchiveWriter();
 
   // The next entry, whose bytes follow by Write. INTERNAL when the one before has not had as many as it said.
-  absl::Status Begin(const Entry& entry);
+  absl::Status Begin(const ArchiveEntry& entry);
   absl::Status Write(absl::string_view bytes);
   // Writes the end; the SHA-256 of the content. Once.
   absl::StatusOr<std::string> Finish();
@@ -68,7 +68,7 @@ class ArchiveReader {
 
   const Label& label() const;
   // Goes on to the next entry, past what was not read of this one; false when that was the last, and all was authentic.
-  absl::StatusOr<bool> Next(Entry* entry);
+  absl::StatusOr<bool> Next(ArchiveEntry* entry);
   // The entry's next bytes, until the next call; none at its end.
   absl::StatusOr<absl::string_view> Read();
   // Of the content, once Next has said that there is no more.

@@ -63,7 +63,7 @@ TEST_F(ArchiveFile, ComesBack) {
   EXPECT_EQ(archive->label().time, label_.time);
   EXPECT_EQ(archive->label().services, label_.services);
   std::vector<std::pair<std::string, std::string>> entries;
-  Entry entry;
+  ArchiveEntry entry;
   while (*archive->Next(&entry)) {
     std::string content;
     for (absl::string_view bytes = *archive->Read(); !bytes.empty(); bytes = *archive->Read()) {
@@ -82,7 +82,7 @@ TEST_F(ArchiveFile, ComesBack) {
 TEST_F(ArchiveFile, EntriesMayBePassedOver) {
   Write({{"taskd/large", crypto::RandomBytes(3 << 20)}, {"keyd/kek", "k"}});
   const auto archive = *Open();
-  Entry entry;
+  ArchiveEntry entry;
   EXPECT_TRUE(*archive->Next(&entry));
   EXPECT_TRUE(*archive->Next(&entry));
   EXPECT_EQ(*archive->Read(), "k");
@@ -149,7 +149,7 @@ TEST_F(ArchiveFile, ACutInItsContentIsFound) {
   for (const size_t size : {bytes.size() - 1, bytes.size() / 2, 96 + 4 + kPieceBytes + crypto::kAeadTagBytes}) {
     Replace(bytes.substr(0, size));
     const auto archive = *Open();
-    Entry entry;
+    ArchiveEntry entry;
     absl::StatusOr<bool> more = true;
     while (more.ok() && *more) more = archive->Next(&entry);
     EXPECT_EQ(Reason(more.status()), "BACKUP_DAMAGED") << size;

@@ -117,7 +117,7 @@ absl::StatusOr<Summary> WriteArchive(int fd, const std::string& path, const std:
 }
 
 // Takes each entry, its bytes as they come.
-using TakeEntry = std::function<absl::Status(const Entry& entry, ArchiveReader* archive)>;
+using TakeEntry = std::function<absl::Status(const ArchiveEntry& entry, ArchiveReader* archive)>;
 
 absl::StatusOr<Summary> ReadArchive(const std::string& path, ArchiveReader* archive, const TakeEntry& take) {
   Summary summary;
@@ -131,7 +131,7 @@ absl::StatusOr<Summary> ReadArchive(const std::string& path, ArchiveReader* arch
     }
     databases.push_back(absl::StrCat(service, "/", part->database));
   }
-  Entry entry;
+  ArchiveEntry entry;
   while (true) {
     ASSIGN_OR_RETURN(const bool more, archive->Next(&entry));
     if (!more) break;
@@ -201,7 +201,7 @@ absl::StatusOr<Summary> Backup(const std::string& data, const std::string& out, 
 
 absl::StatusOr<Summary> CheckBackup(int fd, const std::string& path, const Secret& password) {
   ASSIGN_OR_RETURN(const std::unique_ptr<ArchiveReader> archive, ArchiveReader::Open(fd, path, password));
-  return ReadArchive(path, archive.get(), [](const Entry&, ArchiveReader*) { return absl::OkStatus(); });
+  return ReadArchive(path, archive.get(), [](const ArchiveEntry&, ArchiveReader*) { return absl::OkStatus(); });
 }
 
 absl::StatusOr<Summary> Restore(int fd, const std::string& path, const Secret& password, const std::string& data) {
@@ -219,7 +219,7 @@ absl::StatusOr<Summary> Restore(int fd, const std::string& path, const Secret& p
     for (const std::string& file : files) unlink(file.c_str());
     for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder) rmdir(folder->c_str());
   };
-  const auto take = [&](const Entry& entry, ArchiveReader* from) -> absl::Status {
+  const auto take = [&](const ArchiveEntry& entry, ArchiveReader* from) -> absl::Status {
     const std::string name = services.size() == 1 ? entry.name.substr(entry.name.find('/') + 1) : entry.name;
     for (size_t slash = name.find('/'); slash != std::string::npos; slash = name.find('/', slash + 1)) {
       const std::string folder = absl::StrCat(stage, "/", name.substr(0, slash));

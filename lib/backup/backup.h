@@ -23,7 +23,7 @@ namespace parley::backup {
 
 struct Summary {
   Label label;
-  std::vector<Entry> entries;
+  std::vector<ArchiveEntry> entries;
   // SHA-256 of the content.
   std::string digest;
 };

@@ -90,7 +90,7 @@ TEST_F(BackupTest, ComesBackWithEverythingAndNothingElse) {
   // keyd is last, and databases follow what they refer to.
   EXPECT_THAT(made->label.services, ElementsAre("taskd", "enrolld", "keyd"));
   std::vector<std::string> names;
-  for (const Entry& entry : made->entries) names.push_back(entry.name);
+  for (const ArchiveEntry& entry : made->entries) names.push_back(entry.name);
   EXPECT_THAT(names, ElementsAre("taskd/seal.key", "taskd/taskd.db", "enrolld/enrolld.db", "keyd/kek",
                                  "keyd/credentials/taskd.credential", "keyd/keyd.db"));
   EXPECT_FALSE(std::filesystem::exists(data + "/taskd/taskd.db.copy"));

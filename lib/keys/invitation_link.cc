@@ -9,8 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/keys/armor.h"
 #include "lib/keys/identity.h"
-#include "lib/keys/pasted_text.h"
 
 namespace parley::keys {
 namespace {
@@ -65,7 +65,7 @@ absl::StatusOr<Secret> FormatInvitationLink(const InvitationLink& link) {
                  "an invitation link needs host:port, an organisation, an invitation's id and kind, an identity and a "
                  "secret of 32 bytes");
   }
-  const Secret dressed = DressFields(
+  const Secret dressed = EncodeFields(
       kInvitationLinkFormat,
       absl::StrCat(EncodeTime(link.not_after), link.secret.Expose(), std::string(1, static_cast<char>(link.kind)),
                    *HexDecode(link.invitation), Sized(link.address), Sized(link.organisation), Sized(*identity)));
@@ -75,7 +75,7 @@ absl::StatusOr<Secret> FormatInvitationLink(const InvitationLink& link) {
 absl::StatusOr<InvitationLink> ParseInvitationLink(const Secret& pasted, absl::Time now) {
   ASSIGN_OR_RETURN(Secret text, StripPasted(kInvitationLinkFormat, pasted));
   if (absl::StartsWithIgnoreCase(text.Expose(), kScheme)) text = Secret::CopyOf(text.Expose().substr(kScheme.size()));
-  ASSIGN_OR_RETURN(const Secret fields, UndressFields(kInvitationLinkFormat, text));
+  ASSIGN_OR_RETURN(const Secret fields, DecodeFields(kInvitationLinkFormat, text));
   ASSIGN_OR_RETURN(InvitationLink link, ParseFields(fields.Expose()));
   RETURN_IF_ERROR(CheckNotExpired(kInvitationLinkFormat, link.not_after, now, "ask who invited you for a new one"));
   return link;

@@ -5,8 +5,8 @@
 
 #include "absl/strings/match.h"
 #include "lib/base/error.h"
+#include "lib/keys/armor.h"
 #include "lib/keys/invitation_link.h"
-#include "lib/keys/pasted_text.h"
 
 namespace parley::keys {
 namespace {
@@ -33,6 +33,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace parley;  // NOLINT: one function.
   const absl::string_view input(reinterpret_cast<const char*>(data), size);
   keys::CheckPasted(Secret::CopyOf(input));
-  if (size <= 2000) keys::CheckPasted(keys::DressFields(keys::kInvitationLinkFormat, std::string(input)));
+  if (size <= 2000) keys::CheckPasted(keys::EncodeFields(keys::kInvitationLinkFormat, std::string(input)));
   return 0;
 }

@@ -9,8 +9,8 @@
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/crypto/signature.h"
+#include "lib/keys/armor.h"
 #include "lib/keys/identity.h"
-#include "lib/keys/pasted_text.h"
 
 namespace parley::keys {
 namespace {
@@ -53,13 +53,13 @@ absl::StatusOr<Secret> FormatJoinKey(const JoinKey& key) {
     return Error(absl::StatusCode::kInvalidArgument, "JOIN_KEY_FIELDS",
                  "a join key needs host:port, a task's id, an identity, a secret and a verification key of 32 bytes");
   }
-  return DressFields(kJoinKeyFormat, absl::StrCat(EncodeTime(key.not_after), key.secret.Expose(), key.verification_key,
-                                                  Sized(key.address), Sized(key.task), Sized(*identity)));
+  return EncodeFields(kJoinKeyFormat, absl::StrCat(EncodeTime(key.not_after), key.secret.Expose(), key.verification_key,
+                                                   Sized(key.address), Sized(key.task), Sized(*identity)));
 }
 
 absl::StatusOr<JoinKey> ParseJoinKey(const Secret& pasted, absl::Time now) {
   ASSIGN_OR_RETURN(const Secret text, StripPasted(kJoinKeyFormat, pasted));
-  ASSIGN_OR_RETURN(const Secret fields, UndressFields(kJoinKeyFormat, text));
+  ASSIGN_OR_RETURN(const Secret fields, DecodeFields(kJoinKeyFormat, text));
   ASSIGN_OR_RETURN(JoinKey key, ParseFields(fields.Expose()));
   RETURN_IF_ERROR(CheckNotExpired(kJoinKeyFormat, key.not_after, now,
                                   absl::StrCat("ask for a new one with: parley task key ", key.task)));

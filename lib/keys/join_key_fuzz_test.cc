@@ -43,7 +43,7 @@ char CheckLetter(absl::string_view letters) {
   return Base32Letter(sum);
 }
 
-std::string Dress(absl::string_view fields) {
+std::string Encode(absl::string_view fields) {
   std::string body = std::string("\x01", 1);
   const size_t following = fields.size() + 4;
   body.push_back(static_cast<char>(following >> 8));
@@ -64,6 +64,6 @@ std::string Dress(absl::string_view fields) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const absl::string_view input(reinterpret_cast<const char*>(data), size);
   parley::keys::CheckPasted(input);
-  parley::keys::CheckPasted(parley::keys::Dress(input));
+  parley::keys::CheckPasted(parley::keys::Encode(input));
   return 0;
 }

@@ -23,7 +23,7 @@ std::string ToString(const grpc::ByteBuffer& buffer) {
 
 }  // namespace
 
-Call::Call(std::vector<std::string> requests, Events events) : events_(std::move(events)) {
+BackendCall::BackendCall(std::vector<std::string> requests, Events events) : events_(std::move(events)) {
   requests_.reserve(requests.size());
   for (const std::string& request : requests) {
     const grpc::Slice slice(request);
@@ -31,10 +31,10 @@ Call::Call(std::vector<std::string> requests, Events events) : events_(std::move
   }
 }
 
-std::shared_ptr<Call> Call::Start(grpc::GenericStub* stub, const std::string& rpc_path,
-                                  std::vector<std::string> requests, const Metadata& metadata, absl::Time deadline,
-                                  Events events) {
-  std::shared_ptr<Call> call(new Call(std::move(requests), std::move(events)));
+std::shared_ptr<BackendCall> BackendCall::Start(grpc::GenericStub* stub, const std::string& rpc_path,
+                                                std::vector<std::string> requests, const Metadata& metadata,
+                                                absl::Time deadline, Events events) {
+  std::shared_ptr<BackendCall> call(new BackendCall(std::move(requests), std::move(events)));
   call->self_ = call;
   if (deadline != absl::InfiniteFuture()) call->context_.set_deadline(absl::ToChronoTime(deadline));
   for (const auto& [name, value] : metadata) call->context_.AddMetadata(name, value);
@@ -47,7 +47,7 @@ std::shared_ptr<Call> Call::Start(grpc::GenericStub* stub, const std::string& rp
   return call;
 }
 
-void Call::WriteNext() {
+void BackendCall::WriteNext() {
   // Counted before it begins: its end may come on another thread at once.
   const size_t next = written_++;
   if (next == requests_.size()) {
@@ -59,15 +59,15 @@ void Call::WriteNext() {
   }
 }
 
-void Call::OnWriteDone(bool ok) {
+void BackendCall::OnWriteDone(bool ok) {
   if (ok && written_ < requests_.size()) WriteNext();
 }
 
-void Call::OnReadInitialMetadataDone(bool ok) {
+void BackendCall::OnReadInitialMetadataDone(bool ok) {
   if (ok && events_.started) events_.started();
 }
 
-void Call::OnReadDone(bool ok) {
+void BackendCall::OnReadDone(bool ok) {
   bool read_on = false;
   {
     MutexLock lock(&mutex_);
@@ -84,7 +84,7 @@ void Call::OnReadDone(bool ok) {
   }
 }
 
-void Call::Next() {
+void BackendCall::Next() {
   {
     MutexLock lock(&mutex_);
     if (reading_ || canceled_) return;
@@ -93,7 +93,7 @@ void Call::Next() {
   StartRead(&answer_);
 }
 
-void Call::Cancel() {
+void BackendCall::Cancel() {
   bool read = false;
   {
     MutexLock lock(&mutex_);
@@ -107,7 +107,7 @@ void Call::Cancel() {
   if (read) StartRead(&answer_);
 }
 
-void Call::OnDone(const grpc::Status& status) {
+void BackendCall::OnDone(const grpc::Status& status) {
   // Who takes the call may let it go while this still runs.
   const auto ended = std::move(events_.ended);
   ended(status, std::move(self_));

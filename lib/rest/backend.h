@@ -3,8 +3,8 @@
 // The calls go over a socket pair into the very server that gRPC peers talk to, so that the same handlers answer, and
 // rpc::Gate finds the same peer.
 //
-// Threads: Backend in one thread at a time. Call's methods may be called from any thread; its events come on gRPC's
-// threads, one after another, and must not block.
+// Threads: Backend in one thread at a time. BackendCall's methods may be called from any thread; its events come on
+// gRPC's threads, one after another, and must not block.
 #ifndef PARLEY_LIB_REST_BACKEND_H_
 #define PARLEY_LIB_REST_BACKEND_H_
 
@@ -24,7 +24,7 @@
 namespace parley::rest {
 
 // One RPC of any kind.
-class Call final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+class BackendCall final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   struct Events {
     // The handler has taken the call.
@@ -33,14 +33,14 @@ class Call final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBu
     std::function<void(std::string)> message;
     // The last one. The call comes with it, to be let go on a thread that is not gRPC's: it may hold the last of its
     // channel, and gRPC would wait there for that very thread to end (https://github.com/grpc/grpc/issues/37858).
-    std::function<void(grpc::Status, std::shared_ptr<Call>)> ended;
+    std::function<void(grpc::Status, std::shared_ptr<BackendCall>)> ended;
   };
   using Metadata = std::vector<std::pair<std::string, std::string>>;
 
   // Sends the requests and asks for the first answer.
-  static std::shared_ptr<Call> Start(grpc::GenericStub* stub, const std::string& rpc_path,
-                                     std::vector<std::string> requests, const Metadata& metadata, absl::Time deadline,
-                                     Events events);
+  static std::shared_ptr<BackendCall> Start(grpc::GenericStub* stub, const std::string& rpc_path,
+                                            std::vector<std::string> requests, const Metadata& metadata,
+                                            absl::Time deadline, Events events);
 
   // Asks for the next answer. Once for each.
   void Next();
@@ -48,7 +48,7 @@ class Call final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   void Cancel();
 
  private:
-  Call(std::vector<std::string> requests, Events events);
+  BackendCall(std::vector<std::string> requests, Events events);
   void WriteNext();
   void OnReadInitialMetadataDone(bool ok) override;
   void OnReadDone(bool ok) override;
@@ -65,7 +65,7 @@ class Call final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   bool reading_ ABSL_GUARDED_BY(mutex_) = true;
   bool canceled_ ABSL_GUARDED_BY(mutex_) = false;
   // Until OnDone.
-  std::shared_ptr<Call> self_;
+  std::shared_ptr<BackendCall> self_;
 };
 
 class Backend {

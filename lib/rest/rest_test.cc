@@ -261,14 +261,14 @@ TEST_F(RestTest, AStreamThatItsReaderLeavesIsCanceled) {
 TEST_F(RestTest, ACallIsLetGoByWhomItsEndIsTold) {
   Start();
   Backend backend([this] { return door_->ConnectAs(transport::Peer{}); });
-  std::promise<std::shared_ptr<Call>> told;
-  Call::Events events;
-  events.ended = [&told](const grpc::Status&, std::shared_ptr<Call> call) { told.set_value(std::move(call)); };
-  std::shared_ptr<Call> call =
-      Call::Start(backend.stub(), "/any/Rpc", {""}, {}, absl::InfiniteFuture(), std::move(events));
-  const std::weak_ptr<Call> watched = call;
+  std::promise<std::shared_ptr<BackendCall>> told;
+  BackendCall::Events events;
+  events.ended = [&told](const grpc::Status&, std::shared_ptr<BackendCall> call) { told.set_value(std::move(call)); };
+  std::shared_ptr<BackendCall> call =
+      BackendCall::Start(backend.stub(), "/any/Rpc", {""}, {}, absl::InfiniteFuture(), std::move(events));
+  const std::weak_ptr<BackendCall> watched = call;
   call.reset();
-  std::shared_ptr<Call> last = told.get_future().get();
+  std::shared_ptr<BackendCall> last = told.get_future().get();
   EXPECT_EQ(last.use_count(), 1);
   last.reset();
   EXPECT_TRUE(watched.expired());

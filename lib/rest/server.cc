@@ -13,8 +13,8 @@
 
 #include "lib/base/error.h"
 #include "lib/base/mutex.h"
+#include "lib/rest/http_session.h"
 #include "lib/rest/routes.h"
-#include "lib/rest/session.h"
 
 namespace parley::rest {
 
@@ -40,7 +40,7 @@ class Server::Impl {
  private:
   void StopAll(bool now);
   // The caller still holds the session.
-  void OnClosed(Session* session) {
+  void OnClosed(HttpSession* session) {
     MutexLock lock(&mutex_);
     sessions_.erase(session);
     if (sessions_.empty()) none_.NotifyAll();
@@ -56,7 +56,7 @@ class Server::Impl {
   Mutex mutex_;
   CondVar none_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::unordered_map<Session*, std::shared_ptr<Session>> sessions_ ABSL_GUARDED_BY(mutex_);
+  std::unordered_map<HttpSession*, std::shared_ptr<HttpSession>> sessions_ ABSL_GUARDED_BY(mutex_);
 };
 
 void Server::Impl::Take(int fd, std::shared_ptr<const transport::Peer> peer) {
@@ -67,10 +67,10 @@ void Server::Impl::Take(int fd, std::shared_ptr<const transport::Peer> peer) {
     close(fd);
     return;
   }
-  const auto session = std::make_shared<Session>(
+  const auto session = std::make_shared<HttpSession>(
       std::move(socket), context_, &options_, &routes_,
       [this, peer = std::move(peer)] { return door_->ConnectAs(*peer); },
-      [this](Session* closed) { OnClosed(closed); });
+      [this](HttpSession* closed) { OnClosed(closed); });
   {
     MutexLock lock(&mutex_);
     // Dropped, it closes its socket.
@@ -81,7 +81,7 @@ void Server::Impl::Take(int fd, std::shared_ptr<const transport::Peer> peer) {
 }
 
 void Server::Impl::StopAll(bool now) {
-  std::vector<std::shared_ptr<Session>> all;
+  std::vector<std::shared_ptr<HttpSession>> all;
   {
     MutexLock lock(&mutex_);
     stopping_ = true;

@@ -47,7 +47,7 @@ class Watcher final : public OutStream<grpc::ServerWriteReactor<HealthCheckRespo
 
   const std::string& service() const { return service_; }
   HealthCheckResponse::ServingStatus told() const { return told_; }
-  void Tell(HealthCheckResponse::ServingStatus status) {
+  void NotifyWatchers(HealthCheckResponse::ServingStatus status) {
     told_ = status;
     HealthCheckResponse response;
     response.set_status(status);
@@ -79,24 +79,24 @@ class Health::State : public std::enable_shared_from_this<State> {
     MutexLock lock(&mutex_);
     if (stopping_) return;
     serving_ = true;
-    Tell();
+    NotifyWatchers();
   }
   void SetAdmitting(bool admitting) {
     MutexLock lock(&mutex_);
     admitting_ = admitting;
-    Tell();
+    NotifyWatchers();
   }
   void SetPart(const std::string& part, bool good) {
     MutexLock lock(&mutex_);
     parts_[part] = good;
-    Tell();
+    NotifyWatchers();
   }
   void SetStopping() {
     MutexLock lock(&mutex_);
     if (stopping_) return;
     serving_ = false;
     for (auto& [part, good] : parts_) good = false;
-    Tell();
+    NotifyWatchers();
     stopping_ = true;
     for (const auto& [key, watcher] : watchers_) watcher->Close(ServerStopping());
   }
@@ -106,7 +106,7 @@ class Health::State : public std::enable_shared_from_this<State> {
         shared_from_this(), [this](const Watcher* gone) { Remove(gone); }, service);
     watcher->Adopt();
     MutexLock lock(&mutex_);
-    watcher->Tell(Find(service));
+    watcher->NotifyWatchers(Find(service));
     if (stopping_) watcher->Close(ServerStopping());
     // Not one that has closed meanwhile: it would stay.
     if (!watcher->closed()) watchers_.emplace(watcher.get(), watcher);
@@ -122,10 +122,10 @@ class Health::State : public std::enable_shared_from_this<State> {
   }
 
   // Under the lock to the end, so that changes reach every watcher in their order; nothing to who knows it already.
-  void Tell() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void NotifyWatchers() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (stopping_) return;
     for (const auto& [key, watcher] : watchers_) {
-      if (const auto status = Find(watcher->service()); watcher->told() != status) watcher->Tell(status);
+      if (const auto status = Find(watcher->service()); watcher->told() != status) watcher->NotifyWatchers(status);
     }
   }
 

@@ -191,7 +191,7 @@ void Relay::Pump() {
 
 // From the network to the local socket. Whether something moved.
 bool Relay::PumpIn() {
-  if (!local_.kept.empty() && local_.writable) Settle(&local_);
+  if (!local_.kept.empty() && local_.writable) SettleSide(&local_);
   if (phase_ != Phase::kRelaying || !local_.kept.empty() || !tcp_.readable || tcp_.ended) return false;
   EventLoop::Scratch& scratch = loop_->scratch();
   const ssize_t count = tcp_.Read(scratch.input.get(), EventLoop::Scratch::kReadBytes);
@@ -229,13 +229,13 @@ void Relay::FromNetwork(absl::string_view input) {
   if (step == TlsSession::Step::kClosed) {
     tcp_.ended = true;
     local_.shut_after = true;
-    Settle(&local_);
+    SettleSide(&local_);
   }
 }
 
 // From the local socket to the network. Whether something moved.
 bool Relay::PumpOut() {
-  if (!tcp_.kept.empty() && tcp_.writable) Settle(&tcp_);
+  if (!tcp_.kept.empty() && tcp_.writable) SettleSide(&tcp_);
   if (phase_ != Phase::kRelaying || !tcp_.kept.empty() || !local_.readable || local_.ended) return false;
   EventLoop::Scratch& scratch = loop_->scratch();
   const ssize_t count = local_.Read(scratch.plain.get(), kLocalReadBytes);
@@ -260,7 +260,7 @@ bool Relay::PumpOut() {
     EndFor(breach);
     return true;
   }
-  Settle(&tcp_);
+  SettleSide(&tcp_);
   return true;
 }
 
@@ -291,7 +291,7 @@ bool Relay::FinishFrame(std::string* output) {
 }
 
 // Sends what is kept, and then the end if that is what follows.
-void Relay::Settle(Side* side) {
+void Relay::SettleSide(Side* side) {
   if (!side->kept.empty() && !side->Write("")) {
     if (side == &tcp_) return Close();
     local_.kept.clear();

@@ -111,7 +111,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
   // Reads the rest of the frame that gRPC is in the middle of sending, and encrypts it into `output`, so that another
   // frame may follow. Returns false when it is not there.
   bool FinishFrame(std::string* output);
-  void Settle(Side* side);
+  void SettleSide(Side* side);
   void FinishIfDone();
   // Sends the last words and TLS's end, then lingers.
   void Leave(std::string* output);

@@ -22,18 +22,18 @@ void Require(bool condition) {
 }
 
 // Members with keys that are always the same: what a script does must not depend on chance.
-const std::vector<Member>& Members() {
+const std::vector<TestMember>& Members() {
   static const auto* const members = [] {
-    auto* made = new std::vector<Member>();
+    auto* made = new std::vector<TestMember>();
     const access::v1::Role roles[] = {access::v1::ROLE_ADMIN, access::v1::ROLE_OPERATOR, access::v1::ROLE_DEVICE,
                                       access::v1::ROLE_ADMIN, access::v1::ROLE_AUDITOR};
     for (size_t i = 0; i < 5; ++i) {
-      Member member(std::string(1, static_cast<char>('a' + i)), roles[i]);
+      TestMember member(std::string(1, static_cast<char>('a' + i)), roles[i]);
       member.user.id = std::string(kIdBytes, static_cast<char>(1 + i));
       member.device.id = std::string(kIdBytes, static_cast<char>(101 + i));
       made->push_back(std::move(member));
     }
-    made->push_back(Member::DeviceOf((*made)[1], "phone"));
+    made->push_back(TestMember::DeviceOf((*made)[1], "phone"));
     made->back().device.id = std::string(kIdBytes, 120);
     return made;
   }();
@@ -56,7 +56,7 @@ void CheckBytes(const std::string& bytes) {
   Require(absl::StartsWith(Reason(VerifyOperator(manifest, chain, absl::UnixEpoch()).status()), "OPERATOR_"));
 }
 
-v1::SignedCertificate Statement(CertificateMaker* maker, uint8_t what, const Member& about) {
+v1::SignedCertificate Statement(CertificateMaker* maker, uint8_t what, const TestMember& about) {
   switch (what % 6) {
     case 0:
       return maker->AddUser(about.user);
@@ -81,7 +81,7 @@ bool HasAdmin(const Chain& chain) {
 }
 
 void Play(absl::string_view script) {
-  const std::vector<Member>& members = Members();
+  const std::vector<TestMember>& members = Members();
   const absl::Time now = absl::FromUnixSeconds(1'700'000'000);
   static const Founding founding = Founding::Make(members[0].user, members[0].device, now);
   Chain chain = *Chain::Create(founding.root_verification_key);

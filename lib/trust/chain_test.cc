@@ -26,8 +26,8 @@ class ChainTest : public testing::Test {
     EXPECT_EQ(chain_.AppendTogether(founding_.certificates, now_), absl::OkStatus());
   }
 
-  CertificateMaker By(const Member& author) { return author.Maker(chain_, now_); }
-  void Enrol(const Member& member, const Member& author) {
+  CertificateMaker By(const TestMember& author) { return author.Maker(chain_, now_); }
+  void Enrol(const TestMember& member, const TestMember& author) {
     ASSERT_EQ(chain_.AppendTogether(member.EnrolledBy(author, chain_, now_), now_), absl::OkStatus());
   }
   void MustAppend(const SignedCertificate& certificate) {
@@ -42,7 +42,7 @@ class ChainTest : public testing::Test {
     return Reason(status);
   }
   // The certificate as the author would sign it with something changed.
-  SignedCertificate Changed(const SignedCertificate& certificate, const Member& author,
+  SignedCertificate Changed(const SignedCertificate& certificate, const TestMember& author,
                             const std::function<void(Certificate*)>& change) {
     Certificate changed;
     EXPECT_TRUE(changed.ParseFromString(certificate.certificate_bytes()));
@@ -51,7 +51,7 @@ class ChainTest : public testing::Test {
   }
 
   absl::Time now_ = absl::FromUnixSeconds(1'700'000'000);
-  Member alice_;
+  TestMember alice_;
   Founding founding_;
   Chain chain_;
 };
@@ -69,9 +69,9 @@ TEST_F(ChainTest, BeginsWithTheFirstAdminAndTheirDevice) {
 }
 
 TEST_F(ChainTest, GrowsByUsersDevicesRolesAndRevocations) {
-  Member bob("bob"), web("web-1", ROLE_DEVICE);
+  TestMember bob("bob"), web("web-1", ROLE_DEVICE);
   Enrol(bob, alice_);
-  const Member phone = Member::DeviceOf(bob, "bob's phone");
+  const TestMember phone = TestMember::DeviceOf(bob, "bob's phone");
   Enrol(phone, bob);
   Enrol(web, alice_);
   MustAppend(By(alice_).ChangeRole(bob.user.id, ROLE_ADMIN));
@@ -88,7 +88,7 @@ TEST_F(ChainTest, GrowsByUsersDevicesRolesAndRevocations) {
 }
 
 TEST_F(ChainTest, TheNameOfARevokedUserIsFreeAgain) {
-  const Member bob("bob"), another("bob");
+  const TestMember bob("bob"), another("bob");
   Enrol(bob, alice_);
   EXPECT_EQ(Refusal(By(alice_).AddUser(another.user)), "CHAIN_TAKEN");
   MustAppend(By(alice_).RevokeUser(bob.user.id));
@@ -97,7 +97,7 @@ TEST_F(ChainTest, TheNameOfARevokedUserIsFreeAgain) {
 }
 
 TEST_F(ChainTest, RefusesTheRootAfterTheFounding) {
-  const Founding other = Founding::Make(Member("eve", ROLE_ADMIN).user, Member("eve").device, now_);
+  const Founding other = Founding::Make(TestMember("eve", ROLE_ADMIN).user, TestMember("eve").device, now_);
   EXPECT_EQ(Refusal(other.certificates[0]), "CHAIN_DUPLICATE");
   // Even the right root key: no private half of it can exist, but if one did, it would be of no use.
   const crypto::SigningKey root = crypto::SigningKey::Generate();
@@ -112,7 +112,7 @@ TEST_F(ChainTest, RefusesTheRootAfterTheFounding) {
   ASSERT_EQ(below.Append(user, now_), absl::OkStatus());
   const SignedCertificate device = as_root(alice_.Maker(below, now_).AddDevice(alice_.user.id, alice_.device));
   ASSERT_EQ(below.Append(device, now_), absl::OkStatus());
-  const Member eve("eve", ROLE_ADMIN);
+  const TestMember eve("eve", ROLE_ADMIN);
   const SignedCertificate again = as_root(alice_.Maker(below, now_).AddUser(eve.user));
   EXPECT_EQ(Reason(below.Append(again, now_)), "CHAIN_ROOT_REUSED");
 }
@@ -125,19 +125,19 @@ TEST_F(ChainTest, RefusesAFoundingByAnotherRoot) {
 }
 
 TEST_F(ChainTest, RefusesAFirstUserWhoIsNoAdmin) {
-  const Member bob("bob", ROLE_OPERATOR);
+  const TestMember bob("bob", ROLE_OPERATOR);
   const Founding founding = Founding::Make(bob.user, bob.device, now_);
   Chain chain = *Chain::Create(founding.root_verification_key);
   EXPECT_EQ(Reason(chain.AppendTogether(founding.certificates, now_)), "CHAIN_ROLE");
 }
 
 TEST_F(ChainTest, RefusesAnUnknownAuthor) {
-  const Member eve("eve", ROLE_ADMIN);
-  EXPECT_EQ(Refusal(By(eve).AddUser(Member("bob").user)), "CHAIN_AUTHOR_UNKNOWN");
+  const TestMember eve("eve", ROLE_ADMIN);
+  EXPECT_EQ(Refusal(By(eve).AddUser(TestMember("bob").user)), "CHAIN_AUTHOR_UNKNOWN");
 }
 
 TEST_F(ChainTest, RefusesAnotherAuthorsSignature) {
-  const Member bob("bob"), eve("eve", ROLE_ADMIN);
+  const TestMember bob("bob"), eve("eve", ROLE_ADMIN);
   Enrol(bob, alice_);
   SignedCertificate forged = By(alice_).AddUser(eve.user);
   EXPECT_EQ(Refusal(Changed(forged, bob, [](Certificate*) {})), "CHAIN_SIGNATURE");
@@ -146,20 +146,20 @@ TEST_F(ChainTest, RefusesAnotherAuthorsSignature) {
 }
 
 TEST_F(ChainTest, RefusesARevokedAuthor) {
-  const Member bob("bob", ROLE_ADMIN);
+  const TestMember bob("bob", ROLE_ADMIN);
   Enrol(bob, alice_);
-  const Member phone = Member::DeviceOf(bob, "phone");
+  const TestMember phone = TestMember::DeviceOf(bob, "phone");
   Enrol(phone, bob);
   MustAppend(By(alice_).RevokeDevice(bob.device.id));
-  EXPECT_EQ(Refusal(By(bob).AddUser(Member("eve").user)), "CHAIN_AUTHOR_REVOKED");
+  EXPECT_EQ(Refusal(By(bob).AddUser(TestMember("eve").user)), "CHAIN_AUTHOR_REVOKED");
   MustAppend(By(alice_).RevokeUser(bob.user.id));
-  EXPECT_EQ(Refusal(By(phone).AddUser(Member("eve").user)), "CHAIN_AUTHOR_REVOKED");
+  EXPECT_EQ(Refusal(By(phone).AddUser(TestMember("eve").user)), "CHAIN_AUTHOR_REVOKED");
 }
 
 TEST_F(ChainTest, RefusesABackdatedCertificateOfARevokedAuthor) {
-  const Member bob("bob", ROLE_ADMIN);
+  const TestMember bob("bob", ROLE_ADMIN);
   Enrol(bob, alice_);
-  const SignedCertificate before = By(bob).AddUser(Member("eve").user);
+  const SignedCertificate before = By(bob).AddUser(TestMember("eve").user);
   MustAppend(By(alice_).RevokeUser(bob.user.id));
   EXPECT_EQ(Refusal(before), "CHAIN_DUPLICATE");
   const Head head = chain_.head();
@@ -172,10 +172,10 @@ TEST_F(ChainTest, RefusesABackdatedCertificateOfARevokedAuthor) {
 }
 
 TEST_F(ChainTest, OnlyAdminsAddUsersChangeRolesAndRevokeUsers) {
-  const Member bob("bob", ROLE_OPERATOR), ann("ann", ROLE_AUDITOR), web("web-1", ROLE_DEVICE);
-  for (const Member* const member : {&bob, &ann, &web}) Enrol(*member, alice_);
-  for (const Member* const member : {&bob, &ann, &web}) {
-    EXPECT_EQ(Refusal(By(*member).AddUser(Member("eve").user)), "CHAIN_ROLE");
+  const TestMember bob("bob", ROLE_OPERATOR), ann("ann", ROLE_AUDITOR), web("web-1", ROLE_DEVICE);
+  for (const TestMember* const member : {&bob, &ann, &web}) Enrol(*member, alice_);
+  for (const TestMember* const member : {&bob, &ann, &web}) {
+    EXPECT_EQ(Refusal(By(*member).AddUser(TestMember("eve").user)), "CHAIN_ROLE");
     EXPECT_EQ(Refusal(By(*member).ChangeRole(member->user.id, ROLE_ADMIN)), "CHAIN_ROLE");
     EXPECT_EQ(Refusal(By(*member).RevokeUser(alice_.user.id)), "CHAIN_ROLE");
     EXPECT_EQ(Refusal(By(*member).RevokeUser(member->user.id)), "CHAIN_ROLE");
@@ -183,17 +183,17 @@ TEST_F(ChainTest, OnlyAdminsAddUsersChangeRolesAndRevokeUsers) {
 }
 
 TEST_F(ChainTest, ARoleThatWasTakenAwayIsOfNoUse) {
-  const Member bob("bob", ROLE_ADMIN);
+  const TestMember bob("bob", ROLE_ADMIN);
   Enrol(bob, alice_);
   MustAppend(By(alice_).ChangeRole(bob.user.id, ROLE_OPERATOR));
-  EXPECT_EQ(Refusal(By(bob).AddUser(Member("eve").user)), "CHAIN_ROLE");
+  EXPECT_EQ(Refusal(By(bob).AddUser(TestMember("eve").user)), "CHAIN_ROLE");
 }
 
 TEST_F(ChainTest, DevicesAreAddedByTheirOwnUserAlone) {
-  const Member bob("bob"), web("web-1", ROLE_DEVICE);
+  const TestMember bob("bob"), web("web-1", ROLE_DEVICE);
   Enrol(bob, alice_);
   Enrol(web, alice_);
-  const Member eve = Member::DeviceOf(bob, "eve's");
+  const TestMember eve = TestMember::DeviceOf(bob, "eve's");
   // Not even by an admin, who would then sign as Bob.
   EXPECT_EQ(Refusal(By(alice_).AddDevice(bob.user.id, eve.device)), "CHAIN_ROLE");
   EXPECT_EQ(Refusal(By(bob).AddDevice(alice_.user.id, eve.device)), "CHAIN_ROLE");
@@ -201,7 +201,7 @@ TEST_F(ChainTest, DevicesAreAddedByTheirOwnUserAlone) {
 }
 
 TEST_F(ChainTest, DevicesAreRevokedByTheirOwnUserOrAnAdmin) {
-  const Member bob("bob"), ann("ann");
+  const TestMember bob("bob"), ann("ann");
   Enrol(bob, alice_);
   Enrol(ann, alice_);
   EXPECT_EQ(Refusal(By(ann).RevokeDevice(bob.device.id)), "CHAIN_ROLE");
@@ -211,7 +211,7 @@ TEST_F(ChainTest, DevicesAreRevokedByTheirOwnUserOrAnAdmin) {
 }
 
 TEST_F(ChainTest, AUserComesWithADeviceAtOnce) {
-  const Member bob("bob"), ann("ann");
+  const TestMember bob("bob"), ann("ann");
   CertificateMaker maker = By(alice_);
   const SignedCertificate user = maker.AddUser(bob.user);
   EXPECT_EQ(Reason(chain_.AppendTogether({user}, now_)), "CHAIN_INCOMPLETE");
@@ -226,14 +226,14 @@ TEST_F(ChainTest, AUserComesWithADeviceAtOnce) {
 }
 
 TEST_F(ChainTest, TheFirstDeviceIsByTheAuthorOfItsUser) {
-  const Member carol("carol", ROLE_ADMIN), bob("bob");
+  const TestMember carol("carol", ROLE_ADMIN), bob("bob");
   Enrol(carol, alice_);
   MustAppend(By(alice_).AddUser(bob.user));
   EXPECT_EQ(Refusal(By(carol).AddDevice(bob.user.id, bob.device)), "CHAIN_INCOMPLETE");
 }
 
 TEST_F(ChainTest, TheLastAdminStays) {
-  const Member bob("bob", ROLE_ADMIN);
+  const TestMember bob("bob", ROLE_ADMIN);
   EXPECT_EQ(Refusal(By(alice_).RevokeUser(alice_.user.id)), "CHAIN_LAST_ADMIN");
   EXPECT_EQ(Refusal(By(alice_).RevokeDevice(alice_.device.id)), "CHAIN_LAST_ADMIN");
   EXPECT_EQ(Refusal(By(alice_).ChangeRole(alice_.user.id, ROLE_OPERATOR)), "CHAIN_LAST_ADMIN");
@@ -244,7 +244,7 @@ TEST_F(ChainTest, TheLastAdminStays) {
 }
 
 TEST_F(ChainTest, TimeIncreases) {
-  const Member bob("bob");
+  const TestMember bob("bob");
   const SignedCertificate good = By(alice_).AddUser(bob.user);
   const auto at = [&](absl::Time time) {
     return Changed(good, alice_, [&](Certificate* certificate) {
@@ -259,7 +259,7 @@ TEST_F(ChainTest, TimeIncreases) {
 }
 
 TEST_F(ChainTest, CertificatesFollowEachOtherWithoutAGap) {
-  const Member bob("bob"), ann("ann");
+  const TestMember bob("bob"), ann("ann");
   const auto bobs = bob.EnrolledBy(alice_, chain_, now_);
   ASSERT_EQ(chain_.AppendTogether(bobs, now_), absl::OkStatus());
   const auto anns = ann.EnrolledBy(alice_, chain_, now_);
@@ -276,10 +276,10 @@ TEST_F(ChainTest, CertificatesFollowEachOtherWithoutAGap) {
 }
 
 TEST_F(ChainTest, IdsAndKeysAreUsedOnce) {
-  const Member bob("bob");
+  const TestMember bob("bob");
   Enrol(bob, alice_);
   MustAppend(By(alice_).RevokeUser(bob.user.id));
-  Member eve("eve");
+  TestMember eve("eve");
   NewUser user = eve.user;
   user.id = bob.user.id;
   EXPECT_EQ(Refusal(By(alice_).AddUser(user)), "CHAIN_TAKEN");
@@ -296,7 +296,7 @@ TEST_F(ChainTest, IdsAndKeysAreUsedOnce) {
 }
 
 TEST_F(ChainTest, RefusesStatementsAboutTheUnknownAndTheRevoked) {
-  const Member bob("bob"), eve("eve");
+  const TestMember bob("bob"), eve("eve");
   Enrol(bob, alice_);
   EXPECT_EQ(Refusal(By(alice_).RevokeUser(eve.user.id)), "CHAIN_UNKNOWN");
   EXPECT_EQ(Refusal(By(alice_).RevokeDevice(eve.device.id)), "CHAIN_UNKNOWN");
@@ -310,7 +310,7 @@ TEST_F(ChainTest, RefusesStatementsAboutTheUnknownAndTheRevoked) {
 }
 
 TEST_F(ChainTest, MachinesStayMachines) {
-  const Member web("web-1", ROLE_DEVICE);
+  const TestMember web("web-1", ROLE_DEVICE);
   Enrol(web, alice_);
   EXPECT_EQ(Refusal(By(alice_).ChangeRole(web.user.id, ROLE_ADMIN)), "CHAIN_ROLE");
   EXPECT_EQ(Refusal(By(alice_).ChangeRole(alice_.user.id, ROLE_DEVICE)), "CHAIN_MALFORMED");
@@ -318,7 +318,7 @@ TEST_F(ChainTest, MachinesStayMachines) {
 }
 
 TEST_F(ChainTest, RefusesWhatIsNotInItsForm) {
-  const Member bob("bob");
+  const TestMember bob("bob");
   const SignedCertificate good = By(alice_).AddUser(bob.user);
   const std::vector<std::function<void(Certificate*)>> spoilings = {
       [](Certificate* c) { c->set_sequence(0); },
@@ -373,12 +373,12 @@ TEST_F(ChainTest, LabelsCanBeShown) {
 }
 
 TEST_F(ChainTest, ARefusedBatchLeavesNothingBehind) {
-  const Member bob("bob"), carol("carol", ROLE_ADMIN);
+  const TestMember bob("bob"), carol("carol", ROLE_ADMIN);
   Enrol(bob, alice_);
   Enrol(carol, alice_);
   const Head before = chain_.head();
   CertificateMaker maker = By(alice_);
-  const Member eve("eve"), phone = Member::DeviceOf(alice_, "phone");
+  const TestMember eve("eve"), phone = TestMember::DeviceOf(alice_, "phone");
   const std::vector<SignedCertificate> batch = {maker.ChangeRole(bob.user.id, ROLE_AUDITOR),
                                                 maker.AddUser(eve.user),
                                                 maker.AddDevice(eve.user.id, eve.device),
@@ -400,7 +400,7 @@ TEST_F(ChainTest, ARefusedBatchLeavesNothingBehind) {
 }
 
 TEST_F(ChainTest, ARememberedHeadMustBeInTheChain) {
-  const Member bob("bob"), ann("ann");
+  const TestMember bob("bob"), ann("ann");
   Enrol(bob, alice_);
   const Head seen = chain_.head();
   EXPECT_EQ(chain_.Remembers(Head{}), absl::OkStatus());
@@ -417,7 +417,7 @@ TEST_F(ChainTest, ARememberedHeadMustBeInTheChain) {
 }
 
 TEST_F(ChainTest, MakersKeepTimeGoingWhenTheClockDoesNot) {
-  const Member bob("bob");
+  const TestMember bob("bob");
   now_ -= absl::Minutes(3);
   Enrol(bob, alice_);
   EXPECT_EQ(chain_.last_time(), now_ + absl::Minutes(3) + absl::Microseconds(3));

@@ -18,7 +18,7 @@ class OperatorSignatureTest : public testing::Test {
     manifest_ = SignedBy(bob_);
   }
 
-  SignedManifest SignedBy(const Member& member, absl::string_view manifest = "a manifest") {
+  SignedManifest SignedBy(const TestMember& member, absl::string_view manifest = "a manifest") {
     SignedManifest signed_manifest;
     signed_manifest.set_manifest(std::string(manifest));
     *signed_manifest.mutable_operator_signature() =
@@ -33,7 +33,7 @@ class OperatorSignatureTest : public testing::Test {
   }
 
   const absl::Time now_ = absl::FromUnixSeconds(1'700'000'000);
-  const Member alice_{"alice", access::v1::ROLE_ADMIN}, bob_{"bob"};
+  const TestMember alice_{"alice", access::v1::ROLE_ADMIN}, bob_{"bob"};
   const Founding founding_ = Founding::Make(alice_.user, alice_.device, now_);
   Chain chain_;
   SignedManifest manifest_;
@@ -46,7 +46,7 @@ TEST_F(OperatorSignatureTest, SaysWhoStandsBehindAManifest) {
   EXPECT_EQ(signer->device_label, "bob's laptop");
   EXPECT_EQ(VerifyOperator(SignedBy(alice_), chain_, now_).status(), absl::OkStatus());
   // It goes on to be good when the chain grows.
-  MustAppend(alice_.Maker(chain_, now_).AddDevice(alice_.user.id, Member::DeviceOf(alice_, "phone").device));
+  MustAppend(alice_.Maker(chain_, now_).AddDevice(alice_.user.id, TestMember::DeviceOf(alice_, "phone").device));
   EXPECT_EQ(VerifyOperator(manifest_, chain_, now_).status(), absl::OkStatus());
 }
 
@@ -93,7 +93,7 @@ TEST_F(OperatorSignatureTest, RefusesWhatIsNone) {
   changed = manifest_;
   changed.mutable_operator_signature()->set_chain_sequence(0);
   EXPECT_EQ(Refusal(changed), "OPERATOR_MALFORMED");
-  EXPECT_EQ(Refusal(SignedBy(Member("eve"))), "OPERATOR_UNKNOWN");
+  EXPECT_EQ(Refusal(SignedBy(TestMember("eve"))), "OPERATOR_UNKNOWN");
 }
 
 TEST_F(OperatorSignatureTest, ARevocationCountsForEverythingThatWasEverSigned) {
@@ -107,7 +107,7 @@ TEST_F(OperatorSignatureTest, ARevokedUsersDevicesAreRevoked) {
 }
 
 TEST_F(OperatorSignatureTest, OnlyOperatorsAndAdmins) {
-  const Member web("web-1", access::v1::ROLE_DEVICE);
+  const TestMember web("web-1", access::v1::ROLE_DEVICE);
   ASSERT_EQ(chain_.AppendTogether(web.EnrolledBy(alice_, chain_, now_), now_), absl::OkStatus());
   EXPECT_EQ(Refusal(SignedBy(web)), "OPERATOR_ROLE");
   MustAppend(alice_.Maker(chain_, now_).ChangeRole(bob_.user.id, access::v1::ROLE_AUDITOR));

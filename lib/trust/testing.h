@@ -13,15 +13,15 @@
 namespace parley::trust {
 
 // A user with one device, and the keys of both.
-struct Member {
-  explicit Member(const std::string& name, access::v1::Role role = access::v1::ROLE_OPERATOR)
+struct TestMember {
+  explicit TestMember(const std::string& name, access::v1::Role role = access::v1::ROLE_OPERATOR)
       : user{NewId(), name, role, crypto::AgreementKey::Generate().public_key()},
         signing_key(crypto::SigningKey::Generate()),
         device{NewId(), name + "'s laptop", signing_key.verification_key()} {}
 
   // A further device of the same user.
-  static Member DeviceOf(const Member& other, const std::string& label) {
-    Member member(other.user.name, other.user.role);
+  static TestMember DeviceOf(const TestMember& other, const std::string& label) {
+    TestMember member(other.user.name, other.user.role);
     member.user = other.user;
     member.device.label = label;
     return member;
@@ -33,7 +33,7 @@ struct Member {
   }
 
   // This one enrolled by another.
-  std::vector<v1::SignedCertificate> EnrolledBy(const Member& author, const Chain& chain, absl::Time now) const {
+  std::vector<v1::SignedCertificate> EnrolledBy(const TestMember& author, const Chain& chain, absl::Time now) const {
     CertificateMaker maker = author.Maker(chain, now);
     std::vector<v1::SignedCertificate> certificates;
     if (author.user.id != user.id) certificates.push_back(maker.AddUser(user));

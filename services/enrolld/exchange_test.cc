@@ -12,7 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
-#include "services/enrolld/enrolld_testing.h"
+#include "services/enrolld/testing/enrolld_testing.h"
 
 namespace parley::enrolld {
 namespace {
@@ -27,7 +27,7 @@ class Side {
   Side(EnrolldTest* test, Role role, std::string invitation) : role_(role), invitation_(std::move(invitation)) {}
 
   // (Re)connects; a side in an attempt resumes it.
-  void Connect(TestClient* client) {
+  void Connect(EnrolldTestClient* client) {
     stream_ = nullptr;
     stream_ = std::make_unique<TestStream>(client, invitation_, role_ == Role::kGreeter ? 'g' : 'c');
     if (!exchange_.has_value()) {
@@ -147,7 +147,7 @@ class ExchangeTest : public EnrolldTest {
 
   CreateInvitationResponse invited_;
   std::string name_;
-  std::unique_ptr<TestClient> claiming_;
+  std::unique_ptr<EnrolldTestClient> claiming_;
   std::optional<Side> greeter_;
   std::optional<Side> claimer_;
   Secret code_;

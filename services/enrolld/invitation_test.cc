@@ -6,7 +6,7 @@
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/crypto/kdf.h"
-#include "services/enrolld/enrolld_testing.h"
+#include "services/enrolld/testing/enrolld_testing.h"
 
 namespace parley::enrolld {
 namespace {
@@ -27,7 +27,7 @@ class InvitationTest : public EnrolldTest {
     request.clear_role();
     return request;
   }
-  absl::Status Greet(TestClient* client, const std::string& name) {
+  absl::Status Greet(EnrolldTestClient* client, const std::string& name) {
     TestStream stream(client, name, 'g');
     stream.Hello();
     const ExchangeResponse first = stream.Read();

@@ -9,9 +9,9 @@
 #include "lib/keyclient/server.h"
 #include "lib/rpc/service_flags.h"
 #include "lib/store/sqlite_store.h"
+#include "services/enrolld/enrolld.h"
+#include "services/enrolld/mail/smtp_mailer.h"
 #include "services/enrolld/rest_api.h"
-#include "services/enrolld/service/enrolld.h"
-#include "services/enrolld/service/smtp_mailer.h"
 
 namespace parley::enrolld {
 namespace {

@@ -8,7 +8,7 @@
 #include "lib/keys/labels.h"
 #include "lib/store/sqlite_store.h"
 #include "services/keyd/domain/store_layout.h"
-#include "services/keyd/trust_testing.h"
+#include "services/keyd/testing/trust_testing.h"
 
 namespace parley::keyd {
 namespace {
@@ -296,7 +296,7 @@ TEST_F(DeviceLabelsTest, DevicesOfAnEarlierVersionAreKnownByName) {
 }
 
 TEST_F(DeviceLabelsTest, AnEnrolledDeviceKeepsThemWhenItRenewsItsCredential) {
-  const trust::Member alice("alice", ROLE_ADMIN), web("web-1", ROLE_DEVICE);
+  const trust::TestMember alice("alice", ROLE_ADMIN), web("web-1", ROLE_DEVICE);
   const auto founding = trust::Founding::Make(alice.user, alice.device, keyd_.clock.Now());
   const auto founded = Found(*admin_, founding);
   ASSERT_EQ(founded.status(), absl::OkStatus());

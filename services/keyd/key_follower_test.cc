@@ -11,7 +11,7 @@
 #include "lib/base/encoding.h"
 #include "lib/base/file.h"
 #include "lib/base/mutex.h"
-#include "services/keyd/keyd_testing.h"
+#include "services/keyd/testing/keyd_testing.h"
 
 namespace parley::keyd {
 namespace {

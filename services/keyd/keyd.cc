@@ -30,8 +30,8 @@
 #include "services/keyd/domain/store_layout.h"
 #include "services/keyd/domain/trust_authority.h"
 #include "services/keyd/rest_api.h"
-#include "services/keyd/service/figures.h"
 #include "services/keyd/service/key_service.h"
+#include "services/keyd/service/metrics.h"
 #include "services/keyd/service/trust_service.h"
 
 namespace parley::keyd {

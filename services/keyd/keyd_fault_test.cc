@@ -9,7 +9,7 @@
 #include "lib/audit/audit_chain.h"
 #include "lib/base/mutex.h"
 #include "services/keyd/keyd_process.h"
-#include "services/keyd/keyd_testing.h"
+#include "services/keyd/testing/keyd_testing.h"
 
 namespace parley::keyd {
 namespace {

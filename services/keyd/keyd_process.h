@@ -11,7 +11,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "services/keyd/keyd_testing.h"
+#include "services/keyd/testing/keyd_testing.h"
 
 namespace parley::keyd {
 

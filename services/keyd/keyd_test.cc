@@ -15,7 +15,7 @@
 #include "lib/rpc/errors.h"
 #include "lib/store/sqlite_store.h"
 #include "services/keyd/domain/key_authority.h"
-#include "services/keyd/keyd_testing.h"
+#include "services/keyd/testing/keyd_testing.h"
 
 namespace parley::keyd {
 namespace {

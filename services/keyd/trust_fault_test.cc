@@ -9,19 +9,19 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/mutex.h"
 #include "services/keyd/keyd_process.h"
-#include "services/keyd/trust_testing.h"
+#include "services/keyd/testing/trust_testing.h"
 
 namespace parley::keyd {
 namespace {
 
 using access::v1::ROLE_ADMIN;
-using trust::Member;
+using trust::TestMember;
 
 TEST(TrustFault, KilledAtAnyMomentEnrolsNobodyHalfOrTwice) {
   TestFolder folder;
   KeydProcess keyd(folder.path() + "/data");
   keyd.Start();
-  const Member alice("alice", ROLE_ADMIN);
+  const TestMember alice("alice", ROLE_ADMIN);
   const trust::Founding founding = trust::Founding::Make(alice.user, alice.device, absl::Now());
   const auto founded = Found(*keyd.Connect(), founding);
   ASSERT_EQ(founded.status(), absl::OkStatus());
@@ -46,7 +46,7 @@ TEST(TrustFault, KilledAtAnyMomentEnrolsNobodyHalfOrTwice) {
         if (pending.empty()) {
           const auto chain = ReadChain(client, founding.root_verification_key, absl::Now());
           if (!chain.ok()) return;
-          pending = Member(absl::StrCat("user-", users++)).EnrolledBy(alice, *chain, absl::Now());
+          pending = TestMember(absl::StrCat("user-", users++)).EnrolledBy(alice, *chain, absl::Now());
           request_id = crypto::RandomUuid();
         }
         const auto enrolled = Enrol(client, pending, request_id);

@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
-#include "services/keyd/trust_testing.h"
+#include "services/keyd/testing/trust_testing.h"
 
 namespace parley::keyd {
 namespace {
@@ -16,7 +16,7 @@ using access::v1::ROLE_ADMIN;
 using access::v1::ROLE_AUDITOR;
 using access::v1::ROLE_DEVICE;
 using access::v1::ROLE_OPERATOR;
-using trust::Member;
+using trust::TestMember;
 using trust::v1::SignedCertificate;
 using TrustStub = KeyClient::TrustStub;
 
@@ -38,12 +38,12 @@ class TrustTest : public testing::Test {
     EXPECT_EQ(chain.status(), absl::OkStatus());
     return *std::move(chain);
   }
-  trust::CertificateMaker By(const Member& author) { return author.Maker(ChainNow(), keyd_.clock.Now()); }
-  Certificates EnrolledBy(const Member& member, const Member& author) {
+  trust::CertificateMaker By(const TestMember& author) { return author.Maker(ChainNow(), keyd_.clock.Now()); }
+  Certificates EnrolledBy(const TestMember& member, const TestMember& author) {
     return member.EnrolledBy(author, ChainNow(), keyd_.clock.Now());
   }
   // Enrols and connects.
-  std::unique_ptr<KeyClient> Join(const Member& member) {
+  std::unique_ptr<KeyClient> Join(const TestMember& member) {
     const auto enrolled = Enrol(*alice_client_, EnrolledBy(member, alice_));
     EXPECT_EQ(enrolled.status(), absl::OkStatus());
     return keyd_.Connect(ToCredential(enrolled->credential()));
@@ -77,7 +77,7 @@ class TrustTest : public testing::Test {
   }
 
   TestKeyd keyd_;
-  Member alice_;
+  TestMember alice_;
   trust::Founding founding_;
   std::unique_ptr<KeyClient> alice_client_;
 };
@@ -89,10 +89,10 @@ TEST_F(TrustTest, IsFoundedOnce) {
   EXPECT_EQ(again->credential().record().subject(), "alice");
   EXPECT_EQ(again->credential().record().role(), ROLE_ADMIN);
   EXPECT_EQ(again->credential().record().device(), trust::DeviceName(alice_.device.id));
-  const Member eve("eve", ROLE_ADMIN);
+  const TestMember eve("eve", ROLE_ADMIN);
   const auto other = trust::Founding::Make(eve.user, eve.device, keyd_.clock.Now());
   EXPECT_EQ(Reason(Found(*admin, other).status()), "CHAIN_FOUNDED");
-  Join(Member("bob"));
+  Join(TestMember("bob"));
   EXPECT_EQ(Reason(Found(*admin, founding_).status()), "CHAIN_FOUNDED");
   EXPECT_EQ(Reason(Found(*keyd_.ConnectAs("operator"), other).status()), "ROLE_NOT_ALLOWED");
 }
@@ -101,7 +101,7 @@ TEST(TrustFounding, TakesAGoodOneOnly) {
   TestKeyd keyd;
   ASSERT_EQ(keyd.Start(), absl::OkStatus());
   const auto admin = keyd.ConnectAs("admin");
-  const Member alice("alice", ROLE_ADMIN), bob("bob", ROLE_OPERATOR);
+  const TestMember alice("alice", ROLE_ADMIN), bob("bob", ROLE_OPERATOR);
   EXPECT_EQ(
       Reason(Enrol(*admin, trust::Founding::Make(alice.user, alice.device, keyd.clock.Now()).certificates).status()),
       "CHAIN_NOT_CALLER");
@@ -121,7 +121,7 @@ TEST(TrustFounding, TakesAGoodOneOnly) {
 }
 
 TEST_F(TrustTest, ANewUserGetsACredentialOfItsRole) {
-  const Member bob("bob", ROLE_OPERATOR), web("web-1", ROLE_DEVICE);
+  const TestMember bob("bob", ROLE_OPERATOR), web("web-1", ROLE_DEVICE);
   const auto enrolled = Enrol(*alice_client_, EnrolledBy(bob, alice_));
   ASSERT_EQ(enrolled.status(), absl::OkStatus());
   EXPECT_EQ(enrolled->sequence(), 4);
@@ -141,7 +141,7 @@ TEST_F(TrustTest, ANewUserGetsACredentialOfItsRole) {
 }
 
 TEST_F(TrustTest, AUserAddsAnotherDeviceOfTheirOwn) {
-  const Member bob("bob", ROLE_AUDITOR), phone = Member::DeviceOf(bob, "phone");
+  const TestMember bob("bob", ROLE_AUDITOR), phone = TestMember::DeviceOf(bob, "phone");
   const auto bobs = Join(bob);
   const auto enrolled = Enrol(*bobs, EnrolledBy(phone, bob));
   ASSERT_EQ(enrolled.status(), absl::OkStatus());
@@ -151,7 +151,7 @@ TEST_F(TrustTest, AUserAddsAnotherDeviceOfTheirOwn) {
 }
 
 TEST_F(TrustTest, RepeatingAnEnrolmentGetsTheSameCredential) {
-  const Member bob("bob"), ann("ann");
+  const TestMember bob("bob"), ann("ann");
   const Certificates certificates = EnrolledBy(bob, alice_);
   const std::string id = crypto::RandomUuid();
   const auto first = Enrol(*alice_client_, certificates, id);
@@ -168,7 +168,7 @@ TEST_F(TrustTest, RepeatingAnEnrolmentGetsTheSameCredential) {
 }
 
 TEST_F(TrustTest, NobodyAppendsWhatAnotherSigned) {
-  const Member bob("bob", ROLE_ADMIN), eve("eve");
+  const TestMember bob("bob", ROLE_ADMIN), eve("eve");
   const auto bobs = Join(bob);
   const Certificates signed_by_alice = EnrolledBy(eve, alice_);
   EXPECT_EQ(Reason(Enrol(*bobs, signed_by_alice).status()), "CHAIN_NOT_CALLER");
@@ -182,7 +182,7 @@ TEST_F(TrustTest, NobodyAppendsWhatAnotherSigned) {
 }
 
 TEST_F(TrustTest, RefusesWhatBreaksARuleAndSaysWhichInTheLog) {
-  const Member bob("bob"), eve("eve", ROLE_ADMIN);
+  const TestMember bob("bob"), eve("eve", ROLE_ADMIN);
   const auto bobs = Join(bob);
   EXPECT_EQ(Reason(Enrol(*bobs, EnrolledBy(eve, bob)).status()), "CHAIN_ROLE");
   EXPECT_EQ(Reason(Append(*bobs, {By(bob).ChangeRole(bob.user.id, ROLE_ADMIN)}).status()), "CHAIN_ROLE");
@@ -200,7 +200,7 @@ TEST_F(TrustTest, RefusesWhatBreaksARuleAndSaysWhichInTheLog) {
 }
 
 TEST_F(TrustTest, ABadRequestLeavesTheChainAsItWas) {
-  const Member bob("bob");
+  const TestMember bob("bob");
   trust::v1::EnrolRequest request;
   request.set_request_id("no uuid");
   const Certificates certificates = EnrolledBy(bob, alice_);
@@ -215,7 +215,7 @@ TEST_F(TrustTest, ABadRequestLeavesTheChainAsItWas) {
 }
 
 TEST_F(TrustTest, TheSlowerOfTwoIsTold) {
-  const Member bob("bob"), ann("ann");
+  const TestMember bob("bob"), ann("ann");
   const Certificates first = EnrolledBy(bob, alice_), second = EnrolledBy(ann, alice_);
   ASSERT_EQ(Enrol(*alice_client_, first).status(), absl::OkStatus());
   const absl::Status moved = Enrol(*alice_client_, second).status();
@@ -225,17 +225,17 @@ TEST_F(TrustTest, TheSlowerOfTwoIsTold) {
 
 TEST_F(TrustTest, ManyAdminsAtOnceEnrolEachUserOnce) {
   constexpr int kAdmins = 4, kUsers = 6;
-  std::vector<std::unique_ptr<Member>> admins;
+  std::vector<std::unique_ptr<TestMember>> admins;
   std::vector<std::unique_ptr<KeyClient>> clients;
   for (int i = 0; i < kAdmins; ++i) {
-    admins.push_back(std::make_unique<Member>(absl::StrCat("admin-", i), ROLE_ADMIN));
+    admins.push_back(std::make_unique<TestMember>(absl::StrCat("admin-", i), ROLE_ADMIN));
     clients.push_back(Join(*admins.back()));
   }
   std::vector<std::thread> threads;
   for (int i = 0; i < kAdmins; ++i) {
     threads.emplace_back([&, i] {
       for (int n = 0; n < kUsers; ++n) {
-        const Member user(absl::StrCat("user-", i, "-", n));
+        const TestMember user(absl::StrCat("user-", i, "-", n));
         absl::Status status = absl::AbortedError("");
         while (absl::IsAborted(status)) {
           const auto chain = ReadChain(*clients[i], founding_.root_verification_key, keyd_.clock.Now());
@@ -254,7 +254,7 @@ TEST_F(TrustTest, ManyAdminsAtOnceEnrolEachUserOnce) {
 }
 
 TEST_F(TrustTest, RevokingAUserEndsItsCredentialsAndConnections) {
-  const Member bob("bob"), phone = Member::DeviceOf(bob, "phone"), ann("ann");
+  const TestMember bob("bob"), phone = TestMember::DeviceOf(bob, "phone"), ann("ann");
   const auto bobs = Join(bob), anns = Join(ann);
   const auto phones = keyd_.Connect(ToCredential(Enrol(*bobs, EnrolledBy(phone, bob))->credential()));
   grpc::ClientContext context;
@@ -287,7 +287,7 @@ TEST_F(TrustTest, RevokingAUserEndsItsCredentialsAndConnections) {
 }
 
 TEST_F(TrustTest, WhoRevokesTheirOwnDeviceGetsTheAnswer) {
-  const Member bob("bob");
+  const TestMember bob("bob");
   const auto bobs = Join(bob);
   const Certificates revocation = {By(bob).RevokeDevice(bob.device.id)};
   const auto revoked = Append(*bobs, revocation);
@@ -299,7 +299,7 @@ TEST_F(TrustTest, WhoRevokesTheirOwnDeviceGetsTheAnswer) {
 }
 
 TEST_F(TrustTest, AppendingTheSameAgainAnswersTheSame) {
-  const Member bob("bob");
+  const TestMember bob("bob");
   Join(bob);
   const Certificates revocation = {By(alice_).RevokeUser(bob.user.id)};
   const auto first = Append(*alice_client_, revocation);
@@ -309,7 +309,7 @@ TEST_F(TrustTest, AppendingTheSameAgainAnswersTheSame) {
 }
 
 TEST_F(TrustTest, ALowerRoleEndsTheCredentialsOfTheHigherOne) {
-  const Member bob("bob", ROLE_OPERATOR);
+  const TestMember bob("bob", ROLE_OPERATOR);
   const auto bobs = Join(bob);
   // A higher one leaves them, and they can be renewed.
   ASSERT_EQ(Append(*alice_client_, {By(alice_).ChangeRole(bob.user.id, ROLE_ADMIN)})->revoked_credentials(), 0);
@@ -360,7 +360,7 @@ TEST_F(TrustTest, WatchTellsWhatThereIsAndThenWhatComes) {
   ASSERT_EQ(message.certificates_size(), 1);
   EXPECT_EQ(message.certificates(0).SerializeAsString(), founding_.certificates[1].SerializeAsString());
   EXPECT_EQ(message.last_sequence(), 2);
-  const Certificates bobs = EnrolledBy(Member("bob"), alice_);
+  const Certificates bobs = EnrolledBy(TestMember("bob"), alice_);
   ASSERT_EQ(Enrol(*alice_client_, bobs).status(), absl::OkStatus());
   ASSERT_TRUE(stream->Read(&message));
   ASSERT_EQ(message.certificates_size(), 2);
@@ -371,7 +371,7 @@ TEST_F(TrustTest, WatchTellsWhatThereIsAndThenWhatComes) {
 }
 
 TEST_F(TrustTest, ListsInPages) {
-  for (const char* const name : {"bob", "ann", "tim"}) Join(Member(name));
+  for (const char* const name : {"bob", "ann", "tim"}) Join(TestMember(name));
   trust::v1::ListCertificatesRequest request;
   request.set_page_size(3);
   request.set_after_sequence(4);

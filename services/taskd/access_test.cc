@@ -11,7 +11,7 @@
 #include "lib/rpc/gate.h"
 #include "parley/access/v1/access.pb.h"
 #include "services/taskd/domain/names.h"
-#include "services/taskd/taskd_testing.h"
+#include "services/taskd/testing/taskd_testing.h"
 
 namespace parley::taskd {
 namespace {
@@ -32,10 +32,10 @@ class Access : public TaskdTest {
   }
 
   // Calls with an empty request, whatever kind of RPC it is.
-  static absl::Status CallEmpty(TestClient* client, const google::protobuf::MethodDescriptor* method) {
+  static absl::Status CallEmpty(TaskdTestClient* client, const google::protobuf::MethodDescriptor* method) {
     grpc::GenericStub stub(client->channel());
     grpc::ClientContext context;
-    TestClient::SetDeadline(&context);
+    TaskdTestClient::SetDeadline(&context);
     grpc::CompletionQueue queue;
     const auto call =
         stub.PrepareCall(&context, absl::StrCat("/", method->service()->full_name(), "/", method->name()), &queue);
@@ -73,7 +73,7 @@ TEST_F(Access, OfEachRoleEndsWhereItsRpcsEnd) {
   const auto task = Create(NewTask("site"));
   ASSERT_TRUE(task.ok()) << task.status();
   const Joined member = Join(*task, "web-1");
-  std::map<Role, std::unique_ptr<TestClient>> clients;
+  std::map<Role, std::unique_ptr<TaskdTestClient>> clients;
   for (const Role role : {access::v1::ROLE_ADMIN, access::v1::ROLE_OPERATOR, access::v1::ROLE_AUDITOR,
                           access::v1::ROLE_SERVICE, access::v1::ROLE_DEVICE, access::v1::ROLE_INVITEE}) {
     clients[role] = Connect(role, "somebody");
@@ -125,12 +125,12 @@ TEST_F(Access, OfAMemberIsItsOwnTaskInEveryRpc) {
   Join(*other, "web-1");
   const auto client = Connect(member.key);
 
-  Negotiation negotiation(client.get(), other->task().name());
+  TestNegotiation negotiation(client.get(), other->task().name());
   EXPECT_EQ(negotiation.Declare().state(), Participant::STATE_UNSPECIFIED);
   EXPECT_EQ(Reason(negotiation.Finish()), "OTHER_TASK");
 
   // Also in the middle of a stream that began with its own.
-  Negotiation mixed(client.get(), task->task().name());
+  TestNegotiation mixed(client.get(), task->task().name());
   ASSERT_EQ(mixed.Declare().state(), Participant::STATE_OFFERED);
   NegotiateRequest foreign = mixed.Message();
   foreign.set_task(other->task().name());
@@ -146,7 +146,7 @@ TEST_F(Access, OfAMemberIsItsOwnTaskInEveryRpc) {
   fetch.set_revision(1);
   fetch.add_chunks()->set_digest(std::string(32, 'x'));
   grpc::ClientContext context;
-  TestClient::SetDeadline(&context);
+  TaskdTestClient::SetDeadline(&context);
   const auto reader = client->artifacts().FetchChunks(&context, fetch);
   task::v1::FetchChunksResponse piece;
   EXPECT_FALSE(reader->Read(&piece));
@@ -160,7 +160,7 @@ TEST_F(Access, OfAMemberIsItsOwnClient) {
   const Joined two = Join(*task, "web-2");
   // web-1 brings itself up to CHECKING; web-2's key confirms: it is web-2 who is meant, and web-2 checks nothing.
   const auto connection = Connect(one.key);
-  Negotiation negotiation(connection.get(), one.task);
+  TestNegotiation negotiation(connection.get(), one.task);
   negotiation.CarryOn();
   const auto other = Connect(two.key);
   EXPECT_EQ(Reason(Confirm(other.get(), one.task, task->task().payload_digest()).status()), "NOT_CHECKING");

@@ -3,7 +3,7 @@
 #include "lib/crypto/hash.h"
 #include "lib/crypto/kdf.h"
 #include "lib/payload/chunk.h"
-#include "services/taskd/taskd_testing.h"
+#include "services/taskd/testing/taskd_testing.h"
 
 namespace parley::taskd {
 namespace {
@@ -12,7 +12,7 @@ class ArtifactTest : public TaskdTest {
  protected:
   absl::StatusOr<int> Upload(const std::vector<task::v1::UploadChunksRequest>& chunks) {
     grpc::ClientContext context;
-    TestClient::SetDeadline(&context);
+    TaskdTestClient::SetDeadline(&context);
     task::v1::UploadChunksResponse response;
     const auto writer = op().artifacts().UploadChunks(&context, &response);
     for (const auto& chunk : chunks) {
@@ -37,9 +37,9 @@ class ArtifactTest : public TaskdTest {
     return {response->missing().begin(), response->missing().end()};
   }
   // The bytes that came, in order, and the error.
-  static absl::Status Fetch(TestClient* client, const task::v1::FetchChunksRequest& request, std::string* bytes) {
+  static absl::Status Fetch(TaskdTestClient* client, const task::v1::FetchChunksRequest& request, std::string* bytes) {
     grpc::ClientContext context;
-    TestClient::SetDeadline(&context);
+    TaskdTestClient::SetDeadline(&context);
     const auto reader = client->artifacts().FetchChunks(&context, request);
     task::v1::FetchChunksResponse piece;
     while (reader->Read(&piece)) {
@@ -80,7 +80,7 @@ TEST_F(ArtifactTest, AreFetchedFromTheByteAskedForAndOnlyOfTheOffer) {
   const auto task = Create(NewTask("site"));
   const Joined member = Join(*task, "web-1");
   const auto client = Connect(member.key);
-  Negotiation negotiation(client.get(), member.task);
+  TestNegotiation negotiation(client.get(), member.task);
   const NegotiateResponse offered = negotiation.Declare();
   task::v1::Manifest manifest;
   ASSERT_TRUE(manifest.ParseFromString(offered.offer().manifest().manifest()));

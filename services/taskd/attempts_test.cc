@@ -5,7 +5,7 @@
 #include "lib/base/proto_time.h"
 #include "services/taskd/domain/names.h"
 #include "services/taskd/store/keys.h"
-#include "services/taskd/taskd_testing.h"
+#include "services/taskd/testing/taskd_testing.h"
 
 namespace parley::taskd {
 namespace {
@@ -36,8 +36,10 @@ class AttemptsTest : public TaskdTest {
     client_ = Connect(member_.key);
   }
   // A new stream, over the connection or, after a restart, a new one.
-  std::unique_ptr<Negotiation> Negotiate() { return std::make_unique<Negotiation>(client_.get(), member_.task); }
-  std::unique_ptr<Negotiation> NegotiateAnew() {
+  std::unique_ptr<TestNegotiation> Negotiate() {
+    return std::make_unique<TestNegotiation>(client_.get(), member_.task);
+  }
+  std::unique_ptr<TestNegotiation> NegotiateAnew() {
     client_ = Connect(member_.key);
     return Negotiate();
   }
@@ -46,7 +48,7 @@ class AttemptsTest : public TaskdTest {
   const std::string& Digest() const { return task_.task().payload_digest(); }
 
   // From the offer to the confirmation.
-  void Carry(Negotiation* negotiation) {
+  void RunToTheEnd(TestNegotiation* negotiation) {
     negotiation->Apply();
     const auto fresh = Connect(member_.key);
     const auto confirmed = Confirm(fresh.get(), member_.task, Digest(), Client().attempt());
@@ -55,7 +57,7 @@ class AttemptsTest : public TaskdTest {
 
   task::v1::CreateTaskResponse task_;
   Joined member_;
-  std::unique_ptr<TestClient> client_;
+  std::unique_ptr<TaskdTestClient> client_;
 };
 
 TEST_F(AttemptsTest, AFailureIsRepeatedOnlyWhenAPersonAsks) {
@@ -78,7 +80,7 @@ TEST_F(AttemptsTest, AFailureIsRepeatedOnlyWhenAPersonAsks) {
   ASSERT_EQ(offered.state(), Participant::STATE_OFFERED);
   EXPECT_EQ(offered.attempt(), 2);
   EXPECT_EQ(Counts().rolled_back(), 0);
-  Carry(negotiation.get());
+  RunToTheEnd(negotiation.get());
   EXPECT_EQ(Counts().confirmed(), 1);
 }
 
@@ -110,7 +112,7 @@ TEST_F(AttemptsTest, AreGivenByAnOperatorToWhoIsConnectedAtOnce) {
   while (pushed.state() == Participant::STATE_QUEUED) pushed = negotiation->Read();
   EXPECT_EQ(pushed.state(), Participant::STATE_OFFERED);
   EXPECT_EQ(pushed.attempt(), 2);
-  Carry(negotiation.get());
+  RunToTheEnd(negotiation.get());
   // What has succeeded has nothing to repeat.
   EXPECT_EQ(Retry("tasks/site")->retried_clients(), 0);
   EXPECT_EQ(Client().state(), Participant::STATE_CONFIRMED);
@@ -142,10 +144,10 @@ TEST_F(AttemptsTest, AreRefusedByNameOrLeaveTheClientAsItIs) {
   const Joined revoked = Join(task_, "web-3");
   const Joined declined = Join(task_, "web-4");
   const auto second = Connect(hindered.key);
-  Negotiation(second.get(), hindered.task).Declare(Hindered("clock"));
+  TestNegotiation(second.get(), hindered.task).Declare(Hindered("clock"));
   const auto fourth = Connect(declined.key);
   {
-    Negotiation negotiation(fourth.get(), declined.task);
+    TestNegotiation negotiation(fourth.get(), declined.task);
     negotiation.Declare();
     NegotiateRequest decline = negotiation.Message();
     decline.mutable_decline()->set_code("policy");
@@ -180,7 +182,7 @@ TEST_F(AttemptsTest, AreGivenToManyAtOnce) {
   for (int i = 0; i < kClients; ++i) {
     const Joined member = Join(task_, absl::StrCat("db-", i));
     const auto client = Connect(member.key);
-    Negotiation negotiation(client.get(), member.task);
+    TestNegotiation negotiation(client.get(), member.task);
     negotiation.Declare();
     NegotiateRequest decline = negotiation.Message();
     decline.mutable_decline()->set_code("policy");
@@ -212,7 +214,7 @@ TEST_F(AttemptsTest, AHindranceIsWaitedForAndIsNoFailure) {
   // Still so.
   EXPECT_EQ(negotiation->Declare(Hindered("clock")).state(), Participant::STATE_INELIGIBLE);
   ASSERT_EQ(negotiation->Declare().state(), Participant::STATE_OFFERED);
-  Carry(negotiation.get());
+  RunToTheEnd(negotiation.get());
   WaitForTask("tasks/site", Task::STATE_COMPLETED);
 }
 
@@ -251,7 +253,7 @@ TEST_F(AttemptsTest, ARollBackThatPassesIsNoFailure) {
   EXPECT_EQ(Get("tasks/site").state(), Task::STATE_OPEN);
   negotiation = NegotiateAnew();
   ASSERT_EQ(negotiation->Declare().state(), Participant::STATE_OFFERED);
-  Carry(negotiation.get());
+  RunToTheEnd(negotiation.get());
   WaitForTask("tasks/site", Task::STATE_COMPLETED);
 }
 
@@ -264,7 +266,7 @@ TEST_F(AttemptsTest, BeingAwayInTheCheckIsNoFailure) {
   const auto second = Connect(other.key);
   auto negotiation = Negotiate();
   negotiation->CarryOn();
-  Negotiation(second.get(), other.task).CarryOn();
+  TestNegotiation(second.get(), other.task).CarryOn();
   clock_.Advance(absl::Minutes(16));
   AdvanceUntil("tasks/site", "web-1", Participant::STATE_TIMED_OUT, absl::ZeroDuration());
   AdvanceUntil("tasks/site", "web-2", Participant::STATE_TIMED_OUT, absl::ZeroDuration());
@@ -275,7 +277,7 @@ TEST_F(AttemptsTest, BeingAwayInTheCheckIsNoFailure) {
   const NegotiateResponse offered = negotiation->Declare();
   EXPECT_EQ(offered.state(), Participant::STATE_OFFERED);
   EXPECT_EQ(offered.attempt(), 2);
-  Carry(negotiation.get());
+  RunToTheEnd(negotiation.get());
   EXPECT_EQ(Counts().confirmed(), 1);
   // The other never comes back: at the end that is a failure.
   clock_.Advance(absl::Hours(24));
@@ -302,7 +304,7 @@ TEST_F(AttemptsTest, FollowFromWhatTheDiskHasNotFromWhatWasConfirmed) {
   Open(NewTask("site"));
   auto negotiation = Negotiate();
   ASSERT_EQ(negotiation->Declare(Installed("")).state(), Participant::STATE_OFFERED);
-  Carry(negotiation.get());
+  RunToTheEnd(negotiation.get());
   EXPECT_EQ(Client().installed_revision(), 1);
   negotiation = Negotiate();
   ASSERT_EQ(negotiation->Declare(Installed(Digest())).state(), Participant::STATE_CONFIRMED);
@@ -317,7 +319,7 @@ TEST_F(AttemptsTest, FollowFromWhatTheDiskHasNotFromWhatWasConfirmed) {
   EXPECT_TRUE(Client().drifted());
   negotiation = NegotiateAnew();
   ASSERT_EQ(negotiation->Declare().state(), Participant::STATE_OFFERED);
-  Carry(negotiation.get());
+  RunToTheEnd(negotiation.get());
   EXPECT_FALSE(Client().drifted());
   // A file was edited; then the machine was put back to a snapshot that has it right.
   negotiation = Negotiate();
@@ -333,7 +335,7 @@ TEST_F(AttemptsTest, ThatAreNoLongerMadeLeaveADriftToBeSeen) {
   Open(request);
   auto negotiation = Negotiate();
   ASSERT_EQ(negotiation->Declare().state(), Participant::STATE_OFFERED);
-  Carry(negotiation.get());
+  RunToTheEnd(negotiation.get());
   WaitForTask("tasks/site", Task::STATE_COMPLETED);
   negotiation = Negotiate();
   const NegotiateResponse drifted = negotiation->Declare(Installed(std::string(32, 'x')));
@@ -348,7 +350,7 @@ TEST_F(AttemptsTest, AreNotMadeForFilesThatAnotherTaskHasTakenOver) {
   Open(NewTask("site"));
   auto negotiation = Negotiate();
   ASSERT_EQ(negotiation->Declare().state(), Participant::STATE_OFFERED);
-  Carry(negotiation.get());
+  RunToTheEnd(negotiation.get());
   Declaration taken = Installed(std::string(32, 'x'));
   taken.set_taken_over("tasks/other has installed over a.conf of tasks/site");
   negotiation = Negotiate();
@@ -378,8 +380,8 @@ TEST_F(AttemptsTest, OfClientsThatCannotBeginAreWaitedForAndAllAreSeen) {
   task_ = *task;
   const std::vector<std::string> codes = {"target_mount", "target_file", "target_missing", "target_permission",
                                           "target_pipe"};
-  std::vector<std::unique_ptr<TestClient>> clients;
-  std::vector<std::unique_ptr<Negotiation>> negotiations;
+  std::vector<std::unique_ptr<TaskdTestClient>> clients;
+  std::vector<std::unique_ptr<TestNegotiation>> negotiations;
   std::vector<Joined> members;
   for (const std::string& code : codes) {
     const std::string name = absl::StrCat("web-", members.size());
@@ -391,7 +393,7 @@ TEST_F(AttemptsTest, OfClientsThatCannotBeginAreWaitedForAndAllAreSeen) {
     ASSERT_TRUE(joined.ok()) << joined.status();
     members.push_back({"tasks/site", name, {joined->identity(), Secret::CopyOf(joined->secret())}});
     clients.push_back(Connect(members.back().key));
-    negotiations.push_back(std::make_unique<Negotiation>(clients.back().get(), "tasks/site"));
+    negotiations.push_back(std::make_unique<TestNegotiation>(clients.back().get(), "tasks/site"));
     EXPECT_EQ(negotiations.back()->Declare(Hindered(code)).state(), Participant::STATE_INELIGIBLE);
   }
   task::v1::ListParticipantsRequest list;

@@ -1,10 +1,10 @@
 // A server's clock that is set forward and back.
-#include "services/taskd/service/clock_jumps.h"
+#include "services/taskd/tasks/clock_jumps.h"
 
 #include <atomic>
 
 #include "gtest/gtest.h"
-#include "services/taskd/taskd_testing.h"
+#include "services/taskd/testing/taskd_testing.h"
 
 namespace parley::taskd {
 namespace {

@@ -4,7 +4,7 @@
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
 #include "lib/crypto/kdf.h"
-#include "services/taskd/taskd_testing.h"
+#include "services/taskd/testing/taskd_testing.h"
 
 namespace parley::taskd {
 namespace {
@@ -31,7 +31,7 @@ class DependentsTest : public TaskdTest {
     request.set_task(task);
     return request;
   }
-  static absl::StatusOr<JoinResponse> Try(TestClient* client, const task::v1::JoinRequest& request) {
+  static absl::StatusOr<JoinResponse> Try(TaskdTestClient* client, const task::v1::JoinRequest& request) {
     return client->Call(&client->participation(), &ParticipationService::Stub::Join, request);
   }
   static keys::Keyring::Minted KeyOf(const JoinResponse& joined) {
@@ -40,13 +40,13 @@ class DependentsTest : public TaskdTest {
   // Whether the service still talks to who has this key.
   bool Serves(const keys::Keyring::Minted& key, const std::string& task = "tasks/site") {
     const auto client = Connect(key);
-    Negotiation negotiation(client.get(), task);
+    TestNegotiation negotiation(client.get(), task);
     return negotiation.Declare().state() != Participant::STATE_UNSPECIFIED;
   }
-  std::unique_ptr<TestClient> Device(const std::string& serial, absl::Duration life = absl::Hours(24 * 90)) {
+  std::unique_ptr<TaskdTestClient> Device(const std::string& serial, absl::Duration life = absl::Hours(24 * 90)) {
     return Connect(MintAgain(access::v1::ROLE_DEVICE, "web-1", serial, life));
   }
-  std::unique_ptr<TestClient> Operator(const std::string& serial, absl::Duration life = absl::Hours(24 * 90)) {
+  std::unique_ptr<TaskdTestClient> Operator(const std::string& serial, absl::Duration life = absl::Hours(24 * 90)) {
     return Connect(MintAgain(access::v1::ROLE_OPERATOR, "oscar", serial, life));
   }
   absl::StatusOr<AwaitEndedKeysResponse> Await(const std::vector<std::string>& serials) {
@@ -76,7 +76,7 @@ TEST_F(DependentsTest, MemberKeysEndWithTheirDevicesCredential) {
   ASSERT_TRUE(Create(Selecting("other")).ok());
   ASSERT_TRUE(Try(device.get(), Request("tasks/other", "web-1")).ok());
   const auto client = Connect(KeyOf(*joined));
-  Negotiation negotiation(client.get(), "tasks/site");
+  TestNegotiation negotiation(client.get(), "tasks/site");
   ASSERT_EQ(negotiation.Declare().state(), Participant::STATE_OFFERED);
 
   RevokeCredential(serial_);
@@ -133,7 +133,7 @@ TEST_F(DependentsTest, AMemberKeyEndsNoLaterThanItsCredential) {
   ASSERT_TRUE(joined.ok()) << joined.status();
   EXPECT_LE(ToTime(joined->expire_time()), clock_.Now() + absl::Seconds(10));
   const auto client = Connect(KeyOf(*joined));
-  Negotiation negotiation(client.get(), "tasks/site");
+  TestNegotiation negotiation(client.get(), "tasks/site");
   ASSERT_EQ(negotiation.CarryOn().state(), Participant::STATE_CHECKING);
   clock_.Advance(absl::Seconds(11));
   EXPECT_FALSE(negotiation.Finish().ok());

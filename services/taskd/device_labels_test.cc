@@ -7,7 +7,7 @@
 #include "lib/base/error.h"
 #include "lib/keys/labels.h"
 #include "parley/task/v1/manifest.pb.h"
-#include "services/taskd/taskd_testing.h"
+#include "services/taskd/testing/taskd_testing.h"
 
 namespace parley::taskd {
 namespace {
@@ -59,9 +59,9 @@ class DeviceLabelsTest : public TaskdTest {
     return request;
   }
   // The reason why it ended, and how many bytes came before.
-  static std::string Fetch(TestClient* client, const task::v1::FetchChunksRequest& request, size_t* bytes) {
+  static std::string Fetch(TaskdTestClient* client, const task::v1::FetchChunksRequest& request, size_t* bytes) {
     grpc::ClientContext context;
-    TestClient::SetDeadline(&context);
+    TaskdTestClient::SetDeadline(&context);
     const auto reader = client->artifacts().FetchChunks(&context, request);
     task::v1::FetchChunksResponse piece;
     while (reader->Read(&piece)) *bytes += piece.data().size();
@@ -72,8 +72,8 @@ class DeviceLabelsTest : public TaskdTest {
 // The tasks that a device is told of.
 class Assignments {
  public:
-  Assignments(TestClient* client, const WatchAssignmentsRequest& request) {
-    TestClient::SetDeadline(&context_);
+  Assignments(TaskdTestClient* client, const WatchAssignmentsRequest& request) {
+    TaskdTestClient::SetDeadline(&context_);
     stream_ = client->participation().WatchAssignments(&context_, request);
     stream_->WaitForInitialMetadata();
   }
@@ -109,7 +109,7 @@ TEST_F(DeviceLabelsTest, NoRpcGivesThePayloadToADeviceThatOnlyClaims) {
   CreateFor("secrets", "role", "db");
   CreateFor("site", "role", "web");
   const auto honest = Connect(JoinAs("db-1", "tasks/secrets"));
-  Negotiation right(honest.get(), "tasks/secrets");
+  TestNegotiation right(honest.get(), "tasks/secrets");
   const task::v1::FetchChunksRequest request = AllOf("tasks/secrets", right.Declare());
   // With the device's own key, and with its key of a task that it is in.
   const auto device = Connect(access::v1::ROLE_DEVICE, "web-1");
@@ -117,8 +117,8 @@ TEST_F(DeviceLabelsTest, NoRpcGivesThePayloadToADeviceThatOnlyClaims) {
   size_t bytes = 0;
   EXPECT_EQ(Fetch(device.get(), request, &bytes), "ROLE_NOT_ALLOWED");
   EXPECT_EQ(Fetch(member.get(), request, &bytes), "OTHER_TASK");
-  for (TestClient* const client : {device.get(), member.get()}) {
-    Negotiation wrong(client, "tasks/secrets");
+  for (TaskdTestClient* const client : {device.get(), member.get()}) {
+    TestNegotiation wrong(client, "tasks/secrets");
     Declaration claims;
     Claim("role", "db", &claims);
     EXPECT_EQ(wrong.Declare(claims).state(), Participant::STATE_UNSPECIFIED);
@@ -130,7 +130,7 @@ TEST_F(DeviceLabelsTest, ADeviceThatIsLabelledAwayLosesWhatItHasNotBegunToApply)
   Label("web-1", {{"role", "db"}});
   CreateFor("secrets", "role", "db");
   const auto member = Connect(JoinAs("web-1", "tasks/secrets"));
-  Negotiation negotiation(member.get(), "tasks/secrets");
+  TestNegotiation negotiation(member.get(), "tasks/secrets");
   const NegotiateResponse offered = negotiation.Declare();
   ASSERT_EQ(offered.state(), Participant::STATE_OFFERED);
   EXPECT_EQ(keys::ShowLabels(offered.labels()), "role=db");
@@ -169,7 +169,7 @@ TEST_F(DeviceLabelsTest, WhatADeviceHasBegunToApplyItCarriesToItsEnd) {
   const auto task = CreateFor("secrets", "role", "db");
   const auto key = JoinAs("web-1", "tasks/secrets");
   const auto member = Connect(key), fresh = Connect(key);
-  Negotiation negotiation(member.get(), "tasks/secrets");
+  TestNegotiation negotiation(member.get(), "tasks/secrets");
   negotiation.CarryOn();
   Label("web-1", {});
   const auto confirmed = Confirm(fresh.get(), "tasks/secrets", task.task().payload_digest());
@@ -213,7 +213,7 @@ TEST_F(DeviceLabelsTest, NothingMatchesBeforeKeydIsHeard) {
   EXPECT_EQ(Reason(status), "LABELS_UNKNOWN");
   EXPECT_TRUE(absl::IsUnavailable(status)) << "so that the device tries again";
   const auto member = Connect(key);
-  Negotiation negotiation(member.get(), "tasks/site");
+  TestNegotiation negotiation(member.get(), "tasks/site");
   Declaration claims;
   Claim("role", "web", &claims);
   const NegotiateResponse waits = negotiation.Declare(claims);
@@ -256,7 +256,7 @@ TEST_F(DeviceLabelsTest, LabelsAndFactsAreShownApart) {
   const auto member = Connect(JoinAs("web-1", "tasks/site"));
   Declaration claims;
   Claim("site", "claimed", &claims);
-  Negotiation negotiation(member.get(), "tasks/site");
+  TestNegotiation negotiation(member.get(), "tasks/site");
   ASSERT_EQ(negotiation.Declare(claims).state(), Participant::STATE_OFFERED);
   Label("web-1", {{"role", "web"}, {"site", "berlin"}});
   Participant shown = GetParticipant("tasks/site", "web-1");
@@ -266,7 +266,7 @@ TEST_F(DeviceLabelsTest, LabelsAndFactsAreShownApart) {
   Label("web-2", {{"role", "web"}});
   const Joined joined = Join(task, "web-2");
   const auto other = Connect(joined.key);
-  Negotiation second(other.get(), "tasks/site");
+  TestNegotiation second(other.get(), "tasks/site");
   const NegotiateResponse offered = second.Declare(claims);
   EXPECT_EQ(offered.state(), Participant::STATE_OFFERED) << "its key is its right";
   EXPECT_TRUE(offered.labels().empty());
@@ -284,7 +284,7 @@ TEST_F(DeviceLabelsTest, WhatADeviceSaysIsBounded) {
   WatchAssignmentsRequest watch;
   for (int i = 0; i < 65; ++i) (*watch.mutable_facts())[absl::StrCat("k", i)] = "v";
   grpc::ClientContext context;
-  TestClient::SetDeadline(&context);
+  TaskdTestClient::SetDeadline(&context);
   const auto stream = device->participation().WatchAssignments(&context, watch);
   WatchAssignmentsResponse response;
   EXPECT_FALSE(stream->Read(&response));

@@ -11,7 +11,7 @@
 #include "lib/base/proto_time.h"
 #include "services/taskd/domain/names.h"
 #include "services/taskd/store/keys.h"
-#include "services/taskd/taskd_testing.h"
+#include "services/taskd/testing/taskd_testing.h"
 
 namespace parley::taskd {
 namespace {
@@ -38,7 +38,7 @@ class EarlierStoreTest : public TaskdTest {
 
   Participant Client(const std::string& name) { return GetParticipant(TaskName(kTask), name); }
   // Under the key that the record is of.
-  std::unique_ptr<TestClient> ConnectAs(const std::string& name) {
+  std::unique_ptr<TaskdTestClient> ConnectAs(const std::string& name) {
     ParticipantRecord record;
     EXPECT_TRUE(record.ParseFromString(store_->Get(ParticipantKey(kTask, name))->value));
     return Connect(MintAgain(access::v1::ROLE_MEMBER, MemberSubject(kTask, ClientTag(kTask, name)), record.serial()));
@@ -72,7 +72,7 @@ TEST_F(EarlierStoreTest, LeavesClientsThatSayNothingNewWhereTheyAre) {
   for (const auto& [name, state] : states) {
     const auto client = ConnectAs(name);
     for (int i = 0; i < 2; ++i) {
-      Negotiation negotiation(client.get(), TaskName(kTask));
+      TestNegotiation negotiation(client.get(), TaskName(kTask));
       EXPECT_EQ(negotiation.Declare(Again(name)).state(), state) << name;
     }
     EXPECT_FALSE(Client(name).drifted()) << name;
@@ -88,21 +88,21 @@ TEST_F(EarlierStoreTest, LetsClientsGoOnFromThere) {
 
   EXPECT_EQ(Retry(TaskName(kTask))->retried_clients(), 2);
   const auto failed = ConnectAs("web-failed");
-  Negotiation negotiation(failed.get(), TaskName(kTask));
+  TestNegotiation negotiation(failed.get(), TaskName(kTask));
   const NegotiateResponse offered = negotiation.Declare(Again("web-failed"));
   ASSERT_EQ(offered.state(), Participant::STATE_OFFERED);
   EXPECT_EQ(offered.attempt(), 2);
 
   // The folder was removed since it was confirmed.
   const auto removed = ConnectAs("web-confirmed");
-  Negotiation drifted(removed.get(), TaskName(kTask));
+  TestNegotiation drifted(removed.get(), TaskName(kTask));
   EXPECT_EQ(drifted.Declare().state(), Participant::STATE_OFFERED);
   EXPECT_TRUE(Client("web-confirmed").drifted());
 }
 
 TEST_F(EarlierStoreTest, KeepsARevokedKeyRevoked) {
   const auto client = ConnectAs("web-queued");
-  Negotiation negotiation(client.get(), TaskName(kTask));
+  TestNegotiation negotiation(client.get(), TaskName(kTask));
   EXPECT_EQ(negotiation.Declare().state(), Participant::STATE_UNSPECIFIED);
   EXPECT_EQ(Client("web-queued").state(), Participant::STATE_CANCELED);
 }

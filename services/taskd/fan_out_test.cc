@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "parley/task/v1/manifest.pb.h"
-#include "services/taskd/taskd_testing.h"
+#include "services/taskd/testing/taskd_testing.h"
 
 namespace parley::taskd {
 namespace {
@@ -23,13 +23,13 @@ class FanOutTest : public TaskdTest {
     for (int i = 0; i < kClients; ++i) {
       const Joined joined = Join(*task, absl::StrCat("client-", i));
       connections_.push_back(Connect(joined.key));
-      clients_.push_back(std::make_unique<Negotiation>(connections_.back().get(), joined.task));
+      clients_.push_back(std::make_unique<TestNegotiation>(connections_.back().get(), joined.task));
       EXPECT_EQ(clients_.back()->Declare().state(), Participant::STATE_OFFERED);
     }
   }
 
   // Reads until this revision is offered. Returns how many messages came up to it.
-  static int ReadUntil(Negotiation* client, int revision) {
+  static int ReadUntil(TestNegotiation* client, int revision) {
     int messages = 0;
     task::v1::Manifest manifest;
     while (manifest.revision() != revision) {
@@ -42,8 +42,8 @@ class FanOutTest : public TaskdTest {
   }
 
   std::string task_;
-  std::vector<std::unique_ptr<TestClient>> connections_;
-  std::vector<std::unique_ptr<Negotiation>> clients_;
+  std::vector<std::unique_ptr<TaskdTestClient>> connections_;
+  std::vector<std::unique_ptr<TestNegotiation>> clients_;
 };
 
 TEST_F(FanOutTest, OffersARevisionToEveryClient) {

@@ -4,14 +4,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
-#include "services/taskd/taskd_testing.h"
+#include "services/taskd/testing/taskd_testing.h"
 
 namespace parley::taskd {
 namespace {
 
 class JoiningTest : public TaskdTest {
  protected:
-  static absl::StatusOr<task::v1::JoinResponse> Try(TestClient* joiner, const task::v1::JoinRequest& request) {
+  static absl::StatusOr<task::v1::JoinResponse> Try(TaskdTestClient* joiner, const task::v1::JoinRequest& request) {
     return joiner->Call(&joiner->participation(), &ParticipationService::Stub::Join, request);
   }
   absl::StatusOr<task::v1::JoinKey> Revoke(const std::string& name) {
@@ -97,7 +97,7 @@ TEST_F(JoiningTest, EndsWithARevocationAlsoAfterARestart) {
   EXPECT_FALSE(Try(again.get(), NewJoin("web-4")).ok());
   // Who has joined stays.
   const auto client = Connect(member.key);
-  Negotiation negotiation(client.get(), member.task);
+  TestNegotiation negotiation(client.get(), member.task);
   EXPECT_EQ(negotiation.Declare().state(), Participant::STATE_OFFERED);
 }
 
@@ -107,8 +107,8 @@ TEST_F(JoiningTest, OfOneClientCanBeRevokedAlone) {
   const Joined two = Join(*task, "web-2");
   const auto first = Connect(one.key);
   const auto second = Connect(two.key);
-  Negotiation negotiation(first.get(), one.task);
-  Negotiation other(second.get(), two.task);
+  TestNegotiation negotiation(first.get(), one.task);
+  TestNegotiation other(second.get(), two.task);
   ASSERT_EQ(negotiation.Declare().state(), Participant::STATE_OFFERED);
   ASSERT_EQ(other.Declare().state(), Participant::STATE_OFFERED);
   const auto revoked = RevokeParticipant(one.task, "web-1");
@@ -119,7 +119,7 @@ TEST_F(JoiningTest, OfOneClientCanBeRevokedAlone) {
   EXPECT_EQ(other.Accept().state(), Participant::STATE_ACCEPTED);
   Restart();
   const auto again = Connect(one.key);
-  Negotiation refused(again.get(), one.task);
+  TestNegotiation refused(again.get(), one.task);
   EXPECT_EQ(refused.Declare().state(), Participant::STATE_UNSPECIFIED);
   EXPECT_EQ(GetParticipant(one.task, "web-1").state(), Participant::STATE_CANCELED);
 }

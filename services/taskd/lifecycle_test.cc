@@ -7,7 +7,7 @@
 #include "lib/crypto/signature.h"
 #include "lib/payload/chunk.h"
 #include "lib/payload/manifest.h"
-#include "services/taskd/taskd_testing.h"
+#include "services/taskd/testing/taskd_testing.h"
 
 namespace parley::taskd {
 namespace {
@@ -20,7 +20,7 @@ class LifecycleTest : public TaskdTest {
   void Bring(const task::v1::CreateTaskResponse& task, const std::string& name, Participant::State state) {
     const Joined member = Join(task, name);
     const auto client = Connect(member.key);
-    Negotiation negotiation(client.get(), member.task);
+    TestNegotiation negotiation(client.get(), member.task);
     if (state == Participant::STATE_DECLINED) {
       negotiation.Declare();
       NegotiateRequest decline = negotiation.Message();
@@ -47,8 +47,8 @@ class LifecycleTest : public TaskdTest {
 
   class Watcher {
    public:
-    Watcher(TestClient* client, const std::string& task, int64_t cursor = 0) : client_(client) {
-      TestClient::SetDeadline(&context_);
+    Watcher(TaskdTestClient* client, const std::string& task, int64_t cursor = 0) : client_(client) {
+      TaskdTestClient::SetDeadline(&context_);
       task::v1::WatchTaskRequest request;
       request.set_name(task);
       request.set_cursor(cursor);
@@ -76,7 +76,7 @@ class LifecycleTest : public TaskdTest {
     std::map<std::string, Participant::State> states;
 
    private:
-    TestClient* const client_;
+    TaskdTestClient* const client_;
     grpc::ClientContext context_;
     std::unique_ptr<grpc::ClientReader<WatchTaskResponse>> stream_;
   };
@@ -185,7 +185,7 @@ TEST_F(LifecycleTest, HaltsAfterTooManyFailures) {
 TEST_F(LifecycleTest, TakesOffersBackWhenItHaltsAndMakesThemAgainWhenItIsResumed) {
   const auto task = CreateBearing(0);
   const auto accepted = Connect(Join(*task, "web-1").key);
-  Negotiation waiting(accepted.get(), "tasks/site");
+  TestNegotiation waiting(accepted.get(), "tasks/site");
   waiting.Declare();
   ASSERT_EQ(waiting.Accept().state(), Participant::STATE_ACCEPTED);
   Bring(*task, "web-2", Participant::STATE_CHECKING);
@@ -200,7 +200,7 @@ TEST_F(LifecycleTest, TakesOffersBackWhenItHaltsAndMakesThemAgainWhenItIsResumed
 
   Restart();
   const auto newcomer = Connect(Join(*task, "web-4").key);
-  Negotiation later(newcomer.get(), "tasks/site");
+  TestNegotiation later(newcomer.get(), "tasks/site");
   EXPECT_EQ(later.Declare().state(), Participant::STATE_QUEUED);
   ASSERT_TRUE(Resume("tasks/site").ok());
   EXPECT_EQ(Get("tasks/site").state(), Task::STATE_OPEN);
@@ -216,7 +216,7 @@ TEST_F(LifecycleTest, BearsTheFailuresThatItWasResumedWithAndNoOthersInTheirPlac
   const keys::Keyring::Minted key = Join(*task, "web-1").key;
   {
     const auto client = Connect(key);
-    Negotiation negotiation(client.get(), "tasks/site");
+    TestNegotiation negotiation(client.get(), "tasks/site");
     negotiation.Declare();
     EXPECT_EQ(negotiation.FailTheCheck().state(), Participant::STATE_ROLLED_BACK);
   }
@@ -228,7 +228,7 @@ TEST_F(LifecycleTest, BearsTheFailuresThatItWasResumedWithAndNoOthersInTheirPlac
   // One of them is mended, and is no failure any more that others could hide behind.
   EXPECT_EQ(Retry("tasks/site", {"web-1"})->retried_clients(), 1);
   const auto mended = Connect(key);
-  Negotiation negotiation(mended.get(), "tasks/site");
+  TestNegotiation negotiation(mended.get(), "tasks/site");
   EXPECT_EQ(negotiation.Declare().state(), Participant::STATE_OFFERED);
   EXPECT_EQ(negotiation.Apply().state(), Participant::STATE_CHECKING);
   EXPECT_TRUE(Confirm(Connect(key).get(), "tasks/site", task->task().payload_digest(), 2).ok());
@@ -247,7 +247,7 @@ TEST_F(LifecycleTest, TellsADeviceOfATaskThatIsPaused) {
   ASSERT_TRUE(Create(request).ok());
   ASSERT_TRUE(Pause("tasks/site").ok());
   grpc::ClientContext context;
-  TestClient::SetDeadline(&context);
+  TaskdTestClient::SetDeadline(&context);
   const auto stream = device->participation().WatchAssignments(&context, task::v1::WatchAssignmentsRequest());
   task::v1::WatchAssignmentsResponse told;
   ASSERT_TRUE(stream->Read(&told));
@@ -259,7 +259,7 @@ TEST_F(LifecycleTest, LetsWhoIsApplyingFinishWhenItHalts) {
   const auto task = CreateBearing(0);
   const keys::Keyring::Minted key = Join(*task, "web-1").key;
   const auto checking = Connect(key);
-  Negotiation negotiation(checking.get(), "tasks/site");
+  TestNegotiation negotiation(checking.get(), "tasks/site");
   negotiation.CarryOn();
   Bring(*task, "web-2", Participant::STATE_ROLLED_BACK);
   WaitForTask("tasks/site", Task::STATE_HALTED);
@@ -275,7 +275,7 @@ TEST_F(LifecycleTest, IsMendedByARevisionAfterItHalted) {
   const auto task = Create(request);
   const keys::Keyring::Minted key = Join(*task, "web-1").key;
   const auto client = Connect(key);
-  Negotiation negotiation(client.get(), "tasks/site");
+  TestNegotiation negotiation(client.get(), "tasks/site");
   negotiation.Declare();
   EXPECT_EQ(negotiation.FailTheCheck().state(), Participant::STATE_ROLLED_BACK);
   WaitForTask("tasks/site", Task::STATE_HALTED);
@@ -326,7 +326,7 @@ TEST_F(LifecycleTest, SaysInEveryManifestThatItSignsWhichTaskItSupersedes) {
   ASSERT_TRUE(task.ok()) << task.status();
   const Joined member = Join(*task, "web-1");
   const auto client = Connect(member.key);
-  Negotiation negotiation(client.get(), member.task);
+  TestNegotiation negotiation(client.get(), member.task);
   NegotiateResponse offered = negotiation.Declare();
   const auto supersedes = [&] {
     task::v1::Manifest manifest;
@@ -337,7 +337,7 @@ TEST_F(LifecycleTest, SaysInEveryManifestThatItSignsWhichTaskItSupersedes) {
   Restart();
   ASSERT_TRUE(Publish("tasks/better", "second").ok());
   const auto again = Connect(member.key);
-  Negotiation next(again.get(), member.task);
+  TestNegotiation next(again.get(), member.task);
   offered = next.Declare();
   EXPECT_EQ(supersedes(), "tasks/site r2");
 }
@@ -347,14 +347,14 @@ TEST_F(LifecycleTest, GoesOnAfterARestartInTheMiddle) {
   const Joined member = Join(*task, "web-1");
   {
     const auto client = Connect(member.key);
-    Negotiation negotiation(client.get(), member.task);
+    TestNegotiation negotiation(client.get(), member.task);
     negotiation.Declare();
     negotiation.Accept();
     ASSERT_EQ(negotiation.Report(Participant::STATE_STAGED).state(), Participant::STATE_STAGED);
     Restart();
   }
   const auto client = Connect(member.key);
-  Negotiation negotiation(client.get(), member.task);
+  TestNegotiation negotiation(client.get(), member.task);
   ASSERT_EQ(negotiation.Declare().state(), Participant::STATE_STAGED);
   negotiation.Report(Participant::STATE_APPLYING);
   negotiation.Report(Participant::STATE_CHECKING);
@@ -419,7 +419,7 @@ TEST_F(LifecycleTest, IsWatchedFromTheCursorWithoutAGap) {
 TEST_F(LifecycleTest, IsShownToTheDevicesThatItSelects) {
   const auto device = Connect(access::v1::ROLE_DEVICE, "web-1");
   grpc::ClientContext context;
-  TestClient::SetDeadline(&context);
+  TaskdTestClient::SetDeadline(&context);
   task::v1::WatchAssignmentsRequest watch;
   Label("web-1", {{"role", "web"}});
   task::v1::CreateTaskRequest request = NewTask("first");
@@ -460,7 +460,7 @@ class SignedTest : public LifecycleTest {
   }
   void Upload(absl::string_view content) {
     grpc::ClientContext context;
-    TestClient::SetDeadline(&context);
+    TaskdTestClient::SetDeadline(&context);
     task::v1::UploadChunksResponse response;
     const auto writer = op().artifacts().UploadChunks(&context, &response);
     task::v1::UploadChunksRequest chunk;

@@ -13,7 +13,7 @@
 #include "lib/store/companion_secret.h"
 #include "lib/store/sqlite_store.h"
 #include "services/taskd/rest_api.h"
-#include "services/taskd/service/taskd.h"
+#include "services/taskd/taskd.h"
 
 namespace parley::taskd {
 namespace {

@@ -3,7 +3,7 @@
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
 #include "lib/payload/manifest.h"
-#include "services/taskd/taskd_testing.h"
+#include "services/taskd/testing/taskd_testing.h"
 
 namespace parley::taskd {
 namespace {
@@ -17,12 +17,14 @@ class NegotiationTest : public TaskdTest {
     member_ = Join(task_, "web-1");
     client_ = Connect(member_.key);
   }
-  std::unique_ptr<Negotiation> Negotiate() { return std::make_unique<Negotiation>(client_.get(), member_.task); }
+  std::unique_ptr<TestNegotiation> Negotiate() {
+    return std::make_unique<TestNegotiation>(client_.get(), member_.task);
+  }
   Participant::State State() { return GetParticipant(member_.task, "web-1").state(); }
 
   task::v1::CreateTaskResponse task_;
   Joined member_;
-  std::unique_ptr<TestClient> client_;
+  std::unique_ptr<TaskdTestClient> client_;
 };
 
 TEST_F(NegotiationTest, LeadsFromTheOfferToTheConfirmation) {
@@ -184,7 +186,7 @@ TEST_F(NegotiationTest, IsCanceledByAnAbortUnlessItApplies) {
   const auto second = Connect(other.key);
   auto applying = Negotiate();
   applying->CarryOn();
-  Negotiation waiting(second.get(), other.task);
+  TestNegotiation waiting(second.get(), other.task);
   ASSERT_EQ(waiting.Declare().state(), Participant::STATE_OFFERED);
   ASSERT_TRUE(Abort(member_.task, "wrong certificate").ok());
   NegotiateResponse last = waiting.Read();

@@ -5,7 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
-#include "services/taskd/taskd_testing.h"
+#include "services/taskd/testing/taskd_testing.h"
 
 namespace parley::taskd {
 namespace {
@@ -25,14 +25,16 @@ class RejoiningTest : public TaskdTest {
     request.set_task("tasks/site");
     return request;
   }
-  static absl::StatusOr<task::v1::JoinResponse> Try(TestClient* client, const task::v1::JoinRequest& request) {
+  static absl::StatusOr<task::v1::JoinResponse> Try(TaskdTestClient* client, const task::v1::JoinRequest& request) {
     return client->Call(&client->participation(), &ParticipationService::Stub::Join, request);
   }
   static keys::Keyring::Minted KeyOf(const task::v1::JoinResponse& joined) {
     return {joined.identity(), Secret::CopyOf(joined.secret())};
   }
-  std::unique_ptr<TestClient> Device(const std::string& name) { return Connect(access::v1::ROLE_DEVICE, name); }
-  std::unique_ptr<TestClient> Joiner() { return Connect(TaskdTest::KeyOf(ParseJoinKey(task_.join_key().pasted()))); }
+  std::unique_ptr<TaskdTestClient> Device(const std::string& name) { return Connect(access::v1::ROLE_DEVICE, name); }
+  std::unique_ptr<TaskdTestClient> Joiner() {
+    return Connect(TaskdTest::KeyOf(ParseJoinKey(task_.join_key().pasted())));
+  }
   Participant Client() { return GetParticipant("tasks/site", "web-1"); }
 
   task::v1::CreateTaskResponse task_;
@@ -43,7 +45,7 @@ TEST_F(RejoiningTest, ADeviceThatHasLostItsStateTakesItsNameBack) {
   const auto first = Try(device.get(), Request("web-1"));
   ASSERT_TRUE(first.ok()) << first.status();
   const auto old = Connect(KeyOf(*first));
-  Negotiation negotiation(old.get(), "tasks/site");
+  TestNegotiation negotiation(old.get(), "tasks/site");
   negotiation.CarryOn();
   const auto fresh = Connect(KeyOf(*first));
   ASSERT_TRUE(Confirm(fresh.get(), "tasks/site", task_.task().payload_digest()).ok());
@@ -72,12 +74,12 @@ TEST_F(RejoiningTest, ADeviceThatHasLostItsStateTakesItsNameBack) {
   Restart();
   const auto replayed = Connect(KeyOf(*first));
   EXPECT_FALSE(Confirm(replayed.get(), "tasks/site", task_.task().payload_digest()).ok());
-  Negotiation refused(replayed.get(), "tasks/site");
+  TestNegotiation refused(replayed.get(), "tasks/site");
   EXPECT_EQ(refused.Declare().state(), Participant::STATE_UNSPECIFIED);
   EXPECT_EQ(Client().state(), Participant::STATE_JOINED);
 
   const auto client = Connect(KeyOf(*second));
-  Negotiation again(client.get(), "tasks/site");
+  TestNegotiation again(client.get(), "tasks/site");
   again.CarryOn();
   const auto other = Connect(KeyOf(*second));
   EXPECT_TRUE(Confirm(other.get(), "tasks/site", task_.task().payload_digest()).ok());
@@ -108,7 +110,7 @@ TEST_F(RejoiningTest, LeavesNothingToTheFormerStream) {
   const auto device = Device("web-1");
   const auto first = Try(device.get(), Request("web-1"));
   const auto old = Connect(KeyOf(*first));
-  Negotiation negotiation(old.get(), "tasks/site");
+  TestNegotiation negotiation(old.get(), "tasks/site");
   ASSERT_EQ(negotiation.Declare().state(), Participant::STATE_OFFERED);
   ASSERT_TRUE(Try(device.get(), Request("web-1")).ok());
   EXPECT_EQ(negotiation.Declare().state(), Participant::STATE_UNSPECIFIED);
@@ -131,7 +133,7 @@ TEST_F(RejoiningTest, WithAJoinKeyIsFreeAfterARevocation) {
   EXPECT_EQ(Reason(Try(joiner.get(), request).status()), "CLIENT_ALREADY_JOINED");
   Restart();
   const auto client = Connect(KeyOf(*second));
-  Negotiation negotiation(client.get(), "tasks/site");
+  TestNegotiation negotiation(client.get(), "tasks/site");
   EXPECT_EQ(negotiation.Declare().state(), Participant::STATE_OFFERED);
   const auto old = Connect(KeyOf(*first));
   EXPECT_FALSE(Confirm(old.get(), "tasks/site", task_.task().payload_digest()).ok());
@@ -176,7 +178,7 @@ TEST_F(RejoiningTest, AtTheSameTimeLeavesOneGoodKey) {
   for (const auto& result : joined) {
     ASSERT_TRUE(result.ok()) << result.status();
     const auto client = Connect(KeyOf(*result));
-    Negotiation negotiation(client.get(), "tasks/site");
+    TestNegotiation negotiation(client.get(), "tasks/site");
     if (negotiation.Declare().state() == Participant::STATE_OFFERED) ++good;
   }
   EXPECT_EQ(good, 1);
@@ -188,8 +190,8 @@ TEST_F(RejoiningTest, IsNotNeededByACloneWhichIsSeenAllTheSame) {
   const auto joined = Try(device.get(), Request("web-1"));
   const auto one = Connect(KeyOf(*joined));
   const auto two = Connect(KeyOf(*joined));
-  const auto declare = [](TestClient* client, char instance) {
-    auto negotiation = std::make_unique<Negotiation>(client, "tasks/site");
+  const auto declare = [](TaskdTestClient* client, char instance) {
+    auto negotiation = std::make_unique<TestNegotiation>(client, "tasks/site");
     task::v1::Declaration declaration;
     declaration.set_instance(std::string(16, instance));
     negotiation->Declare(declaration);
@@ -231,14 +233,14 @@ TEST_F(RejoiningTest, AfterARestoreIsAJoinLikeTheFirst) {
   copy(backup, folder_);
   Start();
   const auto stranger = Connect(KeyOf(*first));
-  Negotiation unknown(stranger.get(), "tasks/site");
+  TestNegotiation unknown(stranger.get(), "tasks/site");
   EXPECT_EQ(unknown.Declare().state(), Participant::STATE_UNSPECIFIED);
   EXPECT_EQ(Reason(unknown.Finish()), "PARTICIPANT_NOT_FOUND");
   // The same request again, as the client has kept its nonce.
   const auto second = Try(Device("web-1").get(), request);
   ASSERT_TRUE(second.ok()) << second.status();
   const auto client = Connect(KeyOf(*second));
-  Negotiation negotiation(client.get(), "tasks/site");
+  TestNegotiation negotiation(client.get(), "tasks/site");
   EXPECT_EQ(negotiation.Declare().state(), Participant::STATE_OFFERED);
   // The key of before is not the client's.
   EXPECT_EQ(Reason(Confirm(stranger.get(), "tasks/site", task_.task().payload_digest()).status()), "KEY_REVOKED");

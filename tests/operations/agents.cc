@@ -15,7 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "clients/agent/agent.h"
-#include "clients/chain/keyd.h"
+#include "clients/chain/trust_client.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
 #include "lib/base/error.h"

@@ -19,8 +19,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "lib/store/store.h"
+#include "services/enrolld/domain/exchange_rules.h"
 #include "services/enrolld/domain/record.pb.h"
-#include "services/enrolld/domain/relay.h"
 
 namespace parley::enrolld {
 

@@ -37,8 +37,8 @@ TEST(Declaration, OffersWithinTheClientsWindows) {
   const ParticipantRecord queued = Declared(later, MakeTask());
   EXPECT_EQ(Name(queued.participant().state()), "QUEUED");
   EXPECT_EQ(ToTime(queued.retry_time()), kNow + absl::Hours(2));
-  EXPECT_FALSE(Happen(queued, Event::Kind::kOfferDue, MakeTask(), kNow + absl::Hours(1))->has_value());
-  const ParticipantRecord offered = **Happen(queued, Event::Kind::kOfferDue, MakeTask(), kNow + absl::Hours(2));
+  EXPECT_FALSE(ApplyEvent(queued, Event::Kind::kOfferDue, MakeTask(), kNow + absl::Hours(1))->has_value());
+  const ParticipantRecord offered = **ApplyEvent(queued, Event::Kind::kOfferDue, MakeTask(), kNow + absl::Hours(2));
   EXPECT_EQ(Name(offered.participant().state()), "OFFERED");
   EXPECT_EQ(ToTime(offered.offer_deadline()), kNow + absl::Hours(3));
 
@@ -55,7 +55,7 @@ TEST(Declaration, OfAScheduledTaskWaitsForItsStart) {
   EXPECT_EQ(ToTime(queued.retry_time()), kNow + absl::Hours(1));
   TaskRecord open = scheduled;
   open.mutable_task()->set_state(Task::STATE_OPEN);
-  EXPECT_EQ(Outcome(queued, Happen(queued, Event::Kind::kOfferDue, open, kNow + absl::Hours(1))), "OFFERED");
+  EXPECT_EQ(Outcome(queued, ApplyEvent(queued, Event::Kind::kOfferDue, open, kNow + absl::Hours(1))), "OFFERED");
 }
 
 // The record after a declaration; `record` itself when nothing has changed.
@@ -102,7 +102,7 @@ TEST(Hindrance, ThatIsDeclaredAgainChangesNothing) {
 TEST(Hindrance, OfAClientThatWaitsForANewRevisionHoldsForThatOne) {
   const ParticipantRecord hindered = Declared(WithHindrance("clock"), MakeTask());
   const TaskRecord newer = MakeTask(Task::STATE_OPEN, 2);
-  const ParticipantRecord still = **Happen(hindered, Event::Kind::kOfferDue, newer);
+  const ParticipantRecord still = **ApplyEvent(hindered, Event::Kind::kOfferDue, newer);
   EXPECT_EQ(Name(still.participant().state()), "INELIGIBLE");
   EXPECT_EQ(still.participant().revision(), 2);
   EXPECT_TRUE(still.participant().hindered());
@@ -186,7 +186,7 @@ TEST(Failure, OfTheRollBackTooLeavesNothingInstalledAndIsNotRepeatedForThat) {
   // What was installed before, published anew, is not there because it once was.
   TaskRecord newer = MakeTask(Task::STATE_OPEN, 2);
   newer.mutable_task()->set_payload_digest(Digest('0'));
-  EXPECT_EQ(Outcome(failed, Happen(failed, Event::Kind::kOfferDue, newer)), "OFFERED");
+  EXPECT_EQ(Outcome(failed, ApplyEvent(failed, Event::Kind::kOfferDue, newer)), "OFFERED");
 }
 
 TEST(Failure, OfAnEarlierVersionsRecordIsComparedWithWhatTheRecordHas) {
@@ -226,11 +226,11 @@ TEST(Retry, OfAPersonCountsOnceForEachRunOfTheClient) {
 
 TEST(Retry, OfAnOperatorWaitsForTheClientAndForThePause) {
   const ParticipantRecord retried =
-      **Happen(MakeRecord(Participant::STATE_ROLLBACK_FAILED), Event::Kind::kRetry, MakeTask(Task::STATE_PAUSED));
+      **ApplyEvent(MakeRecord(Participant::STATE_ROLLBACK_FAILED), Event::Kind::kRetry, MakeTask(Task::STATE_PAUSED));
   EXPECT_EQ(retried.participant().reason(), "retry");
-  EXPECT_EQ(Outcome(retried, Happen(retried, Event::Kind::kOfferDue, MakeTask(Task::STATE_PAUSED))), "=");
-  EXPECT_EQ(Outcome(retried, Happen(retried, Event::Kind::kOfferDue, MakeTask())), "OFFERED");
-  EXPECT_EQ(Outcome(retried, Happen(retried, Event::Kind::kRetry, MakeTask())), "=");
+  EXPECT_EQ(Outcome(retried, ApplyEvent(retried, Event::Kind::kOfferDue, MakeTask(Task::STATE_PAUSED))), "=");
+  EXPECT_EQ(Outcome(retried, ApplyEvent(retried, Event::Kind::kOfferDue, MakeTask())), "OFFERED");
+  EXPECT_EQ(Outcome(retried, ApplyEvent(retried, Event::Kind::kRetry, MakeTask())), "=");
 }
 
 TEST(Drift, LastsUntilTheClientHasWhatItShouldHave) {
@@ -299,7 +299,7 @@ TEST(Drift, ToAnotherTasksFilesIsNotUndoneUnlessAPersonWantsIt) {
   EXPECT_EQ(After(After(over, hindered), taken).participant().reason(), "taken_over");
   // A new revision is offered, and so is this one to a person that asks for it.
   EXPECT_EQ(Outcome(over, Declare(over, taken, MakeTask(Task::STATE_OPEN, 2))), "OFFERED");
-  const ParticipantRecord retried = **Happen(over, Event::Kind::kRetry, MakeTask());
+  const ParticipantRecord retried = **ApplyEvent(over, Event::Kind::kRetry, MakeTask());
   EXPECT_EQ(Outcome(retried, Declare(retried, taken, MakeTask())), "OFFERED");
   Declaration again = taken;
   again.set_retry(true);
@@ -315,7 +315,7 @@ TEST(Installed, IsWhatWasConfirmedLastNotWhatWasDeclaredFirst) {
   const ParticipantRecord confirmed = **Confirm(checking, MakeTask(), Digest('1'));
   TaskRecord back = MakeTask(Task::STATE_OPEN, 2);
   back.mutable_task()->set_payload_digest(Digest('0'));
-  EXPECT_EQ(Outcome(confirmed, Happen(confirmed, Event::Kind::kOfferDue, back)), "OFFERED");
+  EXPECT_EQ(Outcome(confirmed, ApplyEvent(confirmed, Event::Kind::kOfferDue, back)), "OFFERED");
 }
 
 TEST(Duplicate, IsARunThatComesBackAfterAnother) {
@@ -344,7 +344,7 @@ TEST(Rejoined, BeginsAnewWithAVersionThatNothingSentBeforeFits) {
 
 TEST(TimedOut, IsOfferedAgainWhenTheClientIsBackAndTheTaskIsOpen) {
   const ParticipantRecord checking = MakeRecord(Participant::STATE_CHECKING);
-  const ParticipantRecord out = **Happen(checking, Event::Kind::kLeaseRanOut, MakeTask());
+  const ParticipantRecord out = **ApplyEvent(checking, Event::Kind::kLeaseRanOut, MakeTask());
   const ParticipantRecord offered = After(out, MakeDeclaration());
   EXPECT_EQ(Name(offered.participant().state()), "OFFERED");
   EXPECT_EQ(offered.participant().attempt(), 2);

@@ -87,8 +87,9 @@ Events AllEvents() {
     return Confirm(record, task, Digest('1'));
   });
   const auto happen = [&events](const std::string& name, Event::Kind kind) {
-    events.emplace_back(
-        name, [kind](const ParticipantRecord& record, const TaskRecord& task) { return Happen(record, kind, task); });
+    events.emplace_back(name, [kind](const ParticipantRecord& record, const TaskRecord& task) {
+      return ApplyEvent(record, kind, task);
+    });
   };
   happen("offer due", Event::Kind::kOfferDue);
   happen("retry", Event::Kind::kRetry);
@@ -277,8 +278,8 @@ TEST(Deferral, IsLimitedInNumberAndTime) {
   *request.mutable_defer()->mutable_until() = ToProto(kNow + absl::Hours(2));
   const ParticipantRecord deferred = **Send(offered, request, MakeTask());
   EXPECT_EQ(deferred.participant().deferrals(), 1);
-  EXPECT_FALSE(Happen(deferred, Event::Kind::kOfferDue, MakeTask(), kNow + absl::Hours(1))->has_value());
-  const ParticipantRecord again = **Happen(deferred, Event::Kind::kOfferDue, MakeTask(), kNow + absl::Hours(2));
+  EXPECT_FALSE(ApplyEvent(deferred, Event::Kind::kOfferDue, MakeTask(), kNow + absl::Hours(1))->has_value());
+  const ParticipantRecord again = **ApplyEvent(deferred, Event::Kind::kOfferDue, MakeTask(), kNow + absl::Hours(2));
   EXPECT_EQ(again.participant().attempt(), 2);
   EXPECT_EQ(again.participant().deferrals(), 1);
 
@@ -339,7 +340,7 @@ TEST(Confirmation, IsOfTheRevisionThatWasAppliedThoughANewerOneIsOut) {
   const TaskRecord newer = MakeTask(Task::STATE_OPEN, 2);
   const ParticipantRecord confirmed = **Confirm(checking, newer, Digest('1'));
   EXPECT_EQ(confirmed.participant().confirmed_revision(), 1);
-  const ParticipantRecord offered = **Happen(confirmed, Event::Kind::kOfferDue, newer);
+  const ParticipantRecord offered = **ApplyEvent(confirmed, Event::Kind::kOfferDue, newer);
   EXPECT_EQ(Name(offered.participant().state()), "OFFERED");
   EXPECT_EQ(offered.participant().revision(), 2);
   EXPECT_EQ(offered.participant().attempt(), 1);
@@ -349,7 +350,7 @@ TEST(Confirmation, IsOfTheRevisionThatWasAppliedThoughANewerOneIsOut) {
 TEST(Lost, ComesBackWhereItStoppedAndKeepsItsLeaseMeanwhile) {
   ParticipantRecord applying = MakeRecord(Participant::STATE_APPLYING);
   *applying.mutable_participant()->mutable_lease_time() = ToProto(kNow + absl::Minutes(3));
-  const ParticipantRecord lost = **Happen(applying, Event::Kind::kSessionLost, MakeTask());
+  const ParticipantRecord lost = **ApplyEvent(applying, Event::Kind::kSessionLost, MakeTask());
   EXPECT_EQ(Name(lost.participant().state()), "LOST");
   EXPECT_EQ(ToTime(lost.participant().lease_time()), kNow + absl::Minutes(3));
   const ParticipantRecord back = **Declare(lost, MakeDeclaration(), MakeTask());
@@ -369,7 +370,8 @@ TEST(Progress, OfBytesAloneIsStoredNowAndThenAndIsNoChange) {
 }
 
 TEST(Revoked, NeverTakesPartAgain) {
-  const ParticipantRecord revoked = **Happen(MakeRecord(Participant::STATE_QUEUED), Event::Kind::kRevoked, MakeTask());
+  const ParticipantRecord revoked =
+      **ApplyEvent(MakeRecord(Participant::STATE_QUEUED), Event::Kind::kRevoked, MakeTask());
   EXPECT_EQ(Name(revoked.participant().state()), "CANCELED");
   for (const auto& [column, apply] : AllOfBoth()) {
     EXPECT_TRUE(Outcome(revoked, apply(revoked, MakeTask(Task::STATE_OPEN, 2))) == "=" ||

@@ -130,7 +130,8 @@ inline Result Confirm(const ParticipantRecord& record, const TaskRecord& task, a
   return Advance(record, event, task, kNow);
 }
 
-inline Result Happen(const ParticipantRecord& record, Event::Kind kind, const TaskRecord& task, absl::Time now = kNow) {
+inline Result ApplyEvent(const ParticipantRecord& record, Event::Kind kind, const TaskRecord& task,
+                         absl::Time now = kNow) {
   Event event{kind};
   event.version = record.participant().version();
   return Advance(record, event, task, now);

@@ -1,0 +1,111 @@
+// Becoming a member of a task: the call of Join, made so that a crash at any moment can repeat it.
+#ifndef PARLEY_CLIENTS_AGENT_TASK_MEMBER_H_
+#define PARLEY_CLIENTS_AGENT_TASK_MEMBER_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "clients/agent/agent.h"
+#include "clients/agent/cancellation.h"
+#include "clients/agent/faults.h"
+#include "clients/agent/task_state.h"
+#include "lib/base/mutex.h"
+#include "lib/base/secret.h"
+#include "lib/transport/grpc_door.h"
+#include "parley/task/v1/participation_service.pb.h"
+
+namespace parley::agent {
+
+// With what a client may enter a task.
+struct JoinCredentials {
+  // Id.
+  std::string task;
+  // Name within the task; the host's when empty.
+  std::string client;
+  std::string address;
+  // A join key's or a device's; empty to go on with a membership from before.
+  std::string identity;
+  Secret secret;
+  absl::Time not_after = absl::InfiniteFuture();
+  // Empty: the one that the task has when it is first seen is kept.
+  std::string verification_key;
+  bool device = false;
+  // Stay for later revisions.
+  bool follow = false;
+};
+
+// Calls an observer's methods, one at a time.
+class Announcer {
+ public:
+  Announcer(Observer* observer, Mutex* mutex) : observer_(observer), mutex_(mutex) {}
+  template <typename Call>
+  void operator()(Call call) const {
+    MutexLock lock(mutex_);
+    if (observer_ != nullptr) call(observer_);
+  }
+
+ private:
+  Observer* const observer_;
+  Mutex* const mutex_;
+};
+
+// The membership of one client in one task. Not thread-safe.
+class TaskMember {
+ public:
+  // All must outlive it.
+  TaskMember(const Options* options, const JoinCredentials* entry, TaskState* state, const Announcer* announce,
+             Cancellation* cancellation)
+      : options_(*options), entry_(*entry), state_(state), announce_(*announce), cancellation_(cancellation) {}
+
+  // Makes the state's membership one with a key, by joining unless it has one. The nonce is durable before the call.
+  // STATE_MISSING (neither key nor membership), STATE_CONFLICT (the folder is another client's, or another task's of
+  // the same name), KEY_EXPIRED, ADDRESS_INVALID, those of Join and of the connection.
+  absl::Status Ensure();
+
+  // Joins anew under the same name with another nonce, for a server that does not know the membership any more; what
+  // was there before stays until the server has answered. Errors as of Ensure.
+  absl::Status JoinAnew();
+  // Whether the server has been met by this process.
+  bool met() const { return met_; }
+  // Whether there is a key to join anew by.
+  bool can_join_anew() const { return !entry_.identity.empty(); }
+
+  // Notes which folder the client updates, which was given as the path `given`. STATE_CONFLICT when it was another one
+  // before.
+  absl::Status SetTarget(const std::string& target, const std::string& given);
+
+ private:
+  absl::Status CheckKept() const;
+  absl::Status Move();
+  absl::Status PrepareNonce(bool anew);
+  absl::Status JoinWith(const std::string& nonce);
+  absl::Status Call(const std::string& nonce, Retry* retry, task::v1::JoinResponse* response);
+  absl::Status Store(const std::string& nonce, task::v1::JoinResponse* response);
+  std::string address() const;
+
+  const Options& options_;
+  const JoinCredentials& entry_;
+  TaskState* const state_;
+  const Announcer& announce_;
+  Cancellation* const cancellation_;
+  bool met_ = false;
+};
+
+// A new connection under the member key. A key that has ended by this machine's clock is tried all the same, since it
+// may be the clock that is wrong; the server judges.
+absl::StatusOr<std::unique_ptr<transport::Channel>> ConnectAsMember(const Membership& membership, Clock* clock,
+                                                                    absl::Duration timeout = absl::InfiniteDuration());
+absl::StatusOr<std::unique_ptr<transport::Channel>> Connect(const std::string& address, const std::string& identity,
+                                                            const Secret& secret, Clock* clock,
+                                                            absl::Duration timeout = absl::InfiniteDuration());
+
+// The same error; KEY_EXPIRED in place of KEY_REFUSED for a key that has ended by this machine's clock too.
+absl::Status ExplainKey(const absl::Status& status, absl::Time not_after, Clock* clock);
+
+}  // namespace parley::agent
+
+#endif  // PARLEY_CLIENTS_AGENT_TASK_MEMBER_H_

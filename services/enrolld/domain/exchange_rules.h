@@ -1,0 +1,182 @@
+// The rules by which one invitation's messages are passed on: docs/protocol/sas.md, "The relay".
+//
+// Decides, and does nothing: each event changes the relay and says in an Effects what to store, and what then to tell
+// whom. The caller stores first, and tells nothing when that fails: it throws the relay away and makes another from
+// what is stored, which is as if the service had been restarted.
+//
+// Learns no secret: of a message it reads what lib/sas's ReadMessage reads, the header and the length.
+//
+// Threads: as any value; one thread at a time.
+#ifndef PARLEY_SERVICES_ENROLLD_DOMAIN_EXCHANGE_RULES_H_
+#define PARLEY_SERVICES_ENROLLD_DOMAIN_EXCHANGE_RULES_H_
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "lib/sas/message.h"
+#include "parley/enrol/v1/exchange_service.pb.h"
+#include "services/enrolld/domain/record.pb.h"
+
+namespace parley::enrolld {
+
+// How long is waited for what. The end of a wait ends the attempt, with a reason to both.
+struct Leases {
+  // For the other side to come.
+  absl::Duration waiting = absl::Hours(1);
+  // For a step that machines make, and for one that people make: they read codes to each other before step 4.
+  absl::Duration machine = absl::Minutes(5);
+  absl::Duration people = absl::Minutes(15);
+  // For a side whose stream broke.
+  absl::Duration away = absl::Minutes(2);
+  // For the greeter to take step 8.
+  absl::Duration done = absl::Hours(1);
+};
+
+// Whose message of which step.
+struct Slot {
+  int step = 0;
+  sas::Role sender = sas::Role::kGreeter;
+  bool operator<(const Slot& other) const { return std::tie(step, sender) < std::tie(other.step, other.sender); }
+  bool operator==(const Slot& other) const { return step == other.step && sender == other.sender; }
+};
+using Steps = std::map<Slot, StepRecord>;
+
+// A stream of a participant; the caller numbers them, from 1, and never uses a number twice.
+using StreamId = uint64_t;
+
+// Who says hello.
+struct CallingParty {
+  sas::Role role = sas::Role::kGreeter;
+  // "admin/alice".
+  std::string actor;
+};
+
+struct Effects {
+  // To store, all in one commit: the record, these messages, and to drop all messages first.
+  bool record_changed = false;
+  std::vector<Slot> taken;
+  bool wipe = false;
+  // The invitation has ended: the invitee's key is refused from now on.
+  bool ended = false;
+  // To tell afterwards, in order.
+  std::vector<std::pair<StreamId, enrol::v1::ExchangeResponse>> tell;
+  // Streams that end with an error.
+  std::vector<std::pair<StreamId, absl::Status>> refuse;
+  // For the audit log.
+  struct Event {
+    std::string actor;
+    std::string action;
+    std::string outcome = "ok";
+    std::string detail;
+  };
+  std::vector<Event> events;
+};
+
+class ExchangeRules {
+ public:
+  // `organisation` is the name that both sides must mean. Sides that were in an attempt are away as of `now`.
+  ExchangeRules(std::string organisation, const Leases& leases, InvitationRecord record, Steps steps, absl::Time now);
+
+  // A participant's first message on a stream, and its wish for another attempt.
+  Effects Hello(StreamId stream, const CallingParty& who, const enrol::v1::Hello& hello, absl::Time now);
+  Effects TakeMessage(StreamId stream, const enrol::v1::Message& message, absl::Time now);
+  Effects Stop(StreamId stream, const CallingParty& who, const enrol::v1::Stop& stop, absl::Time now);
+  Effects Done(StreamId stream, const enrol::v1::Done& done);
+  // The stream is no more.
+  Effects Gone(StreamId stream, absl::Time now);
+  // Time passed.
+  Effects AdvanceTime(absl::Time now);
+  // By an inviter. FAILED_PRECONDITION when it has ended in another way.
+  absl::StatusOr<Effects> Cancel(absl::string_view actor, absl::string_view reason, absl::Time now);
+  // Changes the record in ways that are not the relay's, such as what became of an e-mail.
+  InvitationRecord* mutable_record() { return &record_; }
+
+  // When to AdvanceTime again.
+  absl::Time Deadline() const;
+  const InvitationRecord& record() const { return record_; }
+  const Steps& steps() const { return steps_; }
+  std::string id() const;
+  // As it is shown: with who is there.
+  enrol::v1::Invitation Show() const;
+  bool pending() const { return record_.invitation().state() == enrol::v1::Invitation::STATE_PENDING; }
+  // Nothing is left to wait for.
+  bool idle() const { return !pending() && !record_.has_attempt() && greeter_.stream == 0 && claimer_.stream == 0; }
+
+ private:
+  // A place in the attempt.
+  struct Side {
+    // 0 while it is away.
+    StreamId stream = 0;
+    absl::Time away_since;
+  };
+  struct Waiting {
+    StreamId stream = 0;
+    Party party;
+    absl::Time since;
+  };
+  // Why an attempt ends.
+  struct Ending {
+    std::string reason;
+    std::string peer_reason;
+    // For the person at either side.
+    std::string sentence;
+    bool suspected = false;
+    std::string actor;
+    // The side whose doing it is hears another sentence.
+    StreamId stopped_by = 0;
+  };
+
+  Side& SideOf(sas::Role role) { return role == sas::Role::kGreeter ? greeter_ : claimer_; }
+  Waiting& WaitingOf(sas::Role role) { return role == sas::Role::kGreeter ? greeter_waits_ : claimer_waits_; }
+  const Party& PartyOf(sas::Role role) const;
+  // The role of a stream in the attempt that is going on.
+  std::optional<sas::Role> RoleInAttempt(StreamId stream) const;
+  bool exchanging() const { return pending() && record_.has_attempt(); }
+  bool Has(int step, sas::Role sender) const { return steps_.count({step, sender}) > 0; }
+  // The step that is open: all messages of the steps before it are here. 9 when all are.
+  int OpenStep() const;
+  absl::Time StepDeadline() const;
+
+  void Resume(StreamId stream, const CallingParty& who, const enrol::v1::Hello& hello, Effects* effects);
+  void Attach(StreamId stream, sas::Role role, int from_step, Effects* effects);
+  bool MakeWay(StreamId stream, const CallingParty& who, const enrol::v1::Hello& hello, absl::Time now,
+               Effects* effects);
+  void Wait(StreamId stream, const CallingParty& who, const enrol::v1::Hello& hello, absl::Time now, Effects* effects);
+  void BeginAttempt(absl::Time now, Effects* effects);
+  void AcceptMessage(sas::Role role, int step, const std::string& message, absl::Time now, Effects* effects);
+  void Complete(absl::Time now, Effects* effects);
+  void EndAttempt(Ending ending, absl::Time now, Effects* effects);
+  bool Suspect(uint32_t attempt);
+  bool LockDue() const;
+  // Nothing when it has ended already.
+  void EndState(enrol::v1::Invitation::State state, absl::string_view actor, absl::string_view sentence, absl::Time now,
+                Effects* effects);
+  void EndInvitation(enrol::v1::Invitation::State state, absl::string_view actor, absl::string_view sentence,
+                     absl::Time now, Effects* effects);
+  void TellState(sas::Role role, Effects* effects) const;
+  void Wipe(Effects* effects);
+  enrol::v1::Ended EndedNow(uint32_t attempt) const;
+  bool Suspects(uint32_t attempt) const;
+
+  const std::string organisation_;
+  const Leases leases_;
+  const absl::Time loaded_;
+  InvitationRecord record_;
+  Steps steps_;
+  Side greeter_;
+  Side claimer_;
+  Waiting greeter_waits_;
+  Waiting claimer_waits_;
+};
+
+}  // namespace parley::enrolld
+
+#endif  // PARLEY_SERVICES_ENROLLD_DOMAIN_EXCHANGE_RULES_H_

@@ -1,0 +1,83 @@
+// The enrolment service, put together from what it is given: a store, a keyring, a clock, an audit log.
+//
+//   ASSIGN_OR_RETURN(auto enrolld, Enrolld::Create(std::move(config)));
+//   enrolld->Register(&builder);
+//   RETURN_IF_ERROR(door->Serve(&builder));
+//   …
+//   enrolld->Drain();  door->Shutdown(deadline);  door->Wait();  enrolld.reset();
+//
+// One process serves an organisation's exchanges: who waits for whom is known in its memory.
+//
+// Threads: workers and timers of its own; all methods may be called from any thread.
+#ifndef PARLEY_SERVICES_ENROLLD_ENROLLD_H_
+#define PARLEY_SERVICES_ENROLLD_ENROLLD_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "lib/base/clock.h"
+#include "lib/keyclient/ended_credentials.h"
+#include "lib/keys/identity.h"
+#include "lib/rpc/audit.h"
+#include "lib/rpc/gate.h"
+#include "lib/rpc/metrics.h"
+#include "lib/store/store.h"
+#include "services/enrolld/domain/exchange_rules.h"
+#include "services/enrolld/mail/mailer.h"
+
+namespace grpc {
+class ServerBuilder;
+}  // namespace grpc
+
+namespace parley::enrolld {
+
+class Enrolld {
+ public:
+  // Everything pointed to must outlive the service.
+  struct Config {
+    store::Store* store = nullptr;
+    // Of the audience enrolld: invitees' keys are minted from it.
+    const keys::Keyring* keyring = nullptr;
+    // Name of the organisation, which goes into links and into both sides' codes.
+    std::string organisation;
+    // host:port that goes into links.
+    std::string public_address;
+    // Null: no e-mail.
+    Mailer* mailer = nullptr;
+    rpc::AuditLog* audit = nullptr;
+    // Counts calls and invitations; may be null.
+    rpc::Metrics* metrics = nullptr;
+    Clock* clock = Clock::System();
+    Leases leases;
+    // GrpcDoor::PeerOf.
+    rpc::Gate::FindPeer find_peer;
+    // Refuses a key (16 bytes of serial) and closes its connections. Must not block.
+    std::function<void(const std::string& serial, absl::Time not_after)> revoke;
+    // Handlers block on the store, whose commits are shared by those that wait: more threads, larger groups.
+    int workers = 32;
+  };
+
+  // Reads what is stored, and takes up what time did meanwhile. The errors of the store.
+  static absl::StatusOr<std::unique_ptr<Enrolld>> Create(Config config);
+  // No RPC may be under way.
+  ~Enrolld();
+
+  // Both services.
+  void Register(grpc::ServerBuilder* builder);
+  // Is to hear which credentials keyd has revoked; what hangs on them ends.
+  keyclient::EndedCredentials& ended_credentials();
+  // Ends the streams, so that a server that stops does not wait for them.
+  void Drain();
+
+ private:
+  class Impl;
+  explicit Enrolld(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace parley::enrolld
+
+#endif  // PARLEY_SERVICES_ENROLLD_ENROLLD_H_

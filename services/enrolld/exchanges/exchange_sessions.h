@@ -1,0 +1,51 @@
+// The sessions of all invitations in which something can happen.
+//
+// Threads: all methods may be called from any thread; they block on the store.
+#ifndef PARLEY_SERVICES_ENROLLD_EXCHANGES_EXCHANGE_SESSIONS_H_
+#define PARLEY_SERVICES_ENROLLD_EXCHANGES_EXCHANGE_SESSIONS_H_
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "lib/base/mutex.h"
+#include "services/enrolld/exchanges/exchange_session.h"
+
+namespace parley::enrolld {
+
+class ExchangeSessions {
+ public:
+  // Must outlive this.
+  explicit ExchangeSessions(const ExchangeSession::Parts* parts) : parts_(parts) {}
+
+  // Opens the sessions of all that is not over, refuses the keys of all that is, and from then on deletes what ended
+  // long ago, once a day.
+  absl::Status Start();
+  // The session of an invitation. NOT_FOUND.
+  absl::StatusOr<std::shared_ptr<ExchangeSession>> Find(const std::string& id);
+  // Null when nothing goes on there.
+  std::shared_ptr<ExchangeSession> FindOpen(const std::string& id) const;
+  // Somebody left it.
+  void Leave(const std::string& id);
+  size_t open() const;
+
+  StreamId NewStream() { return ++last_stream_; }
+
+ private:
+  // Then, and once a day from then on.
+  void ForgetAt(absl::Time time);
+  absl::Status Forget(const std::vector<InvitationStore::Stored>& all);
+
+  const ExchangeSession::Parts* const parts_;
+  std::atomic<StreamId> last_stream_{0};
+  mutable Mutex mutex_;
+  std::unordered_map<std::string, std::shared_ptr<ExchangeSession>> sessions_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace parley::enrolld
+
+#endif  // PARLEY_SERVICES_ENROLLD_EXCHANGES_EXCHANGE_SESSIONS_H_

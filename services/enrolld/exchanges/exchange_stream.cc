@@ -1,0 +1,125 @@
+#include "services/enrolld/exchanges/exchange_stream.h"
+
+#include <utility>
+
+#include "lib/base/error.h"
+#include "lib/rpc/audit.h"
+#include "services/enrolld/domain/names.h"
+#include "services/enrolld/exchanges/access.h"
+
+namespace parley::enrolld {
+namespace {
+
+using enrol::v1::ExchangeRequest;
+
+constexpr absl::string_view kMethod = "parley.enrol.v1.ExchangeService.Exchange";
+// Answers that may wait; a hello is answered with four at most.
+constexpr size_t kMaxOutbox = 16;
+
+}  // namespace
+
+ExchangeStream::ExchangeStream(const Parts* parts, rpc::Caller caller)
+    : parts_(parts), caller_(std::move(caller)), strand_(parts->workers, caller_.flow()) {}
+
+void ExchangeStream::Begin() {
+  parts_->streams->Add(self());
+  UnlessClosing([this] { StartRead(&incoming_); });
+}
+
+void ExchangeStream::OnReadDone(bool ok) {
+  if (ok) {
+    strand_.Run([self = self()] { self->Handle(); });
+  } else {
+    // It has said all that it will.
+    strand_.Run([self = self()] { self->Close(absl::OkStatus()); });
+  }
+}
+
+void ExchangeStream::OnSent() {
+  strand_.Run([self = self()] { self->ReadMore(); });
+}
+
+void ExchangeStream::OnClosed() {
+  strand_.Run([self = self()] {
+    self->parts_->streams->Remove(self.get());
+    if (self->session_ == nullptr) return;
+    self->session_->Gone(self->id_);
+    self->parts_->sessions->Leave(self->invitation_);
+  });
+}
+
+void ExchangeStream::Handle() {
+  reading_ = false;
+  if (closed()) return;
+  if (const absl::Status status = Dispatch(); !status.ok()) return Close(status);
+  ReadMore();
+}
+
+void ExchangeStream::ReadMore() {
+  if (reading_ || waiting() >= kMaxOutbox) return;
+  UnlessClosing([this] {
+    reading_ = true;
+    incoming_.Clear();
+    StartRead(&incoming_);
+  });
+}
+
+absl::Status ExchangeStream::Dispatch() {
+  if (incoming_.has_hello()) {
+    RETURN_IF_ERROR(Open(incoming_.hello().invitation()));
+    session_->Hello(id_, self(), who_, incoming_.hello());
+    return absl::OkStatus();
+  }
+  if (session_ == nullptr) {
+    return Error(absl::StatusCode::kInvalidArgument, "HELLO_MISSING", "a stream begins with hello");
+  }
+  switch (incoming_.request_case()) {
+    case ExchangeRequest::kMessage:
+      session_->TakeMessage(id_, incoming_.message());
+      return absl::OkStatus();
+    case ExchangeRequest::kStop:
+      session_->Stop(id_, who_, incoming_.stop());
+      return absl::OkStatus();
+    case ExchangeRequest::kDone:
+      if (who_.role == sas::Role::kGreeter) {
+        session_->Done(id_, incoming_.done());
+        return absl::OkStatus();
+      }
+      break;
+    default:
+      break;
+  }
+  return Error(absl::StatusCode::kInvalidArgument, "REQUEST_MALFORMED", "this message is not one of this side's");
+}
+
+// Finds out whose stream this is, and whether it may be here.
+absl::Status ExchangeStream::Open(const std::string& name) {
+  ASSIGN_OR_RETURN(const std::string id, ParseInvitationName(name));
+  if (session_ != nullptr) {
+    if (id == invitation_) return absl::OkStatus();
+    return Error(absl::StatusCode::kInvalidArgument, "OTHER_INVITATION", "a stream serves one invitation");
+  }
+  CallingParty who = {sas::Role::kGreeter, caller_.Name()};
+  if (caller_.role() == access::v1::ROLE_INVITEE) {
+    who.role = sas::Role::kClaimer;
+    if (caller_.subject() != id) {
+      return Refuse(parts_->audit, caller_.Name(), kMethod, "OTHER_INVITATION", "this link is of another invitation");
+    }
+  }
+  absl::StatusOr<std::shared_ptr<ExchangeSession>> session = parts_->sessions->Find(id);
+  if (absl::IsNotFound(session.status())) return NoInvitation(name);
+  RETURN_IF_ERROR(session.status());
+  if (who.role == sas::Role::kGreeter) {
+    ASSIGN_OR_RETURN(const enrol::v1::Invitation invitation, (*session)->Show());
+    const absl::Status handles = CheckHandles(parts_->audit, caller_, kMethod, invitation);
+    if (!handles.ok()) parts_->sessions->Leave(id);
+    RETURN_IF_ERROR(handles);
+  }
+  id_ = parts_->sessions->NewStream();
+  invitation_ = id;
+  session_ = *std::move(session);
+  who_ = std::move(who);
+  return absl::OkStatus();
+}
+
+}  // namespace parley::enrolld

@@ -1,0 +1,68 @@
+// One participant's stream, behind ExchangeService.Exchange.
+//
+// Messages are handled in order, one at a time, on a strand of the worker pool; a client that sends without reading is
+// not read from.
+#ifndef PARLEY_SERVICES_ENROLLD_EXCHANGES_EXCHANGE_STREAM_H_
+#define PARLEY_SERVICES_ENROLLD_EXCHANGES_EXCHANGE_STREAM_H_
+
+#include <memory>
+#include <string>
+
+#include "lib/rpc/gate.h"
+#include "lib/rpc/live_streams.h"
+#include "lib/rpc/out_stream.h"
+#include "lib/rpc/worker_pool.h"
+#include "parley/enrol/v1/exchange_service.pb.h"
+#include "services/enrolld/exchanges/exchange_sessions.h"
+
+namespace parley::enrolld {
+
+class ExchangeStream final
+    : public rpc::OutStream<grpc::ServerBidiReactor<enrol::v1::ExchangeRequest, enrol::v1::ExchangeResponse>,
+                            enrol::v1::ExchangeResponse>,
+      public SessionStream {
+ public:
+  // All must outlive every stream.
+  struct Parts {
+    ExchangeSessions* sessions;
+    rpc::LiveStreams* streams;
+    rpc::AuditLog* audit;
+    rpc::WorkerPool* workers;
+  };
+  ExchangeStream(const Parts* parts, rpc::Caller caller);
+
+  // Reads the first message.
+  void Begin();
+
+  void Deliver(const enrol::v1::ExchangeResponse& response) override { Send(response); }
+  void End(const absl::Status& status) override { Close(status); }
+
+ private:
+  void OnReadDone(bool ok) override;
+  void OnSent() override;
+  void OnClosed() override;
+  std::shared_ptr<ExchangeStream> self() { return std::static_pointer_cast<ExchangeStream>(shared_from_this()); }
+
+  // These run on the strand.
+  void Handle();
+  absl::Status Dispatch();
+  absl::Status Open(const std::string& name);
+  void ReadMore();
+
+  const Parts* const parts_;
+  const rpc::Caller caller_;
+  rpc::Strand strand_;
+  // gRPC's while it reads, then the strand's.
+  enrol::v1::ExchangeRequest incoming_;
+
+  // The strand's.
+  bool reading_ = true;
+  StreamId id_ = 0;
+  std::string invitation_;
+  std::shared_ptr<ExchangeSession> session_;
+  CallingParty who_;
+};
+
+}  // namespace parley::enrolld
+
+#endif  // PARLEY_SERVICES_ENROLLD_EXCHANGES_EXCHANGE_STREAM_H_

@@ -1,0 +1,270 @@
+#include "services/enrolld/invitations/invitations.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/encoding.h"
+#include "lib/base/error.h"
+#include "lib/base/proto_time.h"
+#include "lib/crypto/hash.h"
+#include "lib/rpc/audit.h"
+#include "services/enrolld/domain/names.h"
+#include "services/enrolld/domain/validation.h"
+#include "services/enrolld/exchanges/access.h"
+
+namespace parley::enrolld {
+namespace {
+
+using enrol::v1::Invitation;
+
+constexpr size_t kMaxOpen = 10'000;
+constexpr int kDefaultPage = 100;
+constexpr int kMaxPage = 1000;
+constexpr size_t kIdBytes = 16;
+// For how long the note of a revocation outlives the credential: clocks differ.
+constexpr absl::Duration kGrace = absl::Hours(1);
+constexpr absl::string_view kService = "parley.enrol.v1.InvitationService.";
+
+std::string Method(absl::string_view name) { return absl::StrCat(kService, name); }
+
+// The same request makes the same invitation.
+std::string IdOf(const rpc::Caller& caller, absl::string_view request_id) {
+  return HexEncode(
+      crypto::Sha256(absl::StrCat("parley invitation v1/", caller.Name(), "/", request_id)).substr(0, kIdBytes));
+}
+
+std::string Fingerprint(const google::protobuf::MessageLite& request) {
+  return crypto::Sha256(request.SerializeAsString());
+}
+
+void SetQueued(const std::string& email, Invitation* invitation) {
+  invitation->set_email(email);
+  invitation->mutable_mail()->Clear();
+  invitation->mutable_mail()->set_state(enrol::v1::Mail::STATE_QUEUED);
+}
+
+}  // namespace
+
+Invitations::Invitations(Parts parts)
+    : parts_(parts), ended_(parts.clock, [this](const keyclient::EndedCredentials::Credential& credential) {
+        return EndThoseOf(credential);
+      }) {}
+
+absl::Status Invitations::EndThoseOf(const keyclient::EndedCredentials::Credential& credential) {
+  // First, so that none is made behind the list.
+  const absl::Duration left = std::max(credential.not_after - parts_.clock->Now(), absl::ZeroDuration());
+  RETURN_IF_ERROR(parts_.store->NoteRevoked(credential.serial, left + kGrace));
+  ASSIGN_OR_RETURN(const auto all, parts_.store->All());
+  for (const InvitationStore::Stored& stored : all) {
+    const Invitation& invitation = stored.record.invitation();
+    if (HexEncode(stored.record.credential()) != credential.serial) continue;
+    if (invitation.state() != Invitation::STATE_PENDING) continue;
+    const std::string id = InvitationId(invitation);
+    ASSIGN_OR_RETURN(const auto session, parts_.sessions->Find(id));
+    RETURN_IF_ERROR(session->Change([](InvitationRecord* record, InvitationStore::Change*) -> absl::StatusOr<bool> {
+      record->set_ended_with_credential(true);
+      return true;
+    }));
+    const absl::Status canceled = session->Cancel("enrolld", "the credential that it was made with was revoked");
+    // It has ended by itself meanwhile.
+    if (!absl::IsFailedPrecondition(canceled)) RETURN_IF_ERROR(canceled);
+    parts_.sessions->Leave(id);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Invitations::AwaitEndedInvitations(const enrol::v1::AwaitEndedInvitationsRequest& request,
+                                                enrol::v1::AwaitEndedInvitationsResponse* response) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> serials, ended_.Await(request.credentials()));
+  ASSIGN_OR_RETURN(const auto all, parts_.store->All());
+  for (const InvitationStore::Stored& stored : all) {
+    const auto state = stored.record.invitation().state();
+    const bool over = state == Invitation::STATE_CANCELED || state == Invitation::STATE_CLOSED;
+    if (!over || !stored.record.ended_with_credential()) continue;
+    const std::string credential = HexEncode(stored.record.credential());
+    if (std::find(serials.begin(), serials.end(), credential) == serials.end()) continue;
+    response->set_invitations(response->invitations() + 1);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Invitations::CheckMail(const std::string& email) const {
+  if (email.empty() || parts_.outbox != nullptr) return absl::OkStatus();
+  return Error(absl::StatusCode::kFailedPrecondition, "MAIL_NOT_SET_UP",
+               "this enrolld sends no e-mail (--smtp-url); invite without an address, and carry the link yourself");
+}
+
+MailRecord Invitations::NewMail(const std::string& id, const std::string& email) const {
+  MailRecord mail;
+  mail.set_invitation(id);
+  mail.set_email(email);
+  *mail.mutable_create_time() = *mail.mutable_next_time() = ToProto(parts_.clock->Now());
+  return mail;
+}
+
+absl::StatusOr<InvitationRecord> Invitations::NewRecord(const rpc::Caller& caller,
+                                                        const enrol::v1::CreateInvitationRequest& request,
+                                                        const std::string& id, std::string fingerprint) const {
+  if (parts_.sessions->open() >= kMaxOpen) {
+    return Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_INVITATIONS",
+                 "10,000 invitations are pending; cancel some with: parley invite cancel");
+  }
+  InvitationRecord record;
+  record.set_create_request(std::move(fingerprint));
+  parts_.keys->FillNew(&record);
+  Invitation& invitation = *record.mutable_invitation();
+  invitation.set_name(InvitationName(id));
+  invitation.set_kind(request.kind());
+  const bool user = request.kind() == Invitation::KIND_USER;
+  invitation.set_user_name(user ? request.user_name() : caller.subject());
+  if (user) invitation.set_role(request.role());
+  invitation.set_creator(caller.subject());
+  const absl::Time now = parts_.clock->Now();
+  *invitation.mutable_create_time() = ToProto(now);
+  // In whole seconds, as its key's; and not beyond the credential of who makes it.
+  const absl::Time end = std::min(now + TtlOf(request), caller.peer->key.not_after);
+  *invitation.mutable_expire_time() = ToProto(absl::FromUnixSeconds(absl::ToUnixSeconds(end)));
+  record.set_credential(HexDecode(caller.peer->key.key_id).value_or(""));
+  invitation.set_state(Invitation::STATE_PENDING);
+  if (!request.email().empty()) SetQueued(request.email(), &invitation);
+  return record;
+}
+
+absl::Status Invitations::Create(const rpc::Caller& caller, const enrol::v1::CreateInvitationRequest& request,
+                                 enrol::v1::CreateInvitationResponse* response) {
+  RETURN_IF_ERROR(ValidateCreate(request));
+  if (request.kind() == Invitation::KIND_USER && caller.role() != access::v1::ROLE_ADMIN) {
+    return Refuse(parts_.audit, caller.Name(), Method("CreateInvitation"), "NOT_YOUR_INVITATION",
+                  "only admins invite users; you may invite a further device of your own");
+  }
+  RETURN_IF_ERROR(CheckMail(request.email()));
+  const std::string id = IdOf(caller, request.request_id());
+  const std::string fingerprint = Fingerprint(request);
+  ASSIGN_OR_RETURN(auto found, parts_.store->Find(id));
+  if (!found.has_value()) {
+    ASSIGN_OR_RETURN(const InvitationRecord record, NewRecord(caller, request, id, fingerprint));
+    const MailRecord mail = NewMail(id, request.email());
+    const absl::Status created = parts_.store->Create(record, request.email().empty() ? nullptr : &mail).status();
+    // Otherwise the same request was faster on another connection.
+    if (!absl::IsAborted(created)) {
+      RETURN_IF_ERROR(created);
+      Audit(parts_.audit, caller.Name(), "invitation.created", record.invitation().name(),
+            absl::StrCat(record.invitation().kind() == Invitation::KIND_USER ? rpc::RoleName(record.invitation().role())
+                                                                             : "a further device of",
+                         " ", record.invitation().user_name()));
+      if (!request.email().empty()) parts_.outbox->Add(mail);
+    }
+    ASSIGN_OR_RETURN(found, parts_.store->Find(id));
+    ASSIGN_OR_RETURN(const bool revoked, parts_.store->IsRevoked(caller.peer->key.key_id));
+    if (!found.has_value() && revoked) {
+      return Error(absl::StatusCode::kUnauthenticated, "KEY_REVOKED",
+                   "the key of this connection was revoked; ask an admin for another");
+    }
+  }
+  if (!found.has_value() || found->record.create_request() != fingerprint) {
+    return Error(absl::StatusCode::kFailedPrecondition, "REQUEST_ID_REUSED",
+                 "another request was made under this request_id; make a new one with uuidgen");
+  }
+  return Answer(id, response);
+}
+
+absl::Status Invitations::Answer(const std::string& id, enrol::v1::CreateInvitationResponse* response) {
+  ASSIGN_OR_RETURN(const auto session, parts_.sessions->Find(id));
+  ASSIGN_OR_RETURN(const InvitationRecord record, session->Record());
+  ASSIGN_OR_RETURN(const Secret link, parts_.keys->Link(record));
+  response->set_link(std::string(link.Expose()));
+  ASSIGN_OR_RETURN(*response->mutable_invitation(), session->Show());
+  return absl::OkStatus();
+}
+
+absl::Status Invitations::Get(const rpc::Caller& caller, const std::string& name, Invitation* response) {
+  ASSIGN_OR_RETURN(const std::string id, ParseInvitationName(name));
+  if (const auto session = parts_.sessions->FindOpen(id)) {
+    ASSIGN_OR_RETURN(*response, session->Show());
+  } else {
+    ASSIGN_OR_RETURN(const auto found, parts_.store->Find(id));
+    if (found.has_value()) *response = found->record.invitation();
+  }
+  if (!response->name().empty() && MaySee(caller, *response)) return absl::OkStatus();
+  response->Clear();
+  return NoInvitation(name);
+}
+
+absl::Status Invitations::List(const rpc::Caller& caller, const enrol::v1::ListInvitationsRequest& request,
+                               enrol::v1::ListInvitationsResponse* response) {
+  if (request.page_size() < 0 || request.page_size() > kMaxPage) {
+    return Error(absl::StatusCode::kInvalidArgument, "PAGE_SIZE", "page_size must be 1 to 1000, or 0 for 100");
+  }
+  const int page_size = request.page_size() == 0 ? kDefaultPage : request.page_size();
+  const std::optional<std::string> token = Base64UrlDecode(request.page_token());
+  if (!token.has_value()) {
+    return Error(absl::StatusCode::kInvalidArgument, "PAGE_TOKEN",
+                 "page_token is not one that this list gave; begin again without it");
+  }
+  std::string after = *token;
+  const auto& states = request.states();
+  do {
+    ASSIGN_OR_RETURN(InvitationStore::Listed listed,
+                     parts_.store->List(after, static_cast<size_t>(page_size - response->invitations_size())));
+    for (InvitationStore::Stored& stored : listed.invitations) {
+      Invitation invitation = std::move(*stored.record.mutable_invitation());
+      if (const auto session = parts_.sessions->FindOpen(InvitationId(invitation))) {
+        ASSIGN_OR_RETURN(invitation, session->Show());
+      }
+      if (!MaySee(caller, invitation)) continue;
+      if (!states.empty() && std::find(states.begin(), states.end(), invitation.state()) == states.end()) continue;
+      *response->add_invitations() = std::move(invitation);
+    }
+    after = std::move(listed.next);
+  } while (!after.empty() && response->invitations_size() < page_size);
+  if (!after.empty()) response->set_next_page_token(Base64UrlEncode(after));
+  return absl::OkStatus();
+}
+
+absl::Status Invitations::Cancel(const rpc::Caller& caller, const enrol::v1::CancelInvitationRequest& request,
+                                 Invitation* response) {
+  RETURN_IF_ERROR(ValidateText(request.reason(), "reason"));
+  RETURN_IF_ERROR(Get(caller, request.name(), response));
+  if (caller.role() != access::v1::ROLE_ADMIN) {
+    RETURN_IF_ERROR(CheckHandles(parts_.audit, caller, Method("CancelInvitation"), *response));
+  }
+  ASSIGN_OR_RETURN(const auto session, parts_.sessions->Find(InvitationId(*response)));
+  RETURN_IF_ERROR(session->Cancel(caller.Name(), request.reason()));
+  ASSIGN_OR_RETURN(*response, session->Show());
+  parts_.sessions->Leave(InvitationId(*response));
+  return absl::OkStatus();
+}
+
+absl::Status Invitations::Resend(const rpc::Caller& caller, const enrol::v1::ResendInvitationRequest& request,
+                                 enrol::v1::CreateInvitationResponse* response) {
+  RETURN_IF_ERROR(ValidateRequestId(request.request_id()));
+  if (!request.email().empty()) RETURN_IF_ERROR(ValidateEmail(request.email()));
+  RETURN_IF_ERROR(CheckMail(request.email()));
+  Invitation invitation;
+  RETURN_IF_ERROR(Get(caller, request.name(), &invitation));
+  RETURN_IF_ERROR(CheckHandles(parts_.audit, caller, Method("ResendInvitation"), invitation));
+  const std::string id = InvitationId(invitation);
+  ASSIGN_OR_RETURN(const auto session, parts_.sessions->Find(id));
+  const std::string fingerprint = Fingerprint(request);
+  MailRecord mail;
+  RETURN_IF_ERROR(
+      session->Change([&](InvitationRecord* record, InvitationStore::Change* change) -> absl::StatusOr<bool> {
+        if (record->invitation().state() != Invitation::STATE_PENDING) return EndedError(record->invitation());
+        if (record->resend_request() == fingerprint) return false;
+        record->set_resend_request(fingerprint);
+        const std::string email = request.email().empty() ? record->invitation().email() : request.email();
+        if (!email.empty() && parts_.outbox != nullptr) {
+          mail = NewMail(id, email);
+          SetQueued(email, record->mutable_invitation());
+          change->mail = &mail;
+        }
+        Audit(parts_.audit, caller.Name(), "invitation.sent_again", record->invitation().name());
+        return true;
+      }));
+  if (!mail.email().empty()) parts_.outbox->Add(mail);
+  return Answer(id, response);
+}
+
+}  // namespace parley::enrolld

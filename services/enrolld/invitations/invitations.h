@@ -1,0 +1,68 @@
+// Makes, shows, cancels and sends invitations: what InvitationService says. One that is pending ends with the
+// credential that it was made with.
+//
+// Threads: all methods may be called from any thread; they block on the store.
+#ifndef PARLEY_SERVICES_ENROLLD_INVITATIONS_INVITATIONS_H_
+#define PARLEY_SERVICES_ENROLLD_INVITATIONS_INVITATIONS_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "lib/base/clock.h"
+#include "lib/keyclient/ended_credentials.h"
+#include "lib/rpc/gate.h"
+#include "parley/enrol/v1/invitation_service.pb.h"
+#include "services/enrolld/exchanges/exchange_sessions.h"
+#include "services/enrolld/invitations/invitee_keys.h"
+#include "services/enrolld/invitations/outbox.h"
+#include "services/enrolld/store/invitation_store.h"
+
+namespace parley::enrolld {
+
+class Invitations {
+ public:
+  // All must outlive this; `outbox` may be null: no e-mail.
+  struct Parts {
+    InvitationStore* store;
+    ExchangeSessions* sessions;
+    const InviteeKeys* keys;
+    Outbox* outbox;
+    Clock* clock;
+    rpc::AuditLog* audit;
+  };
+  explicit Invitations(Parts parts);
+
+  absl::Status Create(const rpc::Caller& caller, const enrol::v1::CreateInvitationRequest& request,
+                      enrol::v1::CreateInvitationResponse* response);
+  absl::Status Get(const rpc::Caller& caller, const std::string& name, enrol::v1::Invitation* response);
+  absl::Status List(const rpc::Caller& caller, const enrol::v1::ListInvitationsRequest& request,
+                    enrol::v1::ListInvitationsResponse* response);
+  absl::Status Cancel(const rpc::Caller& caller, const enrol::v1::CancelInvitationRequest& request,
+                      enrol::v1::Invitation* response);
+  absl::Status Resend(const rpc::Caller& caller, const enrol::v1::ResendInvitationRequest& request,
+                      enrol::v1::CreateInvitationResponse* response);
+
+  absl::Status AwaitEndedInvitations(const enrol::v1::AwaitEndedInvitationsRequest& request,
+                                     enrol::v1::AwaitEndedInvitationsResponse* response);
+  // Hears of the credentials that are revoked, and ends what was made with them until it is stopped.
+  keyclient::EndedCredentials& ended() { return ended_; }
+
+ private:
+  // Ends the pending invitations that were made with the credential.
+  absl::Status EndThoseOf(const keyclient::EndedCredentials::Credential& credential);
+  absl::StatusOr<InvitationRecord> NewRecord(const rpc::Caller& caller,
+                                             const enrol::v1::CreateInvitationRequest& request, const std::string& id,
+                                             std::string fingerprint) const;
+  absl::Status CheckMail(const std::string& email) const;
+  MailRecord NewMail(const std::string& id, const std::string& email) const;
+  absl::Status Answer(const std::string& id, enrol::v1::CreateInvitationResponse* response);
+
+  const Parts parts_;
+  keyclient::EndedCredentials ended_;
+};
+
+}  // namespace parley::enrolld
+
+#endif  // PARLEY_SERVICES_ENROLLD_INVITATIONS_INVITATIONS_H_

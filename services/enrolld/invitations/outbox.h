@@ -1,0 +1,63 @@
+// Links on their way by e-mail: each is tried until the mail server takes or refuses it, or its invitation has ended.
+//
+// What waits is stored; the mail itself is not, because its link is a key: it is made anew for each try.
+//
+// Threads: Add may be called from any thread. Mails are sent on a thread of its own, one after another.
+#ifndef PARLEY_SERVICES_ENROLLD_INVITATIONS_OUTBOX_H_
+#define PARLEY_SERVICES_ENROLLD_INVITATIONS_OUTBOX_H_
+
+#include <map>
+#include <string>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "lib/base/clock.h"
+#include "lib/base/mutex.h"
+#include "lib/base/timer_queue.h"
+#include "lib/rpc/audit.h"
+#include "services/enrolld/exchanges/exchange_sessions.h"
+#include "services/enrolld/invitations/invitee_keys.h"
+#include "services/enrolld/mail/mailer.h"
+
+namespace parley::enrolld {
+
+class Outbox {
+ public:
+  // All must outlive this.
+  struct Parts {
+    InvitationStore* store;
+    ExchangeSessions* sessions;
+    const InviteeKeys* keys;
+    Mailer* mailer;
+    Clock* clock;
+    TimerQueue* timers;
+    rpc::AuditLog* audit;
+    std::string organisation;
+  };
+  explicit Outbox(Parts parts) : parts_(std::move(parts)) {}
+  ~Outbox() { Stop(); }
+
+  // Takes up what waits in the store.
+  absl::Status Start();
+  // What has been stored is sent as soon as its time has come; takes the place of an earlier one of the invitation.
+  void Add(const MailRecord& mail);
+  // Waits for a mail that is being sent.
+  void Stop();
+
+ private:
+  void Run();
+  void Try(MailRecord mail);
+  absl::Status Send(const MailRecord& mail, const InvitationRecord& record);
+
+  const Parts parts_;
+  Mutex mutex_;
+  CondVar changed_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  // By invitation.
+  std::map<std::string, MailRecord> waiting_ ABSL_GUARDED_BY(mutex_);
+  std::thread thread_;
+};
+
+}  // namespace parley::enrolld
+
+#endif  // PARLEY_SERVICES_ENROLLD_INVITATIONS_OUTBOX_H_

@@ -1,0 +1,17 @@
+// How many credentials there are, by role and state, for Prometheus.
+#ifndef PARLEY_SERVICES_KEYD_SERVICE_METRICS_H_
+#define PARLEY_SERVICES_KEYD_SERVICE_METRICS_H_
+
+#include "lib/base/clock.h"
+#include "lib/rpc/metrics.h"
+#include "lib/store/store.h"
+
+namespace parley::keyd {
+
+// parley_credentials. The store is read at most once a minute, however often somebody asks. All must outlive what is
+// returned.
+rpc::Metrics::Source CountCredentials(store::Store* store, const Clock* clock, rpc::Metrics* metrics);
+
+}  // namespace parley::keyd
+
+#endif  // PARLEY_SERVICES_KEYD_SERVICE_METRICS_H_

@@ -1,0 +1,64 @@
+// Chunks to a client, piece by piece, from the byte asked for: the stream behind ArtifactService.FetchChunks.
+#ifndef PARLEY_SERVICES_TASKD_ARTIFACTS_FETCH_STREAM_H_
+#define PARLEY_SERVICES_TASKD_ARTIFACTS_FETCH_STREAM_H_
+
+#include <memory>
+#include <string>
+
+#include "lib/base/clock.h"
+#include "lib/keyclient/device_labels.h"
+#include "lib/rpc/gate.h"
+#include "lib/rpc/out_stream.h"
+#include "lib/rpc/worker_pool.h"
+#include "parley/task/v1/artifact_service.pb.h"
+#include "services/taskd/participants/caller_resolver.h"
+#include "services/taskd/store/chunk_store.h"
+#include "services/taskd/store/manifest_cache.h"
+#include "services/taskd/store/task_index.h"
+
+namespace parley::taskd {
+
+class FetchStream final
+    : public rpc::OutStream<grpc::ServerWriteReactor<task::v1::FetchChunksResponse>, task::v1::FetchChunksResponse> {
+ public:
+  // All must outlive every stream.
+  struct Parts {
+    const CallerResolver* callers;
+    TaskIndex* task_index;
+    ManifestCache* manifests;
+    ChunkStore* chunks;
+    const keyclient::DeviceLabels* labels;
+    Clock* clock;
+    rpc::WorkerPool* workers;
+  };
+  FetchStream(const Parts* parts, rpc::Caller caller, const task::v1::FetchChunksRequest& request);
+
+  void Begin();
+
+ private:
+  void OnSent() override { Next(); }
+  std::shared_ptr<FetchStream> self() { return std::static_pointer_cast<FetchStream>(shared_from_this()); }
+
+  absl::Status Start();
+  absl::Status CheckStillSelected() const;
+  // Sends the next piece, from memory at once, else after a worker has read the chunk.
+  void Next();
+  absl::Status Load();
+  absl::Status SendFrame(std::shared_ptr<const std::string> frame);
+  void SendPiece();
+
+  const Parts* const parts_;
+  const rpc::Caller caller_;
+  const task::v1::FetchChunksRequest request_;
+  // One at a time touches these: who sends the next piece.
+  Member member_;
+  ParticipantSnapshot snapshot_;
+  absl::Duration transfer_lease_;
+  int next_chunk_ = 0;
+  std::shared_ptr<const std::string> frame_;
+  size_t offset_ = 0;
+};
+
+}  // namespace parley::taskd
+
+#endif  // PARLEY_SERVICES_TASKD_ARTIFACTS_FETCH_STREAM_H_

@@ -1,0 +1,50 @@
+// Makes or checks what a revision installs.
+//
+// Threads: all methods may be called from any thread; they block on the store.
+#ifndef PARLEY_SERVICES_TASKD_ARTIFACTS_PAYLOADS_H_
+#define PARLEY_SERVICES_TASKD_ARTIFACTS_PAYLOADS_H_
+
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "lib/crypto/signature.h"
+#include "lib/payload/manifest.h"
+#include "parley/task/v1/task_service.pb.h"
+#include "services/taskd/domain/record.pb.h"
+#include "services/taskd/store/chunk_store.h"
+
+namespace parley::taskd {
+
+// A revision's manifest, believed, with the chunks that are yet to be stored.
+struct Payload {
+  task::v1::SignedManifest signed_manifest;
+  task::v1::Manifest manifest;
+  std::vector<ChunkStore::Chunk> chunks;
+};
+
+// Files given inline, cut into chunks, their manifest signed. The errors of payload::ValidateFiles.
+absl::StatusOr<Payload> SignInline(const task::v1::InlinePayload& inline_payload, const payload::ManifestFields& fields,
+                                   const crypto::SigningKey& key);
+
+// What a manifest that somebody else signed must be.
+struct Expected {
+  absl::string_view task;
+  int64_t revision = 0;
+  absl::string_view verification_key;
+  // "tasks/{task}" that the task takes the place of; empty for none.
+  absl::string_view supersedes;
+};
+
+// Believes such a manifest. Returns the errors of payload::VerifyManifest; INVALID_ARGUMENT (MANIFEST_SUPERSEDES) when
+// it takes the place of another task than expected; FAILED_PRECONDITION (REVISION_NOT_NEXT, CHUNKS_MISSING).
+absl::StatusOr<Payload> CheckSigned(const task::v1::SignedManifest& signed_manifest, const Expected& expected,
+                                    absl::Time now, const ChunkStore& chunks);
+
+// What the task says of its current revision.
+void SetPayload(const Payload& payload, TaskRecord* record);
+
+}  // namespace parley::taskd
+
+#endif  // PARLEY_SERVICES_TASKD_ARTIFACTS_PAYLOADS_H_

@@ -1,0 +1,50 @@
+// Chunks from an operator: the stream behind ArtifactService.UploadChunks.
+//
+// Each is expanded and hashed before it is stored, so nothing is ever kept under a digest that it does not have.
+// Several are stored by one commit; the count that is answered is of those that are durable.
+#ifndef PARLEY_SERVICES_TASKD_ARTIFACTS_UPLOAD_STREAM_H_
+#define PARLEY_SERVICES_TASKD_ARTIFACTS_UPLOAD_STREAM_H_
+
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "grpcpp/support/server_callback.h"
+#include "lib/rpc/gate.h"
+#include "lib/rpc/worker_pool.h"
+#include "parley/task/v1/artifact_service.pb.h"
+#include "services/taskd/store/chunk_store.h"
+
+namespace parley::taskd {
+
+class UploadStream final : public grpc::ServerReadReactor<task::v1::UploadChunksRequest> {
+ public:
+  // `chunks` and `workers` must outlive this; the caller's call ends with it, and is null for one that is refused;
+  // `response` is gRPC's. Deletes itself when gRPC is done with it.
+  UploadStream(ChunkStore* chunks, rpc::WorkerPool* workers, rpc::Caller caller,
+               task::v1::UploadChunksResponse* response);
+
+  void Begin() { StartRead(&request_); }
+  // In place of Begin.
+  void RefuseWith(const absl::Status& status) { End(status); }
+
+ private:
+  void OnReadDone(bool ok) override;
+  void OnDone() override { delete this; }
+
+  void End(const absl::Status& status);
+  absl::Status AcceptChunk();
+  absl::Status Store();
+
+  ChunkStore* const chunks_;
+  rpc::WorkerPool* const workers_;
+  const rpc::Caller caller_;
+  task::v1::UploadChunksResponse* const response_;
+  task::v1::UploadChunksRequest request_;
+  std::vector<ChunkStore::Chunk> waiting_;
+  size_t waiting_bytes_ = 0;
+};
+
+}  // namespace parley::taskd
+
+#endif  // PARLEY_SERVICES_TASKD_ARTIFACTS_UPLOAD_STREAM_H_

@@ -1,0 +1,34 @@
+#include "services/taskd/participants/caller_resolver.h"
+
+#include "lib/base/encoding.h"
+#include "lib/base/error.h"
+#include "lib/rpc/audit.h"
+#include "services/taskd/domain/names.h"
+
+namespace parley::taskd {
+
+absl::StatusOr<Member> CallerResolver::Identify(const rpc::Caller& caller, absl::string_view method,
+                                                absl::string_view task_name) const {
+  const MemberId id = ParseMemberSubject(caller.subject());
+  if (id.task.empty() || task_name != TaskName(id.task)) {
+    return Refuse(audit_, caller.Name(), method, "OTHER_TASK",
+                  "this key is for another task than the one that is named");
+  }
+  ASSIGN_OR_RETURN(std::string client, store_->ClientOfTag(id.task, id.tag));
+  return Member{id.task, std::move(client)};
+}
+
+absl::StatusOr<ParticipantSnapshot> CallerResolver::Load(const rpc::Caller& caller, const Member& member) const {
+  ASSIGN_OR_RETURN(ParticipantSnapshot snapshot, updater_->Load(member.task, member.client));
+  RETURN_IF_ERROR(CheckKey(caller, snapshot.client.value));
+  return snapshot;
+}
+
+absl::Status CallerResolver::CheckKey(const rpc::Caller& caller, const ParticipantRecord& record) {
+  if (!record.participant().has_revoke_time() && HexEncode(record.serial()) == caller.peer->key.key_id) {
+    return absl::OkStatus();
+  }
+  return Error(absl::StatusCode::kUnauthenticated, "KEY_REVOKED", "this client's key was revoked; ask the operator");
+}
+
+}  // namespace parley::taskd

@@ -1,0 +1,59 @@
+// What hangs on a credential that keyd issued, and ends with it: the member keys of a device that has joined with it,
+// and the join keys that an operator has made with it.
+//
+// A dependent never outlives its credential, as its own end is no later; and it is tied to it in the store
+// (TaskStore::Tie), so that a revocation finds it. Once a credential's end is noted, nothing can be tied to it any
+// more: whatever was tied before is ended, and whatever comes later is refused, in whichever order the two arrive.
+//
+// What goes on, on purpose: the clients who joined with a join key that ends, and tasks.
+//
+// Threads: all methods may be called from any thread; they block on the store.
+#ifndef PARLEY_SERVICES_TASKD_PARTICIPANTS_DEPENDENTS_H_
+#define PARLEY_SERVICES_TASKD_PARTICIPANTS_DEPENDENTS_H_
+
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "lib/base/clock.h"
+#include "lib/keyclient/ended_credentials.h"
+#include "parley/task/v1/task_service.pb.h"
+#include "services/taskd/participants/roster.h"
+#include "services/taskd/store/task_store.h"
+
+namespace parley::taskd {
+
+class Dependents {
+ public:
+  using Credential = keyclient::EndedCredentials::Credential;
+
+  // All must outlive this.
+  Dependents(const TaskStore* store, Roster* roster, Clock* clock);
+
+  // As TaskService.AwaitEndedKeys says.
+  absl::Status AwaitEndedKeys(const task::v1::AwaitEndedKeysRequest& request,
+                              task::v1::AwaitEndedKeysResponse* response);
+  // Hears of the credentials that are revoked, and calls this class for each until it is stopped.
+  keyclient::EndedCredentials& ended() { return ended_; }
+
+ private:
+  absl::Status End(const Credential& credential) const;
+  // Ends what one page of the range names, and moves on. False at the end.
+  absl::StatusOr<bool> EndPage(const Credential& credential, store::KeyRange* range) const;
+  // Commits what has ended, in the place of `before`, which is empty the first time.
+  absl::Status Note(const Credential& credential, const EndedRecord& ended, const std::optional<store::Entry>& before,
+                    store::Transaction transaction) const;
+  absl::StatusOr<std::optional<store::Entry>> FindNote(absl::string_view serial) const;
+  absl::Status AddTo(const std::string& serial, task::v1::AwaitEndedKeysResponse* response) const;
+
+  const TaskStore* const store_;
+  Roster* const roster_;
+  Clock* const clock_;
+  keyclient::EndedCredentials ended_;
+};
+
+}  // namespace parley::taskd
+
+#endif  // PARLEY_SERVICES_TASKD_PARTICIPANTS_DEPENDENTS_H_

@@ -1,0 +1,106 @@
+// Makes clients of tasks: Join.
+//
+// A name belongs to who has the nonce that it was joined with. Two things end that: a device takes its own name back
+// from whatever holds it, since a machine that was installed anew has lost its nonce; and a name whose key was revoked
+// is free. Either way the former key is revoked in the same commit.
+//
+// Everyone who holds a join key changes its record, which counts them. So joins of one key that come at the same time
+// are committed together, by one of them for all: the record is contended by nobody.
+//
+// Threads: all methods may be called from any thread; they block on the store.
+#ifndef PARLEY_SERVICES_TASKD_PARTICIPANTS_JOINING_H_
+#define PARLEY_SERVICES_TASKD_PARTICIPANTS_JOINING_H_
+
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "lib/base/clock.h"
+#include "lib/base/mutex.h"
+#include "lib/keyclient/device_labels.h"
+#include "lib/rpc/gate.h"
+#include "parley/task/v1/participation_service.pb.h"
+#include "services/taskd/participants/revoked_keys.h"
+#include "services/taskd/participants/task_keys.h"
+#include "services/taskd/store/participant_updater.h"
+#include "services/taskd/store/task_index.h"
+#include "services/taskd/store/task_store.h"
+
+namespace parley::taskd {
+
+// How long a member key outlives its task, so that its client still hears how the task ended.
+inline constexpr absl::Duration kMemberKeyGrace = absl::Minutes(1);
+
+class Joining {
+ public:
+  // All must outlive this.
+  struct Parts {
+    const TaskStore* store;
+    TaskIndex* task_index;
+    const ParticipantUpdater* updater;
+    const TaskKeys* keys;
+    RevokedKeys* revoked;
+    const keyclient::DeviceLabels* labels;
+    Clock* clock;
+    rpc::AuditLog* audit;
+  };
+  explicit Joining(Parts parts) : parts_(parts) {}
+
+  // As ParticipationService.Join says.
+  absl::Status Join(const rpc::Caller& caller, const task::v1::JoinRequest& request, task::v1::JoinResponse* response);
+
+ private:
+  // One join that waits for its commit.
+  struct Pending {
+    std::string client;
+    std::string tag;
+    ParticipantRecord record;
+    // What it takes the place of.
+    std::optional<Stored<ParticipantRecord>> former;
+    bool done = false;
+    // What became of it; ALREADY_EXISTS when another was faster under its name.
+    absl::Status status;
+  };
+  // Of one task and join key; a device has none.
+  struct Group {
+    std::string task;
+    std::string join_key;
+    bool operator<(const Group& other) const { return std::tie(task, join_key) < std::tie(other.task, other.join_key); }
+  };
+  struct Queue {
+    std::deque<Pending*> waiting;
+    bool busy = false;
+    int users = 0;
+    CondVar moved;
+  };
+  using Batch = std::vector<Pending*>;
+
+  // The record of a client that joins now, in the place of `former` if there is one.
+  absl::StatusOr<Pending> NewPending(const Group& group, const std::string& client,
+                                     const task::v1::JoinRequest& request, const TaskRecord& task,
+                                     const rpc::Caller& caller, std::optional<Stored<ParticipantRecord>> former) const;
+  absl::StatusOr<Group> CheckCaller(const rpc::Caller& caller, const task::v1::JoinRequest& request,
+                                    std::string* client) const;
+  absl::Status Add(const Group& group, Pending* pending);
+  static Batch TakeNextBatch(Queue* queue);
+  void Commit(const Group& group, Batch batch);
+  absl::StatusOr<bool> TryCommit(const Group& group, const TaskSnapshot& task, Batch* batch);
+  absl::Status AddToTransaction(const Group& group, const Pending& pending, store::Transaction* transaction) const;
+  absl::Status DropPresent(const std::string& task, Batch* batch);
+  void AuditJoin(const rpc::Caller& caller, const Group& group, const Pending& pending) const;
+  absl::Status Answer(const std::string& task, const std::string& client, const ParticipantRecord& record,
+                      const TaskSnapshot& snapshot, task::v1::JoinResponse* response) const;
+
+  const Parts parts_;
+  Mutex mutex_;
+  std::map<Group, Queue> queues_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace parley::taskd
+
+#endif  // PARLEY_SERVICES_TASKD_PARTICIPANTS_JOINING_H_

@@ -1,0 +1,354 @@
+#include "services/taskd/participants/roster.h"
+
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "lib/base/encoding.h"
+#include "lib/base/error.h"
+#include "lib/base/proto_time.h"
+#include "lib/rpc/audit.h"
+#include "lib/task/states.h"
+#include "services/taskd/domain/names.h"
+#include "services/taskd/domain/task.h"
+#include "services/taskd/domain/validation.h"
+#include "services/taskd/participants/device_labels.h"
+#include "services/taskd/store/keys.h"
+
+namespace parley::taskd {
+namespace {
+
+constexpr int kMaxConflicts = 50;
+constexpr size_t kMaxReasonBytes = 800;
+constexpr size_t kMaxPageBytes = 1'000'000;
+constexpr int kMaxClientsToRetry = 1000;
+constexpr int kClientsPerPage = 200;
+// Of the audit log's 1000.
+constexpr size_t kMaxAuditedNames = 900;
+
+// "3 clients", and which when they were named.
+std::string ShowRetried(int retried, const std::set<std::string>& named) {
+  std::string text = absl::StrCat(retried, retried == 1 ? " client" : " clients");
+  if (named.empty()) return text;
+  const std::string names = absl::StrJoin(named, ", ");
+  return absl::StrCat(text, " of ", names.substr(0, kMaxAuditedNames), names.size() > kMaxAuditedNames ? " …" : "");
+}
+
+absl::Status Conflict(absl::string_view what) {
+  return Error(absl::StatusCode::kAborted, "CONFLICT", absl::StrCat(what, " is being changed by others; try again"));
+}
+
+}  // namespace
+
+std::string PageToken(absl::string_view last_key) { return Base64UrlEncode(last_key); }
+
+absl::Status ApplyPageToken(absl::string_view token, store::KeyRange* range) {
+  if (token.empty()) return absl::OkStatus();
+  const std::optional<std::string> last = Base64UrlDecode(token);
+  if (!last.has_value() || *last < range->begin || *last >= range->end) {
+    return Error(absl::StatusCode::kInvalidArgument, "PAGE_TOKEN",
+                 "page_token is not one that this list gave; begin again without it");
+  }
+  range->begin = *last + '\0';
+  return absl::OkStatus();
+}
+
+absl::Status Roster::CreateJoinKey(const rpc::Caller& caller, const task::v1::CreateJoinKeyRequest& request,
+                                   task::v1::CreateJoinKeyResponse* response) {
+  ASSIGN_OR_RETURN(const std::string id, ParseTaskName(request.parent()));
+  ASSIGN_OR_RETURN(RequestLog::Request done,
+                   parts_.request_log->Begin(caller, "CreateJoinKey", request.request_id(), request));
+  if (request.max_members() < 0) {
+    return Error(absl::StatusCode::kInvalidArgument, "NUMBER_NEGATIVE", "max_members can not be below 0");
+  }
+  for (int conflicts = 0; conflicts < kMaxConflicts; ++conflicts) {
+    ASSIGN_OR_RETURN(const auto earlier, parts_.request_log->FindDone(done));
+    if (earlier.has_value()) return AnswerJoinKey(id, earlier->join_key(), response);
+    ASSIGN_OR_RETURN(const auto task, parts_.store->GetTask(id));
+    RETURN_IF_ERROR(CheckNotEnded(task.value));
+    const absl::Time now = parts_.clock->Now();
+    ASSIGN_OR_RETURN(const absl::Time end, JoinKeyExpiry(request.has_ttl() ? &request.ttl() : nullptr, now,
+                                                         ToTime(task.value.task().expire_time())));
+    JoinKeyRecord record = parts_.keys->NewJoinKey(id, now, end, caller.peer->key);
+    record.mutable_join_key()->set_max_members(request.max_members());
+    record.mutable_join_key()->set_creator(caller.subject());
+    const std::string serial = HexEncode(record.serial());
+    done.record.set_task(id);
+    done.record.set_join_key(serial);
+    store::Transaction transaction;
+    transaction.conditions.push_back({TaskKey(id), task.revision});
+    transaction.Set(JoinKeyKey(id, serial), record.SerializeAsString());
+    TaskStore::Tie(caller.peer->key.key_id, {JoinKeyKey(id, serial)}, &transaction);
+    RETURN_IF_ERROR(parts_.request_log->Record(done, &transaction));
+    const absl::Status status = parts_.store->store()->Commit(std::move(transaction)).status();
+    if (absl::IsAborted(status)) {
+      RETURN_IF_ERROR(parts_.store->CheckNotRevoked(caller.peer->key.key_id));
+      continue;
+    }
+    RETURN_IF_ERROR(status);
+    Audit(parts_.audit, caller.Name(), "join_key.created", record.join_key().name());
+    return AnswerJoinKey(id, serial, response);
+  }
+  return Conflict(request.parent());
+}
+
+absl::Status Roster::AnswerJoinKey(const std::string& task, const std::string& serial,
+                                   task::v1::CreateJoinKeyResponse* response) const {
+  ASSIGN_OR_RETURN(const auto stored, parts_.store->GetTask(task));
+  ASSIGN_OR_RETURN(const auto key, parts_.store->GetJoinKey(task, serial));
+  *response->mutable_join_key() = key.value.join_key();
+  ASSIGN_OR_RETURN(const Secret pasted,
+                   parts_.keys->FormatJoinKey(task, stored.value.task().verification_key(), key.value));
+  response->set_pasted(std::string(pasted.Expose()));
+  return absl::OkStatus();
+}
+
+absl::Status Roster::ListJoinKeys(const task::v1::ListJoinKeysRequest& request,
+                                  task::v1::ListJoinKeysResponse* response) {
+  ASSIGN_OR_RETURN(const std::string id, ParseTaskName(request.parent()));
+  ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size()));
+  RETURN_IF_ERROR(parts_.updater->FindTask(id).status());
+  store::KeyRange range = JoinKeyRange(id);
+  RETURN_IF_ERROR(ApplyPageToken(request.page_token(), &range));
+  ASSIGN_OR_RETURN(const store::Page page, parts_.store->store()->List(range, page_size));
+  ASSIGN_OR_RETURN(auto records, ParseEntries<JoinKeyRecord>(page.entries));
+  for (JoinKeyRecord& record : records) *response->add_join_keys() = std::move(*record.mutable_join_key());
+  if (page.more) response->set_next_page_token(PageToken(page.entries.back().key));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> Roster::RevokeKey(const JoinKeyId& id, bool with_credential, JoinKeyRecord* record) {
+  for (int conflicts = 0; conflicts < kMaxConflicts; ++conflicts) {
+    ASSIGN_OR_RETURN(auto key, parts_.store->GetJoinKey(id.task, id.serial));
+    *record = std::move(key.value);
+    task::v1::JoinKey& join_key = *record->mutable_join_key();
+    if (join_key.has_revoke_time()) return false;
+    *join_key.mutable_revoke_time() = ToProto(parts_.clock->Now());
+    record->set_ended_with_credential(with_credential);
+    const std::string stored_at = JoinKeyKey(id.task, id.serial);
+    store::Transaction transaction;
+    transaction.conditions.push_back({stored_at, key.revision});
+    transaction.Set(stored_at, record->SerializeAsString());
+    RETURN_IF_ERROR(parts_.revoked->Add(record->serial(), ToTime(join_key.expire_time()), &transaction));
+    const absl::StatusOr<int64_t> revision = parts_.store->store()->Commit(std::move(transaction));
+    if (absl::IsAborted(revision.status())) continue;
+    RETURN_IF_ERROR(revision.status());
+    parts_.revoked->WaitFor(*revision);
+    return true;
+  }
+  return Conflict(JoinKeyName(id.task, id.serial));
+}
+
+absl::Status Roster::RevokeJoinKey(const rpc::Caller& caller, const task::v1::RevokeJoinKeyRequest& request,
+                                   task::v1::JoinKey* response) {
+  ASSIGN_OR_RETURN(const JoinKeyId id, ParseJoinKeyName(request.name()));
+  JoinKeyRecord record;
+  ASSIGN_OR_RETURN(const bool revoked, RevokeKey(id, /*with_credential=*/false, &record));
+  if (revoked) Audit(parts_.audit, caller.Name(), "join_key.revoked", request.name());
+  *response = std::move(*record.mutable_join_key());
+  if (!request.with_members()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const int ended, EndMembersOf(caller, id));
+  response->set_ended_members(ended);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> Roster::EndJoinKey(absl::string_view task, absl::string_view serial,
+                                        absl::string_view credential) {
+  const JoinKeyId id{std::string(task), std::string(serial)};
+  JoinKeyRecord record;
+  ASSIGN_OR_RETURN(const bool revoked, RevokeKey(id, /*with_credential=*/true, &record));
+  if (revoked) {
+    Audit(parts_.audit, "taskd", "join_key.revoked", record.join_key().name(),
+          absl::StrCat("with credentials/", credential));
+  }
+  return record.ended_with_credential();
+}
+
+absl::StatusOr<int> Roster::EndMembersOf(const rpc::Caller& caller, const JoinKeyId& id) {
+  int ended = 0;
+  store::KeyRange range = ParticipantRange(id.task);
+  for (bool more = true; more;) {
+    ASSIGN_OR_RETURN(const store::Page page, parts_.store->store()->List(range, kClientsPerPage));
+    ASSIGN_OR_RETURN(const auto records, ParseEntries<ParticipantRecord>(page.entries));
+    for (size_t i = 0; i < records.size(); ++i) {
+      range.begin = page.entries[i].key + '\0';
+      if (HexEncode(records[i].credential()) != id.serial || records[i].participant().has_revoke_time()) continue;
+      task::v1::RevokeParticipantRequest one;
+      one.set_name(records[i].participant().name());
+      one.set_reason("its join key was revoked, with all who have joined with it");
+      task::v1::Participant revoked;
+      RETURN_IF_ERROR(RevokeParticipant(caller, one, &revoked));
+      ++ended;
+    }
+    more = page.more;
+  }
+  return ended;
+}
+
+absl::Status Roster::ListParticipants(const task::v1::ListParticipantsRequest& request,
+                                      task::v1::ListParticipantsResponse* response) {
+  ASSIGN_OR_RETURN(const std::string id, ParseTaskName(request.parent()));
+  ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size()));
+  RETURN_IF_ERROR(parts_.updater->FindTask(id).status());
+  store::KeyRange range = ParticipantRange(id);
+  RETURN_IF_ERROR(ApplyPageToken(request.page_token(), &range));
+  size_t bytes = 0;
+  while (true) {
+    ASSIGN_OR_RETURN(const store::Page page, parts_.store->store()->List(range, page_size));
+    parts_.task_index->Committed(NewestOf(page.entries));
+    ASSIGN_OR_RETURN(auto records, ParseEntries<ParticipantRecord>(page.entries));
+    for (size_t i = 0; i < records.size(); ++i) {
+      range.begin = page.entries[i].key + '\0';
+      const auto& states = request.states();
+      task::v1::Participant& participant = *records[i].mutable_participant();
+      ShowLabels(*parts_.labels, &records[i]);
+      if (!states.empty() && std::find(states.begin(), states.end(), participant.state()) == states.end()) continue;
+      parts_.task_index->ShowPresence(&participant);
+      *response->add_participants() = std::move(participant);
+      bytes += page.entries[i].value.size();
+      // A page may be shorter than asked for: clients say how large their records are.
+      if (response->participants_size() < page_size && bytes < kMaxPageBytes) continue;
+      if (page.more || i + 1 < records.size()) response->set_next_page_token(PageToken(page.entries[i].key));
+      return absl::OkStatus();
+    }
+    if (!page.more) return absl::OkStatus();
+  }
+}
+
+absl::Status Roster::GetParticipant(absl::string_view name, task::v1::Participant* response) {
+  ASSIGN_OR_RETURN(const ParticipantId id, ParseParticipantName(name));
+  ASSIGN_OR_RETURN(auto client, parts_.store->GetParticipant(id.task, id.client));
+  parts_.task_index->Committed(client.revision);
+  ShowLabels(*parts_.labels, &client.value);
+  *response = std::move(*client.value.mutable_participant());
+  parts_.task_index->ShowPresence(response);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::set<std::string>> Roster::NamedClients(const std::string& task,
+                                                           const task::v1::RetryClientsRequest& request) const {
+  if (request.clients_size() > kMaxClientsToRetry) {
+    return Error(absl::StatusCode::kInvalidArgument, "TOO_MANY_CLIENTS",
+                 "over 1000 clients are named; name fewer, or none for all that have failed, declined or timed out");
+  }
+  std::set<std::string> named;
+  for (const std::string& client : request.clients()) {
+    if (!IsClientId(client)) {
+      return Error(absl::StatusCode::kInvalidArgument, "CLIENT_MALFORMED",
+                   "one of the clients is not a client's name such as web-1; give the last part of Participant.name");
+    }
+    RETURN_IF_ERROR(parts_.store->GetParticipant(task, client).status());
+    named.insert(client);
+  }
+  return named;
+}
+
+absl::StatusOr<std::vector<std::string>> Roster::FailedClients(const std::string& task) const {
+  std::vector<std::string> clients;
+  store::KeyRange range = ParticipantRange(task);
+  for (bool more = true; more;) {
+    ASSIGN_OR_RETURN(const store::Page page, parts_.store->store()->List(range, kClientsPerPage));
+    ASSIGN_OR_RETURN(const auto records, ParseEntries<ParticipantRecord>(page.entries));
+    for (size_t i = 0; i < records.size(); ++i) {
+      const task::v1::Participant& participant = records[i].participant();
+      // Why a client cannot take part is not mended by another attempt, unless a person means just that client.
+      const bool cannot = participant.state() == task::v1::Participant::STATE_INELIGIBLE;
+      if (task::MayRetry(participant) && !cannot) clients.push_back(LastPart(page.entries[i].key));
+      range.begin = page.entries[i].key + '\0';
+    }
+    more = page.more;
+  }
+  return clients;
+}
+
+absl::Status Roster::BearFailures(const std::string& task) const {
+  ASSIGN_OR_RETURN(const std::vector<std::string> clients, FailedClients(task));
+  return parts_.updater->ApplyToAll(task, clients, Event{Event::Kind::kBorne}).status();
+}
+
+absl::Status Roster::RetryClients(const rpc::Caller& caller, const task::v1::RetryClientsRequest& request,
+                                  task::v1::RetryClientsResponse* response) {
+  ASSIGN_OR_RETURN(const std::string id, ParseTaskName(request.name()));
+  // From the store: a task that has just ended may not show as ended in memory yet.
+  ASSIGN_OR_RETURN(const auto task, parts_.store->GetTask(id));
+  RETURN_IF_ERROR(CheckNotEnded(task.value));
+  ASSIGN_OR_RETURN(const std::set<std::string> named, NamedClients(id, request));
+  std::vector<std::string> clients(named.begin(), named.end());
+  if (clients.empty()) {
+    ASSIGN_OR_RETURN(clients, FailedClients(id));
+  }
+  ASSIGN_OR_RETURN(const int retried, parts_.updater->ApplyToAll(id, clients, Event{Event::Kind::kRetry}));
+  Audit(parts_.audit, caller.Name(), "task.clients_retried", request.name(), ShowRetried(retried, named));
+  response->set_retried_clients(retried);
+  return absl::OkStatus();
+}
+
+absl::Status Roster::RevokeParticipant(const rpc::Caller& caller, const task::v1::RevokeParticipantRequest& request,
+                                       task::v1::Participant* response) {
+  ASSIGN_OR_RETURN(const ParticipantId id, ParseParticipantName(request.name()));
+  if (request.reason().size() > kMaxReasonBytes) {
+    return Error(absl::StatusCode::kInvalidArgument, "TEXT_TOO_LONG", "reason has over 200 characters");
+  }
+  for (int conflicts = 0; conflicts < kMaxConflicts; ++conflicts) {
+    ASSIGN_OR_RETURN(ParticipantSnapshot snapshot, parts_.updater->Load(id.task, id.client));
+    const absl::StatusOr<bool> revoked = RevokeKey(id, request.reason(), /*with_credential=*/false, &snapshot);
+    if (absl::IsAborted(revoked.status())) continue;
+    RETURN_IF_ERROR(revoked.status());
+    if (*revoked) Audit(parts_.audit, caller.Name(), "participant.revoked", request.name(), request.reason());
+    ShowLabels(*parts_.labels, &snapshot.client.value);
+    *response = snapshot.participant();
+    parts_.task_index->ShowPresence(response);
+    return absl::OkStatus();
+  }
+  return Conflict(request.name());
+}
+
+absl::StatusOr<bool> Roster::EndMember(absl::string_view task, absl::string_view client, absl::string_view credential) {
+  const ParticipantId id{std::string(task), std::string(client)};
+  for (int conflicts = 0; conflicts < kMaxConflicts; ++conflicts) {
+    absl::StatusOr<ParticipantSnapshot> snapshot = parts_.updater->Load(task, client);
+    RETURN_IF_ERROR(snapshot.status());
+    const ParticipantRecord& record = snapshot->client.value;
+    if (HexEncode(record.credential()) != credential) return false;
+    if (record.participant().has_revoke_time()) return record.ended_with_credential();
+    const absl::StatusOr<bool> revoked =
+        RevokeKey(id, "the credential that it joined with was revoked", /*with_credential=*/true, &*snapshot);
+    if (absl::IsAborted(revoked.status())) continue;
+    RETURN_IF_ERROR(revoked.status());
+    if (*revoked) {
+      Audit(parts_.audit, "taskd", "participant.revoked", ParticipantName(task, client),
+            absl::StrCat("with credentials/", credential));
+    }
+    return snapshot->client.value.ended_with_credential();
+  }
+  return Conflict(ParticipantName(task, client));
+}
+
+absl::StatusOr<bool> Roster::RevokeKey(const ParticipantId& id, absl::string_view reason, bool with_credential,
+                                       ParticipantSnapshot* snapshot) {
+  const std::string serial = snapshot->client.value.serial();
+  Event event{Event::Kind::kRevoked};
+  event.reason = reason;
+  // Made before the commit, because it may fail.
+  store::Transaction revocation;
+  RETURN_IF_ERROR(parts_.revoked->Add(serial, ToTime(snapshot->client.value.key_expire_time()), &revocation));
+  const auto decide = [&](const ParticipantRecord& record,
+                          const TaskRecord& task) -> absl::StatusOr<std::optional<ParticipantRecord>> {
+    if (record.serial() != serial) return Conflict(ParticipantName(id.task, id.client));
+    ASSIGN_OR_RETURN(auto next, Advance(record, event, task, parts_.clock->Now()));
+    if (next.has_value()) next->set_ended_with_credential(with_credential);
+    return next;
+  };
+  const auto revoke = [&](const ParticipantRecord&, store::Transaction* transaction) {
+    transaction->puts.push_back(revocation.puts.front());
+  };
+  ASSIGN_OR_RETURN(const bool changed, parts_.updater->Update(id.task, id.client, snapshot, decide, revoke));
+  if (changed) parts_.revoked->WaitFor(snapshot->client.revision);
+  return changed;
+}
+
+}  // namespace parley::taskd

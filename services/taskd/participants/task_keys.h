@@ -1,0 +1,62 @@
+// The keys that taskd makes: join keys, member keys, and the signing keys of tasks created without one.
+//
+// A join or member key is minted from what its record holds, so it can be made again and is stored nowhere. A signing
+// key's seed is stored, sealed under a key of taskd's own.
+//
+// Threads: all methods may be called from any thread.
+#ifndef PARLEY_SERVICES_TASKD_PARTICIPANTS_TASK_KEYS_H_
+#define PARLEY_SERVICES_TASKD_PARTICIPANTS_TASK_KEYS_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "lib/base/error.h"
+#include "lib/base/secret.h"
+#include "lib/crypto/aead.h"
+#include "lib/crypto/signature.h"
+#include "lib/keys/identity.h"
+#include "lib/transport/peer.h"
+#include "services/taskd/domain/record.pb.h"
+#include "services/taskd/store/records.pb.h"
+
+namespace parley::taskd {
+
+class TaskKeys {
+ public:
+  // `keyring` must outlive this. INVALID_ARGUMENT unless the sealing key has 32 bytes.
+  static absl::StatusOr<TaskKeys> Create(const keys::Keyring* keyring, const Secret& sealing_key,
+                                         std::string public_address);
+
+  // Serial, epoch and end of a new key go into the record.
+  void FillNew(absl::Time not_after, ParticipantRecord* record) const;
+  // It ends with the key of its maker at the latest.
+  JoinKeyRecord NewJoinKey(absl::string_view task, absl::Time now, absl::Time not_after,
+                           const transport::KeyInfo& maker) const;
+
+  // UNAVAILABLE (EPOCH_RETIRED) when the root it was made under is retired.
+  absl::StatusOr<keys::Keyring::Minted> MintMember(absl::string_view task, absl::string_view tag,
+                                                   const ParticipantRecord& record) const;
+  // Whether the root that a member's key was made under is still good.
+  bool IsLive(absl::string_view task, absl::string_view tag, const ParticipantRecord& record) const {
+    return Reason(MintMember(task, tag, record).status()) != "EPOCH_RETIRED";
+  }
+  // As a person pastes it.
+  absl::StatusOr<Secret> FormatJoinKey(absl::string_view task, absl::string_view verification_key,
+                                       const JoinKeyRecord& record) const;
+
+  SealedSeed Seal(absl::string_view task, const crypto::SigningKey& key) const;
+  absl::StatusOr<crypto::SigningKey> Open(absl::string_view task, const SealedSeed& seed) const;
+
+ private:
+  TaskKeys(const keys::Keyring* keyring, crypto::Aead aead, std::string public_address);
+  absl::StatusOr<keys::Keyring::Minted> Mint(const keys::Claims& claims, uint32_t epoch) const;
+
+  const keys::Keyring* keyring_;
+  crypto::Aead aead_;
+  std::string public_address_;
+};
+
+}  // namespace parley::taskd
+
+#endif  // PARLEY_SERVICES_TASKD_PARTICIPANTS_TASK_KEYS_H_

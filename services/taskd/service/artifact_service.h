@@ -1,0 +1,37 @@
+// ArtifactService as gRPC sees it: each RPC passes the gate, and then is a call of what does it.
+//
+// Threads: gRPC calls the methods on any thread.
+#ifndef PARLEY_SERVICES_TASKD_SERVICE_ARTIFACT_SERVICE_H_
+#define PARLEY_SERVICES_TASKD_SERVICE_ARTIFACT_SERVICE_H_
+
+#include "lib/rpc/gate.h"
+#include "parley/task/v1/artifact_service.grpc.pb.h"
+#include "services/taskd/artifacts/fetch_stream.h"
+#include "services/taskd/store/chunk_store.h"
+
+namespace parley::taskd {
+
+// All parts must outlive the service.
+class ArtifactServiceAdapter final : public task::v1::ArtifactService::CallbackService {
+ public:
+  ArtifactServiceAdapter(const rpc::Gate* gate, ChunkStore* chunks, const FetchStream::Parts* fetch)
+      : gate_(gate), chunks_(chunks), fetch_(fetch) {}
+
+ private:
+  using Context = grpc::CallbackServerContext;
+
+  grpc::ServerUnaryReactor* FindMissingChunks(Context*, const task::v1::FindMissingChunksRequest*,
+                                              task::v1::FindMissingChunksResponse*) override;
+  grpc::ServerReadReactor<task::v1::UploadChunksRequest>* UploadChunks(Context*,
+                                                                       task::v1::UploadChunksResponse*) override;
+  grpc::ServerWriteReactor<task::v1::FetchChunksResponse>* FetchChunks(Context*,
+                                                                       const task::v1::FetchChunksRequest*) override;
+
+  const rpc::Gate* const gate_;
+  ChunkStore* const chunks_;
+  const FetchStream::Parts* const fetch_;
+};
+
+}  // namespace parley::taskd
+
+#endif  // PARLEY_SERVICES_TASKD_SERVICE_ARTIFACT_SERVICE_H_

@@ -1,0 +1,121 @@
+#include "services/taskd/store/participant_updater.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "services/taskd/store/keys.h"
+
+namespace parley::taskd {
+namespace {
+
+constexpr int kMaxConflicts = 50;
+
+}  // namespace
+
+absl::StatusOr<TaskSnapshot> ParticipantUpdater::FindTask(absl::string_view task) const {
+  if (TaskSnapshot snapshot = task_index_->Find(task)) return snapshot;
+  ASSIGN_OR_RETURN(Stored<TaskRecord> stored, store_->GetTask(task));
+  return std::make_shared<const Stored<TaskRecord>>(std::move(stored));
+}
+
+absl::StatusOr<ParticipantSnapshot> ParticipantUpdater::Load(absl::string_view task, absl::string_view client) const {
+  ParticipantSnapshot snapshot;
+  ASSIGN_OR_RETURN(snapshot.task, FindTask(task));
+  ASSIGN_OR_RETURN(snapshot.client, store_->GetParticipant(task, client));
+  return snapshot;
+}
+
+absl::StatusOr<bool> ParticipantUpdater::Update(absl::string_view task, absl::string_view client,
+                                                ParticipantSnapshot* snapshot, const Decide& decide,
+                                                const Extra& extra) const {
+  for (int conflicts = 0; conflicts < kMaxConflicts; ++conflicts) {
+    ASSIGN_OR_RETURN(std::optional<ParticipantRecord> next, decide(snapshot->client.value, snapshot->task->value));
+    if (!next.has_value()) return false;
+    store::Transaction transaction;
+    const std::string key = ParticipantKey(task, client);
+    transaction.conditions.push_back({key, snapshot->client.revision});
+    transaction.conditions.push_back({TaskKey(task), snapshot->task->revision});
+    transaction.Set(key, next->SerializeAsString());
+    if (extra != nullptr) extra(*next, &transaction);
+    const absl::StatusOr<int64_t> revision = store_->store()->Commit(std::move(transaction));
+    if (revision.ok()) {
+      snapshot->client.value = *std::move(next);
+      snapshot->client.revision = *revision;
+      task_index_->Committed(*revision);
+      return true;
+    }
+    if (!absl::IsAborted(revision.status())) return revision.status();
+    // From the store itself: what is in memory may be behind it.
+    ASSIGN_OR_RETURN(Stored<TaskRecord> fresh, store_->GetTask(task));
+    snapshot->task = std::make_shared<const Stored<TaskRecord>>(std::move(fresh));
+    ASSIGN_OR_RETURN(snapshot->client, store_->GetParticipant(task, client));
+  }
+  return Error(absl::StatusCode::kAborted, "CONFLICT",
+               absl::StrCat("client ", client, " of task ", task, " is being changed by others; try again"));
+}
+
+absl::StatusOr<ParticipantSnapshot> ParticipantUpdater::Apply(absl::string_view task, absl::string_view client,
+                                                              const Event& event, const Extra& extra) const {
+  ASSIGN_OR_RETURN(ParticipantSnapshot snapshot, Load(task, client));
+  const auto decide = [&](const ParticipantRecord& record, const TaskRecord& of_task) {
+    return Advance(record, event, of_task, clock_->Now());
+  };
+  RETURN_IF_ERROR(Update(task, client, &snapshot, decide, extra).status());
+  return snapshot;
+}
+
+absl::StatusOr<ParticipantUpdater::Applied> ParticipantUpdater::TryApply(absl::string_view task,
+                                                                         absl::Span<const std::string> clients,
+                                                                         absl::Span<const Event> events,
+                                                                         const Expect& expect) const {
+  ASSIGN_OR_RETURN(const TaskSnapshot of_task, FindTask(task));
+  store::Transaction transaction;
+  transaction.conditions.push_back({TaskKey(task), of_task->revision});
+  Applied applied;
+  std::vector<size_t> changed;
+  for (const std::string& name : clients) {
+    ParticipantSnapshot& snapshot = applied.snapshots.emplace_back();
+    snapshot.task = of_task;
+    ASSIGN_OR_RETURN(snapshot.client, store_->GetParticipant(task, name));
+    const Event& event = events[applied.snapshots.size() - 1];
+    ASSIGN_OR_RETURN(auto next, Advance(snapshot.client.value, event, of_task->value, clock_->Now()));
+    if (!next.has_value()) continue;
+    const std::string key = ParticipantKey(task, name);
+    transaction.conditions.push_back({key, snapshot.client.revision});
+    transaction.Set(key, next->SerializeAsString());
+    snapshot.client.value = *std::move(next);
+    changed.push_back(applied.snapshots.size() - 1);
+    if (expect != nullptr) expect(changed.back(), snapshot.participant().version());
+  }
+  if (changed.empty()) return applied;
+  ASSIGN_OR_RETURN(const int64_t revision, store_->store()->Commit(std::move(transaction)));
+  for (const size_t client : changed) applied.snapshots[client].client.revision = revision;
+  applied.changed = static_cast<int>(changed.size());
+  task_index_->Committed(revision);
+  return applied;
+}
+
+absl::StatusOr<int> ParticipantUpdater::ApplyToAll(absl::string_view task, const std::vector<std::string>& clients,
+                                                   const Event& event) const {
+  int changed = 0;
+  const std::vector<Event> events(kClientsPerCommit, event);
+  for (size_t begin = 0; begin < clients.size(); begin += kClientsPerCommit) {
+    const auto some = absl::MakeConstSpan(clients).subspan(begin, kClientsPerCommit);
+    const absl::StatusOr<Applied> applied = TryApply(task, some, events);
+    if (applied.ok()) changed += applied->changed;
+    if (applied.ok()) continue;
+    if (!absl::IsAborted(applied.status())) return applied.status();
+    // One of them moved meanwhile: each by itself.
+    for (const std::string& name : some) {
+      ASSIGN_OR_RETURN(ParticipantSnapshot snapshot, Load(task, name));
+      const auto decide = [&](const ParticipantRecord& record, const TaskRecord& of_task) {
+        return Advance(record, event, of_task, clock_->Now());
+      };
+      ASSIGN_OR_RETURN(const bool one, Update(task, name, &snapshot, decide));
+      changed += one ? 1 : 0;
+    }
+  }
+  return changed;
+}
+
+}  // namespace parley::taskd

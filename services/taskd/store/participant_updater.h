@@ -1,0 +1,84 @@
+// Where a client stands, read and changed: optimistic, and again on conflict.
+//
+// Every change is a commit on the condition that neither the client nor its task changed since the decision, so no
+// offer is made after a pause was acknowledged, and two reports cannot both win.
+//
+// Threads: all methods may be called from any thread; they block on the store.
+#ifndef PARLEY_SERVICES_TASKD_STORE_PARTICIPANT_UPDATER_H_
+#define PARLEY_SERVICES_TASKD_STORE_PARTICIPANT_UPDATER_H_
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "lib/base/clock.h"
+#include "services/taskd/domain/participant.h"
+#include "services/taskd/store/task_index.h"
+#include "services/taskd/store/task_store.h"
+
+namespace parley::taskd {
+
+struct ParticipantSnapshot {
+  Stored<ParticipantRecord> client;
+  TaskSnapshot task;
+
+  const task::v1::Participant& participant() const { return client.value.participant(); }
+};
+
+class ParticipantUpdater {
+ public:
+  // The record to store in its place, or nothing when it stays.
+  using Decide = std::function<absl::StatusOr<std::optional<ParticipantRecord>>(const ParticipantRecord& record,
+                                                                                const TaskRecord& task)>;
+  // Clients that one commit changes: few enough for every engine's limit of operations.
+  static constexpr size_t kClientsPerCommit = 32;
+  // What else is committed with the change.
+  using Extra = std::function<void(const ParticipantRecord& record, store::Transaction* transaction)>;
+
+  // All must outlive this.
+  ParticipantUpdater(const TaskStore* store, TaskIndex* task_index, Clock* clock)
+      : store_(store), task_index_(task_index), clock_(clock) {}
+
+  // The task, from memory when it is not settled. NOT_FOUND.
+  absl::StatusOr<TaskSnapshot> FindTask(absl::string_view task) const;
+  // NOT_FOUND (TASK_NOT_FOUND, PARTICIPANT_NOT_FOUND).
+  absl::StatusOr<ParticipantSnapshot> Load(absl::string_view task, absl::string_view client) const;
+
+  // Decides over `snapshot` and commits; after a conflict reads both records anew and decides again. `snapshot` is what
+  // holds afterwards. True when it changed; the decision's error, or ABORTED when conflicts do not end.
+  absl::StatusOr<bool> Update(absl::string_view task, absl::string_view client, ParticipantSnapshot* snapshot,
+                              const Decide& decide, const Extra& extra = nullptr) const;
+  // Load, then one event.
+  absl::StatusOr<ParticipantSnapshot> Apply(absl::string_view task, absl::string_view client, const Event& event,
+                                            const Extra& extra = nullptr) const;
+  // One event for each of these clients, many in one commit. Returns how many it changed. NOT_FOUND when one of them is
+  // unknown; those before it may have changed then.
+  absl::StatusOr<int> ApplyToAll(absl::string_view task, const std::vector<std::string>& clients,
+                                 const Event& event) const;
+
+  struct Applied {
+    // One for each client, in their order.
+    std::vector<ParticipantSnapshot> snapshots;
+    int changed = 0;
+  };
+  // Is told before the commit which client, by its place in the order, comes to which version.
+  using Expect = std::function<void(size_t client, int64_t version)>;
+  // The event of each of at most kClientsPerCommit clients, in one commit. ABORTED when one of them, or the task, has
+  // moved meanwhile, and NOT_FOUND when one is unknown; nothing was changed then.
+  absl::StatusOr<Applied> TryApply(absl::string_view task, absl::Span<const std::string> clients,
+                                   absl::Span<const Event> events, const Expect& expect = nullptr) const;
+
+ private:
+  const TaskStore* const store_;
+  TaskIndex* const task_index_;
+  Clock* const clock_;
+};
+
+}  // namespace parley::taskd
+
+#endif  // PARLEY_SERVICES_TASKD_STORE_PARTICIPANT_UPDATER_H_

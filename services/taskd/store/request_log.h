@@ -1,0 +1,45 @@
+// RequestLog that carry an id: one that is repeated within 24 hours is answered as the first time and does nothing.
+//
+// Threads: all methods may be called from any thread; they block on the store.
+#ifndef PARLEY_SERVICES_TASKD_STORE_REQUEST_LOG_H_
+#define PARLEY_SERVICES_TASKD_STORE_REQUEST_LOG_H_
+
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "google/protobuf/message.h"
+#include "lib/rpc/gate.h"
+#include "services/taskd/store/task_store.h"
+
+namespace parley::taskd {
+
+class RequestLog {
+ public:
+  // A request under way; `record` is what it will have done.
+  struct Request {
+    std::string id_hash;
+    RequestRecord record;
+  };
+
+  // `store` must outlive this.
+  explicit RequestLog(const TaskStore* store) : store_(store) {}
+
+  // INVALID_ARGUMENT for an id that is not a UUID.
+  absl::StatusOr<Request> Begin(const rpc::Caller& caller, absl::string_view rpc, absl::string_view request_id,
+                                const google::protobuf::Message& message) const;
+  // What the request did the first time, if it was made before. FAILED_PRECONDITION (REQUEST_ID_REUSED) when it was
+  // another request.
+  absl::StatusOr<std::optional<RequestRecord>> FindDone(const Request& request) const;
+  // Makes a commit the one that carries the request out: it fails if another has.
+  absl::Status Record(const Request& request, store::Transaction* transaction) const;
+
+ private:
+  const TaskStore* const store_;
+};
+
+}  // namespace parley::taskd
+
+#endif  // PARLEY_SERVICES_TASKD_STORE_REQUEST_LOG_H_

@@ -1,0 +1,145 @@
+// What is going on: the tasks that are not settled, where their clients stand, what is due when.
+//
+// Everything here follows from the store, by a watch: it is loaded at start, and a change made by anyone appears within
+// moments. Counts are kept here, so that no client's commit has to touch its task's record. What is held of a client
+// is a few dozen bytes. The one thing of its own are leases renewed by progress that is not worth a commit.
+//
+// Threads: all methods may be called from any thread. Observers run on threads of the store and of the timers and must
+// not block: they hand on.
+#ifndef PARLEY_SERVICES_TASKD_STORE_TASK_INDEX_H_
+#define PARLEY_SERVICES_TASKD_STORE_TASK_INDEX_H_
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "lib/base/clock.h"
+#include "lib/base/mutex.h"
+#include "lib/base/timer_queue.h"
+#include "services/taskd/domain/counts.h"
+#include "services/taskd/domain/participant.h"
+#include "services/taskd/store/follower.h"
+#include "services/taskd/store/task_store.h"
+
+namespace parley::taskd {
+
+// A task as it is stored. Never changes; a change makes another.
+using TaskSnapshot = std::shared_ptr<const Stored<TaskRecord>>;
+
+class TaskIndex {
+ public:
+  enum class Due {
+    // Its lease or its session may have run out, at `version`.
+    kLease,
+    kSession,
+    // It may be offered something.
+    kOffer,
+  };
+  struct Observer {
+    // The task's record changed.
+    std::function<void(const TaskSnapshot& task)> task_changed;
+    // Its clients' counts or the time may demand that it starts, ends or is settled.
+    std::function<void(const std::string& task)> task_due;
+    std::function<void(const std::string& task, const std::string& client, int64_t version)> participant_changed;
+    std::function<void(const std::string& task, const std::string& client, Due due, int64_t version)> participant_due;
+  };
+
+  // All must outlive this.
+  TaskIndex(const TaskStore* store, Clock* clock, TimerQueue* timers);
+
+  // Loads and follows; then every task is reported as due once, so that nothing that time did meanwhile is missed.
+  absl::Status Start(Observer observer);
+  // No observer is called afterwards.
+  void Stop();
+  // A commit changed a task or a client at this revision, and somebody knows: this process made it, or has shown it.
+  void Committed(int64_t revision);
+  // Returns when every such commit so far shows here. Not to be called on a thread of the store's.
+  void CatchUp();
+
+  // Null when it does not exist or is settled.
+  TaskSnapshot Find(absl::string_view task) const;
+  // All that are not settled.
+  std::vector<TaskSnapshot> Tasks() const;
+  // As Find: nothing then.
+  std::optional<task::v1::Counts> CountsOf(absl::string_view task) const;
+  std::optional<Tally> TallyOf(absl::string_view task) const;
+  // Clients whose end the end of the task demands, and whether none is left that has not ended.
+  struct Unended {
+    std::vector<std::string> clients;
+    bool all_ended = true;
+  };
+  Unended FindUnended(absl::string_view task) const;
+
+  // Whether the client is connected to this process, and otherwise since when not, goes into `participant`.
+  void ShowPresence(task::v1::Participant* participant) const;
+  bool IsConnected(absl::string_view task, absl::string_view client) const;
+
+  void SessionBegan(absl::string_view task, absl::string_view client);
+  // Its session lease begins.
+  void SessionEnded(absl::string_view task, absl::string_view client);
+  // For progress that is not stored. Never shortens the lease.
+  void RenewLease(absl::string_view task, absl::string_view client, absl::Time until);
+
+ private:
+  struct Client {
+    Counted counted;
+    bool connected = false;
+    // When the last connection ended.
+    absl::Time disconnected = absl::InfinitePast();
+    int64_t version = 0;
+    int64_t mod_revision = 0;
+    absl::Time lease = absl::InfiniteFuture();
+    absl::Time retry = absl::InfiniteFuture();
+    absl::Time gone = absl::InfiniteFuture();
+    // The one timer, never later than the earliest of the three.
+    TimerQueue::TimerId timer = 0;
+    absl::Time timer_at = absl::InfiniteFuture();
+  };
+  struct Entry {
+    TaskSnapshot task;
+    std::unordered_map<std::string, Client> clients;
+    Tally tally;
+    TimerQueue::TimerId timer = 0;
+  };
+  using Entries = std::map<std::string, Entry, std::less<>>;
+  using Notices = std::vector<std::function<void()>>;
+
+  absl::StatusOr<int64_t> Load();
+  void Apply(const std::vector<store::Change>& changes);
+  void Observe(absl::string_view key, absl::string_view value, int64_t mod_revision, Notices* notices)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ObserveTask(const std::string& task, absl::string_view key, absl::string_view value, int64_t mod_revision,
+                   Notices* notices) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ObserveClient(Entry* entry, const std::string& client, absl::string_view key, absl::string_view value,
+                     int64_t mod_revision, Notices* notices) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CountClient(const Client& client, int sign, Entry* entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Recount(Entry* entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Forget(Entries::iterator entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Schedule(const std::string& task, const std::string& name, Client* client) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void OnTimer(const std::string& task, const std::string& name);
+  Client* FindClient(absl::string_view task, absl::string_view client) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  const Client* FindClient(absl::string_view task, absl::string_view client) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const TaskStore* const store_;
+  Clock* const clock_;
+  TimerQueue* const timers_;
+  Observer observer_;
+  mutable Mutex mutex_;
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  int64_t committed_ ABSL_GUARDED_BY(mutex_) = 0;
+  Entries entries_ ABSL_GUARDED_BY(mutex_);
+  Follower follower_;
+};
+
+}  // namespace parley::taskd
+
+#endif  // PARLEY_SERVICES_TASKD_STORE_TASK_INDEX_H_

@@ -1,0 +1,85 @@
+// The task coordinator, put together from what it is given: a store, a keyring, a clock, an audit log.
+//
+//   ASSIGN_OR_RETURN(auto taskd, Taskd::Create(std::move(config)));
+//   taskd->Register(&builder);
+//   RETURN_IF_ERROR(door->Serve(&builder));
+//   …
+//   taskd->Drain();  door->Shutdown(deadline);  door->Wait();  taskd.reset();
+//
+// Threads: workers and timers of its own; all methods may be called from any thread.
+#ifndef PARLEY_SERVICES_TASKD_TASKD_H_
+#define PARLEY_SERVICES_TASKD_TASKD_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "lib/base/clock.h"
+#include "lib/base/secret.h"
+#include "lib/keyclient/device_labels.h"
+#include "lib/keyclient/ended_credentials.h"
+#include "lib/keys/identity.h"
+#include "lib/rpc/audit.h"
+#include "lib/rpc/gate.h"
+#include "lib/rpc/metrics.h"
+#include "lib/store/store.h"
+#include "services/taskd/participants/revoked_keys.h"
+#include "services/taskd/tasks/clock_jumps.h"
+
+namespace grpc {
+class ServerBuilder;
+}  // namespace grpc
+
+namespace parley::taskd {
+
+class Taskd {
+ public:
+  // Everything pointed to must outlive the coordinator.
+  struct Config {
+    store::Store* store = nullptr;
+    // Of the audience taskd: join and member keys are minted from it.
+    const keys::Keyring* keyring = nullptr;
+    // 32 bytes; seals the signing keys of tasks that are created without one.
+    Secret sealing_key;
+    // host:port that goes into join keys.
+    std::string public_address;
+    // What keyd tells of devices; is asked, and observed as long as the coordinator lives.
+    keyclient::DeviceLabels* labels = nullptr;
+    rpc::AuditLog* audit = nullptr;
+    // Counts calls, tasks and clients; may be null.
+    rpc::Metrics* metrics = nullptr;
+    Clock* clock = Clock::System();
+    // By which it is noticed that the clock was set forward; without it that is not.
+    ClockJumps::Steady steady;
+    // GrpcDoor::PeerOf.
+    rpc::Gate::FindPeer find_peer;
+    // Refuses a key and closes its connections.
+    RevokedKeys::Revoke revoke;
+    // Handlers block on the store, whose commits are shared by those that wait: more threads, larger groups.
+    int workers = 32;
+    // Chunks in memory.
+    size_t chunk_cache_bytes = 64 << 20;
+  };
+
+  // Reads what is stored, and takes up what time did meanwhile. The errors of the store.
+  static absl::StatusOr<std::unique_ptr<Taskd>> Create(Config config);
+  // No RPC may be under way.
+  ~Taskd();
+
+  // The three services.
+  void Register(grpc::ServerBuilder* builder);
+  // Is to hear which credentials keyd has revoked; what hangs on them ends.
+  keyclient::EndedCredentials& ended_credentials();
+  // Ends the streams that last, so that a server that stops does not wait for them.
+  void Drain();
+
+ private:
+  class Impl;
+  explicit Taskd(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace parley::taskd
+
+#endif  // PARLEY_SERVICES_TASKD_TASKD_H_

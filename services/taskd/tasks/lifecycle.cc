@@ -1,0 +1,132 @@
+#include "services/taskd/tasks/lifecycle.h"
+
+#include <functional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/log.h"
+#include "lib/base/proto_time.h"
+#include "lib/task/states.h"
+#include "services/taskd/domain/names.h"
+#include "services/taskd/domain/task.h"
+#include "services/taskd/store/keys.h"
+
+namespace parley::taskd {
+namespace {
+
+// After an error of the store, e.g. a full disk.
+constexpr absl::Duration kRetryAfter = absl::Seconds(5);
+
+}  // namespace
+
+void Lifecycle::Reevaluate(const std::string& task) {
+  MutexLock lock(&mutex_);
+  if (stopped_) return;
+  const auto [place, added] = looking_.emplace(task, false);
+  if (!added) {
+    place->second = true;
+    return;
+  }
+  parts_.workers->Run([this, task] { Work(task); });
+}
+
+void Lifecycle::Stop() {
+  MutexLock lock(&mutex_);
+  stopped_ = true;
+}
+
+void Lifecycle::Work(const std::string& task) {
+  while (true) {
+    const absl::Status status = LookOnce(task);
+    if (!status.ok()) {
+      LogError("a task could not be moved on", {{"task", task}, {"error", std::string(status.message())}});
+      RetryLater(kRetryAfter, [this, task] { Reevaluate(task); });
+    }
+    MutexLock lock(&mutex_);
+    const auto place = looking_.find(task);
+    if (!place->second || stopped_) {
+      looking_.erase(place);
+      return;
+    }
+    place->second = false;
+  }
+}
+
+void Lifecycle::RetryLater(absl::Duration after, std::function<void()> work) {
+  MutexLock lock(&mutex_);
+  if (!stopped_) parts_.timers->Schedule(parts_.clock->Now() + after, std::move(work));
+}
+
+absl::Status Lifecycle::LookOnce(const std::string& task) {
+  while (true) {
+    const TaskSnapshot snapshot = parts_.task_index->Find(task);
+    if (snapshot == nullptr) return absl::OkStatus();
+    if (task::HasEnded(snapshot->value.task().state())) return EndParticipants(snapshot);
+    const absl::Time now = parts_.jumps->Now(ToTime(snapshot->value.task().create_time()));
+    const auto due = Due(snapshot->value, parts_.task_index->TallyOf(task).value_or(Tally()), now);
+    if (!due.has_value()) {
+      // The board's timer goes by the clock, and has come too early when that has jumped.
+      const absl::Time next = NextDue(snapshot->value);
+      if (next <= parts_.clock->Now()) RetryLater(next - now, [this, task] { Reevaluate(task); });
+      return absl::OkStatus();
+    }
+    RETURN_IF_ERROR(Change(snapshot, *due));
+  }
+}
+
+// On a conflict the board shows what won, and the task is looked at again.
+absl::Status Lifecycle::Change(const TaskSnapshot& task, const TaskRecord& next) {
+  const std::string id = *ParseTaskName(next.task().name());
+  store::Transaction transaction;
+  transaction.conditions.push_back({TaskKey(id), task->revision});
+  transaction.Set(TaskKey(id), next.SerializeAsString());
+  if (next.settled()) transaction.Delete(UnsettledKey(id));
+  const absl::StatusOr<int64_t> revision = parts_.store->store()->Commit(std::move(transaction));
+  if (!absl::IsAborted(revision.status())) RETURN_IF_ERROR(revision.status());
+  if (revision.ok() && !next.settled()) {
+    Audit(parts_.audit, "service/taskd", "task.state_changed", next.task().name(),
+          absl::StrCat(task::v1::Task::State_Name(next.task().state()).substr(sizeof("STATE_") - 1),
+                       next.end_reason().empty() ? "" : ": ", next.end_reason()));
+  }
+  // The store knows who was faster; this process may not yet.
+  ASSIGN_OR_RETURN(const Stored<TaskRecord> now, parts_.store->GetTask(id));
+  parts_.task_index->Committed(now.revision);
+  parts_.task_index->CatchUp();
+  return absl::OkStatus();
+}
+
+// Ends the clients that the task's end demands, many in one commit; when the last has ended, closes the books.
+absl::Status Lifecycle::EndParticipants(const TaskSnapshot& task) {
+  const std::string id = *ParseTaskName(task->value.task().name());
+  const TaskIndex::Unended unended = parts_.task_index->FindUnended(id);
+  RETURN_IF_ERROR(parts_.updater->ApplyToAll(id, unended.clients, Event{Event::Kind::kTaskEnded}).status());
+  parts_.task_index->CatchUp();
+  if (!parts_.task_index->FindUnended(id).all_ended) return absl::OkStatus();
+  TaskRecord settled = task->value;
+  settled.set_settled(true);
+  *settled.mutable_task()->mutable_counts() = parts_.task_index->CountsOf(id).value_or(task::v1::Counts());
+  return Change(task, settled);
+}
+
+void Lifecycle::OnLease(const std::string& task, const std::string& client, int64_t version) {
+  ApplyEvent(task, client, Event::Kind::kLeaseRanOut, version);
+}
+
+void Lifecycle::OnSessionLost(const std::string& task, const std::string& client, int64_t version) {
+  ApplyEvent(task, client, Event::Kind::kSessionLost, version);
+}
+
+void Lifecycle::ApplyEvent(const std::string& task, const std::string& client, Event::Kind kind, int64_t version) {
+  MutexLock lock(&mutex_);
+  if (stopped_) return;
+  parts_.workers->Run([=, this] {
+    Event event{kind};
+    event.version = version;
+    const absl::Status status = parts_.updater->Apply(task, client, event).status();
+    if (status.ok()) return;
+    LogError("a lease could not be ended", {{"task", task}, {"error", std::string(status.message())}});
+    RetryLater(kRetryAfter, [=, this] { ApplyEvent(task, client, kind, version); });
+  });
+}
+
+}  // namespace parley::taskd

@@ -1,0 +1,65 @@
+// Does what time and counts demand: starts, halts, completes and expires tasks, ends the clients of those that ended,
+// and ends leases.
+//
+// Idempotent throughout: it may stop anywhere, and goes on after a restart, because every task that is not settled
+// is looked at again then.
+//
+// Threads: all methods may be called from any thread; they hand the work to the pool.
+#ifndef PARLEY_SERVICES_TASKD_TASKS_LIFECYCLE_H_
+#define PARLEY_SERVICES_TASKD_TASKS_LIFECYCLE_H_
+
+#include <map>
+#include <string>
+
+#include "absl/status/status.h"
+#include "lib/base/clock.h"
+#include "lib/base/mutex.h"
+#include "lib/base/timer_queue.h"
+#include "lib/rpc/audit.h"
+#include "lib/rpc/worker_pool.h"
+#include "services/taskd/store/participant_updater.h"
+#include "services/taskd/store/task_index.h"
+#include "services/taskd/tasks/clock_jumps.h"
+
+namespace parley::taskd {
+
+class Lifecycle {
+ public:
+  // All must outlive this.
+  struct Parts {
+    const TaskStore* store;
+    TaskIndex* task_index;
+    const ParticipantUpdater* updater;
+    Clock* clock;
+    ClockJumps* jumps;
+    TimerQueue* timers;
+    rpc::WorkerPool* workers;
+    rpc::AuditLog* audit;
+  };
+  explicit Lifecycle(Parts parts) : parts_(parts) {}
+
+  // Looks at the task soon; what is asked meanwhile is looked at once, afterwards.
+  void Reevaluate(const std::string& task);
+  void OnLease(const std::string& task, const std::string& client, int64_t version);
+  void OnSessionLost(const std::string& task, const std::string& client, int64_t version);
+  // Nothing is begun any more.
+  void Stop();
+
+ private:
+  void Work(const std::string& task);
+  absl::Status LookOnce(const std::string& task);
+  absl::Status Change(const TaskSnapshot& task, const TaskRecord& next);
+  absl::Status EndParticipants(const TaskSnapshot& task);
+  void ApplyEvent(const std::string& task, const std::string& client, Event::Kind kind, int64_t version);
+  void RetryLater(absl::Duration after, std::function<void()> work);
+
+  const Parts parts_;
+  Mutex mutex_;
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  // Tasks that are being looked at; true: once more.
+  std::map<std::string, bool> looking_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace parley::taskd
+
+#endif  // PARLEY_SERVICES_TASKD_TASKS_LIFECYCLE_H_

@@ -1,0 +1,309 @@
+#include "services/taskd/tasks/tasks.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/encoding.h"
+#include "lib/base/error.h"
+#include "lib/base/proto_time.h"
+#include "lib/crypto/kdf.h"
+#include "lib/rpc/audit.h"
+#include "services/taskd/artifacts/payloads.h"
+#include "services/taskd/domain/names.h"
+#include "services/taskd/domain/task.h"
+#include "services/taskd/domain/validation.h"
+#include "services/taskd/store/keys.h"
+
+namespace parley::taskd {
+namespace {
+
+using task::v1::CreateTaskRequest;
+using task::v1::Task;
+
+constexpr int kMaxConflicts = 50;
+constexpr size_t kMaxReasonBytes = 800;
+
+absl::Status Conflict(absl::string_view what) {
+  return Error(absl::StatusCode::kAborted, "CONFLICT", absl::StrCat(what, " is being changed by others; try again"));
+}
+
+absl::Status CheckEtag(const Stored<TaskRecord>& task, absl::string_view etag) {
+  if (etag.empty() || etag == absl::StrCat(task.revision)) return absl::OkStatus();
+  return Error(absl::StatusCode::kAborted, "ETAG_DIFFERS",
+               absl::StrCat(task.value.task().name(), " has changed since you read it; look at it again"));
+}
+
+}  // namespace
+
+Task Tasks::Show(Stored<TaskRecord> task) const {
+  if (!task.value.settled()) {
+    const std::string id = *ParseTaskName(task.value.task().name());
+    if (const auto counts = parts_.task_index->CountsOf(id)) {
+      *task.value.mutable_task()->mutable_counts() = *counts;
+    } else if (auto settled = parts_.store->GetTask(id); settled.ok()) {
+      // Since it was read.
+      task = *std::move(settled);
+    }
+  }
+  Task shown = std::move(*task.value.mutable_task());
+  if (task.value.has_end_time()) *shown.mutable_end_time() = task.value.end_time();
+  shown.set_state_reason(task.value.end_reason());
+  shown.set_etag(absl::StrCat(task.revision));
+  return shown;
+}
+
+// Everything of it but the payload.
+absl::StatusOr<TaskRecord> Tasks::NewTask(const rpc::Caller& caller, const CreateTaskRequest& request,
+                                          const std::string& id) const {
+  const absl::Time now = parts_.clock->Now();
+  TaskRecord record;
+  Task& task = *record.mutable_task();
+  task.set_name(TaskName(id));
+  task.set_title(request.title());
+  *task.mutable_create_time() = ToProto(now);
+  const absl::Time start = request.has_start_time() ? std::max(now, ToTime(request.start_time())) : now;
+  *task.mutable_start_time() = ToProto(start);
+  // Whole seconds, as keys end with them.
+  const absl::Time end = now + (request.has_ttl() ? ToDuration(request.ttl()) : kDefaultTaskTtl);
+  *task.mutable_expire_time() = ToProto(absl::FromUnixSeconds(absl::ToUnixSeconds(end)));
+  task.set_state(start > now ? Task::STATE_SCHEDULED : Task::STATE_OPEN);
+  task.set_creator(caller.subject());
+  *task.mutable_selector() = request.selector();
+  *task.mutable_selector_any() = request.selector_any();
+  task.set_forced(request.forced());
+  task.set_max_deferrals(request.has_max_deferrals() ? request.max_deferrals() : 3);
+  task.set_expected_clients(request.expected_clients());
+  if (request.has_max_failures()) task.set_max_failures(request.max_failures());
+  task.set_supersedes(request.supersedes());
+  ASSIGN_OR_RETURN(*task.mutable_leases(), CompleteLeases(request.leases()));
+  return record;
+}
+
+absl::Status Tasks::Create(const rpc::Caller& caller, const CreateTaskRequest& request,
+                           task::v1::CreateTaskResponse* response) {
+  ASSIGN_OR_RETURN(RequestLog::Request done,
+                   parts_.request_log->Begin(caller, "CreateTask", request.request_id(), request));
+  ASSIGN_OR_RETURN(auto earlier, parts_.request_log->FindDone(done));
+  if (earlier.has_value()) return AnswerCreate(*earlier, response);
+  RETURN_IF_ERROR(ValidateCreateTask(request, parts_.clock->Now()));
+  for (int conflicts = 0; conflicts < kMaxConflicts; ++conflicts) {
+    const std::string id =
+        request.task_id().empty() ? TaskIdFromTitle(request.title(), crypto::RandomBytes(3)) : request.task_id();
+    const absl::Status status = TryCreate(caller, request, id, &done);
+    if (status.ok()) {
+      Audit(parts_.audit, caller.Name(), "task.created", TaskName(id), request.title());
+      Audit(parts_.audit, caller.Name(), "join_key.created", JoinKeyName(id, done.record.join_key()));
+      return AnswerCreate(done.record, response);
+    }
+    if (!absl::IsAborted(status)) return status;
+    RETURN_IF_ERROR(parts_.store->CheckNotRevoked(caller.peer->key.key_id));
+    // Its id is taken, or the same request came twice, or the task to take the place of moved.
+    ASSIGN_OR_RETURN(earlier, parts_.request_log->FindDone(done));
+    if (earlier.has_value()) return AnswerCreate(*earlier, response);
+    if (!request.task_id().empty() && parts_.store->GetTask(id).ok()) {
+      return Error(absl::StatusCode::kAlreadyExists, "TASK_EXISTS",
+                   absl::StrCat("there is a task ", TaskName(id), " already; choose another task_id"));
+    }
+  }
+  return Conflict("the task that this one supersedes");
+}
+
+// One try; ABORTED when something that it depends on changed.
+absl::Status Tasks::TryCreate(const rpc::Caller& caller, const CreateTaskRequest& request, const std::string& id,
+                              RequestLog::Request* done) {
+  ASSIGN_OR_RETURN(TaskRecord record, NewTask(caller, request, id));
+  Task& task = *record.mutable_task();
+  const absl::Time now = parts_.clock->Now();
+  const absl::Time end = ToTime(task.expire_time());
+  store::Transaction transaction;
+  Payload payload;
+  if (request.has_files()) {
+    const crypto::SigningKey key = crypto::SigningKey::Generate();
+    ASSIGN_OR_RETURN(payload, SignInline(request.files(), {task.name(), 1, now, end, task.supersedes()}, key));
+    task.set_verification_key(key.verification_key());
+    task.set_server_signed(true);
+    transaction.Set(SeedKey(id), parts_.keys->Seal(id, key).SerializeAsString());
+  } else {
+    ASSIGN_OR_RETURN(
+        payload, CheckSigned(request.signed_manifest(), {id, 1, request.verification_key(), request.supersedes()}, now,
+                             *parts_.chunks));
+    task.set_verification_key(request.verification_key());
+  }
+  SetPayload(payload, &record);
+  ASSIGN_OR_RETURN(const absl::Time key_end,
+                   JoinKeyExpiry(request.has_join_key_ttl() ? &request.join_key_ttl() : nullptr, now, end));
+  JoinKeyRecord join_key = parts_.keys->NewJoinKey(id, now, key_end, caller.peer->key);
+  join_key.mutable_join_key()->set_max_members(request.join_key_max_members());
+  join_key.mutable_join_key()->set_creator(caller.subject());
+  const std::string serial = HexEncode(join_key.serial());
+  done->record.set_task(id);
+  done->record.set_join_key(serial);
+  if (!request.supersedes().empty()) RETURN_IF_ERROR(SupersedeOld(request.supersedes(), task.name(), &transaction));
+  RETURN_IF_ERROR(parts_.chunks->Put(std::move(payload.chunks)));
+  TaskStore::PutManifest(id, 1, payload.signed_manifest, &transaction);
+  transaction.IfAbsent(TaskKey(id)).Set(TaskKey(id), record.SerializeAsString());
+  transaction.Set(UnsettledKey(id), "").Set(CreatedKey(now, id), "");
+  transaction.Set(JoinKeyKey(id, serial), join_key.SerializeAsString());
+  TaskStore::Tie(caller.peer->key.key_id, {TaskKey(id), JoinKeyKey(id, serial)}, &transaction);
+  RETURN_IF_ERROR(parts_.request_log->Record(*done, &transaction));
+  ASSIGN_OR_RETURN(const int64_t revision, parts_.store->store()->Commit(std::move(transaction)));
+  parts_.task_index->Committed(revision);
+  if (!request.supersedes().empty())
+    Audit(parts_.audit, caller.Name(), "task.superseded", request.supersedes(), task.name());
+  return absl::OkStatus();
+}
+
+absl::Status Tasks::SupersedeOld(const std::string& old_name, const std::string& name,
+                                 store::Transaction* transaction) const {
+  ASSIGN_OR_RETURN(const std::string id, ParseTaskName(old_name));
+  ASSIGN_OR_RETURN(auto old, parts_.store->GetTask(id));
+  RETURN_IF_ERROR(Supersede(&old.value, name, parts_.clock->Now()));
+  transaction->conditions.push_back({TaskKey(id), old.revision});
+  transaction->Set(TaskKey(id), old.value.SerializeAsString());
+  return absl::OkStatus();
+}
+
+absl::Status Tasks::AnswerCreate(const RequestRecord& record, task::v1::CreateTaskResponse* response) const {
+  parts_.task_index->CatchUp();
+  ASSIGN_OR_RETURN(const auto task, parts_.store->GetTask(record.task()));
+  *response->mutable_task() = Show(task);
+  return parts_.roster->AnswerJoinKey(record.task(), record.join_key(), response->mutable_join_key());
+}
+
+absl::Status Tasks::Publish(const rpc::Caller& caller, const task::v1::PublishRevisionRequest& request,
+                            Task* response) {
+  ASSIGN_OR_RETURN(const std::string id, ParseTaskName(request.name()));
+  ASSIGN_OR_RETURN(RequestLog::Request done,
+                   parts_.request_log->Begin(caller, "PublishRevision", request.request_id(), request));
+  done.record.set_task(id);
+  for (int conflicts = 0; conflicts < kMaxConflicts; ++conflicts) {
+    ASSIGN_OR_RETURN(const auto earlier, parts_.request_log->FindDone(done));
+    if (earlier.has_value()) return Get(request.name(), response);
+    const absl::Status status = TryPublish(request, id, done);
+    if (absl::IsAborted(status) && Reason(status) == "CONFLICT") continue;
+    RETURN_IF_ERROR(status);
+    RETURN_IF_ERROR(Get(request.name(), response));
+    Audit(parts_.audit, caller.Name(), "task.revision_published", request.name(),
+          absl::StrCat("r", response->revision()));
+    return absl::OkStatus();
+  }
+  return Conflict(request.name());
+}
+
+absl::Status Tasks::TryPublish(const task::v1::PublishRevisionRequest& request, const std::string& id,
+                               const RequestLog::Request& done) {
+  ASSIGN_OR_RETURN(auto stored, parts_.store->GetTask(id));
+  RETURN_IF_ERROR(CheckEtag(stored, request.etag()));
+  RETURN_IF_ERROR(CheckNotEnded(stored.value));
+  const Task& task = stored.value.task();
+  const absl::Time now = parts_.clock->Now();
+  const int64_t revision = task.revision() + 1;
+  Payload payload;
+  if (request.has_files()) {
+    ASSIGN_OR_RETURN(const SealedSeed seed, parts_.store->GetSeed(id));
+    ASSIGN_OR_RETURN(const crypto::SigningKey key, parts_.keys->Open(id, seed));
+    const payload::ManifestFields fields{task.name(), revision, now, ToTime(task.expire_time()), task.supersedes()};
+    ASSIGN_OR_RETURN(payload, SignInline(request.files(), fields, key));
+  } else if (request.has_signed_manifest()) {
+    ASSIGN_OR_RETURN(
+        payload, CheckSigned(request.signed_manifest(), {id, revision, task.verification_key(), task.supersedes()}, now,
+                             *parts_.chunks));
+  } else {
+    return Error(absl::StatusCode::kInvalidArgument, "PAYLOAD_MISSING", "give either files or signed_manifest");
+  }
+  SetPayload(payload, &stored.value);
+  BeginRevision(&stored.value, now);
+  RETURN_IF_ERROR(parts_.chunks->Put(std::move(payload.chunks)));
+  store::Transaction transaction;
+  TaskStore::PutManifest(id, revision, payload.signed_manifest, &transaction);
+  transaction.conditions.push_back({TaskKey(id), stored.revision});
+  transaction.Set(TaskKey(id), stored.value.SerializeAsString());
+  RETURN_IF_ERROR(parts_.request_log->Record(done, &transaction));
+  ASSIGN_OR_RETURN(const int64_t committed, parts_.store->store()->Commit(std::move(transaction)));
+  parts_.task_index->Committed(committed);
+  return absl::OkStatus();
+}
+
+absl::Status Tasks::Get(absl::string_view name, Task* response) {
+  ASSIGN_OR_RETURN(const std::string id, ParseTaskName(name));
+  parts_.task_index->CatchUp();
+  ASSIGN_OR_RETURN(const auto task, parts_.store->GetTask(id));
+  *response = Show(task);
+  return absl::OkStatus();
+}
+
+absl::Status Tasks::List(const task::v1::ListTasksRequest& request, task::v1::ListTasksResponse* response) {
+  ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size()));
+  store::KeyRange range = CreatedRange();
+  RETURN_IF_ERROR(ApplyPageToken(request.page_token(), &range));
+  parts_.task_index->CatchUp();
+  while (true) {
+    ASSIGN_OR_RETURN(const store::Page page, parts_.store->store()->List(range, page_size));
+    for (const store::Entry& entry : page.entries) {
+      range.begin = entry.key + '\0';
+      ASSIGN_OR_RETURN(const auto task, parts_.store->GetTask(LastPart(entry.key)));
+      const auto& states = request.states();
+      if (!states.empty() && std::find(states.begin(), states.end(), task.value.task().state()) == states.end()) {
+        continue;
+      }
+      *response->add_tasks() = Show(task);
+      if (response->tasks_size() < page_size) continue;
+      if (page.more || &entry != &page.entries.back()) response->set_next_page_token(PageToken(entry.key));
+      return absl::OkStatus();
+    }
+    if (!page.more) return absl::OkStatus();
+  }
+}
+
+absl::Status Tasks::ChangeTask(const rpc::Caller& caller, absl::string_view name, absl::string_view etag,
+                               absl::string_view action, absl::string_view detail, const Change& change,
+                               Task* response) {
+  ASSIGN_OR_RETURN(const std::string id, ParseTaskName(name));
+  for (int conflicts = 0; conflicts < kMaxConflicts; ++conflicts) {
+    ASSIGN_OR_RETURN(auto task, parts_.store->GetTask(id));
+    RETURN_IF_ERROR(CheckEtag(task, etag));
+    ASSIGN_OR_RETURN(const bool changed, change(&task.value));
+    if (!changed) return Get(name, response);
+    store::Transaction transaction;
+    transaction.conditions.push_back({TaskKey(id), task.revision});
+    transaction.Set(TaskKey(id), task.value.SerializeAsString());
+    const absl::StatusOr<int64_t> revision = parts_.store->store()->Commit(std::move(transaction));
+    if (absl::IsAborted(revision.status())) continue;
+    RETURN_IF_ERROR(revision.status());
+    parts_.task_index->Committed(*revision);
+    Audit(parts_.audit, caller.Name(), action, name, detail);
+    return Get(name, response);
+  }
+  return Conflict(name);
+}
+
+absl::Status Tasks::Pause(const rpc::Caller& caller, const task::v1::PauseTaskRequest& request, Task* response) {
+  return ChangeTask(
+      caller, request.name(), request.etag(), "task.paused", "", [](TaskRecord* task) { return taskd::Pause(task); },
+      response);
+}
+
+absl::Status Tasks::Resume(const rpc::Caller& caller, const task::v1::ResumeTaskRequest& request, Task* response) {
+  ASSIGN_OR_RETURN(const std::string id, ParseTaskName(request.name()));
+  const auto resume = [&](TaskRecord* task) -> absl::StatusOr<bool> {
+    if (task->task().state() == Task::STATE_HALTED) {
+      // Before it is open again, lest they halt it anew.
+      RETURN_IF_ERROR(parts_.roster->BearFailures(id));
+      parts_.task_index->CatchUp();
+    }
+    return taskd::Resume(task, parts_.clock->Now());
+  };
+  return ChangeTask(caller, request.name(), request.etag(), "task.resumed", "", resume, response);
+}
+
+absl::Status Tasks::Abort(const rpc::Caller& caller, const task::v1::AbortTaskRequest& request, Task* response) {
+  if (request.reason().size() > kMaxReasonBytes) {
+    return Error(absl::StatusCode::kInvalidArgument, "TEXT_TOO_LONG", "reason has over 200 characters");
+  }
+  return ChangeTask(
+      caller, request.name(), request.etag(), "task.aborted", request.reason(),
+      [&](TaskRecord* task) { return taskd::Abort(task, request.reason(), parts_.clock->Now()); }, response);
+}
+
+}  // namespace parley::taskd

@@ -1,0 +1,74 @@
+// What operators do with tasks. Each method is the RPC of its name, behind the gate.
+//
+// Threads: all methods may be called from any thread; they block on the store.
+#ifndef PARLEY_SERVICES_TASKD_TASKS_TASKS_H_
+#define PARLEY_SERVICES_TASKD_TASKS_TASKS_H_
+
+#include <functional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "lib/base/clock.h"
+#include "lib/rpc/gate.h"
+#include "parley/task/v1/task_service.pb.h"
+#include "services/taskd/participants/roster.h"
+#include "services/taskd/participants/task_keys.h"
+#include "services/taskd/store/chunk_store.h"
+#include "services/taskd/store/request_log.h"
+#include "services/taskd/store/task_index.h"
+#include "services/taskd/store/task_store.h"
+
+namespace parley::taskd {
+
+class Tasks {
+ public:
+  // All must outlive this.
+  struct Parts {
+    const TaskStore* store;
+    ChunkStore* chunks;
+    TaskIndex* task_index;
+    const RequestLog* request_log;
+    const Roster* roster;
+    const TaskKeys* keys;
+    Clock* clock;
+    rpc::AuditLog* audit;
+  };
+  explicit Tasks(Parts parts) : parts_(parts) {}
+
+  absl::Status Create(const rpc::Caller& caller, const task::v1::CreateTaskRequest& request,
+                      task::v1::CreateTaskResponse* response);
+  absl::Status Publish(const rpc::Caller& caller, const task::v1::PublishRevisionRequest& request,
+                       task::v1::Task* response);
+  absl::Status Get(absl::string_view name, task::v1::Task* response);
+  absl::Status List(const task::v1::ListTasksRequest& request, task::v1::ListTasksResponse* response);
+  absl::Status Pause(const rpc::Caller& caller, const task::v1::PauseTaskRequest& request, task::v1::Task* response);
+  absl::Status Resume(const rpc::Caller& caller, const task::v1::ResumeTaskRequest& request, task::v1::Task* response);
+  absl::Status Abort(const rpc::Caller& caller, const task::v1::AbortTaskRequest& request, task::v1::Task* response);
+
+  // The task as the API shows it: with counts and etag.
+  task::v1::Task Show(Stored<TaskRecord> task) const;
+
+ private:
+  // Changes a task's record, and says whether it did.
+  using Change = std::function<absl::StatusOr<bool>(TaskRecord* task)>;
+
+  absl::StatusOr<TaskRecord> NewTask(const rpc::Caller& caller, const task::v1::CreateTaskRequest& request,
+                                     const std::string& id) const;
+  absl::Status TryCreate(const rpc::Caller& caller, const task::v1::CreateTaskRequest& request, const std::string& id,
+                         RequestLog::Request* done);
+  absl::Status SupersedeOld(const std::string& old_name, const std::string& name,
+                            store::Transaction* transaction) const;
+  absl::Status AnswerCreate(const RequestRecord& record, task::v1::CreateTaskResponse* response) const;
+  absl::Status TryPublish(const task::v1::PublishRevisionRequest& request, const std::string& id,
+                          const RequestLog::Request& done);
+  absl::Status ChangeTask(const rpc::Caller& caller, absl::string_view name, absl::string_view etag,
+                          absl::string_view action, absl::string_view detail, const Change& change,
+                          task::v1::Task* response);
+
+  const Parts parts_;
+};
+
+}  // namespace parley::taskd
+
+#endif  // PARLEY_SERVICES_TASKD_TASKS_TASKS_H_

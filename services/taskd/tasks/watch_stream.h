@@ -1,0 +1,85 @@
+// A task and its clients as they are, then every change: the stream behind TaskService.WatchTask.
+//
+// A change that is overtaken by another of the same client before it could be sent is not sent: what is kept for a slow
+// watcher is bounded by the number of clients. The cursor of a message is the store's revision up to which everything
+// has been sent.
+#ifndef PARLEY_SERVICES_TASKD_TASKS_WATCH_STREAM_H_
+#define PARLEY_SERVICES_TASKD_TASKS_WATCH_STREAM_H_
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lib/keyclient/device_labels.h"
+#include "lib/rpc/out_stream.h"
+#include "lib/rpc/worker_pool.h"
+#include "parley/task/v1/task_service.pb.h"
+#include "services/taskd/participants/sessions.h"
+#include "services/taskd/store/task_index.h"
+#include "services/taskd/store/task_store.h"
+#include "services/taskd/tasks/tasks.h"
+
+namespace parley::taskd {
+
+class WatchStream final
+    : public rpc::OutStream<grpc::ServerWriteReactor<task::v1::WatchTaskResponse>, task::v1::WatchTaskResponse>,
+      public rpc::LiveStream {
+ public:
+  // All must outlive every stream.
+  struct Parts {
+    const TaskStore* store;
+    TaskIndex* task_index;
+    const Tasks* tasks;
+    rpc::LiveStreams* streams;
+    const keyclient::DeviceLabels* labels;
+    rpc::WorkerPool* workers;
+  };
+  WatchStream(const Parts* parts, rpc::Flow flow, const task::v1::WatchTaskRequest& request);
+
+  void Begin();
+  void End(const absl::Status& status) override { Close(status); }
+
+ private:
+  void OnSent() override;
+  void OnClosed() override;
+  std::shared_ptr<WatchStream> self() { return std::static_pointer_cast<WatchStream>(shared_from_this()); }
+
+  // On a thread of the store's.
+  void OnChanges(absl::StatusOr<std::vector<store::Change>> changes, int64_t revision);
+
+  // These run on the strand.
+  absl::Status Start();
+  absl::Status SendSnapshotPage();
+  absl::Status Watch(int64_t cursor);
+  void Continue();
+  absl::Status SendChanges();
+  void ShowTask(task::v1::WatchTaskResponse* response);
+  void AddParticipant(ParticipantRecord record, task::v1::WatchTaskResponse* response) const;
+
+  const Parts* const parts_;
+  const task::v1::WatchTaskRequest request_;
+  rpc::Strand strand_;
+
+  // The strand's.
+  std::string task_;
+  bool closed_ = false;
+  // While the present state is being sent: the revision that it is read at, and where it goes on.
+  int64_t snapshot_ = 0;
+  store::KeyRange snapshot_rest_;
+  int64_t cursor_ = 0;
+  std::unique_ptr<store::Watch> watch_;
+
+  Mutex changes_mutex_;
+  // The newest of each client that is yet to be sent, and what they bring the cursor to.
+  std::map<std::string, std::string> changed_ ABSL_GUARDED_BY(changes_mutex_);
+  bool task_changed_ ABSL_GUARDED_BY(changes_mutex_) = false;
+  bool settled_ ABSL_GUARDED_BY(changes_mutex_) = false;
+  int64_t reached_ ABSL_GUARDED_BY(changes_mutex_) = 0;
+  absl::Status broken_ ABSL_GUARDED_BY(changes_mutex_);
+  bool scheduled_ ABSL_GUARDED_BY(changes_mutex_) = false;
+};
+
+}  // namespace parley::taskd
+
+#endif  // PARLEY_SERVICES_TASKD_TASKS_WATCH_STREAM_H_
