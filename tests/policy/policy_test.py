@@ -91,11 +91,72 @@ class Style(unittest.TestCase):
         self.assertEqual(self.found(style.nothing_unfinished, "a.md", "nothing left to do\n"), 0)
 
     def test_sizes(self):
-        self.assertEqual(self.found(style.sizes, "a.cc", "\n" * 801), 1)
+        self.assertEqual(self.found(style.sizes, "a.cc", "\n" * 601), 1)
         self.assertEqual(self.found(style.sizes, "a.cc", "x" * 121 + "\n"), 1)
         self.assertEqual(self.found(style.sizes, "a.cc", "x"), 1)
         self.assertEqual(self.found(style.sizes, "a.cc", "x \n"), 1)
         self.assertEqual(self.found(style.sizes, "a.cc", "x" * 120 + "\n"), 0)
+
+    def test_functions(self):
+        body = "  int a = 1;\n" * 59
+        for text in ("int F() {\n%s}\n", "template <int N>\nint F(int a,\n      int b) {\n%s}\n",
+                     "class A {\n  int b;\n  void F() {\n%s  }\n};\n", "A::A()\n    : a_(a),\n      b_{a} {\n%s}\n",
+                     "TEST(A, B) {\n  if (true) {\n%s  }\n}\n", 'char a[] = R"(\n}\n{)";\nint F() {\n%s}\n'):
+            self.assertEqual(self.found(style.functions, "lib/base/a.cc", text % (body + "  int b;\n")), 1, text)
+        for text in ("int F() {\n%s}\n", "const int kA[] = {\n%s  1,\n  1,\n  1,\n};\n",
+                     "namespace a {\n%sint b;\nint c;\n}\n", "class A {\n%s  void F() {}\n  void G();\n};\n",
+                     "int F() {\n}\n%sint G() {\n}\n"):
+            self.assertEqual(self.found(style.functions, "lib/base/a.cc", text % body[:-13]), 0, text)
+
+    def test_namespaces(self):
+        def found(path, text):
+            return len(style.namespaces(Tree({"lib/rpc/a.h": "namespace parley::rpc {\nint a;\n}\n", path: text})))
+        self.assertEqual(found("lib/rpc/b.h", "namespace parley::other {\nint b;\n}\n"), 1)
+        self.assertEqual(found("lib/rpc/b.cc", "namespace parley::other {\nclass B;\n}\n"), 1)
+        self.assertEqual(found("lib/rpc/b.h", "namespace parley::other {\nclass B;\n}\n"), 0)
+        self.assertEqual(found("lib/keys/b.h", "namespace parley::keys {\nint b;\n}\n"), 0)
+
+    def test_type_names(self):
+        first = "class A final : public B {\n};\n"
+        for text in ("struct A {\n  int a;\n};\n", "enum class A { kOne };\n", "template <int N>\nclass A {\n};\n"):
+            self.assertEqual(len(style.type_names(Tree({"lib/rpc/a.h": first, "lib/keys/a.h": text}))), 1, text)
+        for text in ("class A;\n", "class B {\n  struct A {\n  };\n};\n", "class B {\n  A a;\n};\n"):
+            self.assertEqual(len(style.type_names(Tree({"lib/rpc/a.h": first, "lib/keys/a.h": text}))), 0, text)
+
+    def test_the_purpose_of_a_header(self):
+        for text in ("", "// For keys.\n", "// what the keys of a person are for.\n", "// What the keys of a person\n"):
+            self.assertEqual(self.found(style.purposes, "lib/base/a.h", text + "#ifndef A\n"), 1, text)
+        for text in ("// Finds the keys\n// of a person.\n", "// Finds the keys of a person.\n//\n// Threads: any.\n"):
+            self.assertEqual(self.found(style.purposes, "lib/base/a.h", text + "#ifndef A\n"), 0, text)
+
+    def test_threads(self):
+        for text in ("class A {\n public:\n  void B();\n};\n", "struct A {\n  int b;\n  int C() const;\n};\n"):
+            self.assertEqual(self.found(style.threads, "lib/base/a.h", text), 1, text)
+            self.assertEqual(self.found(style.threads, "lib/base/a.h", "// Threads: one at a time.\n" + text), 0, text)
+            self.assertEqual(self.found(style.threads, "lib/base/fake_a.h", text), 0, text)
+        for line in ("std::function<void(int)> b;", "int b ABSL_GUARDED_BY(c);", "absl::Time t = absl::Now();"):
+            text = "struct A {\n  %s\n};\nint F();\n" % line
+            self.assertEqual(self.found(style.threads, "lib/base/a.h", text), 0, text)
+
+    def test_errors(self):
+        for text in ("absl::Status F();\n", "// Not an error.\nint E();\n\nabsl::Status F();\n",
+                     "// Says how it went.\nabsl::StatusOr<std::map<int, int>> F(int a,\n    int b);\n",
+                     "class A {\n public:\n  static absl::Status F();\n};\n"):
+            self.assertEqual(self.found(style.errors, "lib/base/a.h", "#ifndef A\n" + text), 1, text)
+        for text in ("// Returns NOT_FOUND.\nabsl::Status F();\n", "using F = absl::Status();\n",
+                     "// UNAVAILABLE if it ends.\nint E();\nabsl::Status F();\n",
+                     "// Every method returns the errors of B.\nclass A {\n  int a;\n\n  absl::Status F();\n};\n",
+                     "class A {\n private:\n  absl::Status F();\n};\n",
+                     "class A {\n  absl::Status F() override;\n};\n"):
+            self.assertEqual(self.found(style.errors, "lib/base/a.h", "#ifndef A\n" + text), 0, text)
+        text = "// Errors: EXPIRED.\n#ifndef A\nabsl::Status F();\n"
+        self.assertEqual(self.found(style.errors, "lib/base/a.h", text), 0)
+
+    def test_first_words(self):
+        for line in ("// Of the task.", "  // As above.", "int a;  // That of b."):
+            self.assertEqual(self.found(style.first_words, "lib/base/a.h", line + "\n"), 1, line)
+        for line in ("// A task\n// Of the old kind.", "// Often.", '"https://a/b"'):
+            self.assertEqual(self.found(style.first_words, "lib/base/a.h", line + "\n"), 0, line)
 
     def test_paths_of_a_machine(self):
         self.assertEqual(self.found(style.no_machine, "a.sh", "cd /ro" "ot/parley\n"), 1)

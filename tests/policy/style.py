@@ -2,10 +2,14 @@
 
 import re
 
+from cpp import is_class, statements
 from tree import lines_matching
 
-LONGEST_FILE_LINES = 800
+LONGEST_FILE_LINES = 600
+LONGEST_FUNCTION_LINES = 60
 LONGEST_LINE = 120
+# Written by a program, or data that is looked up and not read.
+ANY_LENGTH = ("docs/api/", "deploy/monitoring/grafana_dashboard.json")
 NOT_WRITTEN_BY_US = ("LICENSE", "tools/peers/go.sum", "tests/fuzz/corpus/", "tests/vectors/")
 # Folder to how often it may expose a secret. Growth is meant to be noticed: raise a number only with a reason.
 MOST_EXPOSURES = {
@@ -72,7 +76,7 @@ def sizes(tree):
     """Files that one can read, lines that fit."""
     problems = []
     for path, text in ours(tree, ""):
-        if text.count("\n") > LONGEST_FILE_LINES:
+        if text.count("\n") > LONGEST_FILE_LINES and not path.startswith(ANY_LENGTH):
             problems.append("%s: %d lines; split it by subject" % (path, text.count("\n")))
     for path, text in ours(tree, ".h", ".cc", ".proto", ".py", ".bzl", ".bazel", ".sh"):
         problems += lines_matching(path, text, re.compile(".{%d}" % (LONGEST_LINE + 1)), "over 120 columns")
@@ -126,4 +130,117 @@ def exposures(tree):
             if count > MOST_EXPOSURES.get(folder, 0)]
 
 
-CHECKS = (no_sleeping_tests, nothing_unfinished, sizes, no_machine, names, language, exposures)
+# What is like a call and no method: a template's arguments, an annotation, a default value.
+NO_METHOD = re.compile(r"<.*>|ABSL_\w+\([^()]*\)|^(using|friend|static_assert) .*")
+TEST_HEADER = re.compile(r"testing|/fake_|_test\.h$")
+TYPE = re.compile(r"(?:template <.*> )?(?:class|struct|union|enum class|enum) (?:ABSL_\w+ )?(\w+)( final)?( :.*)? {")
+FORWARD_DECLARATION = re.compile(r"(class|struct|enum class) [\w: ]+;$|//|$")
+
+
+def functions(tree):
+    """Functions that one can read: a body ends at `}` below the first letter of its beginning."""
+    problems = []
+    for path, text in ours(tree, ".h", ".cc"):
+        for first, last, _, statement, _ in statements(text):
+            if last - first >= LONGEST_FUNCTION_LINES and re.search(r"\{\}$", statement):
+                problems.append("%s:%d: %d lines; give the steps of this function names" %
+                                (path, first + 1, last - first + 1))
+    return problems
+
+
+def namespaces(tree):
+    """One namespace a folder; a header may open another one to declare what it does not define."""
+    found = {}
+    for path, text in tree.cpp():
+        if path.startswith(("bench/", "third_party/", "clients/samples/")):
+            continue
+        for match in re.finditer(r"^namespace (parley[\w:]*) \{\n(.*?)^\}", text, re.DOTALL | re.MULTILINE):
+            if path.endswith(".cc") or not all(map(FORWARD_DECLARATION.match, match.group(2).split("\n"))):
+                found.setdefault(path.rsplit("/", 1)[0], {}).setdefault(match.group(1), path)
+    return ["%s: opens %s, and %s opens %s" % (path, namespace, first, min(by)) for by in found.values()
+            for first in [by[min(by)]] for namespace, path in sorted(by.items())
+            if not (namespace + "::").startswith(min(by) + "::")]
+
+
+def public_headers(tree):
+    return ((path, text) for path, text in ours(tree, ".h") if path.startswith(("lib/", "services/", "clients/")))
+
+
+def purposes(tree):
+    """Every header begins with its purpose: a comment whose first paragraph is at least one sentence."""
+    problems = []
+    for path, text in public_headers(tree):
+        paragraph = re.match(r"(?:// *\S.*\n)*", text).group().replace("\n//", "").strip()
+        if not re.fullmatch(r"// *\W?[A-Z0-9]\S*( +\S+){3,}[.:]", paragraph):
+            problems.append("%s: begins with a sentence that says what it is for" % path)
+    return problems
+
+
+def product_headers(tree):
+    return ((path, text) for path, text in public_headers(tree)
+            if not TEST_HEADER.search(path) and "gtest/gtest.h" not in text)
+
+
+def threads(tree):
+    """A header that defines a class or struct with a method says which threads may call it: a sentence that begins with
+    "Threads:" in its first comment or in one of the class. Not asked of what only tests include."""
+    problems = []
+    for path, text in product_headers(tree):
+        if not re.search(r"^ *// (.*\. )?Threads: ", text, re.M):
+            for first, _, indentation, statement, _ in statements(text):
+                if indentation and re.search(r"\w\(", NO_METHOD.sub("", statement.split(" = ")[0])):
+                    problems.append("%s:%d: a class with methods, and no line \"Threads:\"" % (path, first + 1))
+                    break
+    return problems
+
+
+def errors(tree):
+    """What returns a status says which: its comment, that of its class or the header's first one has a name in capitals
+    (a code or a reason) or the word error, fail or refuse. Not asked of what is private, overrides or is for tests."""
+    says = re.compile(r"\b[A-Z]+_[A-Z_]+\b|\b[A-Z]{5,}\b|\b([Ee]rrors?|[Ff]ail(s|ed|ure|ures)?|[Rr]efus\w+)\b")
+    returns = re.compile(r"(\[\[nodiscard\]\] |static |virtual |inline )*absl::Status(Or<.*>)? \w+\(")
+    problems = []
+    for path, text in product_headers(tree):
+        opened = [re.match(r"(//.*\n)*", text).group()]
+        private = {}
+        for first, _, indentation, statement, comment in statements(text):
+            level = indentation // 2 + 1
+            del opened[level:]
+            if statement.endswith(":"):
+                private[level] = statement == "private:"
+            elif is_class(statement):
+                opened += [comment]
+                private[level + 1] = False
+            elif (returns.match(statement) and not private.get(level if indentation else None) and
+                  not re.search(r"\boverride\b", statement) and not says.search(comment + "".join(opened))):
+                problems.append("%s:%d: returns a status, and no comment says which errors" % (path, first + 1))
+    return problems
+
+
+def first_words(tree):
+    """A comment is a sentence of its own; these words go on with one that the reader does not see."""
+    problems = []
+    for path, text in ours(tree, ".h", ".cc", ".proto"):
+        before = ""
+        for number, line in enumerate(text.split("\n"), 1):
+            word = re.match(r".*?// (Of|That|Then|As)\b", line)
+            if word and not (line.strip().startswith("//") and before.strip().startswith("//")):
+                problems.append("%s:%d: a comment that begins with %s" % (path, number, word.group(1)))
+            before = line
+    return problems
+
+
+def type_names(tree):
+    """No two folders define a type of the same name; a type inside another is told apart by that one."""
+    found = {}
+    for path, text in public_headers(tree):
+        for _, _, indentation, statement, _ in statements(text):
+            name = TYPE.match(statement)
+            if name and not indentation:
+                found.setdefault(name.group(1), {}).setdefault(path.rsplit("/", 1)[0], path)
+    return ["%s: %s is defined in %s too" % (paths[-1], name, paths[0])
+            for name, paths in sorted((name, sorted(by.values())) for name, by in found.items()) if len(paths) > 1]
+
+
+CHECKS = (no_sleeping_tests, nothing_unfinished, sizes, functions, no_machine, names, namespaces, type_names, language,
+          exposures, purposes, threads, errors, first_words)
