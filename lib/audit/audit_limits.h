@@ -1,4 +1,4 @@
-// How long the texts of an audit event may be: what keyd takes and what services cut theirs to.
+// Limits for the texts of an audit event: keyd takes no longer ones, and services cut theirs to them.
 #ifndef PARLEY_LIB_AUDIT_AUDIT_LIMITS_H_
 #define PARLEY_LIB_AUDIT_AUDIT_LIMITS_H_
 

@@ -28,9 +28,9 @@ namespace parley::backup {
 
 // What an archive says of itself.
 struct Label {
-  // To the second.
+  // When the backup was made, to the second.
   absl::Time time;
-  // Whose data it has, in the order in which they were copied.
+  // The services whose data it has, in the order in which they were copied.
   std::vector<std::string> services;
 };
 
@@ -41,16 +41,18 @@ struct ArchiveEntry {
 
 class ArchiveWriter {
  public:
-  // Begins an archive in `fd`, which is borrowed; `path` is what errors call it. Argon2id: takes 128 MiB and some
-  // tenths of a second. RESOURCE_EXHAUSTED (DEVICE_FILE_MEMORY); the errors of FileError.
+  // Begins an archive in `fd`, which is borrowed; errors call it `path`. Argon2id takes 128 MiB and some tenths of a
+  // second. Returns RESOURCE_EXHAUSTED (DEVICE_FILE_MEMORY) if there is not that much memory, or the errors of
+  // FileError.
   static absl::StatusOr<std::unique_ptr<ArchiveWriter>> Create(int fd, const std::string& path, const Secret& password,
                                                                const Label& label);
   ~ArchiveWriter();
 
-  // The next entry, whose bytes follow by Write. INTERNAL when the one before has not had as many as it said.
+  // Begins the next entry, whose bytes follow by Write. Returns INTERNAL if the entry before did not get as many bytes
+  // as it announced.
   absl::Status Begin(const ArchiveEntry& entry);
   absl::Status Write(absl::string_view bytes);
-  // Writes the end; the SHA-256 of the content. Once.
+  // Writes the end, and returns the SHA-256 of the content. May be called once. Returns the errors of Begin.
   absl::StatusOr<std::string> Finish();
 
  private:
@@ -61,17 +63,20 @@ class ArchiveWriter {
 
 class ArchiveReader {
  public:
-  // UNAUTHENTICATED (BACKUP_PASSWORD): another password. INVALID_ARGUMENT: BACKUP_NOT_ONE, BACKUP_VERSION. DATA_LOSS
-  // (BACKUP_DAMAGED), as of every method. `fd` is borrowed and read once, from where it is.
+  // Begins to read `fd`, which is borrowed and read once, from where it stands. Returns UNAUTHENTICATED
+  // (BACKUP_PASSWORD) for another password, INVALID_ARGUMENT for what is no backup (BACKUP_NOT_ONE) or one of a newer
+  // version (BACKUP_VERSION), and like every method DATA_LOSS (BACKUP_DAMAGED).
   static absl::StatusOr<std::unique_ptr<ArchiveReader>> Open(int fd, const std::string& path, const Secret& password);
   ~ArchiveReader();
 
   const Label& label() const;
-  // Goes on to the next entry, past what was not read of this one; false when that was the last, and all was authentic.
+  // Goes on to the next entry, past what was not read of this one. Returns false after the last entry, once all was
+  // authentic, or DATA_LOSS (BACKUP_DAMAGED).
   absl::StatusOr<bool> Next(ArchiveEntry* entry);
-  // The entry's next bytes, until the next call; none at its end.
+  // Returns the entry's next bytes, which live until the next call; none at its end. Returns DATA_LOSS
+  // (BACKUP_DAMAGED).
   absl::StatusOr<absl::string_view> Read();
-  // Of the content, once Next has said that there is no more.
+  // Returns the SHA-256 of the content, once Next has returned false.
   const std::string& digest() const;
 
  private:

@@ -24,27 +24,29 @@ namespace parley::backup {
 struct Summary {
   Label label;
   std::vector<ArchiveEntry> entries;
-  // SHA-256 of the content.
+  // The SHA-256 of the content.
   std::string digest;
 };
 
-// Backs up the services whose folders are in `data` (keyd, taskd, enrolld), or the one whose folder it is, into the
-// file `out`. Needs free space there for the archive, and in each service's folder, in turn, for a copy of its
-// database. ALREADY_EXISTS (FILE_EXISTS); NOT_FOUND (NOTHING_TO_BACK_UP); ABORTED (BACKUP_RUNNING); PERMISSION_DENIED
-// (BACKUP_OTHER_USER) for root on another user's folder; STORE_DAMAGED; DATA_LOSS (BACKUP_DAMAGED) when what was
-// written does not read back; the errors of files.
+// Backs up the services whose folders are in `data` (keyd, taskd, enrolld), or the one whose folder `data` is, into the
+// file `out`. Needs space there for the archive and, in each service's folder in turn, for a copy of its database.
+// Returns ALREADY_EXISTS (FILE_EXISTS); NOT_FOUND (NOTHING_TO_BACK_UP); ABORTED (BACKUP_RUNNING); PERMISSION_DENIED
+// (BACKUP_OTHER_USER) for root on another user's folder; STORE_DAMAGED; DATA_LOSS (BACKUP_DAMAGED) if what was written
+// does not read back; or the errors of files.
 absl::StatusOr<Summary> Backup(const std::string& data, const std::string& out, const Secret& password);
 
-// The same into a pipe, which nobody can read back: CheckBackup does, once it is in a file.
+// Backs up into a pipe, which nobody can read back: CheckBackup does it once the archive is in a file. Returns the
+// errors of Backup that concern the data.
 absl::StatusOr<Summary> BackupInto(int fd, const std::string& data, const Secret& password);
 
-// Reads an archive to its end without keeping anything. The errors of ArchiveReader. `fd` is borrowed; `path` is what
-// errors call it.
+// Reads an archive to its end without keeping anything. `fd` is borrowed; errors call it `path`. Returns the errors of
+// ArchiveReader.
 absl::StatusOr<Summary> CheckBackup(int fd, const std::string& path, const Secret& password);
 
-// Puts an archive's data back: that of one service into {data}/{service}, that of several as {data}. Files get mode
-// 0600 and this user. FAILED_PRECONDITION (RESTORE_NOT_EMPTY) when there is something at that place; the errors of
-// ArchiveReader and of files. A process that is killed leaves {place}.restoring-XXXXXX, which may be removed.
+// Puts an archive's data back: that of one service into {data}/{service}, that of several as {data}. The files get mode
+// 0600 and belong to this user. A process that is killed leaves {place}.restoring-XXXXXX, which may be removed. Returns
+// FAILED_PRECONDITION (RESTORE_NOT_EMPTY) if there is something at that place, or the errors of ArchiveReader and of
+// files.
 absl::StatusOr<Summary> Restore(int fd, const std::string& path, const Secret& password, const std::string& data);
 
 }  // namespace parley::backup

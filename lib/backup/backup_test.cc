@@ -36,7 +36,7 @@ class BackupTest : public testing::Test {
   std::string Path(absl::string_view name) const { return absl::StrCat(folder_, "/", name); }
   std::string Out() const { return Path("out.backup"); }
 
-  // As the services would leave it, open while the test runs.
+  // Makes the data that the services would leave, open while the test runs.
   void MakeData(const std::string& data, std::initializer_list<const char*> services = {"keyd", "taskd", "enrolld"}) {
     for (const std::string service : services) {
       const std::string folder = absl::StrCat(data, "/", service);

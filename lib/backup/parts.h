@@ -1,4 +1,4 @@
-// What a service keeps: which files make up its part of a backup.
+// Says which files of a service make up its part of a backup.
 #ifndef PARLEY_LIB_BACKUP_PARTS_H_
 #define PARLEY_LIB_BACKUP_PARTS_H_
 
@@ -11,18 +11,18 @@ namespace parley::backup {
 
 struct Part {
   std::string service;
-  // Relative to the service's folder, like what follows.
+  // The database's file. This path and the ones below are relative to the service's folder.
   std::string database;
-  // Those that are there. Copied before the database: what a database refers to was there before it.
+  // Further files, as far as they exist. They are copied before the database, so that what it refers to is there.
   std::vector<std::string> files;
 };
 
-// In the order in which they are copied: who refers to others comes before them.
+// Returns the parts in the order in which they are copied: a service that refers to others comes before them.
 const std::vector<Part>& Parts();
 
-// Null for a service that there is not.
+// Returns null for an unknown service.
 const Part* FindPart(absl::string_view service);
-// Whether "keyd/credentials/admin.credential" and the like may be in an archive.
+// Returns whether an archive may hold an entry of this name, such as "keyd/credentials/admin.credential".
 bool IsPartOf(const Part& part, absl::string_view entry_name);
 
 }  // namespace parley::backup

@@ -15,7 +15,7 @@
 namespace parley::backup {
 namespace {
 
-// Of the length before a piece: it is the last one. Authentic because the nonce says so too.
+// In the length before a piece this bit marks the last one. It is authentic, because the nonce says so too.
 constexpr uint32_t kLast = 1U << 31;
 constexpr size_t kLengthBytes = 4;
 

@@ -21,18 +21,19 @@ namespace parley::backup {
 
 inline constexpr size_t kPieceBytes = 1 << 20;
 
-// Fills the buffer; fewer bytes only at the end of the file.
+// Fills the buffer, with fewer bytes only at the end of the file. Returns the errors of FileError.
 absl::StatusOr<size_t> ReadUpTo(int fd, const std::string& path, uint8_t* buffer, size_t size);
-// DATA_LOSS (BACKUP_DAMAGED).
+// Returns DATA_LOSS (BACKUP_DAMAGED).
 absl::Status Damaged(const std::string& path);
 
 class SealedWriter {
  public:
-  // The key has 32 bytes and seals nothing but this stream. `fd` is borrowed; `path` is what errors call it.
+  // `key` has 32 bytes and seals nothing but this stream. `fd` is borrowed; errors call it `path`.
   SealedWriter(const Secret& key, int fd, std::string path);
 
+  // Seals and writes the bytes, a piece at a time. Returns the errors of WriteAll.
   absl::Status Write(absl::string_view bytes);
-  // Writes what is left, as the last piece. Once.
+  // Writes the rest as the last piece. Must be called once, at the end. Returns the errors of WriteAll.
   absl::Status Finish();
 
  private:
@@ -50,7 +51,7 @@ class SealedReader {
  public:
   SealedReader(const Secret& key, int fd, std::string path);
 
-  // The next bytes; none at the end. DATA_LOSS (BACKUP_DAMAGED), and then for ever.
+  // Returns the next bytes, and none at the end. Returns DATA_LOSS (BACKUP_DAMAGED), and from then on always.
   absl::StatusOr<Secret> Read();
 
  private:

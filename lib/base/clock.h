@@ -1,4 +1,6 @@
-// Where the time comes from. Injected everywhere, so that no test waits for it.
+// The source of the time. It is injected everywhere, so that no test waits for the time to pass.
+//
+// Threads: all methods may be called from any thread. FakeClock calls its subscribers on the thread that calls Advance.
 #ifndef PARLEY_LIB_BASE_CLOCK_H_
 #define PARLEY_LIB_BASE_CLOCK_H_
 
@@ -16,16 +18,16 @@ class Clock {
   virtual ~Clock() = default;
   virtual absl::Time Now() const = 0;
 
-  // Calls `jumped` whenever the time moved in another way than by passing, which only a FakeClock's does, until
-  // the id is given to Unsubscribe. For TimerQueue.
+  // Calls `jumped` whenever the time has moved otherwise than by passing, until the returned id is given to
+  // Unsubscribe. Only a FakeClock moves so. TimerQueue needs this.
   virtual uint64_t Subscribe(std::function<void()> jumped) { return 0; }
   virtual void Unsubscribe(uint64_t id) {}
 
-  // The system's clock; lives as long as the process.
+  // Returns the system's clock, which lives as long as the process.
   static Clock* System();
 };
 
-// Stands still until told.
+// A clock that stands still until Advance is called.
 class FakeClock final : public Clock {
  public:
   explicit FakeClock(absl::Time now = absl::FromUnixSeconds(1'700'000'000)) : now_(now) {}
@@ -35,7 +37,7 @@ class FakeClock final : public Clock {
   void Unsubscribe(uint64_t id) override;
 
  private:
-  // Two, because a subscriber takes its own lock, under which it may ask for the time.
+  // There are two locks, because a subscriber takes its own one, under which it may ask for the time.
   mutable Mutex now_mutex_;
   absl::Time now_ ABSL_GUARDED_BY(now_mutex_);
   Mutex subscribers_mutex_;

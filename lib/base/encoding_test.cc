@@ -61,7 +61,7 @@ TEST(Encoding, RefusesEveryOtherTextOfAValue) {
 }
 
 TEST(Encoding, CountsTheTextsThatItTakes) {
-  // Of the 64^2 texts of two letters, 256 are a byte's.
+  // Among the 64^2 texts of two letters, 256 stand for a byte.
   int taken = 0;
   for (int a = 0; a < 256; ++a) {
     for (int b = 0; b < 256; ++b) {

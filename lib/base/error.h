@@ -16,13 +16,13 @@ namespace parley {
 
 absl::Status Error(absl::StatusCode code, absl::string_view reason, absl::string_view sentence);
 
-// The reason; empty when the status carries none.
+// Returns the reason, or an empty text if the status carries none.
 std::string Reason(const absl::Status& status);
 
-// The same error with `prefix` and ": " before its sentence; code and reason stay.
+// Returns the same error with `prefix` and ": " before its sentence; the code and the reason stay.
 absl::Status Annotate(const absl::Status& status, absl::string_view prefix);
 
-// The sentence of errno, e.g. "Permission denied", without a number.
+// Returns the sentence of errno without a number: "Permission denied".
 std::string ErrnoText(int error_number);
 
 }  // namespace parley

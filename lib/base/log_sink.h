@@ -1,6 +1,6 @@
-// Where log lines go in place of standard error: for a command whose output must not make it wait.
+// Sends log lines elsewhere than to standard error, for a command whose output must not make it wait.
 //
-// Threads: set once, before the first line is logged; the sink is called on every thread that logs.
+// Threads: the sink is set once, before the first line is logged, and called on every thread that logs.
 #ifndef PARLEY_LIB_BASE_LOG_SINK_H_
 #define PARLEY_LIB_BASE_LOG_SINK_H_
 
@@ -11,17 +11,17 @@
 
 namespace parley {
 
-// Valid only while the sink is called.
+// A line of the log. Its texts live only while the sink is called.
 struct LogRecord {
   // "info", "warning" or "error".
   absl::string_view level;
   absl::string_view message;
   LogFields fields;
-  // All of it as it would go to standard error, with the line break.
+  // The whole line as it would go to standard error, with the line break.
   absl::string_view line;
 };
 
-// It must not block and must not log.
+// A sink must not block and must not log.
 using LogSink = std::function<void(const LogRecord& record)>;
 void SetLogSink(LogSink sink);
 

@@ -30,7 +30,7 @@ int64_t UsableMemory(const std::string& cgroup, const std::string& self) {
       if (absl::ConsumePrefix(&line, "0::")) limit(absl::StrCat(cgroup, line, "/memory.max"));
     }
   }
-  // Of a container, which sees its own group as the root.
+  // The process may be in a container, which sees its own group as the root.
   limit(cgroup + "/memory.max");
   limit(cgroup + "/memory/memory.limit_in_bytes");
   return bytes;

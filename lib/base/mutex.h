@@ -1,8 +1,10 @@
 // A mutex that both clang's thread-safety analysis and ThreadSanitizer understand.
 //
-// Abseil's mutex has the annotations, but Debian's build of it is not instrumented, and ThreadSanitizer does not
-// see its futex calls: every access it guards would be reported as a race. The standard mutex is seen, but has no
-// annotations in libstdc++. See docs/adr/0003-mutex.md.
+// Abseil's mutex has the annotations, but Debian's build of it is not instrumented, and ThreadSanitizer does not see
+// its futex calls: it would report every access that the mutex guards as a race. ThreadSanitizer sees the standard
+// mutex, which has no annotations in libstdc++. docs/adr/0003-mutex.md has the reasons.
+//
+// Threads: all methods may be called from any thread, but for MutexLock, which belongs to the thread that made it.
 #ifndef PARLEY_LIB_BASE_MUTEX_H_
 #define PARLEY_LIB_BASE_MUTEX_H_
 
@@ -40,7 +42,7 @@ class ABSL_SCOPED_LOCKABLE MutexLock {
   Mutex* const mutex_;
 };
 
-// Waits may wake without a cause: always wait in a loop over the condition.
+// A wait may end without a cause: always wait in a loop over the condition.
 class CondVar {
  public:
   void Wait(Mutex* mutex) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
@@ -49,7 +51,7 @@ class CondVar {
     lock.release();
   }
 
-  // Waits at most this long; false when it was the time that ended the wait.
+  // Waits for at most `timeout`. Returns false if the wait ended because that time was over.
   bool WaitFor(Mutex* mutex, absl::Duration timeout) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
     std::unique_lock<std::mutex> lock(mutex->mutex_, std::adopt_lock);
     // A day at a time: the arithmetic of wait_for overflows for an infinite duration.

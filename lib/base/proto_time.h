@@ -1,4 +1,4 @@
-// Times and durations of Protobuf, and Abseil's.
+// Converts times and durations between Protobuf and Abseil.
 //
 // Threads: pure functions.
 #ifndef PARLEY_LIB_BASE_PROTO_TIME_H_

@@ -1,11 +1,11 @@
-// Bytes that must not be seen: wiped when they go, never printed, compared in constant time.
+// Bytes that must not be seen: they are wiped when they go, never printed, and compared in constant time.
 //
-// Guarantees: the memory is zeroed before it is freed or overwritten by a move; there is no conversion to a
-// string and no stream operator, so a log line cannot hold one; equality takes the same time wherever the bytes
-// differ. Does not lock pages against swap: deploy/ and the services disable core dumps, and swap is the host's.
-// Bytes come out through Expose() alone, so that every exposure is found by searching for that word.
+// Guarantees: the memory is zeroed before it is freed or overwritten by a move; there is no conversion to a string and
+// no stream operator, so a log line cannot hold a secret; a comparison takes the same time wherever the bytes differ.
+// Pages are not locked against swap: deploy/ and the services disable core dumps, and swap is the host's. The bytes
+// come out through Expose() alone, so that a search for that word finds every exposure.
 //
-// Threads: const methods may be called at once; otherwise as any value.
+// Threads: const methods may be called from several threads at once; the others need a lock of the caller.
 #ifndef PARLEY_LIB_BASE_SECRET_H_
 #define PARLEY_LIB_BASE_SECRET_H_
 
@@ -21,10 +21,10 @@ namespace parley {
 class Secret {
  public:
   Secret() = default;
-  // `size` zero bytes, to be filled through mutable_bytes().
+  // Makes `size` zero bytes, to be filled through mutable_bytes().
   explicit Secret(size_t size);
   static Secret CopyOf(absl::string_view bytes);
-  // Copies and then wipes the string, for bytes that a library hands over as one.
+  // Copies the string and then wipes it, for bytes that a library hands over as a string.
   static Secret Take(std::string&& bytes);
 
   Secret(Secret&& other) noexcept;
@@ -33,7 +33,7 @@ class Secret {
   Secret& operator=(const Secret&) = delete;
   ~Secret();
 
-  // A copy is a decision, so it has a name.
+  // Copies the secret. A copy is a decision, so it has a name.
   Secret Clone() const { return CopyOf(Expose()); }
 
   absl::string_view Expose() const { return absl::string_view(reinterpret_cast<const char*>(bytes_.get()), size_); }

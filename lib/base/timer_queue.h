@@ -1,7 +1,8 @@
-// Runs callbacks at their time, on one thread of its own. Nothing polls: the thread sleeps until the earliest.
+// Runs callbacks at their time, on one thread of its own, which sleeps until the earliest of them.
 //
-// Callbacks run one after another and should be short. Threads: all methods may be called from any thread,
-// Schedule and Cancel also from a callback.
+// Callbacks run one after another and should be short.
+//
+// Threads: all methods may be called from any thread, Schedule and Cancel also from a callback.
 #ifndef PARLEY_LIB_BASE_TIMER_QUEUE_H_
 #define PARLEY_LIB_BASE_TIMER_QUEUE_H_
 
@@ -24,17 +25,18 @@ class TimerQueue {
 
   // `clock` must outlive the queue.
   explicit TimerQueue(Clock* clock);
-  // Stops.
+  // Calls Stop.
   ~TimerQueue();
   TimerQueue(const TimerQueue&) = delete;
   TimerQueue& operator=(const TimerQueue&) = delete;
 
-  // Runs `callback` at `when`, at once when that has passed. Never returns 0.
+  // Runs `callback` at `when`, or at once if that has passed. The id is never 0.
   TimerId Schedule(absl::Time when, std::function<void()> callback);
-  // Drops what has not run, and what is scheduled from now on; waits for a callback that is running. Not to be called
-  // from a callback. For owners whose callbacks use the queue: a pointer to it stays good.
+  // Drops the callbacks that have not run, and those that are scheduled from now on; waits for a callback that is
+  // running. Must not be called from a callback. An owner whose callbacks use the queue calls this, so that their
+  // pointer to it stays good.
   void Stop();
-  // True when the callback will not run; false when it has run, is running, or there is none.
+  // Returns true if the callback will not run, and false if it has run, is running or does not exist.
   bool Cancel(TimerId id);
 
  private:

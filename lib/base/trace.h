@@ -18,31 +18,32 @@
 namespace parley {
 
 struct TraceContext {
-  // Not all zero in a good one.
+  // A valid trace id is not all zero; neither is a valid span id.
   uint64_t trace_id_high = 0;
   uint64_t trace_id_low = 0;
   uint64_t span_id = 0;
-  // Whether who began the trace wants it to be recorded.
+  // Whether the program that began the trace wants it to be recorded.
   bool sampled = false;
 
-  // The value of a traceparent header, of version 00 or what a later one shares with it. Nothing when it is malformed.
+  // Parses a traceparent header: version 00, or what a later version has in common with it. Returns no value if it is
+  // malformed.
   static std::optional<TraceContext> FromHeader(absl::string_view traceparent);
-  // The beginning of a trace that nobody asked to record.
+  // Begins a trace that nobody asked to record.
   static TraceContext New();
 
-  // A new span of the same trace.
+  // Returns a new span of the same trace.
   TraceContext Child() const;
-  // "00-{trace id}-{span id}-{flags}".
+  // Returns "00-{trace id}-{span id}-{flags}".
   std::string Header() const;
-  // 32 and 16 hex digits.
+  // Return 32 and 16 hex digits.
   std::string TraceId() const;
   std::string SpanId() const;
 };
 
-// What this thread works for; null outside of any ScopedTrace.
+// Returns what this thread works for, or null outside of any ScopedTrace.
 const TraceContext* CurrentTrace();
 
-// From its making to its end, or within another that is made later.
+// Sets the thread's trace while it lives. A further one may be made within it.
 class ScopedTrace {
  public:
   explicit ScopedTrace(const TraceContext& trace);

@@ -1,4 +1,4 @@
-// UTF-8, strictly (RFC 3629): nothing overlong, no surrogates, nothing above U+10FFFF.
+// Reads UTF-8 strictly (RFC 3629): nothing overlong, no surrogates, nothing above U+10FFFF.
 //
 // Threads: free functions without state.
 #ifndef PARLEY_LIB_BASE_UTF8_H_
@@ -14,11 +14,11 @@ namespace parley {
 
 struct CodePoint {
   uint32_t value = 0;
-  // How many it takes, 1 to 4.
+  // The number of its bytes, 1 to 4.
   size_t bytes = 0;
 };
 
-// Returns the code point at the front of `text`, and nothing when there is none, or when `text` is empty.
+// Returns the code point at the front of `text`, or no value if there is none or `text` is empty.
 std::optional<CodePoint> FirstCodePoint(absl::string_view text);
 
 bool IsUtf8(absl::string_view bytes);

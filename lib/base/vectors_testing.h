@@ -38,7 +38,7 @@ class Vector {
   int64_t Number(const char* name) const { return static_cast<int64_t>(At(name).number_value()); }
   absl::Time Time(const char* name) const { return absl::FromUnixSeconds(Number(name)); }
   Vector Object(const char* name) const { return Vector(At(name).struct_value()); }
-  // Of objects, at least one.
+  // Returns objects, at least one.
   std::vector<Vector> List(const char* name) const {
     std::vector<Vector> objects;
     for (const auto& value : At(name).list_value().values()) objects.push_back(Vector(value.struct_value()));

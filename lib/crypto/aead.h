@@ -1,5 +1,5 @@
-// AES-256-GCM-SIV (RFC 8452): what is sealed can be neither read nor changed, and a nonce used twice shows only
-// that the same plaintext was sealed twice.
+// AES-256-GCM-SIV (RFC 8452): what it seals can be neither read nor changed. A nonce that is used twice shows only that
+// the same plaintext was sealed twice.
 #ifndef PARLEY_LIB_CRYPTO_AEAD_H_
 #define PARLEY_LIB_CRYPTO_AEAD_H_
 
@@ -16,18 +16,20 @@ inline constexpr size_t kAeadKeyBytes = 32;
 inline constexpr size_t kAeadNonceBytes = 12;
 inline constexpr size_t kAeadTagBytes = 16;
 
-// Threads: Seal and Open may be called at once from several.
+// One key.
+//
+// Threads: Seal and Open may be called from several threads at once.
 class Aead {
  public:
-  // INVALID_ARGUMENT unless the key has 32 bytes.
+  // Returns INVALID_ARGUMENT unless the key has 32 bytes.
   static absl::StatusOr<Aead> Create(const Secret& key);
   ~Aead();
   Aead(Aead&&) noexcept;
   Aead& operator=(Aead&&) noexcept;
 
-  // plaintext.size() + 16 bytes; `nonce` has 12.
+  // Returns plaintext.size() + 16 bytes. `nonce` has 12.
   std::string Seal(absl::string_view nonce, absl::string_view plaintext, absl::string_view associated_data) const;
-  // INVALID_ARGUMENT, always with the same sentence, when anything differs from what was sealed.
+  // Returns INVALID_ARGUMENT, always with the same sentence, if anything differs from what was sealed.
   absl::StatusOr<Secret> Open(absl::string_view nonce, absl::string_view sealed,
                               absl::string_view associated_data) const;
 

@@ -1,4 +1,6 @@
 // SHA-256 and HMAC-SHA-256 (FIPS 180-4, RFC 2104).
+//
+// Threads: free functions without state; a Sha256Stream belongs to one thread at a time.
 #ifndef PARLEY_LIB_CRYPTO_HASH_H_
 #define PARLEY_LIB_CRYPTO_HASH_H_
 
@@ -12,11 +14,11 @@ namespace parley::crypto {
 
 inline constexpr size_t kSha256Bytes = 32;
 
-// 32 bytes.
+// Returns 32 bytes.
 std::string Sha256(absl::string_view bytes);
 std::string HmacSha256(const Secret& key, absl::string_view bytes);
 
-// SHA-256 of bytes that come in pieces.
+// Computes the SHA-256 of bytes that come in pieces.
 class Sha256Stream {
  public:
   Sha256Stream();
@@ -24,7 +26,7 @@ class Sha256Stream {
   Sha256Stream(Sha256Stream&&) noexcept;
   Sha256Stream& operator=(Sha256Stream&&) noexcept;
   void Update(absl::string_view bytes);
-  // Once; the stream is of no more use.
+  // Returns 32 bytes. The stream must not be used afterwards.
   std::string Finish();
 
  private:

@@ -1,4 +1,4 @@
-// HKDF-SHA-256 (RFC 5869) and the system's random bytes.
+// HKDF-SHA-256 (RFC 5869), and the system's random bytes.
 #ifndef PARLEY_LIB_CRYPTO_KDF_H_
 #define PARLEY_LIB_CRYPTO_KDF_H_
 
@@ -10,12 +10,13 @@
 
 namespace parley::crypto {
 
-// `size` bytes (at most 8160) from `secret`, bound to `info`; without a salt, as all our input keys are uniform.
+// Returns `size` bytes (at most 8160) from `secret`, bound to `info`. There is no salt, because all our input keys are
+// uniform.
 Secret Hkdf(const Secret& secret, absl::string_view info, size_t size);
 
 Secret RandomSecret(size_t size);
 std::string RandomBytes(size_t size);
-// Version 4, in its usual text form.
+// Returns a UUID of version 4 in its usual text form.
 std::string RandomUuid();
 
 }  // namespace parley::crypto

@@ -1,4 +1,6 @@
-// Ed25519 (RFC 8032).
+// Ed25519 (RFC 8032): signing keys, and the verification of signatures.
+//
+// Threads: free functions without state; const methods of SigningKey may be called from several threads at once.
 #ifndef PARLEY_LIB_CRYPTO_SIGNATURE_H_
 #define PARLEY_LIB_CRYPTO_SIGNATURE_H_
 
@@ -17,12 +19,12 @@ inline constexpr size_t kSigningSeedBytes = 32;
 class SigningKey {
  public:
   static SigningKey Generate();
-  // INVALID_ARGUMENT unless the seed (RFC 8032's private key) has 32 bytes.
+  // Returns INVALID_ARGUMENT unless the seed (RFC 8032's private key) has 32 bytes.
   static absl::StatusOr<SigningKey> FromSeed(const Secret& seed);
 
-  // 64 bytes.
+  // Returns 64 bytes.
   std::string Sign(absl::string_view message) const;
-  // 32 bytes.
+  // Returns 32 bytes.
   const std::string& verification_key() const { return verification_key_; }
   const Secret& seed() const { return seed_; }
 
@@ -33,7 +35,7 @@ class SigningKey {
   std::string verification_key_;
 };
 
-// False for anything but a good signature, wrong lengths included.
+// Returns false for anything but a good signature, wrong lengths included.
 bool VerifySignature(absl::string_view verification_key, absl::string_view message, absl::string_view signature);
 
 }  // namespace parley::crypto

@@ -15,18 +15,20 @@ namespace parley::crypto {
 
 inline constexpr size_t kX25519Bytes = 32;
 
-// Threads: const methods may be called at once from several.
+// A key pair.
+//
+// Threads: const methods may be called from several threads at once.
 class AgreementKey {
  public:
   static AgreementKey Generate();
-  // INVALID_ARGUMENT (KEY_LENGTH) unless the private key has 32 bytes.
+  // Returns INVALID_ARGUMENT (KEY_LENGTH) unless the private key has 32 bytes.
   static absl::StatusOr<AgreementKey> FromBytes(const Secret& private_key);
 
-  // 32 bytes that are not uniform: derive keys from them, do not use them as one.
-  // INVALID_ARGUMENT: KEY_LENGTH; SMALL_ORDER for the points that leave nothing secret.
+  // Returns 32 bytes that are not uniform: derive keys from them, and do not use them as a key. Returns
+  // INVALID_ARGUMENT: KEY_LENGTH, or SMALL_ORDER for the points that leave nothing secret.
   absl::StatusOr<Secret> Agree(absl::string_view peer_public_key) const;
 
-  // 32 bytes.
+  // Returns 32 bytes.
   const std::string& public_key() const { return public_key_; }
   const Secret& private_key() const { return private_key_; }
 
@@ -36,7 +38,7 @@ class AgreementKey {
   std::string public_key_;
 };
 
-// Whether these are the 32 bytes that an honest AgreementKey has for its public key: a number below 2^255 - 19.
+// Returns whether these are the 32 bytes that an honest AgreementKey has for its public key: a number below 2^255 - 19.
 bool IsCanonicalPoint(absl::string_view public_key);
 
 }  // namespace parley::crypto

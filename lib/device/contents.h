@@ -1,6 +1,6 @@
-// What a device file holds, once it is unlocked: who this device is, whom it believes, and what it has under way.
+// What a device file holds once it is unlocked: who this device is, whom it believes, and what it has under way.
 //
-// Threads: as any value.
+// Threads: const methods may be called from several threads at once; the others need a lock of the caller.
 #ifndef PARLEY_LIB_DEVICE_CONTENTS_H_
 #define PARLEY_LIB_DEVICE_CONTENTS_H_
 
@@ -21,24 +21,27 @@
 
 namespace parley::device {
 
-// This device's side of one invitation. Written before anything that depends on it leaves the device.
+// This device's side of one invitation. It is written before anything that depends on it leaves the device.
 struct Enrolment {
   sas::Role role = sas::Role::kGreeter;
   sas::Kind kind = sas::Kind::kUser;
-  // When the invitation ends, and with it the use of this; whole seconds.
+  // When the invitation ends, and the use of this with it; whole seconds.
   absl::Time not_after = absl::UnixEpoch();
-  // Counted as suspected from before a nonce is out until it is confirmed, so that a crash in between is counted.
+  // An attempt counts as suspected from before a nonce is out until it is confirmed, so that a crash in between is
+  // counted.
   sas::Attempts attempts;
-  // sas::Exchange::SaveState; empty until the exchange is confirmed.
+  // The result of sas::Exchange::SaveState; empty until the exchange is confirmed.
   Secret exchange;
-  // This side's name towards the relay, 16 bytes, kept with the exchange.
+  // This side's name towards the relay: 16 bytes, kept with the exchange.
   std::string instance;
-  // A claimer's: the pasted link, so that `claim` goes on without it.
+  // The link that was pasted, so that `claim` goes on without it. A claimer's only.
   Secret link;
-  // A greeter's: whom it invited itself, for nobody else to change. Empty where another admin did, and for a device.
+  // The user that this greeter invited itself, so that nobody else can change the name. Empty if another admin did, and
+  // for a device.
   std::string user_name;
   access::v1::Role user_role = access::v1::ROLE_UNSPECIFIED;
-  // A greeter's: the call of TrustService.Enrol, made before it is sent: the same bytes are sent again after a crash.
+  // The id of the call of TrustService.Enrol, made before the call is sent: the same bytes are sent again after a
+  // crash. A greeter's only.
   std::string request_id;
   std::vector<std::string> certificates;
 };
@@ -48,32 +51,33 @@ struct Contents {
   // 32 bytes; empty until this device is enrolled.
   std::string root_key;
 
-  // 16 bytes each, as lib/trust has them.
+  // Ids of 16 bytes, in the form of lib/trust.
   std::string user_id;
   std::string device_id;
   std::string user_name;
   std::string device_label;
-  // As it was when this device was enrolled; the chain knows it now.
+  // The role when this device was enrolled; the chain knows the present one.
   access::v1::Role role = access::v1::ROLE_UNSPECIFIED;
 
-  // Ed25519 seed of the device; X25519 key and AEAD key of the user, the same on all of the user's devices. 32 bytes.
+  // The device's Ed25519 seed, and the user's X25519 and AEAD keys, which are the same on all of the user's devices. 32
+  // bytes each.
   Secret signing_seed;
   Secret encryption_key;
   Secret manifest_key;
 
   std::optional<keys::Credential> credential;
-  // The newest certificate that this device has seen: a chain without it was cut or forged (trust::Chain::Remembers).
+  // The newest certificate that this device has seen. A chain without it was cut or forged (trust::Chain::Remembers).
   trust::Head head;
-  // By the invitation's name.
+  // Enrolments by the name of the invitation.
   std::map<std::string, Enrolment> enrolments;
 
-  // Nothing but an enrolment may use a file for which this is false: its claim was interrupted.
+  // Returns whether the claim was completed. If it was interrupted, nothing but an enrolment may use the file.
   bool enrolled() const { return !root_key.empty() && credential.has_value(); }
 };
 
-// The plaintext of a device file: device_file.proto.
+// Returns the plaintext of a device file: device_file.proto.
 Secret FormatContents(const Contents& contents);
-// INVALID_ARGUMENT (DEVICE_FILE_DAMAGED).
+// Returns INVALID_ARGUMENT (DEVICE_FILE_DAMAGED) for anything else than FormatContents makes.
 absl::StatusOr<Contents> ParseContents(const Secret& bytes);
 
 }  // namespace parley::device

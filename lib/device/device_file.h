@@ -27,14 +27,15 @@ namespace parley::device {
 inline constexpr size_t kMinPasswordBytes = 8;
 inline constexpr size_t kMaxPasswordBytes = 1024;
 
-// INVALID_ARGUMENT (DEVICE_PASSWORD_LENGTH) unless it may seal a device file.
+// Checks that the password may seal a device file. Returns INVALID_ARGUMENT (DEVICE_PASSWORD_LENGTH).
 absl::Status CheckPassword(const Secret& password);
 
 class DeviceFile {
  public:
-  // Makes the file. ALREADY_EXISTS (DEVICE_FILE_EXISTS); the errors of CheckPassword and of lib/base/file.h.
+  // Makes the file. Returns ALREADY_EXISTS (DEVICE_FILE_EXISTS), or the errors of CheckPassword and of lib/base/file.h.
   static absl::StatusOr<DeviceFile> Create(const std::string& path, const Secret& password, const Contents& contents);
-  // NOT_FOUND (NO_DEVICE_FILE); UNAUTHENTICATED (DEVICE_FILE_PASSWORD); the other errors of seal.h, with the path.
+  // Reads the file. Returns NOT_FOUND (NO_DEVICE_FILE), UNAUTHENTICATED (DEVICE_FILE_PASSWORD), or the other errors of
+  // seal.h with the path.
   static absl::StatusOr<DeviceFile> Open(const std::string& path, const Secret& password);
 
   DeviceFile(DeviceFile&&) = default;
@@ -43,21 +44,23 @@ class DeviceFile {
   const std::string& path() const { return path_; }
   const Contents& contents() const { return contents_; }
 
-  // Reads the file again, lets `change` change what it holds, and writes it; when that fails nothing has changed.
-  // `change` must not take long: others wait. FAILED_PRECONDITION (DEVICE_FILE_CHANGED) when it is another file now,
-  // or has another password.
+  // Reads the file again, lets `change` change what it holds, and writes it. `change` must be quick, because others
+  // wait. An error leaves the file unchanged. Returns FAILED_PRECONDITION (DEVICE_FILE_CHANGED) if the file is another
+  // one now, or has another password.
   absl::Status Update(const std::function<absl::Status(Contents*)>& change);
+  // Seals the contents by another password. Returns the errors of CheckPassword and of Update.
   absl::Status ChangePassword(const Secret& password);
-  // For a claim that was given up before it was enrolled.
+  // Removes the file, for a claim that was given up before it was enrolled. Returns the errors of lib/base/file.h.
   absl::Status Remove();
 
-  // Keeps what unlocks the file in the kernel's keyring of this login session, from which it goes by itself. The
-  // password's next change makes it worthless. FAILED_PRECONDITION (NO_KEYRING) where the kernel or a container has
-  // none.
+  // Keeps what unlocks the file in the kernel's keyring of this login session, from which it goes by itself. The next
+  // change of the password makes it worthless. Returns FAILED_PRECONDITION (NO_KEYRING) if the kernel or a container
+  // has none.
   absl::Status Remember(absl::Duration lifetime) const;
-  // NOT_FOUND (NOT_REMEMBERED), also where there is no keyring; the errors of Open.
+  // Opens the file by what Remember kept. Returns NOT_FOUND (NOT_REMEMBERED), also if there is no keyring, or the
+  // errors of Open.
   static absl::StatusOr<DeviceFile> OpenRemembered(const std::string& path);
-  // True when something was remembered.
+  // Returns true if something was remembered, or the errors of Open that concern the path.
   static absl::StatusOr<bool> Forget(const std::string& path);
 
  private:

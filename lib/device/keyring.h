@@ -1,6 +1,6 @@
-// The kernel's session keyring (keyrings(7)): secrets that live as long as a login session, or less.
+// The kernel's session keyring (keyrings(7)): it holds secrets for as long as a login session, or less.
 //
-// Threads: free functions; any thread.
+// Threads: free functions; they may be called from any thread.
 #ifndef PARLEY_LIB_DEVICE_KEYRING_H_
 #define PARLEY_LIB_DEVICE_KEYRING_H_
 
@@ -13,11 +13,11 @@
 
 namespace parley::device {
 
-// Keeps a secret under a name for this long. FAILED_PRECONDITION (NO_KEYRING).
+// Keeps a secret under a name for this long. Returns FAILED_PRECONDITION (NO_KEYRING) if there is no keyring.
 absl::Status KeepInKeyring(const std::string& name, const Secret& secret, absl::Duration lifetime);
-// NOT_FOUND (NOT_REMEMBERED) when it is not there, or there is no keyring.
+// Returns NOT_FOUND (NOT_REMEMBERED) if the secret is not there, or there is no keyring.
 absl::StatusOr<Secret> FindInKeyring(const std::string& name);
-// True when it was there.
+// Returns whether the secret was there.
 bool DropFromKeyring(const std::string& name);
 
 }  // namespace parley::device

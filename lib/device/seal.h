@@ -30,20 +30,21 @@ struct KeyParameters {
   std::string salt;
 };
 
-// This version's parameters with a new salt.
+// Returns this version's parameters with a new salt.
 KeyParameters NewKeyParameters();
 
-// From the beginning of a file. INVALID_ARGUMENT: DEVICE_FILE_NOT_ONE, DEVICE_FILE_VERSION, DEVICE_FILE_DAMAGED (too
-// short), DEVICE_FILE_PARAMETERS.
+// Reads the parameters from the beginning of a file. Returns INVALID_ARGUMENT: DEVICE_FILE_NOT_ONE,
+// DEVICE_FILE_VERSION, DEVICE_FILE_DAMAGED if it is too short, DEVICE_FILE_PARAMETERS.
 absl::StatusOr<KeyParameters> ReadKeyParameters(absl::string_view file);
 
-// Argon2id: takes 128 MiB and some tenths of a second. RESOURCE_EXHAUSTED (DEVICE_FILE_MEMORY).
+// Runs Argon2id, which takes 128 MiB and some tenths of a second. Returns RESOURCE_EXHAUSTED (DEVICE_FILE_MEMORY)
+// without that much memory.
 absl::StatusOr<Secret> DeriveFileKey(const Secret& password, const KeyParameters& parameters);
 
-// The whole file, with a nonce of its own. `key` is DeriveFileKey's for these parameters.
+// Returns the whole file, sealed with a nonce of its own. `key` is what DeriveFileKey returned for these parameters.
 std::string SealFile(const Secret& key, const KeyParameters& parameters, const Secret& plaintext);
-// The errors of ReadKeyParameters, and UNAUTHENTICATED (DEVICE_FILE_PASSWORD): another password, or a damaged file;
-// which of the two cannot be told.
+// Returns the plaintext; the errors of ReadKeyParameters; or UNAUTHENTICATED (DEVICE_FILE_PASSWORD) for another
+// password or a damaged file, which cannot be told apart.
 absl::StatusOr<Secret> OpenFile(const Secret& key, absl::string_view file);
 
 }  // namespace parley::device

@@ -263,7 +263,7 @@ absl::StatusOr<Secret> DecodeFields(const ArmorFormat& format, const Secret& pas
   const Prefix prefix = Classify(format, text);
   if (prefix == Prefix::kForeign) return Foreign(format, text);
   const absl::StatusOr<Secret> body = Decode(format, text.substr(format.prefix.size()));
-  // Of our version all the same: then it is the prefix that is wrong.
+  // The body may be of our version all the same: then the prefix is wrong.
   const bool ours = body.ok() && body->Expose()[0] == kVersion;
   if (prefix == Prefix::kOtherVersion) return ours ? TypoInPrefix(format) : NewerVersion(format);
   if (prefix == Prefix::kTypo) {

@@ -1,8 +1,7 @@
-// Secrets as people paste them: a prefix, groups of base 32 with a check letter each, and a checksum over all.
-// docs/protocol/keys.md, "Join key", has the form. For lib/keys alone: join_key.h and invitation_link.h are what others
-// use.
+// Encodes secrets as people paste them: a prefix, groups of base 32 with a check letter each, and a checksum over all
+// of it (docs/protocol/keys.md, "Join key"). Private to lib/keys: others use join_key.h and invitation_link.h.
 //
-// Threads: free functions without state.
+// Threads: free functions without state; a FieldReader belongs to one thread at a time.
 #ifndef PARLEY_LIB_KEYS_ARMOR_H_
 #define PARLEY_LIB_KEYS_ARMOR_H_
 
@@ -19,16 +18,16 @@
 
 namespace parley::keys {
 
-// One kind of pasted text.
+// One kind of armored secret.
 struct ArmorFormat {
-  // 5 letters: "prl1.".
+  // Five letters: "prl1.".
   absl::string_view prefix;
   // "the join key", "a join key".
   absl::string_view the_noun;
   absl::string_view a_noun;
-  // "JOIN_KEY": reasons are this with _NOT_ONE, _TYPO, _INCOMPLETE, _VERSION.
+  // Reasons are this ("JOIN_KEY") with _NOT_ONE, _TYPO, _INCOMPLETE or _VERSION behind it.
   absl::string_view reason;
-  // Goes into the checksum before the body, so that one kind dressed up as another is told from a typo.
+  // Goes into the checksum before the body, so that one kind with another's prefix is told from a typo.
   absl::string_view checksum_label;
 };
 
@@ -36,29 +35,30 @@ inline constexpr ArmorFormat kJoinKeyFormat = {"prl1.", "the join key", "a join 
 inline constexpr ArmorFormat kInvitationLinkFormat = {"pri1.", "the invitation link", "an invitation link",
                                                       "INVITATION_LINK", "pri1."};
 
-// The text that carries these fields. Wipes them.
+// Returns the text that carries these fields, and wipes them.
 Secret EncodeFields(const ArmorFormat& format, std::string fields);
-// The fields of a text without white space. INVALID_ARGUMENT with the reasons above.
+// Returns the fields of a text without white space. Returns INVALID_ARGUMENT with the reasons above.
 absl::StatusOr<Secret> DecodeFields(const ArmorFormat& format, const Secret& text);
 
-// {reason}_NOT_ONE with this sentence.
+// Returns INVALID_ARGUMENT ({reason}_NOT_ONE) with this sentence.
 absl::Status NotOne(const ArmorFormat& format, absl::string_view sentence);
-// FAILED_PRECONDITION ({reason}_EXPIRED) once `now` is not before `not_after`; `remedy` ends the sentence.
+// Returns FAILED_PRECONDITION ({reason}_EXPIRED) once `now` is not before `not_after`. `remedy` ends the sentence.
 absl::Status CheckNotExpired(const ArmorFormat& format, absl::Time not_after, absl::Time now, absl::string_view remedy);
-// Without white space, quoting marks and what a terminal puts around a paste; {reason}_NOT_ONE for what is longer than
-// any.
+// Returns the text without white space, quoting marks and what a terminal puts around a paste. Returns INVALID_ARGUMENT
+// ({reason}_NOT_ONE) if it is longer than any armored secret.
 absl::StatusOr<Secret> StripPasted(const ArmorFormat& format, const Secret& pasted);
-// How much of a text there is in what was stripped as above.
+// Returns how much of an armored secret there is in what StripPasted returned.
 PastedPart JudgePart(const ArmorFormat& format, absl::string_view text);
 
-// Fields: not_after (5) and what has its size in a byte before it.
+// Fields are a time (5 bytes), or a text with its size in a byte before it.
 std::string EncodeTime(absl::Time time);
 bool FitsTime(absl::Time time);
 std::string Sized(absl::string_view text);
-// host:port of printable ASCII, so that an address may be shown on a terminal.
+// Returns whether the text is "host:port" of printable ASCII, so that it may be shown on a terminal.
 bool IsAddress(absl::string_view address);
 
-// Takes the next bytes of fields, of a given size or of the size that stands before them.
+// Takes the next bytes of fields, of a given size or of the size that stands before them. After malformed bytes
+// good_to_the_end() is false.
 class FieldReader {
  public:
   explicit FieldReader(absl::string_view fields) : fields_(fields) {}

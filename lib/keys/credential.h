@@ -1,7 +1,9 @@
-// A credential as its holder keeps it: who it stands for and one key for each service it may talk to.
+// A credential as its holder keeps it: whom it stands for, and one key for each service that it may talk to.
 //
 // In a file (mode 0600) it is one line, "prc1." + base64url(protobuf Credential of credential.proto ‖ 4 bytes of
 // SHA-256): docs/protocol/keys.md.
+//
+// Threads: free functions without state; const methods may be called from several threads at once.
 #ifndef PARLEY_LIB_KEYS_CREDENTIAL_H_
 #define PARLEY_LIB_KEYS_CREDENTIAL_H_
 
@@ -18,7 +20,7 @@ namespace parley::keys {
 
 struct AudienceKey {
   std::string audience;
-  // host:port.
+  // The service's address as "host:port".
   std::string address;
   std::string identity;
   Secret secret;
@@ -31,19 +33,21 @@ struct Credential {
   std::string serial;
   absl::Time not_after;
   std::vector<AudienceKey> keys;
-  // The organisation's CA.
+  // The organisation's CA, in PEM.
   std::string ca_pem;
 
-  // NOT_FOUND, naming the role, when it has no key for the audience.
+  // Returns NOT_FOUND, naming the role, if there is no key for the audience.
   absl::StatusOr<const AudienceKey*> KeyFor(absl::string_view audience) const;
 };
 
 Secret FormatCredential(const Credential& credential);
-// INVALID_ARGUMENT: not a credential, damaged, of a newer version. Does not look at not_after.
+// Does not look at not_after. Returns INVALID_ARGUMENT for what is no credential (CREDENTIAL_NOT_ONE), damaged
+// (CREDENTIAL_DAMAGED) or of a newer version (CREDENTIAL_VERSION).
 absl::StatusOr<Credential> ParseCredential(const Secret& text);
 
-// Reads a file; FILE_EXPOSED when others may read it, and the errors of ParseCredential with the path.
+// Reads a file. Returns FILE_EXPOSED if others may read it, or the errors of ParseCredential with the path.
 absl::StatusOr<Credential> ReadCredentialFile(const std::string& path);
+// Writes the file with mode 0600. Returns the errors of WriteSecretFile.
 absl::Status WriteCredentialFile(const std::string& path, const Credential& credential);
 
 // What `parley credentials export` writes for stacks that do TLS 1.3 with certificates.
@@ -52,6 +56,7 @@ struct ExportedCredential {
   std::string certificate_pem;
   Secret key_pem;
 };
+// Returns the errors of KeyFor, FAILED_PRECONDITION (CREDENTIAL_EXPIRED), or the errors of MakeClientCertificate.
 absl::StatusOr<ExportedCredential> ExportCredential(const Credential& credential, absl::string_view audience,
                                                     absl::Time now);
 

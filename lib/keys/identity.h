@@ -31,29 +31,30 @@ inline constexpr size_t kSerialBytes = 16;
 inline constexpr size_t kMaxSubjectBytes = 50;
 inline constexpr size_t kSecretBytes = 32;
 
-// Audiences.
+// The audiences: the services that have keys of their own.
 inline constexpr absl::string_view kTaskd = "taskd";
 inline constexpr absl::string_view kEnrolld = "enrolld";
 inline constexpr absl::string_view kKeyd = "keyd";
 
 struct Claims {
   access::v1::Role role = access::v1::ROLE_UNSPECIFIED;
-  // Whom it stands for. Joiners: the task's id; members: "{task}/{participant's 13 characters}".
+  // Whom the identity stands for. A joiner's is the task's id, a member's "{task}/{participant's 13 characters}".
   std::string subject;
   // 16 random bytes.
   std::string serial;
-  // Whole seconds; minting rounds down.
+  // When the key ends, in whole seconds; minting rounds down.
   absl::Time not_after;
 };
 
-// K_aud = HKDF(K_root, "parley v1 audience" ‖ audience), 32 bytes.
+// Returns K_aud = HKDF(K_root, "parley v1 audience" ‖ audience), 32 bytes.
 Secret DeriveAudienceKey(const Secret& root, absl::string_view audience);
 
-// The pre-shared key of TLS 1.2 and the input of EcKey::Derive for TLS 1.3.
+// Return the pre-shared key of TLS 1.2, and the input of EcKey::Derive for TLS 1.3.
 Secret DerivePsk(const Secret& secret);
 Secret DeriveCertificateSeed(const Secret& secret);
 
 // The keys of one audience: every live epoch, one of them primary.
+//
 // Threads: all methods may be called from any thread.
 class Keyring {
  public:
@@ -71,24 +72,26 @@ class Keyring {
   Keyring(const Keyring&) = delete;
   Keyring& operator=(const Keyring&) = delete;
 
-  // Replaces all epochs. INVALID_ARGUMENT unless every key has 32 bytes and the primary is among them.
+  // Replaces all epochs. Returns INVALID_ARGUMENT (KEYRING) unless every key has 32 bytes and the primary is among
+  // them.
   absl::Status Replace(std::map<uint32_t, Secret> keys, uint32_t primary);
   uint32_t primary_epoch() const;
 
-  // Seals the claims under the primary epoch. The same claims give the same identity, so a service that stored
-  // claims can make their key again. INVALID_ARGUMENT for a role, subject, serial or time that does not fit;
-  // FAILED_PRECONDITION when there is no epoch yet.
+  // Seals the claims under the primary epoch. The same claims give the same identity, so a service that stored claims
+  // can make their key again. Returns INVALID_ARGUMENT (CLAIMS) for a role, subject, serial or time that does not fit;
+  // FAILED_PRECONDITION (KEYRING_EMPTY) if there is no epoch yet.
   absl::StatusOr<Minted> Mint(const Claims& claims) const;
-  // As Mint, under a given epoch. NOT_FOUND when it is not live.
+  // Mints under a given epoch. Returns INVALID_ARGUMENT (CLAIMS), or NOT_FOUND (EPOCH_RETIRED) if the epoch is not
+  // live.
   absl::StatusOr<Minted> Mint(const Claims& claims, uint32_t epoch) const;
 
-  // The claims sealed in an identity of this audience. UNAUTHENTICATED, with one sentence for every cause, when it
-  // is not one. Does not look at not_after.
+  // Returns the claims that are sealed in an identity of this audience. Does not look at not_after. Returns
+  // UNAUTHENTICATED (KEY_UNKNOWN), with one sentence for every cause.
   absl::StatusOr<Claims> Open(absl::string_view identity) const;
-  // The secret of an identity that Open accepts.
+  // Returns the secret of an identity, or the error of Open.
   absl::StatusOr<Secret> SecretOf(absl::string_view identity) const;
-  // Both at once, in a time that does not tell a good identity from one that is not: whatever is wrong with it,
-  // something is opened and a secret is derived.
+  // Does both at once, in a time that does not tell a good identity from another: whatever is wrong with it, something
+  // is opened and a secret is derived. Returns the error of Open.
   absl::StatusOr<Opened> OpenWithSecret(absl::string_view identity) const;
 
  private:
@@ -101,7 +104,7 @@ class Keyring {
   static absl::StatusOr<Minted> MintUnder(const Claims& claims, uint32_t number, const Epoch& epoch);
   std::shared_ptr<const Epochs> epochs() const;
 
-  // Stands in for an epoch that does not exist. Random, so that nothing opens under it.
+  // Stands in for an epoch that does not exist. It is random, so that nothing opens under it.
   const Epoch decoy_;
   mutable Mutex mutex_;
   std::shared_ptr<const Epochs> epochs_ ABSL_GUARDED_BY(mutex_);

@@ -1,11 +1,11 @@
-// The door's view of one audience's keys: who an identity stands for, and what its holder must be able to prove.
+// The door's view of one audience's keys: whom an identity stands for, and what its holder must be able to prove.
 //
-// Guarantees: an unknown, expired or revoked identity costs the same cryptography as a good one, and the caller
-// learns nothing but an error. Answers from memory; memory grows with the revocations that have not expired, not
-// with the keys.
+// Guarantees: an unknown, expired or revoked identity costs the same cryptography as a good one, and the caller learns
+// nothing but an error. The source answers from memory, which grows with the revocations that have not expired, not
+// with the keys. It does not close connections that are already open: the caller of Revoke also calls
+// Listener::CloseKey.
 //
-// Threads: all methods may be called from any thread. Does not close connections that are already open: whoever
-// revokes also calls Listener::CloseKey.
+// Threads: all methods may be called from any thread.
 #ifndef PARLEY_LIB_KEYS_KEY_SOURCE_H_
 #define PARLEY_LIB_KEYS_KEY_SOURCE_H_
 
@@ -25,26 +25,26 @@ namespace parley::keys {
 
 class AudienceKeySource final : public transport::KeySource {
  public:
-  // A further refusal, such as a revocation that only this service knows. Called in the middle of a handshake, on
-  // several threads: answers from memory. The status goes into no message.
+  // A further refusal, such as a revocation that only this service knows. It is called in the middle of a handshake, on
+  // several threads, and so must answer from memory. Its status goes into no message.
   using Refusal = std::function<absl::Status(const Claims&)>;
-  // Serial (16 bytes) to the not_after of its key.
+  // Revocations: the serial (16 bytes), and the not_after of its key.
   using Revocations = std::unordered_map<std::string, absl::Time>;
 
   // `keyring` and `clock` must outlive this.
   AudienceKeySource(const Keyring* keyring, const Clock* clock, Refusal refusal = nullptr);
 
-  // UNAUTHENTICATED with reason KEY_UNKNOWN, KEY_EXPIRED or KEY_REVOKED, or the refusal's error.
-  // KeyInfo.key_id is the serial in hex.
+  // Returns the key; KeyInfo.key_id is the serial in hex. Returns UNAUTHENTICATED: KEY_UNKNOWN, KEY_EXPIRED,
+  // KEY_REVOKED, or the refusal's error.
   absl::StatusOr<Key> Find(absl::string_view identity, Want want) override;
 
-  // Refuses the serial from now on. Forgotten a day after `not_after`, when its key has ended anyway. Repeating it
-  // changes nothing.
+  // Refuses the serial from now on. The source forgets it a day after `not_after`, when its key has ended anyway.
+  // Repeating it changes nothing.
   void Revoke(absl::string_view serial, absl::Time not_after);
-  // Forgets all revocations but these: after the whole list was read anew.
+  // Forgets all revocations but these, after the whole list was read anew.
   void ReplaceRevocations(Revocations revocations);
   bool IsRevoked(absl::string_view serial) const;
-  // How many are remembered.
+  // Returns the number of revocations that are remembered.
   size_t revocations() const;
 
  private:
@@ -54,11 +54,11 @@ class AudienceKeySource final : public transport::KeySource {
   const Keyring* const keyring_;
   const Clock* const clock_;
   const Refusal refusal_;
-  // What is derived from when there is no key.
+  // Keys are derived from this when there is none, so that the work is the same.
   const Secret decoy_;
   mutable Mutex mutex_;
   Revocations revocations_ ABSL_GUARDED_BY(mutex_);
-  // How many there may be before it is worth looking for expired ones.
+  // The number of revocations from which it is worth looking for expired ones.
   size_t sweep_at_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 

@@ -1,8 +1,7 @@
-// A secret while a person is still pasting or typing it: whether more of it has to come. A key that mail has folded
-// over several lines must be read to its end, or the rest of it would reach the shell behind the prompt, and its
-// history.
+// Tells whether more has to come of a secret that a person is still pasting or typing. A key that mail has folded over
+// several lines must be read to its end: the rest of it would else reach the shell behind the prompt, and its history.
 //
-// White space, quoting marks and line breaks anywhere are ignored, as ParseJoinKey and ParseInvitationLink ignore them.
+// White space, quoting marks and line breaks are ignored anywhere, as ParseJoinKey and ParseInvitationLink do.
 //
 // Threads: free functions without state.
 #ifndef PARLEY_LIB_KEYS_PASTING_H_
@@ -14,15 +13,15 @@
 
 namespace parley::keys {
 
-// More than any secret takes, with what may stand between its letters.
+// This is more than any secret takes, with what may stand between its letters.
 inline constexpr size_t kMaxPastingBytes = 16384;
 
 enum class PastedPart {
-  // The beginning of one. More has to come.
+  // The beginning of a secret: more has to come.
   kSome,
-  // As long as its header says that it is. Whether it is good is what the parser says.
+  // It is as long as its header announces. The parser says whether it is good.
   kWhole,
-  // No beginning of one, or one in which a wrong letter hides how long it is. The parser has the sentence.
+  // It is no beginning of a secret, or one in which a wrong letter hides how long it is. The parser has the sentence.
   kNone,
 };
 
