@@ -1,8 +1,8 @@
-// Calls that a thread waits for without lending itself to gRPC.
+// Makes calls that a thread waits for without lending itself to gRPC.
 //
 // A thread that blocks in gRPC's synchronous interface polls for the whole process meanwhile: it receives what comes
-// for the server's connections, and hands it on to the threads that serve them. So a service's own calls go through
-// the callback interface, and wait on a lock of ours.
+// for the server's connections, and hands it on to the threads that serve them. A service's own calls therefore go
+// through the callback interface, and wait on a lock of ours.
 //
 // Threads: each object belongs to the thread that waits.
 #ifndef PARLEY_LIB_KEYCLIENT_AWAITED_H_
@@ -22,7 +22,7 @@ template <typename Value>
 class Awaited {
  public:
   void Set(Value value) {
-    // Notified under the lock: whoever waits may destroy this as soon as it has the lock.
+    // Notified under the lock: the waiting thread may destroy this as soon as it has the lock.
     MutexLock lock(&mutex_);
     value_ = std::move(value);
     set_.NotifyOne();
@@ -39,14 +39,14 @@ class Awaited {
   std::optional<Value> value_ ABSL_GUARDED_BY(mutex_);
 };
 
-// `start` is given what to call at the end of a unary call.
+// Makes a unary call. `start` is given what to call at its end.
 inline grpc::Status AwaitCall(const std::function<void(std::function<void(grpc::Status)>)>& start) {
   Awaited<grpc::Status> result;
   start([&result](grpc::Status status) { result.Set(std::move(status)); });
   return result.Wait();
 }
 
-// A server's stream. Finish must be called before it goes.
+// Reads a server's stream. Finish must be called before this is destroyed.
 template <typename Response>
 class AwaitedReader final : private grpc::ClientReadReactor<Response> {
  public:
@@ -58,12 +58,12 @@ class AwaitedReader final : private grpc::ClientReadReactor<Response> {
     this->StartCall();
   }
 
-  // False at the end of the stream.
+  // Returns false at the end of the stream.
   bool Read(Response* response) {
     this->StartRead(response);
     return read_.Wait();
   }
-  // After Read was false, or the call was cancelled.
+  // Must be called after Read has returned false, or after the call was cancelled.
   grpc::Status Finish() {
     this->RemoveHold();
     return done_.Wait();

@@ -1,5 +1,5 @@
-// Whether a service hears from keyd, and what becomes of it while it does not: it says so at once and again, and after
-// a bound it admits nobody new, as it cannot know who has been revoked since.
+// Knows whether a service hears from keyd. While it does not, it says so in the log, at once and repeatedly, and after
+// a limit it admits no new peer, because it cannot know who has been revoked since.
 //
 // Threads: all methods may be called from any thread.
 #ifndef PARLEY_LIB_KEYCLIENT_CONTACT_H_
@@ -17,28 +17,29 @@ namespace parley::keyclient {
 class Contact {
  public:
   enum class State {
-    // All that keyd has revoked is known here.
+    // The service knows everything that keyd has revoked.
     kFollowing,
     // The service goes on with what it knows.
     kAway,
-    // Nobody new is admitted.
+    // The service admits no new peer.
     kAwayTooLong,
   };
   // Called when the state changes, one call at a time. Must not call back.
   using OnChange = std::function<void(State)>;
 
-  // `clock` must outlive this. An infinite limit is none.
+  // `clock` must outlive this. An infinite limit means none.
   Contact(absl::Duration limit, Clock* clock, OnChange on_change);
 
-  // The service is up to date, and will hear of every change.
+  // Says that the service is up to date, and will hear of every change.
   void Established();
-  // It is not any more, or could not become so, for this reason. Said in the log when it is news, and every ten
-  // minutes.
+  // Says that the service is no longer up to date, or could not become so, and why. This is logged when it is new, and
+  // every ten minutes.
   void Failed(const absl::Status& why);
 
-  // UNAVAILABLE (KEYD_AWAY) once the limit has passed. For the door, in the middle of a handshake: answers from memory.
+  // Returns UNAVAILABLE (KEYD_AWAY) once the limit has passed. The door calls this in the middle of a handshake, so it
+  // answers from memory.
   absl::Status CheckAdmits() const;
-  // When the service was last up to date.
+  // Returns when the service was last up to date.
   absl::Time last() const;
 
  private:
@@ -51,7 +52,7 @@ class Contact {
   mutable Mutex mutex_;
   State state_ ABSL_GUARDED_BY(mutex_) = State::kAway;
   bool ever_ ABSL_GUARDED_BY(mutex_) = false;
-  // While it is away.
+  // When the service was last up to date, while keyd is away.
   absl::Time last_ ABSL_GUARDED_BY(mutex_);
   absl::Time said_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
 };

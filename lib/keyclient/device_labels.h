@@ -1,7 +1,7 @@
-// What operators say of devices, as keyd tells it: a view in memory, which a service asks by the name of a device.
+// The labels of devices as keyd tells them: a view in memory, which a service asks by the name of a device.
 //
-// The view is empty until keyd has been heard once, and says so. While keyd is away it keeps what is known. Each time
-// that the service connects again, the present state takes the place of all that was known before.
+// The view is empty, and says so, until keyd has been heard once. While keyd is away the view keeps what it knows. Each
+// time that the service connects again, the present state replaces all of it.
 //
 // Threads: all methods may be called from any thread. The observer is called on the thread that changes the view.
 #ifndef PARLEY_LIB_KEYCLIENT_DEVICE_LABELS_H_
@@ -22,10 +22,10 @@ class DeviceLabels {
  public:
   // Labels by the name of the device.
   using Devices = std::map<std::string, std::shared_ptr<const keys::Labels>, std::less<>>;
-  // Is told whose labels have changed; of any device, when `device` is empty. Must not block.
+  // Called with the device whose labels have changed; an empty name means any device. Must not block.
   using OnChange = std::function<void(const std::string& device)>;
 
-  // Returns the labels of a device, which are none for one that is unknown; null while keyd was never heard.
+  // Returns the labels of a device, none if it is unknown; null while keyd has never been heard.
   std::shared_ptr<const keys::Labels> Find(absl::string_view device) const;
 
   // Takes the present state of all devices.
@@ -44,7 +44,7 @@ class DeviceLabels {
   mutable Mutex mutex_;
   bool heard_ ABSL_GUARDED_BY(mutex_) = false;
   Devices devices_ ABSL_GUARDED_BY(mutex_);
-  // Held while the observer is called.
+  // This lock is held while the observer is called.
   Mutex observer_mutex_;
   OnChange on_change_ ABSL_GUARDED_BY(observer_mutex_);
 };

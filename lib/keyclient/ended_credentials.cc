@@ -39,7 +39,7 @@ EndedCredentials::~EndedCredentials() { Stop(); }
 
 void EndedCredentials::OnRevoked(const std::string& serial, absl::Time not_after) {
   const std::string hex = HexEncode(serial);
-  // Then what hangs on it has ended by itself.
+  // What depends on the credential has then ended by itself.
   const bool over = not_after + kGrace < clock_->Now();
   MutexLock lock(&mutex_);
   if (stopping_ || !known_.try_emplace(hex, Known{not_after, over}).second) return;

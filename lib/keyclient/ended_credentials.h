@@ -1,7 +1,8 @@
-// The credentials that keyd has revoked, for a service that has made keys which hang on them: each is handed on once,
-// in order, until what hangs on it has ended.
+// The credentials that keyd has revoked, for a service that has made keys which depend on them. Each credential is
+// handed on once, in order, until what depends on it has ended.
 //
-// Threads: all methods may be called from any thread. One thread of its own, which calls what the service gave.
+// Threads: all methods may be called from any thread. There is one thread of its own, which calls what the service
+// gave.
 #ifndef PARLEY_LIB_KEYCLIENT_ENDED_CREDENTIALS_H_
 #define PARLEY_LIB_KEYCLIENT_ENDED_CREDENTIALS_H_
 
@@ -24,27 +25,30 @@ namespace parley::keyclient {
 class EndedCredentials {
  public:
   struct Credential {
-    // In hex.
+    // The serial in hex.
     std::string serial;
-    // When it would have ended without a revocation. What hangs on it does not outlive that.
+    // When the credential would have ended without a revocation. What depends on it does not outlive that.
     absl::Time not_after;
   };
-  // Ends what hangs on it; called again a second later when that fails. What it has done before may be done once more.
+  // Ends what depends on the credential. After a failure it is called again a second later, and so may repeat what it
+  // has done before.
   using End = std::function<absl::Status(const Credential& credential)>;
 
   // `clock` must outlive this.
   EndedCredentials(Clock* clock, End end);
   ~EndedCredentials();
 
-  // As KeyFollower::OnRevoked. Does not block.
+  // Has the signature of KeyFollower::OnRevoked. Does not block.
   void OnRevoked(const std::string& serial, absl::Time not_after);
-  // Until what hangs on those that were revoked so far has ended. UNAVAILABLE (REVOCATIONS_PENDING) after a minute.
+  // Waits until what depends on the credentials that were revoked so far has ended. Returns UNAVAILABLE
+  // (REVOCATIONS_PENDING) after a minute.
   absl::Status CatchUp();
-  // The same for those of these names ("credentials/{serial}"), whose serials it returns, within 5 seconds. UNAVAILABLE
-  // (REVOCATION_UNKNOWN) when keyd's word of one has not come; RESOURCE_EXHAUSTED (TOO_MANY_WAIT) when four callers
-  // wait already, because each holds a thread; INVALID_ARGUMENT: CREDENTIALS (none, or over 1000), CREDENTIAL_NAME.
+  // Waits in the same way for the credentials of these names ("credentials/{serial}"), for at most 5 seconds, and
+  // returns their serials. Returns UNAVAILABLE (REVOCATION_UNKNOWN) if keyd has not told of one yet; RESOURCE_EXHAUSTED
+  // (TOO_MANY_WAIT) if four callers wait already, because each holds a thread; INVALID_ARGUMENT: CREDENTIALS for none
+  // or over 1000, CREDENTIAL_NAME.
   absl::StatusOr<std::vector<std::string>> Await(const google::protobuf::RepeatedPtrField<std::string>& names);
-  // Nothing is called afterwards.
+  // Ends the thread: `end` is not called afterwards.
   void Stop();
 
  private:
@@ -65,7 +69,7 @@ class EndedCredentials {
   int callers_ ABSL_GUARDED_BY(mutex_) = 0;
   // By serial in hex.
   std::map<std::string, Known> known_ ABSL_GUARDED_BY(mutex_);
-  // How many there may be before it is worth looking for some that are over.
+  // The number of credentials from which it is worth looking for some that are over.
   size_t forget_at_ ABSL_GUARDED_BY(mutex_) = 1024;
   std::thread thread_;
 };

@@ -46,16 +46,16 @@ namespace parley::keyclient {
 class KeyFollower {
  public:
   struct Options {
-    // A service credential, mode 0600, as keyd writes it at its first start; its subject is the audience.
+    // The path of a service credential, mode 0600, as keyd writes it at its first start. Its subject is the audience.
     std::string credential_path;
-    // DNS names and IP addresses for the server certificate. None: no certificate is asked for.
+    // DNS names and IP addresses for the server certificate; without any, none is asked for.
     std::vector<std::string> names;
-    // The service's own refusals, such as of keys that it minted and revoked itself: for the key source.
+    // Refusals of the service itself, such as of keys that it minted and revoked: for the key source.
     keys::AudienceKeySource::Refusal refusal;
     // Whether the service needs the labels of devices. Being ready does not include them: DeviceLabels::Find says
     // whether keyd has told them.
     bool follow_labels = false;
-    // How long the service may go on without hearing from keyd before it admits nobody new. Infinite: for ever.
+    // How long the service may go on without hearing from keyd before it admits no new peer.
     absl::Duration away_limit = absl::InfiniteDuration();
     Contact::OnChange on_contact;
     // Must outlive the follower.
@@ -63,54 +63,54 @@ class KeyFollower {
   };
 
   struct Certificate {
-    // Empty when Options::names is.
+    // PEM; empty if Options::names is.
     std::string certificate_pem;
     Secret private_key_pem;
-    // The organisation's.
+    // The organisation's CA, in PEM.
     std::string ca_pem;
   };
 
-  // Reads the credential and begins to connect. The errors of keys::ReadCredentialFile; INVALID_ARGUMENT
+  // Reads the credential and begins to connect. Returns the errors of keys::ReadCredentialFile, or INVALID_ARGUMENT
   // (CREDENTIAL_ROLE) unless it is a service's with a key for keyd.
   static absl::StatusOr<std::unique_ptr<KeyFollower>> Create(Options options);
-  // Whether the file has a credential that Create would take and that has not expired; connects to nothing.
-  // CREDENTIAL_EXPIRED besides the errors of Create.
+  // Checks that the file has a credential that Create would take and that has not expired, without connecting. Returns
+  // CREDENTIAL_EXPIRED, or the errors of Create.
   static absl::Status CheckCredential(const std::string& path);
   // Sends what the audit log still holds, for at most 5 seconds.
   ~KeyFollower();
 
-  // After the timeout the reason why keyd could not be reached or refused, with its address; DEADLINE_EXCEEDED when
-  // there is none.
+  // Waits until the service is in step with keyd. After the timeout returns the reason why keyd could not be reached or
+  // refused, with its address, or DEADLINE_EXCEEDED if there is none.
   absl::Status WaitUntilReady(absl::Duration timeout);
 
-  // The audience: "taskd". keyd's name for this service.
+  // Returns the audience, keyd's name for this service: "taskd".
   const std::string& audience() const;
-  // For minting keys of the audience (join keys, members). Lives as long as the follower.
+  // Returns the keyring that mints keys of the audience (join keys, members). It lives as long as the follower.
   keys::Keyring* keyring();
-  // For the door. Lives as long as the follower.
+  // Returns the key source for the door. It lives as long as the follower.
   keys::AudienceKeySource* key_source();
-  // Shows when the credential that is in use ends and when keyd was heard last, as long as what is returned lives; the
-  // follower must outlive that.
+  // Shows in the metrics when the present credential ends and when keyd was heard last, as long as the returned value
+  // lives; the follower must outlive it.
   rpc::Metrics::Source Count(rpc::Metrics* metrics);
-  // The newest one; ready only after WaitUntilReady.
+  // Returns the newest certificate. There is none before WaitUntilReady has succeeded.
   Certificate certificate() const;
 
-  // From now on this listener is kept in step; at most one. It must live until Detach, which waits for a call to
-  // it that is under way.
+  // Keeps this listener in step from now on; at most one. It must live until Detach, which waits for a call to it that
+  // is under way.
   void Attach(transport::Listener* listener);
   void Detach();
 
-  // Each credential that keyd has revoked: those known by now at once, later ones from a thread of the follower, one
-  // call at a time. Until StopObserving, which waits for a call that is under way.
+  // Called for each credential that keyd has revoked: at once for those known by now, later from a thread of the
+  // follower, one call at a time, until StopObserving, which waits for a call that is under way.
   using OnRevoked = std::function<void(const std::string& serial, absl::Time not_after)>;
   void Observe(OnRevoked on_revoked);
   void StopObserving();
 
-  // What operators say of devices, with Options::follow_labels. Lives as long as the follower.
+  // Returns the labels of devices, which are followed with Options::follow_labels. They live as long as the follower.
   DeviceLabels* labels();
 
-  // Events go to keyd in batches, in order, and again until keyd has them; at most 10,000 wait. Lives as long as the
-  // follower.
+  // Returns a log whose events go to keyd in batches, in order, and repeatedly until keyd has them; at most 10,000
+  // wait. It lives as long as the follower.
   rpc::AuditLog* audit_log();
 
  private:

@@ -25,17 +25,18 @@ class KeydConnection {
   using Stub = key::v1::KeyService::Stub;
   using Call = std::function<grpc::Status(Stub*, grpc::ClientContext*)>;
 
-  // The errors of keys::ReadCredentialFile; INVALID_ARGUMENT (CREDENTIAL_ROLE).
+  // Returns the errors of keys::ReadCredentialFile, or INVALID_ARGUMENT (CREDENTIAL_ROLE).
   static absl::StatusOr<std::unique_ptr<KeydConnection>> Create(const std::string& credential_path, Clock* clock);
 
-  // As Create, without a connection; CREDENTIAL_EXPIRED as well.
+  // Checks the credential without connecting. Returns CREDENTIAL_EXPIRED, or the errors of Create.
   static absl::Status Check(const std::string& credential_path);
 
-  // Makes the call; blocks. It carries the thread's trace, or a new one. Its error has the true reason when keyd could
-  // not be reached. When keyd refused the credential and its file has another one by now, the next call uses that.
+  // Makes the call, and blocks. The call carries the thread's trace, or a new one. If keyd refuses the credential and
+  // its file has another one by now, the next call uses that. Returns the call's error, with the true reason if keyd
+  // could not be reached.
   absl::Status Run(const Call& call, absl::Time deadline = absl::InfiniteFuture());
 
-  // Cancels the calls under way; later ones fail with CANCELLED.
+  // Cancels the calls under way. Later calls fail with CANCELLED.
   void Stop();
 
   const std::string& audience() const { return audience_; }
@@ -59,7 +60,7 @@ class KeydConnection {
 
   const std::string path_;
   Clock* const clock_;
-  // Of the first credential.
+  // The audience of the first credential.
   std::string audience_;
   std::string address_;
   mutable Mutex mutex_;

@@ -37,46 +37,48 @@ class ServiceFlags;
 namespace parley::keyclient {
 
 struct ServerOptions : rpc::ServiceOptions {
-  // host:port that others dial. Empty: what is listened on, which must not be every address then.
+  // The "host:port" that others dial. If empty, it is the address that is listened on, which must not be every address
+  // then.
   std::string public_address;
-  // Path.
+  // The path of the credential.
   std::string keyd_credential;
   // A duration such as "24h", or "unlimited": KeyFollower::Options::away_limit.
   std::string keyd_away_limit = "24h";
-  // Not a flag: whether the service needs the labels of devices (KeyFollower::Options::follow_labels).
+  // Whether the service needs the labels of devices (KeyFollower::Options::follow_labels). This is no flag.
   bool follow_labels = false;
 };
 
 class Server {
  public:
-  // "--public-address", "--keyd-credential" and "--keyd-away-limit". `where`: what the address goes into.
+  // Adds "--public-address", "--keyd-credential" and "--keyd-away-limit". `where` says what the address goes into.
   static void AddFlags(ServerOptions* options, const std::string& where, rpc::ServiceFlags* flags);
-  // For --check-config: what Open would find, without connecting or listening.
+  // Finds for --check-config what Open would find, without connecting or listening.
   static void Check(const ServerOptions& options, rpc::ConfigCheck* check);
 
-  // Waits for keyd and listens; nobody is accepted before Run. `process` must outlive it. The errors of KeyFollower,
-  // of Listener::Create and of rest::Server::Attach; PUBLIC_ADDRESS_MISSING.
+  // Waits for keyd and listens; no peer is accepted before Run. `process` must outlive the server. Returns
+  // PUBLIC_ADDRESS_MISSING, or the errors of KeyFollower, of Listener::Create and of rest::Server::Attach.
   static absl::StatusOr<std::unique_ptr<Server>> Open(const ServerOptions& options, rest::Server::Options rest,
                                                       rpc::Process* process);
 
   const std::string& public_address() const { return public_address_; }
-  // Of the certificate authority in which the service's own certificate ends.
+  // Returns the organisation of the certificate authority in which the service's own certificate ends.
   const std::string& organisation() const { return organisation_; }
   keys::Keyring* keyring() const { return follower_->keyring(); }
   rpc::AuditLog* audit_log() const { return follower_->audit_log(); }
-  // With ServerOptions::follow_labels.
+  // Returns the labels of devices, with ServerOptions::follow_labels.
   DeviceLabels* labels() const { return follower_->labels(); }
   rpc::Gate::FindPeer FindPeer() const;
-  // Refuses a key from now on and closes its connections: `serial` as bytes.
+  // Returns a function that refuses a key from now on and closes its connections. `serial` is in bytes.
   std::function<void(const std::string& serial, absl::Time not_after)> Revoke() const;
 
-  // Tells it which credentials keyd has revoked, as long as what is returned lives. When this returns, what hangs on
-  // those that were revoked so far has ended. UNAVAILABLE (REVOCATIONS_PENDING).
+  // Tells `ended` which credentials keyd has revoked, as long as the returned value lives. On return, what depends on
+  // those that were revoked so far has ended. Returns UNAVAILABLE (REVOCATIONS_PENDING).
   class Following;
   absl::StatusOr<std::unique_ptr<Following>> FollowRevocations(EndedCredentials* ended);
 
-  // Serves until the process is told to stop. Then in this order: nobody new is accepted, `drain` ends the streams,
-  // calls finish within kShutdownGrace, and their answers are sent. What both call must outlive it.
+  // Serves until the process is told to stop. It then accepts no new peer, `drain` ends the streams, calls finish
+  // within kShutdownGrace, and their answers are sent, in this order. What both functions use must outlive the server.
+  // Returns the errors of GrpcDoor::Serve and of Process::Serving.
   absl::Status Run(const std::function<void(grpc::ServerBuilder*)>& add_services, const std::function<void()>& drain);
 
  private:

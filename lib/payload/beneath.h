@@ -1,4 +1,6 @@
-// Opening what lies below a folder without following a link anywhere on the way.
+// Opens what lies below a folder without following a link anywhere on the way.
+//
+// Threads: free functions without state; an Fd belongs to one thread at a time.
 #ifndef PARLEY_LIB_PAYLOAD_BENEATH_H_
 #define PARLEY_LIB_PAYLOAD_BENEATH_H_
 
@@ -12,7 +14,7 @@
 
 namespace parley::payload {
 
-// A file descriptor that closes itself; below 0 is none.
+// A file descriptor that closes itself; a number below 0 stands for none.
 class Fd {
  public:
   explicit Fd(int fd = -1) : fd_(fd) {}
@@ -34,14 +36,14 @@ class Fd {
   int fd_;
 };
 
-// The folder that holds the last part of the relative path; "." gives root itself. None with errno set: ENOTDIR
-// or ELOOP when a part is a file or a link. The path must be one that ValidateFiles accepts, or ".".
+// Opens the folder that holds the last part of the relative path; "." gives root itself. The path must be "." or one
+// that ValidateFiles accepts. Returns none, with errno, on failure: ENOTDIR or ELOOP if a part is a file or a link.
 Fd OpenFolderBeneath(int root, absl::string_view path);
 
-// As openat(root, path, flags | O_NOFOLLOW | O_CLOEXEC, mode), where no part of the path may be a link.
+// Opens like openat(root, path, flags | O_NOFOLLOW | O_CLOEXEC, mode), except that no part of the path may be a link.
 Fd OpenBeneath(int root, absl::string_view path, int flags, mode_t mode = 0);
 
-// The last part of a path.
+// Returns the last part of a path.
 std::string LastPart(absl::string_view path);
 
 }  // namespace parley::payload

@@ -1,4 +1,5 @@
-// Chunks on the wire and in the store: one zstd frame each, addressed by the SHA-256 of its content.
+// Compresses and expands chunks: one zstd frame each, on the wire and in the store, addressed by the SHA-256 of its
+// content.
 #ifndef PARLEY_LIB_PAYLOAD_CHUNK_H_
 #define PARLEY_LIB_PAYLOAD_CHUNK_H_
 
@@ -9,11 +10,11 @@
 
 namespace parley::payload {
 
-// At most 256 KiB of content as one frame with its content size.
+// Returns at most 256 KiB of content as one frame that has its content size.
 std::string CompressChunk(absl::string_view content);
 
-// The content of a frame, when it is one whole frame of at most 256 KiB with this digest. Never writes more than
-// the header promises, and refuses a promise over the limit. INVALID_ARGUMENT with a reason: CHUNK_MALFORMED,
+// Returns the content of a frame, if that is one whole frame of at most 256 KiB with this digest. Never writes more
+// than the header promises, and refuses a promise over the limit. Returns INVALID_ARGUMENT: CHUNK_MALFORMED,
 // CHUNK_TOO_LARGE, CHUNK_DIGEST.
 absl::StatusOr<std::string> ExpandChunk(absl::string_view frame, absl::string_view digest);
 

@@ -1,4 +1,4 @@
-// The file set that a manifest names: canonical form, digest, validation, reading one from a folder.
+// The file set that a manifest names: its canonical form and digest, its validation, and reading one from a folder.
 // docs/protocol/manifest.md specifies all of it.
 #ifndef PARLEY_LIB_PAYLOAD_FILESET_H_
 #define PARLEY_LIB_PAYLOAD_FILESET_H_
@@ -24,23 +24,24 @@ inline constexpr size_t kMaxFrameBytes = 270'000;
 
 using Files = google::protobuf::RepeatedPtrField<task::v1::FileEntry>;
 
-// INVALID_ARGUMENT with a reason (PATH_ABSOLUTE, PATH_ESCAPES, PATH_MALFORMED, PATH_TWICE, LINK_ESCAPES, FILE_TYPE,
-// FILE_MODE, FILE_SIZE, CHUNK_COUNT, TOO_MANY_FILES, PAYLOAD_TOO_LARGE …) that names the entry.
+// Checks the file set. Returns INVALID_ARGUMENT with a reason that names the entry: PATH_ABSOLUTE, PATH_ESCAPES,
+// PATH_MALFORMED, PATH_TWICE, LINK_ESCAPES, FILE_TYPE, FILE_MODE, FILE_SIZE, CHUNK_COUNT, TOO_MANY_FILES,
+// PAYLOAD_TOO_LARGE and others.
 absl::Status ValidateFiles(const Files& files);
 
-// SHA-256 of the canonical form. `files` must be valid.
+// Returns the SHA-256 of the canonical form. `files` must be valid.
 std::string DigestFiles(const Files& files);
 int64_t TotalBytes(const Files& files);
 
-// Reads a file or a folder: entries sorted, each regular file hashed and cut into chunks. Links stay links;
-// devices, sockets and pipes are refused. Errors name the path: PAYLOAD_MISSING, PAYLOAD_EMPTY, FILE_PERMISSION,
-// PAYLOAD_TOO_LARGE, and those of ValidateFiles. `on_chunk`, when given, gets every chunk's digest and content in
-// order; an error of it ends the scan.
+// Reads a file or a folder: the entries are sorted, each regular file is hashed and cut into chunks. Links stay links;
+// devices, sockets and pipes are refused. If `on_chunk` is given, it gets every chunk's digest and content in order;
+// its error ends the scan. Errors name the path: PAYLOAD_MISSING, PAYLOAD_EMPTY, FILE_PERMISSION, PAYLOAD_TOO_LARGE,
+// and those of ValidateFiles.
 using OnChunk = std::function<absl::Status(absl::string_view digest, absl::string_view content)>;
 absl::StatusOr<Files> ScanPayload(const std::string& path, const OnChunk& on_chunk = nullptr);
 
-// What is installed of `files` below `root`: the same entries as they are on disk, absent ones left out. For the
-// digest of what is really there.
+// Returns the entries of `files` as they are on the disk below `root`, without absent ones, for the digest of what is
+// really there. Returns the errors of ScanPayload for what cannot be read.
 absl::StatusOr<Files> ScanInstalled(const std::string& root, const Files& files);
 
 }  // namespace parley::payload

@@ -16,7 +16,7 @@ namespace {
 using task::v1::Manifest;
 using task::v1::SignedManifest;
 
-// As the server's, of a task's name.
+// The server's limit for the id in a task's name.
 constexpr size_t kMaxTaskIdBytes = 32;
 constexpr absl::string_view kSignatureContext("parley manifest v1\0", 19);
 

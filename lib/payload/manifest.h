@@ -1,4 +1,4 @@
-// Making, signing and believing manifests.
+// Makes, signs and verifies manifests.
 #ifndef PARLEY_LIB_PAYLOAD_MANIFEST_H_
 #define PARLEY_LIB_PAYLOAD_MANIFEST_H_
 
@@ -18,18 +18,19 @@ struct ManifestFields {
   int64_t revision = 0;
   absl::Time create_time;
   absl::Time expire_time;
-  // "tasks/{task}" that the task takes the place of; empty for none.
+  // The "tasks/{task}" that the task takes the place of; empty for none.
   std::string supersedes;
 };
 
-// A manifest of these files, signed.
+// Makes and signs a manifest of these files. Returns the errors of ValidateFiles, MANIFEST_MALFORMED for fields that do
+// not fit, or MANIFEST_TOO_LARGE.
 absl::StatusOr<task::v1::SignedManifest> SignManifest(const ManifestFields& fields, Files files,
                                                       const crypto::SigningKey& key);
 
-// The manifest, when everything about it holds: the signature under `verification_key`, every length, the file
-// set, the digest and size over it, the task. INVALID_ARGUMENT or DATA_LOSS with a reason: MANIFEST_TOO_LARGE,
-// MANIFEST_SIGNATURE, MANIFEST_MALFORMED, MANIFEST_DIGEST, MANIFEST_TASK, MANIFEST_EXPIRED (at `now`), and those
-// of ValidateFiles. Checks the signature before it parses anything.
+// Returns the manifest, if everything about it holds: the signature under `verification_key`, every length, the file
+// set, its digest and size, the task. The signature is checked before anything is parsed. Returns INVALID_ARGUMENT or
+// DATA_LOSS: MANIFEST_TOO_LARGE, MANIFEST_SIGNATURE, MANIFEST_MALFORMED, MANIFEST_DIGEST, MANIFEST_TASK,
+// MANIFEST_EXPIRED (at `now`), or the reasons of ValidateFiles.
 absl::StatusOr<task::v1::Manifest> VerifyManifest(const task::v1::SignedManifest& signed_manifest,
                                                   absl::string_view verification_key, absl::string_view task,
                                                   absl::Time now);

@@ -26,7 +26,7 @@ absl::Status Refuse(absl::string_view reason, absl::string_view sentence) {
   return Error(absl::StatusCode::kInvalidArgument, reason, sentence);
 }
 
-// As FileError, with the payload's own reason for what may not be read.
+// Makes the error of FileError, with the payload's own reason for what may not be read.
 absl::Status ReadError(const std::string& path, int error_number) {
   if (error_number == ENAMETOOLONG) {
     return Refuse("PATH_TOO_LONG", absl::StrCat("no file can have a name as long as the one that begins with ",

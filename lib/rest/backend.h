@@ -1,10 +1,10 @@
-// Calls of the gRPC server in this process, on behalf of one REST peer.
+// Calls the gRPC server in this process on behalf of one REST peer.
 //
 // The calls go over a socket pair into the very server that gRPC peers talk to, so that the same handlers answer, and
 // rpc::Gate finds the same peer.
 //
-// Threads: Backend in one thread at a time. BackendCall's methods may be called from any thread; its events come on
-// gRPC's threads, one after another, and must not block.
+// Threads: Backend belongs to one thread at a time. BackendCall's methods may be called from any thread; its events
+// come on gRPC's threads, one after another, and must not block.
 #ifndef PARLEY_LIB_REST_BACKEND_H_
 #define PARLEY_LIB_REST_BACKEND_H_
 
@@ -29,10 +29,11 @@ class BackendCall final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc:
   struct Events {
     // The handler has taken the call.
     std::function<void()> started;
-    // An answer; the next comes only after Next.
+    // An answer has come. The next one comes only after Next.
     std::function<void(std::string)> message;
-    // The last one. The call comes with it, to be let go on a thread that is not gRPC's: it may hold the last of its
-    // channel, and gRPC would wait there for that very thread to end (https://github.com/grpc/grpc/issues/37858).
+    // The call has ended. It is handed over with this event, to be released on a thread that is not gRPC's: it may hold
+    // the last reference to its channel, and gRPC would wait there for that very thread to end
+    // (https://github.com/grpc/grpc/issues/37858).
     std::function<void(grpc::Status, std::shared_ptr<BackendCall>)> ended;
   };
   using Metadata = std::vector<std::pair<std::string, std::string>>;
@@ -42,9 +43,9 @@ class BackendCall final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc:
                                             std::vector<std::string> requests, const Metadata& metadata,
                                             absl::Time deadline, Events events);
 
-  // Asks for the next answer. Once for each.
+  // Asks for the next answer. Must be called once for each.
   void Next();
-  // Ends the call; only `ended` comes after this, and what is under way.
+  // Ends the call. Only `ended` comes after this, and an event that is under way.
   void Cancel();
 
  private:
@@ -61,23 +62,23 @@ class BackendCall final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc:
   size_t written_ = 0;
   grpc::ByteBuffer answer_;
   Mutex mutex_;
-  // A read is under way. Without one gRPC may end the call at any time, so there always is one or a hold.
+  // A read is under way. Without one gRPC may end the call at any time, so there is always a read or a hold.
   bool reading_ ABSL_GUARDED_BY(mutex_) = true;
   bool canceled_ ABSL_GUARDED_BY(mutex_) = false;
-  // Until OnDone.
+  // The call holds itself until OnDone.
   std::shared_ptr<BackendCall> self_;
 };
 
 class Backend {
  public:
-  // Gives one end of a connection into the server; -1 when there is none to be had.
+  // Returns one end of a connection into the server, or -1 if there is none to be had.
   using Connect = std::function<int()>;
   explicit Backend(Connect connect) : connect_(std::move(connect)) {}
 
-  // Connects at the first call, and anew before the server would close for the connection's age. Null when it cannot.
-  // While no call is under way.
+  // Connects at the first call, and anew before the server would close the connection for its age. Must be called while
+  // no call is under way. Returns null if it cannot connect.
   grpc::GenericStub* stub();
-  // The connection has broken: the next call makes another.
+  // Says that the connection has broken, so that the next call makes another.
   void Forget() { stub_ = nullptr; }
 
  private:

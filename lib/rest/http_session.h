@@ -1,4 +1,4 @@
-// One connection of a REST peer: reads a request, calls the RPC, writes the answer, and so on.
+// One connection of a REST peer: it reads a request, calls the RPC, writes the answer, and goes on with the next.
 //
 // Threads: everything runs on the session's strand; Start and Stop may be called from any thread.
 #ifndef PARLEY_LIB_REST_HTTP_SESSION_H_
@@ -29,14 +29,14 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
  public:
   using Stream = boost::beast::basic_stream<boost::asio::local::stream_protocol>;
 
-  // Takes the socket, whose context `keep` keeps. `options` and `routes` must outlive the session. `closed` is told of
-  // its end, until when its owner holds it.
+  // Takes the socket; `keep` keeps its context alive. `options` and `routes` must outlive the session. The owner holds
+  // the session until `closed` tells its end.
   HttpSession(Stream::socket_type socket, std::shared_ptr<void> keep, const Server::Options* options,
               const Routes* routes, Backend::Connect connect, std::function<void(HttpSession*)> closed);
   ~HttpSession();
 
   void Start();
-  // Closes after the answer that is under way; at once when there is none, or when `now`.
+  // Closes after the answer that is under way; at once if there is none, or if `now` is set.
   void Stop(bool now);
 
  private:
@@ -51,9 +51,9 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   absl::Status FindRoute();
   void ReadBody();
   void OnBody(ErrorCode error);
-  // A failure to read a request: answered when the peer still listens.
+  // Answers a request that could not be read, if the peer still listens.
   void OnBadRead(ErrorCode error);
-  // The read under way fails then, and the connection stays for the answer.
+  // Lets the read under way fail after this long; the connection stays for the answer.
   void LimitRead(absl::Duration duration);
 
   void Dispatch();
@@ -63,7 +63,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   void OnEnded(const grpc::Status& status);
   void AnswerUnary();
 
-  // Server streams.
+  // These serve RPCs that stream their answers.
   void BeginStream();
   void AddLine(std::string json);
   void WriteStream();
@@ -93,7 +93,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   std::shared_ptr<BackendCall> call_;
   std::optional<std::string> message_;
   std::optional<Response> response_;
-  // Once an answer that streams has begun.
+  // Set once an answer that streams has begun.
   std::optional<LineStream> lines_;
   std::string out_;
   std::string writing_;

@@ -1,5 +1,5 @@
-// The HTTP answer of an RPC that streams: newline-delimited JSON in chunks, as gzip for who asks for that. Every line
-// can be read as soon as its chunk is there.
+// The HTTP answer of an RPC that streams: newline-delimited JSON in chunks, with gzip if the peer asks for it. A peer
+// can read every line as soon as its chunk has come.
 //
 // Threads: one at a time.
 #ifndef PARLEY_LIB_REST_LINE_STREAM_H_
@@ -17,7 +17,7 @@ class LineStream {
  public:
   explicit LineStream(bool gzip);
 
-  // The bytes to send: first the header, then each line with its '\n', then the end.
+  // Return the bytes to send: first the header, then each line with its '\n', then the end.
   std::string Head() const;
   std::string Line(absl::string_view line);
   std::string End();

@@ -1,4 +1,4 @@
-// The OpenAPI 3.1 document of some services, from descriptors that still have their comments.
+// Writes the OpenAPI 3.1 document of some services, from descriptors that still have their comments.
 #ifndef PARLEY_LIB_REST_OPEN_API_H_
 #define PARLEY_LIB_REST_OPEN_API_H_
 
@@ -9,7 +9,8 @@
 
 namespace parley::rest {
 
-// JSON. Says of every route what lib/rest does: names and types as in protobuf's JSON mapping, streams as lines.
+// Returns JSON that says of every route what lib/rest does: names and types as in protobuf's JSON mapping, streams as
+// lines.
 std::string OpenApi(const Routes& routes, absl::string_view title);
 
 }  // namespace parley::rest

@@ -1,4 +1,4 @@
-// What the header of an HTTP request says, and which ones are refused.
+// Reads the header of an HTTP request, and refuses some.
 //
 // Threads: pure functions.
 #ifndef PARLEY_LIB_REST_REQUEST_HEADER_H_
@@ -15,28 +15,29 @@ namespace parley::rest {
 
 using RequestHeader = boost::beast::http::request_header<>;
 
-// As Beast has versions.
+// Beast's number of the version HTTP/1.1.
 constexpr int kHttp11 = 11;
 
 inline absl::string_view View(boost::beast::string_view text) { return absl::string_view(text.data(), text.size()); }
 
+// Returns INVALID_ARGUMENT with this reason and sentence.
 absl::Status BadRequest(absl::string_view reason, absl::string_view sentence);
 
-// Whether a field goes on in a further line, which readers understand differently. `bytes` begin where a line does, and
-// may go on behind the header.
+// Returns whether a field goes on in a further line, which readers understand differently. `bytes` begin where a line
+// does, and may go on behind the header.
 bool IsFolded(absl::string_view bytes);
 
-// INVALID_ARGUMENT: HTTP_VERSION, HOST, TRANSFER_ENCODING, CONTENT_LENGTH, HEADER_REPEATED, EXPECT, CONTENT_ENCODING.
-// PERMISSION_DENIED: ORIGIN_NOT_ALLOWED.
+// Returns INVALID_ARGUMENT: HTTP_VERSION, HOST, TRANSFER_ENCODING, CONTENT_LENGTH, HEADER_REPEATED, EXPECT,
+// CONTENT_ENCODING; or PERMISSION_DENIED: ORIGIN_NOT_ALLOWED.
 absl::Status CheckHeader(const RequestHeader& header);
-// Of one with a body. INVALID_ARGUMENT: CONTENT_TYPE.
+// Checks the header of a request with a body. Returns INVALID_ARGUMENT: CONTENT_TYPE.
 absl::Status CheckContentType(const RequestHeader& header);
 
 bool AcceptsGzip(const RequestHeader& header);
-// One strong validator, as we give it; empty for "*".
+// Returns the one strong validator that an If-Match has, in the form that we give it; an empty text for "*".
 std::optional<std::string> ParseIfMatch(absl::string_view value);
 
-// HTTP says more than gRPC's codes do.
+// Returns the HTTP status of an error of this layer: HTTP has more of them than gRPC has codes.
 int HttpStatusOf(const absl::Status& status);
 
 }  // namespace parley::rest

@@ -31,29 +31,29 @@ namespace parley::rest {
 class Server final : public transport::RestHandler {
  public:
   struct Options {
-    // Full names. Those of their RPCs that have a google.api.http option are served.
+    // Full names of the services. Their RPCs that have a google.api.http option are served.
     std::vector<std::string> services;
-    // Served at /openapi.json. Must outlive the server.
+    // The document that is served at /openapi.json. Must outlive the server.
     absl::string_view open_api;
     int threads = 2;
-    // More than any program sends; a hundred thousand headers do not fit.
+    // The default is more than any program sends; a hundred thousand headers do not fit.
     size_t max_header_bytes = 16 * 1024;
-    // gRPC's largest message in base 64, and a little.
+    // The default is gRPC's largest message in base 64, and a little.
     size_t max_body_bytes = 6 * 1024 * 1024;
     int max_connections = 1000;
-    // A connection without a request.
+    // How long a connection may stay without a request.
     absl::Duration idle_timeout = absl::Seconds(60);
-    // From a header's first byte to its last.
+    // How long a header may take, from its first byte to its last.
     absl::Duration header_timeout = absl::Seconds(10);
     absl::Duration body_timeout = absl::Seconds(60);
-    // For RPCs with one answer.
+    // How long a call may take that has one answer.
     absl::Duration call_timeout = absl::Seconds(60);
-    // For one write to a peer that reads slowly.
+    // How long one write may take to a peer that reads slowly.
     absl::Duration write_timeout = absl::Seconds(60);
   };
 
-  // Before door->Serve. The server must outlive the door's shutdown, `door` the server's last connection.
-  // The errors of Routes::Of.
+  // Must be called before door->Serve. The server must outlive the door's shutdown, and `door` the server's last
+  // connection. Returns the errors of Routes::Of.
   static absl::StatusOr<std::unique_ptr<Server>> Attach(transport::GrpcDoor* door, Options options);
   // Closes its connections.
   ~Server() override;

@@ -24,7 +24,7 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::MessageFactory;
 
-// Of a field's name or of the parser's sentence in an error: enough to find the place.
+// The limit for a field's name, or the parser's sentence, in an error: enough to find the place.
 constexpr size_t kMaxQuotedBytes = 200;
 
 absl::Status Invalid(absl::string_view reason, absl::string_view sentence) {
@@ -199,7 +199,7 @@ absl::StatusOr<std::vector<std::string>> ToRequests(const HttpCall& call) {
 absl::StatusOr<JsonAnswer> ToJson(const Descriptor& type, absl::string_view serialized) {
   const std::unique_ptr<Message> message = New(type);
   google::protobuf::util::JsonPrintOptions options;
-  // As grpc-gateway: a field that is false or 0 is there to be seen.
+  // A field that is false or 0 is shown too, as in grpc-gateway.
   options.always_print_primitive_fields = true;
   JsonAnswer answer;
   if (!message->ParseFromArray(serialized.data(), static_cast<int>(serialized.size())) ||

@@ -1,5 +1,5 @@
-// Requests from path, query and JSON to protobuf, and answers back: protobuf's own JSON mapping, and grpc-gateway's
-// rules for what goes where (docs/rest.md).
+// Turns requests from path, query and JSON into protobuf, and answers back, by protobuf's own JSON mapping and
+// grpc-gateway's rules for what goes where (docs/rest.md).
 //
 // Threads: pure functions.
 #ifndef PARLEY_LIB_REST_TRANSCODE_H_
@@ -22,14 +22,14 @@ namespace parley::rest {
 struct HttpCall {
   const Route* route = nullptr;
   Variables variables;
-  // After "?".
+  // The part after "?".
   std::string query;
   std::string body;
-  // Of If-Match, without its quotes; empty for none and for "*".
+  // The value of If-Match without its quotes; empty for none and for "*".
   std::string if_match;
 };
 
-// The RPC's serialized request; as many as the body has lines when the RPC takes a stream of them.
+// Returns the RPC's serialized request, or one for each line of the body if the RPC takes a stream of them. Returns
 // INVALID_ARGUMENT: JSON_MALFORMED, QUERY_UNKNOWN, QUERY_MALFORMED, QUERY_REPEATED, PATH_DIFFERS (from the body),
 // BODY_NOT_WANTED, IF_MATCH_NOT_SUPPORTED, IF_MATCH_DIFFERS (from the body's etag).
 absl::StatusOr<std::vector<std::string>> ToRequests(const HttpCall& call);
@@ -39,12 +39,12 @@ struct JsonAnswer {
   // The answer's field `etag`, if it has one.
   std::string etag;
 };
-// INTERNAL (ANSWER_MALFORMED).
+// Returns INTERNAL (ANSWER_MALFORMED) for bytes that are no message of this type.
 absl::StatusOr<JsonAnswer> ToJson(const google::protobuf::Descriptor& type, absl::string_view serialized);
 
-// As in google/rpc/code.proto.
+// Returns the HTTP status that google/rpc/code.proto names for the code.
 int HttpStatus(grpc::StatusCode code);
-// google.rpc.Status as JSON: of an RPC, and of a request that did not become one.
+// Returns google.rpc.Status as JSON, for an RPC's error and for a request that did not become an RPC.
 std::string StatusJson(const grpc::Status& status);
 std::string StatusJson(const absl::Status& status);
 

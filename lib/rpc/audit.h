@@ -8,12 +8,14 @@
 
 namespace parley::rpc {
 
-// Threads: may be called from any thread.
+// A log of events.
+//
+// Threads: all methods may be called from any thread.
 class AuditLog {
  public:
   virtual ~AuditLog() = default;
-  // Sets the event's id, time and service. Does not block on the network; a sink that is full drops the newest
-  // refusals, counts them, and says so in the log once it can.
+  // Sets the event's id, time and service. Does not block on the network: a full sink drops the newest refusals, counts
+  // them, and says so in the log once it can.
   virtual void Record(key::v1::AuditEvent event) = 0;
 };
 
@@ -21,7 +23,7 @@ class AuditLog {
 void Audit(AuditLog* audit, absl::string_view actor, absl::string_view action, absl::string_view resource,
            absl::string_view detail = "");
 
-// Records that an actor was refused; PERMISSION_DENIED to answer with.
+// Records that an actor was refused, and returns the PERMISSION_DENIED to answer with.
 absl::Status Refuse(AuditLog* audit, absl::string_view actor, absl::string_view method, absl::string_view reason,
                     absl::string_view sentence);
 

@@ -1,9 +1,9 @@
-// One RPC that was admitted or refused: counted, timed, and with the trace that it belongs to.
+// One RPC that was admitted or refused: it is counted, timed, and has the trace that it belongs to.
 //
-// Whoever holds the last reference ends it; what End was told counts then. A call whose trace is sampled gets a line in
-// the log at its end, and so does one that failed by our fault.
+// The call ends with its last reference, with the status that End was given. It gets a line in the log at its end if
+// its trace is sampled, or if it failed by our fault.
 //
-// Threads: End once, from any thread; the rest does not change.
+// Threads: End may be called once, from any thread; the rest does not change.
 #ifndef PARLEY_LIB_RPC_CALL_H_
 #define PARLEY_LIB_RPC_CALL_H_
 
@@ -24,15 +24,15 @@ class Metrics;
 
 class Call {
  public:
-  // `metrics` may be null, else must outlive this. The trace is that of the caller's traceparent, or a new one.
+  // `metrics` may be null, or else must outlive this. The trace is the one of the caller's traceparent, or a new one.
   Call(Metrics* metrics, const grpc::ServerContextBase& context, absl::string_view method, absl::string_view type);
   ~Call();
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
 
-  // For the log: "operator/alice".
+  // Sets the caller for the log: "operator/alice".
   void set_caller(std::string caller) { caller_ = std::move(caller); }
-  // How it ends. Without it: cancelled.
+  // Says how the call ends. Without this it counts as cancelled.
   void End(const absl::Status& status) { status_ = status; }
 
   const TraceContext& trace() const { return trace_; }

@@ -1,6 +1,6 @@
-// What is wrong with a configuration, all of it at once: for --check-config.
+// Collects everything that is wrong with a configuration, for --check-config.
 //
-// Nothing is made, opened for writing or listened on, so that it may run beside the service itself.
+// The check makes nothing, and opens nothing for writing or listening, so that it may run beside the service itself.
 //
 // Threads: one at a time.
 #ifndef PARLEY_LIB_RPC_CONFIG_CHECK_H_
@@ -17,18 +17,19 @@ namespace parley::rpc {
 
 class ConfigCheck {
  public:
-  // An address of this machine, with a port that no other flag has.
+  // Checks an address of this machine, with a port that no other flag has.
   void Listens(absl::string_view flag, const std::string& address);
-  // An address that others can dial: host:port that is neither every address nor port 0. Empty is good.
+  // Checks an address that others can dial: "host:port" that is neither every address nor port 0. An empty text is
+  // good.
   void Dialled(absl::string_view flag, const std::string& address);
-  // A folder that this user may write to, or can make.
+  // Checks a folder that this user may write to, or can make.
   void Folder(absl::string_view flag, const std::string& path);
-  // The folder of a file that will be made. Empty is good.
+  // Checks the folder of a file that will be made. An empty text is good.
   void ParentFolder(absl::string_view flag, const std::string& path);
-  // What something else found out about a flag.
+  // Adds what something else found out about a flag.
   void Found(absl::string_view flag, const absl::Status& status);
 
-  // One sentence each; none when all is well.
+  // Returns one sentence for each problem, and none if all is well.
   const std::vector<std::string>& problems() const { return problems_; }
 
  private:

@@ -13,7 +13,7 @@ namespace parley::rpc {
 namespace {
 
 constexpr char kDomain[] = "parley";
-constexpr size_t kMaxReasonBytes = 63;  // As google.rpc.ErrorInfo demands.
+constexpr size_t kMaxReasonBytes = 63;  // The limit of google.rpc.ErrorInfo.
 
 // "cannot write taskd.db" for "cannot write /var/lib/parley/taskd.db": where a server keeps its files is its own
 // affair, and its log has the whole path.

@@ -1,4 +1,4 @@
-// Errors between absl::Status and the wire: google.rpc.Status with one ErrorInfo of the domain "parley".
+// Converts errors between absl::Status and the wire: google.rpc.Status with one ErrorInfo of the domain "parley".
 #ifndef PARLEY_LIB_RPC_ERRORS_H_
 #define PARLEY_LIB_RPC_ERRORS_H_
 

@@ -28,7 +28,7 @@ bool MayCall(access::v1::Role role, const MethodDescriptor* descriptor) {
   return std::find(roles.begin(), roles.end(), role) != roles.end();
 }
 
-// As metrics name it.
+// Returns the type of a method in the words of the metrics.
 absl::string_view TypeOf(const MethodDescriptor* descriptor) {
   const bool in = descriptor != nullptr && descriptor->client_streaming();
   const bool out = descriptor != nullptr && descriptor->server_streaming();

@@ -31,21 +31,21 @@
 
 namespace parley::rpc {
 
-// Who calls.
+// The caller of an RPC.
 struct Caller {
   std::shared_ptr<const transport::Peer> peer;
-  // Ends when nobody holds it any more. A stream gives it to OutStream::Adopt, or tells it its end.
+  // The call ends with its last reference. A stream gives it to OutStream::Adopt, or tells it its end.
   std::shared_ptr<Call> call;
 
   access::v1::Role role() const { return static_cast<access::v1::Role>(peer->key.role); }
-  // Whose turn its work waits for.
+  // Returns the flow whose turn the caller's work waits for.
   Flow flow() const { return peer == nullptr ? Flow() : Flow::Of(*peer); }
   const std::string& subject() const { return peer->key.subject; }
-  // "operator/alice", for the audit log.
+  // Returns the name for the audit log: "operator/alice".
   std::string Name() const;
 };
 
-// "admin" for ROLE_ADMIN and so on.
+// Returns "admin" for ROLE_ADMIN and so on.
 std::string RoleName(access::v1::Role role);
 
 class Metrics;
@@ -55,10 +55,11 @@ class Gate {
   // Finds the peer of a call: GrpcDoor::PeerOf.
   using FindPeer = std::function<std::shared_ptr<const transport::Peer>(const grpc::ServerContextBase&)>;
 
-  // `audit`, `workers` and `metrics` must outlive the gate and every call; without metrics nothing is counted.
+  // `audit`, `workers` and `metrics` must outlive the gate and every call. Without metrics no call is counted.
   Gate(FindPeer find_peer, AuditLog* audit, WorkerPool* workers, Metrics* metrics = nullptr);
 
-  // UNAUTHENTICATED when the connection is gone; PERMISSION_DENIED (ROLE_NOT_ALLOWED) naming the role and the RPC.
+  // Returns UNAUTHENTICATED if the connection is gone, or PERMISSION_DENIED (ROLE_NOT_ALLOWED) naming the role and the
+  // RPC.
   absl::StatusOr<Caller> Admit(const grpc::ServerContextBase& context, absl::string_view method) const;
 
   // Admits, then runs the handler on a worker and finishes the call with its status. The request and response stay

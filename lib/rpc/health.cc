@@ -186,7 +186,7 @@ class HealthPort::Impl {
   absl::Status Open(const std::string& address) {
     RETURN_IF_ERROR(transport::ParseHostPort(address).status());
     const size_t colon = address.rfind(':');
-    // As for the door, no host means every address.
+    // A missing host means every address, like at the door.
     const std::string host = colon == 0 ? "[::]" : address.substr(0, colon);
     grpc::ServerBuilder builder;
     int port = 0;

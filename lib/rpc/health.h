@@ -1,7 +1,8 @@
-// Whether a process serves: grpc.health.v1, as a whole ("") and for each of its services.
+// Says whether a process serves, by grpc.health.v1: as a whole ("") and for each of its services.
 //
 // The same state shows behind the door and on a port of its own in plaintext, which probes need and which has nothing
-// else. From the start it is NOT_SERVING; so it is again from the moment that the process is told to stop.
+// else. The state is NOT_SERVING from the start until the service is ready, and again from the moment that the process
+// is told to stop.
 //
 // Threads: all methods may be called from any thread.
 #ifndef PARLEY_LIB_RPC_HEALTH_H_
@@ -21,20 +22,20 @@ namespace parley::rpc {
 
 class Health {
  public:
-  // `services`: full names, such as "parley.task.v1.TaskService".
+  // `services` are full names, such as "parley.task.v1.TaskService".
   explicit Health(const std::vector<std::string>& services);
   ~Health();
 
   void SetServing();
-  // Whether new callers are admitted: it serves only then.
+  // Says whether new callers are admitted. The service is SERVING only then.
   void SetAdmitting(bool admitting);
-  // A part that the service needs and can do without for a while, such as "keyd": asked for by that name. SERVING until
-  // it is said that it is not good.
+  // Adds a part that the service needs and can do without for a while, such as "keyd", which is asked for by that name.
+  // A part is SERVING until this says that it is not good.
   void SetPart(const std::string& part, bool good);
-  // For good. Who watches is told, and its stream ends.
+  // Makes everything NOT_SERVING for good. Watchers are told, and their streams end.
   void SetStopping();
 
-  // To be registered with one server, which must end before it does; so must that before this.
+  // Returns a service for one server. It must outlive the server, and this must outlive it.
   std::unique_ptr<grpc::Service> MakeService();
 
  private:
@@ -46,11 +47,12 @@ class Health {
 // A plaintext port with grpc.health.v1 and nothing else: neither the API nor reflection.
 class HealthPort {
  public:
-  // `health` must outlive it. ADDRESS_INVALID; ADDRESS_IN_USE when another process listens there, or nobody may.
+  // `health` must outlive the port. Returns ADDRESS_INVALID, or ADDRESS_IN_USE if another process listens there or
+  // nobody may.
   static absl::StatusOr<std::unique_ptr<HealthPort>> Open(const std::string& address, Health* health);
   ~HealthPort();
 
-  // host:port, with the real port.
+  // Returns the bound address as "host:port"; with port 0, the port that the kernel chose.
   const std::string& address() const;
 
  private:

@@ -1,4 +1,4 @@
-// Streams that last, so that a server that stops can end them: it would else wait for each.
+// Holds the streams that last, so that a server that stops can end them: it would otherwise wait for each.
 //
 // Threads: all methods may be called from any thread.
 #ifndef PARLEY_LIB_RPC_LIVE_STREAMS_H_
@@ -16,21 +16,21 @@ namespace parley::rpc {
 class LiveStream {
  public:
   virtual ~LiveStream() = default;
-  // Ends the stream with this error. Does not block; more than once is as once.
+  // Ends the stream with this error, without blocking. Calling it again changes nothing.
   virtual void End(const absl::Status& status) = 0;
 };
 
-// UNAVAILABLE (SERVER_STOPPING): what streams end with then.
+// Returns UNAVAILABLE (SERVER_STOPPING), with which streams end when the server stops.
 absl::Status ServerStopping();
 
 class LiveStreams {
  public:
-  // After the server's shutdown, when all have been removed.
+  // Must be destroyed after the server's shutdown, when all streams have been removed.
   ~LiveStreams();
-  // Holds it until it is removed.
+  // Holds the stream until it is removed.
   void Add(const std::shared_ptr<LiveStream>& stream);
   void Remove(const LiveStream* stream);
-  // Ends all, and those that are still to come.
+  // Ends all streams, and those that are still to come.
   void Close(const absl::Status& status);
 
  private:

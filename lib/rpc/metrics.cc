@@ -19,7 +19,7 @@ namespace parley::rpc {
 namespace {
 
 constexpr int kCodes = 17;
-// As go-grpc-prometheus writes them, for which dashboards and alerts are made.
+// The names that go-grpc-prometheus writes, for which dashboards and alerts are made.
 constexpr const char* kCodeNames[kCodes] = {
     "OK",       "Canceled",       "Unknown",          "InvalidArgument",   "DeadlineExceeded",
     "NotFound", "AlreadyExists",  "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
@@ -29,7 +29,7 @@ constexpr const char* kCodeNames[kCodes] = {
 // Seconds. A commit to a disk takes milliseconds; streams last.
 constexpr double kBuckets[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10};
 
-// Of the text format, for what stands between quotes.
+// Escapes a value in quotes, by the rules of the text format.
 std::string Escaped(absl::string_view value) {
   std::string text;
   for (const char letter : value) {

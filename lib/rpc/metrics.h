@@ -32,27 +32,27 @@ class Metrics {
     double value = 0;
   };
   using Read = std::function<std::vector<Sample>()>;
-  // While it lives, the figure is asked for; its end waits for a reading that is under way.
+  // The metric is read as long as this lives; its end waits for a reading that is under way.
   using Source = std::shared_ptr<void>;
 
-  // With the figures of the process itself: memory, processor time, descriptors, start.
+  // Begins with the metrics of the process itself: memory, processor time, descriptors, start.
   Metrics();
   ~Metrics();
 
-  // `read` runs on the reader's thread. Two sources may have one name when they have the same help and kind.
+  // `read` runs on the reader's thread. Two sources may have one name if they have the same help and kind.
   Source Add(const std::string& name, const std::string& help, Kind kind, Read read);
 
-  // A call begins and ends. `type`: "unary", "client_stream", "server_stream" or "bidi_stream".
+  // Count that a call begins and ends. `type` is "unary", "client_stream", "server_stream" or "bidi_stream".
   void Started(absl::string_view method, absl::string_view type);
   void Handled(absl::string_view method, absl::string_view type, absl::StatusCode code, absl::Duration took);
 
-  // Everything, in Prometheus' text format.
+  // Returns everything in Prometheus' text format.
   std::string Text() const;
 
  private:
   class Impl;
   const std::unique_ptr<Impl> impl_;
-  // Of the process itself.
+  // The metrics of the process itself.
   std::vector<Source> own_;
 };
 

@@ -1,9 +1,9 @@
 // A plaintext HTTP port with one page: GET /metrics.
 //
-// For a monitoring system in the same network; it shows counts and no names. Not for the internet: who reaches it may
-// read it. Time and size of a request and the number of connections are bounded.
+// It is for a monitoring system in the same network, and shows counts and no names. It is not for the internet: every
+// peer that reaches it may read it. The time and the size of a request and the number of connections are bounded.
 //
-// Threads: one of its own.
+// Threads: all methods may be called from any thread. The port has one thread of its own.
 #ifndef PARLEY_LIB_RPC_METRICS_PORT_H_
 #define PARLEY_LIB_RPC_METRICS_PORT_H_
 
@@ -18,11 +18,11 @@ class Metrics;
 
 class MetricsPort {
  public:
-  // `metrics` must outlive it. ADDRESS_INVALID, ADDRESS_IN_USE.
+  // `metrics` must outlive the port. Returns ADDRESS_INVALID or ADDRESS_IN_USE.
   static absl::StatusOr<std::unique_ptr<MetricsPort>> Open(const std::string& address, const Metrics* metrics);
   ~MetricsPort();
 
-  // host:port, with the real port.
+  // Returns the bound address as "host:port"; with port 0, the port that the kernel chose.
   const std::string& address() const;
 
  private:

@@ -1,7 +1,7 @@
-// The sending side of a streaming RPC: what is sent waits its turn, and the stream ends once.
+// The sending side of a streaming RPC: messages wait for their turn, and the stream ends once.
 //
-// gRPC calls a reactor from its own threads until OnDone; others may send and close from any thread, also after that.
-// So a stream is held by a shared_ptr: by itself from Adopt to OnDone, and by work that is under way.
+// gRPC calls a reactor from its own threads until OnDone; others may send and close from any thread, also after that. A
+// stream is therefore held by a shared_ptr: by itself from Adopt to OnDone, and by work that is under way.
 //
 // Threads: Send and Close may be called from any thread. OnSent and OnClosed run on gRPC's threads and must not block.
 #ifndef PARLEY_LIB_RPC_OUT_STREAM_H_
@@ -19,22 +19,23 @@
 
 namespace parley::rpc {
 
-// `Base`: grpc::ServerWriteReactor<Response> or grpc::ServerBidiReactor<Request, Response>.
+// `Base` is grpc::ServerWriteReactor<Response> or grpc::ServerBidiReactor<Request, Response>.
 template <typename Base, typename Response>
 class OutStream : public Base, public std::enable_shared_from_this<OutStream<Base, Response>> {
  public:
   using Reactor = Base;
   using Message = Response;
 
-  // Before the reactor is given to gRPC. The caller hears at once that its stream stands, also when there is nothing to
-  // say yet: a device without a task would else not know whether it is connected. `call` ends with the stream.
+  // Must be called before the reactor is given to gRPC. The caller hears at once that its stream stands, also if there
+  // is nothing to say yet: a device without a task would otherwise not know whether it is connected. `call` ends with
+  // the stream.
   void Adopt(std::shared_ptr<Call> call = nullptr) {
     self_ = this->shared_from_this();
     call_ = std::move(call);
     this->StartSendInitialMetadata();
   }
 
-  // Ends the stream after what was sent. Once: what follows is ignored.
+  // Ends the stream after what was sent. Later calls change nothing.
   void Close(const absl::Status& status) {
     {
       MutexLock lock(&mutex_);
@@ -51,11 +52,11 @@ class OutStream : public Base, public std::enable_shared_from_this<OutStream<Bas
   }
 
  protected:
-  // Everything that was sent has been taken by gRPC.
+  // Called when gRPC has taken everything that was sent.
   virtual void OnSent() {}
-  // The last call.
+  // Called last.
   virtual void OnClosed() {}
-  // Wipes what is secret in a message that is of no more use. On any thread.
+  // Wipes the secrets in a message that is no longer needed. May be called on any thread.
   virtual void Wipe(Response*) {}
 
   void Send(Response response) {
@@ -67,7 +68,7 @@ class OutStream : public Base, public std::enable_shared_from_this<OutStream<Bas
     Pump();
   }
 
-  // Send and Close in one.
+  // Sends and closes in one step.
   void SendLast(Response response) {
     {
       MutexLock lock(&mutex_);
@@ -78,7 +79,7 @@ class OutStream : public Base, public std::enable_shared_from_this<OutStream<Bas
     Pump();
   }
 
-  // What waits to be sent.
+  // Returns how many messages wait to be sent.
   size_t waiting() const {
     MutexLock lock(&mutex_);
     return outbox_.size() + (writing_ ? 1 : 0);

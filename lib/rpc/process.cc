@@ -53,7 +53,8 @@ absl::Status Harden() {
   signal(SIGXFSZ, SIG_IGN);
   const sigset_t signals = StopSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  // As many as allowed; with fewer the door takes fewer connections, which is no reason not to start.
+  // The process takes the highest limit that it may have. With a lower one the door takes fewer connections, which is
+  // no reason not to start.
   if (rlimit files; getrlimit(RLIMIT_NOFILE, &files) == 0) {
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);

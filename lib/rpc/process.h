@@ -9,6 +9,8 @@
 //       return absl::OkStatus();
 //     });
 //   }
+//
+// Threads: all methods may be called from any thread, once each where their comments say so.
 #ifndef PARLEY_LIB_RPC_PROCESS_H_
 #define PARLEY_LIB_RPC_PROCESS_H_
 
@@ -40,25 +42,25 @@ class MetricsPort;
 inline constexpr absl::Duration kShutdownGrace = absl::Seconds(10);
 
 struct ProcessOptions {
-  // "taskd"
+  // The name of the service: "taskd".
   std::string name;
   // Full names of the gRPC services, for health by service.
   std::vector<std::string> services;
-  // Gets the address once it serves. Empty: none.
+  // The file that gets the address once the service is ready; empty for none.
   std::string ready_file;
-  // host:port of the plaintext ports for probes and for Prometheus. Empty: none.
+  // The "host:port" of the plaintext ports for probes and for Prometheus; empty for none.
   std::string health_listen;
   std::string metrics_listen;
 };
 
-// What every service is told.
+// The options that every service has.
 struct ServiceOptions {
   ProcessOptions process;
-  // Folder of the database.
+  // The folder of the database.
   std::string data;
-  // host:port of the door.
+  // The "host:port" of the door.
   std::string listen;
-  // For the server certificate.
+  // The names for the server certificate.
   std::vector<std::string> names;
 };
 
@@ -67,20 +69,21 @@ class Process {
   explicit Process(ProcessOptions options);
   ~Process();
 
-  // Opens the ports that are asked for. Done by RunService.
+  // Opens the ports that are asked for. RunService calls this. Returns the errors of HealthPort::Open and of
+  // MetricsPort::Open.
   absl::Status Open();
 
-  // Health and reflection behind the door. Once, before the server is built.
+  // Adds health and reflection behind the door. Must be called once, before the server is built.
   void Prepare(grpc::ServerBuilder* builder);
   Metrics* metrics() { return &metrics_; }
   Health* health() { return health_.get(); }
-  // Counts what goes on at the door, as long as what is returned lives; the listener must outlive that.
+  // Counts what goes on at the door, as long as the returned value lives; the listener must outlive it.
   Metrics::Source CountDoor(const transport::Listener* listener);
 
-  // The service is ready at this address (host:port, with the real port). Health is SERVING from now on. Logs "serving"
-  // with the fields "address", "health" and "metrics", and tells who started the process, so that nobody has to guess a
-  // time to wait: the address and a newline are written to the ready file when there is one, and to the descriptor that
-  // NOTIFY_FD names, which is then closed. The errors of WriteFileAtomically.
+  // Says that the service is ready at this address ("host:port" with the real port). Health is SERVING from now on.
+  // Logs "serving" with the fields "address", "health" and "metrics", and tells the program that started the process,
+  // so that nobody has to guess a time to wait: the address and a newline are written to the ready file, if there is
+  // one, and to the descriptor that NOTIFY_FD names, which is then closed. Returns the errors of WriteFileAtomically.
   absl::Status Serving(absl::string_view address);
 
   // Blocks until SIGTERM or SIGINT. Health is NOT_SERVING before it returns.
@@ -90,7 +93,7 @@ class Process {
   const ProcessOptions options_;
   Metrics metrics_;
   const std::unique_ptr<Health> health_;
-  // Behind the door.
+  // The health service behind the door.
   std::unique_ptr<grpc::Service> health_service_;
   std::unique_ptr<HealthPort> health_port_;
   std::unique_ptr<MetricsPort> metrics_port_;
@@ -98,8 +101,8 @@ class Process {
 
 // Disables core dumps and ptrace by other users, sets umask 077, ignores SIGPIPE and SIGHUP, blocks SIGTERM and SIGINT
 // in all threads, raises the limit of open files to the hard one, makes gRPC's log part of the process's own, opens the
-// ports for health and metrics, then runs `service`. Returns main's result: 0, or 1 after printing the error as one
-// sentence on standard error. Once a process, before any thread.
+// ports for health and metrics, and runs `service`. Must be called once a process, before any thread starts. Returns
+// main's result: 0, or 1 after printing the error as one sentence on standard error.
 int RunService(const ProcessOptions& options, const std::function<absl::Status(Process&)>& service);
 
 }  // namespace parley::rpc

@@ -7,7 +7,9 @@
 // What stands earlier in this list counts. A key of the file that is no flag is an error, as an unknown flag is. No
 // secret is given by any of them: those are files of their own, which flags name.
 //
-// Included by main.cc only: CLI11 is large.
+// Only main.cc includes this, because CLI11 is large.
+//
+// Threads: one at a time.
 #ifndef PARLEY_LIB_RPC_SERVICE_FLAGS_H_
 #define PARLEY_LIB_RPC_SERVICE_FLAGS_H_
 
@@ -25,21 +27,22 @@ namespace parley::rpc {
 
 class ServiceFlags {
  public:
-  // `options` has the defaults, among them the name and the services; it must outlive this.
+  // `options` has the defaults, among them the name and the services. It must outlive this.
   ServiceFlags(const std::string& description, ServiceOptions* options);
 
-  // One more flag, with its variable.
+  // Adds one flag with its variable.
   template <typename Target>
   CLI::Option* Add(const std::string& flag, Target& target, const std::string& help) {
     return app_.add_option(flag, target, help)->envname(Variable(flag))->capture_default_str();
   }
   CLI::App& app() { return app_; }
 
-  // Reads the three. What main returns when there is nothing to run: after --help, or a mistake, which is explained.
+  // Reads all three. Returns main's result if there is nothing to run: after --help, or after a mistake, which is
+  // explained.
   std::optional<int> Parse(int argc, char** argv);
 
-  // Main's result: with --check-config that of `check`, which starts and changes nothing, else of RunService. What all
-  // services have is checked before.
+  // Returns main's result: with --check-config that of `check`, which starts and changes nothing, otherwise that of
+  // RunService. What all services have is checked before.
   int Run(const std::function<void(ConfigCheck&)>& check, const std::function<absl::Status(Process&)>& serve);
 
  private:

@@ -23,7 +23,7 @@
 namespace parley::rpc {
 
 struct Flow {
-  // 0: the service's own work.
+  // 0 is the service's own work.
   uint64_t id = 0;
   bool preferred = false;
 
@@ -32,22 +32,22 @@ struct Flow {
 
 class WorkerPool {
  public:
-  // Calls of one flow that may wait.
+  // The number of calls of one flow that may wait.
   static constexpr size_t kMaxWaiting = 1024;
 
   explicit WorkerPool(int threads);
-  // Finishes what was given to it.
+  // Finishes the work that was given to it.
   ~WorkerPool();
 
   void Run(Flow flow, std::function<void()> work);
   // Runs work of the service itself.
   void Run(std::function<void()> work) { Run(Flow(), std::move(work)); }
-  // As Run. Returns false, and leaves the work to the caller, when kMaxWaiting of this flow wait already.
+  // Runs the work like Run. If kMaxWaiting of this flow wait already, returns false and leaves the work to the caller.
   bool TryRun(Flow flow, std::function<void()>* work);
 
  private:
   using Queue = std::deque<std::function<void()>>;
-  // Flows of one kind, and whose turn it is.
+  // The flows of one kind, and the order of their turns.
   struct Lane {
     std::unordered_map<uint64_t, Queue> flows;
     std::deque<uint64_t> turns;
@@ -61,14 +61,14 @@ class WorkerPool {
   Mutex mutex_;
   CondVar wake_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  // Those that are preferred, and the others.
+  // The first lane has the preferred flows, the second the others.
   Lane lanes_[2] ABSL_GUARDED_BY(mutex_);
-  // Turns that the first lane has had in a row while the second waited.
+  // The turns that the first lane has had in a row while the second waited.
   int in_a_row_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<std::thread> threads_;
 };
 
-// Runs what is given to it one after another, on a pool: the order of one stream's messages.
+// Runs work on a pool, one piece after another: the order of one stream's messages.
 class Strand {
  public:
   // `pool` must outlive the strand's last work.
