@@ -22,13 +22,13 @@ inline constexpr int kCodeLetters = 4;
 inline constexpr int kBitsPerLetter = 5;
 inline constexpr size_t kChoices = 4;
 
-// Random bytes of the size that is asked for: crypto::RandomSecret but in tests.
+// Returns random bytes of the given size: crypto::RandomSecret except in tests.
 using RandomSource = std::function<Secret(size_t)>;
 
-// The letters of a code: its highest bits first, `bits_per_letter` each.
+// Returns the letters of a code: its highest bits first, `bits_per_letter` each.
 Secret CodeLetters(uint32_t code, int bits_per_letter);
 
-// In how many of their letters two codes differ.
+// Returns in how many of their letters two codes differ.
 int LettersThatDiffer(uint32_t a, uint32_t b, int bits_per_letter);
 
 struct ChoiceSet {
@@ -36,10 +36,12 @@ struct ChoiceSet {
   size_t right = 0;
 };
 
-// The right code at a uniformly random place among decoys; any two of the four differ in two letters or more.
+// Puts the right code at a uniformly random place among decoys. Any two of the four codes differ in two letters or
+// more.
 ChoiceSet MakeChoices(uint32_t right, int bits_per_letter, const RandomSource& random);
 
-// How to say a letter on the phone: 'A' is "Alfa", '7' is "seven". Empty for what is not in the alphabet.
+// Returns how to say a letter on the phone: 'A' is "Alfa", '7' is "seven". Returns an empty text for what is not in the
+// alphabet.
 absl::string_view SpokenLetter(char letter);
 
 }  // namespace parley::sas

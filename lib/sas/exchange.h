@@ -47,55 +47,59 @@ enum class Next : uint8_t {
 
 class Exchange {
  public:
-  // Draws a key pair; the message of step 0 is last_sent(). INVALID_ARGUMENT: SAS_CONTEXT.
+  // Draws a key pair; the message of step 0 is last_sent(). Returns INVALID_ARGUMENT (SAS_CONTEXT).
   static absl::StatusOr<Exchange> Begin(Role role, const Context& context);
 
   Role role() const { return role_; }
   const Context& context() const { return context_; }
   Next next() const { return next_; }
   int step() const { return step_; }
-  // For a caller that lost its connection and does not know whether the relay has this one.
+  // Returns the message that was sent last, for a caller that lost its connection and does not know whether the relay
+  // has it.
   const std::string& last_sent() const { return last_sent_; }
 
-  // Takes the other side's message and returns what to send now; empty when it is not this side's turn.
+  // Takes the other side's message and returns what to send now, or an empty text if it is not this side's turn.
   // SAS_REPLAYED changes nothing; any other error has ended the exchange (reason.h).
   absl::StatusOr<std::string> Receive(absl::string_view message);
 
-  // At kChoice: four codes, one of which is the other side's; empty otherwise.
+  // Returns four codes at kChoice, one of which is the other side's, and nothing at other times.
   const std::vector<Secret>& choices() const { return choices_; }
-  // What the person here reads aloud, or null when it is not time. The claimer's comes with the choices; the
-  // greeter's only after its own right choice: nobody confirms towards a claimer that was not heard.
+  // Returns what the person here reads aloud, or null before it is time. The claimer's code comes with the choices. The
+  // greeter's comes only after its own right choice: nobody confirms towards a claimer that was not heard.
   const Secret* own_code() const { return own_code_.empty() ? nullptr : &own_code_; }
-  // The code that was heard, by its index in choices(); nullopt is "none of these". Returns what to send now, or
-  // empty. SAS_NONE_OF_THESE and SAS_WRONG_CHOICE end the exchange; SAS_NOT_NOW when there is nothing to pick.
+  // Takes the code that was heard, by its index in choices(); nullopt means "none of these". Returns what to send now,
+  // or an empty text. SAS_NONE_OF_THESE and SAS_WRONG_CHOICE end the exchange; SAS_NOT_NOW means that there is nothing
+  // to pick.
   absl::StatusOr<std::string> Pick(std::optional<size_t> choice);
 
-  // Both codes were compared, and the other side proved that it knows.
+  // Returns whether both codes were compared, and the other side proved that it knows.
   bool confirmed() const { return confirmed_; }
 
-  // At kPayload: seals and returns the message of step(). The claimer's at step 8 says that what came at step 7 is
-  // safely kept, so write it first. INVALID_ARGUMENT: SAS_LENGTH above kMaxPayloadBytes; SAS_NOT_NOW.
+  // Seals the payload at kPayload, and returns the message of step(). The claimer's at step 8 says that what came at
+  // step 7 is safely kept, so write that first. Returns INVALID_ARGUMENT (SAS_LENGTH) above kMaxPayloadBytes, or
+  // SAS_NOT_NOW.
   absl::StatusOr<std::string> SendPayload(const Secret& payload);
-  // What the other side sealed last, until this side answers.
+  // Returns what the other side sealed last, until this side answers.
   const Secret& payload() const { return payload_; }
 
-  // Gives up: the person cancelled, the other side stopped, time is up. The sentence says which. Returns the ending.
+  // Gives up, because the person cancelled, the other side stopped, or time is up; the sentence says which. Returns the
+  // ending, which is an error.
   absl::Status Stop(absl::string_view sentence);
-  // OK until the exchange has ended.
+  // Returns OK until the exchange has ended.
   const absl::Status& ending() const { return ending_; }
-  // Whether the end must be shown to the person and counted against the invitation (attempts.h): the reason is one
-  // that only an attacker causes, or a nonce was out, so that whoever broke it off may have known the codes.
+  // Returns whether the end must be shown to the person and counted against the invitation (attempts.h): only an
+  // attacker causes its reason, or a nonce was out, so that whoever broke it off may have known the codes.
   bool suspected() const;
 
-  // What a restart needs to go on, from confirmed() until the end. It holds keys: seal it before it touches a disk,
-  // and write it before the message that goes with it is sent. FAILED_PRECONDITION (SAS_NOT_NOW) before that: a
-  // state that could be rolled back would give an attacker more tries.
+  // Returns what a restart needs to go on, from confirmed() until the end. It holds keys: seal it before it touches a
+  // disk, and write it before the message that goes with it is sent. Returns FAILED_PRECONDITION (SAS_NOT_NOW) before
+  // confirmed(), because a state that could be rolled back would give an attacker more tries.
   absl::StatusOr<Secret> SaveState() const;
-  // INVALID_ARGUMENT: SAS_STATE.
+  // Returns INVALID_ARGUMENT (SAS_STATE) for what SaveState did not make.
   static absl::StatusOr<Exchange> RestoreState(const Secret& state);
 
  private:
-  // Shortens codes and fixes randomness; its only definition is in the testonly target :testing.
+  // Shortens codes and fixes randomness. Its only definition is in the testonly target :testing.
   friend class ExchangeTestAccess;
   struct Settings {
     int bits_per_letter = kBitsPerLetter;
@@ -129,10 +133,10 @@ class Exchange {
   int step_ = 0;
   Transcript transcript_;
   std::string last_sent_;
-  // SHA-256 of what came at each step; empty until then.
+  // The SHA-256 of what came at each step; empty until then.
   std::array<std::string, kLastStep + 1> received_;
 
-  // Until the other side's came.
+  // The key pair, until the other side's key has come.
   std::optional<crypto::AgreementKey> key_;
   std::string greeter_key_;
   std::string claimer_key_;

@@ -1,5 +1,7 @@
-// What the two sides compute alike: transcript, commitment, codes, confirmation MACs, keys.
-// docs/protocol/sas.md says why each input is there. Private to lib/sas.
+// What both sides compute in the same way: transcript, commitment, codes, confirmation MACs, keys. docs/protocol/sas.md
+// says why each input is there. Private to lib/sas.
+//
+// Threads: free functions without state; a Transcript belongs to one thread at a time.
 #ifndef PARLEY_LIB_SAS_KEY_SCHEDULE_H_
 #define PARLEY_LIB_SAS_KEY_SCHEDULE_H_
 
@@ -17,7 +19,7 @@ namespace parley::sas {
 class Transcript {
  public:
   explicit Transcript(const Context& context);
-  // As a saved state has it: 32 bytes.
+  // Goes on from the hash (32 bytes) in a saved state.
   static Transcript FromHash(absl::string_view hash);
   void Add(absl::string_view message);
   // 32 bytes.
@@ -28,7 +30,7 @@ class Transcript {
   std::string hash_;
 };
 
-// HMAC-SHA-256(nonce, context ‖ pk_claimer ‖ pk_greeter).
+// Returns HMAC-SHA-256(nonce, context ‖ pk_claimer ‖ pk_greeter).
 std::string Commitment(const Secret& nonce, const Context& context, absl::string_view claimer_key,
                        absl::string_view greeter_key);
 
@@ -41,13 +43,14 @@ struct Keys {
   Secret seal_claimer;
 };
 
-// From the agreed secret and the transcript through step 3. `bits_per_letter` is 5, but in tests.
+// Derives the keys from the agreed secret and the transcript through step 3. `bits_per_letter` is 5 except in tests.
 Keys DeriveKeys(const Secret& shared, const Transcript& transcript, int bits_per_letter);
 
-// Steps 6 to 8: AES-256-GCM-SIV; the nonce is the step, the associated data is the transcript so far and the header.
+// Seals the payload of steps 6 to 8 with AES-256-GCM-SIV. The nonce is the step, the associated data is the transcript
+// so far and the header.
 std::string Seal(const Secret& key, const Transcript& transcript, absl::string_view header, int step,
                  const Secret& payload);
-// INVALID_ARGUMENT: SAS_SEAL.
+// Opens what Seal made. Returns INVALID_ARGUMENT (SAS_SEAL) if anything differs.
 absl::StatusOr<Secret> Open(const Secret& key, const Transcript& transcript, absl::string_view header, int step,
                             absl::string_view sealed);
 

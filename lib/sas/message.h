@@ -1,7 +1,8 @@
-// The messages of an enrolment, as bytes: who speaks at which step, for which attempt, and how long each may be.
+// The messages of an enrolment as bytes: which side speaks at which step, for which attempt, and how long each message
+// may be.
 //
-// docs/protocol/sas.md has the layout. A relay needs this header alone: it learns step and sender, refuses what the
-// two sides would refuse without a key, and passes the rest on as it came.
+// docs/protocol/sas.md has the layout. A relay needs this header alone: it learns step and sender, refuses what the two
+// sides would refuse without a key, and passes the rest on as it came.
 //
 // Threads: free functions without state.
 #ifndef PARLEY_LIB_SAS_MESSAGE_H_
@@ -24,33 +25,33 @@ inline constexpr size_t kKeyBytes = 32;
 inline constexpr size_t kNonceBytes = 32;
 inline constexpr size_t kMacBytes = 32;
 inline constexpr size_t kSealTagBytes = 16;
-// What steps 6 to 8 may carry, before sealing.
+// The limit for what steps 6 to 8 carry, before sealing.
 inline constexpr size_t kMaxPayloadBytes = 64 * 1024;
 inline constexpr size_t kMaxMessageBytes = kHeaderBytes + kMaxPayloadBytes + kSealTagBytes;
 
 enum class Role : uint8_t { kGreeter = 1, kClaimer = 2 };
 enum class Kind : uint8_t { kUser = 1, kDevice = 2 };
 
-// What both sides must mean alike; every key, code and MAC depends on it.
+// What both sides must agree on. Every key, code and MAC depends on it.
 struct Context {
   // 1 to 255 bytes each.
   std::string organisation;
   std::string invitation;
-  // From 1, higher at each attempt of an invitation.
+  // 1 or more, and higher at each attempt of an invitation.
   uint32_t attempt = 0;
   Kind kind = Kind::kUser;
 };
 
-// INVALID_ARGUMENT (SAS_CONTEXT): an empty or overlong name, attempt 0, an unknown kind.
+// Returns INVALID_ARGUMENT (SAS_CONTEXT) for an empty or overlong name, attempt 0, or an unknown kind.
 absl::Status CheckContext(const Context& context);
 
-// The bytes that stand for a context in transcripts. Two contexts never share them.
+// Returns the bytes that stand for a context in transcripts. Two contexts never share them.
 std::string EncodeContext(const Context& context);
 
 constexpr Role Other(Role role) { return role == Role::kGreeter ? Role::kClaimer : Role::kGreeter; }
 
-// Whether this role has a message at this step: both at 0, and then one at a time. A message of a step is sent
-// only after all messages of the steps before it.
+// Returns whether this role has a message at this step: both have one at 0, and then one side at a time. A message of a
+// step is sent only after all messages of the steps before it.
 constexpr bool SpeaksAt(Role role, int step) {
   if (step < 0 || step > kLastStep) return false;
   if (step == 0) return true;
@@ -60,15 +61,15 @@ constexpr bool SpeaksAt(Role role, int step) {
 struct Message {
   Role sender;
   int step;
-  // Within the bytes that were read, which must outlive this.
+  // The body lies within the bytes that were read, which must outlive this.
   absl::string_view body;
 };
 
-// The header of `sender`'s message at `step`: 40 bytes.
+// Returns the header of `sender`'s message at `step`: 40 bytes.
 std::string EncodeHeader(const Context& context, Role sender, int step);
 
-// INVALID_ARGUMENT, by the first of these that is wrong: SAS_VERSION, SAS_LENGTH (of the header),
-// SAS_OTHER_ORGANISATION, SAS_OTHER_INVITATION, SAS_OTHER_KIND, SAS_OTHER_ATTEMPT, SAS_STEP (none such),
+// Reads a message. Returns INVALID_ARGUMENT, by the first of these that is wrong: SAS_VERSION, SAS_LENGTH (of the
+// header), SAS_OTHER_ORGANISATION, SAS_OTHER_INVITATION, SAS_OTHER_KIND, SAS_OTHER_ATTEMPT, SAS_STEP (none such),
 // SAS_ROLE (this sender has no message at this step), SAS_LENGTH (of the body).
 absl::StatusOr<Message> ReadMessage(const Context& context, absl::string_view bytes);
 

@@ -23,23 +23,25 @@
 namespace parley::store {
 
 struct CompanionSecret {
-  // Of the secret, and of the database, for errors.
+  // The paths of the secret and of the database, for errors.
   std::string path;
   std::string database;
-  // "the sealing key"; reason of the error when it is missing.
+  // "the sealing key", and the reason of the error if it is missing.
   std::string what;
   std::string missing;
-  // Reads the secret from a file, NOT_FOUND when there is none; makes it and writes it.
+  // `read` returns the secret from a file, or NOT_FOUND if there is none; `make` makes it and writes it.
   std::function<absl::StatusOr<Secret>(const std::string& path)> read;
   std::function<absl::StatusOr<Secret>(const std::string& path)> make;
 };
 
-// `has_data`: whether the database is there. FAILED_PRECONDITION: `missing`, DATABASE_MISSING; the errors of `read` and
-// `make`, which is called when neither is there.
+// Returns the secret. `has_data` says whether the database is there. If neither is there, the secret is made. Returns
+// FAILED_PRECONDITION with the reason `missing` or DATABASE_MISSING, or the errors of `read` and `make`.
 absl::StatusOr<Secret> FindCompanionSecret(const CompanionSecret& companion, bool has_data);
-// For --check-config: the same without making anything. OK when both would be made.
+// Checks the same for --check-config without making anything; OK if both would be made. Returns the errors of
+// FindCompanionSecret.
 absl::Status CheckCompanionSecret(const CompanionSecret& companion, bool has_data);
-// The database is there, so the secret stands. Repeating it changes nothing. The errors of files.
+// Says that the database is there, so that the secret stands. Repeating it changes nothing. Returns the errors of
+// files.
 absl::Status KeepCompanionSecret(const CompanionSecret& companion);
 
 }  // namespace parley::store

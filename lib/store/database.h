@@ -1,4 +1,6 @@
-// One SQLite connection: prepared statements that are kept, and errors that name the file.
+// One SQLite connection, with prepared statements that are kept, and errors that name the file.
+//
+// Errors are those of store.h.
 //
 // Threads: one at a time.
 #ifndef PARLEY_LIB_STORE_DATABASE_H_
@@ -18,8 +20,8 @@ namespace parley::store {
 
 class Database {
  public:
-  // One run of a prepared statement. Bound bytes and columns are borrowed: the first must outlive the run, the
-  // second live until the next step.
+  // One run of a prepared statement. Bound bytes and columns are borrowed: bound bytes must outlive the run, columns
+  // live until the next step.
   class Statement {
    public:
     Statement(Database* database, sqlite3_stmt* statement) : database_(database), statement_(statement) {}
@@ -29,9 +31,9 @@ class Database {
 
     Statement& Bind(int64_t number);
     Statement& Bind(absl::string_view bytes);
-    // False after the last row.
+    // Returns false after the last row.
     absl::StatusOr<bool> Next();
-    // For statements without rows.
+    // Runs a statement that has no rows.
     absl::Status Run();
     int64_t Number(int column) const { return sqlite3_column_int64(statement_, column); }
     absl::string_view Bytes(int column) const;
@@ -42,22 +44,22 @@ class Database {
     int bound_ = 0;
   };
 
-  // The file must be there.
+  // Opens a file that must exist.
   static absl::StatusOr<std::unique_ptr<Database>> Open(const std::string& path);
   ~Database();
 
-  // `sql` is kept by its address: a literal. Null inside when it cannot be prepared; then Next and Run say why.
+  // `sql` must be a literal, because it is kept by its address. If it cannot be prepared, Next and Run say why.
   Statement Prepare(const char* sql);
   absl::Status Execute(const char* sql);
-  // The first column of the first row of a pragma or query.
+  // Returns the first column of the first row of a pragma or query.
   absl::StatusOr<std::string> Value(const char* sql);
-  // Keeps the write-ahead log small, on the connection that writes. Readers that come and go without a pause would
-  // let it grow for ever: beyond a size, a commit waits until they have left it. With `first_at_once` the next commit
-  // is copied to the file at once, so that a file that was copied alone has at least what everything else rests on.
+  // Keeps the write-ahead log small, on the connection that writes. Readers that come and go without a pause would let
+  // it grow for ever: beyond a size, a commit waits until they have left it. With `first_at_once` the next commit is
+  // copied to the file at once, so that a file that was copied alone has at least what everything else rests on.
   void CheckpointAfterCommits(bool first_at_once);
-  // Everything, as it is at one moment, in place of what `to` has.
+  // Copies everything, in the state of one moment, in place of what `to` has.
   absl::Status CopyTo(Database* to);
-  // Whether a transaction is open.
+  // Returns whether a transaction is open.
   bool in_transaction() const { return sqlite3_get_autocommit(connection_) == 0; }
   int64_t changed_rows() const { return sqlite3_changes64(connection_); }
 
@@ -72,7 +74,7 @@ class Database {
   std::unordered_map<const char*, sqlite3_stmt*> statements_;
 };
 
-// Ends a read transaction when it goes.
+// Ends a read transaction when it is destroyed.
 class ReadTransaction {
  public:
   explicit ReadTransaction(Database* database) : database_(database) {}

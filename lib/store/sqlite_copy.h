@@ -1,4 +1,4 @@
-// A copy of a SQLite store as it was at one moment, made while its service goes on: for backups.
+// Copies a SQLite store in the state of one moment, while its service goes on, for backups.
 #ifndef PARLEY_LIB_STORE_SQLITE_COPY_H_
 #define PARLEY_LIB_STORE_SQLITE_COPY_H_
 
@@ -8,9 +8,10 @@
 
 namespace parley::store {
 
-// Copies the store at `from` into the file `to`, which is there and empty, and checks every page and index of the copy.
-// Readers and commits of the service go on meanwhile; once 64 MB have been committed, a commit waits up to ten seconds
-// for the copy. Blocks. DATA_LOSS (STORE_DAMAGED) when the store or the copy is damaged; the other errors of store.h.
+// Copies the store at `from` into the file `to`, which exists and is empty, and checks every page and index of the
+// copy. Blocks. Readers and commits of the service go on meanwhile; once 64 MB have been committed, a commit waits up
+// to ten seconds for the copy. Returns DATA_LOSS (STORE_DAMAGED) if the store or the copy is damaged, or the other
+// errors of store.h.
 absl::Status CopySqliteStore(const std::string& from, const std::string& to);
 
 }  // namespace parley::store

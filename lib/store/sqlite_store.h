@@ -1,5 +1,5 @@
-// The default engine: SQLite in WAL mode with synchronous=FULL, one writer that commits groups of transactions
-// with one fsync, readers beside it. docs/adr/0002-store.md says why.
+// The default engine: SQLite in WAL mode with synchronous=FULL. One writer commits groups of transactions with one
+// fsync, and readers work beside it. docs/adr/0002-store.md has the reasons.
 #ifndef PARLEY_LIB_STORE_SQLITE_STORE_H_
 #define PARLEY_LIB_STORE_SQLITE_STORE_H_
 
@@ -13,18 +13,20 @@
 namespace parley::store {
 
 struct SqliteOptions {
-  // The database file; made with mode 0600 when it is not there. One process may have it open: a second gets
-  // FAILED_PRECONDITION (STORE_LOCKED). One that others may read gets FILE_EXPOSED, one of a newer schema STORE_NEWER.
+  // The database file, which is made with mode 0600 if it does not exist. Only one process may have it open.
   std::string path;
-  // Superseded values are kept for at least this many revisions and then compacted by themselves. 0: for ever.
+  // Superseded values are kept for at least this many revisions, and then compacted by themselves. 0 keeps them for
+  // ever.
   int64_t keep_revisions = 100'000;
-  // They are compacted earlier when more than this was written since the last compaction: what is kept of the history
-  // is at most twice as large, whoever writes how much.
+  // They are compacted earlier if more than this was written since the last compaction, so that the history takes at
+  // most twice as much, whatever is written.
   int64_t keep_bytes = 256 << 20;
-  // For leases. Must outlive the store.
+  // Measures the time of leases. Must outlive the store.
   Clock* clock = Clock::System();
 };
 
+// Returns FAILED_PRECONDITION (STORE_LOCKED) if another process has the file open, FILE_EXPOSED if others may read it,
+// STORE_NEWER if its schema is newer, or the errors of store.h.
 absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(SqliteOptions options);
 
 }  // namespace parley::store

@@ -35,12 +35,12 @@ inline constexpr size_t kMaxValueBytes = 1'500'000;  // etcd's limit of a reques
 struct Entry {
   std::string key;
   std::string value;
-  // Revision of the commit that first put it, since it was last absent, and of the one that put this value.
+  // The revision of the commit that first put it, since it was last absent, and of the one that put this value.
   int64_t create_revision = 0;
   int64_t mod_revision = 0;
 };
 
-// Keys from `begin` up to, not including, `end`; to the last key when `end` is empty.
+// The keys from `begin` up to, not including, `end`; up to the last key if `end` is empty.
 struct KeyRange {
   std::string begin;
   std::string end;
@@ -49,9 +49,9 @@ struct KeyRange {
 
 struct Page {
   std::vector<Entry> entries;
-  // Revision that was read.
+  // The revision that was read.
   int64_t revision = 0;
-  // There are more after the last entry.
+  // There are more entries after the last one.
   bool more = false;
 };
 
@@ -65,7 +65,7 @@ struct Put {
 };
 
 struct Transaction {
-  // Holds when the key's mod_revision is this one; 0 when it must be absent.
+  // Holds if the key's mod_revision is this one; 0 means that the key must be absent.
   struct Condition {
     std::string key;
     int64_t mod_revision = 0;
@@ -82,12 +82,12 @@ struct Transaction {
 
 struct Change {
   std::string key;
-  // Unset when the key was deleted.
+  // Unset if the key was deleted.
   std::optional<std::string> value;
   int64_t mod_revision = 0;
 };
 
-// Ends the watch when destroyed; waits for a callback that is running, unless called from it.
+// Ends the watch when destroyed; waits for a callback that is running, unless it is called from that.
 class Watch {
  public:
   virtual ~Watch() = default;
@@ -95,36 +95,37 @@ class Watch {
 
 class Store {
  public:
-  // The changes of one commit, or of several in order; or an error, which ends the watch.
+  // Gets the changes of one commit, or of several in order; or an error, which ends the watch.
   using WatchCallback = std::function<void(absl::StatusOr<std::vector<Change>> changes, int64_t revision)>;
 
   virtual ~Store() = default;
 
-  // NOT_FOUND (KEY_NOT_FOUND) when absent. `revision` 0: the newest.
+  // Reads at `revision`; 0 is the newest. Returns NOT_FOUND (KEY_NOT_FOUND) if the key is absent.
   virtual absl::StatusOr<Entry> Get(absl::string_view key, int64_t revision = 0) = 0;
-  // In key order, at most `limit` entries (0: all).
+  // Returns entries in the order of their keys, at most `limit` of them; 0 means all.
   virtual absl::StatusOr<Page> List(const KeyRange& range, size_t limit = 0, int64_t revision = 0) = 0;
-  // The newest revision; 0 when nothing was ever committed.
+  // Returns the newest revision; 0 if nothing was ever committed.
   virtual absl::StatusOr<int64_t> Revision() = 0;
 
-  // Durable on return; its revision, or the newest one when there was nothing to change. ABORTED (CONFLICT) when a
-  // condition does not hold: nothing changed. NOT_FOUND (LEASE_NOT_FOUND) for a lease that has run out.
-  // INVALID_ARGUMENT for a key or value of the wrong size and a key named twice. Concurrent commits share one write
-  // to the disk.
+  // Commits durably, and returns the commit's revision, or the newest one if there was nothing to change. Concurrent
+  // commits share one write to the disk. Returns ABORTED (CONFLICT) if a condition does not hold, and then nothing has
+  // changed; NOT_FOUND (LEASE_NOT_FOUND) for a lease that has run out; INVALID_ARGUMENT for a key or value of the wrong
+  // size, or a key named twice.
   virtual absl::StatusOr<int64_t> Commit(Transaction transaction) = 0;
 
-  // Every change of the range in commits after `revision`, then live. The callback runs on a thread of the store's,
-  // one call at a time, and must not block for long. To follow a state: List, then WatchRange from Page::revision.
+  // Yields every change of the range in commits after `revision`, and then live ones. The callback runs on a thread of
+  // the store's, one call at a time, and must not block for long. To follow a state, call List and then WatchRange from
+  // Page::revision.
   virtual absl::StatusOr<std::unique_ptr<Watch>> WatchRange(const KeyRange& range, int64_t revision,
                                                             WatchCallback callback) = 0;
 
-  // A restart of the engine gives every lease its whole time again.
+  // Grants a lease. A restart of the engine gives every lease its whole time again.
   virtual absl::StatusOr<LeaseId> GrantLease(absl::Duration ttl) = 0;
-  // Starts its time again. NOT_FOUND (LEASE_NOT_FOUND) when it has run out.
+  // Starts the lease's time again. Returns NOT_FOUND (LEASE_NOT_FOUND) if it has run out.
   virtual absl::Status KeepLeaseAlive(LeaseId lease) = 0;
   virtual absl::Status RevokeLease(LeaseId lease) = 0;
 
-  // Forgets the values that were superseded by this revision; from then on reads before it and watches from before it
+  // Forgets the values that were superseded by this revision. From then on, reads before it and watches from before it
   // get OUT_OF_RANGE.
   virtual absl::Status Compact(int64_t revision) = 0;
 };

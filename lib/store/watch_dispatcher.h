@@ -1,10 +1,11 @@
 // Delivers committed changes to watches, each in order and none twice, on one thread.
 //
-// A watch that is up to date is live: it gets changes as they are published. One that is behind, because it began
-// in the past or because callbacks were slower than commits, reads its history from the store until it is live.
-// What waits for delivery is bounded: beyond kMaxPendingBytes it is dropped, and the watches read it as history.
+// A watch that is up to date is live: it gets changes as they are published. One that is behind, because it began in
+// the past or because callbacks were slower than commits, reads its history from the store until it is live. The
+// changes that wait for delivery are bounded: beyond kMaxPendingBytes they are dropped, and the watches read them as
+// history.
 //
-// Threads: all methods may be called from any thread. Publish in order of revision, never from two at once.
+// Threads: all methods may be called from any thread, but Publish in order of revision, and never from two at once.
 #ifndef PARLEY_LIB_STORE_WATCH_DISPATCHER_H_
 #define PARLEY_LIB_STORE_WATCH_DISPATCHER_H_
 
@@ -31,20 +32,21 @@ class WatchDispatcher : public std::enable_shared_from_this<WatchDispatcher> {
 
   struct History {
     std::vector<Change> changes;
-    // Changes up to and with this revision are all there.
+    // All changes up to and with this revision are there.
     int64_t reached = 0;
   };
-  // Changes of a range after one revision, up to another one or as far as fits into a call. On the dispatcher's thread.
+  // Returns the changes of a range after one revision, up to another one or as far as fits into a call. Runs on the
+  // dispatcher's thread.
   using ReadHistory = std::function<absl::StatusOr<History>(const KeyRange& range, int64_t after, int64_t up_to)>;
 
-  // `revision`: the newest at the start.
+  // `revision` is the newest at the start.
   static std::shared_ptr<WatchDispatcher> Create(int64_t revision, ReadHistory read_history);
   ~WatchDispatcher();
 
-  // The changes of commits up to and with `revision`.
+  // Publishes the changes of commits up to and with `revision`.
   void Publish(int64_t revision, std::vector<Change> changes);
   std::unique_ptr<Watch> Add(const KeyRange& range, int64_t revision, Store::WatchCallback callback);
-  // Waits for a callback that is running; none runs afterwards.
+  // Waits for a callback that is running. None runs afterwards.
   void Stop();
 
  private:
@@ -80,10 +82,10 @@ class WatchDispatcher : public std::enable_shared_from_this<WatchDispatcher> {
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::deque<Batch> pending_ ABSL_GUARDED_BY(mutex_);
   size_t pending_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
-  // What live watches have been given.
+  // The revision up to which live watches have been given changes.
   int64_t dispatched_ ABSL_GUARDED_BY(mutex_);
-  // Live watches of prefixes, by length and then by prefix: a key is matched by one look-up a length, however many
-  // watches there are. Other ranges are few.
+  // Live watches of prefixes, by length and then by prefix: a key is matched by one look-up for each length, however
+  // many watches there are. Other ranges are few.
   std::map<size_t, std::unordered_map<std::string, std::set<WatcherPtr>>> by_prefix_ ABSL_GUARDED_BY(mutex_);
   std::set<WatcherPtr> others_ ABSL_GUARDED_BY(mutex_);
   std::deque<WatcherPtr> behind_ ABSL_GUARDED_BY(mutex_);

@@ -1,4 +1,4 @@
-// What the states of a task and of a client in it mean (docs/protocol/negotiation.md), for servers and clients.
+// The meaning of the states of a task and of a client in it (docs/protocol/negotiation.md), for servers and clients.
 //
 // Threads: pure functions.
 #ifndef PARLEY_LIB_TASK_STATES_H_

@@ -1,4 +1,6 @@
-// host:port in text and as socket addresses.
+// Parses, resolves and writes "host:port".
+//
+// Threads: free functions without state; a SocketAddress belongs to one thread at a time.
 #ifndef PARLEY_LIB_TRANSPORT_ADDRESS_H_
 #define PARLEY_LIB_TRANSPORT_ADDRESS_H_
 
@@ -14,17 +16,18 @@
 namespace parley::transport {
 
 struct HostPort {
-  // Without brackets; empty means every address of this machine.
+  // A host without brackets; empty means every address of this machine.
   std::string host;
-  // Decimal.
+  // Decimal digits.
   std::string port;
 };
 
-// "host:port", "192.0.2.7:7443", "[2001:db8::1]:7443", ":7443". INVALID_ARGUMENT (ADDRESS_INVALID) for the rest.
+// Parses "host:port", "192.0.2.7:7443", "[2001:db8::1]:7443" or ":7443". Returns INVALID_ARGUMENT (ADDRESS_INVALID) for
+// the rest.
 absl::StatusOr<HostPort> ParseHostPort(absl::string_view text);
 
-// What a client greets the server with (SNI): the host in lower case without a dot at its end; empty when it is an
-// address or no DNS name.
+// Returns the name with which a client greets the server (SNI): the host in lower case without a dot at its end; empty
+// if it is an address or no DNS name.
 std::string ServerName(const HostPort& where);
 
 struct SocketAddress {
@@ -34,17 +37,17 @@ struct SocketAddress {
   sockaddr* get() { return reinterpret_cast<sockaddr*>(&storage); }
 };
 
-// The addresses of a host, in the order in which to try them. Asks the name service, and so blocks, unless
-// `numeric_only`. NOT_FOUND (NAME_NOT_FOUND).
+// Returns the addresses of a host, in the order in which to try them. Asks the name service, and so blocks, unless
+// `numeric_only`. Returns NOT_FOUND (NAME_NOT_FOUND).
 absl::StatusOr<std::vector<SocketAddress>> Resolve(const HostPort& where, bool passive, bool numeric_only);
 
-// "192.0.2.7:50123" or "[2001:db8::1]:50123"; IPv4 in IPv6 clothes is shown as IPv4.
+// Returns "192.0.2.7:50123" or "[2001:db8::1]:50123". An IPv4 address that is mapped to IPv6 is written as IPv4.
 std::string FormatAddress(const SocketAddress& address);
 
-// What counts as one source: an IPv4 address, or the /64 network that one IPv6 customer has.
+// Returns what counts as one source: an IPv4 address, or the /64 network that one IPv6 customer has.
 std::string SourceOf(const SocketAddress& address);
 
-// The abstract Unix address "\0{name}".
+// Returns the abstract Unix address "\0{name}".
 SocketAddress AbstractAddress(absl::string_view name);
 
 }  // namespace parley::transport

@@ -1,4 +1,4 @@
-// The live connections of a listener by id.
+// Finds the live connections of a listener by their ids.
 //
 // Threads: all methods may be called from any thread.
 #ifndef PARLEY_LIB_TRANSPORT_CONNECTION_TABLE_H_
@@ -22,7 +22,7 @@ class ConnectionTable {
     std::shared_ptr<const Peer> peer;
     std::string identity;
     KeySource::Want want = KeySource::Want::kPsk;
-    // Ends the connection; may be called from any thread.
+    // Ends the connection. May be called from any thread.
     std::function<void()> close;
   };
 
@@ -30,10 +30,10 @@ class ConnectionTable {
   void Remove(absl::string_view connection_id);
   std::shared_ptr<const Peer> Find(absl::string_view connection_id) const;
 
-  // Takes entries out of the table, so that no call finds them any more, and closes them. How many.
+  // Take entries out of the table, so that no call finds them any more, and close them. Return how many.
   int CloseKey(absl::string_view key_id);
   int Close(absl::string_view connection_id);
-  // A copy, to be looked at without holding up FindPeer.
+  // Returns a copy, so that FindPeer does not wait for the caller.
   std::vector<Entry> All() const;
 
  private:

@@ -1,10 +1,10 @@
-// Connects by TLS-PSK, on behalf of a gRPC channel or for one's own use.
+// Connects by TLS-PSK, on behalf of a gRPC channel or for the caller's own use.
 //
-// A gRPC channel connects to target(), an abstract socket that only this process may use; per connection the dialer
-// opens TCP and TLS 1.2 with ECDHE-PSK-CHACHA20-POLY1305, and relays. So gRPC keeps its reconnects and back-off,
-// and never sees the key. When dialling fails gRPC sees a closed socket only: last_error() has the true reason.
+// A gRPC channel connects to target(), an abstract socket that only this process may use. For each connection the
+// dialer opens TCP and TLS 1.2 with ECDHE-PSK-CHACHA20-POLY1305, and relays. So gRPC keeps its reconnects and back-off,
+// and never sees the key. When dialling fails, gRPC sees only a closed socket: last_error() has the true reason.
 //
-// Threads: one epoll thread shared by all dialers of the process; all methods may be called from any thread.
+// Threads: all methods may be called from any thread. All dialers of the process share one epoll thread.
 #ifndef PARLEY_LIB_TRANSPORT_DIALER_H_
 #define PARLEY_LIB_TRANSPORT_DIALER_H_
 
@@ -22,35 +22,36 @@ namespace parley::transport {
 class Dialer {
  public:
   struct Options {
-    // host:port of the server. A host's name is sent in the clear, for who passes TLS on by names; an address is not.
+    // The server's "host:port". A host's name is sent in the clear, for proxies that pass TLS on by names; an address
+    // is not.
     std::string address;
     std::string identity;
     // 32 bytes.
     Secret psk;
-    // When the key ends; a dial after that fails without a packet.
+    // When the key ends. A dial after that fails without a packet.
     absl::Time not_after = absl::InfiniteFuture();
-    // TCP and TLS together.
+    // The limit for TCP and TLS together.
     absl::Duration timeout = absl::Seconds(10);
     absl::Duration keepalive = absl::Seconds(30);
     // Must outlive the dialer.
     Clock* clock = Clock::System();
   };
 
-  // INVALID_ARGUMENT (address, identity, psk).
+  // Returns INVALID_ARGUMENT for a malformed address, identity or psk.
   static absl::StatusOr<std::unique_ptr<Dialer>> Create(Options options);
   // Closes its connections.
   ~Dialer();
 
-  // "unix-abstract:parley-dial-{128-bit random}".
+  // Returns "unix-abstract:parley-dial-{128-bit random}".
   const std::string& target() const;
 
-  // Why the newest dial failed; OK when it did not. UNAVAILABLE: CONNECTION_REFUSED, CONNECTION_TIMEOUT,
-  // CONNECTION_CLOSED (before the handshake's end), UNREACHABLE. NOT_FOUND: NAME_NOT_FOUND. UNAUTHENTICATED:
-  // KEY_REFUSED (wrong, unknown, revoked or expired: the server does not say which), KEY_EXPIRED (by this machine's
-  // clock), SERVER_NOT_GENUINE (it does not know the key). FAILED_PRECONDITION: NOT_A_PARLEY_SERVER.
+  // Returns why the newest dial failed, or OK. UNAVAILABLE: CONNECTION_REFUSED, CONNECTION_TIMEOUT, CONNECTION_CLOSED
+  // (before the handshake's end), UNREACHABLE. NOT_FOUND: NAME_NOT_FOUND. UNAUTHENTICATED: KEY_REFUSED (wrong, unknown,
+  // revoked or expired: the server does not say which), KEY_EXPIRED (by this machine's clock), SERVER_NOT_GENUINE (it
+  // does not know the key). FAILED_PRECONDITION: NOT_A_PARLEY_SERVER.
   absl::Status last_error() const;
 
-  // "TLS 1.2 ECDHE-PSK-CHACHA20-POLY1305"; empty before the first connection.
+  // Returns "TLS 1.2 ECDHE-PSK-CHACHA20-POLY1305", or an empty text before the first connection.
   std::string protocol() const;
 
  private:

@@ -1,11 +1,11 @@
 // One thread that waits for sockets with epoll and runs their handlers, edge-triggered.
 //
-// A handler is told once of every change and so must read, or write, until the kernel says EAGAIN or gives less
-// than it was asked for. Handlers live in their loop's thread alone: other threads reach them by Post. A handler
-// that closes gives itself to Retire, so that an event of the same batch does not meet freed memory.
+// A handler is told once of every change, and so must read, or write, until the kernel says EAGAIN or gives less than
+// it was asked for. Handlers live in their loop's thread alone: other threads reach them by Post. A handler that closes
+// gives itself to Retire, so that an event of the same batch does not meet freed memory.
 //
-// Threads: Post, PostAfter, Stop and InLoop may be called from any thread, the rest in the loop or before an fd's
-// first event.
+// Threads: Post, PostAfter, Stop and InLoop may be called from any thread, the rest in the loop or before an fd's first
+// event.
 #ifndef PARLEY_LIB_TRANSPORT_EVENT_LOOP_H_
 #define PARLEY_LIB_TRANSPORT_EVENT_LOOP_H_
 
@@ -26,11 +26,11 @@ namespace parley::transport {
 
 class EventLoop {
  public:
-  // A file descriptor's place in a loop. Must stay where it is while it is watched.
+  // A file descriptor's place in a loop. It must stay where it is while it is watched.
   class Watch {
    public:
     virtual ~Watch() = default;
-    // `events`: EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR.
+    // `events` has EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP and EPOLLERR.
     virtual void OnEvents(uint32_t events) = 0;
   };
 
@@ -38,39 +38,41 @@ class EventLoop {
   struct Scratch {
     static constexpr size_t kReadBytes = 128 * 1024;
     std::unique_ptr<char[]> input{new char[kReadBytes]};
-    // Room for what one input decrypts to, together with a record begun earlier.
+    // The room for what one input decrypts to, together with a record begun earlier.
     static constexpr size_t kPlainBytes = kReadBytes + 2 * 16 * 1024;
     std::unique_ptr<char[]> plain{new char[kPlainBytes]};
     std::string output;
   };
 
   EventLoop();
-  // Stops.
+  // Calls Stop.
   ~EventLoop();
   EventLoop(const EventLoop&) = delete;
   EventLoop& operator=(const EventLoop&) = delete;
 
-  // False with errno when the kernel has no room.
+  // Returns false, with errno, if the kernel has no room.
   bool Add(int fd, uint32_t events, Watch* watch);
   void Change(int fd, uint32_t events, Watch* watch);
   void Remove(int fd);
-  // Removes and closes `*fd`, which becomes -1; nothing when it is -1 already. A process that forks lends its child a
-  // copy of each fd until that execs: close alone would leave the kernel with a pointer to a watch that has gone.
+  // Removes and closes `*fd`, which becomes -1; does nothing if it is -1 already. A process that forks lends its child
+  // a copy of each fd until that execs: close alone would leave the kernel with a pointer to a watch that has gone.
   void Close(int* fd);
 
-  // Runs `task` in the loop's thread, in order. Dropped, without running, once the loop has stopped.
+  // Runs `task` in the loop's thread, in order. Drops it once the loop has stopped.
   void Post(std::function<void()> task);
-  // By the machine's clock: for retries and lingering, not for anything that a test must be able to pass over.
+  // Runs `task` later by the machine's clock: for retries and lingering, not for anything that a test must be able to
+  // pass over.
   void PostAfter(absl::Duration delay, std::function<void()> task);
-  // Runs `task` in the loop's thread and waits until it has. At once when called in the loop.
+  // Runs `task` in the loop's thread and waits until it has run; at once if called in the loop.
   void Run(const std::function<void()>& task);
 
-  // Frees it after the events of this batch.
+  // Frees the handler after the events of this batch.
   void Retire(std::shared_ptr<void> handler) { retired_.push_back(std::move(handler)); }
   Scratch& scratch() { return scratch_; }
   bool InLoop() const { return std::this_thread::get_id() == thread_.get_id(); }
 
-  // Ends the thread and drops what has not run. Idempotent; not from the loop itself.
+  // Ends the thread and drops the tasks that have not run. Must not be called from the loop itself; further calls
+  // change nothing.
   void Stop();
 
  private:

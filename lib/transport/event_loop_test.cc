@@ -14,7 +14,7 @@ struct CountingWatch final : EventLoop::Watch {
   int events = 0;
 };
 
-// As between fork and exec: the child's copy keeps the open file alive, and with it what epoll knows of it.
+// Between fork and exec the child's copy keeps the open file alive, and with it what epoll knows of it.
 TEST(EventLoop, ForgetsAClosedSocketThatSomebodyElseStillHolds) {
   EventLoop loop;
   CountingWatch watch;

@@ -31,14 +31,14 @@ class FrameGuard {
     // Streams that the peer has begun and that have not ended in both directions. gRPC tells the peer the same number,
     // and clients that have not heard it yet begin with at most 100.
     size_t max_open_streams = 100;
-    // Before the peer has acknowledged the server's first settings: the streams that it may begin, and the bytes that
-    // their header blocks may have together. Until then gRPC does not hold the peer to these settings.
+    // Before the peer has acknowledged the server's first settings: the number of streams that it may begin, and the
+    // bytes that their header blocks may have together. Until then gRPC does not hold the peer to these settings.
     size_t max_early_streams = 100;
     size_t max_early_header_bytes = 64 * 1024;
-    // One header block with its CONTINUATION frames, as it is on the wire.
+    // The bytes of one header block with its CONTINUATION frames, in the form on the wire.
     size_t max_header_block_bytes = 64 * 1024;
     int max_header_block_frames = 8;
-    // Streams that begin. More than one connection to gRPC can carry.
+    // Streams that begin. The limit is more than one connection to gRPC can carry.
     TokenBucket::Rate begun = {.per_second = 100'000, .burst = 100'000};
     // Streams that the peer resets before the server has ended them, or makes the server reset.
     TokenBucket::Rate cancelled = {.per_second = 100, .burst = 1000};
@@ -57,7 +57,7 @@ class FrameGuard {
     // A frame larger than the server has ever allowed.
     kFrameSize,
     kHeaderBlock,
-    // Streams before the settings were acknowledged.
+    // Too many streams before the settings were acknowledged.
     kSettings,
     kOpenStreams,
     kBegun,
@@ -65,12 +65,13 @@ class FrameGuard {
     kControl,
   };
   static constexpr int kBreaches = static_cast<int>(Breach::kControl) + 1;
-  // "cancelled" for kCancelled and so on, for metrics and logs.
+  // Returns the breach's name for metrics and logs: "cancelled" for kCancelled.
   static const char* Name(Breach breach);
 
-  // All that a server says to a peer that it has no place for: its settings and a GOAWAY with ENHANCE_YOUR_CALM.
+  // Returns all that a server says to a peer that it has no place for: its settings and a GOAWAY with
+  // ENHANCE_YOUR_CALM.
   static std::string Refusal();
-  // Whether `first`, the first bytes of a server, are those of Refusal.
+  // Returns whether `first`, the first bytes of a server, are those of Refusal.
   static bool IsRefusal(absl::string_view first);
 
   // `limits` and `clock` must outlive the guard.
@@ -82,10 +83,10 @@ class FrameGuard {
   // Takes the next bytes on their way from gRPC to the peer, which may be passed on whatever is returned.
   Breach FromGrpc(absl::string_view bytes);
 
-  // The bytes that are missing, as far as is known, until a frame of ours may follow those of gRPC; 0 when it may. Ask
-  // again after these bytes have been shown to FromGrpc.
+  // Returns how many bytes are missing, as far as is known, until a frame of ours may follow those of gRPC; 0 if it
+  // may. Ask again after these bytes have been shown to FromGrpc.
   size_t MissingFromGrpc() const;
-  // The GOAWAY frame that tells the peer why, with the settings before it if gRPC has not sent any.
+  // Returns the GOAWAY frame that tells the peer why, with the settings before it if gRPC has not sent any.
   std::string Farewell() const;
 
   size_t open_streams() const { return streams_.size(); }
@@ -159,7 +160,7 @@ class FrameGuard {
   // Frames that would answer what the server has sent.
   uint32_t answers_ = 0;
   bool grpc_spoke_ = false;
-  // The present frame of gRPC is SETTINGS, and so much of its present entry has come.
+  // The present frame of gRPC is SETTINGS, and this much of its present entry has come.
   bool in_settings_ = false;
   uint8_t entry_bytes_ = 0;
   char entry_[6];

@@ -228,7 +228,7 @@ TEST_F(HostileTest, AFlippedBitEndsTheConnection) {
 
 TEST_F(HostileTest, EveryFlippedByteOfAHandshakeIsRefused) {
   Start();
-  // Of the client's bytes, whichever message they belong to.
+  // The size counts the client's bytes, in whichever message they are.
   const size_t size = [this] {
     TcpProxy proxy(address());
     TlsClient client(proxy.address(), TlsClient::Psk("alice", "alice"));

@@ -35,7 +35,7 @@ namespace parley::transport {
 namespace {
 
 constexpr int kBacklog = 1024;
-// Then the loop's other connections have their turn.
+// After so many accepts the loop's other connections have their turn.
 constexpr int kAcceptsAtOnce = 64;
 // Lines about connections that the guard has ended. The metric counts all of them.
 constexpr TokenBucket::Rate kBreachLines = {.per_second = 1, .burst = 20};

@@ -1,15 +1,16 @@
 // A TCP listener that yields only peers that have proved possession of a key.
 //
-// Two ways in on one port (docs/protocol/door.md): TLS 1.2 with ECDHE-PSK-CHACHA20-POLY1305 and nothing else, and
-// TLS 1.3 with certificates derived from the same keys. There is no plaintext, no fall-back and no resumption.
-// An unknown, expired or revoked identity looks like a wrong key: same alert, same time. An authenticated peer is
-// handed over as one end of a socket pair whose name is the connection's id; the listener relays between the two.
+// A peer has two ways in on one port (docs/protocol/door.md): TLS 1.2 with ECDHE-PSK-CHACHA20-POLY1305 and nothing
+// else, and TLS 1.3 with certificates derived from the same keys. There is no plaintext, no fall-back and no
+// resumption. An unknown, expired or revoked identity looks like a wrong key: same alert, same time. An authenticated
+// peer is handed over as one end of a socket pair whose name is the connection's id; the listener relays between the
+// two.
 //
-// Does not speak HTTP or gRPC; grpc_door.h joins it to a gRPC server. It can watch the frames of peers that speak
-// HTTP/2, and ends the connections of those that ask too much (frame_guard.h).
+// The listener does not speak HTTP or gRPC; grpc_door.h joins it to a gRPC server. It can watch the frames of peers
+// that speak HTTP/2, and ends the connections of those that ask too much (frame_guard.h).
 //
-// Threads: `Options::threads` epoll threads of its own; all methods may be called from any thread. Callbacks run
-// on the listener's threads and must not block.
+// Threads: all methods may be called from any thread. The listener has `Options::threads` epoll threads of its own;
+// callbacks run on them and must not block.
 #ifndef PARLEY_LIB_TRANSPORT_LISTENER_H_
 #define PARLEY_LIB_TRANSPORT_LISTENER_H_
 
@@ -30,16 +31,16 @@
 
 namespace parley::transport {
 
-// What was behind the door: the ALPN protocol that the peer chose.
+// The protocol that the peer chose by ALPN, which decides what is behind the door.
 enum class Application { kGrpc, kRest };
 
-// Figures since the start.
+// Counts since the start.
 struct ListenerStats {
-  // By outcome: "ok", "refused" (no proof of a key), "timeout", "malformed" (not our TLS), "overloaded" (no place, or
-  // no descriptor), "left" (the peer closed before the end).
+  // Handshakes by outcome: "ok", "refused" (no proof of a key), "timeout", "malformed" (not our TLS), "overloaded" (no
+  // place, or no descriptor), "left" (the peer closed before the end).
   std::map<std::string, int64_t> handshakes;
   int64_t connections = 0;
-  // How many have a place.
+  // The number of places for connections.
   int64_t max_connections = 0;
   int64_t handshakes_under_way = 0;
   int64_t bytes_in = 0;
@@ -51,60 +52,61 @@ struct ListenerStats {
 class Listener {
  public:
   struct Options {
-    // host:port; port 0 takes a free one.
+    // The "host:port" to listen on; port 0 takes a free one.
     std::string address;
-    // PEM chain and PKCS #8 key for TLS 1.3. Without them only TLS-PSK is served.
+    // The chain in PEM and the key in PKCS #8 for TLS 1.3. Without them only TLS-PSK is served.
     std::string certificate_pem;
     Secret private_key_pem;
-    // Epoll threads. One per core saturates a machine; the relay is short work.
+    // The number of epoll threads. One for each core saturates a machine; the relay is short work.
     int threads = 2;
-    // A client on a bad line needs two round trips; who takes longer is holding a place.
+    // A handshake takes two round trips. A client that needs longer is only occupying a place.
     absl::Duration handshake_timeout = absl::Seconds(10);
-    // Bound memory under attack: a handshake costs about 20 KiB, a connection with gRPC's part of it 50 KiB. Fewer when
-    // the process may not open a descriptor for each handshake and three for each connection. Addresses and keys share
-    // them as places.h says, and some are kept for peers that are preferred.
+    // These bound the memory under attack: a handshake costs about 20 KiB, a connection with gRPC's part of it 50 KiB.
+    // There are fewer places if the process may not open a descriptor for each handshake and three for each connection.
+    // Addresses and keys share them by the rules of places.h, and some are kept for peers that are preferred.
     int max_handshakes = 1024;
     int max_connections = 20000;
-    // Detects a dead peer in about a minute.
+    // The default finds a dead peer in about a minute.
     absl::Duration keepalive = absl::Seconds(30);
-    // What a peer that speaks HTTP/2 may make the server bear; a connection that goes beyond it is ended. Without
-    // limits the bytes are passed on unread. GrpcDoor sets the defaults when there are none.
+    // The limits for a peer that speaks HTTP/2; a connection that exceeds them is ended. Without limits the bytes are
+    // passed on unread. GrpcDoor sets the defaults if there are none.
     std::optional<FrameGuard::Limits> frame_limits;
-    // Whether peers that choose http/1.1 are wanted.
+    // Whether peers may choose http/1.1.
     bool accept_rest = false;
     // Must outlive the listener.
     Clock* clock = Clock::System();
   };
 
-  // Takes the fd: one end of a stream socket pair whose other end, the relay's, is named
-  // "\0parley-{connection_id}". Runs before any byte of the peer's is relayed.
+  // Takes the fd, one end of a stream socket pair whose other end, the relay's, is named "\0parley-{connection_id}".
+  // Runs before any byte of the peer's is relayed.
   using Handover = std::function<void(int fd, std::shared_ptr<const Peer> peer, Application application)>;
 
-  // Listens at once, but accepts only from Start on. `keys` must outlive the listener.
-  // INVALID_ARGUMENT (address, certificate), ADDRESS_IN_USE (reason) with the address, PERMISSION_DENIED.
+  // Listens at once, but accepts only from Start on. `keys` must outlive the listener. Returns INVALID_ARGUMENT for a
+  // malformed address (ADDRESS_INVALID) or a certificate (CERTIFICATE_INVALID), FAILED_PRECONDITION (ADDRESS_IN_USE)
+  // with the address, or PERMISSION_DENIED (ADDRESS_PERMISSION).
   static absl::StatusOr<std::unique_ptr<Listener>> Create(Options options, KeySource* keys);
   ~Listener();
 
   void Start(Handover handover);
-  // The real one, for port 0. host:port.
+  // Returns the bound address as "host:port"; with port 0, the port that the kernel chose.
   const std::string& address() const;
 
-  // The live connection of this id; null when it has closed. `connection_id` as in Peer, or with "parley-" or
-  // "unix-abstract:parley-" before it, as gRPC's ServerContext::peer() gives it ("%00" tolerated), and with "-rest" and
-  // a number after it, as GrpcDoor::ConnectAs names its connections.
+  // Returns the peer of the live connection with this id, or null if it has closed. `connection_id` is that of Peer;
+  // "parley-" or "unix-abstract:parley-" may stand before it, as in gRPC's ServerContext::peer() ("%00" tolerated), and
+  // "-rest" and a number behind it, as GrpcDoor::ConnectAs names its connections.
   std::shared_ptr<const Peer> FindPeer(absl::string_view connection_id) const;
 
   // Closes the connections under a key at once. Returns how many.
   int CloseKey(absl::string_view key_id);
-  // Asks the source again about every live connection's identity and closes those it no longer accepts.
+  // Asks the source again about the identity of every live connection, and closes those that it no longer accepts.
   void Recheck();
-  // New certificate for new connections.
+  // Uses another certificate for new connections. Returns INVALID_ARGUMENT (CERTIFICATE_INVALID).
   absl::Status ReplaceCertificate(absl::string_view certificate_pem, const Secret& private_key_pem);
 
   // Stops accepting; live connections go on.
   void StopAccepting();
-  // Stops accepting, and returns once every connection has closed, or at the deadline. For connections whose local ends
-  // are closed: what was written into them is still on its way to the peer.
+  // Stops accepting, and returns once every connection has closed, or at the deadline. This is for connections whose
+  // local ends are closed: what was written into them is still on its way to the peer.
   void Drain(absl::Time deadline);
   // Closes everything and joins the threads.
   void Shutdown();

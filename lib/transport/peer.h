@@ -1,4 +1,4 @@
-// Who is at the other end of a connection, and where the door learns it from.
+// Says who is at the other end of a connection, and where the door learns it from.
 #ifndef PARLEY_LIB_TRANSPORT_PEER_H_
 #define PARLEY_LIB_TRANSPORT_PEER_H_
 
@@ -12,15 +12,15 @@
 
 namespace parley::transport {
 
-// What a key stands for, as its KeySource says it. The transport itself does not look at the role and the subject.
+// What a key stands for, in the words of its KeySource. The transport itself does not look at the role and the subject.
 struct KeyInfo {
-  // Names the key for revocation and logs; not secret. For Parley the serial, in hex.
+  // The key's name for revocation and logs, which is not secret: Parley's is the serial, in hex.
   std::string key_id;
   int role = 0;
   std::string subject;
-  // Connections under the key close then.
+  // When the key ends. Connections under the key close then.
   absl::Time not_after = absl::InfiniteFuture();
-  // A person or a service, for whom places are kept when machines have taken all others.
+  // The key belongs to a person or a service, for whom places are kept when machines have taken all others.
   bool preferred = false;
 };
 
@@ -31,19 +31,22 @@ struct Peer {
   std::string connection_id;
   // "192.0.2.7:50123".
   std::string remote_address;
-  // E.g. "TLS 1.2 ECDHE-PSK-CHACHA20-POLY1305".
+  // "TLS 1.2 ECDHE-PSK-CHACHA20-POLY1305", for example.
   std::string protocol;
 };
 
-// Finds keys by the identity that a peer claims. Called on the listener's threads, in the middle of a handshake:
-// implementations answer from memory, in a time that does not tell good identities from bad ones.
+// Finds keys by the identity that a peer claims. Implementations answer from memory, in a time that does not tell good
+// identities from bad ones.
+//
+// Threads: Find is called on the listener's threads, in the middle of a handshake.
 class KeySource {
  public:
   struct Key {
     KeyInfo info;
-    // For TLS 1.2: 32 bytes.
+    // The key for TLS 1.2: 32 bytes.
     Secret psk;
-    // For TLS 1.3: the DER SubjectPublicKeyInfo that the peer's certificate must have. Filled only when asked for.
+    // The DER SubjectPublicKeyInfo that the peer's certificate must have in TLS 1.3. It is filled only if it is asked
+    // for.
     std::string public_key;
   };
   enum class Want { kPsk, kPublicKey };

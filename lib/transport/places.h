@@ -1,6 +1,6 @@
-// The places of a door, which many want: those for handshakes, shared by address, and those for connections, shared by
+// Shares the places of a door among the many that want them: those for handshakes by address, those for connections by
 // key and by address. Nobody sets how much one holder may take, and a fleet behind one address finds nearly all places
-// when nobody else wants one.
+// if nobody else wants one.
 //
 // Threads: all methods may be called from any thread.
 #ifndef PARLEY_LIB_TRANSPORT_PLACES_H_
@@ -17,19 +17,19 @@
 
 namespace parley::transport {
 
-// An address may take every place that is free. When none is free, a newcomer gets that of the oldest handshake of the
-// address that has most, as long as that address has at least two more than the newcomer's own. So neither one address
-// nor a few can shut others out, whatever they hold.
+// An address may take every free place. If none is free, a newcomer gets that of the oldest handshake of the address
+// that has most, if that address has at least two more than the newcomer's own. So neither one address nor a few can
+// shut others out, whatever they hold.
 class HandshakePlaces {
  public:
   using Ticket = uint64_t;
 
   explicit HandshakePlaces(size_t total) : total_(total) {}
 
-  // Returns nothing when there is no place. `evict` is called, in another's Take, when the place goes to another; it
+  // Returns no value if there is no place. `evict` is called, in another's Take, when the place goes to another; it
   // must not block, and must not call this.
   std::optional<Ticket> Take(const std::string& address, std::function<void()> evict);
-  // Must follow each Take once, also after an eviction.
+  // Must be called once for each Take, also after an eviction.
   void Leave(Ticket ticket);
   int taken() const;
 
@@ -49,25 +49,25 @@ class HandshakePlaces {
   std::unordered_map<std::string, std::set<Ticket>> by_address_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Nobody who has a place loses it. A holder may take another while it has less than a multiple of the places that are
-// free (dynamic thresholds: Choudhury and Hahne, IEEE/ACM Transactions on Networking, 1998): alone, a key
-// gets half of all, and an address fifteen sixteenths.
+// No holder loses a place. It may take another while it has less than a multiple of the places that are free (dynamic
+// thresholds: Choudhury and Hahne, IEEE/ACM Transactions on Networking, 1998): alone, a key gets half of all, and an
+// address fifteen sixteenths.
 class ConnectionPlaces {
  public:
   struct Holder {
     std::string key;
     std::string address;
-    // Gets one of the places that are kept, too, and shares the address with nobody.
+    // The holder may take the places that are kept, too, and shares the address with nobody.
     bool preferred = false;
   };
-  // What stands against another connection.
+  // The limit that refuses another connection.
   enum class Limit { kNone, kAll, kKey, kAddress };
-  // "key" for kKey and so on, for logs.
+  // Returns the limit's name for logs: "key" for kKey.
   static const char* Name(Limit limit);
 
   explicit ConnectionPlaces(int total);
 
-  // kNone must be followed by Leave.
+  // After kNone, Leave must follow.
   Limit Take(const Holder& holder);
   void Leave(const Holder& holder);
   int total() const { return total_; }

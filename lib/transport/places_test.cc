@@ -65,7 +65,7 @@ TEST(ConnectionPlacesTest, AKeyThatIsAloneGetsHalf) {
   int taken = 0;
   // From a new address each time.
   while (places.Take({"join", absl::StrCat(taken)}) == Limit::kNone) ++taken;
-  EXPECT_EQ(taken, 95);  // Of 190; ten are kept.
+  EXPECT_EQ(taken, 95);  // There are 190 for all; ten are kept.
   EXPECT_EQ(places.Take({"join", "new"}), Limit::kKey);
   EXPECT_EQ(places.Take({"other", "new"}), Limit::kNone);
 }

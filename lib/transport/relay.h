@@ -1,11 +1,10 @@
 // One connection: a TLS session over TCP on one side, a local stream socket on the other, and the bytes between.
 //
-// First the handshake; then the owner attaches the local socket, and bytes flow both ways. Each direction reads only
-// when what it read before has gone, so a reader that stalls stops the sender at the other end, and what a
-// connection holds meanwhile is at most one read. A connection without pending bytes holds no buffer.
-// An end in one direction is passed on, and the other direction goes on. A connection with a guard ends at the first
-// breach that it finds: the peer is told by GOAWAY if the local end has left its frames whole, and nobody else is
-// concerned.
+// After the handshake the owner attaches the local socket, and bytes flow both ways. Each direction reads only when
+// what it read before has gone, so a reader that stalls stops the sender at the other end, and a connection holds at
+// most one read meanwhile. A connection without pending bytes holds no buffer. An end in one direction is passed on,
+// and the other direction goes on. A connection with a guard ends at the first breach that it finds: the peer is told
+// by GOAWAY if the local end has left its frames whole, and no other connection is concerned.
 //
 // Threads: everything, and every call to the owner, in the loop's thread.
 #ifndef PARLEY_LIB_TRANSPORT_RELAY_H_
@@ -36,15 +35,15 @@ class Relay : public std::enable_shared_from_this<Relay> {
     virtual ~Owner() = default;
     // The handshake is done. Attach, Refuse or Close must follow before this returns.
     virtual void OnHandshakeDone() = 0;
-    // The first bytes that the peer has sent after the handshake. False: they are not passed on, and the owner has
-    // closed the relay.
+    // Gets the first bytes that the peer has sent after the handshake. Returns false if the owner has closed the relay,
+    // so that they are not passed on.
     virtual bool OnFirstBytes(absl::string_view bytes) { return true; }
-    // The handshake failed as tls().failure() says, or the peer left when that is kNone. The relay goes on only to
-    // bring the alert across.
+    // The handshake failed for the cause in tls().failure(), or the peer left if that is kNone. The relay goes on only
+    // to bring the alert across.
     virtual void OnHandshakeFailed() = 0;
     // The guard has found a breach, for which the relay now ends the connection.
     virtual void OnBreach(FrameGuard::Breach breach) {}
-    // Both sockets are closed. The last call; the owner may drop the relay.
+    // Both sockets are closed. This is the last call, and the owner may drop the relay.
     virtual void OnClosed() = 0;
   };
 
@@ -56,13 +55,13 @@ class Relay : public std::enable_shared_from_this<Relay> {
   void Start(absl::Duration keepalive);
   // Takes the fd and begins to relay. `guard`, if there is one, sees every byte before it is passed on.
   void Attach(int local_fd, std::unique_ptr<FrameGuard> guard = nullptr);
-  // Says these bytes to the peer, and nothing more; no local socket is ever attached.
+  // Sends these bytes to the peer and nothing more. No local socket is ever attached.
   void Refuse(absl::string_view bytes);
-  // Closes both sockets now, after the peer has been told if the kernel takes the few bytes.
+  // Closes both sockets now. The peer is told if the kernel takes the few bytes.
   void Close();
 
   TlsSession& tls() { return *tls_; }
-  // Whether any byte came from the network.
+  // Returns whether any byte came from the network.
   bool heard() const { return heard_; }
 
  private:
@@ -70,13 +69,13 @@ class Relay : public std::enable_shared_from_this<Relay> {
   struct Side final : EventLoop::Watch {
     Side(Relay* relay, bool local) : relay(relay), local(local) {}
     void OnEvents(uint32_t events) override;
-    // One recv. -1 for nothing now, 0 for the end.
+    // Reads once. Returns -1 for nothing now, and 0 for the end.
     ssize_t Read(char* to, size_t size);
-    // Sends what was kept before, then `bytes`, and keeps what the kernel does not take. False when the other end
+    // Sends what was kept before, then `bytes`, and keeps what the kernel does not take. Returns false if the other end
     // is gone.
     bool Write(absl::string_view bytes);
     // A Unix socket becomes writable, and wakes whoever asked to know, each time that its other end reads: ask only
-    // when bytes wait. Nothing to do for TCP, which tells only who was turned away.
+    // while bytes wait. For TCP this does nothing, because it tells only after a write was turned away.
     void AskWhenWritable(bool ask);
 
     Relay* const relay;
@@ -106,7 +105,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
   bool PumpIn();
   bool PumpOut();
   void FromNetwork(absl::string_view input);
-  // Ends the connection for what the guard found: counts, says goodbye, lingers.
+  // Ends the connection for the breach that the guard found: counts it, says goodbye, lingers.
   void EndFor(FrameGuard::Breach breach);
   // Reads the rest of the frame that gRPC is in the middle of sending, and encrypts it into `output`, so that another
   // frame may follow. Returns false when it is not there.

@@ -1,9 +1,9 @@
-// TLS as Parley speaks it, over memory: bytes in, bytes out, no socket.
+// Parley's TLS over memory: bytes in, bytes out, no socket.
 //
 // The server takes TLS 1.2 with ECDHE-PSK-CHACHA20-POLY1305 alone, or TLS 1.3 with a client certificate whose public
-// key is the one derived for the identity that it names. The client speaks the former. No tickets, no cache, no
-// renegotiation, no early data. An identity that the KeySource refuses goes on with a random key, or ends in the
-// alert of a bad signature: what a wrong key looks like (docs/protocol/door.md).
+// key is the one derived for the identity that it names. The client speaks the former. There are no tickets, no cache,
+// no renegotiation and no early data. An identity that the KeySource refuses goes on with a random key, or ends in the
+// alert of a bad signature, which is what a wrong key looks like (docs/protocol/door.md).
 //
 // Threads: a session belongs to one thread at a time; contexts may be shared.
 #ifndef PARLEY_LIB_TRANSPORT_TLS_SESSION_H_
@@ -18,13 +18,13 @@
 #include "lib/base/secret.h"
 #include "lib/transport/peer.h"
 
-// BoringSSL's, so that this header needs none of its own.
+// These are BoringSSL's, so that this header needs none of its headers.
 typedef struct ssl_ctx_st SSL_CTX;
 typedef struct ssl_st SSL;
 
 namespace parley::transport {
 
-// How a server checks its peers. Both must outlive every session.
+// How a server checks its peers. `keys` and `clock` must outlive every session.
 struct PeerCheck {
   KeySource* keys;
   Clock* clock;
@@ -34,14 +34,14 @@ struct PeerCheck {
 struct ClientKey {
   std::string identity;
   Secret psk;
-  // What the server is greeted with, in the clear; nothing when empty.
+  // The name with which the server is greeted, in the clear; empty for none.
   std::string server_name = {};
 };
 
-// INVALID_ARGUMENT (CERTIFICATE_INVALID) for a chain and key that do not belong together. With both empty the
-// context speaks TLS 1.2 alone.
+// If both are empty, the context speaks TLS 1.2 alone. Returns INVALID_ARGUMENT (CERTIFICATE_INVALID) for a chain and
+// key that do not belong together.
 absl::StatusOr<std::shared_ptr<SSL_CTX>> MakeServerContext(absl::string_view certificate_pem, const Secret& key_pem);
-// One for all clients of the process.
+// Returns the one context for all clients of the process.
 SSL_CTX* ClientContext();
 
 class TlsSession {
@@ -59,9 +59,9 @@ class TlsSession {
     kNone,
     // The peer did not prove a key.
     kRefused,
-    // The other side sent the alert of a key that it does not take. Clients only.
+    // The other side sent the alert of a key that it does not take. Only clients see this.
     kKeyRefused,
-    // Not TLS, not our TLS, or tampered with.
+    // The bytes are not TLS, not our TLS, or tampered with.
     kMalformed,
   };
 
@@ -70,28 +70,28 @@ class TlsSession {
   static std::unique_ptr<TlsSession> Connect(SSL_CTX* context, const ClientKey* key);
   ~TlsSession();
 
-  // Each consumes `input` whole and appends to `output` what must be sent, alerts of a failure included.
+  // Each of these consumes all of `input` and appends to `output` what must be sent, alerts of a failure included.
   Step Handshake(absl::string_view input, std::string* output);
-  // Writes to `plain`, whose capacity must exceed the input's size, what came before the handshake's end included,
-  // by 32 KiB.
+  // Writes the decrypted bytes to `plain`, those that came before the handshake's end included. `capacity` must exceed
+  // the input's size by 32 KiB.
   Step Decrypt(absl::string_view input, char* plain, size_t capacity, size_t* plain_size, std::string* output);
   bool Encrypt(absl::string_view plain, std::string* output);
   // Says that this side sends no more.
   void Close(std::string* output);
 
   Failure failure() const { return failure_; }
-  // BoringSSL's name of the error, for logs.
+  // Returns BoringSSL's name of the error, for logs.
   const std::string& failure_text() const { return failure_text_; }
 
-  // Of a server's session whose handshake is done.
+  // These are those of a server's session whose handshake is done.
   const KeyInfo& key() const { return claim_->info; }
   const std::string& identity() const { return claim_->identity; }
   KeySource::Want want() const { return claim_->want; }
-  // The ALPN protocol; empty when there was none.
+  // Returns the ALPN protocol, or an empty text if there was none.
   std::string alpn() const;
-  // "TLS 1.2 ECDHE-PSK-CHACHA20-POLY1305".
+  // Returns "TLS 1.2 ECDHE-PSK-CHACHA20-POLY1305", for example.
   std::string protocol() const;
-  // Frees what only a handshake needs; the claim's accessors end with it.
+  // Frees what only a handshake needs. The claim's accessors must not be called afterwards.
   void ForgetHandshake() { claim_.reset(); }
 
  private:
@@ -112,7 +112,7 @@ class TlsSession {
   const PeerCheck* check_ = nullptr;
   const ClientKey* key_ = nullptr;
   std::unique_ptr<Claim> claim_;
-  // What came with the end of the handshake and is not the handshake's.
+  // Bytes that came with the end of the handshake and belong to what follows.
   std::string early_;
   Failure failure_ = Failure::kNone;
   std::string failure_text_;

@@ -1,5 +1,7 @@
-// Making certificates: what the holder of a device key states about users and devices, in the bytes that are signed.
-// docs/protocol/certificates.md. Whether a statement keeps the chain's rules is for Chain to say.
+// Makes certificates: what the holder of a device key states about users and devices, in the bytes that are signed
+// (docs/protocol/certificates.md). Chain says whether a statement keeps the chain's rules.
+//
+// Threads: free functions without state; a CertificateMaker belongs to one thread at a time.
 #ifndef PARLEY_LIB_TRUST_CERTIFICATE_H_
 #define PARLEY_LIB_TRUST_CERTIFICATE_H_
 
@@ -20,7 +22,7 @@ struct NewUser {
   std::string id;
   std::string name;
   access::v1::Role role = access::v1::ROLE_UNSPECIFIED;
-  // X25519.
+  // An X25519 public key.
   std::string encryption_key;
 };
 
@@ -28,27 +30,29 @@ struct NewDevice {
   // 16 random bytes: NewId().
   std::string id;
   std::string label;
-  // Ed25519.
+  // An Ed25519 public key.
   std::string verification_key;
 };
 
-// For a user or a device.
+// Returns an id for a user or a device.
 std::string NewId();
-// "users/{32 hex digits}", "devices/{32 hex digits}" and back; no value when it is not one.
+// Turn ids into "users/{32 hex digits}" and "devices/{32 hex digits}", and back; no value for what is no such name.
 std::string UserName(absl::string_view id);
 std::string DeviceName(absl::string_view id);
 std::optional<std::string> ParseUserName(absl::string_view name);
 std::optional<std::string> ParseDeviceName(absl::string_view name);
 
-// Whether the chain would take it: 1 to 48 of [a-z0-9._-]; 1 to 64 bytes of UTF-8 without control characters.
+// Return whether the chain would take it: a user's name has 1 to 48 of [a-z0-9._-], a label 1 to 64 bytes of UTF-8
+// without control characters.
 bool IsUserName(absl::string_view name);
 bool IsDeviceLabel(absl::string_view label);
 
-// The certificate in bytes that decoders take; INVALID_ARGUMENT (CHAIN_MALFORMED). Checks the form, not the chain.
+// Parses the bytes in the way of every decoder. Checks the form, and not the chain. Returns INVALID_ARGUMENT
+// (CHAIN_MALFORMED).
 absl::StatusOr<v1::Certificate> ParseCertificate(const v1::SignedCertificate& certificate);
-// Of the whole of it; what the next one names as previous_hash.
+// Returns the hash of the whole certificate, which the next one names as previous_hash.
 std::string HashOf(const v1::SignedCertificate& certificate);
-// Ed25519 over "parley certificate v1" ‖ 0 ‖ bytes.
+// Signs with Ed25519 over "parley certificate v1" ‖ 0 ‖ bytes.
 v1::SignedCertificate SignCertificate(const v1::Certificate& certificate, const crypto::SigningKey& key);
 
 // Certificates that follow a chain's head, one after another, by one device.
@@ -57,7 +61,7 @@ v1::SignedCertificate SignCertificate(const v1::Certificate& certificate, const 
 //   certificates = {maker.AddUser(user), maker.AddDevice(user.id, device)};
 class CertificateMaker {
  public:
-  // `key` must outlive this. Times are `now`, or just after the certificate before where that is later.
+  // `key` must outlive this. Each certificate's time is `now`, or just after the one before if that is later.
   CertificateMaker(const Chain& chain, std::string author_device, const crypto::SigningKey* key, absl::Time now);
 
   v1::SignedCertificate AddUser(const NewUser& user);
@@ -79,10 +83,10 @@ class CertificateMaker {
   absl::Time last_time_;
 };
 
-// The beginning of a chain. The root's private key exists inside of Make alone.
+// The beginning of a chain. The root's private key exists only inside Make.
 struct Founding {
   std::string root_verification_key;
-  // The first admin and its device.
+  // The certificates of the first admin and its device.
   std::vector<v1::SignedCertificate> certificates;
 
   static Founding Make(const NewUser& admin, const NewDevice& device, absl::Time now);

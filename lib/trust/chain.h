@@ -40,10 +40,11 @@ inline constexpr size_t kMaxLabelBytes = 64;
 // How far an author's clock may be ahead of the verifier's.
 inline constexpr absl::Duration kMaxClockAhead = absl::Minutes(5);
 
-// The end of a chain: what a client remembers of the one that it has seen. Sequence 0 and no hash: nothing yet.
+// The end of a chain: what a client remembers of the one that it has seen. Sequence 0 without a hash stands for nothing
+// yet.
 struct Head {
   int64_t sequence = 0;
-  // SHA-256(certificate_bytes ‖ signature) of that certificate.
+  // The certificate's SHA-256(certificate_bytes ‖ signature).
   std::string hash;
 
   friend bool operator==(const Head&, const Head&) = default;
@@ -52,7 +53,7 @@ struct Head {
 struct User {
   std::string id;
   std::string name;
-  // As of now.
+  // The role at the end of the chain.
   access::v1::Role role = access::v1::ROLE_UNSPECIFIED;
   std::string encryption_key;
   absl::Time added;
@@ -61,53 +62,53 @@ struct User {
 
 struct Device {
   std::string id;
-  // Id of its user.
+  // The id of its user.
   std::string user;
   std::string label;
   std::string verification_key;
   absl::Time added;
-  // Its own revocation. A device of a revoked user is not live either.
+  // When the device itself was revoked. A device of a revoked user is not live either.
   std::optional<absl::Time> revoked;
 };
 
 class Chain {
  public:
-  // An empty chain below this root. INVALID_ARGUMENT (CHAIN_ROOT_KEY) unless it is a key of 32 bytes.
+  // Makes an empty chain below this root. Returns INVALID_ARGUMENT (CHAIN_ROOT_KEY) unless it is a key of 32 bytes.
   static absl::StatusOr<Chain> Create(absl::string_view root_verification_key);
 
-  // Verifies and adds the next certificate. The reasons, in the order they are checked, are in the table of
-  // docs/protocol/certificates.md: CHAIN_MALFORMED, CHAIN_GAP, CHAIN_DUPLICATE, CHAIN_PREVIOUS, CHAIN_ROOT_REUSED,
-  // CHAIN_AUTHOR_UNKNOWN, CHAIN_AUTHOR_REVOKED, CHAIN_SIGNATURE, CHAIN_TIME, CHAIN_INCOMPLETE, CHAIN_ROLE, CHAIN_TAKEN,
-  // CHAIN_UNKNOWN, CHAIN_REVOKED, CHAIN_LAST_ADMIN. `now`: of the verifier.
+  // Verifies and adds the next certificate. `now` is the verifier's time. Returns, in the order in which
+  // docs/protocol/certificates.md has them: CHAIN_MALFORMED, CHAIN_GAP, CHAIN_DUPLICATE, CHAIN_PREVIOUS,
+  // CHAIN_ROOT_REUSED, CHAIN_AUTHOR_UNKNOWN, CHAIN_AUTHOR_REVOKED, CHAIN_SIGNATURE, CHAIN_TIME, CHAIN_INCOMPLETE,
+  // CHAIN_ROLE, CHAIN_TAKEN, CHAIN_UNKNOWN, CHAIN_REVOKED, CHAIN_LAST_ADMIN.
   absl::Status Append(const v1::SignedCertificate& certificate, absl::Time now);
-  // All of them or, with the error of the first that is refused or CHAIN_INCOMPLETE, none.
+  // Adds all of them or none. Returns the error of the first that is refused, or CHAIN_INCOMPLETE.
   absl::Status AppendTogether(const std::vector<v1::SignedCertificate>& certificates, absl::Time now);
 
-  // FAILED_PRECONDITION: CHAIN_EMPTY; CHAIN_INCOMPLETE when it ends between a user and its first device, which is
-  // never how an honest one ends.
+  // Returns FAILED_PRECONDITION: CHAIN_EMPTY, or CHAIN_INCOMPLETE if the chain ends between a user and its first
+  // device, where an honest one never ends.
   absl::Status CheckWhole() const;
-  // Whether this chain goes on from a head that was seen before. DATA_LOSS (CHAIN_ROLLED_BACK) when it is shorter or
-  // tells another story: whoever gave it cut something off, or forged it.
+  // Checks that this chain goes on from a head that was seen before. Returns DATA_LOSS (CHAIN_ROLLED_BACK) if it is
+  // shorter or differs: whoever gave it cut something off, or forged it.
   absl::Status Remembers(const Head& seen) const;
 
   Head head() const;
-  // Of one certificate; empty outside of the chain.
+  // Returns the hash of one certificate, or an empty text outside of the chain.
   std::string HashAt(int64_t sequence) const;
-  // All of them, in their order: what has been stated, for people who look it through.
+  // Returns all certificates in their order, for people who look them through.
   const std::vector<v1::Certificate>& certificates() const { return certificates_; }
-  // When the newest certificate was made; the infinite past in an empty chain.
+  // Returns when the newest certificate was made; the infinite past in an empty chain.
   absl::Time last_time() const { return last_time_; }
   const std::string& root_verification_key() const { return root_; }
 
-  // Null when there is none. Revoked ones are found too.
+  // Return null if there is none. Revoked ones are found too.
   const User* FindUser(absl::string_view id) const;
   const Device* FindDevice(absl::string_view id) const;
-  // The user with this name that is not revoked.
+  // Returns the user with this name that is not revoked.
   const User* FindUserByName(absl::string_view name) const;
-  // In the order in which they were added.
+  // Return them in the order in which they were added.
   std::vector<const User*> Users() const;
   std::vector<const Device*> DevicesOf(absl::string_view user) const;
-  // Whether the device is there, and neither it nor its user was revoked.
+  // Returns whether the device is there, and neither it nor its user was revoked.
   bool IsLive(absl::string_view device) const;
 
  private:
@@ -126,27 +127,27 @@ class Chain {
   absl::StatusOr<Undo> StateRole(const v1::Certificate& certificate);
   absl::StatusOr<Undo> StateUserRevocation(const v1::Certificate& certificate, absl::Time time);
   absl::StatusOr<Undo> StateDeviceRevocation(const v1::Certificate& certificate, absl::Time time);
-  // The author's user; null for the root.
+  // Returns the author's user, or null for the root.
   const User* AuthorOf(const v1::Certificate& certificate) const;
   bool IsByAdmin(const v1::Certificate& certificate) const;
-  // Whether an admin with a live device is left when this user, or this device, does not count.
+  // Returns whether an admin with a live device is left without this user, or without this device.
   bool AdminRemains(absl::string_view without_user, absl::string_view without_device) const;
 
   std::string root_;
-  // By sequence, from 1.
+  // Hashes by sequence, from 1.
   std::vector<std::string> hashes_;
   std::vector<v1::Certificate> certificates_;
   absl::Time last_time_ = absl::InfinitePast();
-  // Author and id of a user whose first device comes next.
+  // The author and the id of a user whose first device comes next.
   std::optional<std::pair<std::string, std::string>> awaiting_device_;
-  // By id.
+  // Users and devices by their ids.
   std::unordered_map<std::string, User> users_;
   std::unordered_map<std::string, Device> devices_;
   // Ids of users, oldest first; ids of their devices, by user; users that are not revoked, by name.
   std::vector<std::string> user_order_;
   std::unordered_map<std::string, std::vector<std::string>> devices_of_;
   std::unordered_map<std::string, std::string> live_names_;
-  // Ids and keys, none of which is used twice.
+  // Ids and keys, none of which may be used twice.
   std::unordered_set<std::string> used_;
 };
 

@@ -334,7 +334,7 @@ TEST_F(ChainTest, RefusesWhatIsNotInItsForm) {
       [](Certificate* c) { c->mutable_user()->set_name(std::string(49, 'b')); },
       [](Certificate* c) { c->mutable_user()->set_role(access::v1::ROLE_SERVICE); },
       [](Certificate* c) { c->mutable_user()->set_role(access::v1::ROLE_UNSPECIFIED); },
-      [](Certificate* c) { c->mutable_user()->set_encryption_key(std::string(32, '\0')); },    // Of small order.
+      [](Certificate* c) { c->mutable_user()->set_encryption_key(std::string(32, '\0')); },    // Small order.
       [](Certificate* c) { c->mutable_user()->set_encryption_key(std::string(32, '\xff')); },  // Not canonical.
       [](Certificate* c) { c->mutable_user()->mutable_encryption_key()->pop_back(); },
       [](Certificate* c) { c->mutable_device()->set_label("no ids"); },

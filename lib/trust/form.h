@@ -1,4 +1,4 @@
-// The form of what certificates contain. Private to lib/trust.
+// Checks the form of what certificates contain. Private to lib/trust.
 #ifndef PARLEY_LIB_TRUST_FORM_H_
 #define PARLEY_LIB_TRUST_FORM_H_
 
@@ -10,11 +10,11 @@
 
 namespace parley::trust {
 
-// Whether a user can have it.
+// Returns whether a user can have this role.
 bool IsMemberRole(access::v1::Role role);
 
-// Well-formed UTF-8 in its shortest form, without control characters, and without those that turn the direction of
-// text or cannot be seen: labels are shown to people, who decide by them.
+// Returns whether the text is well-formed UTF-8 in its shortest form, without control characters, and without those
+// that turn the direction of text or cannot be seen: labels are shown to people, who decide by them.
 bool IsPrintableUtf8(absl::string_view text);
 
 // Returns whether a time is within the years 1970 to 9999.

@@ -1,7 +1,7 @@
-// Operators' signatures on manifests: who of the organisation wants this update, proven without a server.
+// Signs manifests as an operator, and verifies who of the organisation wants an update, without believing a server.
 //
-// docs/protocol/manifest.md. The signature binds the manifest to the operator's device, and to the newest certificate
-// that the device knew: a chain in which that is missing has been cut.
+// The signature binds the manifest to the operator's device, and to the newest certificate that the device knew: a
+// chain that lacks it has been cut (docs/protocol/manifest.md).
 #ifndef PARLEY_LIB_TRUST_OPERATOR_SIGNATURE_H_
 #define PARLEY_LIB_TRUST_OPERATOR_SIGNATURE_H_
 
@@ -17,11 +17,11 @@
 
 namespace parley::trust {
 
-// `manifest`: the bytes of SignedManifest.manifest. `seen`: the chain's end as the device knows it.
+// `manifest` has the bytes of SignedManifest.manifest. `seen` is the chain's end in the device's eyes.
 task::v1::OperatorSignature SignAsOperator(absl::string_view manifest, absl::string_view device,
                                            const crypto::SigningKey& key, const Head& seen, absl::Time now);
 
-// Whether it could be one at all. INVALID_ARGUMENT (OPERATOR_MALFORMED).
+// Checks the form alone. Returns INVALID_ARGUMENT (OPERATOR_MALFORMED).
 absl::Status CheckForm(const task::v1::OperatorSignature& signature);
 
 struct Operator {
@@ -29,11 +29,11 @@ struct Operator {
   std::string device_label;
 };
 
-// Who signed, when everything about it holds by the chain as it is now: a revocation counts from when it is known, for
-// every manifest of its user or device, because a signature's time can be made up. Checks in this order:
-// OPERATOR_SIGNATURE_MISSING, OPERATOR_MALFORMED, OPERATOR_UNKNOWN, OPERATOR_SIGNATURE, OPERATOR_REVOKED,
-// OPERATOR_ROLE, OPERATOR_TIME (more than 5 minutes ahead of `now`), OPERATOR_CHAIN (the chain does not have what the
-// signer has seen).
+// Returns who signed, if everything about it holds by the present chain. A revocation counts from when it is known, for
+// every manifest of its user or device, because a signature's time can be made up. Returns the first of these that is
+// wrong: OPERATOR_SIGNATURE_MISSING, OPERATOR_MALFORMED, OPERATOR_UNKNOWN, OPERATOR_SIGNATURE, OPERATOR_REVOKED,
+// OPERATOR_ROLE, OPERATOR_TIME (more than 5 minutes ahead of `now`), OPERATOR_CHAIN (the chain lacks what the signer
+// has seen).
 absl::StatusOr<Operator> VerifyOperator(const task::v1::SignedManifest& manifest, const Chain& chain, absl::Time now);
 
 }  // namespace parley::trust

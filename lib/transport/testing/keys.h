@@ -31,7 +31,7 @@ class FakeKeys final : public KeySource {
     MutexLock lock(&mutex_);
     keys_[name] = KeyInfo{.key_id = name, .role = 7, .subject = name, .not_after = not_after};
   }
-  // As Add, for a person or a service.
+  // Adds a person or a service.
   void AddPreferred(const std::string& name) {
     MutexLock lock(&mutex_);
     keys_[name] = KeyInfo{.key_id = name, .role = 2, .subject = name, .preferred = true};
