@@ -367,59 +367,89 @@ TEST_F(RestTest, AStreamOfRequestsIsOneALine) {
   EXPECT_EQ(service_.calls().back().requests, (std::vector<std::string>{"\x12\x01\x01", "\x12\x01\x02"}));
 }
 
-TEST_F(RestTest, HostileRequestsAreRefusedAndTheServerServesOn) {
-  Start();
-  service_.Answer({{""}});
+// Requests, and for each the codes of which one refuses it.
+using Hostile = std::vector<std::pair<std::string, std::vector<int>>>;
+
+std::string Post(const std::string& headers, const std::string& rest) {
+  return absl::StrCat("POST /v1/tasks HTTP/1.1\r\nHost: h\r\nConnection: close\r\n", headers, "\r\n", rest);
+}
+
+std::string PostJson(const std::string& headers, const std::string& rest) {
+  return Post("Content-Type: application/json\r\n" + headers, rest);
+}
+
+// More fields than a header may have.
+std::string ManyFields() {
   std::string many;
   for (int i = 0; i < 100'000; ++i) absl::StrAppend(&many, "X-", i, ": 1\r\n");
-  std::string deep = "{\"leases\":";
-  for (int i = 0; i < 100'000; ++i) deep += "[";
-  const std::string json = "Content-Type: application/json\r\n";
-  const auto post = [](const std::string& headers, const std::string& rest) {
-    return absl::StrCat("POST /v1/tasks HTTP/1.1\r\nHost: h\r\nConnection: close\r\n", headers, "\r\n", rest);
-  };
-  const std::vector<std::pair<std::string, std::vector<int>>> hostile = {
+  return many;
+}
+
+class HostileRequestTest : public RestTest {
+ protected:
+  // Each request gets one answer, and the server serves on.
+  void ExpectRefused(const Hostile& hostile) {
+    Start();
+    service_.Answer({{""}});
+    for (const auto& [request, codes] : hostile) {
+      const std::string answered = Raw(request);
+      EXPECT_TRUE(std::count(codes.begin(), codes.end(), StatusOf(answered))) << request.substr(0, 200) << "\n"
+                                                                              << answered.substr(0, 500);
+      // One answer: nothing that followed was taken for a request.
+      EXPECT_EQ(answered.find("HTTP/1.1 ", 8), std::string::npos) << answered;
+    }
+    EXPECT_TRUE(service_.calls().empty()) << service_.calls()[0].method;
+    ExpectServes();
+  }
+};
+
+TEST_F(HostileRequestTest, ABodyWithoutOneLengthIsRefused) {
+  ExpectRefused({
       // Two lengths: one request hidden in another.
-      {post(json + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\nGET /"), {400}},
-      {post(json + "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", "0\r\n\r\nGET /"), {400}},
-      {post(json + "Content-Length: 2\r\nContent-Length: 7\r\n", "{}GET /"), {400}},
-      {post(json + "Content-Length: 2\r\nContent-Length: 2\r\n", "{}"), {400}},
-      {post(json + "Content-Length: 2, 2\r\n", "{}"), {400}},
-      {post(json + "Content-Length: -1\r\n", "{}"), {400}},
-      {post(json + "Content-Length: 99999999999999999999\r\n", "{}"), {400, 413}},
-      {post(json + "Content-Length: 9999999999\r\n", "{}"), {413}},
-      {post(json + "Transfer-Encoding: identity\r\n", "{}"), {400}},
-      {post(json + "Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n"), {400}},
-      {post(json + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"), {400}},
-      {post(json + "Transfer-Encoding: chunked\r\n", "zz\r\n{}\r\n0\r\n\r\n"), {400}},
-      {post(json + "Transfer-Encoding : chunked\r\n", "0\r\n\r\n"), {400}},
-      {post(json + "Transfer-Encoding: xchunked\r\n", "0\r\n\r\n"), {400}},
-      {post(json + "Transfer-Encoding: chunked, identity\r\n", "0\r\n\r\n"), {400}},
-      {post(json + "Transfer-Encoding: chunked\r\n", "2\n{}\r\n0\r\n\r\n"), {400}},
-      {post(json + "Transfer-Encoding: chunked\r\n", "2\r\n{}0\r\n\r\nGET /"), {400}},
-      {post(json + "Transfer-Encoding: chunked\r\n", "-2\r\n{}\r\n0\r\n\r\n"), {400}},
-      {post(json + "Transfer-Encoding: chunked\r\n", "0x2\r\n{}\r\n0\r\n\r\n"), {400}},
-      {post(json + "Transfer-Encoding: chunked\r\n", "10000000000000002\r\n{}\r\n0\r\n\r\n"), {400, 413}},
-      {post(json + "Transfer-Encoding: chunked\r\n", "700000\r\n" + std::string(0x700000, ' ') + "\r\n0\r\n\r\n"),
-       {413}},
-      {post(json + "Transfer-Encoding: chunked\r\n", "2\r\n{}\r\n0\r\n" + many + "\r\n"), {431}},
+      {PostJson("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\nGET /"), {400}},
+      {PostJson("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", "0\r\n\r\nGET /"), {400}},
+      {PostJson("Content-Length: 2\r\nContent-Length: 7\r\n", "{}GET /"), {400}},
+      {PostJson("Content-Length: 2\r\nContent-Length: 2\r\n", "{}"), {400}},
+      {PostJson("Content-Length: 2, 2\r\n", "{}"), {400}},
+      {PostJson("Content-Length: -1\r\n", "{}"), {400}},
+      {PostJson("Content-Length: 99999999999999999999\r\n", "{}"), {400, 413}},
+      {PostJson("Content-Length: 9999999999\r\n", "{}"), {413}},
+      {PostJson("Transfer-Encoding: identity\r\n", "{}"), {400}},
+      {PostJson("Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n"), {400}},
+      {PostJson("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"), {400}},
+      {PostJson("Transfer-Encoding: chunked\r\n", "zz\r\n{}\r\n0\r\n\r\n"), {400}},
+      {PostJson("Transfer-Encoding : chunked\r\n", "0\r\n\r\n"), {400}},
+      {PostJson("Transfer-Encoding: xchunked\r\n", "0\r\n\r\n"), {400}},
+      {PostJson("Transfer-Encoding: chunked, identity\r\n", "0\r\n\r\n"), {400}},
+      {PostJson("Transfer-Encoding: chunked\r\n", "2\n{}\r\n0\r\n\r\n"), {400}},
+      {PostJson("Transfer-Encoding: chunked\r\n", "2\r\n{}0\r\n\r\nGET /"), {400}},
+      {PostJson("Transfer-Encoding: chunked\r\n", "-2\r\n{}\r\n0\r\n\r\n"), {400}},
+      {PostJson("Transfer-Encoding: chunked\r\n", "0x2\r\n{}\r\n0\r\n\r\n"), {400}},
+      {PostJson("Transfer-Encoding: chunked\r\n", "10000000000000002\r\n{}\r\n0\r\n\r\n"), {400, 413}},
+      {PostJson("Transfer-Encoding: chunked\r\n", "700000\r\n" + std::string(0x700000, ' ') + "\r\n0\r\n\r\n"), {413}},
+      {PostJson("Transfer-Encoding: chunked\r\n", "2\r\n{}\r\n0\r\n" + ManyFields() + "\r\n"), {431}},
+  });
+}
+
+TEST_F(HostileRequestTest, AHostileHeaderIsRefused) {
+  ExpectRefused({
       // Folded fields, and lines that end otherwise than by CR LF.
-      {post(json + "Transfer-Encoding:\r\n chunked\r\n", "0\r\n\r\nGET /"), {400}},
-      {post(json + "Content-Length: 2\r\nX: 1\r\n\tContent-Length: 7\r\n", "{}GET /"), {400}},
+      {PostJson("Transfer-Encoding:\r\n chunked\r\n", "0\r\n\r\nGET /"), {400}},
+      {PostJson("Content-Length: 2\r\nX: 1\r\n\tContent-Length: 7\r\n", "{}GET /"), {400}},
       {"GET /v1/tasks HTTP/1.1\r\n Host: h\r\nConnection: close\r\n\r\n", {400}},
       {"GET /v1/tasks HTTP/1.1\nHost: h\nConnection: close\n\n", {400}},
-      {post(json + "X: 1\nContent-Length: 2\r\n", "{}"), {400}},
-      {post(json + "X: 1\rContent-Length: 2\r\n", "{}"), {400}},
-      {post(json + "Content-Length: 2\r\n" + std::string("X: \0\r\n", 6), "{}"), {400}},
-      {post(json + ": 1\r\nContent-Length: 2\r\n", "{}"), {400}},
-      {post(json + "Content-Length: +2\r\n", "{}"), {400}},
-      {post(json + "Content-Length: 0x2\r\n", "{}"), {400}},
-      {post(json + "Content-Length: 2 2\r\n", "{}"), {400}},
-      {post(json + "Content-Length:\r\n", "{}"), {400}},
-      {post(json + "Transfer-Encoding: chunked\r\n", "2;" + std::string(1 << 20, 'x') + "\r\n{}\r\n0\r\n\r\n"),
+      {PostJson("X: 1\nContent-Length: 2\r\n", "{}"), {400}},
+      {PostJson("X: 1\rContent-Length: 2\r\n", "{}"), {400}},
+      {PostJson("Content-Length: 2\r\n" + std::string("X: \0\r\n", 6), "{}"), {400}},
+      {PostJson(": 1\r\nContent-Length: 2\r\n", "{}"), {400}},
+      {PostJson("Content-Length: +2\r\n", "{}"), {400}},
+      {PostJson("Content-Length: 0x2\r\n", "{}"), {400}},
+      {PostJson("Content-Length: 2 2\r\n", "{}"), {400}},
+      {PostJson("Content-Length:\r\n", "{}"), {400}},
+      {PostJson("Transfer-Encoding: chunked\r\n", "2;" + std::string(1 << 20, 'x') + "\r\n{}\r\n0\r\n\r\n"),
        {400, 431}},
-      {post(many, ""), {431}},
-      {post("X: " + std::string(1 << 20, 'x') + "\r\n", ""), {431}},
+      {Post(ManyFields(), ""), {431}},
+      {Post("X: " + std::string(1 << 20, 'x') + "\r\n", ""), {431}},
       {"GET /" + std::string(1 << 20, 'x') + " HTTP/1.1\r\nHost: h\r\n\r\n", {431}},
       {"GET /v1/tasks HTTP/1.1\r\nConnection: close\r\n\r\n", {400}},
       {"GET /v1/tasks HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", {400}},
@@ -427,9 +457,14 @@ TEST_F(RestTest, HostileRequestsAreRefusedAndTheServerServesOn) {
       {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", {400, 505}},
       {std::string("\x16\x03\x01\0\0\r\n\r\n", 9), {400}},
       {Text("GET", "/v1/tasks", "", "Origin: https://evil.example\r\n"), {403}},
-      {post("Content-Type: text/plain\r\nContent-Length: 2\r\n", "{}"), {415}},
-      {post(json + "Content-Length: 2\r\nContent-Encoding: br\r\n", "{}"), {415}},
-      {post(json + "Content-Length: 2\r\nExpect: tea\r\n", "{}"), {417}},
+      {Post("Content-Type: text/plain\r\nContent-Length: 2\r\n", "{}"), {415}},
+      {PostJson("Content-Length: 2\r\nContent-Encoding: br\r\n", "{}"), {415}},
+      {PostJson("Content-Length: 2\r\nExpect: tea\r\n", "{}"), {417}},
+  });
+}
+
+TEST_F(HostileRequestTest, AHostileTargetIsRefused) {
+  ExpectRefused({
       {Text("PUT", "/v1/tasks", "{}"), {405}},
       {Text("GET", "/v1/nothing"), {404}},
       {Text("GET", "/v1/tasks/a%2Fb"), {404}},
@@ -447,6 +482,13 @@ TEST_F(RestTest, HostileRequestsAreRefusedAndTheServerServesOn) {
       {Text("GET", "/v1/tasks?pageToken=%ff"), {400}},
       {Text("GET", "/v1/tasks?nothing=1"), {400}},
       {Text("GET", "/v1/tasks/a?name=tasks/b"), {400}},
+  });
+}
+
+TEST_F(HostileRequestTest, AHostileMessageIsRefused) {
+  std::string deep = "{\"leases\":";
+  for (int i = 0; i < 100'000; ++i) deep += "[";
+  ExpectRefused({
       {Text("GET", "/v1/tasks", "{}"), {400}},
       {Text("POST", "/v1/tasks?title=x", "{}"), {400}},
       {Text("POST", "/v1/tasks/a:pause", "{\"name\":\"tasks/b\"}"), {400}},
@@ -467,20 +509,11 @@ TEST_F(RestTest, HostileRequestsAreRefusedAndTheServerServesOn) {
       {Text("POST", "/v1/tasks", "{} {}"), {400}},
       {Text("POST", "/v1/tasks", "[]"), {400}},
       {Text("POST", "/v1/tasks", "null"), {400}},
-      {post(json + "Content-Length: 2\r\nContent-Encoding: gzip\r\n", "{}"), {400}},
-      {post(json + "Content-Length: 10\r\nContent-Encoding: gzip\r\n", Gzip("{}").substr(0, 10)), {400}},
+      {PostJson("Content-Length: 2\r\nContent-Encoding: gzip\r\n", "{}"), {400}},
+      {PostJson("Content-Length: 10\r\nContent-Encoding: gzip\r\n", Gzip("{}").substr(0, 10)), {400}},
       {Text("POST", "/v1/tasks", deep), {400}},
       {Text("POST", "/v1/tasks", "{\"nothing\":" + deep), {400}},
-  };
-  for (const auto& [request, codes] : hostile) {
-    const std::string answered = Raw(request);
-    EXPECT_TRUE(std::count(codes.begin(), codes.end(), StatusOf(answered))) << request.substr(0, 200) << "\n"
-                                                                            << answered.substr(0, 500);
-    // One answer: nothing that followed was taken for a request.
-    EXPECT_EQ(answered.find("HTTP/1.1 ", 8), std::string::npos) << answered;
-  }
-  EXPECT_TRUE(service_.calls().empty()) << service_.calls()[0].method;
-  ExpectServes();
+  });
 }
 
 // One limit each is short: a client that the machine keeps from running meets no other.
