@@ -43,7 +43,7 @@ class LyingKeyd final : public v1::TrustService::Service, private transport::Key
     certificates_ = std::move(certificates);
     last_ = static_cast<int64_t>(certificates_.size());
   }
-  // That there is more than it gives.
+  // Claims that there is more than it gives.
   void Claim(int64_t last) {
     MutexLock lock(&mutex_);
     last_ = last;

@@ -1,5 +1,7 @@
 // Becomes a member of an organisation with an invitation: compares codes with the greeter, and keeps what it is given
-// when, and only when, the organisation's chain of trust proves that this device's own keys are in it.
+// only if the organisation's chain of trust proves that this device's own keys are in it.
+//
+// Threads: one thread. Run blocks.
 #ifndef PARLEY_CLIENTS_ENROL_CLAIMER_H_
 #define PARLEY_CLIENTS_ENROL_CLAIMER_H_
 
@@ -15,16 +17,16 @@
 
 namespace parley::enrol {
 
-// What a device file of this claim holds in the beginning: new keys, and nothing to be believed. `link` is what was
-// pasted, parsed as `invitation`.
+// Returns what a device file of this claim holds in the beginning: new keys, and nothing to be believed. `link` is what
+// was pasted, parsed as `invitation`.
 device::Contents ContentsOfClaim(const keys::InvitationLink& invitation, const Secret& link, std::string device_label);
 
-// How the claimer of a link dials enrolld.
+// Returns how the claimer of a link dials enrolld.
 transport::Dialer::Options DialerOptionsOf(const keys::InvitationLink& invitation, Clock* clock);
 
 class Claimer final : public Party {
  public:
-  // How to reach keyd with the credential that the greeter gave.
+  // Connects to keyd with the credential that the greeter gave.
   using KeydConnector = std::function<absl::StatusOr<std::unique_ptr<trust::TrustClient>>(const keys::Credential&)>;
 
   Claimer(PartyOptions options, KeydConnector connect_keyd);

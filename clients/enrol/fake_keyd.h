@@ -1,4 +1,4 @@
-// keyd in memory, for tests: a real chain of trust, and credentials that open nothing.
+// A keyd in memory, for tests: it has a real chain of trust, and its credentials open nothing.
 #ifndef PARLEY_CLIENTS_ENROL_FAKE_KEYD_H_
 #define PARLEY_CLIENTS_ENROL_FAKE_KEYD_H_
 

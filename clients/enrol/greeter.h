@@ -3,6 +3,8 @@
 //
 //   Greeter greeter(options, keyd.get());
 //   RETURN_IF_ERROR(greeter.Run());   // greeter.newcomer() says who it was
+//
+// Threads: one thread. Run blocks.
 #ifndef PARLEY_CLIENTS_ENROL_GREETER_H_
 #define PARLEY_CLIENTS_ENROL_GREETER_H_
 
@@ -26,16 +28,17 @@ class Greeter final : public Party {
     std::string device_label;
   };
 
-  // The enrolment in the device file says whom: a user with this name and role, or, of kind device, a further device of
-  // this device's own user. `keyd` must outlive the greeter.
+  // The enrolment in the device file says whom to let in: a user with this name and role, or, of kind device, a further
+  // device of this device's own user. `keyd` must outlive the greeter.
   Greeter(PartyOptions options, trust::TrustClient* keyd);
 
-  // After Run, or after one that failed: whom keyd has, or may have, enrolled. No device_id: nobody.
+  // Returns whom keyd has, or may have, enrolled, after a Run that succeeded or failed. Without a device_id it is
+  // nobody.
   const Enrolment& newcomer() const { return newcomer_; }
 
  private:
   absl::StatusOr<Secret> MakePayload(int step, const Secret& received) override;
-  // Made for this newcomer and kept in the device file.
+  // Makes the certificates for this newcomer, and keeps them in the device file.
   absl::Status MakeCertificates(const v1::Newcomer& newcomer);
   absl::Status CheckCertificates(const v1::Newcomer& newcomer);
   absl::StatusOr<trust::v1::EnrolResponse> Enrol(const v1::Newcomer& newcomer);

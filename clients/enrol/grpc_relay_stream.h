@@ -1,4 +1,4 @@
-// The stream to enrolld: parley.enrol.v1.ExchangeService over TLS-PSK.
+// Makes the stream to enrolld: parley.enrol.v1.ExchangeService over TLS-PSK.
 #ifndef PARLEY_CLIENTS_ENROL_GRPC_RELAY_STREAM_H_
 #define PARLEY_CLIENTS_ENROL_GRPC_RELAY_STREAM_H_
 
@@ -10,7 +10,7 @@
 
 namespace parley::enrol {
 
-// The errors of transport::Channel::Create.
+// Returns the errors of transport::Channel::Create.
 absl::StatusOr<std::unique_ptr<RelayStream>> ConnectRelay(transport::Dialer::Options options);
 
 }  // namespace parley::enrol

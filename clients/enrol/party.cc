@@ -38,7 +38,7 @@ absl::Status WaitFor(int fd, int cancel_fd, absl::Duration at_most) {
   return absl::OkStatus();
 }
 
-// As much of a sentence as the relay takes, cut between two characters.
+// Returns as much of a sentence as the relay takes, cut between two characters.
 std::string Shortened(absl::string_view sentence) {
   if (sentence.size() <= kMaxSentenceBytes) return std::string(sentence);
   size_t size = kMaxSentenceBytes;
@@ -226,7 +226,7 @@ absl::Status Party::Handle(const v1::ExchangeResponse& response) {
     case v1::ExchangeResponse::kEnded:
       return OnEnded(response.ended());
     case v1::ExchangeResponse::RESPONSE_NOT_SET:
-      return absl::OkStatus();  // Of a newer service; it may have more to say than this client knows.
+      return absl::OkStatus();  // It is of a newer service, which may have more to say than this client knows.
   }
   return absl::OkStatus();
 }

@@ -1,10 +1,10 @@
-// One side of an enrolment, from the first hello to the end: what greeter and claimer have in common.
+// One side of an enrolment from the first hello to the end: what greeter and claimer have in common.
 //
-// Guarantees: whatever the relay does, this device exchanges payloads only with the device whose code its person heard;
-// an attempt that may have been an attack is counted in the device file before the nonce leaves, so that neither a
-// crash nor a restart makes it unseen, and so is one that the relay says the other side suspects, whatever was seen
-// here; what cannot be taken back is in the device file before it is sent. A broken
-// connection is opened again and the exchange goes on; each wait ends.
+// Guarantees: whatever the relay does, this device exchanges payloads only with the device whose code its person heard.
+// An attempt that may have been an attack is counted in the device file before the nonce leaves, so that neither a
+// crash nor a restart hides it; so is one that the relay says the other side suspects, whatever was seen here. What
+// cannot be taken back is in the device file before it is sent. A broken connection is opened again, and the exchange
+// goes on; each wait ends.
 //
 // Threads: one thread. Run blocks.
 #ifndef PARLEY_CLIENTS_ENROL_PARTY_H_
@@ -33,12 +33,12 @@ std::string InvitationName(absl::string_view id);
 struct PartyOptions {
   // 32 hex digits.
   std::string invitation;
-  // All four must outlive the participant. The device file has an enrolment of this invitation.
+  // All four must outlive the party. The device file has an enrolment of this invitation.
   device::DeviceFile* device = nullptr;
   RelayStream* relay = nullptr;
   Person* person = nullptr;
   Clock* clock = Clock::System();
-  // Readable when the person wants to stop; -1 for never.
+  // Becomes readable when the person wants to stop; -1 for never.
   int cancel_fd = -1;
   // How long a broken connection is tried again.
   absl::Duration reconnect_for = absl::Minutes(2);
@@ -50,43 +50,46 @@ class Party {
   Party(const Party&) = delete;
   Party& operator=(const Party&) = delete;
 
-  // Until both sides are done. CANCELLED (CANCELLED): by the person here. What the device file then has of the
-  // invitation is what the next run goes on from; over() tells that there is nothing to go on with.
+  // Runs until both sides are done. The next run goes on from what the device file then has of the invitation; over()
+  // tells that there is nothing to go on with. Returns CANCELLED (CANCELLED) if the person here stopped it, or the
+  // error that ended it.
   absl::Status Run();
-  // The invitation has ended, for good.
+  // Returns whether the invitation has ended for good.
   bool over() const { return over_; }
 
  protected:
   Party(sas::Role role, PartyOptions options);
 
-  // Of a connection, or of a server that is starting or stopping: it may pass, and what was asked may have been done.
+  // Returns whether the error is of a connection, or of a server that is starting or stopping. It may pass, and the
+  // server may have done what it was asked.
   static bool IsTransient(const absl::Status& status);
 
-  // What this side seals at `step`, given what the other side sealed before. UNAVAILABLE and other transient errors are
-  // tried again; others end the attempt.
+  // Returns what this side seals at `step`, given what the other side sealed before. UNAVAILABLE and other transient
+  // errors are tried again; others end the attempt.
   virtual absl::StatusOr<Secret> MakePayload(int step, const Secret& received) = 0;
 
   const PartyOptions& options() const { return options_; }
-  // This side's record in the device file.
+  // Returns this side's record in the device file.
   const device::Enrolment& enrolment() const;
+  // Returns the errors of DeviceFile::Update and of `change`.
   absl::Status UpdateEnrolment(const std::function<absl::Status(device::Contents*, device::Enrolment*)>& change);
 
  private:
-  // One stream, until all is done. With stream_broke_ the error is the relay's or the connection's.
+  // Runs one stream until all is done. With stream_broke_ the error is the relay's or the connection's.
   absl::Status RunStream();
   absl::Status Restore();
-  // Waits before the next stream; an error when it was tried for long enough.
+  // Waits before the next stream. Returns an error if it was tried for long enough.
   absl::Status Reconnect(const absl::Status& why);
-  // The relay will not have this stream, nor another one.
+  // The relay will have neither this stream nor another one.
   absl::Status Refused(const absl::Status& why);
-  // Something here failed, or the person stopped: ends what cannot go on in another run.
+  // Something here failed, or the person stopped. Ends what cannot go on in another run.
   absl::Status GiveUp(absl::Status why);
 
   void SayHello();
   void SendMessage(const std::string& message);
-  // Returns what interrupted a question, else what the relay has next.
+  // Returns what interrupted a question, or else what the relay has next.
   absl::StatusOr<std::optional<v1::ExchangeResponse>> TakeNext();
-  // Waits for the relay or the time; no value when it was the time.
+  // Waits for the relay or the time. Returns no value if the time was over.
   absl::StatusOr<std::optional<v1::ExchangeResponse>> Await(absl::Time until, bool may_cancel);
   absl::Status WaitBeforeRetry();
 
@@ -96,19 +99,19 @@ class Party {
   absl::Status OnEnded(const v1::Ended& ended);
   // Begins the exchange of a new attempt.
   absl::Status Begin(uint32_t attempt);
-  // Does all that is this side's to do now.
+  // Does everything that is this side's turn.
   absl::Status Advance();
   absl::Status Choose();
   absl::Status SendPayload();
   absl::Status Finish();
 
   absl::Status CountBeforeNonce();
-  // Once both codes were compared: what a restart goes on from, in place of the count.
+  // Stores what a restart goes on from, in place of the count, once both codes were compared.
   absl::Status StoreState();
   // Ends the attempt from here, and learns from the relay what is left of the invitation.
   void ReportStop(const absl::Status& why);
   absl::Status Stop(const absl::Status& why);
-  // The attempt is over: it is counted and shown; OK when the person wants another and it may be.
+  // Counts the attempt that is over, and shows it. Returns OK if the person wants another one and it may follow.
   absl::Status AttemptOver(const absl::Status& why, bool may_go_on);
 
   const sas::Role role_;
@@ -120,11 +123,11 @@ class Party {
   std::string opening_;
   // The device file counts the attempt as suspected already.
   bool counted_ = false;
-  // The relay counts the attempt that ended as a suspected attack: it, or the other side, saw what this one did not.
+  // The relay counts the attempt that ended as a suspected attack: it, or the other side, saw what this side did not.
   bool relay_suspects_ = false;
   bool person_decides_ = false;
   int quiet_ends_ = 0;
-  // What came while the person was asked, and made the question fall.
+  // What came while the person was asked, and made the question void.
   std::optional<absl::StatusOr<v1::ExchangeResponse>> interruption_;
   absl::Time give_up_at_ = absl::InfiniteFuture();
   absl::Duration backoff_;

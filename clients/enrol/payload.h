@@ -1,4 +1,6 @@
-// Steps 6 and 7 as bytes: payload.proto, checked on the way in, wiped on the way out.
+// Reads and writes steps 6 and 7 as bytes (payload.proto): they are checked on the way in, and wiped on the way out.
+//
+// Threads: free functions without state; an EnrolledPayload belongs to one thread at a time.
 #ifndef PARLEY_CLIENTS_ENROL_PAYLOAD_H_
 #define PARLEY_CLIENTS_ENROL_PAYLOAD_H_
 
@@ -9,10 +11,11 @@
 
 namespace parley::enrol {
 
-// INVALID_ARGUMENT (NEWCOMER_MALFORMED): keys, label, or a field that this kind has not.
+// Returns INVALID_ARGUMENT (NEWCOMER_MALFORMED) for keys or a label that do not fit, or a field that this kind does not
+// have.
 absl::StatusOr<v1::Newcomer> ReadNewcomer(const Secret& payload, sas::Kind kind);
 
-// Step 7. Holds secrets, and wipes them.
+// The payload of step 7. It holds secrets, and wipes them.
 class EnrolledPayload {
  public:
   EnrolledPayload() = default;
@@ -21,7 +24,7 @@ class EnrolledPayload {
   EnrolledPayload& operator=(const EnrolledPayload&) = delete;
   ~EnrolledPayload();
 
-  // INVALID_ARGUMENT (ENROLLED_MALFORMED).
+  // Returns INVALID_ARGUMENT (ENROLLED_MALFORMED).
   static absl::StatusOr<EnrolledPayload> Read(const Secret& payload, sas::Kind kind);
   Secret Serialize() const;
 

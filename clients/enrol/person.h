@@ -1,6 +1,6 @@
 // The person at this side of an enrolment: what must be shown to them, and what only they can answer.
 //
-// Threads: called on the thread that runs the participant.
+// Threads: all methods are called on the thread that runs the party.
 #ifndef PARLEY_CLIENTS_ENROL_PERSON_H_
 #define PARLEY_CLIENTS_ENROL_PERSON_H_
 
@@ -33,17 +33,17 @@ struct AttemptEnd {
   absl::Status why;
   // It may have been an attack.
   bool suspected = false;
-  // Nothing goes on before the person says so: it is suspected, codes were shown, this device refused something, or it
-  // is the same again and again. Otherwise the other side may come back by itself.
+  // Nothing goes on before the person says so: the attempt is suspected, codes were shown, this device refused
+  // something, or it is the same again and again. Otherwise the other side may come back by itself.
   bool person_decides = false;
-  // Of this invitation, as this device counts them; at 3 it is locked.
+  // The number of suspected attempts of this invitation, by this device's count. At 3 it is locked.
   uint32_t suspected_attempts = 0;
   // Another attempt can follow.
   bool may_go_on = false;
 };
 
-// Whoever waits for the person waits for the other side too: while fd is readable, Handle takes what has come, and says
-// whether the question still stands.
+// While the person is asked, the other side may send something. When fd is readable, Handle takes what has come, and
+// says whether the question still stands.
 struct Meanwhile {
   int fd = -1;
   std::function<bool()> handle;
@@ -54,19 +54,20 @@ class Person {
   virtual ~Person() = default;
 
   virtual void OnPresence(Presence presence) = 0;
-  // A stream broke; it is tried again until `give_up_at`.
+  // A stream broke. It is tried again until `give_up_at`.
   virtual void OnDisconnected(const absl::Status& why, absl::Time give_up_at) = 0;
   // Attempt `attempt` begins: keys are exchanged now.
   virtual void OnAttempt(uint32_t attempt) = 0;
-  // Read this aloud to the other person: 4 letters.
+  // The person must read this code of 4 letters to the other person.
   virtual void OnReadAloud(const Secret& code) = 0;
-  // Which of the four codes the other person read; no value is "none of these". Any value when the question fell.
-  // Errors end the attempt.
+  // Returns which of the four codes the other person read; no value is "none of these". Any value will do if the
+  // question became void. Errors end the attempt.
   virtual absl::StatusOr<std::optional<size_t>> Choose(const std::vector<Secret>& choices,
                                                        const Meanwhile& meanwhile) = 0;
   // Both codes were compared: the two devices are connected, and nobody is in between.
   virtual void OnConfirmed() = 0;
-  // An attempt has ended, now or in an earlier run. True to go on with another, where it may.
+  // An attempt has ended, now or in an earlier run. Returns true to go on with another one, if it may. Errors end the
+  // run.
   virtual absl::StatusOr<bool> OnAttemptEnded(const AttemptEnd& end) = 0;
 };
 

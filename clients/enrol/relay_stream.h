@@ -1,8 +1,8 @@
-// One participant's stream to the service that passes messages on, as the exchange sees it.
+// One party's stream to the service that passes messages on, in the view of the exchange.
 //
-// Nothing that comes from it is believed: it may be anybody's. tests put a hostile one here.
+// Nothing that comes from it is believed: it may be anybody's. Tests put a hostile one here.
 //
-// Threads: one thread calls; fd() may be waited on by it together with others.
+// Threads: one thread calls; it may wait on fd() together with others.
 #ifndef PARLEY_CLIENTS_ENROL_RELAY_STREAM_H_
 #define PARLEY_CLIENTS_ENROL_RELAY_STREAM_H_
 
@@ -18,14 +18,14 @@ class RelayStream {
  public:
   virtual ~RelayStream() = default;
 
-  // Begins a stream in place of the one before. Does not wait for it to stand.
+  // Begins a stream in place of the one before, without waiting for it to stand. Returns the errors of the connection.
   virtual absl::Status Open() = 0;
-  // Lost when the stream has broken; Take says that then.
+  // The request is lost if the stream has broken; Take then says so.
   virtual void Send(const v1::ExchangeRequest& request) = 0;
-  // What came next; nothing when it has not come yet. An error, of the service or of the connection, once the stream is
-  // over; UNAVAILABLE where another one may do.
+  // Returns what came next, or no value if nothing has come yet. Once the stream is over, returns the error of the
+  // service or of the connection; UNAVAILABLE if another stream may succeed.
   virtual absl::StatusOr<std::optional<v1::ExchangeResponse>> Take() = 0;
-  // Readable while Take has something to say.
+  // Returns a descriptor that is readable while Take has something to say.
   virtual int fd() const = 0;
 };
 
