@@ -36,38 +36,38 @@ namespace parley::enrolld {
 
 class Enrolld {
  public:
-  // Everything pointed to must outlive the service.
+  // Everything that is pointed to must outlive the service.
   struct Config {
     store::Store* store = nullptr;
-    // Of the audience enrolld: invitees' keys are minted from it.
+    // The keyring of the audience enrolld, from which invitees' keys are minted.
     const keys::Keyring* keyring = nullptr;
-    // Name of the organisation, which goes into links and into both sides' codes.
+    // The organisation's name, which goes into links and into both sides' codes.
     std::string organisation;
-    // host:port that goes into links.
+    // The "host:port" that goes into links.
     std::string public_address;
-    // Null: no e-mail.
+    // Null means no e-mail.
     Mailer* mailer = nullptr;
     rpc::AuditLog* audit = nullptr;
     // Counts calls and invitations; may be null.
     rpc::Metrics* metrics = nullptr;
     Clock* clock = Clock::System();
     Leases leases;
-    // GrpcDoor::PeerOf.
+    // Finds the peer of a call: GrpcDoor::PeerOf.
     rpc::Gate::FindPeer find_peer;
     // Refuses a key (16 bytes of serial) and closes its connections. Must not block.
     std::function<void(const std::string& serial, absl::Time not_after)> revoke;
-    // Handlers block on the store, whose commits are shared by those that wait: more threads, larger groups.
+    // Handlers block on the store, whose commits are shared by those that wait: more threads make larger groups.
     int workers = 32;
   };
 
-  // Reads what is stored, and takes up what time did meanwhile. The errors of the store.
+  // Reads what is stored, and takes up what time did meanwhile. Returns the errors of the store.
   static absl::StatusOr<std::unique_ptr<Enrolld>> Create(Config config);
   // No RPC may be under way.
   ~Enrolld();
 
-  // Both services.
+  // Registers both services.
   void Register(grpc::ServerBuilder* builder);
-  // Is to hear which credentials keyd has revoked; what hangs on them ends.
+  // Returns what must be told of the credentials that keyd has revoked; what depends on them then ends.
   keyclient::EndedCredentials& ended_credentials();
   // Ends the streams, so that a server that stops does not wait for them.
   void Drain();

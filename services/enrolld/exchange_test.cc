@@ -231,7 +231,7 @@ TEST_F(ExchangeTest, CancelingEndsItForBothAndClosesTheDoor) {
     EXPECT_TRUE(ended.suspected());
   }
   EXPECT_TRUE(claimer_->stream().Finish().ok());
-  // As soon as the server knows that the claimer has heard it, there is not even a handshake.
+  // Once the server knows that the claimer has heard it, there is not even a handshake.
   absl::Status refused;
   do {
     const auto again = Claimer(invited_);

@@ -268,7 +268,7 @@ void ExchangeRules::TellState(Role role, Effects* effects) const {
 Effects ExchangeRules::TakeMessage(StreamId stream, const enrol::v1::Message& message, absl::Time now) {
   Effects effects;
   const std::optional<Role> role = RoleInAttempt(stream);
-  // Of an attempt that ended while it was on its way.
+  // The message is of an attempt that ended while it was on its way.
   if (!role.has_value() || !exchanging() || message.attempt() < record_.attempt().number()) return effects;
   const sas::Context context = {organisation_, id(), record_.attempt().number(),
                                 static_cast<sas::Kind>(record_.invitation().kind())};

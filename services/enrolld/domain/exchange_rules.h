@@ -1,12 +1,12 @@
 // The rules by which one invitation's messages are passed on: docs/protocol/sas.md, "The relay".
 //
-// Decides, and does nothing: each event changes the relay and says in an Effects what to store, and what then to tell
-// whom. The caller stores first, and tells nothing when that fails: it throws the relay away and makes another from
-// what is stored, which is as if the service had been restarted.
+// The rules decide and do nothing: each event changes the relay, and says in an Effects what to store, and what to tell
+// whom afterwards. The caller stores first. If that fails it tells nothing, throws the relay away and makes another
+// from what is stored, as if the service had been restarted.
 //
-// Learns no secret: of a message it reads what lib/sas's ReadMessage reads, the header and the length.
+// The relay learns no secret: it reads of a message what lib/sas's ReadMessage reads, the header and the length.
 //
-// Threads: as any value; one thread at a time.
+// Threads: one at a time.
 #ifndef PARLEY_SERVICES_ENROLLD_DOMAIN_EXCHANGE_RULES_H_
 #define PARLEY_SERVICES_ENROLLD_DOMAIN_EXCHANGE_RULES_H_
 
@@ -27,20 +27,20 @@
 
 namespace parley::enrolld {
 
-// How long is waited for what. The end of a wait ends the attempt, with a reason to both.
+// How long the relay waits for what. The end of a wait ends the attempt, with a reason to both.
 struct Leases {
-  // For the other side to come.
+  // The wait for the other side to come.
   absl::Duration waiting = absl::Hours(1);
-  // For a step that machines make, and for one that people make: they read codes to each other before step 4.
+  // The wait for a step that machines make, and for one that people make: they read codes to each other before step 4.
   absl::Duration machine = absl::Minutes(5);
   absl::Duration people = absl::Minutes(15);
-  // For a side whose stream broke.
+  // The wait for a side whose stream broke.
   absl::Duration away = absl::Minutes(2);
-  // For the greeter to take step 8.
+  // The wait for the greeter to take step 8.
   absl::Duration done = absl::Hours(1);
 };
 
-// Whose message of which step.
+// Names a message: the side that sends it, and its step.
 struct Slot {
   int step = 0;
   sas::Role sender = sas::Role::kGreeter;
@@ -49,10 +49,10 @@ struct Slot {
 };
 using Steps = std::map<Slot, StepRecord>;
 
-// A stream of a participant; the caller numbers them, from 1, and never uses a number twice.
+// A stream of a party. The caller numbers them from 1, and never uses a number twice.
 using StreamId = uint64_t;
 
-// Who says hello.
+// The party that says hello.
 struct CallingParty {
   sas::Role role = sas::Role::kGreeter;
   // "admin/alice".
@@ -60,17 +60,17 @@ struct CallingParty {
 };
 
 struct Effects {
-  // To store, all in one commit: the record, these messages, and to drop all messages first.
+  // What to store in one commit: the record and these messages; all messages are dropped first, if `wipe` is set.
   bool record_changed = false;
   std::vector<Slot> taken;
   bool wipe = false;
   // The invitation has ended: the invitee's key is refused from now on.
   bool ended = false;
-  // To tell afterwards, in order.
+  // What to tell afterwards, in order.
   std::vector<std::pair<StreamId, enrol::v1::ExchangeResponse>> tell;
-  // Streams that end with an error.
+  // The streams that end with an error.
   std::vector<std::pair<StreamId, absl::Status>> refuse;
-  // For the audit log.
+  // An entry for the audit log.
   struct Event {
     std::string actor;
     std::string action;
@@ -82,36 +82,36 @@ struct Effects {
 
 class ExchangeRules {
  public:
-  // `organisation` is the name that both sides must mean. Sides that were in an attempt are away as of `now`.
+  // `organisation` is the name that both sides must mean. Sides that were in an attempt count as away since `now`.
   ExchangeRules(std::string organisation, const Leases& leases, InvitationRecord record, Steps steps, absl::Time now);
 
-  // A participant's first message on a stream, and its wish for another attempt.
+  // Takes a party's first message on a stream, or its wish for another attempt.
   Effects Hello(StreamId stream, const CallingParty& who, const enrol::v1::Hello& hello, absl::Time now);
   Effects TakeMessage(StreamId stream, const enrol::v1::Message& message, absl::Time now);
   Effects Stop(StreamId stream, const CallingParty& who, const enrol::v1::Stop& stop, absl::Time now);
   Effects Done(StreamId stream, const enrol::v1::Done& done);
-  // The stream is no more.
+  // Says that the stream is gone.
   Effects Gone(StreamId stream, absl::Time now);
-  // Time passed.
+  // Says that time has passed.
   Effects AdvanceTime(absl::Time now);
-  // By an inviter. FAILED_PRECONDITION when it has ended in another way.
+  // Cancels by an inviter's wish. Returns FAILED_PRECONDITION if the invitation has ended in another way.
   absl::StatusOr<Effects> Cancel(absl::string_view actor, absl::string_view reason, absl::Time now);
-  // Changes the record in ways that are not the relay's, such as what became of an e-mail.
+  // For changes of the record that are not the relay's, such as what became of an e-mail.
   InvitationRecord* mutable_record() { return &record_; }
 
-  // When to AdvanceTime again.
+  // Returns when to call AdvanceTime again.
   absl::Time Deadline() const;
   const InvitationRecord& record() const { return record_; }
   const Steps& steps() const { return steps_; }
   std::string id() const;
-  // As it is shown: with who is there.
+  // Returns the invitation in the form that is shown, with the parties that are there.
   enrol::v1::Invitation Show() const;
   bool pending() const { return record_.invitation().state() == enrol::v1::Invitation::STATE_PENDING; }
-  // Nothing is left to wait for.
+  // Returns whether there is nothing left to wait for.
   bool idle() const { return !pending() && !record_.has_attempt() && greeter_.stream == 0 && claimer_.stream == 0; }
 
  private:
-  // A place in the attempt.
+  // One side of the attempt.
   struct Side {
     // 0 while it is away.
     StreamId stream = 0;
@@ -126,11 +126,11 @@ class ExchangeRules {
   struct Ending {
     std::string reason;
     std::string peer_reason;
-    // For the person at either side.
+    // The sentence for the person at either side.
     std::string sentence;
     bool suspected = false;
     std::string actor;
-    // The side whose doing it is hears another sentence.
+    // The side that caused it hears another sentence.
     StreamId stopped_by = 0;
   };
 
@@ -141,7 +141,7 @@ class ExchangeRules {
   std::optional<sas::Role> RoleInAttempt(StreamId stream) const;
   bool exchanging() const { return pending() && record_.has_attempt(); }
   bool Has(int step, sas::Role sender) const { return steps_.count({step, sender}) > 0; }
-  // The step that is open: all messages of the steps before it are here. 9 when all are.
+  // Returns the step that is open: all messages of the steps before it are here. 9 means that all are.
   int OpenStep() const;
   absl::Time StepDeadline() const;
 
@@ -156,7 +156,7 @@ class ExchangeRules {
   void EndAttempt(Ending ending, absl::Time now, Effects* effects);
   bool Suspect(uint32_t attempt);
   bool LockDue() const;
-  // Nothing when it has ended already.
+  // Does nothing if the invitation has ended already.
   void EndState(enrol::v1::Invitation::State state, absl::string_view actor, absl::string_view sentence, absl::Time now,
                 Effects* effects);
   void EndInvitation(enrol::v1::Invitation::State state, absl::string_view actor, absl::string_view sentence,

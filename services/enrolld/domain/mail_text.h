@@ -1,4 +1,4 @@
-// The e-mail that carries an invitation's link: a plain and an HTML part that say the same.
+// Writes the e-mail that carries an invitation's link: a plain and an HTML part that say the same.
 #ifndef PARLEY_SERVICES_ENROLLD_DOMAIN_MAIL_TEXT_H_
 #define PARLEY_SERVICES_ENROLLD_DOMAIN_MAIL_TEXT_H_
 
@@ -17,16 +17,16 @@ struct MailText {
   std::string organisation;
   std::string creator;
   std::string user_name;
-  // A further device, not a new user.
+  // The link is for a further device, and not for a new user.
   bool device = false;
   absl::Time expire_time;
   absl::Time time;
-  // Left of the '@' in Message-ID.
+  // What stands left of the '@' in Message-ID.
   std::string message_id;
 };
 
-// A whole message (RFC 5322, multipart/alternative, ASCII, lines that end with CR LF). Whatever a field holds, it stays
-// within its line and its part: control characters are dropped, and HTML is escaped.
+// Returns a whole message (RFC 5322, multipart/alternative, ASCII, lines that end with CR LF). Whatever a field holds,
+// it stays within its line and its part: control characters are dropped, and HTML is escaped.
 Secret WriteMail(const MailText& text, const Secret& link);
 
 }  // namespace parley::enrolld

@@ -1,4 +1,4 @@
-// Names of invitations, and of how they stand.
+// Names of invitations and of their states, and the errors that follow from these.
 #ifndef PARLEY_SERVICES_ENROLLD_DOMAIN_NAMES_H_
 #define PARLEY_SERVICES_ENROLLD_DOMAIN_NAMES_H_
 
@@ -13,21 +13,21 @@ namespace parley::enrolld {
 inline constexpr absl::string_view kLockedSentence =
     "it is locked after three suspected attacks; find out who has the link, and invite anew";
 
-// "invitations/{id}", of 32 hex digits.
+// Returns "invitations/{id}", with an id of 32 hex digits.
 std::string InvitationName(absl::string_view id);
-// The id. INVALID_ARGUMENT (NAME_MALFORMED).
+// Returns the id, or INVALID_ARGUMENT (NAME_MALFORMED).
 absl::StatusOr<std::string> ParseInvitationName(absl::string_view name);
-// Of a record, whose name is well-formed.
+// Returns the id in a record, whose name is well-formed.
 std::string InvitationId(const enrol::v1::Invitation& invitation);
 
-// "completed" for STATE_COMPLETED and so on.
+// Returns "completed" for STATE_COMPLETED and so on.
 std::string StateNoun(enrol::v1::Invitation::State state);
-// "INVITATION_COMPLETED".
+// Returns "INVITATION_COMPLETED" for STATE_COMPLETED and so on.
 std::string StateReason(enrol::v1::Invitation::State state);
-// FAILED_PRECONDITION with StateReason, of an invitation that is not pending.
+// Returns FAILED_PRECONDITION with StateReason, for an invitation that is not pending.
 absl::Status EndedError(const enrol::v1::Invitation& invitation);
 
-// NOT_FOUND (INVITATION_NOT_FOUND).
+// Returns NOT_FOUND (INVITATION_NOT_FOUND).
 absl::Status NoInvitation(absl::string_view name);
 
 }  // namespace parley::enrolld

@@ -1,4 +1,4 @@
-// Who may see and who may handle which invitation.
+// Decides who may see and who may handle which invitation.
 #ifndef PARLEY_SERVICES_ENROLLD_EXCHANGES_ACCESS_H_
 #define PARLEY_SERVICES_ENROLLD_EXCHANGES_ACCESS_H_
 
@@ -9,11 +9,11 @@
 
 namespace parley::enrolld {
 
-// Whether the caller may read of an invitation.
+// Returns whether the caller may read of an invitation.
 bool MaySee(const rpc::Caller& caller, const enrol::v1::Invitation& invitation);
 
-// Whether the caller may greet with it and have its link: a user's invitation is any admin's, a device's its user's.
-// NOT_FOUND to those who may not see it, else PERMISSION_DENIED (NOT_YOUR_INVITATION).
+// Checks that the caller may greet with the invitation and have its link: any admin may for a user's, and its user for
+// a device's. Returns NOT_FOUND to those who may not see it, or else PERMISSION_DENIED (NOT_YOUR_INVITATION).
 absl::Status CheckHandles(rpc::AuditLog* audit, const rpc::Caller& caller, absl::string_view method,
                           const enrol::v1::Invitation& invitation);
 

@@ -1,9 +1,9 @@
-// Where the participants of one invitation meet: runs its ExchangeRules, stores what the relay says, and then tells the
-// streams.
+// The meeting place of one invitation's parties: it runs the ExchangeRules, stores what the relay says, and then tells
+// the streams.
 //
-// When the store fails, everyone in the session is sent away with UNAVAILABLE, and the next one to come finds what is
-// stored: a session holds no truth of its own. At the end of an invitation the invitee's key is revoked as soon as the
-// claimers have been told and have gone, or after a few seconds.
+// When the store fails, every party in the session is sent away with UNAVAILABLE, and the next one to come finds what
+// is stored: a session holds no truth of its own. At the end of an invitation the invitee's key is revoked as soon as
+// the claimers have been told and have gone, or after a few seconds.
 //
 // Threads: all methods may be called from any thread; they block on the store, and one another.
 #ifndef PARLEY_SERVICES_ENROLLD_EXCHANGES_EXCHANGE_SESSION_H_
@@ -29,7 +29,7 @@
 
 namespace parley::enrolld {
 
-// A participant's stream, as a session sees it.
+// A party's stream, in a session's view.
 class SessionStream : public rpc::LiveStream {
  public:
   // Does not block.
@@ -49,13 +49,14 @@ class ExchangeSession : public std::enable_shared_from_this<ExchangeSession> {
     Leases leases;
     // Refuses a key (16 bytes of serial) from now on and closes its connections. Must not block.
     std::function<void(const std::string& serial, absl::Time not_after)> revoke;
-    // Nothing goes on in the session any more.
+    // Called when nothing goes on in the session any more.
     std::function<void(const std::string& id)> idle;
   };
 
   ExchangeSession(const Parts* parts, std::string id) : parts_(parts), id_(std::move(id)) {}
 
-  // Reads what is stored, and begins to wait for what is due. NOT_FOUND (INVITATION_NOT_FOUND).
+  // Reads what is stored, and begins to wait for what is due. Returns NOT_FOUND (INVITATION_NOT_FOUND), or the errors
+  // of the store.
   absl::Status Open();
 
   void Hello(StreamId id, const std::shared_ptr<SessionStream>& stream, const CallingParty& who,
@@ -64,15 +65,17 @@ class ExchangeSession : public std::enable_shared_from_this<ExchangeSession> {
   void Stop(StreamId id, const CallingParty& who, const enrol::v1::Stop& stop);
   void Done(StreamId id, const enrol::v1::Done& done);
   void Gone(StreamId id);
-  // The errors of ExchangeRules::Cancel.
+  // Returns the errors of ExchangeRules::Cancel, or of the store.
   absl::Status Cancel(absl::string_view actor, absl::string_view reason);
-  // Changes the record, and puts or drops the mail, in one commit; nothing when `edit` returns false.
+  // Changes the record, and puts or drops the mail, in one commit; does nothing if `edit` returns false. Returns the
+  // errors of `edit` and of the store.
   using Edit = std::function<absl::StatusOr<bool>(InvitationRecord* record, InvitationStore::Change* change)>;
   absl::Status Change(const Edit& edit);
 
+  // Return the errors of the store.
   absl::StatusOr<InvitationRecord> Record();
   absl::StatusOr<enrol::v1::Invitation> Show();
-  // Nobody is here, and nothing will happen.
+  // Returns whether nobody is here, and nothing will happen.
   bool idle();
 
  private:
@@ -95,14 +98,14 @@ class ExchangeSession : public std::enable_shared_from_this<ExchangeSession> {
   const Parts* const parts_;
   const std::string id_;
   Mutex mutex_;
-  // Unset after the store failed, until somebody comes.
+  // Unset from a failure of the store until somebody comes.
   std::optional<ExchangeRules> relay_ ABSL_GUARDED_BY(mutex_);
   int64_t revision_ ABSL_GUARDED_BY(mutex_) = 0;
   // The messages that are stored.
   std::vector<Slot> stored_ ABSL_GUARDED_BY(mutex_);
   std::map<StreamId, Member> members_ ABSL_GUARDED_BY(mutex_);
   absl::Time timer_at_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
-  // The invitee's key goes then, at the latest.
+  // The invitee's key goes at this time at the latest.
   absl::Time revoke_at_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
 };
 

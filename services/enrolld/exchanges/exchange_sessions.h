@@ -1,4 +1,4 @@
-// The sessions of all invitations in which something can happen.
+// Holds the sessions of all invitations in which something can happen.
 //
 // Threads: all methods may be called from any thread; they block on the store.
 #ifndef PARLEY_SERVICES_ENROLLD_EXCHANGES_EXCHANGE_SESSIONS_H_
@@ -19,24 +19,24 @@ namespace parley::enrolld {
 
 class ExchangeSessions {
  public:
-  // Must outlive this.
+  // `parts` must outlive this.
   explicit ExchangeSessions(const ExchangeSession::Parts* parts) : parts_(parts) {}
 
-  // Opens the sessions of all that is not over, refuses the keys of all that is, and from then on deletes what ended
-  // long ago, once a day.
+  // Opens the sessions of all that is not over, and refuses the keys of all that is. From then on it deletes, once a
+  // day, what ended long ago. Returns the errors of the store.
   absl::Status Start();
-  // The session of an invitation. NOT_FOUND.
+  // Returns the session of an invitation, or NOT_FOUND.
   absl::StatusOr<std::shared_ptr<ExchangeSession>> Find(const std::string& id);
-  // Null when nothing goes on there.
+  // Returns null if nothing goes on there.
   std::shared_ptr<ExchangeSession> FindOpen(const std::string& id) const;
-  // Somebody left it.
+  // Says that somebody has left the session.
   void Leave(const std::string& id);
   size_t open() const;
 
   StreamId NewStream() { return ++last_stream_; }
 
  private:
-  // Then, and once a day from then on.
+  // Forgets at this time, and once a day from then on.
   void ForgetAt(absl::Time time);
   absl::Status Forget(const std::vector<InvitationStore::Stored>& all);
 

@@ -1,7 +1,9 @@
-// One participant's stream, behind ExchangeService.Exchange.
+// One party's stream, behind ExchangeService.Exchange.
 //
-// Messages are handled in order, one at a time, on a strand of the worker pool; a client that sends without reading is
+// Messages are handled in order, one at a time, on a strand of the worker pool. A client that sends without reading is
 // not read from.
+//
+// Threads: gRPC calls the reactor on its own threads; Deliver and End may be called from any thread.
 #ifndef PARLEY_SERVICES_ENROLLD_EXCHANGES_EXCHANGE_STREAM_H_
 #define PARLEY_SERVICES_ENROLLD_EXCHANGES_EXCHANGE_STREAM_H_
 
@@ -22,7 +24,7 @@ class ExchangeStream final
                             enrol::v1::ExchangeResponse>,
       public SessionStream {
  public:
-  // All must outlive every stream.
+  // All parts must outlive every stream.
   struct Parts {
     ExchangeSessions* sessions;
     rpc::LiveStreams* streams;
@@ -52,10 +54,10 @@ class ExchangeStream final
   const Parts* const parts_;
   const rpc::Caller caller_;
   rpc::Strand strand_;
-  // gRPC's while it reads, then the strand's.
+  // This belongs to gRPC while it reads, and then to the strand.
   enrol::v1::ExchangeRequest incoming_;
 
-  // The strand's.
+  // This belongs to the strand.
   bool reading_ = true;
   StreamId id_ = 0;
   std::string invitation_;

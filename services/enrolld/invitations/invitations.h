@@ -1,5 +1,7 @@
-// Makes, shows, cancels and sends invitations: what InvitationService says. One that is pending ends with the
-// credential that it was made with.
+// Makes, shows, cancels and sends invitations, as InvitationService says. A pending invitation ends with the credential
+// that it was made with.
+//
+// The methods return the errors that InvitationService names for its RPCs, and those of the store.
 //
 // Threads: all methods may be called from any thread; they block on the store.
 #ifndef PARLEY_SERVICES_ENROLLD_INVITATIONS_INVITATIONS_H_
@@ -23,7 +25,7 @@ namespace parley::enrolld {
 
 class Invitations {
  public:
-  // All must outlive this; `outbox` may be null: no e-mail.
+  // All parts must outlive this. `outbox` may be null, which means no e-mail.
   struct Parts {
     InvitationStore* store;
     ExchangeSessions* sessions;

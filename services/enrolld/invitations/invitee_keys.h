@@ -1,4 +1,4 @@
-// The keys in invitations' links. A key is minted from what its record holds, so it can be made again and is stored
+// Mints the keys in invitations' links. A key follows from what its record holds, so it can be made again and is stored
 // nowhere.
 //
 // Threads: all methods may be called from any thread.
@@ -17,13 +17,13 @@ namespace parley::enrolld {
 
 class InviteeKeys {
  public:
-  // `keyring`, of the audience enrolld, must outlive this.
+  // `keyring` is the one of the audience enrolld. It must outlive this.
   InviteeKeys(const keys::Keyring* keyring, std::string organisation, std::string public_address)
       : keyring_(keyring), organisation_(std::move(organisation)), public_address_(std::move(public_address)) {}
 
-  // Serial and epoch of a new key go into the record.
+  // Writes the serial and the epoch of a new key into the record.
   void FillNew(InvitationRecord* record) const;
-  // The link. UNAVAILABLE (EPOCH_RETIRED) when the root it was made under is retired.
+  // Returns the link, or UNAVAILABLE (EPOCH_RETIRED) if the root that the key was made under is retired.
   absl::StatusOr<Secret> Link(const InvitationRecord& record) const;
 
  private:

@@ -1,6 +1,6 @@
-// Links on their way by e-mail: each is tried until the mail server takes or refuses it, or its invitation has ended.
+// Sends links by e-mail: each is tried until the mail server takes or refuses it, or its invitation has ended.
 //
-// What waits is stored; the mail itself is not, because its link is a key: it is made anew for each try.
+// What waits is stored. The mail itself is not, because its link is a key: it is made anew for each try.
 //
 // Threads: Add may be called from any thread. Mails are sent on a thread of its own, one after another.
 #ifndef PARLEY_SERVICES_ENROLLD_INVITATIONS_OUTBOX_H_
@@ -23,7 +23,7 @@ namespace parley::enrolld {
 
 class Outbox {
  public:
-  // All must outlive this.
+  // All parts must outlive this.
   struct Parts {
     InvitationStore* store;
     ExchangeSessions* sessions;
@@ -37,9 +37,9 @@ class Outbox {
   explicit Outbox(Parts parts) : parts_(std::move(parts)) {}
   ~Outbox() { Stop(); }
 
-  // Takes up what waits in the store.
+  // Takes up what waits in the store. Returns the errors of the store.
   absl::Status Start();
-  // What has been stored is sent as soon as its time has come; takes the place of an earlier one of the invitation.
+  // Sends what has been stored as soon as its time has come. It replaces an earlier mail of the invitation.
   void Add(const MailRecord& mail);
   // Waits for a mail that is being sent.
   void Stop();
@@ -53,7 +53,7 @@ class Outbox {
   Mutex mutex_;
   CondVar changed_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  // By invitation.
+  // Mails by the id of the invitation.
   std::map<std::string, MailRecord> waiting_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;
 };

@@ -1,4 +1,6 @@
 // Hands an e-mail to a mail server.
+//
+// Threads: one call at a time, from any thread.
 #ifndef PARLEY_SERVICES_ENROLLD_MAIL_MAILER_H_
 #define PARLEY_SERVICES_ENROLLD_MAIL_MAILER_H_
 
@@ -12,10 +14,10 @@ namespace parley::enrolld {
 class Mailer {
  public:
   virtual ~Mailer() = default;
-  // The address that mails are from.
+  // Returns the address that mails are from.
   virtual const std::string& from() const = 0;
-  // OK when the server has taken it. FAILED_PRECONDITION when it refused it for good; UNAVAILABLE when it is worth
-  // another try. `message` is a whole one, with its header. Blocks, at most a minute. One call at a time.
+  // Returns OK once the server has taken the mail. `message` is a whole one, with its header. Blocks, for at most a
+  // minute. Returns FAILED_PRECONDITION if the server refused it for good, UNAVAILABLE if it is worth another try.
   virtual absl::Status Send(const std::string& to, const Secret& message) = 0;
 };
 

@@ -1,7 +1,9 @@
-// A Mailer over SMTP: starts enrolld_mail (send_mail.cc), which stands beside this program, for each mail.
+// A Mailer over SMTP: for each mail it starts enrolld_mail (send_mail.cc), which stands beside this program.
 //
 // Guarantees: with Tls::kRequired nothing but the greeting and STARTTLS is said before the server has shown a
-// certificate for its name; the password goes to nobody else, and is in no argument and no environment.
+// certificate for its name. The password goes to nobody else, and is in no argument and no environment.
+//
+// Threads: one call at a time, from any thread.
 #ifndef PARLEY_SERVICES_ENROLLD_MAIL_SMTP_MAILER_H_
 #define PARLEY_SERVICES_ENROLLD_MAIL_SMTP_MAILER_H_
 
@@ -18,20 +20,20 @@ class SmtpMailer final : public Mailer {
  public:
   enum class Tls { kRequired, kOff };
   struct Options {
-    // smtp://host:port, or smtps://host:port for TLS from the first byte.
+    // "smtp://host:port", or "smtps://host:port" for TLS from the first byte.
     std::string url;
     std::string from;
-    // STARTTLS, for smtp://.
+    // Whether STARTTLS is used with smtp://.
     Tls tls = Tls::kRequired;
-    // Both empty: no login.
+    // Without both there is no login.
     std::string user;
     Secret password;
-    // PEM; empty: the system's.
+    // PEM; empty for the system's.
     std::string ca_file;
   };
 
-  // INVALID_ARGUMENT: SMTP_URL, EMAIL_MALFORMED (from), SMTP_PASSWORD_IN_CLEAR (a login without TLS). NOT_FOUND:
-  // PROGRAM_MISSING (enrolld_mail).
+  // Returns INVALID_ARGUMENT: SMTP_URL, EMAIL_MALFORMED for `from`, SMTP_PASSWORD_IN_CLEAR for a login without TLS; or
+  // NOT_FOUND (PROGRAM_MISSING) for enrolld_mail.
   static absl::StatusOr<std::unique_ptr<SmtpMailer>> Create(Options options);
 
   const std::string& from() const override { return options_.from; }

@@ -1,4 +1,4 @@
-// ExchangeService as gRPC sees it: its RPC passes the gate, and then is a stream of an exchange.
+// The gRPC side of ExchangeService: its RPC passes the gate, and becomes a stream of an exchange.
 //
 // Threads: gRPC calls the method on any thread.
 #ifndef PARLEY_SERVICES_ENROLLD_SERVICE_EXCHANGE_SERVICE_H_

@@ -6,6 +6,8 @@
 //
 // Of an exchange only the messages stand here, as they came, until it ends.
 //
+// Every method returns the errors of lib/store.
+//
 // Threads: all methods may be called from any thread; they block on the store.
 #ifndef PARLEY_SERVICES_ENROLLD_STORE_INVITATION_STORE_H_
 #define PARLEY_SERVICES_ENROLLD_STORE_INVITATION_STORE_H_
@@ -28,24 +30,24 @@ class InvitationStore {
  public:
   struct Stored {
     InvitationRecord record;
-    // Of the commit that put it, for a condition.
+    // The revision of the commit that put it, for a condition.
     int64_t revision = 0;
   };
   struct Listed {
     std::vector<Stored> invitations;
-    // Where to go on; empty at the end.
+    // The key to go on after; empty at the end.
     std::string next;
   };
 
   // `store` must outlive this.
   explicit InvitationStore(store::Store* store) : store_(store) {}
 
-  // Nothing when there is none.
+  // Returns no value if there is none.
   absl::StatusOr<std::optional<Stored>> Find(absl::string_view id) const;
   absl::StatusOr<Steps> FindSteps(absl::string_view id) const;
-  // All, in no particular order.
+  // Returns all invitations, in no particular order.
   absl::StatusOr<std::vector<Stored>> All() const;
-  // The newest first, after the key `after`.
+  // Returns the newest first, after the key `after`.
   absl::StatusOr<Listed> List(absl::string_view after, size_t limit) const;
   absl::StatusOr<std::vector<MailRecord>> Mails() const;
 
@@ -54,13 +56,13 @@ class InvitationStore {
   absl::Status NoteRevoked(absl::string_view credential, absl::Duration time) const;
   absl::StatusOr<bool> IsRevoked(absl::string_view credential) const;
 
-  // ABORTED (CONFLICT) when the id is taken, or the credential that the record was made with has been revoked.
+  // Returns ABORTED (CONFLICT) if the id is taken, or the credential that the record was made with has been revoked.
   absl::StatusOr<int64_t> Create(const InvitationRecord& record, const MailRecord* mail);
-  // A change of one invitation; ABORTED (CONFLICT) when its record is not that of `revision` any more.
+  // A change of one invitation. Commit returns ABORTED (CONFLICT) if its record is no longer that of `revision`.
   struct Change {
     std::string id;
     int64_t revision = 0;
-    // To put, where set.
+    // What is set of these is put.
     const InvitationRecord* record = nullptr;
     std::vector<std::pair<Slot, const StepRecord*>> steps;
     std::vector<Slot> dropped;
