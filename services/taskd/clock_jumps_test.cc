@@ -25,7 +25,7 @@ TEST_F(ClockJumpsTest, TimeThatPassesIsNoJump) {
   const absl::Time begin = clock_.Now();
   Pass(absl::Hours(24 * 30));
   EXPECT_EQ(jumps_.Now(begin), clock_.Now());
-  // As a time service corrects it.
+  // A time service corrects the clock.
   clock_.Advance(absl::Seconds(30));
   EXPECT_EQ(jumps_.Now(begin), clock_.Now());
   EXPECT_EQ(jumps_.ahead(), absl::ZeroDuration());

@@ -405,7 +405,7 @@ TEST_F(LifecycleTest, IsWatchedFromTheCursorWithoutAGap) {
   EXPECT_EQ(watcher.task.state(), Task::STATE_ABORTED);
   EXPECT_EQ(watcher.states["tasks/site/participants/web-3"], Participant::STATE_CANCELED);
   EXPECT_EQ(watcher.task.counts().canceled(), 1);
-  // Of what has ended, the same again, then the end.
+  // The watch shows what has ended once more, and then ends.
   Watcher late(&op(), "tasks/site");
   EXPECT_TRUE(late.Finish().ok());
   EXPECT_EQ(late.states.size(), 3u);

@@ -35,41 +35,41 @@ namespace parley::taskd {
 
 class Taskd {
  public:
-  // Everything pointed to must outlive the coordinator.
+  // Everything that is pointed to must outlive the coordinator.
   struct Config {
     store::Store* store = nullptr;
-    // Of the audience taskd: join and member keys are minted from it.
+    // The keyring of the audience taskd, from which join and member keys are minted.
     const keys::Keyring* keyring = nullptr;
-    // 32 bytes; seals the signing keys of tasks that are created without one.
+    // 32 bytes, which seal the signing keys of tasks that are created without one.
     Secret sealing_key;
-    // host:port that goes into join keys.
+    // The "host:port" that goes into join keys.
     std::string public_address;
-    // What keyd tells of devices; is asked, and observed as long as the coordinator lives.
+    // What keyd tells of devices. It is asked, and observed as long as the coordinator lives.
     keyclient::DeviceLabels* labels = nullptr;
     rpc::AuditLog* audit = nullptr;
     // Counts calls, tasks and clients; may be null.
     rpc::Metrics* metrics = nullptr;
     Clock* clock = Clock::System();
-    // By which it is noticed that the clock was set forward; without it that is not.
+    // Shows that the clock was set forward. Without it that is not noticed.
     ClockJumps::Steady steady;
-    // GrpcDoor::PeerOf.
+    // Finds the peer of a call: GrpcDoor::PeerOf.
     rpc::Gate::FindPeer find_peer;
     // Refuses a key and closes its connections.
     RevokedKeys::Revoke revoke;
-    // Handlers block on the store, whose commits are shared by those that wait: more threads, larger groups.
+    // Handlers block on the store, whose commits are shared by those that wait: more threads make larger groups.
     int workers = 32;
-    // Chunks in memory.
+    // The bytes of chunks that are kept in memory.
     size_t chunk_cache_bytes = 64 << 20;
   };
 
-  // Reads what is stored, and takes up what time did meanwhile. The errors of the store.
+  // Reads what is stored, and takes up what time did meanwhile. Returns the errors of the store.
   static absl::StatusOr<std::unique_ptr<Taskd>> Create(Config config);
   // No RPC may be under way.
   ~Taskd();
 
-  // The three services.
+  // Registers the three services.
   void Register(grpc::ServerBuilder* builder);
-  // Is to hear which credentials keyd has revoked; what hangs on them ends.
+  // Returns what must be told of the credentials that keyd has revoked; what depends on them then ends.
   keyclient::EndedCredentials& ended_credentials();
   // Ends the streams that last, so that a server that stops does not wait for them.
   void Drain();

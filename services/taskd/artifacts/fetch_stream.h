@@ -1,4 +1,6 @@
-// Chunks to a client, piece by piece, from the byte asked for: the stream behind ArtifactService.FetchChunks.
+// Sends chunks to a client, piece by piece, from the byte asked for: the stream behind ArtifactService.FetchChunks.
+//
+// Threads: gRPC calls the reactor on its own threads; OutStream's methods may be called from any thread.
 #ifndef PARLEY_SERVICES_TASKD_ARTIFACTS_FETCH_STREAM_H_
 #define PARLEY_SERVICES_TASKD_ARTIFACTS_FETCH_STREAM_H_
 
@@ -21,7 +23,7 @@ namespace parley::taskd {
 class FetchStream final
     : public rpc::OutStream<grpc::ServerWriteReactor<task::v1::FetchChunksResponse>, task::v1::FetchChunksResponse> {
  public:
-  // All must outlive every stream.
+  // All parts must outlive every stream.
   struct Parts {
     const CallerResolver* callers;
     TaskIndex* task_index;
@@ -41,7 +43,7 @@ class FetchStream final
 
   absl::Status Start();
   absl::Status CheckStillSelected() const;
-  // Sends the next piece, from memory at once, else after a worker has read the chunk.
+  // Sends the next piece: at once if the chunk is in memory, or else after a worker has read it.
   void Next();
   absl::Status Load();
   absl::Status SendFrame(std::shared_ptr<const std::string> frame);
@@ -50,7 +52,7 @@ class FetchStream final
   const Parts* const parts_;
   const rpc::Caller caller_;
   const task::v1::FetchChunksRequest request_;
-  // One at a time touches these: who sends the next piece.
+  // Only whoever sends the next piece touches these.
   Member member_;
   ParticipantSnapshot snapshot_;
   absl::Duration transfer_lease_;

@@ -17,14 +17,15 @@
 
 namespace parley::taskd {
 
-// A revision's manifest, believed, with the chunks that are yet to be stored.
+// A revision's manifest, which is believed, with the chunks that are yet to be stored.
 struct Payload {
   task::v1::SignedManifest signed_manifest;
   task::v1::Manifest manifest;
   std::vector<ChunkStore::Chunk> chunks;
 };
 
-// Files given inline, cut into chunks, their manifest signed. The errors of payload::ValidateFiles.
+// Cuts files that were given inline into chunks, and signs their manifest. Returns the errors of
+// payload::ValidateFiles.
 absl::StatusOr<Payload> SignInline(const task::v1::InlinePayload& inline_payload, const payload::ManifestFields& fields,
                                    const crypto::SigningKey& key);
 
@@ -37,12 +38,12 @@ struct Expected {
   absl::string_view supersedes;
 };
 
-// Believes such a manifest. Returns the errors of payload::VerifyManifest; INVALID_ARGUMENT (MANIFEST_SUPERSEDES) when
-// it takes the place of another task than expected; FAILED_PRECONDITION (REVISION_NOT_NEXT, CHUNKS_MISSING).
+// Believes such a manifest. Returns the errors of payload::VerifyManifest; INVALID_ARGUMENT (MANIFEST_SUPERSEDES) if it
+// takes the place of another task than expected; FAILED_PRECONDITION: REVISION_NOT_NEXT, CHUNKS_MISSING.
 absl::StatusOr<Payload> CheckSigned(const task::v1::SignedManifest& signed_manifest, const Expected& expected,
                                     absl::Time now, const ChunkStore& chunks);
 
-// What the task says of its current revision.
+// Writes into the task what it says of its current revision.
 void SetPayload(const Payload& payload, TaskRecord* record);
 
 }  // namespace parley::taskd

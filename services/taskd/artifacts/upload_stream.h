@@ -1,7 +1,9 @@
-// Chunks from an operator: the stream behind ArtifactService.UploadChunks.
+// Takes chunks from an operator: the stream behind ArtifactService.UploadChunks.
 //
-// Each is expanded and hashed before it is stored, so nothing is ever kept under a digest that it does not have.
-// Several are stored by one commit; the count that is answered is of those that are durable.
+// Each chunk is expanded and hashed before it is stored, so nothing is ever kept under a digest that it does not have.
+// Several are stored by one commit; the count in the answer is of those that are durable.
+//
+// Threads: gRPC calls the reactor on its own threads.
 #ifndef PARLEY_SERVICES_TASKD_ARTIFACTS_UPLOAD_STREAM_H_
 #define PARLEY_SERVICES_TASKD_ARTIFACTS_UPLOAD_STREAM_H_
 
@@ -20,12 +22,12 @@ namespace parley::taskd {
 class UploadStream final : public grpc::ServerReadReactor<task::v1::UploadChunksRequest> {
  public:
   // `chunks` and `workers` must outlive this; the caller's call ends with it, and is null for one that is refused;
-  // `response` is gRPC's. Deletes itself when gRPC is done with it.
+  // `response` is gRPC's. The stream deletes itself when gRPC is done with it.
   UploadStream(ChunkStore* chunks, rpc::WorkerPool* workers, rpc::Caller caller,
                task::v1::UploadChunksResponse* response);
 
   void Begin() { StartRead(&request_); }
-  // In place of Begin.
+  // Called in place of Begin.
   void RefuseWith(const absl::Status& status) { End(status); }
 
  private:

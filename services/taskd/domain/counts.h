@@ -1,4 +1,6 @@
-// A task's clients, counted by where they stand in its current revision.
+// Counts a task's clients by where they stand in its current revision.
+//
+// Threads: pure functions.
 #ifndef PARLEY_SERVICES_TASKD_DOMAIN_COUNTS_H_
 #define PARLEY_SERVICES_TASKD_DOMAIN_COUNTS_H_
 
@@ -13,14 +15,14 @@ struct Counted {
   bool hindered = false;
   // The revision that the state speaks of.
   int64_t revision = 0;
-  // Its failure does not count against max_failures.
+  // The client's failure does not count against max_failures.
   bool borne = false;
 };
 
 // The counts of a task's clients at one moment.
 struct Tally {
   task::v1::Counts counts;
-  // Of its failures: those that do not count against max_failures.
+  // The number of failures that do not count against max_failures.
   int borne = 0;
 };
 
@@ -28,11 +30,11 @@ struct Tally {
 // to apply that one, waits for the current one.
 void Count(const Counted& client, int64_t task_revision, int sign, Tally* tally);
 
-// Failures of a task that goes on: being away, or hindered, is not failing.
+// Returns the failures of a task that goes on: a client that is away or hindered has not failed.
 int Failures(const task::v1::Counts& counts);
-// Failures of a task that has ended: a client that did not come back in time has failed.
+// Returns the failures of a task that has ended: a client that did not come back in time has failed.
 int FailuresAtEnd(const task::v1::Counts& counts);
-// Clients that have settled: nothing more is to be expected of them while the task stays as it is.
+// Returns how many clients have settled: nothing more is to be expected of them while the task stays unchanged.
 int Settled(const task::v1::Counts& counts);
 
 }  // namespace parley::taskd

@@ -1,4 +1,6 @@
-// Names of tasks, clients and join keys: what is one, and what follows from one.
+// Parses and makes the names of tasks, clients and join keys.
+//
+// Threads: pure functions.
 #ifndef PARLEY_SERVICES_TASKD_DOMAIN_NAMES_H_
 #define PARLEY_SERVICES_TASKD_DOMAIN_NAMES_H_
 
@@ -9,11 +11,11 @@
 
 namespace parley::taskd {
 
-// 3 to 32 characters of [a-z0-9-], a letter first, no '-' last.
+// A task's id has 3 to 32 characters of [a-z0-9-], with a letter first and no '-' last.
 bool IsTaskId(absl::string_view id);
-// 1 to 64 characters of [a-z0-9._-], a letter or digit first.
+// A client's id has 1 to 64 characters of [a-z0-9._-], with a letter or digit first.
 bool IsClientId(absl::string_view id);
-// 8-4-4-4-12 hex digits.
+// A UUID has 8-4-4-4-12 hex digits.
 bool IsUuid(absl::string_view text);
 
 struct ParticipantId {
@@ -26,7 +28,7 @@ struct JoinKeyId {
   std::string serial;
 };
 
-// INVALID_ARGUMENT (NAME_MALFORMED) with the form that was expected.
+// Each returns INVALID_ARGUMENT (NAME_MALFORMED) with the form that was expected.
 absl::StatusOr<std::string> ParseTaskName(absl::string_view name);
 absl::StatusOr<ParticipantId> ParseParticipantName(absl::string_view name);
 absl::StatusOr<JoinKeyId> ParseJoinKeyName(absl::string_view name);
@@ -35,19 +37,19 @@ std::string TaskName(absl::string_view task);
 std::string ParticipantName(absl::string_view task, absl::string_view client);
 std::string JoinKeyName(absl::string_view task, absl::string_view serial);
 
-// 13 characters that stand for the client within its task: 65 bits of a hash, since a key's subject has no place for
-// 64 characters.
+// Returns 13 characters that stand for the client within its task: 65 bits of a hash, because a key's subject has no
+// place for 64 characters.
 std::string ClientTag(absl::string_view task, absl::string_view client);
-// Subject of a member key: "{task}/{tag}".
+// Returns the subject of a member key: "{task}/{tag}".
 std::string MemberSubject(absl::string_view task, absl::string_view tag);
-// The two parts again; empty when it is not one.
+// The two parts of such a subject, which are empty if it is none.
 struct MemberId {
   std::string task;
   std::string tag;
 };
 MemberId ParseMemberSubject(absl::string_view subject);
 
-// An id that says what the title says, and ends with 4 letters of `random`, which has at least 3 bytes.
+// Makes an id that says what the title says, and ends with 4 letters of `random`, which has at least 3 bytes.
 std::string TaskIdFromTitle(absl::string_view title, absl::string_view random);
 
 }  // namespace parley::taskd

@@ -22,7 +22,7 @@ namespace parley::taskd {
 
 using ParticipantState = task::v1::Participant::State;
 
-// How many granted counters a client has in one revision, so that it cannot keep the server busy for ever.
+// The limit for granted counter-offers of a client in one revision, so that it cannot keep the server busy for ever.
 inline constexpr int kMaxCounters = 10;
 // A report of more bytes alone is stored no more often than this.
 inline constexpr absl::Duration kProgressCheckpoint = absl::Seconds(10);
@@ -32,7 +32,7 @@ struct Event {
     // What a client sends in a NegotiateRequest, whose kind is that of its message.
     kRequest,
     kConfirm,
-    // The client is connected, and the time or the task has changed: is there something to offer?
+    // The client is connected, and the time or the task has changed, so that something may be to offer.
     kOfferDue,
     // The lease of the present state ran out; the client has been gone for the session lease.
     kLeaseRanOut,
@@ -51,24 +51,24 @@ struct Event {
   const task::v1::ConfirmRequest* confirm = nullptr;
   // The connection that carried the request or the confirmation.
   absl::string_view connection;
-  // For a lease or a session: Participant.version that it was decided on. Another version makes it stale.
+  // The Participant.version on which an event of a lease or a session was decided. Another version makes it stale.
   int64_t version = 0;
   absl::string_view reason;
-  // With kRequest and kOfferDue: the labels that keyd tells of the client's device; null while they are not known.
+  // The labels that keyd tells of the client's device, with kRequest and kOfferDue; null while they are not known.
   std::shared_ptr<const Labels> labels;
 };
 
-// The record after the event; nothing when it changes nothing (repeated, stale, or not due).
+// Returns the record after the event, or no value if that changes nothing (repeated, stale, or not due). Returns
 // FAILED_PRECONDITION: NO_TRANSITION, TASK_FORCED, DEFERRALS_EXHAUSTED, DEFERRAL_TOO_LONG, SAME_CONNECTION,
-// NOT_CHECKING, DIGEST_DIFFERS. INVALID_ARGUMENT: MESSAGE_MISSING, DEFERRAL_IN_THE_PAST.
+// NOT_CHECKING, DIGEST_DIFFERS; INVALID_ARGUMENT: MESSAGE_MISSING, DEFERRAL_IN_THE_PAST.
 absl::StatusOr<std::optional<ParticipantRecord>> Advance(const ParticipantRecord& record, const Event& event,
                                                          const TaskRecord& task, absl::Time now);
 
-// A client that has just joined. The caller fills in the member key.
+// Returns a client that has just joined. The caller fills in the member key.
 ParticipantRecord NewParticipant(absl::string_view client, const TaskRecord& task, absl::Time now);
 
-// A client that joins again under a name that is its own: it begins anew, and nothing that was sent for the former
-// record fits it. `connected`: the former one is connected still, so that two machines use the name.
+// Returns a client that joins again under a name that is its own: it begins anew, and nothing that was sent for the
+// former record fits it. `connected` says that the former one is still connected, so that two machines use the name.
 ParticipantRecord Rejoined(const ParticipantRecord& former, absl::string_view client, const TaskRecord& task,
                            bool connected, absl::Time now);
 

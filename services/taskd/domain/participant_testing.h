@@ -55,7 +55,7 @@ inline Declaration MakeDeclaration() {
   return declaration;
 }
 
-// As a client that has got there in revision 1.
+// Returns a client that has got to this state in revision 1.
 inline ParticipantRecord MakeRecord(ParticipantState state, ParticipantState lost = Participant::STATE_UNSPECIFIED) {
   ParticipantRecord record = NewParticipant("web-1", MakeTask(), kNow);
   Participant& participant = *record.mutable_participant();
@@ -137,7 +137,7 @@ inline Result ApplyEvent(const ParticipantRecord& record, Event::Kind kind, cons
   return Advance(record, event, task, now);
 }
 
-// What the client has declared before, once more.
+// Returns what the client has declared before.
 inline Declaration Again(const ParticipantRecord& record) {
   Declaration declaration = MakeDeclaration();
   declaration.set_installed_digest(record.participant().installed_digest());
@@ -151,7 +151,7 @@ inline Result Declare(const ParticipantRecord& record, const Declaration& declar
   return Send(record, request, task, now);
 }
 
-// "OFFERED", "=" for unchanged, "–" for refused.
+// Returns "OFFERED", "=" for unchanged, or "–" for refused.
 inline std::string Outcome(const ParticipantRecord& record, const Result& result) {
   if (!result.ok()) return "–";
   if (!result->has_value() || (**result).participant().state() == record.participant().state()) return "=";

@@ -1,4 +1,6 @@
-// The reason codes that taskd itself gives for where a client stands, and their sentences. Pure.
+// The reason codes that taskd itself gives for where a client stands, and their sentences.
+//
+// Threads: pure functions.
 #ifndef PARLEY_SERVICES_TASKD_DOMAIN_REASONS_H_
 #define PARLEY_SERVICES_TASKD_DOMAIN_REASONS_H_
 

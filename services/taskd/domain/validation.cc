@@ -54,7 +54,7 @@ absl::Status ValidateHindrance(const task::v1::Hindrance& hindrance) {
   return ValidateText(hindrance.detail(), kMaxDetailBytes, "the detail of the hindrance");
 }
 
-// Of a declaration or a request: what a client says of itself, and what one of an earlier version calls labels.
+// Checks what a client says of itself in a declaration or a request, and what one of an earlier version calls labels.
 template <typename Message>
 absl::Status ValidateFacts(const Message& message) {
   RETURN_IF_ERROR(keys::CheckSizes(message.labels(), "labels"));

@@ -1,4 +1,6 @@
-// What a request must be before it is looked at. Each function: INVALID_ARGUMENT with a reason and one sentence.
+// Checks requests before they are looked at. Each function returns INVALID_ARGUMENT with a reason and one sentence.
+//
+// Threads: pure functions.
 #ifndef PARLEY_SERVICES_TASKD_DOMAIN_VALIDATION_H_
 #define PARLEY_SERVICES_TASKD_DOMAIN_VALIDATION_H_
 
@@ -22,7 +24,7 @@ inline constexpr size_t kDigestBytes = 32;
 inline constexpr size_t kInstanceBytes = 16;
 
 absl::Status ValidateRequestId(absl::string_view request_id);
-// Everything but the payload. A second reason code, RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE), for inline files.
+// Checks everything but the payload. Inline files may also be RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE).
 absl::Status ValidateCreateTask(const task::v1::CreateTaskRequest& request, absl::Time now);
 absl::Status ValidateInline(const task::v1::InlinePayload& payload);
 absl::Status ValidateJoin(const task::v1::JoinRequest& request);
@@ -32,11 +34,11 @@ absl::Status ValidateFindMissing(const task::v1::FindMissingChunksRequest& reque
 absl::Status ValidateFetch(const task::v1::FetchChunksRequest& request);
 absl::Status ValidateWatchAssignments(const task::v1::WatchAssignmentsRequest& request);
 
-// The leases given, with the defaults for those unset; each from 1 second to 7 days.
+// Returns the given leases, with the defaults for those that are unset; each must be from 1 second to 7 days.
 absl::StatusOr<task::v1::Leases> CompleteLeases(const task::v1::Leases& leases);
-// A join key's time from now: `ttl` when set, else up to the task's end.
+// Returns when a join key that is made now ends: after `ttl` if it is set, or else with the task.
 absl::StatusOr<absl::Time> JoinKeyExpiry(const google::protobuf::Duration* ttl, absl::Time now, absl::Time task_end);
-// 100 for 0.
+// Returns 100 for 0.
 absl::StatusOr<int> PageSize(int page_size);
 
 }  // namespace parley::taskd

@@ -1,7 +1,7 @@
 // Tells devices which tasks are theirs: the streams behind ParticipationService.WatchAssignments.
 //
-// Devices that wait are found by their labels and facts, so that a task costs what it concerns. Those that a task is
-// for are told on workers, some at a time, so that nobody else waits for it.
+// Devices that wait are found by their labels and facts, so that a task costs only what it concerns. The devices that a
+// task is for are told on workers, some at a time, so that nobody else waits for it.
 //
 // Threads: all methods may be called from any thread and do not block.
 #ifndef PARLEY_SERVICES_TASKD_PARTICIPANTS_ASSIGNMENTS_H_
@@ -37,7 +37,7 @@ class AssignmentStream final : public rpc::OutStream<grpc::ServerWriteReactor<ta
 
   void Begin();
   void End(const absl::Status& status) override { Close(status); }
-  // Sends the task when it is open and selects the device; once, until it did not select the device in between.
+  // Sends the task if it is open and selects the device: once, until it did not select the device in between.
   void Offer(const TaskSnapshot& task);
 
   const std::string& device() const { return device_; }
@@ -58,14 +58,14 @@ class AssignmentStream final : public rpc::OutStream<grpc::ServerWriteReactor<ta
 
 class Assignments {
  public:
-  // All must outlive this, and this must outlive the work of `workers`.
+  // All of these must outlive this, and this must outlive the work of `workers`.
   Assignments(const TaskIndex* task_index, const keyclient::DeviceLabels* labels, rpc::LiveStreams* streams,
               rpc::WorkerPool* workers)
       : task_index_(task_index), labels_(labels), streams_(streams), workers_(workers) {}
 
-  // A task has changed.
+  // Says that a task has changed.
   void Offer(const TaskSnapshot& task);
-  // The labels of a device have changed; of any device, when it is empty.
+  // Says that the labels of a device have changed; an empty name means any device.
   void Relabelled(const std::string& device);
 
  private:
@@ -84,10 +84,10 @@ class Assignments {
   // Says once in the log that a device of an earlier version names labels, and has none.
   void NoteClaims(const std::string& device, const task::v1::WatchAssignmentsRequest& request);
   void OfferAllTo(const Stream& stream) const;
-  // Puts the stream where its labels and facts of now are.
+  // Puts the stream where its present labels and facts are.
   void Index(Watching* watching) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Unindex(const Watching& watching) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Those with one of the labels or facts that the task asks for: all that it may be for, and some more.
+  // Returns the devices with one of the labels or facts that the task asks for: all that it may be for, and some more.
   std::vector<Stream> FindFor(const task::v1::Task& task) const;
   // Runs `tell` for some of the streams on a worker, and then, in turns of their own, for the others.
   void ForEach(std::shared_ptr<const std::vector<Stream>> streams, std::function<void(const Stream&)> tell,

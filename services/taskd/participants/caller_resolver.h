@@ -1,4 +1,5 @@
-// Who a member key stands for. Names in a request are claims: only what the key is sealed for is acted upon.
+// Finds the client that a member key stands for. Names in a request are claims: only what the key is sealed for is
+// acted upon.
 //
 // Threads: all methods may be called from any thread; they block on the store.
 #ifndef PARLEY_SERVICES_TASKD_PARTICIPANTS_CALLER_RESOLVER_H_
@@ -22,18 +23,20 @@ struct Member {
 
 class CallerResolver {
  public:
-  // All must outlive this.
+  // All of these must outlive this.
   CallerResolver(const TaskStore* store, const ParticipantUpdater* updater, rpc::AuditLog* audit)
       : store_(store), updater_(updater), audit_(audit) {}
 
-  // The client that calls. PERMISSION_DENIED (OTHER_TASK), and an entry in the audit log, when the request names
-  // another task than the key's; NOT_FOUND (PARTICIPANT_NOT_FOUND).
+  // Returns the client that calls. Returns PERMISSION_DENIED (OTHER_TASK), with an entry in the audit log, if the
+  // request names another task than the key's; NOT_FOUND (PARTICIPANT_NOT_FOUND).
   absl::StatusOr<Member> Identify(const rpc::Caller& caller, absl::string_view method,
                                   absl::string_view task_name) const;
 
-  // Where it stands. UNAUTHENTICATED (KEY_REVOKED) when its key has been revoked, even if the door does not know yet.
+  // Returns where the client stands. Returns UNAUTHENTICATED (KEY_REVOKED) if its key has been revoked, even if the
+  // door does not know yet.
   absl::StatusOr<ParticipantSnapshot> Load(const rpc::Caller& caller, const Member& member) const;
-  // The same error when the record is not of the key that calls: it was revoked, or the client has joined anew.
+  // Returns the same error if the record is not of the key that calls: the key was revoked, or the client has joined
+  // anew.
   static absl::Status CheckKey(const rpc::Caller& caller, const ParticipantRecord& record);
 
  private:

@@ -1,5 +1,5 @@
-// How often a client may declare: a client that declares as fast as it can is answered more slowly, so that it cannot
-// fill the store, and is not refused, since it may be honest.
+// Limits how often a client may declare. A client that declares as fast as it can is answered more slowly, so that it
+// cannot fill the store; it is not refused, because it may be honest.
 //
 // Guarantees: kBurst declarations of one client are let through at once, and one in each kInterval beyond them, on
 // whatever streams they come. A client that has kept to the pace again is forgotten.

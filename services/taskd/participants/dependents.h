@@ -1,11 +1,11 @@
-// What hangs on a credential that keyd issued, and ends with it: the member keys of a device that has joined with it,
+// What depends on a credential that keyd issued, and ends with it: the member keys of a device that has joined with it,
 // and the join keys that an operator has made with it.
 //
-// A dependent never outlives its credential, as its own end is no later; and it is tied to it in the store
+// A dependent never outlives its credential, because its own end is no later; and it is tied to it in the store
 // (TaskStore::Tie), so that a revocation finds it. Once a credential's end is noted, nothing can be tied to it any
 // more: whatever was tied before is ended, and whatever comes later is refused, in whichever order the two arrive.
 //
-// What goes on, on purpose: the clients who joined with a join key that ends, and tasks.
+// Two things go on, on purpose: the clients that joined with a join key that ends, and tasks.
 //
 // Threads: all methods may be called from any thread; they block on the store.
 #ifndef PARLEY_SERVICES_TASKD_PARTICIPANTS_DEPENDENTS_H_
@@ -29,10 +29,10 @@ class Dependents {
  public:
   using Credential = keyclient::EndedCredentials::Credential;
 
-  // All must outlive this.
+  // All of these must outlive this.
   Dependents(const TaskStore* store, Roster* roster, Clock* clock);
 
-  // As TaskService.AwaitEndedKeys says.
+  // Does what TaskService.AwaitEndedKeys says, and returns its errors.
   absl::Status AwaitEndedKeys(const task::v1::AwaitEndedKeysRequest& request,
                               task::v1::AwaitEndedKeysResponse* response);
   // Hears of the credentials that are revoked, and calls this class for each until it is stopped.
@@ -40,7 +40,7 @@ class Dependents {
 
  private:
   absl::Status End(const Credential& credential) const;
-  // Ends what one page of the range names, and moves on. False at the end.
+  // Ends what one page of the range names, and moves on. Returns false at the end.
   absl::StatusOr<bool> EndPage(const Credential& credential, store::KeyRange* range) const;
   // Commits what has ended, in the place of `before`, which is empty the first time.
   absl::Status Note(const Credential& credential, const EndedRecord& ended, const std::optional<store::Entry>& before,

@@ -1,4 +1,6 @@
-// What the labels of a device mean to those that ask: refusals, and what is shown.
+// What the labels of a device mean for those that ask: refusals, and what is shown.
+//
+// Threads: pure functions; ShowLabels asks the view.
 #ifndef PARLEY_SERVICES_TASKD_PARTICIPANTS_DEVICE_LABELS_H_
 #define PARLEY_SERVICES_TASKD_PARTICIPANTS_DEVICE_LABELS_H_
 
@@ -9,11 +11,11 @@
 
 namespace parley::taskd {
 
-// Returns `differs` when the device is not selected, and UNAVAILABLE (LABELS_UNKNOWN) while keyd's word has not come.
+// Returns `differs` if the device is not selected, and UNAVAILABLE (LABELS_UNKNOWN) while keyd has not told its labels.
 absl::Status CheckSelected(Selected selected, const absl::Status& differs);
 
-// Puts the labels that hold now into the client that is to be shown. What is stored may be of before, or of an earlier
-// version, which took a client's word for it.
+// Puts the present labels into the client that is to be shown. Stored labels may be of an earlier time, or of an
+// earlier version, which took a client's word for them.
 void ShowLabels(const keyclient::DeviceLabels& labels, ParticipantRecord* record);
 
 }  // namespace parley::taskd

@@ -23,12 +23,12 @@ namespace parley::taskd {
 
 class FanOut {
  public:
-  // All must outlive this, and this must outlive the work of `workers`.
+  // All of these must outlive this, and this must outlive the work of `workers`.
   FanOut(const Sessions* sessions, const ParticipantUpdater* updater, const keyclient::DeviceLabels* labels,
          rpc::WorkerPool* workers)
       : sessions_(sessions), updater_(updater), labels_(labels), workers_(workers) {}
 
-  // The task has changed.
+  // Says that the task has changed.
   void Begin(const std::string& task);
 
  private:
@@ -43,7 +43,7 @@ class FanOut {
   const keyclient::DeviceLabels* const labels_;
   rpc::WorkerPool* const workers_;
   Mutex mutex_;
-  // The clients that are still to be told, by task; a task that is here has a slice under way.
+  // The clients that are still to be told, by task. A task that is here has a slice under way.
   std::map<std::string, Slice> waiting_ ABSL_GUARDED_BY(mutex_);
 };
 

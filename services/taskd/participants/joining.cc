@@ -202,7 +202,7 @@ absl::Status Joining::Add(const Group& group, Pending* pending) {
   return pending->status;
 }
 
-// As many as go into one commit, no client twice.
+// Returns as many joins as go into one commit, with no client twice.
 Joining::Batch Joining::TakeNextBatch(Queue* queue) {
   Batch batch;
   std::set<std::string> clients;

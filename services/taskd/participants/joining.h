@@ -1,11 +1,11 @@
 // Makes clients of tasks: Join.
 //
-// A name belongs to who has the nonce that it was joined with. Two things end that: a device takes its own name back
-// from whatever holds it, since a machine that was installed anew has lost its nonce; and a name whose key was revoked
-// is free. Either way the former key is revoked in the same commit.
+// A name belongs to whoever has the nonce that it was joined with. Two things end that: a device takes its own name
+// back from whatever holds it, because a machine that was installed anew has lost its nonce; and a name whose key was
+// revoked is free. Either way the former key is revoked in the same commit.
 //
-// Everyone who holds a join key changes its record, which counts them. So joins of one key that come at the same time
-// are committed together, by one of them for all: the record is contended by nobody.
+// Every client that joins with a join key changes the key's record, which counts them. So joins of one key that come at
+// the same time are committed together, by one of them for all, and nobody contends for the record.
 //
 // Threads: all methods may be called from any thread; they block on the store.
 #ifndef PARLEY_SERVICES_TASKD_PARTICIPANTS_JOINING_H_
@@ -38,7 +38,7 @@ inline constexpr absl::Duration kMemberKeyGrace = absl::Minutes(1);
 
 class Joining {
  public:
-  // All must outlive this.
+  // All parts must outlive this.
   struct Parts {
     const TaskStore* store;
     TaskIndex* task_index;
@@ -51,7 +51,7 @@ class Joining {
   };
   explicit Joining(Parts parts) : parts_(parts) {}
 
-  // As ParticipationService.Join says.
+  // Does what ParticipationService.Join says, and returns its errors.
   absl::Status Join(const rpc::Caller& caller, const task::v1::JoinRequest& request, task::v1::JoinResponse* response);
 
  private:
@@ -60,13 +60,13 @@ class Joining {
     std::string client;
     std::string tag;
     ParticipantRecord record;
-    // What it takes the place of.
+    // The record that this one takes the place of.
     std::optional<Stored<ParticipantRecord>> former;
     bool done = false;
-    // What became of it; ALREADY_EXISTS when another was faster under its name.
+    // What became of the join; ALREADY_EXISTS if another was faster under its name.
     absl::Status status;
   };
-  // Of one task and join key; a device has none.
+  // The joins of one task and join key. A device has no join key.
   struct Group {
     std::string task;
     std::string join_key;
@@ -80,7 +80,7 @@ class Joining {
   };
   using Batch = std::vector<Pending*>;
 
-  // The record of a client that joins now, in the place of `former` if there is one.
+  // Returns the record of a client that joins now, in the place of `former` if there is one.
   absl::StatusOr<Pending> NewPending(const Group& group, const std::string& client,
                                      const task::v1::JoinRequest& request, const TaskRecord& task,
                                      const rpc::Caller& caller, std::optional<Stored<ParticipantRecord>> former) const;

@@ -1,8 +1,10 @@
 // One client's negotiation: the stream behind ParticipationService.Negotiate.
 //
-// Messages are handled in order on a strand of the worker pool. What has come in meanwhile is decided and committed
-// together, so a client that reports two states at once costs one commit; each message still gets its own answer,
-// and no answer is sent before its change is durable.
+// Messages are handled in order on a strand of the worker pool. Messages that have come in meanwhile are decided and
+// committed together, so a client that reports two states at once costs one commit; each message still gets its own
+// answer, and no answer is sent before its change is durable.
+//
+// Threads: gRPC calls the reactor on its own threads; Notify, Expect, Show and End may be called from any thread.
 #ifndef PARLEY_SERVICES_TASKD_PARTICIPANTS_NEGOTIATE_STREAM_H_
 #define PARLEY_SERVICES_TASKD_PARTICIPANTS_NEGOTIATE_STREAM_H_
 
@@ -33,7 +35,7 @@ class NegotiateStream final
                             task::v1::NegotiateResponse>,
       public ClientSession {
  public:
-  // All must outlive every stream.
+  // All parts must outlive every stream.
   struct Parts {
     const CallerResolver* callers;
     const ParticipantUpdater* updater;
@@ -86,10 +88,10 @@ class NegotiateStream final
                     Outcome* outcome);
   absl::StatusOr<Response> Answer(const ParticipantRecord& record, const TaskRecord& task, const Request* request);
   absl::Status AddOffer(const ParticipantRecord& record, const TaskRecord& task, Response* response);
-  // Whether the client has declared, and is to hear more.
+  // Returns whether the client has declared, and is to hear more.
   bool IsListening() const { return open_ && !closed() && told_version_ != 0; }
   void Reevaluate(int64_t version);
-  // Takes what another has read, or decided. False when it is older than what is known, or the key has ended.
+  // Takes what another has read, or decided. Returns false if it is older than what is known, or the key has ended.
   bool UseSnapshot(ParticipantSnapshot snapshot);
   // Tells the client what it has not been told yet.
   void TellNews();
@@ -104,12 +106,13 @@ class NegotiateStream final
   std::deque<Request> inbox_ ABSL_GUARDED_BY(inbox_mutex_);
   bool scheduled_ ABSL_GUARDED_BY(inbox_mutex_) = false;
   bool reading_ ABSL_GUARDED_BY(inbox_mutex_) = false;
-  // Version that this stream is about to commit, or has: what the watch shows up to there is no news to it.
+  // The version that this stream is about to commit, or has committed: what the watch shows up to there is no news to
+  // it.
   std::atomic<int64_t> own_version_ = 0;
-  // gRPC's, while it reads.
+  // This belongs to gRPC while it reads.
   Request incoming_;
 
-  // The strand's.
+  // This belongs to the strand.
   Member member_;
   bool open_ = false;
   bool delayed_ = false;

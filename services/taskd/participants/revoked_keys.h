@@ -1,6 +1,6 @@
-// Member and join keys that taskd has revoked: refused at the door, their connections closed.
+// The member and join keys that taskd has revoked: they are refused at the door, and their connections closed.
 //
-// Follows the store, so that a revocation holds in every process that serves it, and after a restart.
+// The list follows the store, so that a revocation holds in every process that serves it, and after a restart.
 //
 // Threads: all methods may be called from any thread.
 #ifndef PARLEY_SERVICES_TASKD_PARTICIPANTS_REVOKED_KEYS_H_
@@ -22,16 +22,17 @@ class RevokedKeys {
   // Refuses a key (16 bytes of serial) from now on and closes its connections. Must not block.
   using Revoke = std::function<void(const std::string& serial, absl::Time not_after)>;
 
-  // All must outlive this.
+  // All of these must outlive this.
   RevokedKeys(const TaskStore* store, Revoke revoke, Clock* clock, TimerQueue* timers);
 
-  // Every revocation so far is in force when it returns.
+  // Puts every revocation so far in force before it returns. Returns the errors of the store.
   absl::Status Start() { return follower_.Start(); }
   void Stop() { follower_.Stop(); }
-  // Until the revocation committed at this revision is in force.
+  // Waits until the revocation that was committed at this revision is in force.
   void WaitFor(int64_t revision) { follower_.WaitFor(revision); }
 
-  // Adds a revocation to a commit; the record goes when the key would have ended anyway.
+  // Adds a revocation to a commit. The record goes when the key would have ended anyway. Returns the errors of the
+  // store.
   absl::Status Add(absl::string_view serial, absl::Time not_after, store::Transaction* transaction) const;
 
  private:

@@ -27,7 +27,7 @@ constexpr size_t kMaxReasonBytes = 800;
 constexpr size_t kMaxPageBytes = 1'000'000;
 constexpr int kMaxClientsToRetry = 1000;
 constexpr int kClientsPerPage = 200;
-// Of the audit log's 1000.
+// The audit log allows 1000 bytes.
 constexpr size_t kMaxAuditedNames = 900;
 
 // "3 clients", and which when they were named.

@@ -1,5 +1,5 @@
-// Who takes part in a task, as operators see it: its join keys and its clients. Each method is the RPC of its name,
-// behind the gate.
+// The clients and join keys of a task, in the view of operators. Each method is the RPC of its name, behind the gate,
+// and returns the errors that the RPC names, or those of the store.
 //
 // Threads: all methods may be called from any thread; they block on the store.
 #ifndef PARLEY_SERVICES_TASKD_PARTICIPANTS_ROSTER_H_
@@ -25,13 +25,14 @@
 
 namespace parley::taskd {
 
-// Where a list goes on: opaque to callers. INVALID_ARGUMENT (PAGE_TOKEN) for one that is not of this list.
+// Says where a list goes on, which is opaque to callers. Returns INVALID_ARGUMENT (PAGE_TOKEN) for one that is not of
+// this list.
 std::string PageToken(absl::string_view last_key);
 absl::Status ApplyPageToken(absl::string_view token, store::KeyRange* range);
 
 class Roster {
  public:
-  // All must outlive this.
+  // All parts must outlive this.
   struct Parts {
     const TaskStore* store;
     TaskIndex* task_index;
@@ -54,36 +55,37 @@ class Roster {
   absl::Status ListParticipants(const task::v1::ListParticipantsRequest& request,
                                 task::v1::ListParticipantsResponse* response);
   absl::Status GetParticipant(absl::string_view name, task::v1::Participant* response);
-  // The failures of a task that is about to be resumed do not count against max_failures any more.
+  // Makes the failures of a task that is about to be resumed not count against max_failures any more.
   absl::Status BearFailures(const std::string& task) const;
   absl::Status RetryClients(const rpc::Caller& caller, const task::v1::RetryClientsRequest& request,
                             task::v1::RetryClientsResponse* response);
   absl::Status RevokeParticipant(const rpc::Caller& caller, const task::v1::RevokeParticipantRequest& request,
                                  task::v1::Participant* response);
 
-  // A join key that was made before, pasted form and all.
+  // Returns a join key that was made before, in its pasted form too.
   absl::Status AnswerJoinKey(const std::string& task, const std::string& serial,
                              task::v1::CreateJoinKeyResponse* response) const;
 
-  // Ends the key of a client that joined with this credential (serial in hex), because that was revoked. True when it
-  // has ended for that; a client that has joined with another one since is left as it is.
+  // Ends the key of a client that joined with this credential (serial in hex), because that was revoked. Returns
+  // whether it has ended for that; a client that has joined with another one since is left unchanged.
   absl::StatusOr<bool> EndMember(absl::string_view task, absl::string_view client, absl::string_view credential);
-  // The same for a join key (serial in hex).
+  // Does the same for a join key (serial in hex).
   absl::StatusOr<bool> EndJoinKey(absl::string_view task, absl::string_view serial, absl::string_view credential);
 
  private:
-  // The clients that the request names, each once. INVALID_ARGUMENT; NOT_FOUND when one of them has not joined.
+  // Returns the clients that the request names, each once. Returns INVALID_ARGUMENT, or NOT_FOUND if one of them has
+  // not joined.
   absl::StatusOr<std::set<std::string>> NamedClients(const std::string& task,
                                                      const task::v1::RetryClientsRequest& request) const;
-  // Revokes the key that the client had when `snapshot` was read, which is what holds afterwards. True when that has
-  // changed something; ABORTED when the client has joined anew meanwhile.
+  // Revokes the key that the client had when `snapshot` was read; `snapshot` is then what holds afterwards. Returns
+  // whether that has changed something, or ABORTED if the client has joined anew meanwhile.
   absl::StatusOr<bool> RevokeKey(const ParticipantId& id, absl::string_view reason, bool with_credential,
                                  ParticipantSnapshot* snapshot);
-  // True when it was not revoked before.
+  // Returns true if the key was not revoked before.
   absl::StatusOr<bool> RevokeKey(const JoinKeyId& id, bool with_credential, JoinKeyRecord* record);
-  // How many keys of clients who had joined with the join key have ended.
+  // Returns how many keys of clients that had joined with the join key have ended.
   absl::StatusOr<int> EndMembersOf(const rpc::Caller& caller, const JoinKeyId& id);
-  // All that have failed, declined or timed out.
+  // Returns all clients that have failed, declined or timed out.
   absl::StatusOr<std::vector<std::string>> FailedClients(const std::string& task) const;
 
   const Parts parts_;

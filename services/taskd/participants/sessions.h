@@ -1,4 +1,4 @@
-// The negotiations of clients, so that what happens elsewhere reaches them.
+// Finds the negotiations of clients, so that what happens elsewhere reaches them.
 //
 // Threads: all methods may be called from any thread.
 #ifndef PARLEY_SERVICES_TASKD_PARTICIPANTS_SESSIONS_H_
@@ -20,32 +20,32 @@ namespace parley::taskd {
 // A client's negotiation.
 class ClientSession : public rpc::LiveStream {
  public:
-  // Its client's record has come to this Participant.version, or something that matters to it changed (0): look.
-  // Does not block.
+  // Says that the client's record has come to this Participant.version, or that something else that matters to it has
+  // changed (0). Does not block.
   virtual void Notify(int64_t version) = 0;
-  // Another is about to bring its client's record to this version, and will show it.
+  // Says that another is about to bring the client's record to this version, and will show it.
   virtual void Expect(int64_t version) = 0;
-  // What its client and its task have come to, after all that is due for the client. Does not block; `told` is let go
-  // of once the client was told.
+  // Shows what the client and its task have come to, after all that is due for the client. Does not block. `told` is
+  // released once the client was told.
   virtual void Show(ParticipantSnapshot snapshot, std::shared_ptr<void> told) = 0;
 };
 
 class Sessions {
  public:
-  // The session of this client from now on; the one before it, if any, to be ended by the caller.
+  // Makes this the session of the client. Returns the one before it, if any, which the caller must end.
   std::shared_ptr<ClientSession> Replace(const std::string& task, const std::string& client,
                                          std::shared_ptr<ClientSession> session);
-  // False when another has taken its place.
+  // Returns false if another session has taken its place.
   bool Remove(const std::string& task, const std::string& client, const ClientSession* session);
 
-  // Null when the client is not connected.
+  // Returns null if the client is not connected.
   std::shared_ptr<ClientSession> Find(const std::string& task, const std::string& client) const;
   struct Entry {
     std::string client;
     std::shared_ptr<ClientSession> session;
   };
   std::vector<Entry> OfTask(const std::string& task) const;
-  // Ends all, and those that are still to come.
+  // Ends all sessions, and those that are still to come.
   void Close(const absl::Status& status);
 
  private:

@@ -24,28 +24,29 @@ namespace parley::taskd {
 
 class TaskKeys {
  public:
-  // `keyring` must outlive this. INVALID_ARGUMENT unless the sealing key has 32 bytes.
+  // `keyring` must outlive this. Returns INVALID_ARGUMENT unless the sealing key has 32 bytes.
   static absl::StatusOr<TaskKeys> Create(const keys::Keyring* keyring, const Secret& sealing_key,
                                          std::string public_address);
 
-  // Serial, epoch and end of a new key go into the record.
+  // Writes the serial, the epoch and the end of a new key into the record.
   void FillNew(absl::Time not_after, ParticipantRecord* record) const;
-  // It ends with the key of its maker at the latest.
+  // Returns a join key that ends with the key of its maker at the latest.
   JoinKeyRecord NewJoinKey(absl::string_view task, absl::Time now, absl::Time not_after,
                            const transport::KeyInfo& maker) const;
 
-  // UNAVAILABLE (EPOCH_RETIRED) when the root it was made under is retired.
+  // Returns UNAVAILABLE (EPOCH_RETIRED) if the root that the key was made under is retired.
   absl::StatusOr<keys::Keyring::Minted> MintMember(absl::string_view task, absl::string_view tag,
                                                    const ParticipantRecord& record) const;
-  // Whether the root that a member's key was made under is still good.
+  // Returns whether the root that a member's key was made under is still good.
   bool IsLive(absl::string_view task, absl::string_view tag, const ParticipantRecord& record) const {
     return Reason(MintMember(task, tag, record).status()) != "EPOCH_RETIRED";
   }
-  // As a person pastes it.
+  // Returns the key in the form that a person pastes. Returns UNAVAILABLE (EPOCH_RETIRED).
   absl::StatusOr<Secret> FormatJoinKey(absl::string_view task, absl::string_view verification_key,
                                        const JoinKeyRecord& record) const;
 
   SealedSeed Seal(absl::string_view task, const crypto::SigningKey& key) const;
+  // Returns DATA_LOSS (SEED_UNREADABLE) if the sealing key is another one.
   absl::StatusOr<crypto::SigningKey> Open(absl::string_view task, const SealedSeed& seed) const;
 
  private:

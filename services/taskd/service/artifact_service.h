@@ -1,4 +1,4 @@
-// ArtifactService as gRPC sees it: each RPC passes the gate, and then is a call of what does it.
+// The gRPC side of ArtifactService: each RPC passes the gate, and becomes a call of what does it.
 //
 // Threads: gRPC calls the methods on any thread.
 #ifndef PARLEY_SERVICES_TASKD_SERVICE_ARTIFACT_SERVICE_H_

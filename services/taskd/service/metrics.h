@@ -1,4 +1,4 @@
-// How many tasks and clients there are, by state, for Prometheus.
+// Tells Prometheus how many tasks and clients there are, by state.
 #ifndef PARLEY_SERVICES_TASKD_SERVICE_METRICS_H_
 #define PARLEY_SERVICES_TASKD_SERVICE_METRICS_H_
 
@@ -9,7 +9,8 @@
 
 namespace parley::taskd {
 
-// parley_tasks and parley_task_clients, of the tasks that are not settled. Both must outlive what is returned.
+// Returns parley_tasks and parley_task_clients, of the tasks that are not settled. Both arguments must outlive what is
+// returned.
 std::vector<rpc::Metrics::Source> TaskMetrics(const TaskIndex* task_index, rpc::Metrics* metrics);
 
 }  // namespace parley::taskd

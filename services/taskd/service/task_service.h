@@ -1,4 +1,4 @@
-// TaskService as gRPC sees it: each RPC passes the gate, and then is a call of what does it.
+// The gRPC side of TaskService: each RPC passes the gate, and becomes a call of what does it.
 //
 // Threads: gRPC calls the methods on any thread.
 #ifndef PARLEY_SERVICES_TASKD_SERVICE_TASK_SERVICE_H_

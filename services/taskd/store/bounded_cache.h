@@ -19,7 +19,7 @@ class BoundedCache {
  public:
   explicit BoundedCache(size_t max_bytes) : max_bytes_(max_bytes) {}
 
-  // Null when it is not there.
+  // Returns null if the value is not there.
   std::shared_ptr<const Value> Find(const std::string& key) {
     MutexLock lock(&mutex_);
     const auto found = index_.find(key);

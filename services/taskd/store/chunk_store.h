@@ -1,4 +1,6 @@
-// Payload content: zstd frames, by the SHA-256 of what they hold. Each is stored once, whatever tasks use it.
+// Stores payload content: zstd frames, by the SHA-256 of what they hold. Each is stored once, whatever tasks use it.
+//
+// Every method returns the errors of lib/store.
 //
 // Threads: all methods may be called from any thread; they block on the store, but for chunks that many clients fetch
 // at a time, which come from memory.
@@ -28,15 +30,15 @@ class ChunkStore {
   // `store` must outlive this. `cache_bytes` bounds the memory.
   ChunkStore(store::Store* store, size_t cache_bytes);
 
-  // Those of the digests that are not there, each once, in the order given.
+  // Returns the digests whose chunks are not there, each once, in the order given.
   absl::StatusOr<std::vector<std::string>> Missing(const std::vector<absl::string_view>& digests) const;
 
-  // Stores chunks that the caller has verified; durable on return. One that is there already stays.
+  // Stores chunks that the caller has verified, durably. One that is there already stays.
   absl::Status Put(std::vector<Chunk> chunks);
 
-  // The frame. NOT_FOUND (CHUNK_NOT_FOUND).
+  // Returns the frame, or NOT_FOUND (CHUNK_NOT_FOUND).
   absl::StatusOr<std::shared_ptr<const std::string>> Get(const std::string& digest);
-  // The same when it is in memory, else null. Does not block.
+  // Returns the frame if it is in memory, or else null. Does not block.
   std::shared_ptr<const std::string> Cached(const std::string& digest) { return cache_.Find(digest); }
 
  private:

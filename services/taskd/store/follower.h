@@ -1,7 +1,9 @@
 // Keeps something in memory in step with a range of the store.
 //
-// Loads, then gets every later change in order. When the watch breaks, loads again: what is loaded must therefore
-// merge with what is known. Threads: all methods may be called from any thread; the callbacks run one at a time.
+// It loads, and then gets every later change in order. When the watch breaks it loads again, so what is loaded must
+// merge with what is known.
+//
+// Threads: all methods may be called from any thread; the callbacks run one at a time.
 #ifndef PARLEY_SERVICES_TASKD_STORE_FOLLOWER_H_
 #define PARLEY_SERVICES_TASKD_STORE_FOLLOWER_H_
 
@@ -22,19 +24,20 @@ class Follower {
  public:
   // Reads the present state and returns the revision that it read at.
   using Load = std::function<absl::StatusOr<int64_t>()>;
-  // Runs on a thread of the store's.
+  // Runs on a thread of the store.
   using Apply = std::function<void(const std::vector<store::Change>&)>;
 
   // `store`, `clock` and `timers` must outlive this.
   Follower(store::Store* store, store::KeyRange range, Load load, Apply apply, Clock* clock, TimerQueue* timers);
   ~Follower();
 
+  // Loads and begins to watch. Returns the errors of `load` and of the store.
   absl::Status Start();
   // No callback runs afterwards.
   void Stop();
 
-  // Returns when the changes up to this revision have been applied, of which one must be in the range; or after
-  // 5 seconds, when the watch is broken.
+  // Returns once the changes up to this revision have been applied, of which one must be in the range; or after 5
+  // seconds, if the watch is broken.
   void WaitFor(int64_t revision);
 
  private:
@@ -53,7 +56,7 @@ class Follower {
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   int64_t applied_ ABSL_GUARDED_BY(mutex_) = 0;
   TimerQueue::TimerId retry_ ABSL_GUARDED_BY(mutex_) = 0;
-  // Held while the watch is made or ended, which waits for callbacks: never taken by one.
+  // This lock is held while the watch is made or ended, which waits for callbacks: a callback must never take it.
   Mutex connecting_;
   std::unique_ptr<store::Watch> watch_ ABSL_GUARDED_BY(connecting_);
 };

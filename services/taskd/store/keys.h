@@ -24,12 +24,12 @@ namespace parley::taskd {
 
 std::string TaskKey(absl::string_view task);
 std::string ParticipantKey(absl::string_view task, absl::string_view client);
-// All of a task that can be watched; all participants of it; all of all tasks.
+// The ranges of all of a task that can be watched, of all its participants, and of all of all tasks.
 store::KeyRange TaskRange(absl::string_view task);
 store::KeyRange ParticipantRange(absl::string_view task);
 store::KeyRange AllTasksRange();
 
-// What a key of AllTasksRange stands for: a task when `client` is empty.
+// What a key of AllTasksRange stands for: a task if `client` is empty.
 struct WatchedKey {
   absl::string_view task;
   absl::string_view client;
@@ -46,14 +46,14 @@ std::string UnsettledKey(absl::string_view task);
 store::KeyRange UnsettledRange();
 std::string CreatedKey(absl::Time created, absl::string_view task);
 store::KeyRange CreatedRange();
-// The part of a key after its last '/'.
+// Returns the part of a key after its last '/'.
 std::string LastPart(absl::string_view key);
 std::string RequestKey(absl::string_view hash_hex);
 std::string ChunkKey(absl::string_view digest);
 std::string ChunkInfoKey(absl::string_view digest);
 std::string RevocationKey(absl::string_view serial_hex);
 store::KeyRange RevocationRange();
-// Credentials are serials in hex. What hangs on one is named by the key that it is stored at.
+// Credentials are serials in hex. What depends on one is named by the key that it is stored at.
 std::string DependentKey(absl::string_view credential, absl::string_view key);
 store::KeyRange DependentRange(absl::string_view credential);
 absl::string_view DependentOf(absl::string_view dependent_key);

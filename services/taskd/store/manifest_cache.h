@@ -1,6 +1,6 @@
-// Manifests of the revisions on offer, in memory: every client of a task is sent the same one.
+// Keeps manifests of the revisions on offer in memory, because every client of a task is sent the same one.
 //
-// Threads: all methods may be called from any thread; Get blocks on the store when the revision is not in memory.
+// Threads: all methods may be called from any thread; Get blocks on the store if the revision is not in memory.
 #ifndef PARLEY_SERVICES_TASKD_STORE_MANIFEST_CACHE_H_
 #define PARLEY_SERVICES_TASKD_STORE_MANIFEST_CACHE_H_
 
@@ -19,7 +19,7 @@ class ManifestCache {
   // `store` must outlive this.
   ManifestCache(const TaskStore* store, size_t cache_bytes) : store_(store), cache_(cache_bytes) {}
 
-  // NOT_FOUND (REVISION_NOT_FOUND).
+  // Returns NOT_FOUND (REVISION_NOT_FOUND) if there is none.
   absl::StatusOr<std::shared_ptr<const Revision>> Get(const std::string& task, int64_t revision) {
     const std::string key = absl::StrCat(task, "/", revision);
     if (auto cached = cache_.Find(key)) return cached;

@@ -1,4 +1,4 @@
-// Where a client stands, read and changed: optimistic, and again on conflict.
+// Reads and changes where a client stands: optimistically, and again after a conflict.
 //
 // Every change is a commit on the condition that neither the client nor its task changed since the decision, so no
 // offer is made after a pause was acknowledged, and two reports cannot both win.
@@ -32,32 +32,32 @@ struct ParticipantSnapshot {
 
 class ParticipantUpdater {
  public:
-  // The record to store in its place, or nothing when it stays.
+  // Returns the record to store in its place, or no value if it stays.
   using Decide = std::function<absl::StatusOr<std::optional<ParticipantRecord>>(const ParticipantRecord& record,
                                                                                 const TaskRecord& task)>;
-  // Clients that one commit changes: few enough for every engine's limit of operations.
+  // The number of clients that one commit changes: few enough for every engine's limit of operations.
   static constexpr size_t kClientsPerCommit = 32;
-  // What else is committed with the change.
+  // Adds what else is committed with the change.
   using Extra = std::function<void(const ParticipantRecord& record, store::Transaction* transaction)>;
 
-  // All must outlive this.
+  // All of these must outlive this.
   ParticipantUpdater(const TaskStore* store, TaskIndex* task_index, Clock* clock)
       : store_(store), task_index_(task_index), clock_(clock) {}
 
-  // The task, from memory when it is not settled. NOT_FOUND.
+  // Returns the task, from memory if it is not settled, or NOT_FOUND.
   absl::StatusOr<TaskSnapshot> FindTask(absl::string_view task) const;
-  // NOT_FOUND (TASK_NOT_FOUND, PARTICIPANT_NOT_FOUND).
+  // Returns NOT_FOUND: TASK_NOT_FOUND, PARTICIPANT_NOT_FOUND.
   absl::StatusOr<ParticipantSnapshot> Load(absl::string_view task, absl::string_view client) const;
 
-  // Decides over `snapshot` and commits; after a conflict reads both records anew and decides again. `snapshot` is what
-  // holds afterwards. True when it changed; the decision's error, or ABORTED when conflicts do not end.
+  // Decides over `snapshot` and commits. After a conflict it reads both records anew and decides again. `snapshot` is
+  // what holds afterwards. Returns whether it changed, the decision's error, or ABORTED if conflicts do not end.
   absl::StatusOr<bool> Update(absl::string_view task, absl::string_view client, ParticipantSnapshot* snapshot,
                               const Decide& decide, const Extra& extra = nullptr) const;
-  // Load, then one event.
+  // Loads, and applies one event. Returns the errors of Load and of Advance.
   absl::StatusOr<ParticipantSnapshot> Apply(absl::string_view task, absl::string_view client, const Event& event,
                                             const Extra& extra = nullptr) const;
-  // One event for each of these clients, many in one commit. Returns how many it changed. NOT_FOUND when one of them is
-  // unknown; those before it may have changed then.
+  // Applies one event to each of these clients, many in one commit. Returns how many it changed, or NOT_FOUND if one of
+  // them is unknown; those before it may have changed then.
   absl::StatusOr<int> ApplyToAll(absl::string_view task, const std::vector<std::string>& clients,
                                  const Event& event) const;
 

@@ -1,4 +1,5 @@
-// RequestLog that carry an id: one that is repeated within 24 hours is answered as the first time and does nothing.
+// The requests that carry an id: one that is repeated within 24 hours is answered like the first time, and does
+// nothing.
 //
 // Threads: all methods may be called from any thread; they block on the store.
 #ifndef PARLEY_SERVICES_TASKD_STORE_REQUEST_LOG_H_
@@ -18,7 +19,7 @@ namespace parley::taskd {
 
 class RequestLog {
  public:
-  // A request under way; `record` is what it will have done.
+  // A request under way. `record` is what it will have done.
   struct Request {
     std::string id_hash;
     RequestRecord record;
@@ -27,11 +28,11 @@ class RequestLog {
   // `store` must outlive this.
   explicit RequestLog(const TaskStore* store) : store_(store) {}
 
-  // INVALID_ARGUMENT for an id that is not a UUID.
+  // Begins a request. Returns INVALID_ARGUMENT for an id that is not a UUID.
   absl::StatusOr<Request> Begin(const rpc::Caller& caller, absl::string_view rpc, absl::string_view request_id,
                                 const google::protobuf::Message& message) const;
-  // What the request did the first time, if it was made before. FAILED_PRECONDITION (REQUEST_ID_REUSED) when it was
-  // another request.
+  // Returns what the request did the first time, or no value if it was not made before. Returns FAILED_PRECONDITION
+  // (REQUEST_ID_REUSED) if it was another request.
   absl::StatusOr<std::optional<RequestRecord>> FindDone(const Request& request) const;
   // Makes a commit the one that carries the request out: it fails if another has.
   absl::Status Record(const Request& request, store::Transaction* transaction) const;

@@ -1,8 +1,8 @@
-// What is going on: the tasks that are not settled, where their clients stand, what is due when.
+// A view in memory of what is going on: the tasks that are not settled, where their clients stand, what is due when.
 //
 // Everything here follows from the store, by a watch: it is loaded at start, and a change made by anyone appears within
-// moments. Counts are kept here, so that no client's commit has to touch its task's record. What is held of a client
-// is a few dozen bytes. The one thing of its own are leases renewed by progress that is not worth a commit.
+// moments. Counts are kept here, so that no client's commit has to touch its task's record. A client takes a few dozen
+// bytes. Only leases that are renewed by progress which is not worth a commit are the view's own.
 //
 // Threads: all methods may be called from any thread. Observers run on threads of the store and of the timers and must
 // not block: they hand on.
@@ -31,61 +31,63 @@
 
 namespace parley::taskd {
 
-// A task as it is stored. Never changes; a change makes another.
+// A task in the form that is stored. It never changes; a change makes another.
 using TaskSnapshot = std::shared_ptr<const Stored<TaskRecord>>;
 
 class TaskIndex {
  public:
   enum class Due {
-    // Its lease or its session may have run out, at `version`.
+    // The client's lease or its session may have run out, at `version`.
     kLease,
     kSession,
-    // It may be offered something.
+    // The client may be offered something.
     kOffer,
   };
   struct Observer {
     // The task's record changed.
     std::function<void(const TaskSnapshot& task)> task_changed;
-    // Its clients' counts or the time may demand that it starts, ends or is settled.
+    // The clients' counts or the time may demand that the task starts, ends or is settled.
     std::function<void(const std::string& task)> task_due;
     std::function<void(const std::string& task, const std::string& client, int64_t version)> participant_changed;
     std::function<void(const std::string& task, const std::string& client, Due due, int64_t version)> participant_due;
   };
 
-  // All must outlive this.
+  // All of these must outlive this.
   TaskIndex(const TaskStore* store, Clock* clock, TimerQueue* timers);
 
-  // Loads and follows; then every task is reported as due once, so that nothing that time did meanwhile is missed.
+  // Loads and follows. Every task is then reported as due once, so that nothing that time did meanwhile is missed.
+  // Returns the errors of the store.
   absl::Status Start(Observer observer);
   // No observer is called afterwards.
   void Stop();
-  // A commit changed a task or a client at this revision, and somebody knows: this process made it, or has shown it.
+  // Says that a commit changed a task or a client at this revision, and that somebody knows: this process made it, or
+  // has shown it.
   void Committed(int64_t revision);
-  // Returns when every such commit so far shows here. Not to be called on a thread of the store's.
+  // Returns once every such commit so far shows here. Must not be called on a thread of the store.
   void CatchUp();
 
-  // Null when it does not exist or is settled.
+  // Returns null if the task does not exist or is settled.
   TaskSnapshot Find(absl::string_view task) const;
-  // All that are not settled.
+  // Returns all tasks that are not settled.
   std::vector<TaskSnapshot> Tasks() const;
-  // As Find: nothing then.
+  // Returns no value if the task does not exist or is settled.
   std::optional<task::v1::Counts> CountsOf(absl::string_view task) const;
   std::optional<Tally> TallyOf(absl::string_view task) const;
-  // Clients whose end the end of the task demands, and whether none is left that has not ended.
+  // The clients whose end the end of the task demands, and whether none is left that has not ended.
   struct Unended {
     std::vector<std::string> clients;
     bool all_ended = true;
   };
   Unended FindUnended(absl::string_view task) const;
 
-  // Whether the client is connected to this process, and otherwise since when not, goes into `participant`.
+  // Writes into `participant` whether the client is connected to this process, and otherwise since when not.
   void ShowPresence(task::v1::Participant* participant) const;
   bool IsConnected(absl::string_view task, absl::string_view client) const;
 
   void SessionBegan(absl::string_view task, absl::string_view client);
-  // Its session lease begins.
+  // Begins the client's session lease.
   void SessionEnded(absl::string_view task, absl::string_view client);
-  // For progress that is not stored. Never shortens the lease.
+  // Renews the lease for progress that is not stored. Never shortens it.
   void RenewLease(absl::string_view task, absl::string_view client, absl::Time until);
 
  private:

@@ -1,7 +1,8 @@
 // Typed access to what taskd stores.
 //
-// Reads say NOT_FOUND in the words of the API. Writes are made by the callers as store::Transaction, with the keys of
-// keys.h, because a change spans several records and is conditional on others.
+// Reads say NOT_FOUND in the words of the API, and otherwise return the errors of lib/store. Writes are made by the
+// callers as store::Transaction, with the keys of keys.h, because a change spans several records and is conditional on
+// others.
 //
 // Threads: all methods may be called from any thread; they block on the store.
 #ifndef PARLEY_SERVICES_TASKD_STORE_TASK_STORE_H_
@@ -32,41 +33,41 @@ struct Stored {
 // A revision's manifest and what follows from it.
 struct Revision {
   task::v1::SignedManifest signed_manifest;
-  // Of its chunks, sorted, each once.
+  // The digests of its chunks, sorted, each once.
   std::vector<std::string> chunks;
 };
 
-// DATA_LOSS (RECORD_DAMAGED) when the value is not one.
+// Returns DATA_LOSS (RECORD_DAMAGED) if the value is no such record.
 absl::Status ParseRecord(absl::string_view key, absl::string_view value, google::protobuf::MessageLite* record);
-// Also makes a task that an earlier version ended by halting it one that was aborted, because it does not go on.
+// A task that an earlier version ended by halting it becomes one that was aborted, because it does not go on.
 absl::Status ParseRecord(absl::string_view key, absl::string_view value, TaskRecord* record);
 
 class TaskStore {
  public:
-  // Must outlive this.
+  // `store` must outlive this.
   explicit TaskStore(store::Store* store) : store_(store) {}
 
   store::Store* store() const { return store_; }
 
-  // NOT_FOUND (TASK_NOT_FOUND, PARTICIPANT_NOT_FOUND, JOIN_KEY_NOT_FOUND).
+  // Return NOT_FOUND: TASK_NOT_FOUND, PARTICIPANT_NOT_FOUND, JOIN_KEY_NOT_FOUND.
   absl::StatusOr<Stored<TaskRecord>> GetTask(absl::string_view task, int64_t revision = 0) const;
   absl::StatusOr<Stored<ParticipantRecord>> GetParticipant(absl::string_view task, absl::string_view client) const;
   absl::StatusOr<Stored<JoinKeyRecord>> GetJoinKey(absl::string_view task, absl::string_view serial_hex) const;
-  // Nothing when absent.
+  // Return no value if there is none.
   absl::StatusOr<std::optional<Stored<RequestRecord>>> FindRequest(absl::string_view hash_hex) const;
   absl::StatusOr<std::optional<Stored<ParticipantRecord>>> FindParticipant(absl::string_view task,
                                                                            absl::string_view client) const;
-  // The client that a member key's tag stands for.
+  // Returns the client that a member key's tag stands for.
   absl::StatusOr<std::string> ClientOfTag(absl::string_view task, absl::string_view tag) const;
   absl::StatusOr<SealedSeed> GetSeed(absl::string_view task) const;
 
-  // Adds to a commit that what it stores at these keys hangs on a credential of keyd's, whose serial is in hex. The
-  // commit is ABORTED when that credential has been revoked meanwhile.
+  // Adds to a commit that what it stores at these keys depends on a credential of keyd's, whose serial is in hex. The
+  // commit is ABORTED if that credential has been revoked meanwhile.
   static void Tie(absl::string_view credential, const std::vector<std::string>& keys, store::Transaction* transaction);
-  // UNAUTHENTICATED (KEY_REVOKED) when nothing can hang on the credential any more.
+  // Returns UNAUTHENTICATED (KEY_REVOKED) if nothing can depend on the credential any more.
   absl::Status CheckNotRevoked(absl::string_view credential) const;
 
-  // In parts, as a value is smaller than a manifest can be.
+  // Stores the manifest in parts, because a value is smaller than a manifest can be.
   static void PutManifest(absl::string_view task, int64_t revision, const task::v1::SignedManifest& manifest,
                           store::Transaction* transaction);
   absl::StatusOr<std::shared_ptr<const Revision>> GetRevision(absl::string_view task, int64_t revision) const;
@@ -78,10 +79,10 @@ class TaskStore {
   store::Store* const store_;
 };
 
-// The revision that the newest of the entries was put in; 0 without one.
+// Returns the revision that the newest of the entries was put in; 0 without one.
 int64_t NewestOf(const std::vector<store::Entry>& entries);
 
-// All of a range as records, in key order.
+// Returns all entries of a range as records, in the order of their keys.
 template <typename Record>
 absl::StatusOr<std::vector<Record>> ParseEntries(const std::vector<store::Entry>& entries) {
   std::vector<Record> records;

@@ -1,4 +1,4 @@
-// Notices when the clock was set forward, by a clock that nobody can set.
+// Notices by a clock that nobody can set when the clock was set forward.
 //
 // A task lasts as long as its operator said. Somebody who sets the server's clock ahead, or a time service that does,
 // must not end every task at once: tasks that were there before go by the time that has passed. A clock that is set
@@ -16,21 +16,21 @@
 
 namespace parley::taskd {
 
-// The time since the machine began, with that in which it slept (CLOCK_BOOTTIME).
+// Returns the time since the machine began, with that in which it slept (CLOCK_BOOTTIME).
 absl::Duration TimeSinceBoot();
 
 class ClockJumps {
  public:
-  // What passes, whatever becomes of the clock. Without it no jump is noticed.
+  // Returns the time that passes, whatever becomes of the clock. Without it no jump is noticed.
   using Steady = std::function<absl::Duration()>;
 
   // `clock` must outlive this.
   ClockJumps(const Clock* clock, Steady steady);
 
-  // The time for what began at `since`: that of the clock, less what it has jumped ahead meanwhile. Looks for a jump
-  // first, and says in the log when there was one.
+  // Returns the time for what began at `since`: that of the clock, less what it has jumped ahead meanwhile. Looks for a
+  // jump first, and says in the log if there was one.
   absl::Time Now(absl::Time since);
-  // How far the clock is ahead of the time that has passed.
+  // Returns how far the clock is ahead of the time that has passed.
   absl::Duration ahead();
 
  private:

@@ -1,8 +1,8 @@
 // Does what time and counts demand: starts, halts, completes and expires tasks, ends the clients of those that ended,
 // and ends leases.
 //
-// Idempotent throughout: it may stop anywhere, and goes on after a restart, because every task that is not settled
-// is looked at again then.
+// All of it is idempotent: it may stop anywhere, and goes on after a restart, because every task that is not settled is
+// looked at again then.
 //
 // Threads: all methods may be called from any thread; they hand the work to the pool.
 #ifndef PARLEY_SERVICES_TASKD_TASKS_LIFECYCLE_H_
@@ -25,7 +25,7 @@ namespace parley::taskd {
 
 class Lifecycle {
  public:
-  // All must outlive this.
+  // All parts must outlive this.
   struct Parts {
     const TaskStore* store;
     TaskIndex* task_index;
@@ -38,11 +38,11 @@ class Lifecycle {
   };
   explicit Lifecycle(Parts parts) : parts_(parts) {}
 
-  // Looks at the task soon; what is asked meanwhile is looked at once, afterwards.
+  // Looks at the task soon. Further calls meanwhile make it look once more afterwards.
   void Reevaluate(const std::string& task);
   void OnLease(const std::string& task, const std::string& client, int64_t version);
   void OnSessionLost(const std::string& task, const std::string& client, int64_t version);
-  // Nothing is begun any more.
+  // Begins nothing any more.
   void Stop();
 
  private:
@@ -56,7 +56,7 @@ class Lifecycle {
   const Parts parts_;
   Mutex mutex_;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
-  // Tasks that are being looked at; true: once more.
+  // Tasks that are being looked at; true means once more.
   std::map<std::string, bool> looking_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -1,4 +1,5 @@
-// What operators do with tasks. Each method is the RPC of its name, behind the gate.
+// What operators do with tasks. Each method is the RPC of its name, behind the gate, and returns the errors that the
+// RPC names, or those of the store.
 //
 // Threads: all methods may be called from any thread; they block on the store.
 #ifndef PARLEY_SERVICES_TASKD_TASKS_TASKS_H_
@@ -23,7 +24,7 @@ namespace parley::taskd {
 
 class Tasks {
  public:
-  // All must outlive this.
+  // All parts must outlive this.
   struct Parts {
     const TaskStore* store;
     ChunkStore* chunks;
@@ -46,7 +47,7 @@ class Tasks {
   absl::Status Resume(const rpc::Caller& caller, const task::v1::ResumeTaskRequest& request, task::v1::Task* response);
   absl::Status Abort(const rpc::Caller& caller, const task::v1::AbortTaskRequest& request, task::v1::Task* response);
 
-  // The task as the API shows it: with counts and etag.
+  // Returns the task in the form of the API, with counts and etag.
   task::v1::Task Show(Stored<TaskRecord> task) const;
 
  private:

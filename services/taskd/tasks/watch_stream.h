@@ -1,8 +1,10 @@
-// A task and its clients as they are, then every change: the stream behind TaskService.WatchTask.
+// Sends a task and its clients in their present state, and then every change: the stream behind TaskService.WatchTask.
 //
 // A change that is overtaken by another of the same client before it could be sent is not sent: what is kept for a slow
 // watcher is bounded by the number of clients. The cursor of a message is the store's revision up to which everything
 // has been sent.
+//
+// Threads: gRPC calls the reactor on its own threads; OutStream's methods may be called from any thread.
 #ifndef PARLEY_SERVICES_TASKD_TASKS_WATCH_STREAM_H_
 #define PARLEY_SERVICES_TASKD_TASKS_WATCH_STREAM_H_
 
@@ -26,7 +28,7 @@ class WatchStream final
     : public rpc::OutStream<grpc::ServerWriteReactor<task::v1::WatchTaskResponse>, task::v1::WatchTaskResponse>,
       public rpc::LiveStream {
  public:
-  // All must outlive every stream.
+  // All parts must outlive every stream.
   struct Parts {
     const TaskStore* store;
     TaskIndex* task_index;
@@ -45,7 +47,7 @@ class WatchStream final
   void OnClosed() override;
   std::shared_ptr<WatchStream> self() { return std::static_pointer_cast<WatchStream>(shared_from_this()); }
 
-  // On a thread of the store's.
+  // Runs on a thread of the store.
   void OnChanges(absl::StatusOr<std::vector<store::Change>> changes, int64_t revision);
 
   // These run on the strand.
@@ -61,17 +63,17 @@ class WatchStream final
   const task::v1::WatchTaskRequest request_;
   rpc::Strand strand_;
 
-  // The strand's.
+  // This belongs to the strand.
   std::string task_;
   bool closed_ = false;
-  // While the present state is being sent: the revision that it is read at, and where it goes on.
+  // The revision that the present state is read at, and where that goes on, while it is being sent.
   int64_t snapshot_ = 0;
   store::KeyRange snapshot_rest_;
   int64_t cursor_ = 0;
   std::unique_ptr<store::Watch> watch_;
 
   Mutex changes_mutex_;
-  // The newest of each client that is yet to be sent, and what they bring the cursor to.
+  // The newest change of each client that is yet to be sent, and what they bring the cursor to.
   std::map<std::string, std::string> changed_ ABSL_GUARDED_BY(changes_mutex_);
   bool task_changed_ ABSL_GUARDED_BY(changes_mutex_) = false;
   bool settled_ ABSL_GUARDED_BY(changes_mutex_) = false;

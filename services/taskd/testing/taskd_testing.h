@@ -50,14 +50,14 @@ class TestNegotiation {
   ~TestNegotiation();
 
   NegotiateRequest Message() const;
-  // Sends as it is; false when the stream has ended.
+  // Sends the request unchanged. Returns false if the stream has ended.
   bool Write(const NegotiateRequest& request);
   // The next message of the server; an UNSPECIFIED state when the stream has ended.
   NegotiateResponse Read();
   // Sends the message with the next sequence and reads its answer, skipping pushes.
   NegotiateResponse Send(NegotiateRequest request);
 
-  // As a client of an earlier version, which names no more than it must.
+  // Declares like a client of an earlier version, which names no more than it must.
   NegotiateResponse Declare();
   // The declaration, and that the client takes zstd.
   NegotiateResponse Declare(task::v1::Declaration declaration);
@@ -98,7 +98,7 @@ class TaskdTest : public ServiceTest {
 
   void Start();
   void Stop();
-  // As after a kill: what is not in the store is gone.
+  // Restarts like after a kill: what is not in the store is gone.
   void Restart() {
     Stop();
     Start();
@@ -113,7 +113,7 @@ class TaskdTest : public ServiceTest {
   void HearFromKeyd() { labels_->Replace({}); }
 
   keyclient::EndedCredentials& ended_credentials() { return taskd_->ended_credentials(); }
-  // As when keyd's word comes that a credential of 90 days was revoked; returns when what hangs on it has ended.
+  // Says that a credential of 90 days was revoked, and returns once what depends on it has ended.
   void RevokeCredential(const std::string& serial);
 
   std::unique_ptr<TaskdTestClient> Connect(const keys::Keyring::Minted& key);
