@@ -39,7 +39,7 @@ void ShowContact(rpc::Health* health, Contact::State state) {
 
 }  // namespace
 
-void Server::AddFlags(ServerOptions* options, const std::string& where, rpc::ServiceFlags* flags) {
+void FollowingServer::AddFlags(ServerOptions* options, const std::string& where, rpc::ServiceFlags* flags) {
   flags->Add(kPublicAddress, options->public_address, "host:port that goes into " + where + " (default: --listen)");
   flags
       ->Add(kKeydCredential, options->keyd_credential,
@@ -49,18 +49,19 @@ void Server::AddFlags(ServerOptions* options, const std::string& where, rpc::Ser
              "how long to go on without hearing from keyd before nobody new is admitted; or unlimited");
 }
 
-void Server::Check(const ServerOptions& options, rpc::ConfigCheck* check) {
+void FollowingServer::Check(const ServerOptions& options, rpc::ConfigCheck* check) {
   check->Dialled(kPublicAddress, options.public_address);
   check->Found("--listen", rpc::PublicAddress(kPublicAddress, options.public_address, options.listen).status());
   check->Found(kKeydCredential, KeyFollower::CheckCredential(options.keyd_credential));
   check->Found(kKeydAwayLimit, ParseAwayLimit(options.keyd_away_limit).status());
 }
 
-absl::StatusOr<std::unique_ptr<Server>> Server::Open(const ServerOptions& options, rest::Server::Options rest,
-                                                     rpc::Process* process) {
+absl::StatusOr<std::unique_ptr<FollowingServer>> FollowingServer::Open(const ServerOptions& options,
+                                                                       rest::Server::Options rest,
+                                                                       rpc::Process* process) {
   // Before minutes may pass in waiting for keyd.
   RETURN_IF_ERROR(rpc::PublicAddress(kPublicAddress, options.public_address, options.listen).status());
-  std::unique_ptr<Server> server(new Server);
+  std::unique_ptr<FollowingServer> server(new FollowingServer);
   server->process_ = process;
   KeyFollower::Options follower;
   follower.credential_path = options.keyd_credential;
@@ -84,26 +85,27 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Open(const ServerOptions& option
   return server;
 }
 
-rpc::Gate::FindPeer Server::FindPeer() const {
+rpc::Gate::FindPeer FollowingServer::FindPeer() const {
   return [&door = *door_](const grpc::ServerContextBase& context) { return door.PeerOf(context); };
 }
 
-std::function<void(const std::string& serial, absl::Time not_after)> Server::Revoke() const {
+std::function<void(const std::string& serial, absl::Time not_after)> FollowingServer::Revoke() const {
   return [keys = follower_->key_source(), &door = *door_](const std::string& serial, absl::Time not_after) {
     keys->Revoke(serial, not_after);
     door.listener().CloseKey(HexEncode(serial));
   };
 }
 
-absl::StatusOr<std::unique_ptr<Server::Following>> Server::FollowRevocations(EndedCredentials* ended) {
+absl::StatusOr<std::unique_ptr<FollowingServer::Following>> FollowingServer::FollowRevocations(
+    EndedCredentials* ended) {
   auto following = std::make_unique<Following>(follower_.get());
   follower_->Observe([ended](const std::string& serial, absl::Time not_after) { ended->OnRevoked(serial, not_after); });
   RETURN_IF_ERROR(ended->CatchUp());
   return following;
 }
 
-absl::Status Server::Run(const std::function<void(grpc::ServerBuilder*)>& add_services,
-                         const std::function<void()>& drain) {
+absl::Status FollowingServer::Run(const std::function<void(grpc::ServerBuilder*)>& add_services,
+                                  const std::function<void()>& drain) {
   grpc::ServerBuilder builder;
   add_services(&builder);
   process_->Prepare(&builder);

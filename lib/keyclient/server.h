@@ -1,6 +1,6 @@
 // The server of a service that follows keyd, from its flags to its end: what taskd and enrolld have in common.
 //
-//   ASSIGN_OR_RETURN(const auto server, keyclient::Server::Open(options, RestApi(), &process));
+//   ASSIGN_OR_RETURN(const auto server, keyclient::FollowingServer::Open(options, RestApi(), &process));
 //   Taskd::Config config;
 //   config.keyring = server->keyring();
 //   …
@@ -48,7 +48,7 @@ struct ServerOptions : rpc::ServiceOptions {
   bool follow_labels = false;
 };
 
-class Server {
+class FollowingServer {
  public:
   // Adds "--public-address", "--keyd-credential" and "--keyd-away-limit". `where` says what the address goes into.
   static void AddFlags(ServerOptions* options, const std::string& where, rpc::ServiceFlags* flags);
@@ -57,8 +57,8 @@ class Server {
 
   // Waits for keyd and listens; no peer is accepted before Run. `process` must outlive the server. Returns
   // PUBLIC_ADDRESS_MISSING, or the errors of KeyFollower, of Listener::Create and of rest::Server::Attach.
-  static absl::StatusOr<std::unique_ptr<Server>> Open(const ServerOptions& options, rest::Server::Options rest,
-                                                      rpc::Process* process);
+  static absl::StatusOr<std::unique_ptr<FollowingServer>> Open(const ServerOptions& options, rest::Server::Options rest,
+                                                               rpc::Process* process);
 
   const std::string& public_address() const { return public_address_; }
   // Returns the organisation of the certificate authority in which the service's own certificate ends.
@@ -82,7 +82,7 @@ class Server {
   absl::Status Run(const std::function<void(grpc::ServerBuilder*)>& add_services, const std::function<void()>& drain);
 
  private:
-  Server() = default;
+  FollowingServer() = default;
 
   rpc::Process* process_ = nullptr;
   std::unique_ptr<KeyFollower> follower_;
@@ -92,7 +92,7 @@ class Server {
   std::string organisation_;
 };
 
-class Server::Following {
+class FollowingServer::Following {
  public:
   explicit Following(KeyFollower* follower) : follower_(follower) {}
   ~Following() { follower_->StopObserving(); }

@@ -46,7 +46,7 @@ absl::Status Serve(const Options& options, rpc::Process& process) {
   RETURN_IF_ERROR(MakeFolders(options.data, 0700));
   ASSIGN_OR_RETURN(const auto mailer, MakeMailer(options));
   ASSIGN_OR_RETURN(const auto store, store::OpenSqliteStore({.path = options.data + "/enrolld.db"}));
-  ASSIGN_OR_RETURN(const auto server, keyclient::Server::Open(options, RestApi(), &process));
+  ASSIGN_OR_RETURN(const auto server, keyclient::FollowingServer::Open(options, RestApi(), &process));
   Enrolld::Config config;
   config.organisation = server->organisation();
   config.store = store.get();
@@ -63,7 +63,7 @@ absl::Status Serve(const Options& options, rpc::Process& process) {
 }
 
 void Check(const Options& options, rpc::ConfigCheck& check) {
-  keyclient::Server::Check(options, &check);
+  keyclient::FollowingServer::Check(options, &check);
   check.Found("--smtp-url", MakeMailer(options).status());
 }
 
@@ -75,7 +75,7 @@ int Main(int argc, char** argv) {
   options.process.services.push_back("parley.enrol.v1.ExchangeService");
   options.listen = "127.0.0.1:7445";
   rpc::ServiceFlags flags("Lets people and devices in: invitations, and the relay of their exchanges.", &options);
-  keyclient::Server::AddFlags(&options, "links", &flags);
+  keyclient::FollowingServer::AddFlags(&options, "links", &flags);
   CLI::Option* const url =
       flags.Add("--smtp-url", options.smtp_url,
                 "mail server for invitations: smtp://host:587 (STARTTLS) or smtps://host:465; without "

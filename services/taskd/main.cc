@@ -51,7 +51,7 @@ absl::Status Serve(const Options& options, rpc::Process& process) {
   ASSIGN_OR_RETURN(Secret sealing_key, store::FindCompanionSecret(companion, HasDatabase(options.data)));
   ASSIGN_OR_RETURN(const auto store, store::OpenSqliteStore({.path = companion.database}));
   RETURN_IF_ERROR(store::KeepCompanionSecret(companion));
-  ASSIGN_OR_RETURN(const auto server, keyclient::Server::Open(options, RestApi(), &process));
+  ASSIGN_OR_RETURN(const auto server, keyclient::FollowingServer::Open(options, RestApi(), &process));
   Taskd::Config config;
   config.store = store.get();
   config.keyring = server->keyring();
@@ -69,7 +69,7 @@ absl::Status Serve(const Options& options, rpc::Process& process) {
 }
 
 void Check(const Options& options, rpc::ConfigCheck& check) {
-  keyclient::Server::Check(options, &check);
+  keyclient::FollowingServer::Check(options, &check);
   check.Found("--data", store::CheckCompanionSecret(SealingKey(options.data), HasDatabase(options.data)));
 }
 
@@ -81,7 +81,7 @@ int Main(int argc, char** argv) {
   options.follow_labels = true;
   rpc::ServiceFlags flags("Coordinates configuration-update tasks: offers them to clients and follows each to its end.",
                           &options);
-  keyclient::Server::AddFlags(&options, "join keys", &flags);
+  keyclient::FollowingServer::AddFlags(&options, "join keys", &flags);
   if (const auto result = flags.Parse(argc, argv); result.has_value()) return *result;
   return flags.Run([&](rpc::ConfigCheck& check) { Check(options, check); },
                    [&](rpc::Process& process) { return Serve(options, process); });
