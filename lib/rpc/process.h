@@ -10,7 +10,7 @@
 //     });
 //   }
 //
-// Threads: all methods may be called from any thread, once each where their comments say so.
+// Threads: one at a time, but what metrics() and health() return may be used from any thread.
 #ifndef PARLEY_LIB_RPC_PROCESS_H_
 #define PARLEY_LIB_RPC_PROCESS_H_
 
