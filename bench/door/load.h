@@ -39,7 +39,7 @@ void RunClient(const Reach& reach);
 // Prints "ready ADDRESS" and returns when standard input ends.
 void AwaitEnd(const std::string& address);
 
-// As many descriptors as the system gives.
+// Lets the process open as many descriptors as the system gives.
 void RaiseLimits();
 
 }  // namespace parley::bench
