@@ -14,7 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/keys/identity.h"
-#include "lib/transport/grpc_door.h"
+#include "lib/transport/channel.h"
 
 namespace parley::bench {
 

@@ -20,6 +20,7 @@
 #include "lib/base/file.h"
 #include "lib/crypto/certificate.h"
 #include "lib/crypto/kdf.h"
+#include "lib/transport/channel.h"
 #include "lib/transport/grpc_door.h"
 
 namespace parley::bench {

@@ -26,7 +26,7 @@
 #include "lib/keys/identity.h"
 #include "lib/keys/invitation_link.h"
 #include "lib/sas/exchange.h"
-#include "lib/transport/grpc_door.h"
+#include "lib/transport/channel.h"
 #include "parley/enrol/v1/exchange_service.grpc.pb.h"
 #include "parley/enrol/v1/invitation_service.grpc.pb.h"
 

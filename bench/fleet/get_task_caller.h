@@ -14,7 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "lib/base/mutex.h"
-#include "lib/transport/grpc_door.h"
+#include "lib/transport/channel.h"
 
 namespace parley::bench {
 

@@ -25,7 +25,7 @@
 #include "lib/keys/identity.h"
 #include "lib/keys/join_key.h"
 #include "lib/payload/manifest.h"
-#include "lib/transport/grpc_door.h"
+#include "lib/transport/channel.h"
 #include "parley/task/v1/artifact_service.grpc.pb.h"
 #include "parley/task/v1/participation_service.grpc.pb.h"
 #include "parley/task/v1/task_service.grpc.pb.h"

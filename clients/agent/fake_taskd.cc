@@ -400,7 +400,7 @@ grpc::Status FakeTaskd::Negotiate(grpc::ServerContext* context,
       MutexLock lock(&mutex_);
       stream_ = stream;
       bool unchanged = false;
-      status = HandleLocked(request, peer->connection_id, &unchanged);
+      status = HandleLocked(request, peer->connection_id.ToString(), &unchanged);
       NegotiateResponse response = WhereLocked(request.sequence(), request.has_declare());
       response.set_unchanged(unchanged);
       if (status.ok()) stream->Write(response);
@@ -426,7 +426,7 @@ grpc::Status FakeTaskd::Confirm(grpc::ServerContext* context, const task::v1::Co
     if (state_ != Participant::STATE_CHECKING || request->attempt() != attempt_) {
       return Refused(absl::StatusCode::kFailedPrecondition, "NOT_CHECKING");
     }
-    if (peer == nullptr || peer->connection_id == checking_connection_) {
+    if (peer == nullptr || peer->connection_id.ToString() == checking_connection_) {
       return Refused(absl::StatusCode::kFailedPrecondition, "SAME_CONNECTION");
     }
     if (request->installed_digest() != digest_) return Refused(absl::StatusCode::kFailedPrecondition, "DIGEST_DIFFERS");

@@ -11,7 +11,7 @@
 #include "absl/time/time.h"
 #include "clients/agent/agent.h"
 #include "grpcpp/support/status.h"
-#include "lib/transport/grpc_door.h"
+#include "lib/transport/channel.h"
 
 namespace parley::agent {
 

@@ -26,7 +26,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/mutex.h"
 #include "lib/keys/labels.h"
-#include "lib/transport/grpc_door.h"
+#include "lib/transport/channel.h"
 #include "parley/task/v1/participation_service.grpc.pb.h"
 
 namespace parley::agent {

@@ -15,7 +15,7 @@
 #include "clients/agent/task_state.h"
 #include "lib/base/mutex.h"
 #include "lib/base/secret.h"
-#include "lib/transport/grpc_door.h"
+#include "lib/transport/channel.h"
 #include "parley/task/v1/participation_service.pb.h"
 
 namespace parley::agent {

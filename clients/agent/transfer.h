@@ -14,7 +14,7 @@
 #include "clients/agent/download.h"
 #include "clients/agent/negotiation.h"
 #include "clients/agent/task_member.h"
-#include "lib/transport/grpc_door.h"
+#include "lib/transport/channel.h"
 
 namespace parley::agent {
 

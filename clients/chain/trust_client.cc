@@ -10,8 +10,8 @@
 #include "lib/base/error.h"
 #include "lib/keys/identity.h"
 #include "lib/rpc/errors.h"
+#include "lib/transport/channel.h"
 #include "lib/transport/dialer.h"
-#include "lib/transport/grpc_door.h"
 #include "parley/trust/v1/trust_service.grpc.pb.h"
 
 namespace parley::trust {

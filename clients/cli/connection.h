@@ -16,8 +16,8 @@
 #include "clients/cli/command.h"
 #include "grpcpp/grpcpp.h"
 #include "lib/keys/credential.h"
+#include "lib/transport/channel.h"
 #include "lib/transport/dialer.h"
-#include "lib/transport/grpc_door.h"
 
 namespace parley::cli {
 

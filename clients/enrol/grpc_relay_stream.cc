@@ -12,7 +12,7 @@
 #include "lib/base/error.h"
 #include "lib/base/mutex.h"
 #include "lib/rpc/errors.h"
-#include "lib/transport/grpc_door.h"
+#include "lib/transport/channel.h"
 #include "parley/enrol/v1/exchange_service.grpc.pb.h"
 
 namespace parley::enrol {

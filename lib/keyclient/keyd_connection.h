@@ -15,7 +15,7 @@
 #include "grpcpp/client_context.h"
 #include "lib/base/clock.h"
 #include "lib/base/mutex.h"
-#include "lib/transport/grpc_door.h"
+#include "lib/transport/channel.h"
 #include "parley/key/v1/key_service.grpc.pb.h"
 
 namespace parley::keyclient {

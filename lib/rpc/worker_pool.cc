@@ -12,7 +12,7 @@ constexpr int kTurnsInARow = 7;
 }  // namespace
 
 Flow Flow::Of(const transport::Peer& peer) {
-  return {absl::Hash<std::string>()(peer.connection_id), peer.key.preferred};
+  return {absl::Hash<transport::ConnectionId>()(peer.connection_id), peer.key.preferred};
 }
 
 WorkerPool::WorkerPool(int threads) {

@@ -6,18 +6,18 @@ namespace parley::transport {
 
 void ConnectionTable::Insert(Entry entry) {
   MutexLock lock(&mutex_);
-  std::string id = entry.peer->connection_id;
-  entries_.emplace(std::move(id), std::move(entry));
+  const ConnectionId id = entry.peer->connection_id;
+  entries_.emplace(id, std::move(entry));
 }
 
-void ConnectionTable::Remove(absl::string_view connection_id) {
+void ConnectionTable::Remove(const ConnectionId& id) {
   MutexLock lock(&mutex_);
-  entries_.erase(std::string(connection_id));
+  entries_.erase(id);
 }
 
-std::shared_ptr<const Peer> ConnectionTable::Find(absl::string_view connection_id) const {
+std::shared_ptr<const Peer> ConnectionTable::Find(const ConnectionId& id) const {
   MutexLock lock(&mutex_);
-  const auto found = entries_.find(std::string(connection_id));
+  const auto found = entries_.find(id);
   return found == entries_.end() ? nullptr : found->second.peer;
 }
 
@@ -38,11 +38,11 @@ int ConnectionTable::CloseKey(absl::string_view key_id) {
   return static_cast<int>(taken.size());
 }
 
-int ConnectionTable::Close(absl::string_view connection_id) {
+int ConnectionTable::Close(const ConnectionId& id) {
   Entry taken;
   {
     MutexLock lock(&mutex_);
-    const auto found = entries_.find(std::string(connection_id));
+    const auto found = entries_.find(id);
     if (found == entries_.end()) return 0;
     taken = std::move(found->second);
     entries_.erase(found);

@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "absl/hash/hash.h"
 #include "absl/strings/string_view.h"
 #include "lib/base/mutex.h"
 #include "lib/transport/peer.h"
@@ -27,18 +28,18 @@ class ConnectionTable {
   };
 
   void Insert(Entry entry);
-  void Remove(absl::string_view connection_id);
-  std::shared_ptr<const Peer> Find(absl::string_view connection_id) const;
+  void Remove(const ConnectionId& id);
+  std::shared_ptr<const Peer> Find(const ConnectionId& id) const;
 
   // Take entries out of the table, so that no call finds them any more, and close them. Return how many.
   int CloseKey(absl::string_view key_id);
-  int Close(absl::string_view connection_id);
+  int Close(const ConnectionId& id);
   // Returns a copy, so that FindPeer does not wait for the caller.
   std::vector<Entry> All() const;
 
  private:
   mutable Mutex mutex_;
-  std::unordered_map<std::string, Entry> entries_ ABSL_GUARDED_BY(mutex_);
+  std::unordered_map<ConnectionId, Entry, absl::Hash<ConnectionId>> entries_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace parley::transport

@@ -1,15 +1,10 @@
 #include "lib/transport/grpc_door.h"
 
-#include <grpc/grpc.h>
-#include <grpcpp/channel.h>
-#include <grpcpp/create_channel.h>
 #include <grpcpp/resource_quota.h>
-#include <grpcpp/security/credentials.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 #include <grpcpp/server_context.h>
-#include <grpcpp/support/channel_arguments.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -23,6 +18,7 @@
 #include "lib/base/memory.h"
 #include "lib/base/mutex.h"
 #include "lib/transport/address.h"
+#include "lib/transport/channel.h"
 #include "lib/transport/quiet_grpc.h"
 
 namespace parley::transport {
@@ -32,7 +28,6 @@ namespace {
 constexpr absl::Duration kRestGrace = absl::Seconds(1);
 
 constexpr int kMaxMetadataBytes = 16 * 1024;
-constexpr int kMaxMessageBytes = 4 * 1024 * 1024;
 // So that connections spread anew over replicas; long streams get the grace and then resume from their cursor.
 constexpr int kMaxAgeMillis = 60 * 60 * 1000;
 constexpr int kMaxAgeGraceMillis = 5 * 60 * 1000;
@@ -40,15 +35,6 @@ constexpr int kMaxAgeGraceMillis = 5 * 60 * 1000;
 constexpr int kPrefaceTimeoutMillis = 5000;
 // Clients may ask for a sign of life this often.
 constexpr int kMinPingMillis = 10 * 1000;
-
-// When its last object goes, gRPC 1.51 shuts itself down and waits for its executor, which may poll for 10 more
-// seconds. A process that used it once keeps it.
-void KeepGrpc() {
-  [[maybe_unused]] static const bool kept = [] {
-    grpc_init();
-    return true;
-  }();
-}
 
 void SetLimits(const FrameGuard::Limits& frames, grpc::ServerBuilder* builder) {
   builder->SetMaxReceiveMessageSize(kMaxMessageBytes);
@@ -127,7 +113,6 @@ absl::Status GrpcDoor::Impl::Serve(grpc::ServerBuilder* builder) {
   return absl::OkStatus();
 }
 
-// FindPeer takes what stands behind the connection's id for a number, which keeps the names of several apart.
 int GrpcDoor::Impl::ConnectAs(const Peer& peer) {
   {
     MutexLock lock(&mutex_);
@@ -136,7 +121,7 @@ int GrpcDoor::Impl::ConnectAs(const Peer& peer) {
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) return -1;
   const SocketAddress name =
-      AbstractAddress(absl::StrCat("parley-", peer.connection_id, "-rest", rest_connections_.fetch_add(1)));
+      AbstractAddress(peer.connection_id.SocketName(absl::StrCat("-rest", rest_connections_.fetch_add(1))));
   if (bind(pair[0], name.get(), name.size) != 0) {
     close(pair[0]);
     close(pair[1]);
@@ -174,7 +159,7 @@ void GrpcDoor::Impl::Shutdown(absl::Time deadline) {
 }
 
 absl::StatusOr<std::unique_ptr<GrpcDoor>> GrpcDoor::Create(Listener::Options options, KeySource* keys) {
-  KeepGrpc();
+  KeepGrpcInitialized();
   if (!options.frame_limits.has_value()) options.frame_limits.emplace();
   const FrameGuard::Limits frames = *options.frame_limits;
   ASSIGN_OR_RETURN(auto listener, Listener::Create(std::move(options), keys));
@@ -192,65 +177,8 @@ void GrpcDoor::UseRest(RestHandler* handler) { impl_->UseRest(handler); }
 int GrpcDoor::ConnectAs(const Peer& peer) { return impl_->ConnectAs(peer); }
 
 std::shared_ptr<const Peer> GrpcDoor::PeerOf(const grpc::ServerContextBase& context) const {
-  return impl_->listener().FindPeer(context.peer());
-}
-
-class Channel::Impl {
- public:
-  Impl(std::unique_ptr<Dialer> dialer, const std::string& authority, absl::Duration timeout)
-      : dialer_(std::move(dialer)), address_(authority) {
-    grpc::ChannelArguments arguments;
-    arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, authority);
-    arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-    arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 10'000);
-    // In truth how long gRPC waits for a connection: the dialer must give up first, as it knows why.
-    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, static_cast<int>(timeout / absl::Milliseconds(1)) + 5000);
-    // Notices a server that hangs; a dead network is the relay's to notice.
-    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(absl::ToInt64Milliseconds(SignOfLifeInterval())));
-    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
-    arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
-    // The target is a local socket, whatever https_proxy says.
-    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    channel_ = grpc::CreateCustomChannel(dialer_->target(), grpc::InsecureChannelCredentials(), arguments);
-  }
-
-  const Dialer& dialer() const { return *dialer_; }
-  const std::string& address() const { return address_; }
-  std::shared_ptr<grpc::Channel> channel() const { return channel_; }
-
- private:
-  const std::unique_ptr<Dialer> dialer_;
-  const std::string address_;
-  std::shared_ptr<grpc::Channel> channel_;
-};
-
-absl::StatusOr<std::unique_ptr<Channel>> Channel::Create(Dialer::Options options) {
-  KeepGrpc();
-  const std::string authority = options.address;
-  const absl::Duration timeout = options.timeout;
-  ASSIGN_OR_RETURN(auto dialer, Dialer::Create(std::move(options)));
-  return std::unique_ptr<Channel>(new Channel(std::make_unique<Impl>(std::move(dialer), authority, timeout)));
-}
-
-Channel::Channel(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Channel::~Channel() = default;
-std::shared_ptr<grpc::Channel> Channel::grpc() const { return impl_->channel(); }
-const Dialer& Channel::dialer() const { return impl_->dialer(); }
-
-absl::Status Channel::Explain(const grpc::Status& status) const {
-  if (status.ok()) return absl::OkStatus();
-  // A call that waited for a connection ends by its deadline, but for the same cause.
-  if (status.error_code() == grpc::StatusCode::UNAVAILABLE ||
-      status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
-    if (absl::Status cause = impl_->dialer().last_error(); !cause.ok()) return cause;
-  }
-  if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED && status.error_message().empty()) {
-    return Error(absl::StatusCode::kUnimplemented, "CALL_UNKNOWN",
-                 absl::StrCat("the service at ", impl_->address(), " does not know this call, as it is of an earlier ",
-                              "version; upgrade it"));
-  }
-  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+  const std::optional<ConnectionId> id = ConnectionId::FromGrpcPeer(context.peer());
+  return id.has_value() ? impl_->listener().FindPeer(*id) : nullptr;
 }
 
 }  // namespace parley::transport

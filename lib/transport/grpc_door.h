@@ -1,12 +1,8 @@
-// Serves and calls gRPC over TLS-PSK, in three lines each.
+// Serves gRPC over TLS-PSK in three lines. channel.h has those that call.
 //
 //   ASSIGN_OR_RETURN(auto door, GrpcDoor::Create(std::move(listener_options), &keys));
 //   builder.RegisterService(&service);
 //   RETURN_IF_ERROR(door->Serve(&builder));
-//
-//   ASSIGN_OR_RETURN(auto channel, Channel::Create(std::move(dialer_options)));
-//   auto stub = Greeter::NewStub(channel->grpc());
-//   … stub->SayHello(…);  on UNAVAILABLE, channel->Explain(status) has the true reason.
 //
 // In a handler, door->PeerOf(*context) is the authenticated peer, or null if its connection has closed meanwhile. The
 // service turns on health checks and reflection by itself, like with any grpc::ServerBuilder.
@@ -21,30 +17,16 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "lib/transport/dialer.h"
 #include "lib/transport/listener.h"
+#include "lib/transport/rest_handler.h"
 
 namespace grpc {
-class Channel;
 class Server;
 class ServerBuilder;
 class ServerContextBase;
-class Status;
 }  // namespace grpc
 
 namespace parley::transport {
-
-// What is behind the door for peers that choose http/1.1. lib/rest has one.
-class RestHandler {
- public:
-  virtual ~RestHandler() = default;
-  // Takes the fd, on which the peer speaks HTTP/1.1 in the clear. Must not block.
-  virtual void Take(int fd, std::shared_ptr<const Peer> peer) = 0;
-  // Lets no further request begin.
-  virtual void Stop() = 0;
-  // Returns once all answers have been sent, or at the deadline. Every connection is closed then.
-  virtual void Drain(absl::Time deadline) = 0;
-};
 
 class GrpcDoor {
  public:
@@ -77,24 +59,6 @@ class GrpcDoor {
  private:
   class Impl;
   explicit GrpcDoor(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
-};
-
-class Channel {
- public:
-  // Returns the errors of Dialer::Create.
-  static absl::StatusOr<std::unique_ptr<Channel>> Create(Dialer::Options options);
-  ~Channel();
-
-  std::shared_ptr<grpc::Channel> grpc() const;
-  const Dialer& dialer() const;
-  // Returns the same error, with the dialer's reason in place of gRPC's "connection closed" if that is the cause, or
-  // with a sentence for a call that the server does not know (CALL_UNKNOWN).
-  absl::Status Explain(const grpc::Status& status) const;
-
- private:
-  class Impl;
-  explicit Channel(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 

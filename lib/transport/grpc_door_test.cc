@@ -17,6 +17,7 @@
 
 #include "absl/strings/match.h"
 #include "lib/base/error.h"
+#include "lib/transport/channel.h"
 #include "lib/transport/testing/grpc_door.h"
 #include "lib/transport/testing/tcp.h"
 

@@ -165,7 +165,7 @@ class Listener::Impl final : public EventLoop::Watch {
   void CloseAll();
   void Admit(int fd, const SocketAddress& from);
   void Count(Outcome outcome) { outcomes_[outcome].fetch_add(1, std::memory_order_relaxed); }
-  void CountBreach(FrameGuard::Breach breach, const std::string& connection_id);
+  void CountBreach(FrameGuard::Breach breach, const ConnectionId& connection_id);
   void SayFull(ConnectionPlaces::Limit limit, const KeyInfo& key, const std::string& from);
   std::shared_ptr<SSL_CTX> context() {
     MutexLock lock(&mutex_);
@@ -212,7 +212,7 @@ class Listener::Impl::Connection final : public Relay::Owner, public std::enable
   bool shaking_hands() const { return shaking_hands_; }
   void OnHandshakeDone() override;
   void OnHandshakeFailed() override;
-  void OnBreach(FrameGuard::Breach breach) override { listener_->CountBreach(breach, connection_id_); }
+  void OnBreach(FrameGuard::Breach breach) override { listener_->CountBreach(breach, *connection_id_); }
   void OnClosed() override;
 
  private:
@@ -226,7 +226,8 @@ class Listener::Impl::Connection final : public Relay::Owner, public std::enable
   std::shared_ptr<Relay> relay_;
   std::string source_;
   std::string remote_address_;
-  std::string connection_id_;
+  // Set once the handshake is done.
+  std::optional<ConnectionId> connection_id_;
   TimerQueue::TimerId timer_ = 0;
   HandshakePlaces::Ticket ticket_ = 0;
   bool shaking_hands_ = true;
@@ -280,7 +281,8 @@ std::shared_ptr<const Peer> Listener::Impl::Connection::Register() {
   TlsSession& tls = relay_->tls();
   auto peer = std::make_shared<Peer>();
   peer->key = tls.key();
-  peer->connection_id = connection_id_ = HexEncode(crypto::RandomBytes(16));
+  connection_id_ = ConnectionId::Random();
+  peer->connection_id = *connection_id_;
   peer->remote_address = std::move(remote_address_);
   peer->protocol = tls.protocol();
   listener_->table_.Insert({.peer = peer,
@@ -317,7 +319,7 @@ void Listener::Impl::Connection::OnHandshakeDone() {
     EndHandshake(kOverloaded);
     return Close();
   }
-  const SocketAddress name = AbstractAddress(absl::StrCat("parley-", connection_id_));
+  const SocketAddress name = AbstractAddress(connection_id_->SocketName());
   if (bind(pair[0], name.get(), name.size) != 0) {
     close(pair[0]);
     close(pair[1]);
@@ -350,7 +352,7 @@ void Listener::Impl::Connection::OnClosed() {
   EndHandshake(refused_ ? kOverloaded : kLeft);
   if (place_.has_value()) listener_->places_.Leave(*place_);
   if (timer_ != 0) listener_->timers_.Cancel(timer_);
-  if (!connection_id_.empty()) listener_->table_.Remove(connection_id_);
+  if (connection_id_.has_value()) listener_->table_.Remove(*connection_id_);
   if (listener_->open_.fetch_sub(1) == 1) {
     MutexLock lock(&listener_->mutex_);
     listener_->all_closed_.NotifyAll();
@@ -446,7 +448,7 @@ void Listener::Impl::Shutdown() {
   std::call_once(shut_down_, [this] { CloseAll(); });
 }
 
-void Listener::Impl::CountBreach(FrameGuard::Breach breach, const std::string& connection_id) {
+void Listener::Impl::CountBreach(FrameGuard::Breach breach, const ConnectionId& connection_id) {
   breaches_[static_cast<int>(breach)].fetch_add(1, std::memory_order_relaxed);
   {
     MutexLock lock(&mutex_);
@@ -531,13 +533,7 @@ Listener::~Listener() = default;
 void Listener::Start(Handover handover) { impl_->Start(std::move(handover)); }
 const std::string& Listener::address() const { return impl_->address(); }
 
-std::shared_ptr<const Peer> Listener::FindPeer(absl::string_view connection_id) const {
-  absl::ConsumePrefix(&connection_id, "unix-abstract:");
-  absl::ConsumePrefix(&connection_id, "%00");
-  absl::ConsumePrefix(&connection_id, "parley-");
-  connection_id = connection_id.substr(0, connection_id.find("-rest"));
-  return impl_->table().Find(connection_id);
-}
+std::shared_ptr<const Peer> Listener::FindPeer(const ConnectionId& id) const { return impl_->table().Find(id); }
 
 int Listener::CloseKey(absl::string_view key_id) { return impl_->table().CloseKey(key_id); }
 void Listener::Recheck() { impl_->Recheck(); }

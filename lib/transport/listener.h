@@ -91,10 +91,8 @@ class Listener {
   // Returns the bound address as "host:port"; with port 0, the port that the kernel chose.
   const std::string& address() const;
 
-  // Returns the peer of the live connection with this id, or null if it has closed. `connection_id` is that of Peer;
-  // "parley-" or "unix-abstract:parley-" may stand before it, as in gRPC's ServerContext::peer() ("%00" tolerated), and
-  // "-rest" and a number behind it, as GrpcDoor::ConnectAs names its connections.
-  std::shared_ptr<const Peer> FindPeer(absl::string_view connection_id) const;
+  // Returns the peer of the live connection with this id, or null if it has closed.
+  std::shared_ptr<const Peer> FindPeer(const ConnectionId& id) const;
 
   // Closes the connections under a key at once. Returns how many.
   int CloseKey(absl::string_view key_id);

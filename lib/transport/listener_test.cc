@@ -54,14 +54,18 @@ TEST_F(ListenerTest, TheLocalEndsNameIsTheConnectionsId) {
   socklen_t size = sizeof(name);
   ASSERT_EQ(getpeername(handed.local->fd(), reinterpret_cast<sockaddr*>(&name), &size), 0);
   const std::string path(name.sun_path + 1, size - offsetof(sockaddr_un, sun_path) - 1);
-  EXPECT_EQ(path, "parley-" + handed.peer->connection_id);
-  EXPECT_EQ(handed.peer->connection_id.size(), 32u);
-  EXPECT_EQ(listener_->FindPeer(handed.peer->connection_id), handed.peer);
-  EXPECT_EQ(listener_->FindPeer(path), handed.peer);
-  EXPECT_EQ(listener_->FindPeer("unix-abstract:" + path), handed.peer);
-  EXPECT_EQ(listener_->FindPeer("unix-abstract:%00" + path), handed.peer);
-  EXPECT_EQ(listener_->FindPeer("unix-abstract:parley-"), nullptr);
-  EXPECT_EQ(listener_->FindPeer("ipv4:127.0.0.1:80"), nullptr);
+  const ConnectionId id = handed.peer->connection_id;
+  EXPECT_EQ(path, id.SocketName());
+  EXPECT_EQ(path, "parley-" + id.ToString());
+  EXPECT_EQ(id.ToString().size(), 32u);
+  EXPECT_EQ(listener_->FindPeer(id), handed.peer);
+  EXPECT_EQ(ConnectionId::FromGrpcPeer("unix-abstract:" + path), id);
+  EXPECT_EQ(ConnectionId::FromGrpcPeer("unix-abstract:%00" + path), id);
+  EXPECT_EQ(ConnectionId::FromGrpcPeer("unix-abstract:" + id.SocketName("-rest7")), id);
+  for (const std::string& other : {path, "unix-abstract:" + id.ToString(), "unix-abstract:" + path + "0",
+                                   std::string("unix-abstract:parley-"), std::string("ipv4:127.0.0.1:80")}) {
+    EXPECT_EQ(ConnectionId::FromGrpcPeer(other), std::nullopt) << other;
+  }
 }
 
 TEST_F(ListenerTest, AClosedConnectionIsForgotten) {

@@ -9,6 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "lib/base/secret.h"
+#include "lib/transport/connection_id.h"
 
 namespace parley::transport {
 
@@ -27,8 +28,7 @@ struct KeyInfo {
 // One authenticated connection.
 struct Peer {
   KeyInfo key;
-  // 32 hex digits, never used twice.
-  std::string connection_id;
+  ConnectionId connection_id;
   // "192.0.2.7:50123".
   std::string remote_address;
   // "TLS 1.2 ECDHE-PSK-CHACHA20-POLY1305", for example.

@@ -30,6 +30,13 @@ void UseGrpcQuietly() {
   if (set) unsetenv(kPollVariable);
 }
 
+void KeepGrpcInitialized() {
+  [[maybe_unused]] static const bool kept = [] {
+    grpc_init();
+    return true;
+  }();
+}
+
 absl::Duration SignOfLifeInterval() { return quiet ? absl::Seconds(130) : absl::Seconds(30); }
 
 }  // namespace parley::transport

@@ -19,6 +19,10 @@ namespace parley::transport {
 // an environment variable for a moment. gRPC stays initialized until the process ends.
 void UseGrpcQuietly();
 
+// Initializes gRPC for as long as the process lives. When the last object of gRPC 1.51 goes, it shuts itself down and
+// waits for its executor, which may poll for 10 more seconds.
+void KeepGrpcInitialized();
+
 // Returns how often a channel of this process asks a silent server for a sign of life: every 30 seconds, or every 130
 // in a quiet process. This finds a server that hangs. For a dead network the kernel probes the connection, and wakes
 // nobody.

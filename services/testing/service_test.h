@@ -22,6 +22,7 @@
 #include "lib/keys/key_source.h"
 #include "lib/rpc/audit.h"
 #include "lib/store/store.h"
+#include "lib/transport/channel.h"
 #include "lib/transport/grpc_door.h"
 #include "lib/transport/testing/loopback.h"
 

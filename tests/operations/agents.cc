@@ -23,7 +23,7 @@
 #include "lib/crypto/kdf.h"
 #include "lib/keys/credential.h"
 #include "lib/keys/identity.h"
-#include "lib/transport/grpc_door.h"
+#include "lib/transport/channel.h"
 #include "parley/key/v1/key_service.grpc.pb.h"
 
 namespace parley {

@@ -18,7 +18,7 @@ LIBSSL = {"openssl/ssl.h", "openssl/tls1.h", "openssl/ssl3.h", "openssl/dtls1.h"
 
 NOT_IN_DOMAIN = re.compile(
     r"^(grpc|grpcpp|netinet|arpa|netdb|sqlite3|sys/(socket|un|epoll|select)|poll\.h|openssl)|\.grpc\.pb\.h$"
-    r"|^lib/(transport/(?!peer\.h)|rpc/(?!audit\.h)|store/sqlite|keyclient/)")
+    r"|^lib/(transport/(?!(peer|connection_id)\.h)|rpc/(?!audit\.h)|store/sqlite|keyclient/)")
 
 
 class Rules:

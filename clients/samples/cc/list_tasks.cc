@@ -10,7 +10,7 @@
 #include "lib/base/error.h"
 #include "lib/keys/credential.h"
 #include "lib/keys/identity.h"
-#include "lib/transport/grpc_door.h"
+#include "lib/transport/channel.h"
 #include "parley/task/v1/task_service.grpc.pb.h"
 
 namespace {

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "lib/transport/channel.h"
 #include "lib/transport/grpc_door.h"
 #include "lib/transport/testing/keys.h"
 #include "parley/echo/v1/echo.grpc.pb.h"

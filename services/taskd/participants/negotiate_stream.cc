@@ -215,7 +215,8 @@ absl::Status NegotiateStream::Step(const Request& request, const TaskRecord& tas
   if (request.sequence() <= outcome->last_sequence) return absl::OkStatus();
   Event event{Event::Kind::kRequest};
   event.request = &request;
-  event.connection = caller_.peer->connection_id;
+  const std::string connection = caller_.peer->connection_id.ToString();
+  event.connection = connection;
   event.labels = parts_->labels->Find(member_.client);
   const Participant before = record->participant();
   ASSIGN_OR_RETURN(std::optional<ParticipantRecord> next, Advance(*record, event, task, parts_->clock->Now()));

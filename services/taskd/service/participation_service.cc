@@ -47,7 +47,8 @@ absl::Status ParticipationServiceAdapter::DoConfirm(const rpc::Caller& caller, c
   ASSIGN_OR_RETURN(ParticipantSnapshot snapshot, negotiate_->callers->Load(caller, member));
   Event event{Event::Kind::kConfirm};
   event.confirm = &request;
-  event.connection = caller.peer->connection_id;
+  const std::string connection = caller.peer->connection_id.ToString();
+  event.connection = connection;
   const auto decide = [&](const ParticipantRecord& record,
                           const TaskRecord& task) -> absl::StatusOr<std::optional<ParticipantRecord>> {
     RETURN_IF_ERROR(CallerResolver::CheckKey(caller, record));

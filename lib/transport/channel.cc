@@ -1,0 +1,75 @@
+#include "lib/transport/channel.h"
+
+#include <grpcpp/channel.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+#include <grpcpp/support/channel_arguments.h>
+
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+#include "lib/transport/quiet_grpc.h"
+
+namespace parley::transport {
+
+class Channel::Impl {
+ public:
+  Impl(std::unique_ptr<Dialer> dialer, const std::string& authority, absl::Duration timeout)
+      : dialer_(std::move(dialer)), address_(authority) {
+    grpc::ChannelArguments arguments;
+    arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, authority);
+    arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+    arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 10'000);
+    // In truth how long gRPC waits for a connection: the dialer must give up first, as it knows why.
+    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, static_cast<int>(timeout / absl::Milliseconds(1)) + 5000);
+    // Notices a server that hangs; a dead network is the relay's to notice.
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(absl::ToInt64Milliseconds(SignOfLifeInterval())));
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+    arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
+    // The target is a local socket, whatever https_proxy says.
+    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    channel_ = grpc::CreateCustomChannel(dialer_->target(), grpc::InsecureChannelCredentials(), arguments);
+  }
+
+  const Dialer& dialer() const { return *dialer_; }
+  const std::string& address() const { return address_; }
+  std::shared_ptr<grpc::Channel> channel() const { return channel_; }
+
+ private:
+  const std::unique_ptr<Dialer> dialer_;
+  const std::string address_;
+  std::shared_ptr<grpc::Channel> channel_;
+};
+
+absl::StatusOr<std::unique_ptr<Channel>> Channel::Create(Dialer::Options options) {
+  KeepGrpcInitialized();
+  const std::string authority = options.address;
+  const absl::Duration timeout = options.timeout;
+  ASSIGN_OR_RETURN(auto dialer, Dialer::Create(std::move(options)));
+  return std::unique_ptr<Channel>(new Channel(std::make_unique<Impl>(std::move(dialer), authority, timeout)));
+}
+
+Channel::Channel(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Channel::~Channel() = default;
+std::shared_ptr<grpc::Channel> Channel::grpc() const { return impl_->channel(); }
+const Dialer& Channel::dialer() const { return impl_->dialer(); }
+
+absl::Status Channel::Explain(const grpc::Status& status) const {
+  if (status.ok()) return absl::OkStatus();
+  // A call that waited for a connection ends by its deadline, but for the same cause.
+  if (status.error_code() == grpc::StatusCode::UNAVAILABLE ||
+      status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
+    if (absl::Status cause = impl_->dialer().last_error(); !cause.ok()) return cause;
+  }
+  if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED && status.error_message().empty()) {
+    return Error(absl::StatusCode::kUnimplemented, "CALL_UNKNOWN",
+                 absl::StrCat("the service at ", impl_->address(), " does not know this call, as it is of an earlier ",
+                              "version; upgrade it"));
+  }
+  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+}
+
+}  // namespace parley::transport

@@ -1,0 +1,47 @@
+// A gRPC channel through the door of a service: three lines to connect.
+//
+//   ASSIGN_OR_RETURN(auto channel, Channel::Create(std::move(dialer_options)));
+//   auto stub = Greeter::NewStub(channel->grpc());
+//   … stub->SayHello(…);  on UNAVAILABLE, channel->Explain(status) has the true reason.
+//
+// Threads: all methods may be called from any thread.
+#ifndef PARLEY_LIB_TRANSPORT_CHANNEL_H_
+#define PARLEY_LIB_TRANSPORT_CHANNEL_H_
+
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "lib/transport/dialer.h"
+
+namespace grpc {
+class Channel;
+class Status;
+}  // namespace grpc
+
+namespace parley::transport {
+
+// The longest message of a call, in either direction.
+inline constexpr int kMaxMessageBytes = 4 * 1024 * 1024;
+
+class Channel {
+ public:
+  // Returns the errors of Dialer::Create.
+  static absl::StatusOr<std::unique_ptr<Channel>> Create(Dialer::Options options);
+  ~Channel();
+
+  std::shared_ptr<grpc::Channel> grpc() const;
+  const Dialer& dialer() const;
+  // Returns the same error, with the dialer's reason in place of gRPC's "connection closed" if that is the cause, or
+  // with a sentence for a call that the server does not know (CALL_UNKNOWN).
+  absl::Status Explain(const grpc::Status& status) const;
+
+ private:
+  class Impl;
+  explicit Channel(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace parley::transport
+
+#endif  // PARLEY_LIB_TRANSPORT_CHANNEL_H_
