@@ -51,7 +51,7 @@ absl::StatusOr<Outcome> Join(JoinOptions options, Observer* observer) {
   return session.Run();
 }
 
-absl::Status Settle(const Options& options, Observer* observer) {
+absl::Status ResumePending(const Options& options, Observer* observer) {
   Cancellation cancellation;
   const StopWatcher watcher(options.stop, &cancellation);
   Mutex observer_mutex;

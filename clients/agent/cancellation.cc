@@ -8,7 +8,7 @@
 #include <chrono>
 #include <utility>
 
-#include "clients/agent/agent.h"
+#include "clients/agent/stop.h"
 #include "lib/base/error.h"
 
 namespace parley::agent {
@@ -68,23 +68,6 @@ StopWatcher::~StopWatcher() {
   eventfd_write(end_fd_, 1);
   thread_.join();
   close(end_fd_);
-}
-
-Stop::Stop() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
-
-Stop::~Stop() {
-  if (fd_ >= 0) close(fd_);
-}
-
-void Stop::Request() {
-  const int error = errno;  // A signal handler leaves it as it was.
-  eventfd_write(fd_, 1);
-  errno = error;
-}
-
-bool Stop::requested() const {
-  pollfd fd = {fd_, POLLIN, 0};
-  return poll(&fd, 1, 0) > 0;
 }
 
 }  // namespace parley::agent

@@ -80,7 +80,7 @@ class Device {
         cancellation_->Cancel();  // The sessions end with their device.
         return next;
       }
-      announce_([&](Observer* o) { o->Disconnected(status, options_.clock->Now() + wait); });
+      announce_(event::Disconnected{status, options_.clock->Now() + wait});
       if (const absl::Status slept = cancellation_->Sleep(wait); !slept.ok()) return slept;
     }
   }
@@ -122,7 +122,7 @@ class Device {
     absl::StatusOr<keys::Credential> renewed = options_.renew();
     if (const absl::Status status = renewed.ok() ? CheckCredential(*renewed) : renewed.status(); !status.ok()) {
       const absl::Time next = options_.clock->Now() + pause;
-      announce_([&](Observer* o) { o->RenewalFailed(status, next); });
+      announce_(event::RenewalFailed{status, next});
       renewals_.Schedule(next, [this, pause] { Renew(std::min(pause * 2, kMaxRenewalPause)); });
       return;
     }
@@ -132,7 +132,7 @@ class Device {
       credential_ = std::make_shared<keys::Credential>(*std::move(renewed));
     }
     // Only now: what connects once this is known does so with the new one.
-    announce_([&](Observer* o) { o->Renewed(not_after); });
+    announce_(event::Renewed{not_after});
     ScheduleRenewal();
   }
 
@@ -152,10 +152,10 @@ class Device {
     std::atomic<bool> idle = false;
     if (!channel->dialer().protocol().empty()) {
       retry->Reached();
-      announce_([&](Observer* o) { o->Connected(AddressOf(*key), channel->dialer().protocol()); });
+      announce_(event::Connected{AddressOf(*key), channel->dialer().protocol()});
       timer = timers.Schedule(options_.clock->Now() + kIdleAfter, [&] {
         idle = true;
-        announce_([](Observer* o) { o->Idle(); });
+        announce_(event::Idle{});
       });
     }
     task::v1::WatchAssignmentsResponse response;
@@ -183,7 +183,7 @@ class Device {
     if (tasks_.size() >= kMaxTasks) {
       const absl::Status full = Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_TASKS",
                                       absl::StrCat("this device is in ", kMaxTasks, " tasks already"));
-      announce_([&](Observer* o) { o->Failed(task.name(), full); });
+      announce_(event::Failed{task.name(), full});
       return false;
     }
     auto& running = tasks_[task.name()];
@@ -216,7 +216,7 @@ class Device {
         const absl::Status& why = outcome.status();
         const std::string again = absl::FormatTime("%H:%M:%S", options_.clock->Now() + pause, absl::LocalTimeZone());
         const absl::Status shown = Error(why.code(), reason, absl::StrCat(why.message(), "; looking again at ", again));
-        announce_([&](Observer* o) { o->Failed(absl::StrCat("tasks/", id), shown); });
+        announce_(event::Failed{absl::StrCat("tasks/", id), shown});
       }
       cancellation_->Sleep(pause).IgnoreError();
     }

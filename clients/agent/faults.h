@@ -9,7 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "clients/agent/agent.h"
+#include "clients/agent/options.h"
 #include "grpcpp/support/status.h"
 #include "lib/transport/channel.h"
 

@@ -13,8 +13,8 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "clients/agent/agent.h"
 #include "clients/agent/faults.h"
+#include "clients/agent/options.h"
 #include "parley/task/v1/participation_service.pb.h"
 
 namespace parley::agent {

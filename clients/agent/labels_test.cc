@@ -3,6 +3,7 @@
 #include <thread>
 
 #include "clients/agent/session_testing.h"
+#include "clients/agent/stop.h"
 #include "lib/base/error.h"
 
 namespace parley::agent {
@@ -16,7 +17,7 @@ TEST_F(LabelsTest, CommandsSeeThemAndFacts) {
   taskd_.faults.labels = {{"site", "berlin"}};
   options.facts = {{"nginx-version", "1.22"}};
   options.hooks.check = "test \"$PARLEY_LABEL_SITE $PARLEY_FACT_NGINX_VERSION\" = 'berlin 1.22'";
-  const auto outcome = Join(std::move(options), &notes_);
+  const auto outcome = Join(std::move(options), &log_);
   ASSERT_EQ(outcome.status(), absl::OkStatus());
   EXPECT_TRUE(outcome->ok()) << outcome->detail;
 }
@@ -25,7 +26,7 @@ TEST_F(LabelsTest, AreNothingThatAClientNames) {
   taskd_.Publish(new_);
   JoinOptions options = Options();
   options.facts = {{"site", "berlin"}};
-  ASSERT_EQ(Join(std::move(options), &notes_).status(), absl::OkStatus());
+  ASSERT_EQ(Join(std::move(options), &log_).status(), absl::OkStatus());
   const task::v1::Declaration declared = taskd_.declarations().back();
   EXPECT_TRUE(declared.labels().empty());
   EXPECT_EQ(declared.facts().at("site"), "berlin");
@@ -40,12 +41,12 @@ TEST_F(LabelsTest, ThatNoDeviceCanHaveEndTheConversation) {
   options.follow = true;
   options.stop = &stop;
   absl::StatusOr<Outcome> outcome = absl::UnknownError("it has not ended");
-  std::thread client([&] { outcome = Join(std::move(options), &notes_); });
-  notes_.Await("disconnected LABELS_MALFORMED");
+  std::thread client([&] { outcome = Join(std::move(options), &log_); });
+  log_.Await("disconnected LABELS_MALFORMED");
   taskd_.Stop();
   taskd_.faults.labels.clear();
   taskd_.Start();
-  notes_.Await("confirmed 1");
+  log_.Await("confirmed 1");
   stop.Request();
   client.join();
 }

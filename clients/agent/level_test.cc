@@ -20,6 +20,7 @@
 #include "clients/agent/hindrance.h"
 #include "clients/agent/level_testing.h"
 #include "clients/agent/record.h"
+#include "clients/agent/stop.h"
 #include "lib/base/error.h"
 
 namespace parley::agent {
@@ -95,7 +96,7 @@ TEST_F(LevelTest, ACommandGivenAgainAsksForAnotherAttempt) {
   const std::string check = absl::StrCat("test -e ", folder_ / "mended", " || { echo not mended; false; }");
   JoinOptions options = Options();
   options.hooks.check = check;
-  auto outcome = Join(std::move(options), &notes_);
+  auto outcome = Join(std::move(options), &log_);
   ASSERT_EQ(outcome.status(), absl::OkStatus());
   EXPECT_EQ(outcome->state, Participant::STATE_ROLLED_BACK);
   EXPECT_EQ(outcome->reason, "check_failed");
@@ -104,7 +105,7 @@ TEST_F(LevelTest, ACommandGivenAgainAsksForAnotherAttempt) {
   options = Options();
   options.hooks.check = check;
   options.key.reset();
-  outcome = Join(std::move(options), &notes_);
+  outcome = Join(std::move(options), &log_);
   ASSERT_EQ(outcome.status(), absl::OkStatus());
   EXPECT_EQ(outcome->state, Participant::STATE_CONFIRMED);
   EXPECT_TRUE(taskd_.declarations()[declared].retry());
@@ -127,7 +128,7 @@ TEST_F(LevelTest, AServerThatDoesNotOfferItAgainIsQuotedInTheDetail) {
 TEST_F(LevelTest, AClientThatStaysDoesNotAskForAnotherAttempt) {
   taskd_.Publish({{"bad", ""}});
   StartFollowing(Options());
-  notes_.Await("rolled back");
+  log_.Await("rolled back");
   taskd_.AwaitState(Participant::STATE_ROLLED_BACK);
   for (const auto& declaration : taskd_.declarations()) EXPECT_FALSE(declaration.retry());
   EXPECT_EQ(taskd_.declarations().back().instance().size(), 16u);
@@ -156,8 +157,8 @@ TEST_F(LevelTest, WaitsForATargetThatCannotTakeItNow) {
   taskd_.AwaitState(Participant::STATE_INELIGIBLE);
   EXPECT_EQ(taskd_.reason(), "target_special_file");
   ASSERT_EQ(unlink(pipe.c_str()), 0);
-  notes_.Await("confirmed 1");
-  EXPECT_EQ(notes_.Count("hindered target_special_file"), 1);
+  log_.Await("confirmed 1");
+  EXPECT_EQ(log_.Count("hindered target_special_file"), 1);
   EXPECT_EQ(Installed(), merged_);
 }
 
@@ -166,9 +167,9 @@ TEST_F(LevelTest, GoesOnWithTheSameOfferOfAnOldServer) {
   taskd_.Publish(new_);
   const std::string pipe = MakePipeInTheWay();
   StartFollowing(Options());
-  notes_.Await("hindered target_special_file");
+  log_.Await("hindered target_special_file");
   ASSERT_EQ(unlink(pipe.c_str()), 0);
-  notes_.Await("confirmed 1");
+  log_.Await("confirmed 1");
   EXPECT_EQ(taskd_.history().front(), Participant::STATE_OFFERED);
   EXPECT_EQ(taskd_.history()[1], Participant::STATE_ACCEPTED);
 }
@@ -178,7 +179,7 @@ TEST_F(LevelTest, AClientThatDoesNotStayWaitsForAHindranceOnlySoLong) {
   MakePipeInTheWay();
   JoinOptions options = Options();
   options.hindrance_timeout = absl::Milliseconds(100);
-  EXPECT_EQ(Reason(Join(std::move(options), &notes_).status()), "TARGET_SPECIAL_FILE");
+  EXPECT_EQ(Reason(Join(std::move(options), &log_).status()), "TARGET_SPECIAL_FILE");
   EXPECT_EQ(taskd_.state(), Participant::STATE_INELIGIBLE);
 }
 
@@ -188,7 +189,7 @@ TEST_F(LevelTest, TellsTheServerWhatAPersonMustMend) {
   WriteTestFile(folder_ / "file", "");
   JoinOptions options = Options();
   options.into = folder_ / "file";
-  EXPECT_EQ(Reason(Join(std::move(options), &notes_).status()), "TARGET_NOT_FOLDER");
+  EXPECT_EQ(Reason(Join(std::move(options), &log_).status()), "TARGET_NOT_FOLDER");
   EXPECT_EQ(taskd_.joins(), 1);
   EXPECT_EQ(taskd_.state(), Participant::STATE_INELIGIBLE);
   EXPECT_EQ(taskd_.reason(), "target_not_folder");
@@ -202,7 +203,7 @@ TEST_F(LevelTest, AClientThatStaysLooksAgainWhetherAPersonHasMendedIt) {
   taskd_.AwaitState(Participant::STATE_INELIGIBLE);
   EXPECT_EQ(taskd_.reason(), "target_parent");
   std::filesystem::create_directory(folder_ / "above");
-  notes_.Await("confirmed 1");
+  log_.Await("confirmed 1");
   EXPECT_EQ(ReadTree(folder_ / "above/target"), new_);
 }
 
@@ -217,7 +218,7 @@ TEST_F(LevelTest, WaitsForAClockThatIsAhead) {
   taskd_.AwaitState(Participant::STATE_INELIGIBLE);
   EXPECT_EQ(taskd_.reason(), "manifest_expired");
   ahead.Advance(-absl::Hours(2));
-  notes_.Await("confirmed 1");
+  log_.Await("confirmed 1");
   StopIt();  // Before its clock goes.
 }
 
@@ -228,9 +229,9 @@ TEST_F(LevelTest, AClientThatStaysWaitsForAServerThatIsAwayAtItsStart) {
   JoinOptions options = Options();
   options.connect_timeout = absl::ZeroDuration();
   StartFollowing(std::move(options));
-  while (notes_.Count("disconnected CONNECTION_REFUSED") < 5) std::this_thread::yield();
+  while (log_.Count("disconnected CONNECTION_REFUSED") < 5) std::this_thread::yield();
   taskd_.Start();
-  notes_.Await("confirmed 1");
+  log_.Await("confirmed 1");
 }
 
 TEST_F(LevelTest, ADeviceWaitsForAServerThatIsAwayAtItsStart) {
@@ -239,9 +240,9 @@ TEST_F(LevelTest, ADeviceWaitsForAServerThatIsAwayAtItsStart) {
   taskd_.Stop();
   options.connect_timeout = absl::ZeroDuration();
   StartDevice(std::move(options));
-  while (notes_.Count("disconnected CONNECTION_REFUSED") < 5) std::this_thread::yield();
+  while (log_.Count("disconnected CONNECTION_REFUSED") < 5) std::this_thread::yield();
   taskd_.Start();
-  notes_.Await("confirmed 1");
+  log_.Await("confirmed 1");
 }
 
 // D1
@@ -252,7 +253,7 @@ TEST_F(LevelTest, WaitsForANameThatCannotBeResolved) {
   JoinOptions options = Options();
   options.server = "no-such-name.invalid:7443";
   StartFollowing(std::move(options));
-  while (notes_.Count("disconnected NAME_NOT_FOUND") < 3) std::this_thread::yield();
+  while (log_.Count("disconnected NAME_NOT_FOUND") < 3) std::this_thread::yield();
   EXPECT_EQ(Installed(), merged_);
 }
 
@@ -263,10 +264,10 @@ TEST_F(LevelTest, ObeysAndRemembersWhereTheServerIs) {
   const std::string address = options.key->address;
   options.key->address = "127.0.0.1:1";
   options.server = address;
-  ASSERT_EQ(Join(std::move(options), &notes_).status(), absl::OkStatus());
+  ASSERT_EQ(Join(std::move(options), &log_).status(), absl::OkStatus());
   JoinOptions again = Options();
   again.key.reset();
-  const auto outcome = Join(std::move(again), &notes_);
+  const auto outcome = Join(std::move(again), &log_);
   ASSERT_EQ(outcome.status(), absl::OkStatus());
   EXPECT_TRUE(outcome->ok());
   JoinOptions nonsense = Options();
@@ -308,11 +309,11 @@ TEST_F(LevelTest, IsNotConfirmedByAnOldServerWhenTheDiskHasSomethingElse) {
 TEST_F(LevelTest, NothingIsUpToDateBeforeAnApplyHasPassed) {
   taskd_.Publish(old_);
   JoinOptions options = Options();
-  ASSERT_EQ(Join(std::move(options), &notes_).status(), absl::OkStatus());
+  ASSERT_EQ(Join(std::move(options), &log_).status(), absl::OkStatus());
   taskd_.Publish(new_);
   options = Options();
   options.hooks.apply = "false";
-  auto outcome = Join(std::move(options), &notes_);
+  auto outcome = Join(std::move(options), &log_);
   EXPECT_EQ(taskd_.state(), Participant::STATE_ROLLBACK_FAILED);
   std::filesystem::remove(Running());
   taskd_.Publish(old_);
@@ -329,23 +330,23 @@ TEST_F(LevelTest, AClientThatIsThereTwiceComesBackLessAndLessOften) {
   const auto outcome = RunJoin();
   ASSERT_EQ(outcome.status(), absl::OkStatus());
   EXPECT_TRUE(outcome->ok());
-  EXPECT_EQ(notes_.Count("disconnected STREAM_REPLACED"), 2);
+  EXPECT_EQ(log_.Count("disconnected STREAM_REPLACED"), 2);
 }
 
 // G1
 TEST_F(LevelTest, ADeviceThatLostItsStateTakesItsNameBack) {
   taskd_.Publish(new_);
   StartDevice(Device());
-  notes_.Await("confirmed 1");
+  log_.Await("confirmed 1");
   StopIt();
   std::filesystem::remove_all(folder_ / "state");
   Stop stop;
-  Notes notes;
+  EventLog log;
   DeviceOptions options = Device();
   options.stop = &stop;
-  std::thread device([&] { RunDevice(std::move(options), &notes).IgnoreError(); });
+  std::thread device([&] { RunDevice(std::move(options), &log).IgnoreError(); });
   taskd_.Publish({{"site.conf", "newer"}});
-  notes.Await("confirmed 2");
+  log.Await("confirmed 2");
   stop.Request();
   device.join();
   EXPECT_EQ(taskd_.joins(), 2);
@@ -354,12 +355,12 @@ TEST_F(LevelTest, ADeviceThatLostItsStateTakesItsNameBack) {
 TEST_F(LevelTest, ADeviceWhoseMemberKeyIsRefusedJoinsAnew) {
   taskd_.Publish(new_);
   StartDevice(Device());
-  notes_.Await("confirmed 1");
+  log_.Await("confirmed 1");
   taskd_.RevokeMember();
   taskd_.Stop();
   taskd_.Start();
   taskd_.Publish({{"site.conf", "newer"}});
-  notes_.Await("confirmed 2");
+  log_.Await("confirmed 2");
   EXPECT_EQ(taskd_.joins(), 2);
 }
 
@@ -367,13 +368,13 @@ TEST_F(LevelTest, ADeviceWhoseMemberKeyIsRefusedJoinsAnew) {
 TEST_F(LevelTest, AClientThatTheServerDoesNotKnowAnyMoreJoinsAnew) {
   taskd_.Publish(new_);
   StartDevice(Device());
-  notes_.Await("confirmed 1");
+  log_.Await("confirmed 1");
   taskd_.Forget();
   taskd_.Stop();
   taskd_.Start();
   while (taskd_.joins() < 2) std::this_thread::yield();
   taskd_.Publish({{"site.conf", "newer"}});
-  notes_.Await("confirmed 2");
+  log_.Await("confirmed 2");
 }
 
 TEST_F(LevelTest, AJoinerWithAKeyAtHandJoinsAnew) {
@@ -387,7 +388,7 @@ TEST_F(LevelTest, AJoinerWithAKeyAtHandJoinsAnew) {
   JoinOptions without = Options();
   without.key.reset();
   taskd_.Forget();
-  EXPECT_EQ(Reason(Join(std::move(without), &notes_).status()), "PARTICIPANT_NOT_FOUND");
+  EXPECT_EQ(Reason(Join(std::move(without), &log_).status()), "PARTICIPANT_NOT_FOUND");
 }
 
 // E1: the task is over, and its server says nothing of it any more.
@@ -397,7 +398,7 @@ TEST_F(LevelTest, ADeviceSettlesWhatAnEarlierProcessLeftWithoutAServer) {
   DeviceOptions options = Device();
   taskd_.Stop();
   StartDevice(std::move(options));
-  notes_.Await("settling tasks/gone");
+  log_.Await("undecided tasks/gone");
   EXPECT_EQ(Installed(), merged_);
   PassTimeUntilSettled();
   EXPECT_EQ(Installed(), old_);
@@ -413,9 +414,8 @@ TEST_F(LevelTest, RollsBackAfterItsTimeoutWhileTheServerIsAwayAndNotBefore) {
   JoinOptions options = Options();
   options.connect_timeout = absl::ZeroDuration();
   options.stop = &stop_;
-  thread_ =
-      std::thread([this, options = std::move(options)]() mutable { outcome_ = Join(std::move(options), &notes_); });
-  while (notes_.Count("disconnected CONNECTION_REFUSED") < 5) std::this_thread::yield();
+  thread_ = std::thread([this, options = std::move(options)]() mutable { outcome_ = Join(std::move(options), &log_); });
+  while (log_.Count("disconnected CONNECTION_REFUSED") < 5) std::this_thread::yield();
   EXPECT_EQ(ReadTestFile(Target() + "/site.conf"), "cuts the machine off");
   PassTimeUntilSettled();
   thread_.join();
@@ -432,7 +432,7 @@ TEST_F(LevelTest, TakesBackWhatTheServerKnowsNothingOf) {
   const auto outcome = RunJoin();
   ASSERT_EQ(outcome.status(), absl::OkStatus());
   EXPECT_TRUE(outcome->ok());
-  EXPECT_TRUE(notes_.Has("rolled back"));
+  EXPECT_TRUE(log_.Has("rolled back"));
   EXPECT_EQ(Installed(), merged_);
 }
 
@@ -443,19 +443,19 @@ TEST_F(LevelTest, AnotherTaskSettlesWhatItFinds) {
   const auto outcome = RunJoin();
   ASSERT_EQ(outcome.status(), absl::OkStatus());
   EXPECT_TRUE(outcome->ok());
-  EXPECT_TRUE(notes_.Has("rolling back interrupted"));
+  EXPECT_TRUE(log_.Has("rolling back interrupted"));
   EXPECT_EQ(Installed(), merged_);
 }
 
 TEST_F(LevelTest, SettlesWithoutAnything) {
   LeaveUndecided("tasks/other", new_);
   std::thread clock([this] { PassTimeUntilSettled(); });
-  EXPECT_EQ(Settle(Options(), &notes_), absl::OkStatus());
+  EXPECT_EQ(ResumePending(Options(), &log_), absl::OkStatus());
   clock.join();
   EXPECT_EQ(Installed(), old_);
-  EXPECT_EQ(notes_.Count("settling tasks/other"), 1);
-  EXPECT_EQ(notes_.Count("rolled back"), 1) << "it ended before everybody knew";
-  EXPECT_EQ(Settle(Options(), &notes_), absl::OkStatus());
+  EXPECT_EQ(log_.Count("undecided tasks/other"), 1);
+  EXPECT_EQ(log_.Count("rolled back"), 1) << "it ended before everybody knew";
+  EXPECT_EQ(ResumePending(Options(), &log_), absl::OkStatus());
 }
 
 // What stood in the way of the clean-up is none of the set's faults.
@@ -467,7 +467,7 @@ TEST_F(LevelTest, AStoppedAgentSaysThatItsRollbackPasses) {
   ASSERT_EQ(mkfifo((folder_ / "gate").c_str(), 0600), 0);
   taskd_.faults.confirm = [] { return grpc::Status(grpc::StatusCode::UNAVAILABLE, "away"); };
   options.stop = &stop;
-  std::thread agent([&] { Join(std::move(options), &notes_).status().IgnoreError(); });
+  std::thread agent([&] { Join(std::move(options), &log_).status().IgnoreError(); });
   while (!std::filesystem::exists(folder_ / "checking")) std::this_thread::yield();
   stop.Request();
   WriteTestFile(folder_ / "gate", "");
@@ -489,7 +489,7 @@ TEST_F(LevelTest, CommandsSeeTheNewSetByItsPathWhereverTheAgentWasStarted) {
   JoinOptions options = Options();
   options.into = ".";
   options.hooks.check = "! grep -q BROKEN app.conf";
-  const auto outcome = Join(std::move(options), &notes_);
+  const auto outcome = Join(std::move(options), &log_);
   std::filesystem::current_path(before);
   ASSERT_EQ(outcome.status(), absl::OkStatus());
   EXPECT_EQ(outcome->state, Participant::STATE_ROLLED_BACK);
@@ -505,11 +505,11 @@ TEST_F(LevelTest, ATargetThatIsWrittenToIsTriedAgain) {
   });
   StartFollowing(Options());
   // It may be lucky; with or without, it comes to a good end.
-  while (!notes_.Has("hindered target_changed") && !notes_.Has("confirmed 1")) std::this_thread::yield();
+  while (!log_.Has("hindered target_changed") && !log_.Has("confirmed 1")) std::this_thread::yield();
   busy = false;
   writer.join();
-  notes_.Await("confirmed 1");
-  EXPECT_FALSE(notes_.Has("declined other"));
+  log_.Await("confirmed 1");
+  EXPECT_FALSE(log_.Has("declined other"));
 }
 
 // What a client of before wrote stands only in the state folder.

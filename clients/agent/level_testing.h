@@ -12,6 +12,7 @@
 
 #include "clients/agent/installer.h"
 #include "clients/agent/session_testing.h"
+#include "clients/agent/stop.h"
 #include "clients/agent/target_folder.h"
 
 namespace parley::agent {
@@ -23,12 +24,12 @@ class LevelTest : public SessionTest {
     options.follow = true;
     options.stop = &stop_;
     thread_ =
-        std::thread([this, options = std::move(options)]() mutable { outcome_ = Join(std::move(options), &notes_); });
+        std::thread([this, options = std::move(options)]() mutable { outcome_ = Join(std::move(options), &log_); });
   }
   void StartDevice(DeviceOptions options) {
     options.stop = &stop_;
-    thread_ = std::thread(
-        [this, options = std::move(options)]() mutable { status_ = RunDevice(std::move(options), &notes_); });
+    thread_ =
+        std::thread([this, options = std::move(options)]() mutable { status_ = RunDevice(std::move(options), &log_); });
   }
   void StopIt() {
     stop_.Request();
@@ -61,7 +62,7 @@ class LevelTest : public SessionTest {
     while (HasJournal()) {
       boot_clock_.Advance(absl::Minutes(1));
       // So slowly that the owner does not take it for a process that was stopped.
-      notes_.AwaitNews(absl::Milliseconds(50));
+      log_.AwaitNews(absl::Milliseconds(50));
     }
   }
   bool HasJournal() const { return std::filesystem::exists(folder_ / ".parley-target/journal"); }

@@ -8,8 +8,8 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "clients/agent/agent.h"
 #include "clients/agent/hindrance.h"
+#include "clients/agent/options.h"
 #include "clients/agent/target_owner.h"
 #include "lib/trust/operator_signature.h"
 #include "parley/task/v1/participation_service.pb.h"

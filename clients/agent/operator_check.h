@@ -6,7 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "clients/agent/agent.h"
+#include "clients/agent/options.h"
 #include "lib/trust/operator_signature.h"
 
 namespace parley::agent {

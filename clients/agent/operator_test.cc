@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "clients/agent/session_testing.h"
+#include "clients/agent/stop.h"
 #include "lib/trust/operator_signature.h"
 #include "lib/trust/testing.h"
 
@@ -46,14 +47,14 @@ class OperatorTest : public SessionTest {
     return options;
   }
   void ExpectRefused(JoinOptions options, const std::string& reason) {
-    const auto outcome = Join(std::move(options), &notes_);
+    const auto outcome = Join(std::move(options), &log_);
     EXPECT_EQ(Reason(outcome.status()), reason) << outcome.status();
     EXPECT_EQ(taskd_.state(), Participant::STATE_DECLINED);
     EXPECT_EQ(taskd_.detail(), outcome.status().message());
     ExpectNothingApplied();
   }
   void ExpectApplied(JoinOptions options) {
-    const auto outcome = Join(std::move(options), &notes_);
+    const auto outcome = Join(std::move(options), &log_);
     ASSERT_EQ(outcome.status(), absl::OkStatus());
     EXPECT_TRUE(outcome->ok());
     EXPECT_EQ(Installed(), merged_);
@@ -131,7 +132,7 @@ TEST_F(OperatorTest, ARevocationAfterTheOfferCountsToTheLastMoment) {
     if (fetches_ == 1) RevokeBob();
     return fetch();
   };
-  const auto outcome = Join(std::move(options), &notes_);
+  const auto outcome = Join(std::move(options), &log_);
   EXPECT_EQ(taskd_.state(), Participant::STATE_ROLLED_BACK);
   EXPECT_EQ(taskd_.reason(), "operator_revoked");
   EXPECT_FALSE(outcome.ok() && outcome->ok());
@@ -141,7 +142,7 @@ TEST_F(OperatorTest, ARevocationAfterTheOfferCountsToTheLastMoment) {
 TEST_F(OperatorTest, WaitsForTheChain) {
   failures_ = 2;
   ExpectApplied(Enrolled(false));
-  EXPECT_EQ(notes_.Count("hindered connection_refused"), 1);
+  EXPECT_EQ(log_.Count("hindered connection_refused"), 1);
   EXPECT_EQ(taskd_.negotiations(), 1);
 }
 
@@ -152,9 +153,9 @@ TEST_F(OperatorTest, DoesNotBesetTheChainsServer) {
   options.max_recheck = absl::Milliseconds(200);
   options.hindrance_timeout = absl::Milliseconds(700);
   failures_ = 1'000'000;
-  EXPECT_EQ(Reason(Join(std::move(options), &notes_).status()), "CONNECTION_REFUSED");
+  EXPECT_EQ(Reason(Join(std::move(options), &log_).status()), "CONNECTION_REFUSED");
   EXPECT_LT(fetches_, 40);
-  EXPECT_EQ(notes_.Count("hindered connection_refused"), 1);
+  EXPECT_EQ(log_.Count("hindered connection_refused"), 1);
   EXPECT_EQ(taskd_.negotiations(), 1);
   EXPECT_EQ(taskd_.state(), Participant::STATE_INELIGIBLE);
   ExpectNothingApplied();
@@ -173,11 +174,11 @@ TEST_F(OperatorTest, WaitsForAClockThatIsBehind) {
   options.follow = true;
   Stop stop;
   options.stop = &stop;
-  std::thread agent([&] { Join(std::move(options), &notes_).status().IgnoreError(); });
-  notes_.Await("hindered operator_time");
+  std::thread agent([&] { Join(std::move(options), &log_).status().IgnoreError(); });
+  log_.Await("hindered operator_time");
   taskd_.AwaitState(Participant::STATE_INELIGIBLE);
   clock_.Advance(absl::Hours(1));
-  notes_.Await("confirmed 1");
+  log_.Await("confirmed 1");
   stop.Request();
   agent.join();
   EXPECT_EQ(Installed(), merged_);
@@ -188,15 +189,15 @@ TEST_F(OperatorTest, SaysOfEachRevisionWhoSignedIt) {
   options.follow = true;
   Stop stop;
   options.stop = &stop;
-  std::thread agent([&] { Join(std::move(options), &notes_).status().IgnoreError(); });
-  notes_.Await("confirmed 1");
+  std::thread agent([&] { Join(std::move(options), &log_).status().IgnoreError(); });
+  log_.Await("confirmed 1");
   taskd_.Publish({{"site.conf", "newer"}});
-  notes_.Await("confirmed 2");
+  log_.Await("confirmed 2");
   stop.Request();
   agent.join();
-  EXPECT_EQ(notes_.Count("signed by bob"), 2);
-  EXPECT_TRUE(notes_.Has("offered 1"));
-  EXPECT_TRUE(notes_.Has("offered 2"));
+  EXPECT_EQ(log_.Count("signed by bob"), 2);
+  EXPECT_TRUE(log_.Has("offered 1"));
+  EXPECT_TRUE(log_.Has("offered 2"));
 }
 
 TEST_F(OperatorTest, AChainThatIsRefusedIsNoReasonToApply) {
@@ -210,7 +211,7 @@ TEST_F(OperatorTest, AChainThatIsRefusedIsNoReasonToApply) {
 TEST_F(OperatorTest, ADemandNeedsAChain) {
   JoinOptions options = Options();
   options.require_operator_signature = true;
-  EXPECT_EQ(Reason(Join(std::move(options), &notes_).status()), "NO_CHAIN");
+  EXPECT_EQ(Reason(Join(std::move(options), &log_).status()), "NO_CHAIN");
 }
 
 TEST_F(OperatorTest, WithoutAChainSignaturesAreNotLookedAt) {

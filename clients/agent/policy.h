@@ -5,7 +5,7 @@
 #include <string>
 
 #include "absl/time/time.h"
-#include "clients/agent/agent.h"
+#include "clients/agent/options.h"
 
 namespace parley::agent {
 

@@ -15,6 +15,7 @@
 #include "clients/agent/installer.h"
 #include "clients/agent/record.h"
 #include "clients/agent/session_testing.h"
+#include "clients/agent/stop.h"
 #include "gtest/gtest.h"
 #include "lib/base/error.h"
 #include "lib/payload/chunk.h"
@@ -44,8 +45,8 @@ TEST_F(SessionTest, JoinsFetchesAppliesAndConfirms) {
                                                              Participant::STATE_TRANSFERRING, Participant::STATE_STAGED,
                                                              Participant::STATE_APPLYING, Participant::STATE_CHECKING,
                                                              Participant::STATE_CONFIRMED}));
-  EXPECT_TRUE(notes_.Has("connected TLS 1.2 ECDHE-PSK-CHACHA20-POLY1305"));
-  EXPECT_TRUE(absl::EndsWith(notes_.All(), "offered 1\nfetched\nchecked\napplied\nconfirmed 1\n")) << notes_.All();
+  EXPECT_TRUE(log_.Has("connected TLS 1.2 ECDHE-PSK-CHACHA20-POLY1305"));
+  EXPECT_TRUE(absl::EndsWith(log_.All(), "offered 1\nfetched\nchecked\napplied\nconfirmed 1\n")) << log_.All();
   EXPECT_EQ(ReadTree(folder_ / ".parley-target").size(), 1u) << "more than the record of what is installed";
   struct stat info;
   ASSERT_EQ(stat((folder_ / "state/tasks/nginx/membership").c_str(), &info), 0);
@@ -58,7 +59,7 @@ TEST_F(SessionTest, JoinsAgainAsTheSameClientWithoutAnotherKey) {
   JoinOptions options = Options();
   options.key.reset();
   options.client_name.clear();
-  const auto outcome = Join(std::move(options), &notes_);
+  const auto outcome = Join(std::move(options), &log_);
   ASSERT_TRUE(outcome.ok()) << outcome.status();
   EXPECT_TRUE(outcome->ok());
   EXPECT_EQ(taskd_.joins(), 1);
@@ -102,7 +103,7 @@ TEST_F(SessionTest, FetchesOnlyTheChunksThatItLacks) {
   ASSERT_EQ(fetches.size(), 2u);
   EXPECT_EQ(fetches[1].chunks_size(), 1);
   EXPECT_EQ(Installed(), (Tree{{"keep", "mine"}, {"moved/large", large}, {"site.conf", "new"}}));
-  EXPECT_EQ(notes_.reused_bytes, 1'000'000 - 262'144 + 3);
+  EXPECT_EQ(log_.fetched.reused_bytes, 1'000'000 - 262'144 + 3);
 }
 
 TEST_F(SessionTest, FollowsLaterRevisions) {
@@ -112,10 +113,10 @@ TEST_F(SessionTest, FollowsLaterRevisions) {
   options.follow = true;
   options.stop = &stop;
   absl::StatusOr<Outcome> outcome = absl::UnknownError("");
-  std::thread agent([&] { outcome = Join(std::move(options), &notes_); });
-  notes_.Await("confirmed 1");
+  std::thread agent([&] { outcome = Join(std::move(options), &log_); });
+  log_.Await("confirmed 1");
   taskd_.Publish({{"site.conf", "newer"}});
-  notes_.Await("confirmed 2");
+  log_.Await("confirmed 2");
   EXPECT_EQ(Installed(), (Tree{{"keep", "mine"}, {"site.conf", "newer"}}));
   stop.Request();
   agent.join();
@@ -242,7 +243,7 @@ TEST_F(SessionTest, RollsBackWhenACommandChangesWhatWasInstalled) {
   taskd_.Publish(new_);
   JoinOptions options = Options();
   options.hooks.check = "echo more >> $PARLEY_TARGET/conf.d/a";
-  const auto outcome = Join(std::move(options), &notes_);
+  const auto outcome = Join(std::move(options), &log_);
   ASSERT_TRUE(outcome.ok()) << outcome.status();
   EXPECT_EQ(outcome->reason, "digest_mismatch");
   EXPECT_EQ(Installed(), old_);
@@ -257,7 +258,7 @@ TEST_F(SessionTest, RollsBackWhenItCannotConfirm) {
   };
   JoinOptions options = Options();
   options.confirm_timeout = absl::Seconds(3);
-  const auto outcome = Join(std::move(options), &notes_);
+  const auto outcome = Join(std::move(options), &log_);
   ASSERT_TRUE(outcome.ok()) << outcome.status();
   EXPECT_EQ(outcome->state, Participant::STATE_ROLLED_BACK);
   EXPECT_EQ(outcome->reason, "unconfirmed");
@@ -287,14 +288,14 @@ TEST_F(SessionTest, GoesOnWhenTheServerIsRestartedInAnyState) {
   for (const auto state : {Participant::STATE_TRANSFERRING, Participant::STATE_STAGED, Participant::STATE_APPLYING,
                            Participant::STATE_CHECKING}) {
     SCOPED_TRACE(state);
-    Notes notes;
+    EventLog log;
     restart = false;
     awaited = state;
     taskd_.Publish({{"site.conf", absl::StrCat("with ", state)}, {"large", Noise(300'000, 4 + state)}});
     absl::StatusOr<Outcome> outcome = absl::UnknownError("");
     std::atomic<bool> done = false;
     std::thread agent([&] {
-      outcome = Join(Options(), &notes);
+      outcome = Join(Options(), &log);
       done = true;
     });
     while (!restart && !done) std::this_thread::yield();
@@ -302,7 +303,7 @@ TEST_F(SessionTest, GoesOnWhenTheServerIsRestartedInAnyState) {
     taskd_.Stop();
     taskd_.Start();
     agent.join();
-    ASSERT_TRUE(outcome.ok()) << outcome.status() << notes.All();
+    ASSERT_TRUE(outcome.ok()) << outcome.status() << log.All();
     EXPECT_TRUE(outcome->ok()) << outcome->reason;
     EXPECT_EQ(ReadTestFile(Running()), absl::StrCat("with ", state));
   }
@@ -322,7 +323,7 @@ TEST_F(SessionTest, ConfirmsWhatAKilledProcessHadSwappedIn) {
       if (state == Participant::STATE_CHECKING) stop.Request();
     };
     options.stop = &stop;
-    Join(std::move(options), &notes_).status().IgnoreError();
+    Join(std::move(options), &log_).status().IgnoreError();
   }
   ASSERT_EQ(Installed(), old_);  // A process that may say goodbye leaves nothing undecided.
   taskd_.Stop();
@@ -399,8 +400,8 @@ TEST_F(SessionTest, DefersAndAcceptsWhenTheOfferComesAgain) {
   options.policy.defer_until = clock_.Now() + absl::Minutes(5);
   options.policy.defer_reason = "busy";
   absl::StatusOr<Outcome> outcome = absl::UnknownError("");
-  std::thread agent([&] { outcome = Join(std::move(options), &notes_); });
-  notes_.Await("waiting busy");
+  std::thread agent([&] { outcome = Join(std::move(options), &log_); });
+  log_.Await("waiting busy");
   EXPECT_EQ(taskd_.reason(), "busy");
   clock_.Advance(absl::Minutes(6));
   taskd_.PushState(Participant::STATE_OFFERED);
@@ -413,7 +414,7 @@ TEST_F(SessionTest, DeclinesByPolicy) {
   taskd_.Publish(new_);
   JoinOptions options = Options();
   options.policy.decline = "frozen";
-  const auto outcome = Join(std::move(options), &notes_);
+  const auto outcome = Join(std::move(options), &log_);
   ASSERT_TRUE(outcome.ok()) << outcome.status();
   EXPECT_EQ(outcome->state, Participant::STATE_DECLINED);
   EXPECT_EQ(taskd_.reason(), "policy");
@@ -440,7 +441,7 @@ TEST_F(SessionTest, EndsWhenTheServerIsNotThere) {
   taskd_.Stop();
   JoinOptions options = Options();
   options.connect_timeout = absl::Milliseconds(50);
-  const auto outcome = Join(std::move(options), &notes_);
+  const auto outcome = Join(std::move(options), &log_);
   EXPECT_EQ(Reason(outcome.status()), "CONNECTION_REFUSED") << outcome.status();
   ExpectNothingApplied();
 }
@@ -451,7 +452,7 @@ TEST_F(SessionTest, LetsOneProcessUseATarget) {
   ASSERT_TRUE(folder.ok());
   JoinOptions options = Options();
   options.hindrance_timeout = absl::Milliseconds(50);
-  EXPECT_EQ(Reason(Join(std::move(options), &notes_).status()), "TARGET_IN_USE");
+  EXPECT_EQ(Reason(Join(std::move(options), &log_).status()), "TARGET_IN_USE");
   // The operator sees why it does not begin.
   EXPECT_EQ(taskd_.state(), Participant::STATE_INELIGIBLE);
   EXPECT_EQ(taskd_.reason(), "target_in_use");
@@ -503,11 +504,11 @@ TEST_F(SessionTest, ADeviceCarriesOutItsTasksUntilStopped) {
   Stop stop;
   options.stop = &stop;
   absl::Status status;
-  std::thread device([&] { status = RunDevice(std::move(options), &notes_); });
-  notes_.Await("confirmed 1");
+  std::thread device([&] { status = RunDevice(std::move(options), &log_); });
+  log_.Await("confirmed 1");
   EXPECT_EQ(ReadTree(folder_ / "nginx"), new_);
   taskd_.Publish({{"site.conf", "newer"}});
-  notes_.Await("confirmed 2");
+  log_.Await("confirmed 2");
   stop.Request();
   device.join();
   EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
@@ -522,12 +523,12 @@ TEST_F(SessionTest, ADeviceThatNeverHadATaskOutlivesItsServer) {
   Stop stop;
   options.stop = &stop;
   absl::Status status;
-  std::thread device([&] { status = RunDevice(std::move(options), &notes_); });
-  notes_.Await("connected TLS 1.2 ECDHE-PSK-CHACHA20-POLY1305");
+  std::thread device([&] { status = RunDevice(std::move(options), &log_); });
+  log_.Await("connected TLS 1.2 ECDHE-PSK-CHACHA20-POLY1305");
   taskd_.Stop();
   taskd_.faults.no_assignment = false;
   taskd_.Start();
-  notes_.Await("confirmed 1");
+  log_.Await("confirmed 1");
   stop.Request();
   device.join();
   EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
@@ -544,18 +545,18 @@ TEST_F(SessionTest, ADeviceRenewsItsCredentialAndOutlivesTheFormer) {
   Stop stop;
   options.stop = &stop;
   absl::Status status;
-  std::thread device([&] { status = RunDevice(std::move(options), &notes_); });
-  notes_.Await("confirmed 1");
+  std::thread device([&] { status = RunDevice(std::move(options), &log_); });
+  log_.Await("confirmed 1");
   clock_.Advance(absl::Minutes(40));
-  notes_.Await("renewal failed KEYD_AWAY");
+  log_.Await("renewal failed KEYD_AWAY");
   clock_.Advance(absl::Minutes(1));
-  notes_.Await("renewed");
+  log_.Await("renewed");
   // Past the end of the first one; whoever connects now must have the second.
   clock_.Advance(absl::Minutes(20));
   taskd_.Stop();
   taskd_.Start();
   taskd_.Publish({{"site.conf", "newer"}});
-  notes_.Await("confirmed 2");
+  log_.Await("confirmed 2");
   stop.Request();
   device.join();
   EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
@@ -565,8 +566,8 @@ TEST_F(SessionTest, ADeviceEndsWithACredentialThatHasNoNext) {
   taskd_.Publish(new_);
   DeviceOptions options = Device();
   absl::Status status;
-  std::thread device([&] { status = RunDevice(std::move(options), &notes_); });
-  notes_.Await("confirmed 1");
+  std::thread device([&] { status = RunDevice(std::move(options), &log_); });
+  log_.Await("confirmed 1");
   clock_.Advance(absl::Minutes(61));
   taskd_.Stop();
   taskd_.Start();
@@ -582,13 +583,13 @@ TEST_F(SessionTest, ADeviceOutlivesAServerThatRefusesItsKey) {
   Stop stop;
   options.stop = &stop;
   absl::Status status;
-  std::thread device([&] { status = RunDevice(std::move(options), &notes_); });
-  notes_.Await("disconnected KEY_REFUSED");
-  while (notes_.Count("disconnected KEY_REFUSED") < 5) std::this_thread::yield();
+  std::thread device([&] { status = RunDevice(std::move(options), &log_); });
+  log_.Await("disconnected KEY_REFUSED");
+  while (log_.Count("disconnected KEY_REFUSED") < 5) std::this_thread::yield();
   taskd_.Stop();
   taskd_.faults.revoked = false;
   taskd_.Start();
-  notes_.Await("confirmed 1");
+  log_.Await("confirmed 1");
   stop.Request();
   device.join();
   EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);

@@ -7,6 +7,7 @@
 #include <functional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -21,53 +22,33 @@ namespace parley::agent {
 
 using task::v1::Participant;
 
-// Writes down what it is told.
-class Notes : public Observer {
+// Records the events that tests ask for, each as a line.
+class EventLog : public Observer {
  public:
-  void Connected(const std::string&, const std::string& protocol) override { Add("connected " + protocol); }
-  void Offered(const task::v1::Manifest& manifest, absl::Time, bool) override {
-    Add(absl::StrCat("offered ", manifest.revision()));
+  void OnEvent(const Event& event) override {
+    const std::string line = std::visit([](const auto& e) { return TextOf(e); }, event);
+    MutexLock lock(&mutex_);
+    if (const auto* e = std::get_if<event::Fetched>(&event)) fetched = *e;
+    if (const auto* e = std::get_if<event::RollbackFailed>(&event)) rollback_failures.push_back(e->detail);
+    if (const auto* e = std::get_if<event::UpToDate>(&event)) up_to_date = e->revision;
+    if (line.empty()) return;
+    lines_.push_back(line);
+    changed_.NotifyAll();
   }
-  void Waiting(const std::string&, const std::string& reason, absl::Time) override { Add("waiting " + reason); }
-  void Fetched(const std::string&, int64_t received, int64_t reused) override {
-    received_bytes = received;
-    reused_bytes = reused;
-    Add("fetched");
-  }
-  void CheckPassed(const std::string&, absl::Duration) override { Add("checked"); }
-  void Applied(const std::string&, absl::Duration) override { Add("applied"); }
-  void Confirmed(const std::string&, int64_t revision) override { Add(absl::StrCat("confirmed ", revision)); }
-  void RollingBack(const std::string&, const std::string& reason, const std::string&) override {
-    Add("rolling back " + reason);
-  }
-  void RolledBack(const std::string&) override { Add("rolled back"); }
-  void Declined(const std::string&, const std::string& code, const std::string&) override { Add("declined " + code); }
-  void Renewed(absl::Time) override { Add("renewed"); }
-  void RenewalFailed(const absl::Status& why, absl::Time) override { Add("renewal failed " + Reason(why)); }
-  void Disconnected(const absl::Status& why, absl::Time) override { Add("disconnected " + Reason(why)); }
-  void Hindered(const std::string&, const std::string& code, const std::string&, absl::Time) override {
-    Add("hindered " + code);
-  }
-  void Settling(const std::string& task, absl::Time) override { Add("settling " + task); }
-  void OperatorVerified(const std::string&, const std::string& user, const std::string&) override {
-    Add("signed by " + user);
-  }
-  void Failed(const std::string&, const absl::Status& why) override { Add("failed " + Reason(why)); }
-  void Idle() override { Add("idle"); }
 
-  bool Has(const std::string& note) {
+  bool Has(const std::string& line) {
     MutexLock lock(&mutex_);
-    return std::find(notes_.begin(), notes_.end(), note) != notes_.end();
+    return std::find(lines_.begin(), lines_.end(), line) != lines_.end();
   }
-  void Await(const std::string& note) {
+  void Await(const std::string& line) {
     MutexLock lock(&mutex_);
-    while (std::find(notes_.begin(), notes_.end(), note) == notes_.end()) changed_.Wait(&mutex_);
+    while (std::find(lines_.begin(), lines_.end(), line) == lines_.end()) changed_.Wait(&mutex_);
   }
-  int Count(const std::string& note) {
+  int Count(const std::string& line) {
     MutexLock lock(&mutex_);
-    return static_cast<int>(std::count(notes_.begin(), notes_.end(), note));
+    return static_cast<int>(std::count(lines_.begin(), lines_.end(), line));
   }
-  // Until the next note, or for so long.
+  // Waits for the next line, at most for so long.
   void AwaitNews(absl::Duration most) {
     MutexLock lock(&mutex_);
     changed_.WaitFor(&mutex_, most);
@@ -75,22 +56,41 @@ class Notes : public Observer {
   std::string All() {
     MutexLock lock(&mutex_);
     std::string all;
-    for (const std::string& note : notes_) absl::StrAppend(&all, note, "\n");
+    for (const std::string& line : lines_) absl::StrAppend(&all, line, "\n");
     return all;
   }
 
-  int64_t received_bytes = 0;
-  int64_t reused_bytes = 0;
+  event::Fetched fetched;
+  std::vector<std::string> rollback_failures;
+  int64_t up_to_date = 0;
 
  private:
-  void Add(std::string note) {
-    MutexLock lock(&mutex_);
-    notes_.push_back(std::move(note));
-    changed_.NotifyAll();
+  static std::string TextOf(const event::Connected& e) { return "connected " + e.protocol; }
+  static std::string TextOf(const event::Disconnected& e) { return "disconnected " + Reason(e.why); }
+  static std::string TextOf(const event::Idle&) { return "idle"; }
+  static std::string TextOf(const event::Waiting& e) { return "waiting " + e.reason; }
+  static std::string TextOf(const event::Hindered& e) { return "hindered " + e.code; }
+  static std::string TextOf(const event::Undecided& e) { return "undecided " + e.task; }
+  static std::string TextOf(const event::OperatorVerified& e) { return "signed by " + e.user; }
+  static std::string TextOf(const event::Offered& e) { return absl::StrCat("offered ", e.revision); }
+  static std::string TextOf(const event::Fetched&) { return "fetched"; }
+  static std::string TextOf(const event::CheckPassed&) { return "checked"; }
+  static std::string TextOf(const event::Applied&) { return "applied"; }
+  static std::string TextOf(const event::Confirmed& e) { return absl::StrCat("confirmed ", e.revision); }
+  static std::string TextOf(const event::RollingBack& e) { return "rolling back " + e.reason; }
+  static std::string TextOf(const event::RolledBack&) { return "rolled back"; }
+  static std::string TextOf(const event::Declined& e) { return "declined " + e.code; }
+  static std::string TextOf(const event::Renewed&) { return "renewed"; }
+  static std::string TextOf(const event::RenewalFailed& e) { return "renewal failed " + Reason(e.why); }
+  static std::string TextOf(const event::Failed& e) { return "failed " + Reason(e.why); }
+  template <typename Other>
+  static std::string TextOf(const Other&) {
+    return "";
   }
+
   Mutex mutex_;
   CondVar changed_;
-  std::vector<std::string> notes_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::string> lines_ ABSL_GUARDED_BY(mutex_);
 };
 
 class SessionTest : public testing::Test {
@@ -125,7 +125,7 @@ class SessionTest : public testing::Test {
     return options;
   }
 
-  absl::StatusOr<Outcome> RunJoin() { return Join(Options(), &notes_); }
+  absl::StatusOr<Outcome> RunJoin() { return Join(Options(), &log_); }
 
   // Nothing was applied, and no trace of the attempt is beside the target.
   void ExpectNothingApplied() {
@@ -154,7 +154,7 @@ class SessionTest : public testing::Test {
   FakeClock clock_;
   FakeBootClock boot_clock_;
   FakeTaskd taskd_{&clock_};
-  Notes notes_;
+  EventLog log_;
   int cut_seen_ = 0;
 };
 

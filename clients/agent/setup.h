@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "clients/agent/agent.h"
+#include "clients/agent/options.h"
 
 namespace parley::agent {
 

@@ -22,19 +22,6 @@ namespace fs = std::filesystem;
 
 grpc::Status DeadlineExceeded() { return grpc::Status(grpc::StatusCode::DEADLINE_EXCEEDED, "Deadline Exceeded"); }
 
-// An observer that also writes down what a rollback that failed says.
-class MoreNotes : public Notes {
- public:
-  void RollbackFailed(const std::string&, const std::string& detail) override {
-    rollback_failed = detail;
-    ++rollbacks_failed;
-  }
-  void UpToDate(const std::string&, int64_t revision) override { up_to_date = revision; }
-  std::string rollback_failed;
-  int rollbacks_failed = 0;
-  int64_t up_to_date = 0;
-};
-
 class StuckTest : public LevelTest {
  protected:
   // Fails on the old set too, until the file is there.
@@ -45,7 +32,7 @@ class StuckTest : public LevelTest {
   }
   absl::Status SettleWithTime(Observer* observer) {
     std::thread clock([this] { PassTimeUntilSettled(); });
-    const absl::Status status = Settle(Options(), observer);
+    const absl::Status status = ResumePending(Options(), observer);
     clock.join();
     return status;
   }
@@ -62,14 +49,15 @@ class StuckTest : public LevelTest {
 
 TEST_F(StuckTest, SettleSaysThatTheOldSetDoesNotWork) {
   LeaveInTheApply("tasks/other", new_);
-  MoreNotes notes;
-  const absl::Status status = SettleWithTime(&notes);
+  EventLog log;
+  const absl::Status status = SettleWithTime(&log);
   EXPECT_EQ(Reason(status), "ROLLBACK_FAILED") << status;
   EXPECT_TRUE(absl::StrContains(status.message(), "tasks/other")) << status;
-  EXPECT_TRUE(absl::StrContains(notes.rollback_failed, "cannot reload")) << notes.rollback_failed;
+  ASSERT_EQ(log.rollback_failures.size(), 1u);
+  EXPECT_TRUE(absl::StrContains(log.rollback_failures[0], "cannot reload")) << log.rollback_failures[0];
   EXPECT_EQ(Installed(), old_);
   // It does not become better by itself.
-  EXPECT_EQ(Reason(Settle(Options(), &notes_)), "ROLLBACK_FAILED");
+  EXPECT_EQ(Reason(ResumePending(Options(), &log_)), "ROLLBACK_FAILED");
 }
 
 TEST_F(StuckTest, ACommandGivenAgainAfterAFailedRollbackIsAnAttempt) {
@@ -81,16 +69,16 @@ TEST_F(StuckTest, ACommandGivenAgainAfterAFailedRollbackIsAnAttempt) {
   LeaveInTheApply("tasks/nginx", next);
   // Nobody was there to confirm in time, so that it was not the set's fault.
   boot_clock_.Advance(absl::Hours(1));
-  EXPECT_EQ(Reason(SettleWithTime(&notes_)), "ROLLBACK_FAILED");
+  EXPECT_EQ(Reason(SettleWithTime(&log_)), "ROLLBACK_FAILED");
   WriteTestFile(folder_ / "mended", "");
   JoinOptions options = Options();
   options.key.reset();
   options.hooks = FailingHooks();
-  const auto outcome = Join(std::move(options), &notes_);
-  ASSERT_EQ(outcome.status(), absl::OkStatus()) << notes_.All();
-  EXPECT_EQ(outcome->state, Participant::STATE_CONFIRMED) << notes_.All();
+  const auto outcome = Join(std::move(options), &log_);
+  ASSERT_EQ(outcome.status(), absl::OkStatus()) << log_.All();
+  EXPECT_EQ(outcome->state, Participant::STATE_CONFIRMED) << log_.All();
   EXPECT_EQ(ReadTestFile(Target() + "/site.conf"), "newer");
-  EXPECT_EQ(notes_.Count("hindered interrupted"), 0);
+  EXPECT_EQ(log_.Count("hindered interrupted"), 0);
 }
 
 // The server is there and has too much to do: the time to reach it is over, and it is waited for all the same.
@@ -102,10 +90,10 @@ TEST_F(StuckTest, WaitsForAServerThatAnswersTooLate) {
   taskd_.faults.confirm = [&] { return confirms-- > 0 ? DeadlineExceeded() : grpc::Status::OK; };
   JoinOptions options = Options();
   options.connect_timeout = absl::Nanoseconds(1);
-  const auto outcome = Join(std::move(options), &notes_);
+  const auto outcome = Join(std::move(options), &log_);
   ASSERT_EQ(outcome.status(), absl::OkStatus());
   EXPECT_EQ(outcome->state, Participant::STATE_CONFIRMED);
-  EXPECT_EQ(notes_.Count("disconnected CONNECTION_TIMEOUT"), 9) << notes_.All();
+  EXPECT_EQ(log_.Count("disconnected CONNECTION_TIMEOUT"), 9) << log_.All();
 }
 
 // The time to reach the server begins with the first try, and not while something else is waited for.
@@ -151,11 +139,11 @@ TEST(RetryTest, TheTimeOfAProcessThatIsStoppedDoesNotCount) {
 TEST_F(StuckTest, AClientThatStaysGoesOnAfterItsPlaceWasRemoved) {
   taskd_.Publish(new_);
   StartFollowing(Options());
-  notes_.Await("confirmed 1");
+  log_.Await("confirmed 1");
   taskd_.AwaitState(Participant::STATE_CONFIRMED);
   fs::remove_all(folder_ / ".parley-target");
   taskd_.Publish({{"site.conf", "newer"}});
-  notes_.Await("confirmed 2");
+  log_.Await("confirmed 2");
   EXPECT_EQ(ReadTestFile(Target() + "/site.conf"), "newer");
 }
 
@@ -167,16 +155,16 @@ TEST_F(StuckTest, AFolderAboveThatIsReplacedIsNoFaultOfTheSet) {
   JoinOptions options = Options();
   options.into = above + "/target";
   StartFollowing(std::move(options));
-  notes_.Await("confirmed 1");
+  log_.Await("confirmed 1");
   taskd_.AwaitState(Participant::STATE_CONFIRMED);
   fs::rename(above, folder_ / "former");
   fs::copy(folder_ / "former", above, fs::copy_options::recursive);
   fs::permissions(above + "/.parley-target", fs::perms::owner_all);
   taskd_.Publish({{"site.conf", "newer"}});
-  notes_.Await("confirmed 2");
+  log_.Await("confirmed 2");
   EXPECT_EQ(ReadTestFile(above + "/target/site.conf"), "newer");
   EXPECT_EQ(ReadTestFile(folder_ / "former/target/site.conf"), "new");
-  EXPECT_EQ(notes_.Count("rolled back"), 0) << notes_.All();
+  EXPECT_EQ(log_.Count("rolled back"), 0) << log_.All();
 }
 
 TEST_F(StuckTest, ADamagedRecordIsToldToTheServer) {
@@ -184,27 +172,27 @@ TEST_F(StuckTest, ADamagedRecordIsToldToTheServer) {
   ASSERT_EQ(RunJoin().status(), absl::OkStatus());
   WriteTestFile(folder_ / ".parley-target/record", "damaged");
   StartFollowing(Options());
-  notes_.Await("hindered state_damaged");
+  log_.Await("hindered state_damaged");
   while (!taskd_.declarations().back().has_hindrance()) std::this_thread::yield();
   EXPECT_EQ(taskd_.declarations().back().hindrance().code(), "state_damaged");
   EXPECT_TRUE(absl::StrContains(taskd_.declarations().back().hindrance().detail(), "record"));
   ASSERT_EQ(unlink((folder_ / ".parley-target/record").c_str()), 0);
-  notes_.Await("confirmed 1");
+  log_.Await("confirmed 1");
 }
 
 TEST_F(StuckTest, ATargetThatIsAFileByNowIsNamedAndToldToTheServer) {
   taskd_.Publish(new_);
   StartFollowing(Options());
-  notes_.Await("confirmed 1");
+  log_.Await("confirmed 1");
   taskd_.AwaitState(Participant::STATE_CONFIRMED);
   fs::rename(Target(), folder_ / "away");
   WriteTestFile(Target(), "");
   taskd_.Publish({{"site.conf", "newer"}});
-  notes_.Await("hindered target_not_folder");
+  log_.Await("hindered target_not_folder");
   while (taskd_.declarations().back().hindrance().code() != "target_not_folder") std::this_thread::yield();
   fs::remove(Target());
   fs::rename(folder_ / "away", Target());
-  notes_.Await("confirmed 2");
+  log_.Await("confirmed 2");
 }
 
 TEST_F(StuckTest, AStateFolderThatCannotBeIsNamedAtOnce) {
@@ -212,7 +200,7 @@ TEST_F(StuckTest, AStateFolderThatCannotBeIsNamedAtOnce) {
   for (const std::string& path : {folder_ / "loop", folder_ / std::string(300, 'a'), folder_ / "loop/below"}) {
     JoinOptions options = Options();
     options.state_dir = path;
-    const absl::Status status = Join(std::move(options), &notes_).status();
+    const absl::Status status = Join(std::move(options), &log_).status();
     EXPECT_EQ(Reason(status), "STATE_UNUSABLE") << status;
     EXPECT_TRUE(absl::StrContains(status.message(), "another folder")) << status;
   }
@@ -225,12 +213,12 @@ TEST_F(StuckTest, ALinkThatLeadsElsewhereIsNamedAndToldToTheServer) {
   fs::create_symlink("target", folder_ / "link");
   JoinOptions options = Options();
   options.into = folder_ / "link";
-  ASSERT_EQ(Join(std::move(options), &notes_).status(), absl::OkStatus());
+  ASSERT_EQ(Join(std::move(options), &log_).status(), absl::OkStatus());
   fs::remove(folder_ / "link");
   fs::create_symlink("second", folder_ / "link");
   options = Options();
   options.into = folder_ / "link";
-  const absl::Status status = Join(std::move(options), &notes_).status();
+  const absl::Status status = Join(std::move(options), &log_).status();
   EXPECT_EQ(Reason(status), "STATE_CONFLICT");
   EXPECT_TRUE(absl::StrContains(
       status.message(), absl::StrCat(folder_ / "link", " leads to ", folder_ / "second", " now; it led to ", Target())))
@@ -243,9 +231,9 @@ TEST_F(StuckTest, SaysWhatIsInstalledAlready) {
   taskd_.Publish(new_);
   ASSERT_EQ(RunJoin().status(), absl::OkStatus());
   taskd_.PushState(Participant::STATE_CONFIRMED);
-  MoreNotes notes;
-  ASSERT_EQ(Join(Options(), &notes).status(), absl::OkStatus());
-  EXPECT_EQ(notes.up_to_date, 1);
+  EventLog log;
+  ASSERT_EQ(Join(Options(), &log).status(), absl::OkStatus());
+  EXPECT_EQ(log.up_to_date, 1);
 }
 
 TEST_F(StuckTest, ThePlaceOfATargetIsNoTarget) {
@@ -282,7 +270,7 @@ class BlockedTest : public StuckTest {
   fs::file_time_type LastTry() const { return fs::last_write_time(folder_ / ".parley-target"); }
   // Enough for many tries, each of which would say something.
   void LetTimePass() {
-    for (int i = 0; i < 3; ++i) notes_.AwaitNews(absl::Milliseconds(100));
+    for (int i = 0; i < 3; ++i) log_.AwaitNews(absl::Milliseconds(100));
   }
   static constexpr absl::Duration kForEver = absl::Hours(100'000);
 };
@@ -291,7 +279,7 @@ TEST_F(BlockedTest, ARollbackThatIsBlockedIsNotTriedAgainBeforeItsPauseIsOver) {
   JoinOptions options = Blocking();
   options.min_recheck = options.max_recheck = kForEver;
   StartFollowing(std::move(options));
-  notes_.Await("hindered rollback_failed");
+  log_.Await("hindered rollback_failed");
   taskd_.AwaitState(Participant::STATE_ROLLBACK_FAILED);
   const fs::file_time_type last = LastTry();
   const size_t declared = taskd_.declarations().size();
@@ -300,33 +288,33 @@ TEST_F(BlockedTest, ARollbackThatIsBlockedIsNotTriedAgainBeforeItsPauseIsOver) {
   taskd_.Start();
   while (taskd_.declarations().size() == declared) std::this_thread::yield();
   LetTimePass();
-  EXPECT_EQ(LastTry(), last) << notes_.All();
+  EXPECT_EQ(LastTry(), last) << log_.All();
   EXPECT_EQ(taskd_.declarations().size(), declared + 1);
-  EXPECT_EQ(notes_.Count("hindered rollback_failed"), 1) << notes_.All();
+  EXPECT_EQ(log_.Count("hindered rollback_failed"), 1) << log_.All();
   // What a person publishes is an attempt at once.
   Mend();
   taskd_.Publish({{"site.conf", "newer"}});
-  notes_.Await("rolled back");
-  notes_.Await("confirmed 2");
+  log_.Await("rolled back");
+  log_.Await("confirmed 2");
 }
 
 TEST_F(BlockedTest, ARollbackThatIsBlockedIsToldOnceAndGoesOnWhenTheWayIsFree) {
-  MoreNotes notes;
+  EventLog log;
   JoinOptions options = Blocking();
   options.follow = true;
   options.stop = &stop_;
-  thread_ = std::thread([&, options = std::move(options)]() mutable { outcome_ = Join(std::move(options), &notes); });
-  notes.Await("hindered rollback_failed");
+  thread_ = std::thread([&, options = std::move(options)]() mutable { outcome_ = Join(std::move(options), &log); });
+  log.Await("hindered rollback_failed");
   for (int tries = 1; tries < 6; ++tries) {
     for (const fs::file_time_type last = LastTry(); LastTry() == last;) std::this_thread::yield();
   }
-  EXPECT_EQ(notes.Count("hindered rollback_failed"), 1) << notes.All();
-  EXPECT_EQ(notes.rollbacks_failed, 1);
-  EXPECT_EQ(notes.Count("rolling back check_failed"), 1);
+  EXPECT_EQ(log.Count("hindered rollback_failed"), 1) << log.All();
+  EXPECT_EQ(log.rollback_failures.size(), 1u);
+  EXPECT_EQ(log.Count("rolling back check_failed"), 1);
   Mend();
-  notes.Await("rolled back");
+  log.Await("rolled back");
   taskd_.Publish({{"site.conf", "newer"}});
-  notes.Await("confirmed 2");
+  log.Await("confirmed 2");
   StopIt();
 }
 
@@ -337,14 +325,14 @@ TEST_F(BlockedTest, ARollbackThatPassesIsFollowedByAPause) {
   options.hooks.apply.clear();
   options.min_recheck = options.max_recheck = kForEver;
   StartFollowing(std::move(options));
-  notes_.Await("rolled back");
+  log_.Await("rolled back");
   taskd_.AwaitState(Participant::STATE_ROLLED_BACK);
   LetTimePass();
-  EXPECT_EQ(notes_.Count("rolled back"), 1) << notes_.All();
-  EXPECT_EQ(notes_.Count("checked"), 1);
+  EXPECT_EQ(log_.Count("rolled back"), 1) << log_.All();
+  EXPECT_EQ(log_.Count("checked"), 1);
   EXPECT_EQ(Installed(), old_);
   taskd_.Publish({{"conf.d/a", "newer"}});
-  while (notes_.Count("rolled back") < 2) std::this_thread::yield();
+  while (log_.Count("rolled back") < 2) std::this_thread::yield();
 }
 
 class WatchTest : public testing::Test {

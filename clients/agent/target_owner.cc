@@ -57,6 +57,11 @@ std::string WhyOverdue(bool passing, absl::Duration timeout) {
 
 }  // namespace
 
+Event RollbackEnd(const std::string& task, const absl::Status& status) {
+  if (status.ok()) return event::RolledBack{task};
+  return event::RollbackFailed{task, std::string(status.message())};
+}
+
 absl::StatusOr<std::shared_ptr<TargetOwner>> TargetOwner::Get(const std::string& target, const Options& options) {
   const std::shared_ptr<Slot> slot = SlotOf(target);
   MutexLock lock(&slot->mutex);
@@ -113,7 +118,9 @@ void TargetOwner::Join(Listener* listener) {
     MutexLock lock(&listeners_mutex_);
     listeners_.insert(listener);
   }
-  if (const auto undecided = pending(); undecided.has_value()) listener->OnSettling(undecided->task, Due());
+  if (const auto undecided = pending(); undecided.has_value()) {
+    listener->OnEvent(event::Undecided{undecided->task, Due()});
+  }
 }
 
 void TargetOwner::Leave(Listener* listener) {
@@ -122,18 +129,16 @@ void TargetOwner::Leave(Listener* listener) {
 }
 
 // The listeners of one process tell the same person, so one of them is enough for what the owner does.
-void TargetOwner::NotifyListeners(bool all, const std::function<void(Listener*)>& call) {
+void TargetOwner::Announce(const Event& event) {
   MutexLock lock(&listeners_mutex_);
-  for (Listener* const listener : listeners_) {
-    call(listener);
-    if (!all) return;
-  }
+  if (!listeners_.empty()) (*listeners_.begin())->OnEvent(event);
 }
 
-void TargetOwner::TellChanged(bool committed, const Listener* by) {
-  NotifyListeners(/*all=*/true, [&](Listener* listener) {
+void TargetOwner::NotifyChanged(bool committed, const Listener* by) {
+  MutexLock lock(&listeners_mutex_);
+  for (Listener* const listener : listeners_) {
     if (listener != by) listener->OnChanged(committed);
-  });
+  }
 }
 
 void TargetOwner::Publish() {
@@ -254,7 +259,7 @@ absl::Status TargetOwner::Commit(const Listener* by) {
     RETURN_IF_ERROR(installer_->Commit());
     Publish();
   }
-  TellChanged(/*committed=*/true, by);
+  NotifyChanged(/*committed=*/true, by);
   return absl::OkStatus();
 }
 
@@ -274,7 +279,7 @@ absl::Status TargetOwner::FinishRollback(const Listener* by) {
     ended = !installer_->pending().has_value();
     Publish();
   }
-  if (ended) TellChanged(/*committed=*/false, by);
+  if (ended) NotifyChanged(/*committed=*/false, by);
   return status;
 }
 
@@ -366,13 +371,13 @@ void TargetOwner::RollBackOverdue(bool passing) {
   if (Reason(status) == "NOT_PENDING") return;
   const std::string attempt = absl::StrCat(overdue->task, " ", overdue->attempt, ": ");
   if (!absl::StartsWith(told_failure_, attempt)) {
-    NotifyListeners(/*all=*/false, [&](Listener* listener) { listener->OnRollingBack(overdue->task, reason, detail); });
+    Announce(event::RollingBack{overdue->task, reason, detail});
   }
   status = FinishRollback(/*by=*/nullptr);
   const std::string failure = absl::StrCat(attempt, status.message());
   if (std::exchange(told_failure_, failure) != failure) {
     if (!status.ok()) LogWarning("a rollback failed", {{"error", std::string(status.message())}});
-    NotifyListeners(/*all=*/false, [&](Listener* listener) { listener->OnRolledBack(overdue->task, status); });
+    Announce(RollbackEnd(overdue->task, status));
   }
   MutexLock lock(&mutex_);
   if (!pending_.has_value()) told_failure_.clear();

@@ -13,7 +13,6 @@
 #ifndef PARLEY_CLIENTS_AGENT_TARGET_OWNER_H_
 #define PARLEY_CLIENTS_AGENT_TARGET_OWNER_H_
 
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -26,14 +25,18 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "clients/agent/agent.h"
+#include "clients/agent/boot_clock.h"
 #include "clients/agent/cancellation.h"
+#include "clients/agent/events.h"
 #include "clients/agent/installer.h"
 #include "clients/agent/target_folder.h"
 #include "lib/base/clock.h"
 #include "lib/base/mutex.h"
 
 namespace parley::agent {
+
+// Returns RolledBack when the rollback came to its end, and RollbackFailed otherwise.
+Event RollbackEnd(const std::string& task, const absl::Status& status);
 
 class TargetOwner {
  public:
@@ -50,13 +53,9 @@ class TargetOwner {
     BootClock* boot_clock = BootClock::System();
   };
 
-  // Hears what the owner does by itself.
-  class Listener {
+  // Observes what the owner does by itself: Undecided, RollingBack, RolledBack and RollbackFailed.
+  class Listener : public Observer {
    public:
-    virtual ~Listener() = default;
-    virtual void OnSettling(const std::string& task, absl::Time until) {}
-    virtual void OnRollingBack(const std::string& task, const std::string& reason, const std::string& detail) {}
-    virtual void OnRolledBack(const std::string& task, const absl::Status& status) {}
     // Somebody else has put another set in place for good, or has brought the old one back.
     virtual void OnChanged(bool committed) {}
   };
@@ -146,10 +145,10 @@ class TargetOwner {
   absl::Status Open();
   // Makes what the installer says of an undecided update known to everybody.
   void Publish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(disk_mutex_);
-  // Calls the listeners, all of them or only one.
-  void NotifyListeners(bool all, const std::function<void(Listener*)>& call);
-  // Tells all but `by` that the disk has changed.
-  void TellChanged(bool committed, const Listener* by);
+  // Tells one listener of what the owner does.
+  void Announce(const Event& event);
+  // Tells all listeners but `by` that the disk has changed.
+  void NotifyChanged(bool committed, const Listener* by);
   absl::Time Due() const;
   absl::Duration Now() const { return options_.boot_clock->Uptime(); }
   absl::Status CheckTurnLocked(const std::string& task) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -23,42 +23,33 @@ namespace {
 // How long the target is left to others between two looks.
 constexpr absl::Duration kShareFor = absl::Seconds(2);
 
-// Says what the owner does.
-class Teller final : public TargetOwner::Listener {
+// Announces what the owner does.
+class OwnerListener final : public TargetOwner::Listener {
  public:
-  explicit Teller(const Announcer& announce) : announce_(announce) {}
+  explicit OwnerListener(const Announcer& announce) : announce_(announce) {}
 
-  // Only once, though the target is opened again and again.
-  void OnSettling(const std::string& task, absl::Time until) override {
-    if (std::exchange(told_, true)) return;
-    announce_([&](Observer* o) { o->Settling(task, until); });
-  }
-  void OnRollingBack(const std::string& task, const std::string& reason, const std::string& detail) override {
-    announce_([&](Observer* o) { o->RollingBack(task, reason, detail); });
-  }
-  void OnRolledBack(const std::string& task, const absl::Status& status) override {
-    announce_([&](Observer* o) {
-      if (status.ok()) return o->RolledBack(task);
-      o->RollbackFailed(task, std::string(status.message()));
-    });
+  void OnEvent(const Event& event) override {
+    // The target is opened again and again, and what is undecided there is announced once.
+    if (std::holds_alternative<event::Undecided>(event) && std::exchange(announced_, true)) return;
+    announce_(event);
   }
 
  private:
   const Announcer announce_;
-  bool told_ = false;
+  bool announced_ = false;
 };
 
-// One look; true when nothing is undecided any more.
-absl::StatusOr<bool> LookAt(const Options& options, const std::string& target, bool share, Teller* teller,
-                            Cancellation* cancellation) {
+// Returns true when nothing is undecided any more.
+absl::StatusOr<bool> ResumeOnce(const Options& options, const std::string& target, bool share, OwnerListener* listener,
+                                Cancellation* cancellation) {
   ASSIGN_OR_RETURN(const std::shared_ptr<TargetOwner> owner, TargetOwner::Get(target, OwnerOptions(options)));
   const std::optional<TargetOwner::Pending> pending = owner->pending();
   if (!pending.has_value()) return true;
-  owner->Join(teller);
+  owner->Join(listener);
   // With a little time left the target is not given away any more.
   const bool stay = !share || pending->confirm_timeout - pending->undecided <= kShareFor * 2;
   const absl::Status status = stay ? owner->AwaitSettled(cancellation) : absl::OkStatus();
-  owner->Leave(teller);
+  owner->Leave(listener);
   RETURN_IF_ERROR(status);
   return stay;
 }
@@ -130,9 +121,9 @@ absl::Status CheckLastRollback(const std::string& target) {
 
 absl::Status SettleTarget(const Options& options, const std::string& target, bool share, const Announcer& announce,
                           Cancellation* cancellation) {
-  Teller teller(announce);
+  OwnerListener listener(announce);
   while (MayBeUndecided(target)) {
-    ASSIGN_OR_RETURN(const bool settled, LookAt(options, target, share, &teller, cancellation));
+    ASSIGN_OR_RETURN(const bool settled, ResumeOnce(options, target, share, &listener, cancellation));
     if (settled) break;
     RETURN_IF_ERROR(cancellation->Sleep(kShareFor));
   }

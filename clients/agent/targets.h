@@ -6,8 +6,8 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "clients/agent/agent.h"
 #include "clients/agent/cancellation.h"
+#include "clients/agent/options.h"
 #include "clients/agent/target_owner.h"
 #include "clients/agent/task_member.h"
 

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "clients/agent/agent.h"
 #include "clients/agent/faults.h"
 #include "clients/agent/identity.h"
 #include "grpcpp/channel.h"
@@ -150,7 +151,7 @@ absl::Status TaskMember::Call(const std::string& nonce, Retry* retry, JoinRespon
   if (!channel->dialer().protocol().empty()) retry->Met();
   if (cancellation_->cancelled()) return Stopped();
   if (!status.ok()) return ExplainKey(Explain(*channel, status), entry_.not_after, options_.clock);
-  announce_([&](Observer* o) { o->Connected(address(), channel->dialer().protocol()); });
+  announce_(event::Connected{address(), channel->dialer().protocol()});
   return absl::OkStatus();
 }
 
@@ -185,11 +186,11 @@ absl::Status TaskMember::JoinWith(const std::string& nonce) {
     if (status.ok()) break;
     absl::Duration wait;
     RETURN_IF_ERROR(retry.Next(status, &wait));
-    announce_([&](Observer* o) { o->Disconnected(status, options_.clock->Now() + wait); });
+    announce_(event::Disconnected{status, options_.clock->Now() + wait});
     RETURN_IF_ERROR(cancellation_->Sleep(wait));
   }
   RETURN_IF_ERROR(Store(nonce, &response));
-  announce_([&](Observer* o) { o->Joined(response.task(), response.participant()); });
+  announce_(event::Joined{response.task().name(), response.participant()});
   return absl::OkStatus();
 }
 

@@ -9,9 +9,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "clients/agent/agent.h"
 #include "clients/agent/cancellation.h"
+#include "clients/agent/events.h"
 #include "clients/agent/faults.h"
+#include "clients/agent/options.h"
 #include "clients/agent/task_state.h"
 #include "lib/base/mutex.h"
 #include "lib/base/secret.h"
@@ -38,14 +39,13 @@ struct JoinCredentials {
   bool follow = false;
 };
 
-// Calls an observer's methods, one at a time.
+// Tells an observer of events, one at a time.
 class Announcer {
  public:
   Announcer(Observer* observer, Mutex* mutex) : observer_(observer), mutex_(mutex) {}
-  template <typename Call>
-  void operator()(Call call) const {
+  void operator()(const Event& event) const {
     MutexLock lock(mutex_);
-    if (observer_ != nullptr) call(observer_);
+    if (observer_ != nullptr) observer_->OnEvent(event);
   }
 
  private:

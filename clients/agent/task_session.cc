@@ -124,9 +124,9 @@ absl::Status TaskSession::SettleOthers(TargetOwner* owner) {
   const std::string detail = absl::StrCat("the agent stopped during the update, and then began with ", task_);
   const absl::Status begun = owner->BeginRollback(reason, detail, /*passing=*/true);
   if (Reason(begun) == "NOT_PENDING") return absl::OkStatus();
-  OnRollingBack(pending->task, reason, detail);
+  announce_(event::RollingBack{pending->task, reason, detail});
   const absl::Status status = owner->FinishRollback(/*by=*/nullptr);
-  OnRolledBack(pending->task, status);
+  announce_(RollbackEnd(pending->task, status));
   return owner->pending().has_value() ? status : absl::OkStatus();
 }
 
@@ -203,7 +203,7 @@ absl::Status TaskSession::RunConversation() {
   declared_since_timeout_ = true;
   if (result_.has_value()) return absl::OkStatus();
   retry_.Reached();
-  announce_([&](Observer* o) { o->Connected(state_->membership().address(), with_.channel->dialer().protocol()); });
+  announce_(event::Connected{state_->membership().address(), with_.channel->dialer().protocol()});
   int unchanged = 0;
   while (true) {
     NoteMovement();
@@ -262,9 +262,8 @@ void TaskSession::NoteHindrance(const absl::Status& why) {
   if (!hindrances_.Begin(why)) return;
   // It ends the session, whose error says it.
   if (!entry_.follow && BlameOf(why) == Blame::kPerson) return;
-  announce_([&](Observer* o) {
-    o->Hindered(task_, ReasonCode(why), std::string(why.message()), options_.clock->Now() + hindrances_.left());
-  });
+  const absl::Time retry_time = options_.clock->Now() + hindrances_.left();
+  announce_(event::Hindered{task_, ReasonCode(why), std::string(why.message()), retry_time});
 }
 
 absl::Status TaskSession::Hinder(const absl::Status& why) {
@@ -300,7 +299,7 @@ absl::Status TaskSession::WaitToRetry(const absl::Status& status) {
   const bool anew = MayJoinAnew(fault);
   if (!anew && (!next.ok() || fault == Fault::kForgotten)) return status;
   if (Reason(status) != "STREAM_ENDED") {
-    announce_([&](Observer* o) { o->Disconnected(status, options_.clock->Now() + wait); });
+    announce_(event::Disconnected{status, options_.clock->Now() + wait});
   }
   RETURN_IF_ERROR(cancellation_->Sleep(wait));
   if (!anew) return absl::OkStatus();
@@ -338,20 +337,10 @@ void TaskSession::LeaveNothingPending(const absl::Status& why) {
   update_->RollBack("interrupted", std::string(why.message()), /*passing=*/true).IgnoreError();
 }
 
-void TaskSession::OnSettling(const std::string& task, absl::Time until) {
-  if (task != task_ && entry_.device) return;
-  announce_([&](Observer* o) { o->Settling(task, until); });
-}
-
-void TaskSession::OnRollingBack(const std::string& task, const std::string& reason, const std::string& detail) {
-  announce_([&](Observer* o) { o->RollingBack(task, reason, detail); });
-}
-
-void TaskSession::OnRolledBack(const std::string& task, const absl::Status& status) {
-  announce_([&](Observer* o) {
-    if (status.ok()) return o->RolledBack(task);
-    o->RollbackFailed(task, std::string(status.message()));
-  });
+void TaskSession::OnEvent(const Event& event) {
+  // A device has a session for the other task too.
+  const auto* const undecided = std::get_if<event::Undecided>(&event);
+  if (undecided == nullptr || undecided->task == task_ || !entry_.device) announce_(event);
 }
 
 void TaskSession::OnChanged(bool committed) {

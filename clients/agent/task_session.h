@@ -15,12 +15,13 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "clients/agent/agent.h"
 #include "clients/agent/cancellation.h"
 #include "clients/agent/faults.h"
 #include "clients/agent/hindrance.h"
 #include "clients/agent/negotiation.h"
 #include "clients/agent/offer_check.h"
+#include "clients/agent/options.h"
+#include "clients/agent/outcome.h"
 #include "clients/agent/target_owner.h"
 #include "clients/agent/task_member.h"
 #include "clients/agent/task_state.h"
@@ -85,9 +86,7 @@ class TaskSession final : private TargetOwner::Listener {
   Outcome MakeOutcome(task::v1::Participant::State state) const;
 
   // TargetOwner::Listener
-  void OnSettling(const std::string& task, absl::Time until) override;
-  void OnRollingBack(const std::string& task, const std::string& reason, const std::string& detail) override;
-  void OnRolledBack(const std::string& task, const absl::Status& status) override;
+  void OnEvent(const Event& event) override;
   void OnChanged(bool committed) override;
 
   const task::v1::NegotiateResponse& current() const { return with_.negotiation->current(); }

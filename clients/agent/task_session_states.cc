@@ -103,12 +103,12 @@ void TaskSession::AnnounceOffer(const Offer& offer) {
   const std::pair<int64_t, int32_t> offered(manifest.revision(), current().attempt());
   if (std::exchange(offered_, offered) == offered) return;
   if (const auto& signer = offer_check_.signer(); signer.has_value()) {
-    announce_([&](Observer* o) { o->OperatorVerified(task_, signer->user_name, signer->device_label); });
+    announce_(event::OperatorVerified{task_, signer->user_name, signer->device_label});
   }
   const auto [method, why] = owner_->choice();
-  const std::string chosen = method == Method::kFiles ? "files" : "exchange";
-  announce_([&, reason = why](Observer* o) { o->MethodChosen(task_, chosen, reason); });
-  announce_([&](Observer* o) { o->Offered(manifest, ToTime(offer.deadline()), offer.forced()); });
+  announce_(event::MethodChosen{task_, method, why});
+  announce_(event::Offered{task_, manifest.revision(), manifest.files_size(), manifest.size(), ToTime(offer.deadline()),
+                           offer.forced()});
 }
 
 absl::Status TaskSession::Answer(const Offer& offer) {
@@ -138,7 +138,7 @@ absl::Status TaskSession::Answer(const Offer& offer) {
 }
 
 absl::Status TaskSession::Decline(const std::string& code, const std::string& detail) {
-  announce_([&](Observer* o) { o->Declined(task_, code, detail); });
+  announce_(event::Declined{task_, code, detail});
   return with_.negotiation->Decline(code, detail);
 }
 
@@ -148,7 +148,7 @@ absl::Status TaskSession::Refuse(const absl::Status& why, bool forced) {
   const std::string detail(why.message());
   if (!forced) return Decline("other", detail);
   // One that is forced cannot be declined, but it can fail.
-  announce_([&](Observer* o) { o->Declined(task_, ReasonCode(why), detail); });
+  announce_(event::Declined{task_, ReasonCode(why), detail});
   RETURN_IF_ERROR(with_.negotiation->Accept());
   if (state() != Participant::STATE_ACCEPTED) return absl::OkStatus();
   return with_.negotiation
@@ -239,7 +239,7 @@ void TaskSession::OnWaiting() {
   const absl::Time until = current().has_retry_time() ? ToTime(current().retry_time()) : absl::InfiniteFuture();
   const std::string told = absl::StrCat(current().state(), " ", current().reason(), " ", absl::FormatTime(until));
   if (std::exchange(told_, told) == told) return;
-  announce_([&](Observer* o) { o->Waiting(task_, current().reason(), until); });
+  announce_(event::Waiting{task_, current().reason(), until});
 }
 
 // In a state that lasts: it says where the client stands, and may be left again by a declaration.
@@ -264,12 +264,12 @@ void TaskSession::AnnounceEnd(bool task_ended) {
   const bool news = state() == Participant::STATE_CONFIRMED && confirmed_ != revision;
   if (state() == Participant::STATE_UP_TO_DATE || news) {
     confirmed_ = revision;
-    announce_([&](Observer* o) { o->UpToDate(task_, revision); });
+    announce_(event::UpToDate{task_, revision});
   }
   const bool by_server = state() == Participant::STATE_INELIGIBLE || state() == Participant::STATE_CANCELED ||
                          state() == Participant::STATE_TIMED_OUT;
   if (!by_server && !task_ended) return;
-  announce_([&](Observer* o) { o->Ended(task_, current().task_state(), state(), current().reason()); });
+  announce_(event::Ended{task_, current().task_state(), state(), current().reason()});
 }
 
 // Only a server that takes what it remembers for what the disk has says so.
@@ -288,7 +288,7 @@ absl::Status TaskSession::OnEnded() {
   if (drift.ok()) AnnounceEnd(task_ended);
   if (entry_.follow && !task_ended && state() != Participant::STATE_CANCELED) {
     const std::string told = absl::StrCat("drift ", current().version());
-    if (!drift.ok() && std::exchange(told_, told) != told) announce_([&](Observer* o) { o->Failed(task_, drift); });
+    if (!drift.ok() && std::exchange(told_, told) != told) announce_(event::Failed{task_, drift});
     return absl::OkStatus();
   }
   if (!drift.ok()) {

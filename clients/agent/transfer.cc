@@ -46,7 +46,7 @@ absl::Status Transfer::OnProgress(const DownloadCounts& counts) {
   const absl::Duration now = SteadyTime();
   if (now - shown_ >= kShowEvery) {
     shown_ = now;
-    announce_([&](Observer* o) { o->Progress(manifest_.task(), counts.done_bytes, counts.total_bytes); });
+    announce_(event::Progress{manifest_.task(), counts.done_bytes, counts.total_bytes});
   }
   if (now - reported_ < kReportEvery) return absl::OkStatus();
   reported_ = now;
@@ -95,8 +95,8 @@ absl::Status Transfer::Run(const std::string& target, const std::vector<std::str
   RETURN_IF_ERROR(FetchRest());
   if (!download_.complete() || !failure_.ok()) return absl::OkStatus();
   const DownloadCounts& counts = download_.counts();
-  announce_([&](Observer* o) { o->Progress(manifest_.task(), counts.done_bytes, counts.total_bytes); });
-  announce_([&](Observer* o) { o->Fetched(manifest_.task(), counts.received_bytes, counts.reused_bytes); });
+  announce_(event::Progress{manifest_.task(), counts.done_bytes, counts.total_bytes});
+  announce_(event::Fetched{manifest_.task(), counts.received_bytes, counts.reused_bytes});
   if (with_.negotiation->current().state() != Participant::STATE_TRANSFERRING) return absl::OkStatus();
   return with_.negotiation
       ->Report({.state = Participant::STATE_TRANSFERRING, .transferred_bytes = counts.received_bytes})

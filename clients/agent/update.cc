@@ -89,8 +89,8 @@ absl::Status Update::FailBeforeSwap(const absl::Status& why) {
     return absl::OkStatus();
   }
   result_ = Result{.end = End::kRefused, .error = why, .reason = ReasonCode(why), .detail = std::string(why.message())};
-  announce_([&](Observer* o) { o->RollingBack(task_, result_.reason, result_.detail); });
-  announce_([&](Observer* o) { o->RolledBack(task_); });
+  announce_(event::RollingBack{task_, result_.reason, result_.detail});
+  announce_(event::RolledBack{task_});
   return negotiation()
       .Report({.state = Participant::STATE_ROLLED_BACK, .reason = result_.reason, .detail = result_.detail})
       .status();
@@ -131,7 +131,7 @@ absl::StatusOr<bool> Update::WaitForWindow(const task::v1::Offer& offer) {
     const absl::Duration left = start - options_.clock->Now();
     if (left <= absl::ZeroDuration()) return true;
     if (!std::exchange(told, true)) {
-      announce_([&](Observer* o) { o->Waiting(task_, "the window that was agreed on opens later", start); });
+      announce_(event::Waiting{task_, "the window that was agreed on opens later", start});
     }
     ASSIGN_OR_RETURN(const bool heard, negotiation().Wait(std::min(left, kLookAtClock)));
     if (heard) return false;
@@ -186,9 +186,7 @@ absl::Status Update::StageAndSwap(const Manifest& manifest, const ChunkCache& st
     absl::Status status = owner_->Stage(MakePlan(), manifest, read_chunk);
     // What the offer said does not hold any more.
     if (const auto [method, why] = owner_->choice(); status.ok() && method != offered) {
-      announce_([&, chosen = method, because = why](Observer* o) {
-        o->MethodChosen(task_, chosen == Method::kFiles ? "files" : "exchange", because);
-      });
+      announce_(event::MethodChosen{task_, method, why});
     }
     chunk_lost_ = Reason(status) == "CHUNK_MISSING";
     if (chunk_lost_) return absl::OkStatus();
@@ -239,13 +237,13 @@ absl::Status Update::ResumePending(const std::string& declared_digest) {
 absl::Status Update::RunCommands(bool* passed) {
   const HookResult check = owner_->RunCheck();
   if (!check.status.ok()) return RollBack("check_failed", HookDetail(check), IsPassing(check.status));
-  if (!options_.hooks.check.empty()) announce_([&](Observer* o) { o->CheckPassed(task_, check.duration); });
+  if (!options_.hooks.check.empty()) announce_(event::CheckPassed{task_, check.duration});
   const absl::StatusOr<HookResult> apply = owner_->RunApply();
   if (!apply.ok()) {
     return RollBack(ReasonCode(apply.status()), std::string(apply.status().message()), IsPassing(apply.status()));
   }
   if (!apply->status.ok()) return RollBack("apply_failed", HookDetail(*apply), IsPassing(apply->status));
-  announce_([&](Observer* o) { o->Applied(task_, apply->duration); });
+  announce_(event::Applied{task_, apply->duration});
   *passed = true;
   return absl::OkStatus();
 }
@@ -310,7 +308,7 @@ absl::Status Update::Commit() {
   owner_->EndTurn(task_);
   // The target has them all now.
   if (auto store = ChunkCache::Open(ChunkFolder()); store.ok()) store->Prune({}).IgnoreError();
-  announce_([&](Observer* o) { o->Confirmed(task_, pending->revision); });
+  announce_(event::Confirmed{task_, pending->revision});
   return absl::OkStatus();
 }
 
@@ -322,7 +320,7 @@ absl::Status Update::RollBack(const std::string& reason, const std::string& deta
   // The owner was faster.
   if (Reason(begun) == "NOT_PENDING") return absl::OkStatus();
   result_ = Result{.end = End::kRolledBack, .reason = reason, .detail = detail, .passing = passing};
-  if (!again) announce_([&](Observer* o) { o->RollingBack(task_, reason, detail); });
+  if (!again) announce_(event::RollingBack{task_, reason, detail});
   absl::Status reported;
   if (server_is_applying()) {
     reported =
@@ -332,12 +330,12 @@ absl::Status Update::RollBack(const std::string& reason, const std::string& deta
   if (Reason(result_.error) == "NOT_PENDING") result_.error = absl::OkStatus();
   result_.failed = !result_.error.ok();
   if (result_.error.ok()) {
-    announce_([&](Observer* o) { o->RolledBack(task_); });
+    announce_(event::RolledBack{task_});
   } else if (Reason(result_.error) != "HOOK_NOT_STARTED") {
     const std::string failure(result_.error.message());
     const std::pair<int32_t, std::string> failed(pending.has_value() ? pending->attempt : 0, failure);
     if (std::exchange(told_failure_, failed) != failed) {
-      announce_([&](Observer* o) { o->RollbackFailed(task_, failure); });
+      announce_(event::RollbackFailed{task_, failure});
     }
   }
   owner_->EndTurn(task_);

@@ -15,9 +15,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "clients/agent/agent.h"
 #include "clients/agent/cancellation.h"
 #include "clients/agent/chunk_cache.h"
+#include "clients/agent/options.h"
 #include "clients/agent/target_owner.h"
 #include "clients/agent/task_member.h"
 #include "clients/agent/task_state.h"

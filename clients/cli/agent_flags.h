@@ -8,7 +8,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "clients/agent/agent.h"
+#include "clients/agent/events.h"
+#include "clients/agent/options.h"
 #include "clients/cli/chain.h"
 #include "clients/cli/command.h"
 

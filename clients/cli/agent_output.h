@@ -3,7 +3,7 @@
 #ifndef PARLEY_CLIENTS_CLI_AGENT_OUTPUT_H_
 #define PARLEY_CLIENTS_CLI_AGENT_OUTPUT_H_
 
-#include "clients/agent/agent.h"
+#include "clients/agent/stop.h"
 #include "clients/cli/command.h"
 
 namespace parley::cli {

@@ -4,6 +4,7 @@
 #include <map>
 #include <string>
 #include <utility>
+#include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -18,7 +19,7 @@
 namespace parley::cli {
 namespace {
 
-using task::v1::Manifest;
+namespace event = agent::event;
 using task::v1::Participant;
 using task::v1::Task;
 
@@ -65,107 +66,112 @@ class TextPrinter final : public agent::Observer {
  public:
   explicit TextPrinter(bool one_task) : one_task_(one_task) {}
 
-  void Connected(const std::string& address, const std::string& protocol) override {
-    // Reconnects, such as the one that confirms, are no news unless the loss was.
-    if (connected_ && !away_) return;
-    Done("connected", absl::StrCat(address, "  ", protocol));
-    connected_ = true;
-    away_ = false;
-  }
-  void Disconnected(const absl::Status& why, absl::Time retry_time) override {
-    if (away_) return;
-    away_ = true;
-    Note("waiting", absl::StrCat(why.message(), "; trying again"));
-  }
-  void Idle() override { Note("waiting", "no task selects this device by its labels yet"); }
-  void Waiting(const std::string& task, const std::string& reason, absl::Time until) override {
-    Note("waiting",
-         Of(task, absl::StrCat(reason.empty() ? "no offer yet" : Printable(reason), ", until ", SoonText(until))));
-  }
-  void Hindered(const std::string& task, const std::string& code, const std::string& detail,
-                absl::Time retry_time) override {
-    // It looks again and again; what is still so is no news.
-    const std::string why = detail.empty() ? WordsOf(code) : Printable(detail);
-    if (std::exchange(hindrance_[task], why) == why) return;
-    Note("waiting", Of(task, absl::StrCat(why, "; looking again at ", SecondText(retry_time))));
-  }
-  void Settling(const std::string& task, absl::Time until) override {
-    Note("undecided", Of(task, absl::StrCat("an update was interrupted here; rolled back at ", SecondText(until),
-                                            " unless it is confirmed before")));
-  }
-  void MethodChosen(const std::string& task, const std::string& method, const std::string& why) override {
-    method_[task] = absl::StrCat(method == "files" ? " by file" : "", why.empty() ? "" : ", because ", Printable(why),
-                                 why.empty() ? "" : ",");
-  }
-  void OperatorVerified(const std::string& task, const std::string& user, const std::string& device) override {
-    Done("signed",
-         Of(task, absl::StrCat("by ", Printable(user), " on ", Printable(device), ", verified up to the root key")));
-  }
-  void Offered(const Manifest& manifest, absl::Time deadline, bool forced) override {
-    Done("offered", absl::StrCat(TaskId(manifest.task()), " r", manifest.revision(), ", ",
-                                 Count(manifest.files_size(), "file"), ", ", BytesText(manifest.size()),
-                                 forced ? ", must be applied by " : ", to be applied by ", SoonText(deadline)));
-    hindrance_.erase(manifest.task());
-    payload_bytes_[manifest.task()] = manifest.size();
-  }
-  void Progress(const std::string& task, int64_t bytes, int64_t total) override {
-    if (!one_task_ || !StdoutIsTerminal() || total <= 0) return;
-    RedrawLine(absl::StrCat("  · fetching     ", Bar(bytes, total), " ", BytesText(bytes), " of ", BytesText(total)));
-    redrawn_ = true;
-  }
-  void Fetched(const std::string& task, int64_t received_bytes, int64_t reused_bytes) override {
-    const std::string reused = reused_bytes > 0 ? absl::StrCat(", ", BytesText(reused_bytes), " were here") : "";
-    const std::string bar = one_task_ && StdoutIsTerminal() ? Bar(1, 1) + " " : "";
-    Done("fetched",
-         Of(task, absl::StrCat(bar, BytesText(payload_bytes_[task]), reused, "  verified, signed by the task's key")));
-  }
-  void CheckPassed(const std::string& task, absl::Duration duration) override {
-    check_[task] = absl::StrCat("check passed in ", DurationText(duration), ", ");
-  }
-  void Applied(const std::string& task, absl::Duration duration) override {
-    Done("applied", Of(task, absl::StrCat(check_[task], "applied", method_[task], " in ", DurationText(duration))));
-    check_.erase(task);
-    method_.erase(task);
-  }
-  void Confirmed(const std::string& task, int64_t revision) override { Done("confirmed", Of(task, "")); }
-  void RollingBack(const std::string& task, const std::string& reason, const std::string& detail) override {
-    Failure(WordsOf(reason), Of(task, "rolling back"));
-    PrintDetail(detail);
-  }
-  void RolledBack(const std::string& task) override { Done("rolled back", Of(task, "the old set is in place")); }
-  void RollbackFailed(const std::string& task, const std::string& detail) override {
-    Failure("rollback failed", Of(task, "a person must look at the target folder"));
-    PrintDetail(detail);
-  }
-  void UpToDate(const std::string& task, int64_t revision) override {
-    Done("up to date", absl::StrCat(TaskId(task), " r", revision, " is installed already"));
-  }
-  void Declined(const std::string& task, const std::string& code, const std::string& detail) override {
-    Failure("declined", Of(task, absl::StrCat(code, detail.empty() ? "" : ": ", Printable(detail))));
-  }
-  void Ended(const std::string& task, Task::State task_state, Participant::State client_state,
-             const std::string& reason) override {
-    payload_bytes_.erase(task);
-    hindrance_.erase(task);
-    if (task::IsAtRest(client_state) && client_state != Participant::STATE_INELIGIBLE &&
-        client_state != Participant::STATE_CANCELED && client_state != Participant::STATE_TIMED_OUT) {
-      return;
-    }
-    Note("ended", absl::StrCat(TaskId(task), " is ", StateText(task_state), ", this client ", StateText(client_state),
-                               reason.empty() ? "" : ": ", Printable(reason)));
-  }
-  void Renewed(absl::Time not_after) override {
-    Done("renewed", absl::StrCat("this device's credential is good until ", TimeText(not_after)));
-  }
-  void RenewalFailed(const absl::Status& why, absl::Time retry_time) override {
-    Failure("not renewed", absl::StrCat("the credential: ", Printable(std::string(why.message())), "; trying again at ",
-                                        SoonText(retry_time)));
-  }
-  void Failed(const std::string& task, const absl::Status& why) override {
-    Failure("failed", absl::StrCat(TaskId(task), "  ", Printable(std::string(why.message()))));
+  void OnEvent(const agent::Event& event) override {
+    std::visit([this](const auto& each) { Show(each); }, event);
   }
 
  private:
+  void Show(const event::Connected& e) {
+    // Reconnects, such as the one that confirms, are no news unless the loss was.
+    if (connected_ && !away_) return;
+    Done("connected", absl::StrCat(e.address, "  ", e.protocol));
+    connected_ = true;
+    away_ = false;
+  }
+  void Show(const event::Disconnected& e) {
+    if (away_) return;
+    away_ = true;
+    Note("waiting", absl::StrCat(e.why.message(), "; trying again"));
+  }
+  void Show(const event::Idle&) { Note("waiting", "no task selects this device by its labels yet"); }
+  void Show(const event::Joined&) {}
+  void Show(const event::Waiting& e) {
+    const std::string reason = e.reason.empty() ? "no offer yet" : Printable(e.reason);
+    Note("waiting", Of(e.task, absl::StrCat(reason, ", until ", SoonText(e.until))));
+  }
+  void Show(const event::Hindered& e) {
+    // It is checked again and again; what is still so is no news.
+    const std::string why = e.detail.empty() ? WordsOf(e.code) : Printable(e.detail);
+    if (std::exchange(hindrance_[e.task], why) == why) return;
+    Note("waiting", Of(e.task, absl::StrCat(why, "; looking again at ", SecondText(e.retry_time))));
+  }
+  void Show(const event::Undecided& e) {
+    Note("undecided", Of(e.task, absl::StrCat("an update was interrupted here; rolled back at ", SecondText(e.until),
+                                              " unless it is confirmed before")));
+  }
+  void Show(const event::MethodChosen& e) {
+    method_[e.task] = absl::StrCat(e.method == agent::Method::kFiles ? " by file" : "",
+                                   e.why.empty() ? "" : absl::StrCat(", because ", Printable(e.why), ","));
+  }
+  void Show(const event::OperatorVerified& e) {
+    Done("signed", Of(e.task, absl::StrCat("by ", Printable(e.user), " on ", Printable(e.device),
+                                           ", verified up to the root key")));
+  }
+  void Show(const event::Offered& e) {
+    Done("offered",
+         absl::StrCat(TaskId(e.task), " r", e.revision, ", ", Count(e.files, "file"), ", ", BytesText(e.bytes),
+                      e.forced ? ", must be applied by " : ", to be applied by ", SoonText(e.deadline)));
+    hindrance_.erase(e.task);
+    payload_bytes_[e.task] = e.bytes;
+  }
+  void Show(const event::Progress& e) {
+    if (!one_task_ || !StdoutIsTerminal() || e.total <= 0) return;
+    RedrawLine(
+        absl::StrCat("  · fetching     ", Bar(e.bytes, e.total), " ", BytesText(e.bytes), " of ", BytesText(e.total)));
+    redrawn_ = true;
+  }
+  void Show(const event::Fetched& e) {
+    const std::string reused = e.reused_bytes > 0 ? absl::StrCat(", ", BytesText(e.reused_bytes), " were here") : "";
+    const std::string bar = one_task_ && StdoutIsTerminal() ? Bar(1, 1) + " " : "";
+    Done("fetched", Of(e.task, absl::StrCat(bar, BytesText(payload_bytes_[e.task]), reused,
+                                            "  verified, signed by the task's key")));
+  }
+  void Show(const event::CheckPassed& e) {
+    check_[e.task] = absl::StrCat("check passed in ", DurationText(e.duration), ", ");
+  }
+  void Show(const event::Applied& e) {
+    Done("applied",
+         Of(e.task, absl::StrCat(check_[e.task], "applied", method_[e.task], " in ", DurationText(e.duration))));
+    check_.erase(e.task);
+    method_.erase(e.task);
+  }
+  void Show(const event::Confirmed& e) { Done("confirmed", Of(e.task, "")); }
+  void Show(const event::RollingBack& e) {
+    Failure(WordsOf(e.reason), Of(e.task, "rolling back"));
+    PrintDetail(e.detail);
+  }
+  void Show(const event::RolledBack& e) { Done("rolled back", Of(e.task, "the old set is in place")); }
+  void Show(const event::RollbackFailed& e) {
+    Failure("rollback failed", Of(e.task, "a person must look at the target folder"));
+    PrintDetail(e.detail);
+  }
+  void Show(const event::UpToDate& e) {
+    Done("up to date", absl::StrCat(TaskId(e.task), " r", e.revision, " is installed already"));
+  }
+  void Show(const event::Declined& e) {
+    Failure("declined", Of(e.task, absl::StrCat(e.code, e.detail.empty() ? "" : ": ", Printable(e.detail))));
+  }
+  void Show(const event::Ended& e) {
+    payload_bytes_.erase(e.task);
+    hindrance_.erase(e.task);
+    if (task::IsAtRest(e.client_state) && e.client_state != Participant::STATE_INELIGIBLE &&
+        e.client_state != Participant::STATE_CANCELED && e.client_state != Participant::STATE_TIMED_OUT) {
+      return;
+    }
+    Note("ended", absl::StrCat(TaskId(e.task), " is ", StateText(e.task_state), ", this client ",
+                               StateText(e.client_state), e.reason.empty() ? "" : ": ", Printable(e.reason)));
+  }
+  void Show(const event::Renewed& e) {
+    Done("renewed", absl::StrCat("this device's credential is good until ", TimeText(e.not_after)));
+  }
+  void Show(const event::RenewalFailed& e) {
+    Failure("not renewed", absl::StrCat("the credential: ", Printable(std::string(e.why.message())),
+                                        "; trying again at ", SoonText(e.retry_time)));
+  }
+  void Show(const event::Failed& e) {
+    Failure("failed", absl::StrCat(TaskId(e.task), "  ", Printable(std::string(e.why.message()))));
+  }
+
   // The text with its task's name, where there may be several.
   std::string Of(const std::string& task, const std::string& text) const {
     if (one_task_) return text;
@@ -191,106 +197,96 @@ class TextPrinter final : public agent::Observer {
   std::map<std::string, std::string> hindrance_, method_;
 };
 
+// One object for each event, without its end.
+JsonObject Named(absl::string_view name) {
+  JsonObject object;
+  object.Text("event", name);
+  return object;
+}
+
+JsonObject Of(absl::string_view name, const std::string& task) {
+  JsonObject object = Named(name);
+  object.Text("task", task);
+  return object;
+}
+
+std::string Rfc3339(absl::Time time) {
+  return time == absl::InfiniteFuture() ? "" : absl::FormatTime(absl::RFC3339_sec, time, absl::UTCTimeZone());
+}
+
+JsonObject Json(const event::Connected& e) {
+  return Named("connected").Text("address", e.address).Text("protocol", e.protocol);
+}
+JsonObject Json(const event::Disconnected& e) {
+  return Named("disconnected").Text("reason", Reason(e.why)).Text("message", e.why.message());
+}
+JsonObject Json(const event::Idle&) { return Named("idle"); }
+JsonObject Json(const event::Joined& e) { return Of("joined", e.task).Text("participant", e.participant); }
+JsonObject Json(const event::Waiting& e) {
+  return Of("waiting", e.task).Text("reason", e.reason).Text("until", Rfc3339(e.until));
+}
+JsonObject Json(const event::Hindered& e) {
+  return Of("hindered", e.task).Text("code", e.code).Text("detail", e.detail).Text("retryTime", Rfc3339(e.retry_time));
+}
+JsonObject Json(const event::Undecided& e) { return Of("settling", e.task).Text("until", Rfc3339(e.until)); }
+JsonObject Json(const event::MethodChosen& e) {
+  const char* const method = e.method == agent::Method::kFiles ? "files" : "exchange";
+  return Of("method", e.task).Text("method", method).Text("why", e.why);
+}
+JsonObject Json(const event::OperatorVerified& e) {
+  return Of("operatorVerified", e.task).Text("user", e.user).Text("device", e.device);
+}
+JsonObject Json(const event::Offered& e) {
+  return Of("offered", e.task)
+      .Number("revision", e.revision)
+      .Number("files", e.files)
+      .Number("bytes", e.bytes)
+      .Text("deadline", Rfc3339(e.deadline))
+      .Raw("forced", e.forced ? "true" : "false");
+}
+JsonObject Json(const event::Progress& e) {
+  return Of("progress", e.task).Number("bytes", e.bytes).Number("total", e.total);
+}
+JsonObject Json(const event::Fetched& e) {
+  return Of("fetched", e.task).Number("received", e.received_bytes).Number("reused", e.reused_bytes);
+}
+JsonObject Json(const event::CheckPassed& e) {
+  return Of("checkPassed", e.task).Number("milliseconds", absl::ToInt64Milliseconds(e.duration));
+}
+JsonObject Json(const event::Applied& e) {
+  return Of("applied", e.task).Number("milliseconds", absl::ToInt64Milliseconds(e.duration));
+}
+JsonObject Json(const event::Confirmed& e) { return Of("confirmed", e.task).Number("revision", e.revision); }
+JsonObject Json(const event::RollingBack& e) {
+  return Of("rollingBack", e.task).Text("reason", e.reason).Text("detail", e.detail);
+}
+JsonObject Json(const event::RolledBack& e) { return Of("rolledBack", e.task); }
+JsonObject Json(const event::RollbackFailed& e) { return Of("rollbackFailed", e.task).Text("detail", e.detail); }
+JsonObject Json(const event::UpToDate& e) { return Of("upToDate", e.task).Number("revision", e.revision); }
+JsonObject Json(const event::Declined& e) {
+  return Of("declined", e.task).Text("code", e.code).Text("detail", e.detail);
+}
+JsonObject Json(const event::Ended& e) {
+  return Of("ended", e.task)
+      .Text("taskState", Task::State_Name(e.task_state))
+      .Text("clientState", Participant::State_Name(e.client_state))
+      .Text("reason", e.reason);
+}
+JsonObject Json(const event::Renewed& e) { return Named("renewed").Text("notAfter", Rfc3339(e.not_after)); }
+JsonObject Json(const event::RenewalFailed& e) {
+  return Named("renewalFailed")
+      .Text("reason", Reason(e.why))
+      .Text("message", e.why.message())
+      .Text("retryTime", Rfc3339(e.retry_time));
+}
+JsonObject Json(const event::Failed& e) {
+  return Of("failed", e.task).Text("reason", Reason(e.why)).Text("message", e.why.message());
+}
+
 class JsonPrinter final : public agent::Observer {
  public:
-  void Connected(const std::string& address, const std::string& protocol) override {
-    Event("connected").Text("address", address).Text("protocol", protocol).Print();
-  }
-  void Disconnected(const absl::Status& why, absl::Time retry_time) override {
-    Event("disconnected").Text("reason", Reason(why)).Text("message", why.message()).Print();
-  }
-  void Idle() override { Event("idle").Print(); }
-  void Joined(const Task& task, const std::string& participant) override {
-    Event("joined").Text("task", task.name()).Text("participant", participant).Print();
-  }
-  void Waiting(const std::string& task, const std::string& reason, absl::Time until) override {
-    Event("waiting").Text("task", task).Text("reason", reason).Text("until", Rfc3339(until)).Print();
-  }
-  void Hindered(const std::string& task, const std::string& code, const std::string& detail,
-                absl::Time retry_time) override {
-    Event("hindered")
-        .Text("task", task)
-        .Text("code", code)
-        .Text("detail", detail)
-        .Text("retryTime", Rfc3339(retry_time))
-        .Print();
-  }
-  void Settling(const std::string& task, absl::Time until) override {
-    Event("settling").Text("task", task).Text("until", Rfc3339(until)).Print();
-  }
-  void MethodChosen(const std::string& task, const std::string& method, const std::string& why) override {
-    Event("method").Text("task", task).Text("method", method).Text("why", why).Print();
-  }
-  void OperatorVerified(const std::string& task, const std::string& user, const std::string& device) override {
-    Event("operatorVerified").Text("task", task).Text("user", user).Text("device", device).Print();
-  }
-  void Offered(const Manifest& manifest, absl::Time deadline, bool forced) override {
-    Event("offered")
-        .Text("task", manifest.task())
-        .Number("revision", manifest.revision())
-        .Number("files", manifest.files_size())
-        .Number("bytes", manifest.size())
-        .Text("deadline", Rfc3339(deadline))
-        .Raw("forced", forced ? "true" : "false")
-        .Print();
-  }
-  void Progress(const std::string& task, int64_t bytes, int64_t total) override {
-    Event("progress").Text("task", task).Number("bytes", bytes).Number("total", total).Print();
-  }
-  void Fetched(const std::string& task, int64_t received_bytes, int64_t reused_bytes) override {
-    Event("fetched").Text("task", task).Number("received", received_bytes).Number("reused", reused_bytes).Print();
-  }
-  void CheckPassed(const std::string& task, absl::Duration duration) override {
-    Event("checkPassed").Text("task", task).Number("milliseconds", absl::ToInt64Milliseconds(duration)).Print();
-  }
-  void Applied(const std::string& task, absl::Duration duration) override {
-    Event("applied").Text("task", task).Number("milliseconds", absl::ToInt64Milliseconds(duration)).Print();
-  }
-  void Confirmed(const std::string& task, int64_t revision) override {
-    Event("confirmed").Text("task", task).Number("revision", revision).Print();
-  }
-  void RollingBack(const std::string& task, const std::string& reason, const std::string& detail) override {
-    Event("rollingBack").Text("task", task).Text("reason", reason).Text("detail", detail).Print();
-  }
-  void RolledBack(const std::string& task) override { Event("rolledBack").Text("task", task).Print(); }
-  void RollbackFailed(const std::string& task, const std::string& detail) override {
-    Event("rollbackFailed").Text("task", task).Text("detail", detail).Print();
-  }
-  void UpToDate(const std::string& task, int64_t revision) override {
-    Event("upToDate").Text("task", task).Number("revision", revision).Print();
-  }
-  void Declined(const std::string& task, const std::string& code, const std::string& detail) override {
-    Event("declined").Text("task", task).Text("code", code).Text("detail", detail).Print();
-  }
-  void Ended(const std::string& task, Task::State task_state, Participant::State client_state,
-             const std::string& reason) override {
-    Event("ended")
-        .Text("task", task)
-        .Text("taskState", Task::State_Name(task_state))
-        .Text("clientState", Participant::State_Name(client_state))
-        .Text("reason", reason)
-        .Print();
-  }
-  void Renewed(absl::Time not_after) override { Event("renewed").Text("notAfter", Rfc3339(not_after)).Print(); }
-  void RenewalFailed(const absl::Status& why, absl::Time retry_time) override {
-    Event("renewalFailed")
-        .Text("reason", Reason(why))
-        .Text("message", why.message())
-        .Text("retryTime", Rfc3339(retry_time))
-        .Print();
-  }
-  void Failed(const std::string& task, const absl::Status& why) override {
-    Event("failed").Text("task", task).Text("reason", Reason(why)).Text("message", why.message()).Print();
-  }
-
- private:
-  static JsonObject Event(absl::string_view name) {
-    JsonObject event;
-    event.Text("event", name);
-    return event;
-  }
-  static std::string Rfc3339(absl::Time time) {
-    return time == absl::InfiniteFuture() ? "" : absl::FormatTime(absl::RFC3339_sec, time, absl::UTCTimeZone());
+  void OnEvent(const agent::Event& event) override {
+    std::visit([](const auto& each) { Json(each).Print(); }, event);
   }
 };
 

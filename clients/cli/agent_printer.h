@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "clients/agent/agent.h"
+#include "clients/agent/events.h"
 
 namespace parley::cli {
 

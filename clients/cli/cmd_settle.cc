@@ -24,7 +24,7 @@ absl::StatusOr<ExitCode> Settle(const Globals& globals, const AgentFlags& flags)
   StopOnSignal signals(OnHangup::kStop);
   options.stop = signals.stop();
   const std::unique_ptr<agent::Observer> printer = NewPrinter(globals, /*one_task=*/false);
-  const absl::Status status = agent::Settle(options, printer.get());
+  const absl::Status status = agent::ResumePending(options, printer.get());
   // The agent that has the target settles it.
   const bool in_use = Reason(status) == "TARGET_IN_USE";
   if (!status.ok() && !in_use) return status;

@@ -10,11 +10,13 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "clients/agent/agent.h"
+#include "clients/agent/stop.h"
 #include "clients/chain/trust_client.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
@@ -36,16 +38,10 @@ constexpr int kIssuers = 16;
 class Printer final : public agent::Observer {
  public:
   explicit Printer(int agent) : agent_(agent) {}
-  void Connected(const std::string&, const std::string&) override { Print("connected"); }
-  void Disconnected(const absl::Status& why, absl::Time next) override {
-    Print("disconnected", Reason(why), next - absl::Now());
+
+  void OnEvent(const agent::Event& event) override {
+    std::visit([this](const auto& each) { Show(each); }, event);
   }
-  void Confirmed(const std::string&, int64_t) override { Print("confirmed"); }
-  void RollingBack(const std::string&, const std::string& reason, const std::string&) override {
-    Print("rolling_back", reason);
-  }
-  void Declined(const std::string&, const std::string& code, const std::string&) override { Print("declined", code); }
-  void Failed(const std::string&, const absl::Status& why) override { Print("failed", Reason(why)); }
   void Print(const char* event, const std::string& why = "", absl::Duration pause = absl::ZeroDuration()) {
     static const absl::Time start = absl::Now();
     const std::string line = absl::StrCat("{\"agent\":", agent_, ",\"event\":\"", event, "\",\"why\":\"", why,
@@ -55,6 +51,15 @@ class Printer final : public agent::Observer {
   }
 
  private:
+  void Show(const agent::event::Connected&) { Print("connected"); }
+  void Show(const agent::event::Disconnected& e) { Print("disconnected", Reason(e.why), e.retry_time - absl::Now()); }
+  void Show(const agent::event::Confirmed&) { Print("confirmed"); }
+  void Show(const agent::event::RollingBack& e) { Print("rolling_back", e.reason); }
+  void Show(const agent::event::Declined& e) { Print("declined", e.code); }
+  void Show(const agent::event::Failed& e) { Print("failed", Reason(e.why)); }
+  template <typename Other>
+  void Show(const Other&) {}
+
   const int agent_;
 };
 
