@@ -19,12 +19,13 @@ constexpr absl::Duration kAnswerTimeout = absl::Minutes(1);
 
 }  // namespace
 
-Negotiation::Negotiation(transport::Channel* channel, std::string task, Cancellation* cancellation, Clock* clock)
-    : channel_(channel),
+Negotiation::Negotiation(std::unique_ptr<transport::Channel> channel, std::string task, Cancellation* cancellation,
+                         Clock* clock)
+    : channel_(std::move(channel)),
       task_(std::move(task)),
       cancellation_(cancellation),
       clock_(clock),
-      stub_(task::v1::ParticipationService::NewStub(channel->grpc())),
+      stub_(task::v1::ParticipationService::NewStub(channel_->grpc())),
       on_cancel_(cancellation, [this] { context_.TryCancel(); }),
       stream_(stub_->Negotiate(&context_)) {
   subscription_ = clock_->Subscribe([this] {
@@ -164,6 +165,13 @@ absl::StatusOr<bool> Negotiation::Report(const Fact& fact) {
   request.mutable_progress()->set_passing(fact.passing);
   RETURN_IF_ERROR(Ask(std::move(request)));
   return current_.state() == fact.state && current_.attempt() == attempt;
+}
+
+absl::Status Negotiation::ReportFailure(const absl::Status& why) {
+  return Report({.state = task::v1::Participant::STATE_ROLLED_BACK,
+                 .reason = ReasonCode(why),
+                 .detail = std::string(why.message())})
+      .status();
 }
 
 absl::StatusOr<bool> Negotiation::Wait(absl::Duration most) { return Receive(most, true); }

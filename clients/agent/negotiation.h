@@ -33,8 +33,8 @@ namespace parley::agent {
 
 class Negotiation {
  public:
-  // Opens the stream. `channel` and the other pointers must outlive it. `task`: "tasks/{task}".
-  Negotiation(transport::Channel* channel, std::string task, Cancellation* cancellation, Clock* clock);
+  // Opens the stream over `channel`. The pointers must outlive it. `task` is "tasks/{task}".
+  Negotiation(std::unique_ptr<transport::Channel> channel, std::string task, Cancellation* cancellation, Clock* clock);
   // Ends it, and waits for its thread.
   ~Negotiation();
   Negotiation(const Negotiation&) = delete;
@@ -59,6 +59,8 @@ class Negotiation {
   };
   // True when the client stands where it said, in the attempt that it meant.
   absl::StatusOr<bool> Report(const Fact& fact);
+  // Reports ROLLED_BACK for `why`, which is the set's fault and kept it from being put in place.
+  absl::Status ReportFailure(const absl::Status& why);
 
   // Waits at most this long for the next thing that the server says by itself, which becomes current(); true when there
   // was one. May return false earlier, when somebody set an injected clock. Errors as of the verbs; OUT_OF_RANGE
@@ -67,6 +69,7 @@ class Negotiation {
   // Makes a Wait that runs, or else the next one, return false. From any thread.
   void Wake();
 
+  const transport::Channel& channel() const { return *channel_; }
   // Where the client stands by the newest message, and the newest offer that there was.
   const task::v1::NegotiateResponse& current() const { return current_; }
   const std::optional<task::v1::Offer>& offer() const { return offer_; }
@@ -89,7 +92,7 @@ class Negotiation {
   // Takes the labels of current(). DATA_LOSS (LABELS_MALFORMED): a server gives no more of them than it takes.
   absl::Status TakeLabels();
 
-  transport::Channel* const channel_;
+  const std::unique_ptr<transport::Channel> channel_;
   const std::string task_;
   Cancellation* const cancellation_;
   Clock* const clock_;

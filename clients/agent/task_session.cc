@@ -112,7 +112,7 @@ absl::Status TaskSession::OpenTarget() {
   former_note_ = owner_->view(task_).rollback.has_value();
   owner_->Join(this);
   const TargetOwner::Listener* const self = this;
-  update_.emplace(&options_, &announce_, state_.get(), owner_.get(), self, &with_, cancellation_);
+  update_.emplace(&options_, &announce_, state_.get(), owner_.get(), self, &negotiation_, cancellation_);
   return entry_.device ? absl::OkStatus() : SettleOthers(owner_.get());
 }
 
@@ -171,7 +171,7 @@ Declaration TaskSession::MakeDeclaration() {
 
 absl::Status TaskSession::Declare() {
   Declaration declaration = MakeDeclaration();
-  RETURN_IF_ERROR(with_.negotiation->Declare(declaration));
+  RETURN_IF_ERROR(negotiation_->Declare(declaration));
   if (declaration.retry()) {
     retry_wanted_ = false;
     retry_ignored_ = HasFailed(state());
@@ -181,29 +181,28 @@ absl::Status TaskSession::Declare() {
 }
 
 absl::Status TaskSession::RunStream() {
-  ASSIGN_OR_RETURN(const auto channel, ConnectAsMember(state_->membership(), options_.clock, retry_.left()));
-  Negotiation negotiation(channel.get(), task_, cancellation_, options_.clock);
-  with_ = {channel.get(), &negotiation};
+  ASSIGN_OR_RETURN(auto channel, ConnectAsMember(state_->membership(), options_.clock, retry_.left()));
+  negotiation_ = std::make_unique<Negotiation>(std::move(channel), task_, cancellation_, options_.clock);
   {
     MutexLock lock(&wake_mutex_);
-    to_wake_ = &negotiation;
+    to_wake_ = negotiation_.get();
   }
-  const absl::Status status = RunConversation();
-  if (!channel->dialer().protocol().empty()) retry_.Met();
+  const absl::Status status = RunSteps();
+  if (!negotiation_->channel().dialer().protocol().empty()) retry_.Met();
   {
     MutexLock lock(&wake_mutex_);
     to_wake_ = nullptr;
   }
-  with_ = {};
+  negotiation_.reset();
   return status;
 }
 
-absl::Status TaskSession::RunConversation() {
+absl::Status TaskSession::RunSteps() {
   RETURN_IF_ERROR(Declare());
   declared_since_timeout_ = true;
   if (result_.has_value()) return absl::OkStatus();
   retry_.Reached();
-  announce_(event::Connected{state_->membership().address(), with_.channel->dialer().protocol()});
+  announce_(event::Connected{state_->membership().address(), negotiation_->channel().dialer().protocol()});
   int unchanged = 0;
   while (true) {
     NoteMovement();
@@ -211,7 +210,7 @@ absl::Status TaskSession::RunConversation() {
     if (unchanged > kMostUnchanged) {
       return Error(absl::StatusCode::kFailedPrecondition, "NO_TRANSITION", "the server does not take what is reported");
     }
-    const int64_t updates = with_.negotiation->updates();
+    const int64_t updates = negotiation_->updates();
     const bool undecided = pending();
     RETURN_IF_ERROR(Step());
     if (result_.has_value()) return absl::OkStatus();
@@ -219,8 +218,8 @@ absl::Status TaskSession::RunConversation() {
       result_ = hindrances_.why();
       return absl::OkStatus();
     }
-    if (with_.negotiation->updates() != updates || (undecided && !pending())) continue;
-    ASSIGN_OR_RETURN(const bool heard, with_.negotiation->Wait(TimeToRecheck()));
+    if (negotiation_->updates() != updates || (undecided && !pending())) continue;
+    ASSIGN_OR_RETURN(const bool heard, negotiation_->Wait(TimeToRecheck()));
     if (!heard) RETURN_IF_ERROR(Reevaluate());
     if (result_.has_value()) return absl::OkStatus();
   }
@@ -275,7 +274,7 @@ absl::Status TaskSession::Hinder(const absl::Status& why) {
 
 // Only what brings the client further than it was before counts: a state that is entered again and again does not.
 void TaskSession::NoteMovement() {
-  if (with_.negotiation->offer().has_value()) offer_ = with_.negotiation->offer();
+  if (negotiation_->offer().has_value()) offer_ = negotiation_->offer();
   if (state() != Participant::STATE_TIMED_OUT) declared_since_timeout_ = false;
   const int64_t revision = offer_check_.manifest().has_value() ? offer_check_.manifest()->revision() : 0;
   const std::pair<int64_t, int> place(revision, RankOf(state()));

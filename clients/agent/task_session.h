@@ -48,7 +48,7 @@ class TaskSession final : private TargetOwner::Listener {
   absl::Status SettleOthers(TargetOwner* owner);
   // Over one connection, until there is a result, or the connection cannot be gone on with.
   absl::Status RunStream();
-  absl::Status RunConversation();
+  absl::Status RunSteps();
   absl::Status Declare();
   task::v1::Declaration MakeDeclaration();
   absl::Status FillInstalled(task::v1::Declaration* declaration) const;
@@ -75,7 +75,6 @@ class TaskSession final : private TargetOwner::Listener {
   absl::Status Answer(const task::v1::Offer& offer);
   absl::Status Refuse(const absl::Status& why, bool forced);
   absl::Status Decline(const std::string& code, const std::string& detail);
-  absl::Status OnAccepted();
   absl::Status AfterUpdate();
   absl::Status EndConfirmed();
   void OnWaiting();
@@ -89,7 +88,7 @@ class TaskSession final : private TargetOwner::Listener {
   void OnEvent(const Event& event) override;
   void OnChanged(bool committed) override;
 
-  const task::v1::NegotiateResponse& current() const { return with_.negotiation->current(); }
+  const task::v1::NegotiateResponse& current() const { return negotiation_->current(); }
   task::v1::Participant::State state() const { return current().state(); }
   bool pending() const { return update_.has_value() && update_->pending(); }
 
@@ -109,7 +108,8 @@ class TaskSession final : private TargetOwner::Listener {
   Retry retry_;
   HindranceWatch hindrances_;
   OfferCheck offer_check_;
-  Conversation with_;
+  // Null while there is no connection.
+  std::unique_ptr<Negotiation> negotiation_;
 
   // The offer that stands, or stood last.
   std::optional<task::v1::Offer> offer_;

@@ -46,16 +46,15 @@ absl::Status TaskSession::Step() {
   }
   switch (state()) {
     case Participant::STATE_OFFERED:
-      return OnOffer();
     case Participant::STATE_ACCEPTED:
     case Participant::STATE_TRANSFERRING:
     case Participant::STATE_STAGED:
     case Participant::STATE_APPLYING:
     case Participant::STATE_CHECKING:
-      return OnAccepted();
+      return OnOffer();
     case Participant::STATE_ROLLING_BACK:
       // The note of it was lost; that the old set is installed was not.
-      return with_.negotiation->Report({.state = Participant::STATE_ROLLED_BACK}).status();
+      return negotiation_->Report({.state = Participant::STATE_ROLLED_BACK}).status();
     case Participant::STATE_JOINED:
     case Participant::STATE_QUEUED:
     case Participant::STATE_DEFERRED:
@@ -85,6 +84,7 @@ OfferCheck::Verdict TaskSession::Examine() {
   return offer_check_.Judge(*offer_, state_->membership().verification_key(), *owner_);
 }
 
+// With an offer that is to be answered, or that was accepted.
 absl::Status TaskSession::OnOffer() {
   if (must_wait()) return absl::OkStatus();
   if (!offer_.has_value()) return OfferMissing();
@@ -92,10 +92,15 @@ absl::Status TaskSession::OnOffer() {
   const OfferCheck::Verdict verdict = Examine();
   if (!verdict.status.ok() && verdict.blame != Blame::kSet) return Hinder(verdict.status);
   hindrances_.End();
-  if (!verdict.status.ok()) return Refuse(verdict.status, offer.forced());
-  refusal_ = absl::OkStatus();
-  AnnounceOffer(offer);
-  return Answer(offer);
+  refusal_ = verdict.status;
+  if (state() == Participant::STATE_OFFERED) {
+    if (!refusal_.ok()) return Refuse(verdict.status, offer.forced());
+    AnnounceOffer(offer);
+    return Answer(offer);
+  }
+  if (!refusal_.ok()) return negotiation_->ReportFailure(refusal_);
+  RETURN_IF_ERROR(update_->Run(*offer_check_.manifest(), offer));
+  return AfterUpdate();
 }
 
 void TaskSession::AnnounceOffer(const Offer& offer) {
@@ -121,12 +126,12 @@ absl::Status TaskSession::Answer(const Offer& offer) {
   const agent::Answer answer = AnswerTo(options_.policy, terms, options_.clock->Now());
   switch (answer.kind) {
     case Answer::Kind::kAccept:
-      return with_.negotiation->Accept();
+      return negotiation_->Accept();
     case Answer::Kind::kDefer:
-      return with_.negotiation->Defer(answer.until, answer.reason);
+      return negotiation_->Defer(answer.until, answer.reason);
     case Answer::Kind::kCounter:
       countered_attempt_ = current().attempt();
-      return with_.negotiation->CounterOffer(answer.window.start, answer.window.end, answer.reason);
+      return negotiation_->CounterOffer(answer.window.start, answer.window.end, answer.reason);
     case Answer::Kind::kDecline:
       return Decline("policy", answer.reason);
     case Answer::Kind::kRefuseForced:
@@ -139,7 +144,7 @@ absl::Status TaskSession::Answer(const Offer& offer) {
 
 absl::Status TaskSession::Decline(const std::string& code, const std::string& detail) {
   announce_(event::Declined{task_, code, detail});
-  return with_.negotiation->Decline(code, detail);
+  return negotiation_->Decline(code, detail);
 }
 
 // Tells the operator why this client will not apply what it was offered.
@@ -149,31 +154,8 @@ absl::Status TaskSession::Refuse(const absl::Status& why, bool forced) {
   if (!forced) return Decline("other", detail);
   // One that is forced cannot be declined, but it can fail.
   announce_(event::Declined{task_, ReasonCode(why), detail});
-  RETURN_IF_ERROR(with_.negotiation->Accept());
-  if (state() != Participant::STATE_ACCEPTED) return absl::OkStatus();
-  return with_.negotiation
-      ->Report({.state = Participant::STATE_ROLLED_BACK, .reason = ReasonCode(why), .detail = detail})
-      .status();
-}
-
-absl::Status TaskSession::OnAccepted() {
-  if (must_wait()) return absl::OkStatus();
-  if (!offer_.has_value()) return OfferMissing();
-  const OfferCheck::Verdict verdict = Examine();
-  if (!verdict.status.ok() && verdict.blame != Blame::kSet) return Hinder(verdict.status);
-  hindrances_.End();
-  if (!verdict.status.ok()) {
-    refusal_ = verdict.status;
-    return with_.negotiation
-        ->Report({.state = Participant::STATE_ROLLED_BACK,
-                  .reason = ReasonCode(verdict.status),
-                  .detail = std::string(verdict.status.message())})
-        .status();
-  }
-  refusal_ = absl::OkStatus();
-  const Offer offer = *offer_;
-  RETURN_IF_ERROR(update_->Run(*offer_check_.manifest(), offer));
-  return AfterUpdate();
+  RETURN_IF_ERROR(negotiation_->Accept());
+  return state() == Participant::STATE_ACCEPTED ? negotiation_->ReportFailure(why) : absl::OkStatus();
 }
 
 absl::Status TaskSession::AfterUpdate() {
@@ -308,10 +290,10 @@ Outcome TaskSession::MakeOutcome(Participant::State state) const {
   outcome.task = task_;
   outcome.state = state;
   outcome.revision = outcome.ok() || !manifest.has_value() ? installed : manifest->revision();
-  if (with_.negotiation != nullptr) outcome.task_state = current().task_state();
+  if (negotiation_ != nullptr) outcome.task_state = current().task_state();
   if (outcome.ok()) return outcome;
   outcome.reason = StateCode(state);
-  if (with_.negotiation != nullptr) outcome.detail = current().reason();
+  if (negotiation_ != nullptr) outcome.detail = current().reason();
   if (update_.has_value() && update_->result().end == Update::End::kRolledBack) {
     outcome.reason = update_->result().reason;
     outcome.detail = update_->result().detail;

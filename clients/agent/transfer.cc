@@ -27,18 +27,18 @@ bool IsAboutTheSet(const absl::Status& status) {
 
 }  // namespace
 
-Transfer::Transfer(const Announcer* announce, Cancellation* cancellation, const Conversation* with,
+Transfer::Transfer(const Announcer* announce, Cancellation* cancellation, Negotiation* negotiation,
                    const task::v1::Manifest* manifest, ChunkCache* store)
     : announce_(*announce),
       cancellation_(cancellation),
-      with_(*with),
+      negotiation_(negotiation),
       manifest_(*manifest),
       download_(manifest, store),
       reported_(SteadyTime()) {}
 
 absl::Status Transfer::Report(const DownloadCounts& counts) {
   const auto reported =
-      with_.negotiation->Report({.state = Participant::STATE_TRANSFERRING, .transferred_bytes = counts.received_bytes});
+      negotiation_->Report({.state = Participant::STATE_TRANSFERRING, .transferred_bytes = counts.received_bytes});
   return reported.ok() && *reported ? absl::OkStatus() : Interrupted();
 }
 
@@ -50,26 +50,26 @@ absl::Status Transfer::OnProgress(const DownloadCounts& counts) {
   }
   if (now - reported_ < kReportEvery) return absl::OkStatus();
   reported_ = now;
-  if (with_.negotiation->current().state() != Participant::STATE_TRANSFERRING) return absl::OkStatus();
+  if (negotiation_->current().state() != Participant::STATE_TRANSFERRING) return absl::OkStatus();
   return Report(counts);
 }
 
 absl::StatusOr<bool> Transfer::FetchOnce() {
-  const auto stub = task::v1::ArtifactService::NewStub(with_.channel->grpc());
+  const auto stub = task::v1::ArtifactService::NewStub(negotiation_->channel().grpc());
   grpc::ClientContext context;
   const Cancellation::Listener on_cancel(cancellation_, [&context] { context.TryCancel(); });
-  with_.negotiation->SetInterrupt([&context] { context.TryCancel(); });
+  negotiation_->SetInterrupt([&context] { context.TryCancel(); });
   bool server_said_so = false;
   const absl::Status status = download_.Fetch(
       stub.get(), &context, [this](const DownloadCounts& counts) { return OnProgress(counts); },
       [&](const grpc::Status& said) {
         server_said_so = true;
-        return Explain(*with_.channel, said);
+        return Explain(negotiation_->channel(), said);
       });
-  with_.negotiation->SetInterrupt(nullptr);
+  negotiation_->SetInterrupt(nullptr);
   if (cancellation_->cancelled()) return Stopped();
   if (Reason(status) == "INTERRUPTED") return false;
-  if (status.ok() || with_.negotiation->interrupted()) return true;
+  if (status.ok() || negotiation_->interrupted()) return true;
   if (server_said_so && status.code() == absl::StatusCode::kOutOfRange && !offsets_refused_) {
     offsets_refused_ = true;
     download_.DropParts();
@@ -82,7 +82,7 @@ absl::StatusOr<bool> Transfer::FetchOnce() {
 
 absl::Status Transfer::FetchRest() {
   bool more = true;
-  while (more && !download_.complete() && !with_.negotiation->interrupted()) {
+  while (more && !download_.complete() && !negotiation_->interrupted()) {
     ASSIGN_OR_RETURN(more, FetchOnce());
   }
   return absl::OkStatus();
@@ -97,9 +97,8 @@ absl::Status Transfer::Run(const std::string& target, const std::vector<std::str
   const DownloadCounts& counts = download_.counts();
   announce_(event::Progress{manifest_.task(), counts.done_bytes, counts.total_bytes});
   announce_(event::Fetched{manifest_.task(), counts.received_bytes, counts.reused_bytes});
-  if (with_.negotiation->current().state() != Participant::STATE_TRANSFERRING) return absl::OkStatus();
-  return with_.negotiation
-      ->Report({.state = Participant::STATE_TRANSFERRING, .transferred_bytes = counts.received_bytes})
+  if (negotiation_->current().state() != Participant::STATE_TRANSFERRING) return absl::OkStatus();
+  return negotiation_->Report({.state = Participant::STATE_TRANSFERRING, .transferred_bytes = counts.received_bytes})
       .status();
 }
 

@@ -14,20 +14,13 @@
 #include "clients/agent/download.h"
 #include "clients/agent/negotiation.h"
 #include "clients/agent/task_member.h"
-#include "lib/transport/channel.h"
 
 namespace parley::agent {
 
-// One connection to the server, and the negotiation on it.
-struct Conversation {
-  transport::Channel* channel = nullptr;
-  Negotiation* negotiation = nullptr;
-};
-
 class Transfer {
  public:
-  // All must outlive it.
-  Transfer(const Announcer* announce, Cancellation* cancellation, const Conversation* with,
+  // All must outlive it. The chunks come over the connection of the negotiation.
+  Transfer(const Announcer* announce, Cancellation* cancellation, Negotiation* negotiation,
            const task::v1::Manifest* manifest, ChunkCache* store);
 
   // Takes what the target has and fetches the rest. When it returns OK, either all is there, or failure() says why it
@@ -47,7 +40,7 @@ class Transfer {
 
   const Announcer& announce_;
   Cancellation* const cancellation_;
-  const Conversation& with_;
+  Negotiation* const negotiation_;
   const task::v1::Manifest& manifest_;
   Download download_;
   absl::Status failure_;

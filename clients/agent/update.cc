@@ -52,20 +52,21 @@ std::string VariableName(absl::string_view prefix, absl::string_view key) {
 }  // namespace
 
 Update::Update(const Options* options, const Announcer* announce, TaskState* state, TargetOwner* owner,
-               const TargetOwner::Listener* listener, const Conversation* with, Cancellation* cancellation)
+               const TargetOwner::Listener* listener, const std::unique_ptr<Negotiation>* negotiation,
+               Cancellation* cancellation)
     : options_(*options),
       announce_(*announce),
       state_(state),
       owner_(owner),
       listener_(listener),
-      with_(*with),
+      negotiation_(*negotiation),
       cancellation_(cancellation),
       task_(absl::StrCat("tasks/", payload::LastPart(state->folder()))) {}
 
 Update::~Update() { owner_->EndTurn(task_); }
 
 Participant::State Update::state() const {
-  return with_.negotiation == nullptr ? Participant::STATE_UNSPECIFIED : negotiation().current().state();
+  return negotiation_ == nullptr ? Participant::STATE_UNSPECIFIED : negotiation_->current().state();
 }
 
 bool Update::server_is_applying() const {
@@ -79,7 +80,10 @@ bool Update::pending() const {
 
 bool Update::TakeProgress() { return std::exchange(received_, false); }
 
-absl::StatusOr<bool> Update::Report(Participant::State state) const { return negotiation().Report({.state = state}); }
+absl::StatusOr<bool> Update::AdvanceFrom(Participant::State from, Participant::State to) const {
+  if (state() != from) return true;
+  return negotiation_->Report({.state = to});
+}
 
 // The old set is installed still, which is what ROLLED_BACK says.
 absl::Status Update::FailBeforeSwap(const absl::Status& why) {
@@ -88,34 +92,30 @@ absl::Status Update::FailBeforeSwap(const absl::Status& why) {
     result_ = Result{.end = End::kHindered, .error = why};
     return absl::OkStatus();
   }
-  result_ = Result{.end = End::kRefused, .error = why, .reason = ReasonCode(why), .detail = std::string(why.message())};
-  announce_(event::RollingBack{task_, result_.reason, result_.detail});
+  result_ = Result{.end = End::kRefused, .error = why};
+  announce_(event::RollingBack{task_, ReasonCode(why), std::string(why.message())});
   announce_(event::RolledBack{task_});
-  return negotiation()
-      .Report({.state = Participant::STATE_ROLLED_BACK, .reason = result_.reason, .detail = result_.detail})
-      .status();
+  return negotiation_->ReportFailure(why);
 }
 
 absl::Status Update::Run(const Manifest& manifest, const task::v1::Offer& offer) {
   ForgetResult();
-  if (state() == Participant::STATE_ACCEPTED) {
-    ASSIGN_OR_RETURN(const bool reported, Report(Participant::STATE_TRANSFERRING));
-    if (!reported) return absl::OkStatus();
-  }
+  ASSIGN_OR_RETURN(const bool begun, AdvanceFrom(Participant::STATE_ACCEPTED, Participant::STATE_TRANSFERRING));
+  if (!begun) return absl::OkStatus();
   absl::StatusOr<ChunkCache> store = ChunkCache::Open(ChunkFolder());
   if (!store.ok()) return FailBeforeSwap(store.status());
   do {
     chunk_lost_ = false;
     RETURN_IF_ERROR(Fetch(manifest, &*store));
     if (result_.end != End::kOpen) return absl::OkStatus();
-    if (negotiation().interrupted()) return negotiation().Wait(absl::InfiniteDuration()).status();
+    if (negotiation_->interrupted()) return negotiation_->Wait(absl::InfiniteDuration()).status();
     RETURN_IF_ERROR(Apply(manifest, offer, *store));
   } while (chunk_lost_);
   return absl::OkStatus();
 }
 
 absl::Status Update::Fetch(const Manifest& manifest, ChunkCache* store) {
-  Transfer transfer(&announce_, cancellation_, &with_, &manifest, store);
+  Transfer transfer(&announce_, cancellation_, negotiation_.get(), &manifest, store);
   const absl::Status status = transfer.Run(owner_->root_path(), owner_->view(task_).paths);
   received_ = received_ || transfer.received_bytes() > 0;
   RETURN_IF_ERROR(status);
@@ -133,7 +133,7 @@ absl::StatusOr<bool> Update::WaitForWindow(const task::v1::Offer& offer) {
     if (!std::exchange(told, true)) {
       announce_(event::Waiting{task_, "the window that was agreed on opens later", start});
     }
-    ASSIGN_OR_RETURN(const bool heard, negotiation().Wait(std::min(left, kLookAtClock)));
+    ASSIGN_OR_RETURN(const bool heard, negotiation_->Wait(std::min(left, kLookAtClock)));
     if (heard) return false;
   }
 }
@@ -150,10 +150,8 @@ absl::Status Update::CheckTime(const Manifest& manifest, const task::v1::Offer& 
 
 // With every chunk in the store.
 absl::Status Update::Apply(const Manifest& manifest, const task::v1::Offer& offer, const ChunkCache& store) {
-  if (state() == Participant::STATE_TRANSFERRING) {
-    ASSIGN_OR_RETURN(const bool reported, Report(Participant::STATE_STAGED));
-    if (!reported) return absl::OkStatus();
-  }
+  ASSIGN_OR_RETURN(const bool staged, AdvanceFrom(Participant::STATE_TRANSFERRING, Participant::STATE_STAGED));
+  if (!staged) return absl::OkStatus();
   ASSIGN_OR_RETURN(const bool open, WaitForWindow(offer));
   if (!open) return absl::OkStatus();
   if (cancellation_->cancelled()) return Stopped();
@@ -170,11 +168,11 @@ absl::Status Update::Apply(const Manifest& manifest, const task::v1::Offer& offe
 UpdatePlan Update::MakePlan() const {
   UpdatePlan plan;
   plan.task = task_;
-  plan.attempt = negotiation().current().attempt();
+  plan.attempt = negotiation_->current().attempt();
   plan.hooks = options_.hooks;
   plan.confirm_timeout = options_.confirm_timeout;
   plan.state_folder = state_->folder();
-  for (const auto& [key, value] : negotiation().labels()) plan.variables[VariableName("PARLEY_LABEL_", key)] = value;
+  for (const auto& [key, value] : negotiation_->labels()) plan.variables[VariableName("PARLEY_LABEL_", key)] = value;
   for (const auto& [key, value] : options_.facts) plan.variables[VariableName("PARLEY_FACT_", key)] = value;
   return plan;
 }
@@ -191,13 +189,11 @@ absl::Status Update::StageAndSwap(const Manifest& manifest, const ChunkCache& st
     chunk_lost_ = Reason(status) == "CHUNK_MISSING";
     if (chunk_lost_) return absl::OkStatus();
     if (!status.ok()) return FailBeforeSwap(status);
-    if (state() == Participant::STATE_STAGED) {
-      ASSIGN_OR_RETURN(const bool reported, Report(Participant::STATE_APPLYING));
-      if (!reported) return absl::OkStatus();
-    }
+    ASSIGN_OR_RETURN(const bool applying, AdvanceFrom(Participant::STATE_STAGED, Participant::STATE_APPLYING));
+    if (!applying) return absl::OkStatus();
     status = owner_->Swap();
     if (status.ok()) return absl::OkStatus();
-    if (pending()) return RollBack(ReasonCode(status), std::string(status.message()), IsPassing(status));
+    if (pending()) return RollBackFor(status);
     if (Reason(status) != "TARGET_CHANGED" || build == kMaxBuilds) return FailBeforeSwap(status);
   }
 }
@@ -209,8 +205,8 @@ absl::Status Update::ResumePending(const std::string& declared_digest) {
   if (const auto& begun = pending->rollback; begun.has_value()) {
     return RollBack(begun->reason, begun->detail, begun->passing);
   }
-  const bool connected = with_.negotiation != nullptr;
-  const bool same_attempt = !connected || negotiation().current().attempt() == pending->attempt;
+  const bool connected = negotiation_ != nullptr;
+  const bool same_attempt = !connected || negotiation_->current().attempt() == pending->attempt;
   const bool decided = state() == Participant::STATE_UP_TO_DATE && declared_digest == pending->digest;
   // Which set is CONFIRMED, the server says when it is confirmed once more.
   const bool waits = server_is_applying() || state() == Participant::STATE_CONFIRMED;
@@ -219,8 +215,7 @@ absl::Status Update::ResumePending(const std::string& declared_digest) {
     return RollBack(StateName(state()), "the server does not wait for this update any more", /*passing=*/true);
   }
   // Whatever comes of it: the program should not wait for the network with its new files in place.
-  absl::Status reported;
-  if (state() == Participant::STATE_APPLYING) reported = Report(Participant::STATE_CHECKING).status();
+  const absl::Status reported = AdvanceFrom(Participant::STATE_APPLYING, Participant::STATE_CHECKING).status();
   if (!pending->applied) {
     if (pending->exhausted) {
       return RollBack("interrupted", "the apply command was running each time the agent was killed", /*passing=*/false);
@@ -239,9 +234,7 @@ absl::Status Update::RunCommands(bool* passed) {
   if (!check.status.ok()) return RollBack("check_failed", HookDetail(check), IsPassing(check.status));
   if (!options_.hooks.check.empty()) announce_(event::CheckPassed{task_, check.duration});
   const absl::StatusOr<HookResult> apply = owner_->RunApply();
-  if (!apply.ok()) {
-    return RollBack(ReasonCode(apply.status()), std::string(apply.status().message()), IsPassing(apply.status()));
-  }
+  if (!apply.ok()) return RollBackFor(apply.status());
   if (!apply->status.ok()) return RollBack("apply_failed", HookDetail(*apply), IsPassing(apply->status));
   announce_(event::Applied{task_, apply->duration});
   *passed = true;
@@ -276,9 +269,7 @@ absl::Status Update::Confirm() {
   const std::optional<TargetOwner::Pending> pending = owner_->pending();
   const absl::StatusOr<std::string> digest = owner_->PendingDigest();
   if (!pending.has_value() || Reason(digest.status()) == "NOT_PENDING") return absl::OkStatus();
-  if (!digest.ok()) {
-    return RollBack(ReasonCode(digest.status()), std::string(digest.status().message()), IsPassing(digest.status()));
-  }
+  if (!digest.ok()) return RollBackFor(digest.status());
   if (*digest != pending->digest && owner_->HasMoved()) {
     return RollBack("target_changed", absl::StrCat("somebody replaced the folder above ", owner_->target()),
                     /*passing=*/true);
@@ -324,7 +315,7 @@ absl::Status Update::RollBack(const std::string& reason, const std::string& deta
   absl::Status reported;
   if (server_is_applying()) {
     reported =
-        negotiation().Report({.state = Participant::STATE_ROLLING_BACK, .reason = reason, .detail = detail}).status();
+        negotiation_->Report({.state = Participant::STATE_ROLLING_BACK, .reason = reason, .detail = detail}).status();
   }
   result_.error = owner_->FinishRollback(listener_);
   if (Reason(result_.error) == "NOT_PENDING") result_.error = absl::OkStatus();
@@ -341,7 +332,11 @@ absl::Status Update::RollBack(const std::string& reason, const std::string& deta
   owner_->EndTurn(task_);
   RETURN_IF_ERROR(reported);
   const std::optional<TargetOwner::RollbackNote> note = owner_->view(task_).rollback;
-  return with_.negotiation == nullptr || !note.has_value() ? absl::OkStatus() : ReportRollback(*note);
+  return negotiation_ == nullptr || !note.has_value() ? absl::OkStatus() : ReportRollback(*note);
+}
+
+absl::Status Update::RollBackFor(const absl::Status& why) {
+  return RollBack(ReasonCode(why), std::string(why.message()), IsPassing(why));
 }
 
 absl::Status Update::ReportRollback(const TargetOwner::RollbackNote& note) {
@@ -350,11 +345,11 @@ absl::Status Update::ReportRollback(const TargetOwner::RollbackNote& note) {
   }
   result_.failed = note.failed;
   const bool waits = server_is_applying() || state() == Participant::STATE_ROLLING_BACK;
-  if (waits && negotiation().current().attempt() == note.attempt) {
+  if (waits && negotiation_->current().attempt() == note.attempt) {
     const auto end = note.failed ? Participant::STATE_ROLLBACK_FAILED : Participant::STATE_ROLLED_BACK;
-    RETURN_IF_ERROR(negotiation()
-                        .Report({.state = end, .reason = note.reason, .detail = note.detail, .passing = note.passing})
-                        .status());
+    RETURN_IF_ERROR(
+        negotiation_->Report({.state = end, .reason = note.reason, .detail = note.detail, .passing = note.passing})
+            .status());
   }
   owner_->ForgetRollback(task_);
   return absl::OkStatus();

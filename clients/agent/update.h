@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "clients/agent/cancellation.h"
 #include "clients/agent/chunk_cache.h"
+#include "clients/agent/negotiation.h"
 #include "clients/agent/options.h"
 #include "clients/agent/target_owner.h"
 #include "clients/agent/task_member.h"
@@ -27,10 +28,11 @@ namespace parley::agent {
 
 class Update {
  public:
-  // All must outlive it. `listener` is not told of what is done here. What is said goes over `with`, which has no
-  // negotiation while there is no connection.
+  // All must outlive it. `listener` does not hear of what is done here. `negotiation` is the session's, and null while
+  // there is no connection.
   Update(const Options* options, const Announcer* announce, TaskState* state, TargetOwner* owner,
-         const TargetOwner::Listener* listener, const Conversation* with, Cancellation* cancellation);
+         const TargetOwner::Listener* listener, const std::unique_ptr<Negotiation>* negotiation,
+         Cancellation* cancellation);
   // Gives up the turn.
   ~Update();
 
@@ -77,11 +79,12 @@ class Update {
   bool TakeProgress();
 
  private:
-  Negotiation& negotiation() const { return *with_.negotiation; }
   task::v1::Participant::State state() const;
   bool server_is_applying() const;
-  absl::StatusOr<bool> Report(task::v1::Participant::State state) const;
+  // Reports `to` when the client stands at `from`. Returns false when the server does not follow.
+  absl::StatusOr<bool> AdvanceFrom(task::v1::Participant::State from, task::v1::Participant::State to) const;
   absl::Status FailBeforeSwap(const absl::Status& why);
+  absl::Status RollBackFor(const absl::Status& why);
   absl::Status Fetch(const task::v1::Manifest& manifest, ChunkCache* store);
   absl::Status Apply(const task::v1::Manifest& manifest, const task::v1::Offer& offer, const ChunkCache& store);
   absl::Status CheckTime(const task::v1::Manifest& manifest, const task::v1::Offer& offer) const;
@@ -100,7 +103,7 @@ class Update {
   TaskState* const state_;
   TargetOwner* const owner_;
   const TargetOwner::Listener* const listener_;
-  const Conversation& with_;
+  const std::unique_ptr<Negotiation>& negotiation_;
   Cancellation* const cancellation_;
   const std::string task_;
   Result result_;
