@@ -36,11 +36,6 @@ grpc::Status Refused(absl::StatusCode code, absl::string_view reason) {
   return rpc::ToGrpc(Error(code, reason, absl::StrCat("refused: ", reason)));
 }
 
-bool HasFailed(Participant::State state) {
-  return state == Participant::STATE_ROLLED_BACK || state == Participant::STATE_ROLLBACK_FAILED ||
-         state == Participant::STATE_DECLINED;
-}
-
 // Whether something that mattered is another than on the declaration on which the client failed.
 bool Differs(const task::v1::Declaration& now, const task::v1::Declaration& then) {
   return now.installed_digest() != then.installed_digest() || now.installed_revision() != then.installed_revision() ||
@@ -231,6 +226,13 @@ Task FakeTaskd::TaskLocked() {
   return task;
 }
 
+Participant FakeTaskd::ParticipantLocked() {
+  Participant participant;
+  participant.set_state(state_);
+  participant.set_hindered(hindered_);
+  return participant;
+}
+
 void FakeTaskd::EnterLocked(State state) {
   state_ = state;
   ++version_;
@@ -246,7 +248,7 @@ void FakeTaskd::OfferLocked() {
   EnterLocked(Participant::STATE_OFFERED);
 }
 
-NegotiateResponse FakeTaskd::WhereLocked(int64_t sequence, bool with_offer) {
+NegotiateResponse FakeTaskd::ResponseLocked(int64_t sequence, bool with_offer) {
   NegotiateResponse response;
   response.set_task(kTask);
   response.set_attempt(attempt_);
@@ -269,7 +271,7 @@ NegotiateResponse FakeTaskd::WhereLocked(int64_t sequence, bool with_offer) {
 }
 
 void FakeTaskd::PushLocked() {
-  if (stream_ != nullptr) stream_->Write(WhereLocked(0, false));
+  if (stream_ != nullptr) stream_->Write(ResponseLocked(0, false));
 }
 
 grpc::Status FakeTaskd::Join(grpc::ServerContext* context, const task::v1::JoinRequest* request,
@@ -307,10 +309,8 @@ void FakeTaskd::EvaluateLocked(const task::v1::Declaration& declaration) {
   OfferLocked();
 }
 
-void FakeTaskd::HinderLocked(const task::v1::Hindrance& hindrance) {
-  const bool stays = state_ == Participant::STATE_CHECKING || state_ == Participant::STATE_ROLLING_BACK ||
-                     state_ == Participant::STATE_CANCELED || (HasFailed(state_) && !hindered_);
-  if (stays) return;
+void FakeTaskd::ApplyHindranceLocked(const task::v1::Hindrance& hindrance) {
+  if (task::StaysWhenHindered(ParticipantLocked())) return;
   reason_ = hindrance.code();
   detail_ = hindrance.detail();
   hindered_ = true;
@@ -326,17 +326,15 @@ void FakeTaskd::DeclareLocked(const task::v1::Declaration& declaration) {
     return;
   }
   drifted_ = drifted_ || (task::IsInstalled(state_) && !installed);
-  if (declaration.has_hindrance() && !installed) return HinderLocked(declaration.hindrance());
+  if (declaration.has_hindrance() && !installed) return ApplyHindranceLocked(declaration.hindrance());
   if (!declaration.taken_over().empty() && task::IsInstalled(state_) && !installed) {
     EnterLocked(Participant::STATE_INELIGIBLE);
     reason_ = "taken_over";
     return;
   }
-  const bool open = state_ == Participant::STATE_JOINED || state_ == Participant::STATE_QUEUED ||
-                    state_ == Participant::STATE_INELIGIBLE || state_ == Participant::STATE_TIMED_OUT ||
-                    (state_ == Participant::STATE_ROLLED_BACK && hindered_);
-  const bool again = HasFailed(state_) && (declaration.retry() || Differs(declaration, failed_declaration_));
-  if (open || again || (task::IsInstalled(state_) && !installed)) EvaluateLocked(declaration);
+  const bool again = task::HasFailed(state_) && (declaration.retry() || Differs(declaration, failed_declaration_));
+  if (task::AwaitsDeclaration(ParticipantLocked()) || again || (task::IsInstalled(state_) && !installed))
+    EvaluateLocked(declaration);
 }
 
 grpc::Status FakeTaskd::ReportLocked(const task::v1::Progress& progress, const std::string& connection,
@@ -349,7 +347,7 @@ grpc::Status FakeTaskd::ReportLocked(const task::v1::Progress& progress, const s
   if (!progress.reason().empty()) reason_ = progress.reason();
   if (!progress.detail().empty()) detail_ = progress.detail();
   EnterLocked(progress.state());
-  if (HasFailed(state_) && !declarations_.empty()) failed_declaration_ = declarations_.back();
+  if (task::HasFailed(state_) && !declarations_.empty()) failed_declaration_ = declarations_.back();
   hindered_ = state_ == Participant::STATE_ROLLED_BACK && progress.passing();
   return grpc::Status::OK;
 }
@@ -401,7 +399,7 @@ grpc::Status FakeTaskd::Negotiate(grpc::ServerContext* context,
       stream_ = stream;
       bool unchanged = false;
       status = HandleLocked(request, peer->connection_id.ToString(), &unchanged);
-      NegotiateResponse response = WhereLocked(request.sequence(), request.has_declare());
+      NegotiateResponse response = ResponseLocked(request.sequence(), request.has_declare());
       response.set_unchanged(unchanged);
       if (status.ok()) stream->Write(response);
     }

@@ -1,6 +1,8 @@
 // A taskd of one task and one client, behind a real door, which misbehaves as a test tells it to. The transitions are
-// those of docs/protocol/negotiation.md as far as an agent sees them, or those of a server that takes every end for
-// good.
+// those of docs/protocol/negotiation.md as far as an agent sees them, by the tables of lib/task, or those of a server
+// that takes every end for good.
+//
+// Threads: any thread may call any method; `faults` is set while no client is connected.
 #ifndef PARLEY_CLIENTS_AGENT_FAKE_TASKD_H_
 #define PARLEY_CLIENTS_AGENT_FAKE_TASKD_H_
 
@@ -122,14 +124,15 @@ class FakeTaskd final : public transport::KeySource,
                            grpc::ServerWriter<task::v1::FetchChunksResponse>* writer) override;
 
   task::v1::Task TaskLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  task::v1::Participant ParticipantLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EnterLocked(State state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OfferLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  task::v1::NegotiateResponse WhereLocked(int64_t sequence, bool with_offer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  task::v1::NegotiateResponse ResponseLocked(int64_t sequence, bool with_offer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   grpc::Status HandleLocked(const task::v1::NegotiateRequest& request, const std::string& connection, bool* unchanged)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void PushLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DeclareLocked(const task::v1::Declaration& declaration) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void HinderLocked(const task::v1::Hindrance& hindrance) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ApplyHindranceLocked(const task::v1::Hindrance& hindrance) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EvaluateLocked(const task::v1::Declaration& declaration) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   grpc::Status ReportLocked(const task::v1::Progress& progress, const std::string& connection, bool* unchanged)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -167,7 +170,7 @@ class FakeTaskd final : public transport::KeySource,
   int confirms_ ABSL_GUARDED_BY(mutex_) = 0;
   int negotiations_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<task::v1::Declaration> declarations_ ABSL_GUARDED_BY(mutex_);
-  // That on which the client failed.
+  // The declaration on which the client failed.
   task::v1::Declaration failed_declaration_ ABSL_GUARDED_BY(mutex_);
   bool hindered_ ABSL_GUARDED_BY(mutex_) = false;
   bool drifted_ ABSL_GUARDED_BY(mutex_) = false;

@@ -27,6 +27,11 @@ bool IsInstalled(Participant::State state) {
   return state == Participant::STATE_UP_TO_DATE || state == Participant::STATE_CONFIRMED;
 }
 
+bool HasFailed(Participant::State state) {
+  return state == Participant::STATE_DECLINED || state == Participant::STATE_ROLLED_BACK ||
+         state == Participant::STATE_ROLLBACK_FAILED;
+}
+
 bool IsWorking(Participant::State state) {
   return state == Participant::STATE_ACCEPTED || state == Participant::STATE_TRANSFERRING ||
          state == Participant::STATE_STAGED || IsApplying(state);
@@ -63,18 +68,38 @@ bool MayReport(Participant::State from, Participant::State to) {
   }
 }
 
-bool MayRetry(const Participant& participant) {
+bool AwaitsDeclaration(const Participant& participant) {
   switch (participant.state()) {
+    case Participant::STATE_JOINED:
+    case Participant::STATE_QUEUED:
     case Participant::STATE_INELIGIBLE:
-      return !participant.hindered();
-    case Participant::STATE_DECLINED:
-    case Participant::STATE_ROLLED_BACK:
-    case Participant::STATE_ROLLBACK_FAILED:
     case Participant::STATE_TIMED_OUT:
       return true;
+    case Participant::STATE_ROLLED_BACK:
+      return participant.hindered();
     default:
       return false;
   }
+}
+
+bool StaysWhenHindered(const Participant& participant) {
+  switch (Place(participant)) {
+    case Participant::STATE_CHECKING:
+    case Participant::STATE_ROLLING_BACK:
+    case Participant::STATE_DECLINED:
+    case Participant::STATE_ROLLBACK_FAILED:
+    case Participant::STATE_CANCELED:
+      return true;
+    case Participant::STATE_ROLLED_BACK:
+      return !participant.hindered();
+    default:
+      return false;
+  }
+}
+
+bool MayRetry(const Participant& participant) {
+  if (participant.state() == Participant::STATE_INELIGIBLE) return !participant.hindered();
+  return HasFailed(participant.state()) || participant.state() == Participant::STATE_TIMED_OUT;
 }
 
 }  // namespace parley::task

@@ -17,6 +17,9 @@ bool HasEnded(v1::Task::State state);
 bool IsAtRest(v1::Participant::State state);
 // Returns whether a client is UP_TO_DATE or CONFIRMED: it has what the task installs.
 bool IsInstalled(v1::Participant::State state);
+// Returns whether a client is DECLINED, ROLLED_BACK or ROLLBACK_FAILED: the same revision is offered again only when a
+// person asks for it, or when something that mattered has changed.
+bool HasFailed(v1::Participant::State state);
 // Returns whether a client is in ACCEPTED to ROLLING_BACK, where it becomes LOST when it vanishes.
 bool IsWorking(v1::Participant::State state);
 // Returns whether a client is in APPLYING to ROLLING_BACK: it has begun to change what is installed, and is let finish.
@@ -27,6 +30,12 @@ v1::Participant::State Place(const v1::Participant& participant);
 bool MayFetch(const v1::Participant& participant);
 // Returns whether a client in the one state may report the other.
 bool MayReport(v1::Participant::State from, v1::Participant::State to);
+// Returns whether a declaration leads on from where the client stands, whatever it was before: the client is JOINED,
+// QUEUED, INELIGIBLE or TIMED_OUT, or it has ROLLED_BACK for a hindrance.
+bool AwaitsDeclaration(const v1::Participant& participant);
+// Returns whether a client stays where it is when it declares a hindrance: it waits for a person, or is about to say
+// how its update went.
+bool StaysWhenHindered(const v1::Participant& participant);
 // Returns whether a person may give the client another attempt: it failed, declined or timed out, or cannot take part
 // for a cause that does not pass by itself.
 bool MayRetry(const v1::Participant& participant);

@@ -185,38 +185,20 @@ class Machine {
     is().clear_deferred_until();
   }
 
-  // Something on the machine keeps the client from taking an offer. What waits for a person, and a client that is about
-  // to say how it went, stays where it is.
-  Result OnHindrance() {
-    const ParticipantState place = task::Place(was());
-    const bool stays = place == Participant::STATE_CHECKING || place == Participant::STATE_ROLLING_BACK ||
-                       place == Participant::STATE_DECLINED || place == Participant::STATE_ROLLBACK_FAILED ||
-                       place == Participant::STATE_CANCELED ||
-                       (place == Participant::STATE_ROLLED_BACK && !was().hindered());
-    return stays ? StayOrComeBack() : Evaluate();
-  }
+  // Something on the machine keeps the client from taking an offer.
+  Result OnHindrance() { return task::StaysWhenHindered(was()) ? StayOrComeBack() : Evaluate(); }
 
   // A declaration without a hindrance leads on from where the client stands.
   bool LeadsOn(bool asked) const {
+    if (task::AwaitsDeclaration(was())) return true;
+    if (task::IsInstalled(state())) return !HasPayload();
+    if (task::HasFailed(state())) return asked || SomethingMatteredChanged(record_, next_);
     switch (state()) {
-      case Participant::STATE_JOINED:
-      case Participant::STATE_QUEUED:
-      case Participant::STATE_INELIGIBLE:
-      case Participant::STATE_TIMED_OUT:
-        return true;
-      case Participant::STATE_UP_TO_DATE:
-      case Participant::STATE_CONFIRMED:
-        return !HasPayload();
       case Participant::STATE_OFFERED:
         return HasPayload() || !IsSelected();
       case Participant::STATE_DEFERRED:
       case Participant::STATE_COUNTERED:
         return HasPayload() || OfferIsDue();
-      case Participant::STATE_ROLLED_BACK:
-        return was().hindered() || asked || SomethingMatteredChanged(record_, next_);
-      case Participant::STATE_ROLLBACK_FAILED:
-      case Participant::STATE_DECLINED:
-        return asked || SomethingMatteredChanged(record_, next_);
       default:
         return false;
     }
