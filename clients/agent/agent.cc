@@ -17,37 +17,38 @@ namespace parley::agent {
 namespace {
 
 absl::StatusOr<JoinCredentials> MakeJoinCredentials(JoinOptions* options) {
-  JoinCredentials entry;
-  entry.follow = options->follow;
-  entry.client = options->client_name;
+  JoinCredentials credentials;
+  credentials.follow = options->follow;
+  credentials.client = options->client_name;
   if (!options->key.has_value()) {
-    entry.task = options->task;
-    if (entry.task.empty()) {
-      ASSIGN_OR_RETURN(entry.task, TaskState::OnlyTask(options->state_dir));
+    credentials.task = options->task;
+    if (credentials.task.empty()) {
+      ASSIGN_OR_RETURN(credentials.task, TaskState::OnlyTask(options->state_dir));
     }
   } else {
-    entry.task = options->key->task;
-    entry.address = options->key->address;
-    entry.identity = options->key->identity;
-    entry.secret = std::move(options->key->secret);
-    entry.not_after = options->key->not_after;
-    entry.verification_key = options->key->verification_key;
+    credentials.task = options->key->task;
+    credentials.address = options->key->address;
+    credentials.identity = options->key->identity;
+    credentials.secret = std::move(options->key->secret);
+    credentials.not_after = options->key->not_after;
+    credentials.verification_key = options->key->verification_key;
   }
-  if (IsTaskId(entry.task)) return entry;
-  return Error(absl::StatusCode::kInvalidArgument, "TASK_NAME", absl::StrCat(entry.task, " is not the id of a task"));
+  if (IsTaskId(credentials.task)) return credentials;
+  return Error(absl::StatusCode::kInvalidArgument, "TASK_NAME",
+               absl::StrCat(credentials.task, " is not the id of a task"));
 }
 
 }  // namespace
 
 absl::StatusOr<Outcome> Join(JoinOptions options, Observer* observer) {
   RETURN_IF_ERROR(CheckOptions(options));
-  ASSIGN_OR_RETURN(JoinCredentials entry, MakeJoinCredentials(&options));
+  ASSIGN_OR_RETURN(JoinCredentials credentials, MakeJoinCredentials(&options));
   AddFacts(&options.facts);
-  const std::string target = TargetOf(options, entry.task);
+  const std::string target = TargetOf(options, credentials.task);
   Cancellation cancellation;
   const StopWatcher watcher(options.stop, &cancellation);
   Mutex observer_mutex;
-  TaskSession session(&options, std::move(entry), target, Announcer(observer, &observer_mutex), &cancellation);
+  TaskSession session(&options, std::move(credentials), target, Announcer(observer, &observer_mutex), &cancellation);
   return session.Run();
 }
 
@@ -57,7 +58,7 @@ absl::Status ResumePending(const Options& options, Observer* observer) {
   Mutex observer_mutex;
   const Announcer announce(observer, &observer_mutex);
   for (const std::string& target : KnownTargets(options)) {
-    RETURN_IF_ERROR(SettleTarget(options, target, /*share=*/true, announce, &cancellation));
+    RETURN_IF_ERROR(ResumeTarget(options, target, /*share=*/true, announce, &cancellation));
     RETURN_IF_ERROR(CheckLastRollback(target));
   }
   return absl::OkStatus();

@@ -62,11 +62,11 @@ class Device {
   }
   ~Device() {
     for (auto& [task, running] : tasks_) running->thread.join();
-    for (std::thread& thread : settling_) thread.join();
+    for (std::thread& thread : resuming_) thread.join();
   }
 
   absl::Status Run() {
-    SettleAtStart();
+    ResumeAtStart();
     ScheduleRenewal();
     Retry retry(options_, /*patient=*/true);
     while (true) {
@@ -93,11 +93,11 @@ class Device {
   };
 
   // What an earlier process left undecided ends whatever the server says, or does not say. Nothing is waited for.
-  void SettleAtStart() {
+  void ResumeAtStart() {
     for (const std::string& target : KnownTargets(options_)) {
       if (!MayBeUndecided(target)) continue;
-      settling_.emplace_back([this, target] {
-        const absl::Status status = SettleTarget(options_, target, /*share=*/false, announce_, cancellation_);
+      resuming_.emplace_back([this, target] {
+        const absl::Status status = ResumeTarget(options_, target, /*share=*/false, announce_, cancellation_);
         if (!status.ok()) LogWarning("could not look at a target", {{"error", std::string(status.message())}});
       });
     }
@@ -202,17 +202,17 @@ class Device {
   // One task, until it has ended; what keeps it from going on may pass.
   void RunTask(const std::string& id) {
     Backoff pauses(kMinTryAgain, kMaxTryAgain);
-    std::string told;
+    std::string announced;
     while (!cancellation_->cancelled()) {
       const CredentialPtr used = credential();
-      const absl::StatusOr<Outcome> outcome = CarryOnce(*used, id);
+      const absl::StatusOr<Outcome> outcome = RunSession(*used, id);
       if (outcome.ok() || cancellation_->cancelled()) return;
       // The server names the task again if it has come back.
       const std::string reason = Reason(outcome.status());
       if (reason == "TASK_ENDED" || reason == "TASK_NOT_FOUND") return;
       if (used != credential()) continue;
       const absl::Duration pause = pauses.Next();
-      if (std::exchange(told, reason) != reason) {
+      if (std::exchange(announced, reason) != reason) {
         const absl::Status& why = outcome.status();
         const std::string again = absl::FormatTime("%H:%M:%S", options_.clock->Now() + pause, absl::LocalTimeZone());
         const absl::Status shown = Error(why.code(), reason, absl::StrCat(why.message(), "; looking again at ", again));
@@ -222,18 +222,18 @@ class Device {
     }
   }
 
-  absl::StatusOr<Outcome> CarryOnce(const keys::Credential& credential, const std::string& id) {
+  absl::StatusOr<Outcome> RunSession(const keys::Credential& credential, const std::string& id) {
     ASSIGN_OR_RETURN(const keys::AudienceKey* const key, credential.KeyFor(keys::kTaskd));
-    JoinCredentials entry;
-    entry.task = id;
-    entry.client = credential.subject;
-    entry.address = key->address;
-    entry.identity = key->identity;
-    entry.secret = key->secret.Clone();
-    entry.not_after = credential.not_after;
-    entry.device = true;
-    entry.follow = true;
-    TaskSession session(&options_, std::move(entry), TargetOf(options_, id), announce_, cancellation_);
+    JoinCredentials join;
+    join.task = id;
+    join.client = credential.subject;
+    join.address = key->address;
+    join.identity = key->identity;
+    join.secret = key->secret.Clone();
+    join.not_after = credential.not_after;
+    join.device = true;
+    join.follow = true;
+    TaskSession session(&options_, std::move(join), TargetOf(options_, id), announce_, cancellation_);
     return session.Run();
   }
 
@@ -244,7 +244,7 @@ class Device {
   Cancellation* const cancellation_;
   // Used by the thread that watches alone.
   std::map<std::string, std::unique_ptr<Running>> tasks_;
-  std::vector<std::thread> settling_;
+  std::vector<std::thread> resuming_;
   mutable Mutex credential_mutex_;
   CredentialPtr credential_ ABSL_GUARDED_BY(credential_mutex_);
   // Stops before what it calls goes.

@@ -38,7 +38,7 @@ absl::Status Malformed(absl::string_view why) {
 
 }  // namespace
 
-absl::Status Download::TakeFromFile(int target, const FileEntry& file) {
+absl::Status Download::ReuseFromFile(int target, const FileEntry& file) {
   const auto useful = [this](const std::string& digest) { return wanted_.count(digest) > 0; };
   if (std::none_of(file.chunks().begin(), file.chunks().end(), useful)) return absl::OkStatus();
   const Fd fd = payload::OpenBeneath(target, file.path(), O_RDONLY | O_NONBLOCK);
@@ -57,8 +57,8 @@ absl::Status Download::TakeFromFile(int target, const FileEntry& file) {
   return absl::OkStatus();
 }
 
-absl::Status Download::TakeFromTarget(const std::string& target,
-                                      const google::protobuf::RepeatedPtrField<std::string>& installed_paths) {
+absl::Status Download::ReuseFromTarget(const std::string& target,
+                                       const google::protobuf::RepeatedPtrField<std::string>& installed_paths) {
   std::set<std::string> digests, paths(installed_paths.begin(), installed_paths.end());
   for (const FileEntry& file : manifest_->files()) {
     paths.insert(file.path());
@@ -77,7 +77,7 @@ absl::Status Download::TakeFromTarget(const std::string& target,
     payload::Files look_at;
     for (const std::string& path : paths) look_at.Add()->set_path(path);
     ASSIGN_OR_RETURN(const payload::Files installed, payload::ScanInstalled(target, look_at));
-    for (const FileEntry& file : installed) RETURN_IF_ERROR(TakeFromFile(folder.get(), file));
+    for (const FileEntry& file : installed) RETURN_IF_ERROR(ReuseFromFile(folder.get(), file));
   }
   for (const FileEntry& file : manifest_->files()) {
     for (const std::string& digest : file.chunks()) {

@@ -36,8 +36,8 @@ class Download {
 
   // Counts what is in the store, drops what is of no use, and takes from the files of `target` (those of the
   // manifest and `installed_paths`) what it can.
-  absl::Status TakeFromTarget(const std::string& target,
-                              const google::protobuf::RepeatedPtrField<std::string>& installed_paths);
+  absl::Status ReuseFromTarget(const std::string& target,
+                               const google::protobuf::RepeatedPtrField<std::string>& installed_paths);
 
   // Called with each piece that came in; an error ends the transfer.
   using OnProgress = std::function<absl::Status(const DownloadCounts&)>;
@@ -66,12 +66,12 @@ class Download {
   };
   absl::Status Receive(const task::v1::FetchChunksResponse& response);
   absl::Status CompleteNext();
-  absl::Status TakeFromFile(int target, const task::v1::FileEntry& file);
+  absl::Status ReuseFromFile(int target, const task::v1::FileEntry& file);
 
   const task::v1::Manifest* const manifest_;
   ChunkCache* const store_;
   DownloadCounts counts_;
-  // By digest, for the time of TakeFromTarget; then in the order of the manifest.
+  // By digest, for the time of ReuseFromTarget; then in the order of the manifest.
   std::map<std::string, int64_t> wanted_;
   std::vector<Missing> missing_;
   // Of missing_, the one under way; those that were wrong because their first bytes were.

@@ -183,7 +183,7 @@ absl::Status ExchangeMethod::BringBack(const Journal& journal) {
                 occupied ? RENAME_EXCHANGE : RENAME_NOREPLACE) != 0) {
     return SwapError(folder_.target(), errno);
   }
-  if (occupied) KeepTheirs(folder_);
+  if (occupied) MoveForeignTreeAside(folder_);
   return SyncBoth();
 }
 

@@ -41,7 +41,7 @@ class Planner {
     for (const FileEntry& entry : set_.manifest->files()) {
       if (set_.unchanged.count(entry.path()) == 0) RETURN_IF_ERROR(Put(entry));
     }
-    for (const std::string& path : set_.dropped) RETURN_IF_ERROR(TakeAway(path));
+    for (const std::string& path : set_.dropped) RETURN_IF_ERROR(AddRemoval(path));
     return std::move(steps_);
   }
 
@@ -54,7 +54,7 @@ class Planner {
   }
 
   // What is at the path, on the target's own mount; none when nothing is.
-  absl::StatusOr<std::optional<struct statx>> Look(const std::string& path, const std::string& wanted) const {
+  absl::StatusOr<std::optional<struct statx>> Stat(const std::string& path, const std::string& wanted) const {
     const Fd above = OpenFolderOnMount(root_, path);
     struct statx info;
     if (!above.ok() && errno == EXDEV) return Mounted(path, wanted);
@@ -126,7 +126,7 @@ class Planner {
         steps_[planned->second].entries.push_back(&entry);
         return absl::OkStatus();
       }
-      ASSIGN_OR_RETURN(const std::optional<struct statx> info, Look(above, path));
+      ASSIGN_OR_RETURN(const std::optional<struct statx> info, Stat(above, path));
       if (info.has_value() && S_ISDIR(info->stx_mode)) {
         RETURN_IF_ERROR(CheckNested(above));
         continue;
@@ -135,15 +135,15 @@ class Planner {
       if (info.has_value() && set_.dropped.count(above) == 0) return Conflict(above, "folder");
       return Add(above, &entry, info);
     }
-    ASSIGN_OR_RETURN(const std::optional<struct statx> info, Look(path, path));
+    ASSIGN_OR_RETURN(const std::optional<struct statx> info, Stat(path, path));
     return Add(path, &entry, info);
   }
 
-  absl::Status TakeAway(const std::string& path) {
+  absl::Status AddRemoval(const std::string& path) {
     for (const PlannedStep& step : steps_) {
       if (path == step.path || absl::StartsWith(path, absl::StrCat(step.path, "/"))) return absl::OkStatus();
     }
-    ASSIGN_OR_RETURN(const std::optional<struct statx> info, Look(path, path));
+    ASSIGN_OR_RETURN(const std::optional<struct statx> info, Stat(path, path));
     // What is a folder by now is not what was installed.
     if (!info.has_value() || S_ISDIR(info->stx_mode)) return absl::OkStatus();
     return Add(path, nullptr, info);

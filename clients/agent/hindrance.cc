@@ -19,7 +19,7 @@ constexpr size_t kMaxCodeBytes = 64;
 // A hindrance that is back before that is the same one.
 constexpr absl::Duration kGoneAfter = absl::Minutes(10);
 // A clock that is set is to be noticed soon.
-constexpr absl::Duration kMaxClockLook = absl::Seconds(20);
+constexpr absl::Duration kMaxClockRecheck = absl::Seconds(20);
 
 constexpr absl::string_view kClock[] = {"MANIFEST_EXPIRED", "DEADLINE_PASSED", "OPERATOR_TIME", "CHAIN_TIME"};
 
@@ -113,7 +113,7 @@ bool HindranceWatch::Begin(const absl::Status& why) {
   kinds_[kind] = now;
   why_ = why;
   const absl::Duration pause = backoff_.Next();
-  next_look_ = now + (IsAmong(kClock, kind) ? std::min(pause, kMaxClockLook) : pause);
+  next_check_ = now + (IsAmong(kClock, kind) ? std::min(pause, kMaxClockRecheck) : pause);
   return news;
 }
 
@@ -129,7 +129,7 @@ void HindranceWatch::Reset() {
 
 absl::Duration HindranceWatch::left() const {
   if (!active()) return absl::InfiniteDuration();
-  return std::max(absl::ZeroDuration(), next_look_ - now_());
+  return std::max(absl::ZeroDuration(), next_check_ - now_());
 }
 
 bool HindranceWatch::lasts_too_long() const {

@@ -43,7 +43,7 @@ struct Process {
   uint64_t start_ticks = 0;
 };
 
-std::optional<Process> LookAt(absl::string_view number) {
+std::optional<Process> ReadProcess(absl::string_view number) {
   Process process;
   const absl::StatusOr<std::string> text = ReadFile(absl::StrCat("/proc/", number, "/stat"), 4096);
   if (!text.ok() || !absl::SimpleAtoi(number, &process.id)) return std::nullopt;
@@ -68,7 +68,7 @@ std::vector<Process> MembersOf(const Journal::HookGroup& group) {
   absl::Cleanup close_it = [stream] { closedir(stream); };
   while (const dirent* entry = readdir(stream)) {
     if (entry->d_name[0] < '0' || entry->d_name[0] > '9') continue;
-    std::optional<Process> process = LookAt(entry->d_name);
+    std::optional<Process> process = ReadProcess(entry->d_name);
     if (!process.has_value() || process->group != group.process() || process->session != group.session()) continue;
     // Another leader: the group that was left has ended, and its number was given away.
     if (process->id == group.process() && process->start_ticks != group.start_ticks()) return {};
@@ -94,7 +94,7 @@ Journal::HookGroup DescribeGroup(pid_t group, const std::string& boot_id) {
   Journal::HookGroup described;
   described.set_process(group);
   described.set_boot_id(boot_id);
-  if (const std::optional<Process> leader = LookAt(absl::StrCat(group)); leader.has_value()) {
+  if (const std::optional<Process> leader = ReadProcess(absl::StrCat(group)); leader.has_value()) {
     described.set_start_ticks(leader->start_ticks);
     described.set_session(leader->session);
   }

@@ -63,7 +63,7 @@ absl::Status Installer::Recover() {
     case Journal::PHASE_ROLLING_BACK:
       break;
     default:
-      return GoOnPending();
+      return RecoverPending();
   }
   const absl::Status status = FinishRollback();
   // The old set is back; what its hook said is in the record.
@@ -75,7 +75,7 @@ std::unique_ptr<SwapMethod> Installer::MakeMethod(Method method) const {
   return std::make_unique<ExchangeMethod>(folder_, options_.limits, options_.proc, options_.sys);
 }
 
-absl::Status Installer::GoOnPending() {
+absl::Status Installer::RecoverPending() {
   switch (method_->WhereIsWhat(*journal_)) {
     case SwapMethod::Place::kOldInstalled:
       return CleanUp();
@@ -104,9 +104,10 @@ absl::Status Installer::GoOnPending() {
   *journal_->mutable_waiting()->mutable_waited() = ToProto(waited);
   *journal_->mutable_waiting()->mutable_since() = ToProto(options_.boot_clock->Uptime());
   journal_->mutable_waiting()->set_boot_id(options_.boot_clock->BootId());
-  const absl::Status noted = WriteJournal(journal_->phase());
+  const absl::Status recorded = WriteJournal(journal_->phase());
   // A full disk, say, which must not keep the update from being settled.
-  if (!noted.ok()) LogWarning("could not note how long an update waits", {{"error", std::string(noted.message())}});
+  if (!recorded.ok())
+    LogWarning("could not note how long an update waits", {{"error", std::string(recorded.message())}});
   return absl::OkStatus();
 }
 
@@ -130,16 +131,16 @@ std::optional<Installer::Pending> Installer::pending() const {
                  .rollback = RollbackBegun()};
 }
 
-std::optional<Installer::RollbackNote> Installer::RollbackBegun() const {
+std::optional<Installer::Rollback> Installer::RollbackBegun() const {
   if (journal_->phase() != Journal::PHASE_ROLLING_BACK) return std::nullopt;
-  return RollbackNote{.revision = journal_->revision(),
-                      .attempt = journal_->attempt(),
-                      .reason = journal_->reason(),
-                      .detail = journal_->detail(),
-                      .passing = journal_->passing()};
+  return Rollback{.revision = journal_->revision(),
+                  .attempt = journal_->attempt(),
+                  .reason = journal_->reason(),
+                  .detail = journal_->detail(),
+                  .passing = journal_->passing()};
 }
 
-absl::Status Installer::NoteWaiting() {
+absl::Status Installer::RecordWaiting() {
   if (!swapped_ || !journal_.has_value()) return absl::OkStatus();
   const absl::Duration undecided = Undecided();
   *journal_->mutable_waiting()->mutable_waited() = ToProto(undecided);
@@ -193,8 +194,8 @@ HookResult Installer::Run(const std::string& command, absl::Duration timeout, in
   variables["PARLEY_DIGEST"] = HexEncode(digest);
   const auto started = [this](pid_t group) {
     *journal_->mutable_hook() = DescribeGroup(group, options_.boot_clock->BootId());
-    const absl::Status noted = WriteJournal(journal_->phase());
-    if (!noted.ok()) LogWarning("a command runs without a note of it", {{"error", std::string(noted.message())}});
+    const absl::Status recorded = WriteJournal(journal_->phase());
+    if (!recorded.ok()) LogWarning("a command runs without a note of it", {{"error", std::string(recorded.message())}});
     return absl::OkStatus();
   };
   HookResult result = RunHook({.command = command,
@@ -226,25 +227,26 @@ absl::StatusOr<HookResult> Installer::RunApply() {
 
 absl::Status Installer::Commit() {
   if (journal_->phase() != Journal::PHASE_COMMITTED) RETURN_IF_ERROR(WriteJournal(Journal::PHASE_COMMITTED));
-  // An older version's: which file came to which digest was not noted.
+  // An older version's: which file came to which digest was not recorded.
   for (const std::string& path : journal_->paths()) journal_->add_files()->set_path(path);
   journal_->clear_paths();
   RemoveFoldersLeftEmpty();
-  NoteInstalled(*journal_, &record_);
+  RecordInstalled(*journal_, &record_);
   RETURN_IF_ERROR(WriteTargetRecord());
-  NoteHighest();
+  RecordHighest();
   return CleanUp();
 }
 
 // What keeps the task from going back when its target is another one.
-void Installer::NoteHighest() const {
+void Installer::RecordHighest() const {
   if (journal_->state_folder().empty()) return;
   Installed highest;
   highest.set_revision(journal_->revision());
   highest.set_digest(journal_->digest());
   for (const InstalledFile& file : journal_->files()) highest.add_paths(file.path());
-  const absl::Status noted = WriteRecord(InstalledPath(journal_->state_folder()), highest);
-  if (!noted.ok()) LogWarning("could not note a revision in its state", {{"error", std::string(noted.message())}});
+  const absl::Status recorded = WriteRecord(InstalledPath(journal_->state_folder()), highest);
+  if (!recorded.ok())
+    LogWarning("could not note a revision in its state", {{"error", std::string(recorded.message())}});
 }
 
 // An exchanged tree does not have them.
@@ -273,7 +275,7 @@ absl::Status Installer::BeginRollback(const std::string& reason, const std::stri
 
 absl::Status Installer::FinishRollback() {
   if (const absl::Status status = method_->SwapBack(*journal_); !status.ok()) {
-    NoteRollback(true).IgnoreError();
+    RecordRollback(true).IgnoreError();
     return Error(absl::StatusCode::kDataLoss, "ROLLBACK_FAILED",
                  absl::StrCat("the old set of ", folder_->target(), " is in ", method_->OldSetPath(),
                               " and could not be brought back: ", status.message()));
@@ -291,8 +293,8 @@ absl::Status Installer::FinishRollback() {
                               ", but the apply command has not run with it yet: ", again.status.message()));
   }
   swapped_ = false;
-  const absl::Status noted = NoteRollback(!again.status.ok());
-  if (!noted.ok()) LogWarning("could not note a rollback", {{"error", std::string(noted.message())}});
+  const absl::Status recorded = RecordRollback(!again.status.ok());
+  if (!recorded.ok()) LogWarning("could not note a rollback", {{"error", std::string(recorded.message())}});
   CleanUp().IgnoreError();
   if (again.status.ok()) return absl::OkStatus();
   return Error(absl::StatusCode::kDataLoss, "ROLLBACK_FAILED",
@@ -300,7 +302,7 @@ absl::Status Installer::FinishRollback() {
                             again.status.message(), again.output.empty() ? "" : ": ", again.output));
 }
 
-absl::Status Installer::NoteRollback(bool failed) {
+absl::Status Installer::RecordRollback(bool failed) {
   TargetRecord::Task* const task = TaskIn(&record_, journal_->task());
   if (failed) task->set_applied(false);
   Installed::Rollback* const rollback = task->mutable_rollback();

@@ -86,7 +86,7 @@ class Installer {
   // TARGET_CHANGED when somebody else moved the folders; STATE_DAMAGED.
   static absl::StatusOr<Installer> Open(TargetFolder* folder, Options options);
 
-  struct RollbackNote {
+  struct Rollback {
     int64_t revision = 0;
     int32_t attempt = 0;
     std::string reason;
@@ -107,17 +107,17 @@ class Installer {
     bool applied;
     // The apply hook was begun more often than a crash excuses.
     bool exhausted;
-    // How long the machine has been on, or asleep, since the swap; after another boot see NoteWaiting.
+    // How long the machine has been on, or asleep, since the swap; after another boot see RecordWaiting.
     absl::Duration undecided;
     absl::Duration confirm_timeout;
     // It is being rolled back, for this reason, and that could not be finished yet.
-    std::optional<RollbackNote> rollback;
+    std::optional<Rollback> rollback;
   };
   std::optional<Pending> pending() const;
   // Notes in the journal how long the update has been undecided, so that the time counts after a boot of the machine
   // too; call it at least once a minute while one is pending. A start after a boot counts ten seconds more, so that a
   // machine that never stays up comes to an end as well.
-  absl::Status NoteWaiting();
+  absl::Status RecordWaiting();
 
   // What the record says of a task.
   struct TaskView {
@@ -127,7 +127,7 @@ class Installer {
     // The apply command has passed with what is installed.
     bool applied = false;
     std::vector<std::string> paths;
-    std::optional<RollbackNote> rollback;
+    std::optional<Rollback> rollback;
   };
   TaskView view(const std::string& task) const;
 
@@ -181,7 +181,7 @@ class Installer {
   Installer(TargetFolder* folder, Options options) : folder_(folder), options_(std::move(options)) {}
 
   absl::Status Recover();
-  absl::Status GoOnPending();
+  absl::Status RecoverPending();
   absl::Status UndoUnfinished();
   absl::Status Choose(const std::string& task, const task::v1::Manifest& manifest,
                       const std::string& state_folder) const;
@@ -193,12 +193,12 @@ class Installer {
   absl::StatusOr<std::string> DigestOf(const std::vector<std::string>& paths) const;
   std::vector<std::string> JournalPaths() const;
   Hooks JournalHooks() const;
-  std::optional<RollbackNote> RollbackBegun() const;
+  std::optional<Rollback> RollbackBegun() const;
   absl::Duration Undecided() const;
   HookResult Run(const std::string& command, absl::Duration timeout, int64_t revision, const std::string& digest);
-  void NoteHighest() const;
+  void RecordHighest() const;
   void RemoveFoldersLeftEmpty() const;
-  absl::Status NoteRollback(bool failed);
+  absl::Status RecordRollback(bool failed);
   absl::Status CleanUp();
   absl::Status WriteJournal(Journal::Phase phase);
   absl::Status WriteTargetRecord() const;

@@ -93,8 +93,8 @@ absl::Status Installer::Adopt(const std::string& task, const std::string& state_
   if (!found) return absl::OkStatus();
   Membership membership;
   ASSIGN_OR_RETURN(const bool joined, ReadRecord(absl::StrCat(state_folder, "/membership"), &membership));
-  NoteAdopted(task, installed, !joined || membership.target().empty() || membership.target() == folder_->target(),
-              &record_);
+  RecordAdopted(task, installed, !joined || membership.target().empty() || membership.target() == folder_->target(),
+                &record_);
   WipeString(membership.mutable_secret());
   return record_.tasks_size() == 0 ? absl::OkStatus() : WriteTargetRecord();
 }

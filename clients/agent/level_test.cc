@@ -400,7 +400,7 @@ TEST_F(LevelTest, ADeviceSettlesWhatAnEarlierProcessLeftWithoutAServer) {
   StartDevice(std::move(options));
   log_.Await("undecided tasks/gone");
   EXPECT_EQ(Installed(), merged_);
-  PassTimeUntilSettled();
+  PassTimeUntilDecided();
   EXPECT_EQ(Installed(), old_);
   EXPECT_EQ(ReadTestFile(Running()), "");
 }
@@ -417,7 +417,7 @@ TEST_F(LevelTest, RollsBackAfterItsTimeoutWhileTheServerIsAwayAndNotBefore) {
   thread_ = std::thread([this, options = std::move(options)]() mutable { outcome_ = Join(std::move(options), &log_); });
   while (log_.Count("disconnected CONNECTION_REFUSED") < 5) std::this_thread::yield();
   EXPECT_EQ(ReadTestFile(Target() + "/site.conf"), "cuts the machine off");
-  PassTimeUntilSettled();
+  PassTimeUntilDecided();
   thread_.join();
   EXPECT_EQ(Installed(), merged_);
   ASSERT_EQ(outcome_.status(), absl::OkStatus());
@@ -449,7 +449,7 @@ TEST_F(LevelTest, AnotherTaskSettlesWhatItFinds) {
 
 TEST_F(LevelTest, SettlesWithoutAnything) {
   LeaveUndecided("tasks/other", new_);
-  std::thread clock([this] { PassTimeUntilSettled(); });
+  std::thread clock([this] { PassTimeUntilDecided(); });
   EXPECT_EQ(ResumePending(Options(), &log_), absl::OkStatus());
   clock.join();
   EXPECT_EQ(Installed(), old_);

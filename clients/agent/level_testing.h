@@ -58,7 +58,7 @@ class LevelTest : public SessionTest {
     EXPECT_EQ(mkfifo(pipe.c_str(), 0644), 0);
     return pipe;
   }
-  void PassTimeUntilSettled() {
+  void PassTimeUntilDecided() {
     while (HasJournal()) {
       boot_clock_.Advance(absl::Minutes(1));
       // So slowly that the owner does not take it for a process that was stopped.

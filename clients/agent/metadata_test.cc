@@ -45,7 +45,7 @@ class MetadataTest : public InstallerTest, public testing::WithParamInterface<Me
     const ssize_t size = getxattr((Target() + "/" + path).c_str(), name.c_str(), value, sizeof(value));
     return size < 0 ? "" : std::string(value, static_cast<size_t>(size));
   }
-  struct stat Look(const std::string& path) {
+  struct stat Stat(const std::string& path) {
     struct stat info = {};
     stat((Target() + "/" + path).c_str(), &info);
     return info;
@@ -69,9 +69,9 @@ TEST_P(MetadataTest, AnUnchangedFileStaysAsItIs) {
   EXPECT_EQ(*installer_->PendingDigest(), installer_->pending()->digest);
   EXPECT_EQ(Get("key.pem", payload::kAccessAcl), ListFor(0644));
   EXPECT_EQ(Get("key.pem", "user.note"), "mine");
-  EXPECT_EQ(Look("key.pem").st_mtim.tv_sec, 2000);
+  EXPECT_EQ(Stat("key.pem").st_mtim.tv_sec, 2000);
   if (IsRealRoot()) {
-    EXPECT_EQ(Look("key.pem").st_gid, 2u);
+    EXPECT_EQ(Stat("key.pem").st_gid, 2u);
   }
 }
 
@@ -91,8 +91,8 @@ TEST_P(MetadataTest, AChangedFileKeepsOwnerListAttributesAndLabel) {
   EXPECT_EQ(Get("key.pem", "user.note"), "mine");
   EXPECT_EQ(*installer_->PendingDigest(), installer_->pending()->digest);
   if (!IsRealRoot()) return;
-  EXPECT_EQ(Look("key.pem").st_uid, 1u);
-  EXPECT_EQ(Look("key.pem").st_gid, 2u);
+  EXPECT_EQ(Stat("key.pem").st_uid, 1u);
+  EXPECT_EQ(Stat("key.pem").st_gid, 2u);
   EXPECT_EQ(Get("key.pem", "security.selinux"), "system_u:object_r:cert_t:s0");
 }
 
@@ -107,9 +107,9 @@ TEST_P(MetadataTest, AFolderStaysAsItIs) {
   }
   Set("data", payload::kDefaultAcl, ListFor(0600));
   ASSERT_TRUE(Install({{"data/a", "2"}, {"data/new/c", "2"}}, 2).ok());
-  EXPECT_EQ(Look("data").st_mode & 07777, 0700u);
+  EXPECT_EQ(Stat("data").st_mode & 07777, 0700u);
   if (IsRealRoot()) {
-    EXPECT_EQ(Look("data").st_uid, 65534u);
+    EXPECT_EQ(Stat("data").st_uid, 65534u);
   }
   // What is new in it inherits, as if it had been made there.
   EXPECT_EQ(Get("data/new", payload::kDefaultAcl), ListFor(0600));
@@ -125,10 +125,10 @@ TEST_P(MetadataTest, ANewFileGetsTheGroupThatItsFolderHandsDown) {
   chmod((Target() + "/shared").c_str(), 02775);
   Open();
   ASSERT_TRUE(Install({{"shared/a", "1"}, {"shared/sub/b", "1"}}).ok());
-  const gid_t group = Look("shared").st_gid;
-  EXPECT_EQ(Look("shared/a").st_gid, group);
-  EXPECT_EQ(Look("shared/sub").st_mode & 07777, 02755u);
-  EXPECT_EQ(Look("shared/sub/b").st_gid, group);
+  const gid_t group = Stat("shared").st_gid;
+  EXPECT_EQ(Stat("shared/a").st_gid, group);
+  EXPECT_EQ(Stat("shared/sub").st_mode & 07777, 02755u);
+  EXPECT_EQ(Stat("shared/sub/b").st_gid, group);
 }
 
 TEST(Permissions, AreThoseOfTheListsGroupAndNotOfItsMask) {

@@ -45,7 +45,7 @@ struct Survey {
 };
 
 // Everything that is in the target; an error for the first thing that an exchange could not bear.
-absl::Status LookInside(const TargetFolder& folder, int root, const TreeLimits& limits, Survey* survey) {
+absl::Status SurveyTree(const TargetFolder& folder, int root, const TreeLimits& limits, Survey* survey) {
   RETURN_IF_ERROR(Fingerprint(root, folder.target(), limits).status());
   struct stat top;
   if (fstat(root, &top) == 0) survey->folders.insert(FileId(top.st_dev, top.st_ino));
@@ -135,7 +135,7 @@ absl::Status CheckExchange(const TargetFolder& folder, const ChoiceInput& input)
                    absl::StrCat(target, ", or the folder above it, may not be changed (chattr +i or +a)"));
   }
   Survey survey;
-  RETURN_IF_ERROR(LookInside(folder, root.get(), input.limits, &survey));
+  RETURN_IF_ERROR(SurveyTree(folder, root.get(), input.limits, &survey));
   for (const std::string& fixed : input.fixed) {
     if (LiesIn(fixed, target, survey.folders)) {
       return Against("TARGET_ROOT", absl::StrCat(target, " holds the state of the agent"));

@@ -83,14 +83,14 @@ absl::StatusOr<bool> Negotiation::Receive(absl::Duration most, bool jumps) {
       ++updates_;
       if (!current_.has_offer()) return true;
       offer_ = current_.offer();
-      RETURN_IF_ERROR(TakeLabels());
+      RETURN_IF_ERROR(StoreLabels());
       return true;
     }
   }
   return WhyEnded();
 }
 
-absl::Status Negotiation::TakeLabels() {
+absl::Status Negotiation::StoreLabels() {
   labels_.clear();
   if (!keys::CheckLabels(current_.labels()).ok()) {
     return Error(absl::StatusCode::kDataLoss, "LABELS_MALFORMED",
@@ -107,13 +107,14 @@ absl::Status Negotiation::Ask(NegotiateRequest request) {
   request.set_sequence(++sequence_);
   if (!stream_->Write(request)) {
     // What it had to say comes before its end.
-    for (absl::StatusOr<bool> taken = true; taken.ok() && *taken;) taken = Receive(absl::InfiniteDuration(), false);
+    for (absl::StatusOr<bool> received = true; received.ok() && *received;)
+      received = Receive(absl::InfiniteDuration(), false);
     return WhyEnded();
   }
   const absl::Duration end = SteadyTime() + kAnswerTimeout;
   do {
-    ASSIGN_OR_RETURN(const bool taken, Receive(end - SteadyTime(), false));
-    if (!taken) {
+    ASSIGN_OR_RETURN(const bool received, Receive(end - SteadyTime(), false));
+    if (!received) {
       return Error(absl::StatusCode::kDeadlineExceeded, "CONNECTION_TIMEOUT", "the server does not answer any more");
     }
   } while (current_.sequence() != sequence_);
@@ -124,7 +125,7 @@ absl::Status Negotiation::Declare(task::v1::Declaration declaration) {
   NegotiateRequest request;
   *request.mutable_declare() = std::move(declaration);
   RETURN_IF_ERROR(Ask(std::move(request)));
-  return TakeLabels();
+  return StoreLabels();
 }
 
 absl::Status Negotiation::Accept() {

@@ -1,11 +1,11 @@
 // One Negotiate stream, as its client sees it: a verb for each thing that a client says, and what the server says by
 // itself.
 //
-// Each verb sends one message and waits for its answer, which becomes current(). Errors of the verbs: why the stream
-// ended; DEADLINE_EXCEEDED (CONNECTION_TIMEOUT) when nothing comes for a minute; CANCELLED. All waiting is by a clock
-// that nobody can set.
+// Each verb sends one message and waits for its answer, which becomes current(). A verb's error says why the stream
+// ended, that nothing came for a minute (CONNECTION_TIMEOUT), or that the session was cancelled (CANCELLED). All
+// waiting is by a clock that nobody can set.
 //
-// Threads: not thread-safe; it has one thread of its own, which reads. The interrupt listener runs on that one.
+// Threads: not thread-safe but for Wake; it has one thread of its own, which reads and calls the interrupt listener.
 #ifndef PARLEY_CLIENTS_AGENT_NEGOTIATION_H_
 #define PARLEY_CLIENTS_AGENT_NEGOTIATION_H_
 
@@ -35,7 +35,7 @@ class Negotiation {
  public:
   // Opens the stream over `channel`. The pointers must outlive it. `task` is "tasks/{task}".
   Negotiation(std::unique_ptr<transport::Channel> channel, std::string task, Cancellation* cancellation, Clock* clock);
-  // Ends it, and waits for its thread.
+  // Ends the stream, and waits for the thread.
   ~Negotiation();
   Negotiation(const Negotiation&) = delete;
   Negotiation& operator=(const Negotiation&) = delete;
@@ -51,46 +51,47 @@ class Negotiation {
   struct Fact {
     task::v1::Participant::State state = task::v1::Participant::STATE_UNSPECIFIED;
     std::string reason;
-    // Cut to what the wire takes.
+    // It is cut to what the wire takes.
     std::string detail;
     int64_t transferred_bytes = 0;
-    // With ROLLED_BACK: the failure is not the set's.
+    // The failure behind ROLLED_BACK is not the set's.
     bool passing = false;
   };
-  // True when the client stands where it said, in the attempt that it meant.
+  // Returns whether the client stands where it said, in the attempt that it meant.
   absl::StatusOr<bool> Report(const Fact& fact);
   // Reports ROLLED_BACK for `why`, which is the set's fault and kept it from being put in place.
   absl::Status ReportFailure(const absl::Status& why);
 
-  // Waits at most this long for the next thing that the server says by itself, which becomes current(); true when there
-  // was one. May return false earlier, when somebody set an injected clock. Errors as of the verbs; OUT_OF_RANGE
-  // (STREAM_ENDED) when the server closed the stream in peace.
+  // Waits at most `most` for the next message that the server sends by itself, which becomes current(). Returns whether
+  // there was one; false may come earlier, when somebody set an injected clock. It returns the errors of the verbs, and
+  // STREAM_ENDED (OUT_OF_RANGE) when the server closed the stream in peace.
   absl::StatusOr<bool> Wait(absl::Duration most);
-  // Makes a Wait that runs, or else the next one, return false. From any thread.
+  // Makes the Wait that runs, or else the next one, return false. Any thread may call it.
   void Wake();
 
   const transport::Channel& channel() const { return *channel_; }
-  // Where the client stands by the newest message, and the newest offer that there was.
+  // The newest message, which says where the client stands, and the newest offer that there was.
   const task::v1::NegotiateResponse& current() const { return current_; }
   const std::optional<task::v1::Offer>& offer() const { return offer_; }
-  // What operators say of this device, as of the newest declaration or offer; none of a client that joined with a key.
+  // What operators say of this device, by the newest declaration or offer. A client that joined with a key has none.
   const keys::Labels& labels() const { return labels_; }
-  // How many messages current() has been.
+  // The number of messages received so far.
   int64_t updates() const { return updates_; }
 
-  // Calls `listener` when something waits for Next, or the stream ends; at once when it does already. Null: never.
+  // Calls `listener` when a message that was not asked for arrives or the stream ends, and at once when that is so
+  // already. Null removes the listener.
   void SetInterrupt(std::function<void()> listener);
   bool interrupted();
 
  private:
   absl::Status Ask(task::v1::NegotiateRequest request);
   void Read();
-  // Makes the oldest message that waits current(); false when none came in this time, an error when the stream has
-  // ended. With `jumps`, also false when an injected clock was set.
+  // Makes the oldest message that waits current(). Returns false when none came in this time, or, with `jumps`, when an
+  // injected clock was set; an error when the stream has ended.
   absl::StatusOr<bool> Receive(absl::Duration most, bool jumps);
   absl::Status WhyEnded();
-  // Takes the labels of current(). DATA_LOSS (LABELS_MALFORMED): a server gives no more of them than it takes.
-  absl::Status TakeLabels();
+  // Stores the labels of current(). Returns LABELS_MALFORMED when no device can have them.
+  absl::Status StoreLabels();
 
   const std::unique_ptr<transport::Channel> channel_;
   const std::string task_;

@@ -46,13 +46,13 @@ bool Watches(const std::string& info_path, const FileIds& folders) {
   return false;
 }
 
-using Look = std::function<std::string(const std::string& process)>;
-std::string FirstOf(const std::string& proc, const Look& look) {
+using Inspect = std::function<std::string(const std::string& process)>;
+std::string FirstOf(const std::string& proc, const Inspect& inspect) {
   if (proc.empty()) return "";
   const std::string own = absl::StrCat(getpid());
   for (const std::string& name : FolderNames(proc)) {
     if (name == own || !absl::ascii_isdigit(static_cast<unsigned char>(name[0]))) continue;
-    std::string found = look(absl::StrCat(proc, "/", name));
+    std::string found = inspect(absl::StrCat(proc, "/", name));
     if (!found.empty()) return found;
   }
   return "";

@@ -64,7 +64,7 @@ void ClearPlace(const TargetFolder& folder, const std::string& proc) {
   }
 }
 
-void KeepTheirs(const TargetFolder& folder) {
+void MoveForeignTreeAside(const TargetFolder& folder) {
   if (unlinkat(folder.place(), place::kTree, AT_REMOVEDIR) == 0) return;
   const std::string kept = Rename(folder, place::kTree, place::kKept);
   LogWarning("something else stood where the old set belongs, and is kept",

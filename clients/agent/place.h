@@ -31,7 +31,7 @@ void ClearPlace(const TargetFolder& folder, const std::string& proc);
 
 // Keeps what is in `tree`, which is somebody else's and stood where the target was, as "kept-N", with a warning. An
 // empty folder is removed.
-void KeepTheirs(const TargetFolder& folder);
+void MoveForeignTreeAside(const TargetFolder& folder);
 
 }  // namespace parley::agent
 

@@ -30,8 +30,8 @@ class StuckTest : public LevelTest {
     hooks.apply = absl::StrCat("test -e ", folder_ / "mended", " || { echo cannot reload; exit 7; }");
     return hooks;
   }
-  absl::Status SettleWithTime(Observer* observer) {
-    std::thread clock([this] { PassTimeUntilSettled(); });
+  absl::Status ResumeWithTime(Observer* observer) {
+    std::thread clock([this] { PassTimeUntilDecided(); });
     const absl::Status status = ResumePending(Options(), observer);
     clock.join();
     return status;
@@ -47,10 +47,10 @@ class StuckTest : public LevelTest {
   }
 };
 
-TEST_F(StuckTest, SettleSaysThatTheOldSetDoesNotWork) {
+TEST_F(StuckTest, ResumePendingSaysThatTheOldSetDoesNotWork) {
   LeaveInTheApply("tasks/other", new_);
   EventLog log;
-  const absl::Status status = SettleWithTime(&log);
+  const absl::Status status = ResumeWithTime(&log);
   EXPECT_EQ(Reason(status), "ROLLBACK_FAILED") << status;
   EXPECT_TRUE(absl::StrContains(status.message(), "tasks/other")) << status;
   ASSERT_EQ(log.rollback_failures.size(), 1u);
@@ -69,7 +69,7 @@ TEST_F(StuckTest, ACommandGivenAgainAfterAFailedRollbackIsAnAttempt) {
   LeaveInTheApply("tasks/nginx", next);
   // Nobody was there to confirm in time, so that it was not the set's fault.
   boot_clock_.Advance(absl::Hours(1));
-  EXPECT_EQ(Reason(SettleWithTime(&log_)), "ROLLBACK_FAILED");
+  EXPECT_EQ(Reason(ResumeWithTime(&log_)), "ROLLBACK_FAILED");
   WriteTestFile(folder_ / "mended", "");
   JoinOptions options = Options();
   options.key.reset();

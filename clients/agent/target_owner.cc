@@ -14,9 +14,9 @@ namespace parley::agent {
 namespace {
 
 // How often it is noted how long an update has been undecided, for a next process after another start of the machine.
-constexpr absl::Duration kNoteEvery = absl::Minutes(1);
+constexpr absl::Duration kRecordEvery = absl::Minutes(1);
 // While something is undecided, which does not last.
-constexpr absl::Duration kLookEvery = absl::Seconds(1);
+constexpr absl::Duration kPollEvery = absl::Seconds(1);
 // A thread that wakes so much later than it asked for was stopped, with its process or with its machine.
 constexpr absl::Duration kStopped = absl::Seconds(5);
 // What a session has to confirm in, when the time was over before anybody could look.
@@ -299,7 +299,7 @@ TargetOwner::Hold::~Hold() {
   owner_->changed_.NotifyAll();
 }
 
-absl::Status TargetOwner::AwaitSettled(Cancellation* cancellation) {
+absl::Status TargetOwner::AwaitDecision(Cancellation* cancellation) {
   const Cancellation::Listener on_cancel(cancellation, [this] {
     MutexLock lock(&mutex_);
     changed_.NotifyAll();
@@ -310,7 +310,7 @@ absl::Status TargetOwner::AwaitSettled(Cancellation* cancellation) {
     mutex_.Unlock();
     cancelled = cancellation->cancelled();
     mutex_.Lock();
-    if ((pending_.has_value() || rolling_back_) && !cancelled) changed_.WaitFor(&mutex_, kLookEvery);
+    if ((pending_.has_value() || rolling_back_) && !cancelled) changed_.WaitFor(&mutex_, kPollEvery);
   }
   mutex_.Unlock();
   return cancelled ? Stopped() : absl::OkStatus();
@@ -323,7 +323,7 @@ absl::Duration TargetOwner::LeftLocked() const {
 }
 
 void TargetOwner::WaitLocked(absl::Duration left) {
-  const absl::Duration most = left > absl::ZeroDuration() ? std::min(left, kLookEvery) : kLookEvery;
+  const absl::Duration most = left > absl::ZeroDuration() ? std::min(left, kPollEvery) : kPollEvery;
   const absl::Duration begin = Now();
   changed_.WaitFor(&mutex_, most);
   if (!pending_.has_value() || Now() - begin < most + kStopped) return;
@@ -332,7 +332,7 @@ void TargetOwner::WaitLocked(absl::Duration left) {
 }
 
 void TargetOwner::Run() {
-  absl::Duration noted = Now();
+  absl::Duration recorded = Now();
   mutex_.Lock();
   while (!ending_) {
     if (!pending_.has_value()) {
@@ -342,11 +342,11 @@ void TargetOwner::Run() {
     const absl::Duration left = LeftLocked();
     if (left > absl::ZeroDuration() || holds_ > 0) {
       WaitLocked(left);
-      if (Now() - noted < kNoteEvery) continue;
-      noted = Now();
+      if (Now() - recorded < kRecordEvery) continue;
+      recorded = Now();
       mutex_.Unlock();
       disk_mutex_.Lock();
-      if (installer_->pending().has_value()) installer_->NoteWaiting().IgnoreError();
+      if (installer_->pending().has_value()) installer_->RecordWaiting().IgnoreError();
       disk_mutex_.Unlock();
       mutex_.Lock();
       continue;
@@ -370,17 +370,17 @@ void TargetOwner::RollBackOverdue(bool passing) {
   absl::Status status = BeginRollback(reason, detail, passing);
   if (Reason(status) == "NOT_PENDING") return;
   const std::string attempt = absl::StrCat(overdue->task, " ", overdue->attempt, ": ");
-  if (!absl::StartsWith(told_failure_, attempt)) {
+  if (!absl::StartsWith(announced_failure_, attempt)) {
     Announce(event::RollingBack{overdue->task, reason, detail});
   }
   status = FinishRollback(/*by=*/nullptr);
   const std::string failure = absl::StrCat(attempt, status.message());
-  if (std::exchange(told_failure_, failure) != failure) {
+  if (std::exchange(announced_failure_, failure) != failure) {
     if (!status.ok()) LogWarning("a rollback failed", {{"error", std::string(status.message())}});
     Announce(RollbackEnd(overdue->task, status));
   }
   MutexLock lock(&mutex_);
-  if (!pending_.has_value()) told_failure_.clear();
+  if (!pending_.has_value()) announced_failure_.clear();
   if (pending_.has_value()) grace_end_ = Now() + kTryAgainAfter;
 }
 

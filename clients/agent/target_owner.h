@@ -1,4 +1,4 @@
-// The one owner that a target folder has in this process: it holds the lock and the journal, and settles what lies
+// The one owner that a target folder has in this process: it holds the lock and the journal, and decides what lies
 // undecided.
 //
 // An update that was swapped in and is neither committed nor rolled back is undecided. Its session confirms it and
@@ -45,10 +45,10 @@ class TargetOwner {
     Method method = Method::kAutomatic;
     // Folders that must stay the ones that they are.
     std::vector<std::string> fixed;
-    // Of an update that an old version of this program left without saying how to settle it.
+    // The commands and the time for an update that an old version of this program left without its own.
     Hooks hooks;
     absl::Duration confirm_timeout = UpdatePlan().confirm_timeout;
-    // Both must outlive the owner.
+    // Both clocks must outlive the owner.
     Clock* clock = Clock::System();
     BootClock* boot_clock = BootClock::System();
   };
@@ -56,14 +56,14 @@ class TargetOwner {
   // Observes what the owner does by itself: Undecided, RollingBack, RolledBack and RollbackFailed.
   class Listener : public Observer {
    public:
-    // Somebody else has put another set in place for good, or has brought the old one back.
+    // Somebody else has put another set in place for good (`committed`), or has brought the old one back.
     virtual void OnChanged(bool committed) {}
   };
 
   using Pending = Installer::Pending;
   using TaskView = Installer::TaskView;
   using OnDisk = Installer::OnDisk;
-  using RollbackNote = Installer::RollbackNote;
+  using Rollback = Installer::Rollback;
 
   // Returns the owner that the process has for this target, if it is current, or a new one, which finishes what was
   // decided already. Errors of TargetFolder::Open and Installer::Open.
@@ -73,58 +73,60 @@ class TargetOwner {
   TargetOwner(const TargetOwner&) = delete;
   TargetOwner& operator=(const TargetOwner&) = delete;
 
-  // Absolute and without links.
+  // Returns the path of the target, absolute and without links.
   const std::string& target() const { return folder_->target(); }
   // The folder in which the payload's paths lie, and one on the file system on which new files are written.
   const std::string& root_path() const { return folder_->root_path(); }
   const std::string& place_path() const { return folder_->place_path(); }
 
-  // False when the folders of the target are not those any more that the owner holds, and nothing is undecided in them:
-  // then Get opens them anew. TargetFolder::IsCurrent.
+  // Returns false when the folders of the target are not those any more that the owner holds, and nothing is undecided
+  // in them: then Get opens them anew.
   bool IsCurrent() const;
-  // The same while an update is undecided, whose folders the owner keeps.
+  // Returns whether the folders are others by now, although an update may be undecided in those that the owner holds.
   bool HasMoved() const { return !folder_->IsCurrent(); }
 
-  // `listener` hears what follows until Leave returns. One that joins while something is undecided is told so.
+  // Calls `listener` for what follows until Leave returns, and at once when something is undecided.
   void Join(Listener* listener);
   void Leave(Listener* listener);
 
-  // Makes the task known: its state folder, with what an old version of this program noted there.
+  // Makes the task known, with what an old version of this program recorded in its state folder.
   absl::Status Adopt(const std::string& task, const std::string& state_folder);
 
   std::optional<Pending> pending() const;
   TaskView view(const std::string& task) const;
   absl::StatusOr<OnDisk> Read(const std::string& task) const;
   absl::StatusOr<std::string> PendingDigest() const;
-  // Whether the target can take the set now: TARGET_TURN (as of BeginTurn), REVISION_OLDER, REVISION_CHANGED, TARGET_*,
-  // DISK_FULL, FILE_PERMISSION.
+  // Checks whether the target can take the set now. Errors: TARGET_TURN (as of BeginTurn), REVISION_OLDER,
+  // REVISION_CHANGED, TARGET_*, DISK_FULL, FILE_PERMISSION.
   absl::Status Check(const std::string& task, const task::v1::Manifest& manifest) const;
-  // How the set that was checked last is to be put in place, and why not in another way: a sentence, or empty.
+  // Returns how the set that was checked last is to be put in place, and why not in another way: a sentence, or empty.
   std::pair<Method, std::string> choice() const;
 
-  // Takes the turn to update; TARGET_TURN (ABORTED) while another task has it, or its update is undecided. Taking it
-  // twice is no error.
+  // Takes the turn to update; taking it twice is no error. Returns TARGET_TURN (ABORTED) while another task has it, or
+  // its update is undecided.
   absl::Status BeginTurn(const std::string& task);
-  // Gives it up.
+  // Gives the turn up.
   void EndTurn(const std::string& task);
 
-  // Builds the new set without a change to the target. Errors as of Installer::Stage.
+  // Builds the new set without a change to the target. It returns the errors of Installer::Stage.
   absl::Status Stage(const UpdatePlan& plan, const task::v1::Manifest& manifest,
                      const Installer::ReadChunk& read_chunk);
-  // Puts it in place. TARGET_CHANGED when somebody wrote to the target meanwhile: Stage again.
+  // Puts the new set in place. Returns TARGET_CHANGED when somebody wrote to the target meanwhile: Stage again.
   absl::Status Swap();
   HookResult RunCheck();
   absl::StatusOr<HookResult> RunApply();
-  // The new set is the installed one for good. NOT_PENDING when it has been rolled back meanwhile. `by` is not told.
+  // Makes the new set the installed one for good. The listener `by` does not hear of it. Returns NOT_PENDING when the
+  // set has been rolled back meanwhile.
   absl::Status Commit(const Listener* by);
-  // Decides for the old set, durably; NOT_PENDING when that is decided already, or there is nothing to decide.
+  // Decides for the old set, durably. Returns NOT_PENDING when there is nothing to decide any more.
   absl::Status BeginRollback(const std::string& reason, const std::string& detail, bool passing);
-  // Brings it back. ROLLBACK_FAILED. `by` knows how it came out, and is not told; nobody is while it lies undecided.
+  // Brings the old set back. The listener `by` does not hear of it, and nobody does while the set still lies undecided.
+  // Returns ROLLBACK_FAILED when the old set does not come back, or its apply command fails.
   absl::Status FinishRollback(const Listener* by);
-  // The server knows of the rollback.
+  // Forgets the rollback, which the server knows of.
   void ForgetRollback(const std::string& task);
 
-  // While one lives the owner leaves the decision to its holder, who is just about to make it.
+  // Leaves the decision, while it lives, to its holder, which is just about to make it.
   class Hold {
    public:
     explicit Hold(TargetOwner* owner);
@@ -136,8 +138,8 @@ class TargetOwner {
     TargetOwner* const owner_;
   };
 
-  // Blocks until nothing is undecided, and the listeners know of it; CANCELLED.
-  absl::Status AwaitSettled(Cancellation* cancellation);
+  // Blocks until nothing is undecided, and the listeners know of it. Returns CANCELLED when it is cancelled.
+  absl::Status AwaitDecision(Cancellation* cancellation);
 
  private:
   TargetOwner(const Options& options, std::unique_ptr<TargetFolder> folder)
@@ -152,7 +154,7 @@ class TargetOwner {
   absl::Time Due() const;
   absl::Duration Now() const { return options_.boot_clock->Uptime(); }
   absl::Status CheckTurnLocked(const std::string& task) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // The thread's.
+  // What the owner's thread runs.
   void Run();
   absl::Duration LeftLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void WaitLocked(absl::Duration left) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -161,7 +163,7 @@ class TargetOwner {
   const Options options_;
   const std::unique_ptr<TargetFolder> folder_;
 
-  // Held by whoever reads or writes the disk, for as long as a command runs; taken before mutex_.
+  // Whoever reads or writes the disk holds it, for as long as a command runs; it is taken before mutex_.
   mutable Mutex disk_mutex_;
   mutable std::optional<Installer> installer_ ABSL_GUARDED_BY(disk_mutex_);
 
@@ -171,12 +173,12 @@ class TargetOwner {
   // When pending_ was read, and until when nothing is rolled back, both by the boot clock.
   absl::Duration read_ ABSL_GUARDED_BY(mutex_);
   absl::Duration grace_end_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();
-  // Nobody was there to confirm in time, so that it is not the set's fault.
+  // Nobody was there to confirm in time, so that a rollback is not the set's fault.
   bool passing_ ABSL_GUARDED_BY(mutex_) = false;
   int graces_ ABSL_GUARDED_BY(mutex_) = 0;
-  // What the thread told of a rollback that did not come to an end; it is tried for as long as that takes.
-  std::string told_failure_;
-  // By the owner's thread, which has not told everybody yet how it came out.
+  // What the thread announced of a rollback that did not come to an end; it is tried for as long as that takes.
+  std::string announced_failure_;
+  // The owner's thread rolls back, and has not announced yet how that came out.
   bool rolling_back_ ABSL_GUARDED_BY(mutex_) = false;
   std::string turn_ ABSL_GUARDED_BY(mutex_);
   int holds_ ABSL_GUARDED_BY(mutex_) = 0;

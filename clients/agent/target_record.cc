@@ -58,7 +58,7 @@ std::set<std::string> DroppedPaths(const TargetRecord& record, const std::string
   return dropped;
 }
 
-void NoteInstalled(const Journal& journal, TargetRecord* record) {
+void RecordInstalled(const Journal& journal, TargetRecord* record) {
   const std::string& task = journal.task();
   const std::string former = journal.supersedes() == task ? "" : journal.supersedes();
   const auto heirs = Heirs(*record, task, former);
@@ -93,7 +93,7 @@ void NoteInstalled(const Journal& journal, TargetRecord* record) {
   *tasks->Add() = std::move(installed);
 }
 
-void NoteAdopted(const std::string& task, const Installed& installed, bool with_paths, TargetRecord* record) {
+void RecordAdopted(const std::string& task, const Installed& installed, bool with_paths, TargetRecord* record) {
   if (FindTask(*record, task) != nullptr || (installed.revision() == 0 && !installed.has_rollback())) return;
   TargetRecord::Task* const adopted = TaskIn(record, task);
   adopted->set_revision(installed.revision());

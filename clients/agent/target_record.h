@@ -26,11 +26,11 @@ std::set<std::string> DroppedPaths(const TargetRecord& record, const std::string
                                    const InstalledFiles& files);
 
 // The journal's set is installed, and its apply command has passed.
-void NoteInstalled(const Journal& journal, TargetRecord* record);
+void RecordInstalled(const Journal& journal, TargetRecord* record);
 
 // Takes over what an older version noted of the task, unless the record knows it already. Without `with_paths` only
 // the revision: the paths were another target's.
-void NoteAdopted(const std::string& task, const Installed& installed, bool with_paths, TargetRecord* record);
+void RecordAdopted(const std::string& task, const Installed& installed, bool with_paths, TargetRecord* record);
 
 // A sentence when another task has installed over one of `changed` paths, or has taken over the task; empty otherwise.
 std::string TakenOver(const TargetRecord& record, const std::string& task, const std::set<std::string>& changed);

@@ -48,7 +48,7 @@ absl::StatusOr<bool> ResumeOnce(const Options& options, const std::string& targe
   owner->Join(listener);
   // With a little time left the target is not given away any more.
   const bool stay = !share || pending->confirm_timeout - pending->undecided <= kShareFor * 2;
-  const absl::Status status = stay ? owner->AwaitSettled(cancellation) : absl::OkStatus();
+  const absl::Status status = stay ? owner->AwaitDecision(cancellation) : absl::OkStatus();
   owner->Leave(listener);
   RETURN_IF_ERROR(status);
   return stay;
@@ -119,12 +119,12 @@ absl::Status CheckLastRollback(const std::string& target) {
   return absl::OkStatus();
 }
 
-absl::Status SettleTarget(const Options& options, const std::string& target, bool share, const Announcer& announce,
+absl::Status ResumeTarget(const Options& options, const std::string& target, bool share, const Announcer& announce,
                           Cancellation* cancellation) {
   OwnerListener listener(announce);
   while (MayBeUndecided(target)) {
-    ASSIGN_OR_RETURN(const bool settled, ResumeOnce(options, target, share, &listener, cancellation));
-    if (settled) break;
+    ASSIGN_OR_RETURN(const bool decided, ResumeOnce(options, target, share, &listener, cancellation));
+    if (decided) break;
     RETURN_IF_ERROR(cancellation->Sleep(kShareFor));
   }
   return absl::OkStatus();

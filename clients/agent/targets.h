@@ -1,4 +1,6 @@
 // The targets that a process may have to do with, and what lies undecided at them.
+//
+// Threads: the functions may be called from any thread.
 #ifndef PARLEY_CLIENTS_AGENT_TARGETS_H_
 #define PARLEY_CLIENTS_AGENT_TARGETS_H_
 
@@ -13,25 +15,26 @@
 
 namespace parley::agent {
 
-// The target of a task ("{task}" in options.into stands for its id).
+// Returns the target of a task ("{task}" in options.into stands for its id).
 std::string TargetOf(const Options& options, const std::string& task);
 
 TargetOwner::Options OwnerOptions(const Options& options);
 
-// The target of the options, and those that tasks in the state folder have updated.
+// Returns the target of the options, and those that tasks in the state folder have updated.
 std::set<std::string> KnownTargets(const Options& options);
 
-// Whether an update was begun at the target, as far as can be told without opening it.
+// Returns whether an update was begun at the target, as far as can be told without opening it.
 bool MayBeUndecided(const std::string& target);
 
-// ROLLBACK_FAILED when the newest rollback of a task at the target left the old set without its apply command having
-// passed, and no server has been told of it yet. STATE_DAMAGED. The target is not opened.
+// Reads the target's record without opening the target. Returns ROLLBACK_FAILED when the newest rollback of a task left
+// the old set without its apply command having passed, and no server has been told of it yet; STATE_DAMAGED when the
+// record cannot be read.
 absl::Status CheckLastRollback(const std::string& target);
 
 // Blocks until nothing is undecided at the target: until a session has confirmed the update, or its confirm-timeout is
 // over and it has been rolled back. With `share`, other processes may take the target over meanwhile. Errors:
-// TARGET_IN_USE (another process has it, and settles it), CANCELLED, and those of TargetOwner::Get.
-absl::Status SettleTarget(const Options& options, const std::string& target, bool share, const Announcer& announce,
+// TARGET_IN_USE (another process has the target, and decides it), CANCELLED, and those of TargetOwner::Get.
+absl::Status ResumeTarget(const Options& options, const std::string& target, bool share, const Announcer& announce,
                           Cancellation* cancellation);
 
 }  // namespace parley::agent

@@ -68,39 +68,39 @@ absl::Status ExplainKey(const absl::Status& status, absl::Time not_after, Clock*
                    ", and the server refuses it; ask for a new one"));
 }
 
-// Whether what was kept is of this client in this task.
-absl::Status TaskMember::CheckKept() const {
-  const Membership& kept = state_->membership();
-  if (!entry_.verification_key.empty() && entry_.verification_key != kept.verification_key()) {
-    return Conflict(*state_, absl::StrCat("another task that was called ", entry_.task, " too"));
+// Checks that what was stored is of this client in this task.
+absl::Status TaskMember::CheckStored() const {
+  const Membership& stored = state_->membership();
+  if (!credentials_.verification_key.empty() && credentials_.verification_key != stored.verification_key()) {
+    return Conflict(*state_, absl::StrCat("another task that was called ", credentials_.task, " too"));
   }
-  if (state_->joined() && !entry_.client.empty() && entry_.client != kept.client()) {
-    return Conflict(*state_, absl::StrCat("client ", kept.client()));
+  if (state_->joined() && !credentials_.client.empty() && credentials_.client != stored.client()) {
+    return Conflict(*state_, absl::StrCat("client ", stored.client()));
   }
   return absl::OkStatus();
 }
 
 absl::Status TaskMember::SetTarget(const std::string& target, const std::string& given) {
-  const std::string& kept = state_->membership().target();
-  if (kept == target) return absl::OkStatus();
+  const std::string& stored = state_->membership().target();
+  if (stored == target) return absl::OkStatus();
   std::error_code error;
-  if (!kept.empty() && std::filesystem::is_symlink(given, error)) {
+  if (!stored.empty() && std::filesystem::is_symlink(given, error)) {
     return Error(absl::StatusCode::kFailedPrecondition, "STATE_CONFLICT",
-                 absl::StrCat(given, " leads to ", target, " now; it led to ", kept, " when ", entry_.task,
+                 absl::StrCat(given, " leads to ", target, " now; it led to ", stored, " when ", credentials_.task,
                               " was joined; let it lead there again, or join anew with another state folder"));
   }
-  if (!kept.empty()) {
-    return Conflict(*state_, absl::StrCat("a client that updates ", kept, " in ", entry_.task));
+  if (!stored.empty()) {
+    return Conflict(*state_, absl::StrCat("a client that updates ", stored, " in ", credentials_.task));
   }
   if (!state_->joined()) return absl::OkStatus();
-  Membership settled = state_->membership();
-  settled.set_target(target);
-  return state_->SetMembership(std::move(settled));
+  Membership updated = state_->membership();
+  updated.set_target(target);
+  return state_->SetMembership(std::move(updated));
 }
 
 std::string TaskMember::address() const {
   if (!options_.server.empty()) return options_.server;
-  return entry_.address.empty() ? state_->membership().address() : entry_.address;
+  return credentials_.address.empty() ? state_->membership().address() : credentials_.address;
 }
 
 // To where the server is now.
@@ -114,22 +114,22 @@ absl::Status TaskMember::Move() {
 
 // Makes the nonce of a call that may have been made already, or a new one, durable.
 absl::Status TaskMember::PrepareNonce(bool anew) {
-  const Membership& kept = state_->membership();
+  const Membership& stored = state_->membership();
   if (anew) {
-    if (!kept.next_nonce().empty()) return absl::OkStatus();
-    Membership next = kept;
+    if (!stored.next_nonce().empty()) return absl::OkStatus();
+    Membership next = stored;
     next.set_next_nonce(crypto::RandomBytes(kNonceBytes));
     return state_->SetMembership(std::move(next));
   }
-  const std::string client = entry_.client.empty() ? DefaultClientName() : entry_.client;
+  const std::string client = credentials_.client.empty() ? DefaultClientName() : credentials_.client;
   RETURN_IF_ERROR(CheckClientName(client));
-  if (!kept.nonce().empty() && kept.client() == client) return absl::OkStatus();
+  if (!stored.nonce().empty() && stored.client() == client) return absl::OkStatus();
   Membership fresh;
-  fresh.set_task(absl::StrCat("tasks/", entry_.task));
+  fresh.set_task(absl::StrCat("tasks/", credentials_.task));
   fresh.set_client(client);
   fresh.set_address(address());
   fresh.set_nonce(crypto::RandomBytes(kNonceBytes));
-  fresh.set_verification_key(entry_.verification_key);
+  fresh.set_verification_key(credentials_.verification_key);
   return state_->SetMembership(std::move(fresh));
 }
 
@@ -137,10 +137,10 @@ absl::Status TaskMember::Call(const std::string& nonce, Retry* retry, JoinRespon
   JoinRequest request;
   request.set_client(state_->membership().client());
   request.set_nonce(nonce);
-  if (entry_.device) request.set_task(absl::StrCat("tasks/", entry_.task));
+  if (credentials_.device) request.set_task(absl::StrCat("tasks/", credentials_.task));
   request.mutable_facts()->insert(options_.facts.begin(), options_.facts.end());
   ASSIGN_OR_RETURN(const auto channel,
-                   Connect(address(), entry_.identity, entry_.secret, options_.clock, retry->left()));
+                   Connect(address(), credentials_.identity, credentials_.secret, options_.clock, retry->left()));
   const auto stub = task::v1::ParticipationService::NewStub(channel->grpc());
   grpc::ClientContext context;
   // How long it may take to reach the server is the dialer's affair. One that has been reached gets the time that it
@@ -150,7 +150,7 @@ absl::Status TaskMember::Call(const std::string& nonce, Retry* retry, JoinRespon
   const grpc::Status status = stub->Join(&context, request, response);
   if (!channel->dialer().protocol().empty()) retry->Met();
   if (cancellation_->cancelled()) return Stopped();
-  if (!status.ok()) return ExplainKey(Explain(*channel, status), entry_.not_after, options_.clock);
+  if (!status.ok()) return ExplainKey(Explain(*channel, status), credentials_.not_after, options_.clock);
   announce_(event::Connected{address(), channel->dialer().protocol()});
   return absl::OkStatus();
 }
@@ -168,17 +168,17 @@ absl::Status TaskMember::Store(const std::string& nonce, JoinResponse* response)
   if (member.verification_key().empty()) member.set_verification_key(response->task().verification_key());
   const bool whole = member.verification_key().size() == crypto::kVerificationKeyBytes && !member.identity().empty() &&
                      member.secret().size() == keys::kSecretBytes &&
-                     response->task().name() == absl::StrCat("tasks/", entry_.task);
+                     response->task().name() == absl::StrCat("tasks/", credentials_.task);
   if (whole) return state_->SetMembership(std::move(member));
   WipeMembership(&member);
   return Error(absl::StatusCode::kDataLoss, "JOIN_MALFORMED",
-               absl::StrCat(address(), " gave no usable key for ", entry_.task, "; ask its operator"));
+               absl::StrCat(address(), " gave no usable key for ", credentials_.task, "; ask its operator"));
 }
 
 absl::Status TaskMember::JoinWith(const std::string& nonce) {
   RETURN_IF_ERROR(transport::ParseHostPort(address()).status());
   JoinResponse response;
-  Retry retry(options_, entry_.follow);
+  Retry retry(options_, credentials_.follow);
   while (true) {
     retry.Begin();
     const absl::Status status = Call(nonce, &retry, &response);
@@ -195,11 +195,11 @@ absl::Status TaskMember::JoinWith(const std::string& nonce) {
 }
 
 absl::Status TaskMember::Ensure() {
-  if (!state_->membership().nonce().empty()) RETURN_IF_ERROR(CheckKept());
+  if (!state_->membership().nonce().empty()) RETURN_IF_ERROR(CheckStored());
   if (state_->joined()) return Move();
   if (!can_join_anew()) {
     return Error(absl::StatusCode::kNotFound, "STATE_MISSING",
-                 absl::StrCat(state_->folder(), " knows of no membership in ", entry_.task, "; give a join key"));
+                 absl::StrCat(state_->folder(), " knows of no membership in ", credentials_.task, "; give a join key"));
   }
   RETURN_IF_ERROR(PrepareNonce(/*anew=*/false));
   const std::string nonce = state_->membership().nonce();

@@ -1,4 +1,7 @@
-// Becoming a member of a task: the call of Join, made so that a crash at any moment can repeat it.
+// The call of Join, which makes a client a member of a task, made so that it can be repeated after a crash at any
+// moment.
+//
+// Threads: TaskMember is not thread-safe; the functions and Announcer may be used by any thread.
 #ifndef PARLEY_CLIENTS_AGENT_TASK_MEMBER_H_
 #define PARLEY_CLIENTS_AGENT_TASK_MEMBER_H_
 
@@ -21,21 +24,21 @@
 
 namespace parley::agent {
 
-// With what a client may enter a task.
+// What a client may enter a task with.
 struct JoinCredentials {
-  // Id.
+  // The id of the task.
   std::string task;
-  // Name within the task; the host's when empty.
+  // The client's name within the task; the host's when empty.
   std::string client;
   std::string address;
-  // A join key's or a device's; empty to go on with a membership from before.
+  // The identity of a join key or a device; empty to go on with a membership from before.
   std::string identity;
   Secret secret;
   absl::Time not_after = absl::InfiniteFuture();
-  // Empty: the one that the task has when it is first seen is kept.
+  // When it is empty, the key that the task has when it is first seen is remembered.
   std::string verification_key;
   bool device = false;
-  // Stay for later revisions.
+  // The client stays for later revisions.
   bool follow = false;
 };
 
@@ -53,33 +56,37 @@ class Announcer {
   Mutex* const mutex_;
 };
 
-// The membership of one client in one task. Not thread-safe.
+// The membership of one client in one task.
 class TaskMember {
  public:
   // All must outlive it.
-  TaskMember(const Options* options, const JoinCredentials* entry, TaskState* state, const Announcer* announce,
+  TaskMember(const Options* options, const JoinCredentials* credentials, TaskState* state, const Announcer* announce,
              Cancellation* cancellation)
-      : options_(*options), entry_(*entry), state_(state), announce_(*announce), cancellation_(cancellation) {}
+      : options_(*options),
+        credentials_(*credentials),
+        state_(state),
+        announce_(*announce),
+        cancellation_(cancellation) {}
 
-  // Makes the state's membership one with a key, by joining unless it has one. The nonce is durable before the call.
+  // Joins, unless the state has a membership with a key already. The nonce is durable before the call. Errors:
   // STATE_MISSING (neither key nor membership), STATE_CONFLICT (the folder is another client's, or another task's of
   // the same name), KEY_EXPIRED, ADDRESS_INVALID, those of Join and of the connection.
   absl::Status Ensure();
 
   // Joins anew under the same name with another nonce, for a server that does not know the membership any more; what
-  // was there before stays until the server has answered. Errors as of Ensure.
+  // was there before stays until the server has answered. It returns the errors of Ensure.
   absl::Status JoinAnew();
-  // Whether the server has been met by this process.
+  // Returns whether this process has met the server.
   bool met() const { return met_; }
-  // Whether there is a key to join anew by.
-  bool can_join_anew() const { return !entry_.identity.empty(); }
+  // Returns whether there is a key to join anew by.
+  bool can_join_anew() const { return !credentials_.identity.empty(); }
 
-  // Notes which folder the client updates, which was given as the path `given`. STATE_CONFLICT when it was another one
-  // before.
+  // Records which folder the client updates, which was given as the path `given`. Returns STATE_CONFLICT when it was
+  // another one before.
   absl::Status SetTarget(const std::string& target, const std::string& given);
 
  private:
-  absl::Status CheckKept() const;
+  absl::Status CheckStored() const;
   absl::Status Move();
   absl::Status PrepareNonce(bool anew);
   absl::Status JoinWith(const std::string& nonce);
@@ -88,22 +95,22 @@ class TaskMember {
   std::string address() const;
 
   const Options& options_;
-  const JoinCredentials& entry_;
+  const JoinCredentials& credentials_;
   TaskState* const state_;
   const Announcer& announce_;
   Cancellation* const cancellation_;
   bool met_ = false;
 };
 
-// A new connection under the member key. A key that has ended by this machine's clock is tried all the same, since it
-// may be the clock that is wrong; the server judges.
+// Makes a new connection under the member key. A key that has ended by this machine's clock is tried all the same,
+// because the clock may be wrong; the server judges.
 absl::StatusOr<std::unique_ptr<transport::Channel>> ConnectAsMember(const Membership& membership, Clock* clock,
                                                                     absl::Duration timeout = absl::InfiniteDuration());
 absl::StatusOr<std::unique_ptr<transport::Channel>> Connect(const std::string& address, const std::string& identity,
                                                             const Secret& secret, Clock* clock,
                                                             absl::Duration timeout = absl::InfiniteDuration());
 
-// The same error; KEY_EXPIRED in place of KEY_REFUSED for a key that has ended by this machine's clock too.
+// Returns the same error, or KEY_EXPIRED in place of KEY_REFUSED for a key that has ended by this machine's clock too.
 absl::Status ExplainKey(const absl::Status& status, absl::Time not_after, Clock* clock);
 
 }  // namespace parley::agent

@@ -9,6 +9,7 @@
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
 #include "lib/crypto/kdf.h"
+#include "lib/task/states.h"
 
 namespace parley::agent {
 namespace {
@@ -20,7 +21,7 @@ using task::v1::Participant;
 constexpr int kMostUnchanged = 20;
 constexpr size_t kInstanceBytes = 16;
 // At least every so often, while something hinders and the wall clock may be set.
-constexpr absl::Duration kMaxLook = absl::Minutes(1);
+constexpr absl::Duration kMaxRecheckPause = absl::Minutes(1);
 
 std::string ParentOf(const std::string& path) {
   const std::string parent = path.substr(0, path.rfind('/'));
@@ -43,26 +44,21 @@ int RankOf(Participant::State state) {
   return found == std::end(kWay) ? 0 : static_cast<int>(found - std::begin(kWay)) + 1;
 }
 
-bool HasFailed(Participant::State state) {
-  return state == Participant::STATE_DECLINED || state == Participant::STATE_ROLLED_BACK ||
-         state == Participant::STATE_ROLLBACK_FAILED || state == Participant::STATE_TIMED_OUT;
-}
-
 }  // namespace
 
-TaskSession::TaskSession(const Options* options, JoinCredentials entry, std::string target, Announcer announce,
+TaskSession::TaskSession(const Options* options, JoinCredentials credentials, std::string target, Announcer announce,
                          Cancellation* cancellation)
     : options_(*options),
-      entry_(std::move(entry)),
+      credentials_(std::move(credentials)),
       target_(std::move(target)),
       announce_(announce),
       cancellation_(cancellation),
-      task_(absl::StrCat("tasks/", entry_.task)),
+      task_(absl::StrCat("tasks/", credentials_.task)),
       instance_(crypto::RandomBytes(kInstanceBytes)),
-      retry_(*options, entry_.follow),
+      retry_(*options, credentials_.follow),
       hindrances_(*options),
       offer_check_(options, task_),
-      retry_wanted_(!entry_.follow) {}
+      retry_wanted_(!credentials_.follow) {}
 
 TaskSession::~TaskSession() {
   if (owner_ != nullptr) owner_->Leave(this);
@@ -71,8 +67,8 @@ TaskSession::~TaskSession() {
 absl::StatusOr<Outcome> TaskSession::Run() {
   for (absl::Status prepared = Prepare(); !prepared.ok(); prepared = Prepare()) {
     if (!IsLocalHindrance(prepared)) return Finish(prepared);
-    NoteHindrance(prepared);
-    if (!entry_.follow && hindrances_.lasts_too_long()) return Finish(prepared);
+    RecordHindrance(prepared);
+    if (!credentials_.follow && hindrances_.lasts_too_long()) return Finish(prepared);
     if (const absl::Status slept = cancellation_->Sleep(hindrances_.left()); !slept.ok()) return Finish(slept);
   }
   hindrances_.End();
@@ -89,10 +85,10 @@ absl::StatusOr<Outcome> TaskSession::Run() {
 
 absl::Status TaskSession::Prepare() {
   if (state_ == nullptr) {
-    ASSIGN_OR_RETURN(state_, TaskState::Open(options_.state_dir, entry_.task));
-    member_.emplace(&options_, &entry_, state_.get(), &announce_, cancellation_);
+    ASSIGN_OR_RETURN(state_, TaskState::Open(options_.state_dir, credentials_.task));
+    member_.emplace(&options_, &credentials_, state_.get(), &announce_, cancellation_);
   }
-  // A target that cannot be opened is told to the server, and so is no reason not to join.
+  // A target that cannot be opened is declared, and so is no reason not to join.
   OpenTarget().IgnoreError();
   RETURN_IF_ERROR(member_->Ensure());
   return owner_ == nullptr ? absl::OkStatus() : member_->SetTarget(owner_->target(), target_);
@@ -109,15 +105,15 @@ absl::Status TaskSession::OpenTarget() {
   RETURN_IF_ERROR(member_->SetTarget(owner->target(), target_));
   RETURN_IF_ERROR(owner->Adopt(task_, state_->folder()));
   owner_ = std::move(owner);
-  former_note_ = owner_->view(task_).rollback.has_value();
+  former_rollback_ = owner_->view(task_).rollback.has_value();
   owner_->Join(this);
   const TargetOwner::Listener* const self = this;
   update_.emplace(&options_, &announce_, state_.get(), owner_.get(), self, &negotiation_, cancellation_);
-  return entry_.device ? absl::OkStatus() : SettleOthers(owner_.get());
+  return credentials_.device ? absl::OkStatus() : RollBackOthers(owner_.get());
 }
 
 // A device may take up an update of another task yet; a process for one task will not, so it does not wait for that.
-absl::Status TaskSession::SettleOthers(TargetOwner* owner) {
+absl::Status TaskSession::RollBackOthers(TargetOwner* owner) {
   const std::optional<TargetOwner::Pending> pending = owner->pending();
   if (!pending.has_value() || pending->task == task_) return absl::OkStatus();
   const std::string reason = "interrupted";
@@ -160,11 +156,11 @@ Declaration TaskSession::MakeDeclaration() {
   declaration.set_setup_digest(SetupDigest(options_, target_));
   declaration.set_instance(instance_);
   absl::Status readable = OpenTarget();
-  declaration.set_retry(retry_wanted_ && !former_note_);
+  declaration.set_retry(retry_wanted_ && !former_rollback_);
   if (readable.ok()) readable = FillInstalled(&declaration);
   const std::string place = owner_ == nullptr ? ParentOf(target_) : owner_->place_path();
   declaration.set_free_bytes(FreeBytes({state_->folder(), place}));
-  if (!readable.ok()) NoteHindrance(readable);
+  if (!readable.ok()) RecordHindrance(readable);
   if (hindrances_.active()) *declaration.mutable_hindrance() = hindrances_.ToProto();
   return declaration;
 }
@@ -174,7 +170,7 @@ absl::Status TaskSession::Declare() {
   RETURN_IF_ERROR(negotiation_->Declare(declaration));
   if (declaration.retry()) {
     retry_wanted_ = false;
-    retry_ignored_ = HasFailed(state());
+    retry_ignored_ = task::HasFailed(state()) || state() == Participant::STATE_TIMED_OUT;
   }
   declared_ = std::move(declaration);
   return absl::OkStatus();
@@ -205,7 +201,7 @@ absl::Status TaskSession::RunSteps() {
   announce_(event::Connected{state_->membership().address(), negotiation_->channel().dialer().protocol()});
   int unchanged = 0;
   while (true) {
-    NoteMovement();
+    RecordProgress();
     unchanged = current().unchanged() ? unchanged + 1 : 0;
     if (unchanged > kMostUnchanged) {
       return Error(absl::StatusCode::kFailedPrecondition, "NO_TRANSITION", "the server does not take what is reported");
@@ -214,7 +210,7 @@ absl::Status TaskSession::RunSteps() {
     const bool undecided = pending();
     RETURN_IF_ERROR(Step());
     if (result_.has_value()) return absl::OkStatus();
-    if (!entry_.follow && hindrances_.lasts_too_long() && (unnoted_ || !pending())) {
+    if (!credentials_.follow && hindrances_.lasts_too_long() && (unrecorded_ || !pending())) {
       result_ = hindrances_.why();
       return absl::OkStatus();
     }
@@ -227,7 +223,7 @@ absl::Status TaskSession::RunSteps() {
 
 absl::Duration TaskSession::TimeToRecheck() const {
   if (disk_changed_) return absl::ZeroDuration();
-  return hindrances_.active() ? std::min(hindrances_.left(), kMaxLook) : absl::InfiniteDuration();
+  return hindrances_.active() ? std::min(hindrances_.left(), kMaxRecheckPause) : absl::InfiniteDuration();
 }
 
 absl::Status TaskSession::Reevaluate() {
@@ -241,8 +237,8 @@ absl::Status TaskSession::Reevaluate() {
       return Declare();
     }
   }
-  // That is looked at by the step that settles it.
-  if (!hindrances_.active() || (unsettled_.has_value() && pending())) return absl::OkStatus();
+  // The step that resumes it checks that.
+  if (!hindrances_.active() || (stuck_at_.has_value() && pending())) return absl::OkStatus();
   // What another task took back has made way for this one only if the turn was all that was waited for.
   const bool way = committed || (changed && Reason(hindrances_.why()) == "TARGET_TURN");
   return way || !hindrances_.waits() ? RecheckHindrance() : absl::OkStatus();
@@ -250,44 +246,44 @@ absl::Status TaskSession::Reevaluate() {
 
 absl::Status TaskSession::RecheckHindrance() {
   const OfferCheck::Verdict verdict = Examine();
-  if (!verdict.status.ok() && verdict.blame != Blame::kSet) return Hinder(verdict.status);
+  if (!verdict.status.ok() && verdict.blame != Blame::kSet) return DeclareHindrance(verdict.status);
   // Over; or it is the set's own fault now, which is said of the offer when that comes again.
   hindrances_.End();
   hindered_attempt_ = 0;
   return Declare();
 }
 
-void TaskSession::NoteHindrance(const absl::Status& why) {
+void TaskSession::RecordHindrance(const absl::Status& why) {
   if (!hindrances_.Begin(why)) return;
   // It ends the session, whose error says it.
-  if (!entry_.follow && BlameOf(why) == Blame::kPerson) return;
+  if (!credentials_.follow && BlameOf(why) == Blame::kPerson) return;
   const absl::Time retry_time = options_.clock->Now() + hindrances_.left();
   announce_(event::Hindered{task_, ReasonCode(why), std::string(why.message()), retry_time});
 }
 
-absl::Status TaskSession::Hinder(const absl::Status& why) {
+absl::Status TaskSession::DeclareHindrance(const absl::Status& why) {
   hindered_attempt_ = current().attempt();
-  NoteHindrance(why);
+  RecordHindrance(why);
   const bool known = declared_.has_hindrance() && declared_.hindrance().code() == ReasonCode(why);
   return known ? absl::OkStatus() : Declare();
 }
 
 // Only what brings the client further than it was before counts: a state that is entered again and again does not.
-void TaskSession::NoteMovement() {
+void TaskSession::RecordProgress() {
   if (negotiation_->offer().has_value()) offer_ = negotiation_->offer();
   if (state() != Participant::STATE_TIMED_OUT) declared_since_timeout_ = false;
   const int64_t revision = offer_check_.manifest().has_value() ? offer_check_.manifest()->revision() : 0;
   const std::pair<int64_t, int> place(revision, RankOf(state()));
   const bool further = place > furthest_;
   if (further) furthest_ = place;
-  if (further || (update_.has_value() && update_->TakeProgress())) retry_.Progress();
+  if (further || (update_.has_value() && update_->ReceivedSinceLastCall())) retry_.Progress();
 }
 
 bool TaskSession::MayJoinAnew(Fault fault) const {
   if (!member_->can_join_anew()) return false;
   if (fault == Fault::kForgotten) return true;
   // A client that was revoked while it was here does not come back by itself; a device is judged by the server.
-  return fault == Fault::kKey && retry_.refused_for_good() && (entry_.device || !retry_.reached());
+  return fault == Fault::kKey && retry_.refused_for_good() && (credentials_.device || !retry_.reached());
 }
 
 absl::Status TaskSession::WaitToRetry(const absl::Status& status) {
@@ -305,7 +301,7 @@ absl::Status TaskSession::WaitToRetry(const absl::Status& status) {
   const absl::Status joined = member_->JoinAnew();
   if (joined.ok()) retry_.KeyChanged();
   if (joined.ok() && owner_ != nullptr) return member_->SetTarget(owner_->target(), target_);
-  const bool refused = FaultOf(joined) == Fault::kKey && !entry_.follow;
+  const bool refused = FaultOf(joined) == Fault::kKey && !credentials_.follow;
   return FaultOf(joined) == Fault::kFinal || refused ? joined : absl::OkStatus();
 }
 
@@ -314,10 +310,11 @@ absl::StatusOr<Outcome> TaskSession::Finish(const absl::Status& why) {
   if (result_.has_value()) return *std::move(result_);
   if (!cancellation_->cancelled() && owner_ != nullptr && update_.has_value()) {
     // The owner rolled it back while the server was away.
-    if (const auto note = owner_->view(task_).rollback; note.has_value() && FaultOf(why) != Fault::kFinal) {
-      Outcome outcome = MakeOutcome(note->failed ? Participant::STATE_ROLLBACK_FAILED : Participant::STATE_ROLLED_BACK);
-      outcome.reason = note->reason;
-      outcome.detail = note->detail;
+    if (const auto rollback = owner_->view(task_).rollback; rollback.has_value() && FaultOf(why) != Fault::kFinal) {
+      Outcome outcome =
+          MakeOutcome(rollback->failed ? Participant::STATE_ROLLBACK_FAILED : Participant::STATE_ROLLED_BACK);
+      outcome.reason = rollback->reason;
+      outcome.detail = rollback->detail;
       return outcome;
     }
   }
@@ -326,7 +323,7 @@ absl::StatusOr<Outcome> TaskSession::Finish(const absl::Status& why) {
 
 // Nothing undecided is left behind by a process that ends in peace.
 void TaskSession::LeaveNothingPending(const absl::Status& why) {
-  if (!pending() || unnoted_) return;
+  if (!pending() || unrecorded_) return;
   if (cancellation_->cancelled()) {
     // The commands finish, and one try to confirm; it is refused when the server does not know of the swap yet.
     update_->ResumePending("").IgnoreError();
@@ -339,7 +336,7 @@ void TaskSession::LeaveNothingPending(const absl::Status& why) {
 void TaskSession::OnEvent(const Event& event) {
   // A device has a session for the other task too.
   const auto* const undecided = std::get_if<event::Undecided>(&event);
-  if (undecided == nullptr || undecided->task == task_ || !entry_.device) announce_(event);
+  if (undecided == nullptr || undecided->task == task_ || !credentials_.device) announce_(event);
 }
 
 void TaskSession::OnChanged(bool committed) {

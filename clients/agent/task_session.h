@@ -1,9 +1,9 @@
 // One client in one task, from joining to the end, over as many connections as it takes.
 //
-// The session looks at where the server says that the client stands, and at what is on the disk, and does what is to be
-// done there; it keeps no plan of its own. What keeps it from going on and passes is declared, and looked at again.
+// The session compares where the server says that the client stands with what is on the disk, and does what is to be
+// done there; it has no plan of its own. What keeps it from going on and passes is declared, and checked again.
 //
-// Threads: Run blocks its caller; it may be cancelled from any thread.
+// Threads: Run blocks its caller; any thread may cancel it.
 #ifndef PARLEY_CLIENTS_AGENT_TASK_SESSION_H_
 #define PARLEY_CLIENTS_AGENT_TASK_SESSION_H_
 
@@ -32,21 +32,22 @@ namespace parley::agent {
 
 class TaskSession final : private TargetOwner::Listener {
  public:
-  // `options` (its hooks, policy and facts) and `cancellation` must outlive the session. `target`: the folder,
-  // without placeholders.
-  TaskSession(const Options* options, JoinCredentials entry, std::string target, Announcer announce,
+  // `options` (its hooks, policy and facts) and `cancellation` must outlive the session. `target` is the folder or
+  // file, without placeholders.
+  TaskSession(const Options* options, JoinCredentials credentials, std::string target, Announcer announce,
               Cancellation* cancellation);
   ~TaskSession() override;
 
-  // How the client's part has ended; with entry.follow, when the task has. Errors as of agent::Join.
+  // Returns how the client's part has ended; with credentials.follow, only once the task has. It returns the errors of
+  // agent::Join.
   absl::StatusOr<Outcome> Run();
 
  private:
-  // session.cc: the connection, the declaration, and the looks at what hinders.
+  // task_session.cc has the connection, the declaration, and the checks of what hinders.
   absl::Status Prepare();
   absl::Status OpenTarget();
-  absl::Status SettleOthers(TargetOwner* owner);
-  // Over one connection, until there is a result, or the connection cannot be gone on with.
+  absl::Status RollBackOthers(TargetOwner* owner);
+  // Works over one connection until there is a result, or the connection ends.
   absl::Status RunStream();
   absl::Status RunSteps();
   absl::Status Declare();
@@ -55,19 +56,19 @@ class TaskSession final : private TargetOwner::Listener {
   absl::Duration TimeToRecheck() const;
   absl::Status Reevaluate();
   absl::Status RecheckHindrance();
-  absl::Status Hinder(const absl::Status& why);
-  void NoteHindrance(const absl::Status& why);
-  void NoteMovement();
-  // OK when another try is due after it has been waited for.
+  absl::Status DeclareHindrance(const absl::Status& why);
+  void RecordHindrance(const absl::Status& why);
+  void RecordProgress();
+  // Waits for the next try. Returns the error when there is to be none.
   absl::Status WaitToRetry(const absl::Status& status);
   bool MayJoinAnew(Fault fault) const;
   absl::StatusOr<Outcome> Finish(const absl::Status& why);
   void LeaveNothingPending(const absl::Status& why);
 
-  // session_states.cc: what the state that the server sees asks for.
+  // task_session_states.cc has what the state that the server sees asks for.
   absl::Status Step();
   bool must_wait() const;
-  bool settling_waits() const;
+  bool must_wait_to_resume() const;
   std::pair<std::string, int32_t> CurrentStanding() const;
   OfferCheck::Verdict Examine();
   absl::Status OnOffer();
@@ -93,7 +94,7 @@ class TaskSession final : private TargetOwner::Listener {
   bool pending() const { return update_.has_value() && update_->pending(); }
 
   const Options& options_;
-  const JoinCredentials entry_;
+  const JoinCredentials credentials_;
   const std::string target_;
   const Announcer announce_;
   Cancellation* const cancellation_;
@@ -102,7 +103,7 @@ class TaskSession final : private TargetOwner::Listener {
 
   std::unique_ptr<TaskState> state_;
   std::optional<TaskMember> member_;
-  // None while the target cannot be opened.
+  // Null while the target cannot be opened.
   std::shared_ptr<TargetOwner> owner_;
   std::optional<Update> update_;
   Retry retry_;
@@ -114,34 +115,37 @@ class TaskSession final : private TargetOwner::Listener {
   // The offer that stands, or stood last.
   std::optional<task::v1::Offer> offer_;
   task::v1::Declaration declared_;
-  // An update was undecided when that was made, or has been taken back here since.
+  // An update was undecided when the declaration was made, or has been taken back here since.
   bool declared_undecided_ = false;
   // A person has given the command again, and the server does not know it yet.
   bool retry_wanted_;
   // A former process rolled back and has not told the server: that comes before another attempt is asked for.
-  bool former_note_ = false;
+  bool former_rollback_ = false;
   // The server did not take it up, as one of an earlier version does.
   bool retry_ignored_ = false;
-  // Where the server saw the client furthest: revision and rank of the state.
+  // The furthest place at which the server saw the client: revision and rank of the state.
   std::pair<int64_t, int> furthest_;
-  // Attempts of an offer: one that the observer knows, one for which another window was refused, one that is hindered.
+  // The attempt of the offer that the observer knows, of the one for which another window was refused, and of the one
+  // that is hindered.
   std::pair<int64_t, int32_t> offered_;
   int32_t countered_attempt_ = 0;
   int32_t hindered_attempt_ = 0;
-  // Something keeps an undecided update from being settled: the signed manifest and the attempt that stood then.
-  std::optional<std::pair<std::string, int32_t>> unsettled_;
-  // It has declared since it timed out.
+  // Something keeps an undecided update from being decided; these are the signed manifest and the attempt that stood
+  // then.
+  std::optional<std::pair<std::string, int32_t>> stuck_at_;
+  // The client has declared since it timed out.
   bool declared_since_timeout_ = false;
   // The revision of which the observer knows that it is installed.
   int64_t confirmed_ = 0;
-  // An update is confirmed, but that could not be noted yet.
-  bool unnoted_ = false;
+  // An update is confirmed, but that could not be recorded yet.
+  bool unrecorded_ = false;
   // What this client refused, and why; it is the end of a session that does not follow.
   absl::Status refusal_;
-  std::string told_;
+  // The standing that the observer was told of last.
+  std::string announced_;
   std::optional<absl::StatusOr<Outcome>> result_;
 
-  // By others than this session; and another task may have made room for this one.
+  // Others than this session have changed the disk, or have committed, which may have made room for this task.
   std::atomic<bool> disk_changed_ = false;
   std::atomic<bool> committed_ = false;
   Mutex wake_mutex_;

@@ -29,15 +29,15 @@ absl::Status OfferMissing() {
 
 absl::Status TaskSession::Step() {
   if (pending()) {
-    if (settling_waits()) return absl::OkStatus();
+    if (must_wait_to_resume()) return absl::OkStatus();
     RETURN_IF_ERROR(update_->ResumePending(declared_.installed_digest()));
     return AfterUpdate();
   }
   if (owner_ != nullptr) {
-    if (const auto note = owner_->view(task_).rollback; note.has_value()) {
-      RETURN_IF_ERROR(update_->ReportRollback(*note));
-      // What a former process left is told now, and a person that gave the command again asks for another attempt.
-      if (std::exchange(former_note_, false) && retry_wanted_) {
+    if (const auto rollback = owner_->view(task_).rollback; rollback.has_value()) {
+      RETURN_IF_ERROR(update_->ReportRollback(*rollback));
+      // What a former process left is reported now, and a person that gave the command again asks for another attempt.
+      if (std::exchange(former_rollback_, false) && retry_wanted_) {
         update_->ForgetResult();
         return Declare();
       }
@@ -53,7 +53,7 @@ absl::Status TaskSession::Step() {
     case Participant::STATE_CHECKING:
       return OnOffer();
     case Participant::STATE_ROLLING_BACK:
-      // The note of it was lost; that the old set is installed was not.
+      // The record of it was lost; that the old set is installed was not.
       return negotiation_->Report({.state = Participant::STATE_ROLLED_BACK}).status();
     case Participant::STATE_JOINED:
     case Participant::STATE_QUEUED:
@@ -74,8 +74,8 @@ std::pair<std::string, int32_t> TaskSession::CurrentStanding() const {
   return {offer_.has_value() ? offer_->manifest().manifest() : "", current().attempt()};
 }
 
-// Until it is looked at again, whatever the server says; only another attempt or revision is asked for by a person.
-bool TaskSession::settling_waits() const { return hindrances_.waits() && unsettled_ == CurrentStanding(); }
+// It waits until the next recheck, whatever the server says; only another attempt or revision is asked for by a person.
+bool TaskSession::must_wait_to_resume() const { return hindrances_.waits() && stuck_at_ == CurrentStanding(); }
 
 OfferCheck::Verdict TaskSession::Examine() {
   const absl::Status opened = OpenTarget();
@@ -90,7 +90,7 @@ absl::Status TaskSession::OnOffer() {
   if (!offer_.has_value()) return OfferMissing();
   const Offer offer = *offer_;
   const OfferCheck::Verdict verdict = Examine();
-  if (!verdict.status.ok() && verdict.blame != Blame::kSet) return Hinder(verdict.status);
+  if (!verdict.status.ok() && verdict.blame != Blame::kSet) return DeclareHindrance(verdict.status);
   hindrances_.End();
   refusal_ = verdict.status;
   if (state() == Participant::STATE_OFFERED) {
@@ -160,24 +160,24 @@ absl::Status TaskSession::Refuse(const absl::Status& why, bool forced) {
 
 absl::Status TaskSession::AfterUpdate() {
   const Update::Result result = update_->result();
-  const bool was_unsettled = std::exchange(unsettled_, std::nullopt).has_value();
+  const bool was_stuck = std::exchange(stuck_at_, std::nullopt).has_value();
   switch (result.end) {
     case Update::End::kOpen:
       return absl::OkStatus();
     case Update::End::kConfirmed:
       hindrances_.Reset();
-      unnoted_ = false;
+      unrecorded_ = false;
       confirmed_ = owner_->view(task_).revision;
-      return entry_.follow ? Declare() : EndConfirmed();
+      return credentials_.follow ? Declare() : EndConfirmed();
     case Update::End::kHindered:
       update_->ForgetResult();
-      return Hinder(result.error);
-    case Update::End::kUnnoted:
-      // It is confirmed and will be noted: at the next look, or by the next process.
+      return DeclareHindrance(result.error);
+    case Update::End::kUnrecorded:
+      // It is confirmed, and will be recorded at the next recheck or by the next process.
       update_->ForgetResult();
-      unnoted_ = true;
-      unsettled_ = CurrentStanding();
-      NoteHindrance(result.error);
+      unrecorded_ = true;
+      stuck_at_ = CurrentStanding();
+      RecordHindrance(result.error);
       return absl::OkStatus();
     case Update::End::kRefused:
       refusal_ = result.error;
@@ -188,20 +188,20 @@ absl::Status TaskSession::AfterUpdate() {
   if (!result.error.ok() && pending()) {
     // It is tried again, since what is in the way may go. Only a person moves what keeps the old set from coming back;
     // room for its command comes by itself.
-    unsettled_ = CurrentStanding();
-    NoteHindrance(result.error);
+    stuck_at_ = CurrentStanding();
+    RecordHindrance(result.error);
     const bool passes = Reason(result.error) == "HOOK_NOT_STARTED" && !hindrances_.lasts_too_long();
-    if (!entry_.follow && !passes) result_ = result.error;
+    if (!credentials_.follow && !passes) result_ = result.error;
     return absl::OkStatus();
   }
   declared_undecided_ = true;
   // What was not the set's fault is offered again once this client declares; not so while the old set does not work.
   if (result.passing && !result.failed) {
     update_->ForgetResult();
-    NoteHindrance(Error(absl::StatusCode::kAborted, absl::AsciiStrToUpper(result.reason), result.detail));
+    RecordHindrance(Error(absl::StatusCode::kAborted, absl::AsciiStrToUpper(result.reason), result.detail));
     return absl::OkStatus();
   }
-  if (!was_unsettled) return absl::OkStatus();
+  if (!was_stuck) return absl::OkStatus();
   // What was in the way of the old set is gone.
   hindrances_.End();
   return Declare();
@@ -219,8 +219,8 @@ absl::Status TaskSession::EndConfirmed() {
 
 void TaskSession::OnWaiting() {
   const absl::Time until = current().has_retry_time() ? ToTime(current().retry_time()) : absl::InfiniteFuture();
-  const std::string told = absl::StrCat(current().state(), " ", current().reason(), " ", absl::FormatTime(until));
-  if (std::exchange(told_, told) == told) return;
+  const std::string announced = absl::StrCat(current().state(), " ", current().reason(), " ", absl::FormatTime(until));
+  if (std::exchange(announced_, announced) == announced) return;
   announce_(event::Waiting{task_, current().reason(), until});
 }
 
@@ -232,15 +232,16 @@ absl::Status TaskSession::OnStanding() {
   if (task::IsInstalled(state()) && (disk_changed_ || declared_undecided_)) return Declare();
   if (state() == Participant::STATE_TIMED_OUT && !std::exchange(declared_since_timeout_, true)) return Declare();
   if (state() == Participant::STATE_INELIGIBLE && absl::StrContains(current().reason(), "free space")) {
-    NoteHindrance(Error(absl::StatusCode::kResourceExhausted, "DISK_FULL", current().reason()));
+    RecordHindrance(Error(absl::StatusCode::kResourceExhausted, "DISK_FULL", current().reason()));
     return absl::OkStatus();
   }
   return OnEnded();
 }
 
 void TaskSession::AnnounceEnd(bool task_ended) {
-  const std::string told = absl::StrCat(state(), " ", current().attempt(), " ", current().version(), " ", task_ended);
-  if (std::exchange(told_, told) == told) return;
+  const std::string announced =
+      absl::StrCat(state(), " ", current().attempt(), " ", current().version(), " ", task_ended);
+  if (std::exchange(announced_, announced) == announced) return;
   const int64_t revision = owner_ == nullptr ? 0 : owner_->view(task_).revision;
   // That it is confirmed was said when that happened, if it was in this process.
   const bool news = state() == Participant::STATE_CONFIRMED && confirmed_ != revision;
@@ -268,9 +269,9 @@ absl::Status TaskSession::OnEnded() {
   const bool task_ended = task::HasEnded(current().task_state());
   const absl::Status drift = CheckDrift();
   if (drift.ok()) AnnounceEnd(task_ended);
-  if (entry_.follow && !task_ended && state() != Participant::STATE_CANCELED) {
-    const std::string told = absl::StrCat("drift ", current().version());
-    if (!drift.ok() && std::exchange(told_, told) != told) announce_(event::Failed{task_, drift});
+  if (credentials_.follow && !task_ended && state() != Participant::STATE_CANCELED) {
+    const std::string announced = absl::StrCat("drift ", current().version());
+    if (!drift.ok() && std::exchange(announced_, announced) != announced) announce_(event::Failed{task_, drift});
     return absl::OkStatus();
   }
   if (!drift.ok()) {

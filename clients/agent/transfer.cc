@@ -90,7 +90,7 @@ absl::Status Transfer::FetchRest() {
 
 absl::Status Transfer::Run(const std::string& target, const std::vector<std::string>& installed_paths) {
   const google::protobuf::RepeatedPtrField<std::string> paths(installed_paths.begin(), installed_paths.end());
-  failure_ = download_.TakeFromTarget(target, paths);
+  failure_ = download_.ReuseFromTarget(target, paths);
   if (!failure_.ok()) return absl::OkStatus();
   RETURN_IF_ERROR(FetchRest());
   if (!download_.complete() || !failure_.ok()) return absl::OkStatus();

@@ -1,6 +1,8 @@
 // Brings the chunks of an accepted offer onto this machine, and tells the server and the observer how far it is.
 //
-// Threads: none. What the server says by itself meanwhile interrupts a transfer.
+// A message that the server sends by itself interrupts a transfer.
+//
+// Threads: not thread-safe; it has none of its own.
 #ifndef PARLEY_CLIENTS_AGENT_TRANSFER_H_
 #define PARLEY_CLIENTS_AGENT_TRANSFER_H_
 
@@ -23,17 +25,17 @@ class Transfer {
   Transfer(const Announcer* announce, Cancellation* cancellation, Negotiation* negotiation,
            const task::v1::Manifest* manifest, ChunkCache* store);
 
-  // Takes what the target has and fetches the rest. When it returns OK, either all is there, or failure() says why it
-  // can not be, or the server has something else to say. Errors are those of the connection.
+  // Reuses what the target has and fetches the rest. When it returns OK, either all is there, or failure() says why it
+  // cannot be, or the server has something else to say. The errors are those of the connection.
   absl::Status Run(const std::string& target, const std::vector<std::string>& installed_paths);
 
   const absl::Status& failure() const { return failure_; }
-  // Bytes that came over the network.
+  // Returns how many bytes came over the network.
   int64_t received_bytes() const { return download_.counts().received_bytes; }
 
  private:
   absl::Status FetchRest();
-  // One call; true when another is worth while.
+  // Makes one call. Returns whether another is worth while.
   absl::StatusOr<bool> FetchOnce();
   absl::Status OnProgress(const DownloadCounts& counts);
   absl::Status Report(const DownloadCounts& counts);

@@ -28,7 +28,7 @@ constexpr absl::Duration kLastConfirmTimeout = absl::Seconds(5);
 // How often the tree is built anew because somebody wrote to the target meanwhile.
 constexpr int kMaxBuilds = 3;
 // The wall clock may be set while a client waits for a time of day.
-constexpr absl::Duration kLookAtClock = absl::Minutes(1);
+constexpr absl::Duration kCheckClockEvery = absl::Minutes(1);
 
 std::string HookDetail(const HookResult& hook) {
   return Detail(
@@ -78,7 +78,7 @@ bool Update::pending() const {
   return pending.has_value() && pending->task == task_;
 }
 
-bool Update::TakeProgress() { return std::exchange(received_, false); }
+bool Update::ReceivedSinceLastCall() { return std::exchange(received_, false); }
 
 absl::StatusOr<bool> Update::AdvanceFrom(Participant::State from, Participant::State to) const {
   if (state() != from) return true;
@@ -126,14 +126,14 @@ absl::Status Update::Fetch(const Manifest& manifest, ChunkCache* store) {
 absl::StatusOr<bool> Update::WaitForWindow(const task::v1::Offer& offer) {
   if (!offer.has_window()) return true;
   const absl::Time start = ToTime(offer.window().start_time());
-  bool told = false;
+  bool announced = false;
   while (true) {
     const absl::Duration left = start - options_.clock->Now();
     if (left <= absl::ZeroDuration()) return true;
-    if (!std::exchange(told, true)) {
+    if (!std::exchange(announced, true)) {
       announce_(event::Waiting{task_, "the window that was agreed on opens later", start});
     }
-    ASSIGN_OR_RETURN(const bool heard, negotiation_->Wait(std::min(left, kLookAtClock)));
+    ASSIGN_OR_RETURN(const bool heard, negotiation_->Wait(std::min(left, kCheckClockEvery)));
     if (heard) return false;
   }
 }
@@ -294,7 +294,7 @@ absl::Status Update::Commit() {
   if (!pending.has_value()) return absl::OkStatus();
   const absl::Status status = owner_->Commit(listener_);
   if (Reason(status) == "NOT_PENDING") return absl::OkStatus();
-  result_ = Result{.end = status.ok() ? End::kConfirmed : End::kUnnoted, .error = status};
+  result_ = Result{.end = status.ok() ? End::kConfirmed : End::kUnrecorded, .error = status};
   if (!status.ok()) return absl::OkStatus();
   owner_->EndTurn(task_);
   // The target has them all now.
@@ -325,30 +325,32 @@ absl::Status Update::RollBack(const std::string& reason, const std::string& deta
   } else if (Reason(result_.error) != "HOOK_NOT_STARTED") {
     const std::string failure(result_.error.message());
     const std::pair<int32_t, std::string> failed(pending.has_value() ? pending->attempt : 0, failure);
-    if (std::exchange(told_failure_, failed) != failed) {
+    if (std::exchange(announced_failure_, failed) != failed) {
       announce_(event::RollbackFailed{task_, failure});
     }
   }
   owner_->EndTurn(task_);
   RETURN_IF_ERROR(reported);
-  const std::optional<TargetOwner::RollbackNote> note = owner_->view(task_).rollback;
-  return negotiation_ == nullptr || !note.has_value() ? absl::OkStatus() : ReportRollback(*note);
+  const std::optional<TargetOwner::Rollback> rollback = owner_->view(task_).rollback;
+  return negotiation_ == nullptr || !rollback.has_value() ? absl::OkStatus() : ReportRollback(*rollback);
 }
 
 absl::Status Update::RollBackFor(const absl::Status& why) {
   return RollBack(ReasonCode(why), std::string(why.message()), IsPassing(why));
 }
 
-absl::Status Update::ReportRollback(const TargetOwner::RollbackNote& note) {
+absl::Status Update::ReportRollback(const TargetOwner::Rollback& rollback) {
   if (result_.end == End::kOpen) {
-    result_ = Result{.end = End::kRolledBack, .reason = note.reason, .detail = note.detail, .passing = note.passing};
+    result_ = Result{
+        .end = End::kRolledBack, .reason = rollback.reason, .detail = rollback.detail, .passing = rollback.passing};
   }
-  result_.failed = note.failed;
+  result_.failed = rollback.failed;
   const bool waits = server_is_applying() || state() == Participant::STATE_ROLLING_BACK;
-  if (waits && negotiation_->current().attempt() == note.attempt) {
-    const auto end = note.failed ? Participant::STATE_ROLLBACK_FAILED : Participant::STATE_ROLLED_BACK;
+  if (waits && negotiation_->current().attempt() == rollback.attempt) {
+    const auto end = rollback.failed ? Participant::STATE_ROLLBACK_FAILED : Participant::STATE_ROLLED_BACK;
     RETURN_IF_ERROR(
-        negotiation_->Report({.state = end, .reason = note.reason, .detail = note.detail, .passing = note.passing})
+        negotiation_
+            ->Report({.state = end, .reason = rollback.reason, .detail = rollback.detail, .passing = rollback.passing})
             .status());
   }
   owner_->ForgetRollback(task_);

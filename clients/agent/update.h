@@ -4,7 +4,7 @@
 // reported before it is entered, and a decision is on the disk before it is reported. So whichever of the two crashes
 // finds the other at the same place or one step away.
 //
-// Threads: not thread-safe; each method is for the session's thread.
+// Threads: not thread-safe; the session's thread calls each method.
 #ifndef PARLEY_CLIENTS_AGENT_UPDATE_H_
 #define PARLEY_CLIENTS_AGENT_UPDATE_H_
 
@@ -36,20 +36,20 @@ class Update {
   // Gives up the turn.
   ~Update();
 
-  // From ACCEPTED (or further) on, as far as it goes. Errors are those of the connection, which a new one may mend; how
-  // the update itself came out is in result(). `offer` is that of `manifest`.
+  // Carries the update out from ACCEPTED (or further) on, as far as it goes. `offer` is that of `manifest`. result()
+  // says how the update came out; the errors are those of the connection, which a new one may mend.
   absl::Status Run(const task::v1::Manifest& manifest, const task::v1::Offer& offer);
 
-  // Whether an update of this task lies undecided at the target.
+  // Returns whether an update of this task lies undecided at the target.
   bool pending() const;
-  // With pending(): goes on from where it stands, or takes it back when the server does not wait for it. Without a
-  // connection the commands are run, and the update is confirmed once. `declared_digest`: of the declaration that the
-  // server's view rests on.
+  // Goes on with a pending() update from where it stands, or takes it back when the server does not wait for it.
+  // Without a connection the commands are run, and the update is confirmed once. `declared_digest` is that of the
+  // declaration that the server's view rests on.
   absl::Status ResumePending(const std::string& declared_digest);
-  // Takes it back. `passing`: for a cause that is not the set's.
+  // Takes the update back. `passing` says that the cause is not the set's.
   absl::Status RollBack(const std::string& reason, const std::string& detail, bool passing);
-  // Tells the server of a rollback that is noted, if it waits for that, and forgets it.
-  absl::Status ReportRollback(const TargetOwner::RollbackNote& note);
+  // Reports a recorded rollback to the server, if it waits for that, and forgets it.
+  absl::Status ReportRollback(const TargetOwner::Rollback& rollback);
 
   enum class End {
     kOpen,
@@ -60,8 +60,8 @@ class Update {
     kRefused,
     // The old set is back, for `reason`; with `error` when its apply command failed, or it could not be brought back.
     kRolledBack,
-    // Confirmed, but that could not be noted; the next process does so. `error` says why.
-    kUnnoted,
+    // The update is confirmed, but that could not be recorded, which the next process does. `error` says why.
+    kUnrecorded,
   };
   // How the newest update came out here.
   struct Result {
@@ -75,8 +75,8 @@ class Update {
   };
   const Result& result() const { return result_; }
   void ForgetResult() { result_ = Result(); }
-  // Whether bytes have come in since it was asked last.
-  bool TakeProgress();
+  // Returns whether bytes have come in since the last call.
+  bool ReceivedSinceLastCall();
 
  private:
   task::v1::Participant::State state() const;
@@ -110,8 +110,8 @@ class Update {
   bool received_ = false;
   // The disk has lost a chunk that was there.
   bool chunk_lost_ = false;
-  // What the observer knows of a rollback that failed and is tried again: the attempt, and why.
-  std::pair<int32_t, std::string> told_failure_;
+  // The attempt and the reason of a failed rollback that the observer knows of; it is tried again.
+  std::pair<int32_t, std::string> announced_failure_;
 };
 
 }  // namespace parley::agent

@@ -42,7 +42,7 @@ TEST_F(WaitingTest, GoesOnAfterABootWithWhatWasNotedAndTenSecondsForTheBoot) {
   Open();
   ASSERT_TRUE(Install({{"a", "1"}}).ok());
   boot_clock_.Advance(absl::Minutes(2));
-  ASSERT_TRUE(installer_->NoteWaiting().ok());
+  ASSERT_TRUE(installer_->RecordWaiting().ok());
   boot_clock_.Advance(absl::Minutes(1));
   boot_clock_.Reboot("boot-2");
   Open();
