@@ -13,16 +13,14 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/base/fd.h"
 #include "lib/base/file.h"
 #include "lib/crypto/hash.h"
-#include "lib/payload/beneath.h"
 #include "lib/payload/chunk.h"
 #include "lib/payload/fileset.h"
 
 namespace parley::agent {
 namespace {
-
-using payload::Fd;
 
 absl::Status WriteTo(const std::string& path, int flags, absl::string_view bytes) {
   const Fd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | flags, 0600));

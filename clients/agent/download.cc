@@ -14,6 +14,7 @@
 #include "grpcpp/support/sync_stream.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/base/fd.h"
 #include "lib/base/file.h"
 #include "lib/crypto/hash.h"
 #include "lib/payload/beneath.h"
@@ -22,7 +23,6 @@
 namespace parley::agent {
 namespace {
 
-using payload::Fd;
 using task::v1::FetchChunksRequest;
 using task::v1::FetchChunksResponse;
 using task::v1::FileEntry;

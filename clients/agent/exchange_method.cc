@@ -14,13 +14,12 @@
 #include "clients/agent/new_tree.h"
 #include "clients/agent/place.h"
 #include "lib/base/error.h"
+#include "lib/base/fd.h"
 #include "lib/base/file.h"
 #include "lib/payload/beneath.h"
 
 namespace parley::agent {
 namespace {
-
-using payload::Fd;
 
 // The tree that is not in use: first the new one, and after the swap the old one.
 constexpr const char* kTree = place::kTree;

@@ -23,8 +23,6 @@
 namespace parley::agent {
 namespace {
 
-using payload::Fd;
-
 std::string NewName(int number) { return absl::StrCat(place::kNew, "/", number); }
 std::string OldName(int number) { return absl::StrCat(place::kOld, "/", number); }
 

@@ -15,6 +15,7 @@
 #include "clients/agent/open_files.h"
 #include "clients/agent/swap_method.h"
 #include "clients/agent/target_folder.h"
+#include "lib/base/fd.h"
 
 namespace parley::agent {
 
@@ -53,7 +54,7 @@ class FileMethod final : public SwapMethod {
   absl::Status Build(int number, const PlannedStep& step, const ReadChunk& read_chunk, Journal::FileStep* made);
   absl::Status Do(int number, const Journal::FileStep& step) const;
   absl::Status Replace(int number, const Journal::FileStep& step, int folder, const std::string& name) const;
-  absl::StatusOr<payload::Fd> RootForUndo() const;
+  absl::StatusOr<Fd> RootForUndo() const;
   bool TookWhatWasSeen(const std::string& name, const Journal::FileStep& step) const;
   absl::Status Undo(int number, const Journal::FileStep& step) const;
   bool IsDone(int number, const Journal::FileStep& step) const;

@@ -17,8 +17,8 @@
 #include "clients/agent/installer_testing.h"
 #include "clients/agent/namespace_testing.h"
 #include "clients/agent/program_testing.h"
+#include "lib/base/fd.h"
 #include "lib/base/file.h"
-#include "lib/payload/beneath.h"
 
 namespace parley::agent {
 namespace {
@@ -320,7 +320,7 @@ class FlagsTest : public InstallerTest {
   void Unprotect(const std::string& path) { ASSERT_TRUE(SetFlags(path, 0)); }
   bool Has(const std::string& path, unsigned flag) {
     unsigned flags = 0;
-    const payload::Fd file(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    const Fd file(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
     return ioctl(file.get(), FS_IOC_GETFLAGS, &flags) == 0 && (flags & flag) != 0;
   }
   // By name, before anything was changed, whichever method was asked for.
@@ -345,7 +345,7 @@ class FlagsTest : public InstallerTest {
   static bool SetFlags(const std::string& path, unsigned wanted) {
     constexpr unsigned kProtecting = FS_IMMUTABLE_FL | FS_APPEND_FL;
     unsigned flags = 0;
-    const payload::Fd file(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    const Fd file(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
     if (ioctl(file.get(), FS_IOC_GETFLAGS, &flags) != 0) return false;
     flags = (flags & ~kProtecting) | wanted;
     return ioctl(file.get(), FS_IOC_SETFLAGS, &flags) == 0;

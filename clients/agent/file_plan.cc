@@ -14,13 +14,13 @@
 #include "clients/agent/mounts.h"
 #include "clients/agent/tree.h"
 #include "lib/base/error.h"
+#include "lib/base/fd.h"
 #include "lib/base/file.h"
 #include "lib/payload/beneath.h"
 
 namespace parley::agent {
 namespace {
 
-using payload::Fd;
 using task::v1::FileEntry;
 
 absl::Status Refuse(absl::string_view reason, absl::string_view sentence) {

@@ -18,14 +18,12 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
-#include "lib/payload/beneath.h"
+#include "lib/base/fd.h"
 
 extern char** environ;
 
 namespace parley::agent {
 namespace {
-
-using payload::Fd;
 
 // Between the request to end and the kill.
 constexpr absl::Duration kGrace = absl::Seconds(2);

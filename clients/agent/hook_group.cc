@@ -17,13 +17,11 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/time.h"
 #include "lib/base/error.h"
+#include "lib/base/fd.h"
 #include "lib/base/file.h"
-#include "lib/payload/beneath.h"
 
 namespace parley::agent {
 namespace {
-
-using payload::Fd;
 
 constexpr absl::Duration kGrace = absl::Seconds(2);
 constexpr absl::Duration kPatience = absl::Seconds(8);

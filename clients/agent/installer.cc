@@ -15,14 +15,12 @@
 #include "clients/agent/target_record.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/base/fd.h"
 #include "lib/base/log.h"
 #include "lib/base/proto_time.h"
-#include "lib/payload/beneath.h"
 
 namespace parley::agent {
 namespace {
-
-using payload::Fd;
 
 // A crash while the apply hook runs is given one more try; a hook that kills the agent each time is not.
 constexpr int kMaxApplyRuns = 2;

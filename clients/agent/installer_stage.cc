@@ -21,14 +21,13 @@
 #include "clients/agent/open_files.h"
 #include "clients/agent/target_record.h"
 #include "lib/base/error.h"
+#include "lib/base/fd.h"
 #include "lib/base/file.h"
 #include "lib/base/proto_time.h"
 #include "lib/payload/fileset.h"
 
 namespace parley::agent {
 namespace {
-
-using payload::Fd;
 
 // How often somebody may write to a target while its new tree is built, before the tree is not built any more.
 constexpr int kRestless = 2;

@@ -23,13 +23,12 @@
 #include "clients/agent/place.h"
 #include "clients/agent/tree.h"
 #include "lib/base/error.h"
+#include "lib/base/fd.h"
 #include "lib/base/file.h"
 #include "lib/payload/beneath.h"
 
 namespace parley::agent {
 namespace {
-
-using payload::Fd;
 
 // Folders of the system: programs all over it stand in them and look for one another through them.
 constexpr const char* kSystemFolders[] = {"/etc",  "/usr", "/var",   "/opt", "/home", "/root", "/boot", "/bin",

@@ -10,6 +10,7 @@
 #include "clients/agent/mount_table.h"
 #include "clients/agent/namespace_testing.h"
 #include "clients/agent/tree.h"
+#include "lib/base/fd.h"
 #include "lib/base/file.h"
 
 namespace parley::agent {
@@ -113,7 +114,7 @@ TEST_F(MountTest, RemovesNoTreeInWhichSomethingIsMounted) {
   fs::create_directories(folder_ / "tree/z/data");
   WriteTestFile(folder_ / "tree/z/file", "");
   InNamespace([this] {
-    const payload::Fd parent(open(folder_.path().c_str(), O_RDONLY | O_DIRECTORY));
+    const Fd parent(open(folder_.path().c_str(), O_RDONLY | O_DIRECTORY));
     Bind(Theirs(), folder_ / "tree/z/data");
     EXPECT_EQ(Reason(RemoveTree(parent.get(), "tree", folder_.path())), "TARGET_MOUNT");
     ASSERT_EQ(umount((folder_ / "tree/z/data").c_str()), 0);

@@ -10,8 +10,6 @@
 namespace parley::agent {
 namespace {
 
-using payload::Fd;
-
 constexpr uint64_t kStay = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
 
 Fd OpenAt2(int root, const std::string& path, int flags) {

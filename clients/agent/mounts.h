@@ -10,6 +10,7 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
+#include "lib/base/fd.h"
 #include "lib/payload/beneath.h"
 
 namespace parley::agent {
@@ -20,9 +21,9 @@ bool IsMount(int folder, const std::string& name);
 bool IsMountRoot(int folder, const struct statx& info);
 
 // As payload::OpenBeneath, and no part of the path may be a mount either: fails with errno EXDEV.
-payload::Fd OpenOnMount(int root, absl::string_view path, int flags);
+Fd OpenOnMount(int root, absl::string_view path, int flags);
 // Opens the folder that holds the last part of the path in that way; root itself for a path of one part.
-payload::Fd OpenFolderOnMount(int root, absl::string_view path);
+Fd OpenFolderOnMount(int root, absl::string_view path);
 
 }  // namespace parley::agent
 

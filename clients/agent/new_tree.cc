@@ -18,7 +18,6 @@
 namespace parley::agent {
 namespace {
 
-using payload::Fd;
 using task::v1::FileEntry;
 
 absl::Status Conflict(const std::string& shown, absl::string_view path, absl::string_view needed) {

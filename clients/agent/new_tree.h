@@ -9,7 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "clients/agent/swap_method.h"
-#include "lib/payload/beneath.h"
+#include "lib/base/fd.h"
 
 namespace parley::agent {
 
@@ -17,7 +17,7 @@ namespace parley::agent {
 void RemoveEmptyFolders(int root, const std::set<std::string>& paths, const std::vector<std::string>& needed);
 
 // The file at the path, to take metadata from; none when there is no file, or one that this user may not read.
-payload::Fd OpenOldFile(int root, absl::string_view path);
+Fd OpenOldFile(int root, absl::string_view path);
 
 // Creates one file or link at `path` below `root`, with the folders above it. It gets the metadata of the file `old`
 // (below 0: none), or what a file that is made in the folder `home` gets (below 0: the one that it is made in). Errors

@@ -18,6 +18,7 @@
 #include "clients/agent/stop.h"
 #include "gtest/gtest.h"
 #include "lib/base/error.h"
+#include "lib/base/fd.h"
 #include "lib/payload/chunk.h"
 
 namespace parley::agent {
@@ -461,7 +462,7 @@ TEST_F(SessionTest, LetsOneProcessUseATarget) {
 TEST_F(SessionTest, LetsOneProcessUseATasksState) {
   taskd_.Publish(new_);
   std::filesystem::create_directories(folder_ / "state/tasks");
-  const payload::Fd held = LockFolder(folder_ / "state/tasks/nginx");
+  const Fd held = LockFolder(folder_ / "state/tasks/nginx");
   ASSERT_TRUE(held.ok());
   EXPECT_EQ(Reason(RunJoin().status()), "STATE_IN_USE");
   EXPECT_EQ(taskd_.joins(), 0);

@@ -5,7 +5,6 @@
 #include <limits.h>
 #include <linux/magic.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -18,11 +17,10 @@
 #include "clients/agent/mounts.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/base/file_lock.h"
 
 namespace parley::agent {
 namespace {
-
-using payload::Fd;
 
 absl::Status Refuse(absl::string_view reason, absl::string_view sentence) {
   return Error(absl::StatusCode::kFailedPrecondition, reason, sentence);
@@ -92,8 +90,8 @@ absl::Status LockError(const std::string& target, const std::string& parent, int
 }
 
 // A process that was killed while it started a command leaves, for an instant, a child that still has its lock.
-bool Lock(int fd) {
-  for (int tries = 50; flock(fd, LOCK_EX | LOCK_NB) != 0; --tries) {
+bool Lock(const Fd& folder) {
+  for (int tries = 50; !TryLockFile(folder); --tries) {
     if (errno != EWOULDBLOCK || tries == 0) return false;
     usleep(5000);
   }
@@ -121,7 +119,7 @@ Fd LockFolder(const std::string& path) {
       errno = EEXIST;
       return Fd();
     }
-    if (!Lock(folder.get())) return Fd();
+    if (!Lock(folder)) return Fd();
     // Whoever had it before may have removed it when he was done.
     if (LeadsTo(path, folder.get())) return folder;
   }

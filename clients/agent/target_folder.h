@@ -14,8 +14,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "lib/base/fd.h"
 #include "lib/base/mutex.h"
-#include "lib/payload/beneath.h"
 
 namespace parley::agent {
 
@@ -51,7 +51,7 @@ class TargetFolder {
 
   // The folder in which the payload's paths lie: the target, or the folder that holds the single file. None, with errno
   // ENOENT, when it does not exist.
-  payload::Fd OpenRoot() const;
+  Fd OpenRoot() const;
   // Its path, and where the payload's path lies in it.
   const std::string& root_path() const { return kind_ == Kind::kFile ? parent_path_ : target_; }
   std::string OnDisk(absl::string_view path) const { return kind_ == Kind::kFile ? name_ : std::string(path); }
@@ -75,14 +75,14 @@ class TargetFolder {
   std::string parent_path_;
   std::string place_path_;
   bool is_mount_ = false;
-  payload::Fd parent_;
-  payload::Fd place_;
+  Fd parent_;
+  Fd place_;
   std::atomic<int> changes_ = 0;
 };
 
-// As flock, held until the descriptor closes. None with errno EWOULDBLOCK when another has it. `path` is a folder,
-// made with mode 0700 when missing.
-payload::Fd LockFolder(const std::string& path);
+// Takes the exclusive lock of the folder `path`, which is made with mode 0700 when missing. The lock is held until the
+// descriptor closes. Returns none with errno, which is EWOULDBLOCK when another has it.
+Fd LockFolder(const std::string& path);
 
 }  // namespace parley::agent
 

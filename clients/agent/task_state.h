@@ -12,7 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "clients/agent/agent_state.pb.h"
-#include "lib/payload/beneath.h"
+#include "lib/base/fd.h"
 
 namespace parley::agent {
 
@@ -41,7 +41,7 @@ class TaskState {
   TaskState() = default;
 
   std::string folder_;
-  payload::Fd lock_;
+  Fd lock_;
   Membership membership_;
 };
 

@@ -19,14 +19,13 @@
 #include "clients/agent/metadata.h"
 #include "clients/agent/mounts.h"
 #include "lib/base/error.h"
+#include "lib/base/fd.h"
 #include "lib/base/file.h"
 #include "lib/crypto/hash.h"
 #include "lib/payload/beneath.h"
 
 namespace parley::agent {
 namespace {
-
-using payload::Fd;
 
 // Syncing file by file is faster for small trees, and does not wait for what others have written.
 constexpr int64_t kMaxSingleSyncs = 512;

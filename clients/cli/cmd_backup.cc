@@ -7,7 +7,6 @@
 #include <string>
 
 #include "CLI/CLI.hpp"
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "clients/cli/command.h"
@@ -18,6 +17,7 @@
 #include "clients/cli/unlock.h"
 #include "lib/backup/backup.h"
 #include "lib/base/error.h"
+#include "lib/base/fd.h"
 #include "lib/base/file.h"
 #include "lib/device/device_file.h"
 
@@ -110,16 +110,15 @@ absl::StatusOr<ExitCode> Backup(const Globals& globals, const BackupFlags& flags
 absl::StatusOr<ExitCode> Restore(const Globals& globals, const BackupFlags& flags) {
   const bool pipe = flags.file == kPipe;
   const std::string data = WithoutSlash(flags.data), name = pipe ? "standard input" : flags.file;
-  const int fd = pipe ? dup(STDIN_FILENO) : open(flags.file.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return FileError("read", name, errno);
-  absl::Cleanup close_it = [fd] { close(fd); };
+  const Fd fd(pipe ? dup(STDIN_FILENO) : open(flags.file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.ok()) return FileError("read", name, errno);
   ASSIGN_OR_RETURN(const Secret password, Password(flags, /*is_new=*/false, pipe));
   if (flags.check) {
-    ASSIGN_OR_RETURN(const backup::Summary summary, backup::CheckBackup(fd, name, password));
+    ASSIGN_OR_RETURN(const backup::Summary summary, backup::CheckBackup(fd.get(), name, password));
     Show(globals, summary, "whole", name);
     return kSuccess;
   }
-  ASSIGN_OR_RETURN(const backup::Summary summary, backup::Restore(fd, name, password, data));
+  ASSIGN_OR_RETURN(const backup::Summary summary, backup::Restore(fd.get(), name, password, data));
   Show(globals, summary, "restored", data);
   return kSuccess;
 }

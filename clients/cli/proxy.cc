@@ -23,16 +23,15 @@ namespace {
 constexpr size_t kMaxConnections = 128;
 
 // A path, or an abstract name when it begins with a zero byte.
-int ConnectUnix(absl::string_view name) {
+Fd ConnectUnix(absl::string_view name) {
   sockaddr_un address = {};
-  if (name.size() >= sizeof(address.sun_path)) return -1;
+  if (name.size() >= sizeof(address.sun_path)) return Fd();
   address.sun_family = AF_UNIX;
   memcpy(address.sun_path, name.data(), name.size());
-  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  Fd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
-  if (fd >= 0 && connect(fd, reinterpret_cast<const sockaddr*>(&address), size) == 0) return fd;
-  if (fd >= 0) close(fd);
-  return -1;
+  const bool connected = fd.ok() && connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0;
+  return connected ? std::move(fd) : Fd();
 }
 
 // Makes room for a socket at the path: takes away one that is dead.
@@ -45,15 +44,14 @@ absl::Status ClearPath(const std::string& path) {
     return Error(absl::StatusCode::kAlreadyExists, "FILE_EXISTS",
                  absl::StrCat(path, " is there already and is no socket; choose another path"));
   }
-  if (const int fd = ConnectUnix(path); fd >= 0) {
-    close(fd);
+  if (ConnectUnix(path).ok()) {
     return Error(absl::StatusCode::kAlreadyExists, "ADDRESS_IN_USE",
                  absl::StrCat("somebody listens at ", path, " already; use that, or choose another path"));
   }
   return unlink(path.c_str()) == 0 ? absl::OkStatus() : FileError("replace", path, errno);
 }
 
-absl::StatusOr<int> ListenUnix(const std::string& path) {
+absl::StatusOr<Fd> ListenUnix(const std::string& path) {
   sockaddr_un address = {};
   if (path.empty() || path.size() >= sizeof(address.sun_path)) {
     return Error(
@@ -63,15 +61,14 @@ absl::StatusOr<int> ListenUnix(const std::string& path) {
   RETURN_IF_ERROR(ClearPath(path));
   address.sun_family = AF_UNIX;
   memcpy(address.sun_path, path.data(), path.size());
-  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return FileError("make", path, errno);
+  Fd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd.ok()) return FileError("make", path, errno);
   // The mode must hold from the socket's first moment on.
   const mode_t umask_before = umask(0177);
-  const bool bound = bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+  const bool bound = bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
   const int error_number = errno;
   umask(umask_before);
-  if (bound && listen(fd, 64) == 0) return fd;
-  close(fd);
+  if (bound && listen(fd.get(), 64) == 0) return fd;
   return FileError("listen at", path, error_number);
 }
 
@@ -79,25 +76,25 @@ absl::StatusOr<int> ListenUnix(const std::string& path) {
 
 absl::StatusOr<std::unique_ptr<Proxy>> Proxy::Listen(const std::string& path, transport::Dialer::Options options) {
   ASSIGN_OR_RETURN(std::unique_ptr<transport::Dialer> dialer, transport::Dialer::Create(std::move(options)));
-  ASSIGN_OR_RETURN(const int listener, ListenUnix(path));
-  return std::unique_ptr<Proxy>(new Proxy(path, listener, std::move(dialer)));
+  ASSIGN_OR_RETURN(Fd listener, ListenUnix(path));
+  return std::unique_ptr<Proxy>(new Proxy(path, std::move(listener), std::move(dialer)));
 }
 
-Proxy::Proxy(std::string path, int listener, std::unique_ptr<transport::Dialer> dialer)
-    : path_(std::move(path)), listener_(listener), dialer_(std::move(dialer)) {}
+Proxy::Proxy(std::string path, Fd listener, std::unique_ptr<transport::Dialer> dialer)
+    : path_(std::move(path)), listener_(std::move(listener)), dialer_(std::move(dialer)) {}
 
 Proxy::~Proxy() {
-  close(listener_);
+  listener_ = Fd();
   unlink(path_.c_str());
   for (Connection& connection : connections_) {
-    shutdown(connection.local, SHUT_RDWR);
-    shutdown(connection.remote, SHUT_RDWR);
+    shutdown(connection.local.get(), SHUT_RDWR);
+    shutdown(connection.remote.get(), SHUT_RDWR);
   }
   Reap(/*all=*/true);
 }
 
 void Proxy::Serve(int stop_fd) {
-  pollfd fds[] = {{listener_, POLLIN, 0}, {stop_fd, POLLIN, 0}};
+  pollfd fds[] = {{listener_.get(), POLLIN, 0}, {stop_fd, POLLIN, 0}};
   while (true) {
     if (poll(fds, 2, -1) < 0 && errno != EINTR) return;
     if (fds[1].revents != 0) return;
@@ -107,19 +104,18 @@ void Proxy::Serve(int stop_fd) {
 
 void Proxy::Accept() {
   Reap(/*all=*/false);
-  const int local = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
-  if (local < 0) return;
+  Fd local(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  if (!local.ok()) return;
   const std::string name = std::string(1, '\0') + std::string(absl::StripPrefix(dialer_->target(), "unix-abstract:"));
-  const int remote = connections_.size() < kMaxConnections ? ConnectUnix(name) : -1;
-  if (remote < 0) {
-    close(local);
-    return;
-  }
+  Fd remote = connections_.size() < kMaxConnections ? ConnectUnix(name) : Fd();
+  if (!remote.ok()) return;
   Connection& connection = connections_.emplace_back();
-  connection.local = local;
-  connection.remote = remote;
-  connection.up = std::thread([this, &connection] { Copy(connection.local, connection.remote, &connection, false); });
-  connection.down = std::thread([this, &connection] { Copy(connection.remote, connection.local, &connection, true); });
+  connection.local = std::move(local);
+  connection.remote = std::move(remote);
+  connection.up =
+      std::thread([this, &connection] { Copy(connection.local.get(), connection.remote.get(), &connection, false); });
+  connection.down =
+      std::thread([this, &connection] { Copy(connection.remote.get(), connection.local.get(), &connection, true); });
 }
 
 void Proxy::Copy(int from, int to, Connection* connection, bool is_answer) {
@@ -158,8 +154,6 @@ void Proxy::Reap(bool all) {
     }
     it->up.join();
     it->down.join();
-    close(it->local);
-    close(it->remote);
     it = connections_.erase(it);
   }
 }

@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "lib/base/fd.h"
 #include "lib/transport/dialer.h"
 
 namespace parley::cli {
@@ -29,20 +30,20 @@ class Proxy {
 
  private:
   struct Connection {
-    int local;
-    int remote;
+    Fd local;
+    Fd remote;
     std::atomic<int> directions_open = 2;
     std::thread up, down;
   };
 
-  Proxy(std::string path, int listener, std::unique_ptr<transport::Dialer> dialer);
+  Proxy(std::string path, Fd listener, std::unique_ptr<transport::Dialer> dialer);
   void Accept();
   void Copy(int from, int to, Connection* connection, bool is_answer);
   // Joins and closes those that have ended, or all.
   void Reap(bool all);
 
   const std::string path_;
-  const int listener_;
+  Fd listener_;
   const std::unique_ptr<transport::Dialer> dialer_;
   std::list<Connection> connections_;
 };

@@ -21,6 +21,7 @@
 #include "absl/strings/strip.h"
 #include "clients/cli/paths.h"
 #include "lib/base/error.h"
+#include "lib/base/fd.h"
 #include "lib/base/file.h"
 
 namespace parley::cli {
@@ -46,16 +47,15 @@ constexpr int kStopMilliseconds = 20'000;
 
 // The last line of the log that is a sentence and not a JSON record.
 std::string LastSentence(const std::string& path, off_t start) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return "";
+  const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.ok()) return "";
   struct stat status;
   std::string text(8192, '\0');
   ssize_t size = 0;
-  if (fstat(fd, &status) == 0) {
+  if (fstat(fd.get(), &status) == 0) {
     start = std::max<off_t>(start, status.st_size - static_cast<off_t>(text.size()));
-    size = pread(fd, text.data(), text.size(), start);
+    size = pread(fd.get(), text.data(), text.size(), start);
   }
-  close(fd);
   text.resize(size > 0 ? static_cast<size_t>(size) : 0);
   std::string sentence;
   for (const absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
@@ -86,18 +86,16 @@ absl::StatusOr<std::unique_ptr<ServiceProcess>> ServiceProcess::Start(const std:
                                                                       const std::vector<std::string>& arguments,
                                                                       const std::string& log_path) {
   ASSIGN_OR_RETURN(const std::string program, FindProgram(name));
-  const int log = open(log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-  if (log < 0) return FileError("write", log_path, errno);
-  const off_t log_start = lseek(log, 0, SEEK_END);
+  const Fd log(open(log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  if (!log.ok()) return FileError("write", log_path, errno);
+  const off_t log_start = lseek(log.get(), 0, SEEK_END);
   std::vector<char*> argv = {const_cast<char*>(program.c_str())};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
   const pid_t parent = getpid();
   const pid_t pid = fork();
-  if (pid == 0) RunChild(parent, log, argv.data());
-  const int error_number = errno;
-  close(log);
-  if (pid < 0) return absl::InternalError(absl::StrCat("cannot start ", program, ": ", ErrnoText(error_number)));
+  if (pid == 0) RunChild(parent, log.get(), argv.data());
+  if (pid < 0) return absl::InternalError(absl::StrCat("cannot start ", program, ": ", ErrnoText(errno)));
   return std::unique_ptr<ServiceProcess>(new ServiceProcess(name, pid, log_path, log_start));
 }
 
@@ -126,10 +124,9 @@ void ServiceProcess::Stop() {
   if (Ended()) return;
   kill(pid_, SIGTERM);
   // A file descriptor of the process is readable once it has ended.
-  const int fd = static_cast<int>(syscall(SYS_pidfd_open, pid_, 0));
-  pollfd wait = {fd, POLLIN, 0};
-  if (fd < 0 || poll(&wait, 1, kStopMilliseconds) == 0) kill(pid_, SIGKILL);
-  if (fd >= 0) close(fd);
+  const Fd fd(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)));
+  pollfd wait = {fd.get(), POLLIN, 0};
+  if (!fd.ok() || poll(&wait, 1, kStopMilliseconds) == 0) kill(pid_, SIGKILL);
   ended_ = waitpid(pid_, &wait_status_, 0) == pid_;
 }
 

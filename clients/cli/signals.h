@@ -4,22 +4,21 @@
 
 #include <initializer_list>
 
+#include "lib/base/fd.h"
+
 namespace parley::cli {
 
 // Blocks the signals in this thread and those it makes later, and makes them readable. Before the first thread.
 class SignalFd {
  public:
   explicit SignalFd(std::initializer_list<int> signals);
-  ~SignalFd();
-  SignalFd(const SignalFd&) = delete;
-  SignalFd& operator=(const SignalFd&) = delete;
 
-  int fd() const { return fd_; }
+  int fd() const { return fd_.get(); }
   // The next signal that has come; 0 when none has.
   int ReadPending();
 
  private:
-  int fd_;
+  Fd fd_;
 };
 
 }  // namespace parley::cli

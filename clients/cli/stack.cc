@@ -7,7 +7,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -23,6 +22,7 @@
 #include "clients/cli/paths.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/base/file_lock.h"
 #include "lib/keys/credential.h"
 #include "lib/keys/identity.h"
 
@@ -65,11 +65,10 @@ absl::StatusOr<int> FreePort(const std::string& host) {
   }
   sockaddr_storage bound = {};
   socklen_t size = sizeof(bound);
-  const int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const bool ok = fd >= 0 && bind(fd, found->ai_addr, found->ai_addrlen) == 0 &&
-                  getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &size) == 0;
+  const Fd fd(socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const bool ok = fd.ok() && bind(fd.get(), found->ai_addr, found->ai_addrlen) == 0 &&
+                  getsockname(fd.get(), reinterpret_cast<sockaddr*>(&bound), &size) == 0;
   freeaddrinfo(found);
-  if (fd >= 0) close(fd);
   if (!ok) return UsageError(absl::StrCat("cannot listen at ", host, "; is it an address of this machine?"));
   return ntohs(bound.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6*>(&bound)->sin6_port
                                            : reinterpret_cast<sockaddr_in*>(&bound)->sin_port);
@@ -98,42 +97,33 @@ absl::Status ChooseAddress(absl::string_view option, std::string* listen, std::s
 
 absl::StatusOr<DataLock> DataLock::Take(const std::string& data) {
   const std::string path = LockPath(data);
-  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) return FileError("write", path, errno);
-  DataLock lock(fd);
-  if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+  Fd file(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!file.ok()) return FileError("write", path, errno);
+  if (!TryLockFile(file)) {
     return Error(absl::StatusCode::kAlreadyExists, "UP_RUNNING",
                  absl::StrCat("parley up is already running on ", data, " (pid ", Holder(data),
                               "); stop it with `parley down`, or give another folder with --data"));
   }
   const std::string pid = absl::StrCat(getpid(), "\n");
-  if (ftruncate(fd, 0) != 0 || pwrite(fd, pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
+  if (ftruncate(file.get(), 0) != 0 ||
+      pwrite(file.get(), pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
     return FileError("write", path, errno);
   }
-  return lock;
+  return DataLock(std::move(file));
 }
 
 pid_t DataLock::Holder(const std::string& data) {
-  const int fd = open(LockPath(data).c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return 0;
-  const bool held = flock(fd, LOCK_SH | LOCK_NB) != 0;
+  const Fd file(open(LockPath(data).c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.ok()) return 0;
+  const bool held = !TryLockFile(file, LockKind::kShared);
   char text[32] = {};
-  const bool read_it = pread(fd, text, sizeof(text) - 1, 0) > 0;
-  close(fd);
+  const bool read_it = pread(file.get(), text, sizeof(text) - 1, 0) > 0;
   int pid = 0;
   return held && read_it && absl::SimpleAtoi(absl::StripSuffix(text, "\n"), &pid) ? pid : 0;
 }
 
 void DataLock::WaitUntilFree(const std::string& data) {
-  const int fd = open(LockPath(data).c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return;
-  flock(fd, LOCK_SH);
-  close(fd);
-}
-
-DataLock::DataLock(DataLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-DataLock::~DataLock() {
-  if (fd_ >= 0) close(fd_);
+  LockFile(Fd(open(LockPath(data).c_str(), O_RDONLY | O_CLOEXEC)), LockKind::kShared);
 }
 
 absl::StatusOr<std::unique_ptr<Stack>> Stack::Start(Options options) {
@@ -206,35 +196,28 @@ absl::Status Stack::Launch(Service* service) {
 }
 
 absl::Status Stack::WaitUntilReady(const std::string& ready_file) {
-  const int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-  if (watch < 0 || inotify_add_watch(watch, FolderOf(ready_file).c_str(), IN_MOVED_TO | IN_CLOSE_WRITE) < 0) {
+  const Fd watch(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  if (!watch.ok() || inotify_add_watch(watch.get(), FolderOf(ready_file).c_str(), IN_MOVED_TO | IN_CLOSE_WRITE) < 0) {
     return FileError("watch", FolderOf(ready_file), errno);
   }
-  absl::Status result;
   // The file may have come before the watch stood.
   while (::access(ready_file.c_str(), F_OK) != 0) {
-    pollfd fds[] = {{watch, POLLIN, 0}, {signals_.fd(), POLLIN, 0}};
+    pollfd fds[] = {{watch.get(), POLLIN, 0}, {signals_.fd(), POLLIN, 0}};
     if (poll(fds, 2, kReadyMilliseconds) == 0) {
-      result = Error(absl::StatusCode::kDeadlineExceeded, "SERVICE_NOT_READY",
-                     absl::StrCat(services_.back().name, " was not ready within ", kReadyMilliseconds / 1000,
-                                  " seconds; see ", options_.data, "/log"));
-      break;
+      return Error(absl::StatusCode::kDeadlineExceeded, "SERVICE_NOT_READY",
+                   absl::StrCat(services_.back().name, " was not ready within ", kReadyMilliseconds / 1000,
+                                " seconds; see ", options_.data, "/log"));
     }
     char events[4096];
-    while (read(watch, events, sizeof(events)) > 0) {
+    while (read(watch.get(), events, sizeof(events)) > 0) {
     }
     const int signal = signals_.ReadPending();
     if (signal == SIGINT || signal == SIGTERM) {
-      result = Error(absl::StatusCode::kCancelled, "CANCELLED", "stopped before everything was started");
-      break;
+      return Error(absl::StatusCode::kCancelled, "CANCELLED", "stopped before everything was started");
     }
-    if (const Service* ended = FirstEnded(); ended != nullptr) {
-      result = ended->process->WhyEnded();
-      break;
-    }
+    if (const Service* ended = FirstEnded(); ended != nullptr) return ended->process->WhyEnded();
   }
-  close(watch);
-  return result;
+  return absl::OkStatus();
 }
 
 Stack::Service* Stack::FirstEnded() {

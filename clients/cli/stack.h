@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -17,6 +18,7 @@
 #include "absl/time/time.h"
 #include "clients/cli/service_process.h"
 #include "clients/cli/signals.h"
+#include "lib/base/fd.h"
 
 namespace parley::cli {
 
@@ -30,13 +32,9 @@ class DataLock {
   // Until nobody holds it.
   static void WaitUntilFree(const std::string& data);
 
-  DataLock(DataLock&& other) noexcept;
-  DataLock& operator=(DataLock&&) = delete;
-  ~DataLock();
-
  private:
-  explicit DataLock(int fd) : fd_(fd) {}
-  int fd_;
+  explicit DataLock(Fd file) : file_(std::move(file)) {}
+  Fd file_;
 };
 
 class Stack {

@@ -21,6 +21,7 @@
 #include "clients/cli/output_writer.h"
 #include "clients/cli/paths.h"
 #include "lib/base/error.h"
+#include "lib/base/fd.h"
 #include "lib/base/utf8.h"
 
 namespace parley::cli {
@@ -283,21 +284,20 @@ std::string FitColumns(absl::string_view text, size_t columns) {
 absl::StatusOr<Secret> AskHidden(absl::string_view prompt) { return AskHiddenLines(prompt, nullptr); }
 
 absl::StatusOr<Secret> AskHiddenLines(absl::string_view prompt, const WantsMore& wants_more) {
-  const int fd = open("/dev/tty", O_RDWR | O_CLOEXEC);
-  if (fd < 0) {
+  const Fd fd(open("/dev/tty", O_RDWR | O_CLOEXEC));
+  if (!fd.ok()) {
     return Error(absl::StatusCode::kFailedPrecondition, "NO_TERMINAL",
                  "there is no terminal to ask at; give the secret by standard input, a file or the environment");
   }
   Secret typed;
   bool given = false;
   {
-    QuietTerminal quiet(fd);
-    Show(fd, prompt);
-    given = TypedLines(fd, wants_more).Read(&typed);
-    Show(fd, "\n");
-    if (wants_more != nullptr) Drain(fd);
+    QuietTerminal quiet(fd.get());
+    Show(fd.get(), prompt);
+    given = TypedLines(fd.get(), wants_more).Read(&typed);
+    Show(fd.get(), "\n");
+    if (wants_more != nullptr) Drain(fd.get());
   }
-  close(fd);
   if (!given) return Error(absl::StatusCode::kCancelled, "CANCELLED", "given up at the prompt; nothing was done");
   return typed;
 }

@@ -10,6 +10,7 @@
 
 #include "grpcpp/grpcpp.h"
 #include "lib/base/error.h"
+#include "lib/base/fd.h"
 #include "lib/base/mutex.h"
 #include "lib/rpc/errors.h"
 #include "lib/transport/channel.h"
@@ -22,9 +23,8 @@ namespace {
 class Inbox {
  public:
   Inbox() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-    if (fd_ < 0) abort();
+    if (!fd_.ok()) abort();
   }
-  ~Inbox() { close(fd_); }
 
   void Put(v1::ExchangeResponse response) {
     MutexLock lock(&mutex_);
@@ -45,18 +45,18 @@ class Inbox {
     std::optional<v1::ExchangeResponse> response = std::move(responses_.front());
     responses_.pop_front();
     uint64_t count = 0;
-    if (responses_.empty() && end_.ok()) (void)!read(fd_, &count, sizeof(count));
+    if (responses_.empty() && end_.ok()) (void)!read(fd_.get(), &count, sizeof(count));
     return response;
   }
-  int fd() const { return fd_; }
+  int fd() const { return fd_.get(); }
 
  private:
   void Signal() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const uint64_t one = 1;
-    (void)!write(fd_, &one, sizeof(one));
+    (void)!write(fd_.get(), &one, sizeof(one));
   }
 
-  const int fd_;
+  const Fd fd_;
   Mutex mutex_;
   std::deque<v1::ExchangeResponse> responses_ ABSL_GUARDED_BY(mutex_);
   absl::Status end_ ABSL_GUARDED_BY(mutex_);

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,7 +18,9 @@
 #include "lib/backup/parts.h"
 #include "lib/backup/sealed_stream.h"
 #include "lib/base/error.h"
+#include "lib/base/fd.h"
 #include "lib/base/file.h"
+#include "lib/base/file_lock.h"
 #include "lib/store/sqlite_copy.h"
 
 namespace parley::backup {
@@ -72,10 +73,9 @@ absl::Status AddFile(const Source& source, const std::string& name, ArchiveWrite
 // Beside the database, so that it is on a disk of the same size and under the same protection.
 absl::Status AddDatabase(const Source& source, ArchiveWriter* archive, Summary* summary) {
   const std::string from = absl::StrCat(source.folder, "/", source.part->database), path = from + ".copy";
-  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0) return FileError("write", path, errno);
-  absl::Cleanup close_it = [fd] { close(fd); };
-  if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+  const Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd.ok()) return FileError("write", path, errno);
+  if (!TryLockFile(fd)) {
     return Error(absl::StatusCode::kAborted, "BACKUP_RUNNING",
                  absl::StrCat("another backup of ", source.folder, " is under way; wait until it is done"));
   }
@@ -83,17 +83,17 @@ absl::Status AddDatabase(const Source& source, ArchiveWriter* archive, Summary* 
   absl::Cleanup remove_it = [&path] {
     for (const char* suffix : {"-wal", "-shm", "-journal", ""}) unlink((path + suffix).c_str());
   };
-  if (ftruncate(fd, 0) != 0) return FileError("write", path, errno);
+  if (ftruncate(fd.get(), 0) != 0) return FileError("write", path, errno);
   RETURN_IF_ERROR(store::CopySqliteStore(from, path));
 
   struct stat info;
-  if (fstat(fd, &info) != 0) return FileError("read", path, errno);
+  if (fstat(fd.get(), &info) != 0) return FileError("read", path, errno);
   summary->entries.push_back(
       {absl::StrCat(source.part->service, "/", source.part->database), static_cast<uint64_t>(info.st_size)});
   RETURN_IF_ERROR(archive->Begin(summary->entries.back()));
   Secret buffer(kPieceBytes);
   while (true) {
-    ASSIGN_OR_RETURN(const size_t count, ReadUpTo(fd, path, buffer.mutable_bytes(), buffer.size()));
+    ASSIGN_OR_RETURN(const size_t count, ReadUpTo(fd.get(), path, buffer.mutable_bytes(), buffer.size()));
     if (count == 0) return absl::OkStatus();
     RETURN_IF_ERROR(archive->Write(buffer.Expose().substr(0, count)));
   }
@@ -154,15 +154,14 @@ absl::StatusOr<Summary> ReadArchive(const std::string& path, ArchiveReader* arch
 }
 
 absl::Status WriteEntry(const std::string& path, ArchiveReader* archive) {
-  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0) return FileError("write", path, errno);
-  absl::Cleanup close_it = [fd] { close(fd); };
+  const Fd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd.ok()) return FileError("write", path, errno);
   while (true) {
     ASSIGN_OR_RETURN(const absl::string_view bytes, archive->Read());
     if (bytes.empty()) break;
-    RETURN_IF_ERROR(WriteAll(fd, path, bytes));
+    RETURN_IF_ERROR(WriteAll(fd.get(), path, bytes));
   }
-  return fsync(fd) == 0 ? absl::OkStatus() : FileError("write", path, errno);
+  return fsync(fd.get()) == 0 ? absl::OkStatus() : FileError("write", path, errno);
 }
 
 absl::Status CheckEmpty(const std::string& place) {
@@ -181,13 +180,12 @@ absl::StatusOr<Summary> BackupInto(int fd, const std::string& data, const Secret
 
 absl::StatusOr<Summary> Backup(const std::string& data, const std::string& out, const Secret& password) {
   std::string temporary = out + ".XXXXXX";
-  const int fd = mkostemp(temporary.data(), O_CLOEXEC);
-  if (fd < 0) return FileError("write", out, errno);
+  const Fd fd(mkostemp(temporary.data(), O_CLOEXEC));
+  if (!fd.ok()) return FileError("write", out, errno);
   absl::Cleanup remove_it = [&temporary] { unlink(temporary.c_str()); };
-  absl::Cleanup close_it = [fd] { close(fd); };
-  ASSIGN_OR_RETURN(Summary summary, WriteArchive(fd, out, data, password));
-  if (fsync(fd) != 0 || lseek(fd, 0, SEEK_SET) != 0) return FileError("write", out, errno);
-  ASSIGN_OR_RETURN(const Summary read_back, CheckBackup(fd, out, password));
+  ASSIGN_OR_RETURN(Summary summary, WriteArchive(fd.get(), out, data, password));
+  if (fsync(fd.get()) != 0 || lseek(fd.get(), 0, SEEK_SET) != 0) return FileError("write", out, errno);
+  ASSIGN_OR_RETURN(const Summary read_back, CheckBackup(fd.get(), out, password));
   if (read_back.digest != summary.digest) return Damaged(out);
   if (renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, out.c_str(), RENAME_NOREPLACE) != 0) {
     if (errno != EEXIST) return FileError("write", out, errno);

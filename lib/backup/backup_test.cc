@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,12 +9,13 @@
 #include <map>
 #include <set>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "lib/base/error.h"
+#include "lib/base/fd.h"
 #include "lib/base/file.h"
+#include "lib/base/file_lock.h"
 #include "lib/store/sqlite_store.h"
 
 namespace parley::backup {
@@ -53,10 +53,9 @@ class BackupTest : public testing::Test {
   }
 
   absl::StatusOr<Summary> RestoreTo(const std::string& data, const std::string& password = kPassword) {
-    const int fd = open(Out().c_str(), O_RDONLY | O_CLOEXEC);
-    EXPECT_GE(fd, 0);
-    absl::Cleanup close_it = [fd] { close(fd); };
-    return Restore(fd, Out(), Secret::CopyOf(password), data);
+    const Fd fd(open(Out().c_str(), O_RDONLY | O_CLOEXEC));
+    EXPECT_TRUE(fd.ok());
+    return Restore(fd.get(), Out(), Secret::CopyOf(password), data);
   }
 
   // Relative paths of files, those of what goes with an open store left out.
@@ -168,9 +167,8 @@ TEST_F(BackupTest, ARestoreThatFailsLeavesNothing) {
     ASSERT_TRUE(WriteFileAtomically(Out(), changed, 0600).ok());
     EXPECT_EQ(Reason(RestoreTo(Path("to")).status()), "BACKUP_DAMAGED");
     EXPECT_EQ(Names(), before);
-    const int fd = open(Out().c_str(), O_RDONLY | O_CLOEXEC);
-    EXPECT_EQ(Reason(CheckBackup(fd, Out(), Secret::CopyOf(kPassword)).status()), "BACKUP_DAMAGED");
-    close(fd);
+    const Fd fd(open(Out().c_str(), O_RDONLY | O_CLOEXEC));
+    EXPECT_EQ(Reason(CheckBackup(fd.get(), Out(), Secret::CopyOf(kPassword)).status()), "BACKUP_DAMAGED");
   }
 }
 
@@ -211,10 +209,9 @@ TEST_F(BackupTest, OneAtATime) {
   const std::string copy = Path("data/keyd/keyd.db.copy");
   ASSERT_TRUE(WriteFileAtomically(copy, std::string(100'000, 'x'), 0600).ok());
   {
-    const int fd = open(copy.c_str(), O_RDONLY | O_CLOEXEC);
-    ASSERT_EQ(flock(fd, LOCK_EX), 0);
+    const Fd fd(open(copy.c_str(), O_RDONLY | O_CLOEXEC));
+    ASSERT_TRUE(TryLockFile(fd));
     EXPECT_EQ(Reason(Backup(Path("data"), Out(), Secret::CopyOf(kPassword)).status()), "BACKUP_RUNNING");
-    close(fd);
   }
   EXPECT_TRUE(Backup(Path("data"), Out(), Secret::CopyOf(kPassword)).ok());
   EXPECT_FALSE(std::filesystem::exists(copy));

@@ -9,6 +9,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/fd.h"
 
 namespace parley {
 namespace {
@@ -33,11 +34,10 @@ absl::Status ReadAll(int fd, const std::string& path, size_t max_bytes, Append a
   }
 }
 
-absl::StatusOr<int> OpenRegular(const std::string& path, struct stat* info) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-  if (fd < 0) return FileError("read", path, errno);
-  if (fstat(fd, info) != 0 || !S_ISREG(info->st_mode)) {
-    close(fd);
+absl::StatusOr<Fd> OpenRegular(const std::string& path, struct stat* info) {
+  Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!fd.ok()) return FileError("read", path, errno);
+  if (fstat(fd.get(), info) != 0 || !S_ISREG(info->st_mode)) {
     return Error(absl::StatusCode::kInvalidArgument, "FILE_IO", absl::StrCat(path, " is not a regular file"));
   }
   return fd;
@@ -66,18 +66,16 @@ absl::Status FileError(absl::string_view doing, absl::string_view path, int erro
 
 absl::StatusOr<std::string> ReadFile(const std::string& path, size_t max_bytes) {
   struct stat info;
-  ASSIGN_OR_RETURN(const int fd, OpenRegular(path, &info));
-  absl::Cleanup close_it = [fd] { close(fd); };
+  ASSIGN_OR_RETURN(const Fd fd, OpenRegular(path, &info));
   std::string content;
   RETURN_IF_ERROR(
-      ReadAll(fd, path, max_bytes, [&content](absl::string_view piece) { absl::StrAppend(&content, piece); }));
+      ReadAll(fd.get(), path, max_bytes, [&content](absl::string_view piece) { absl::StrAppend(&content, piece); }));
   return content;
 }
 
 absl::StatusOr<Secret> ReadSecretFile(const std::string& path, size_t max_bytes) {
   struct stat info;
-  ASSIGN_OR_RETURN(const int fd, OpenRegular(path, &info));
-  absl::Cleanup close_it = [fd] { close(fd); };
+  ASSIGN_OR_RETURN(const Fd fd, OpenRegular(path, &info));
   if ((info.st_mode & 0077) != 0) {
     return Error(absl::StatusCode::kFailedPrecondition, "FILE_EXPOSED",
                  absl::StrCat(path, " holds a secret but others may open it; run: chmod 600 ", path));
@@ -89,7 +87,7 @@ absl::StatusOr<Secret> ReadSecretFile(const std::string& path, size_t max_bytes)
   std::string content;
   content.reserve(max_bytes + 1);  // No reallocation leaves a copy behind.
   RETURN_IF_ERROR(
-      ReadAll(fd, path, max_bytes, [&content](absl::string_view piece) { absl::StrAppend(&content, piece); }));
+      ReadAll(fd.get(), path, max_bytes, [&content](absl::string_view piece) { absl::StrAppend(&content, piece); }));
   return Secret::Take(std::move(content));
 }
 
@@ -111,13 +109,12 @@ std::string FolderOf(const std::string& path) {
 
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view content, mode_t mode) {
   std::string temporary = absl::StrCat(path, ".XXXXXX");
-  const int fd = mkostemp(temporary.data(), O_CLOEXEC);
-  if (fd < 0) return FileError("write", path, errno);
+  const Fd fd(mkostemp(temporary.data(), O_CLOEXEC));
+  if (!fd.ok()) return FileError("write", path, errno);
   absl::Cleanup remove_it = [&temporary] { unlink(temporary.c_str()); };
-  absl::Cleanup close_it = [fd] { close(fd); };
-  if (fchmod(fd, mode) != 0) return FileError("write", path, errno);
-  RETURN_IF_ERROR(WriteAll(fd, path, content));
-  if (fsync(fd) != 0) return FileError("write", path, errno);
+  if (fchmod(fd.get(), mode) != 0) return FileError("write", path, errno);
+  RETURN_IF_ERROR(WriteAll(fd.get(), path, content));
+  if (fsync(fd.get()) != 0) return FileError("write", path, errno);
   if (rename(temporary.c_str(), path.c_str()) != 0) return FileError("write", path, errno);
   std::move(remove_it).Cancel();
   return SyncFolder(FolderOf(path));
@@ -140,10 +137,9 @@ absl::Status MakeFolders(const std::string& path, mode_t mode) {
 }
 
 absl::Status SyncFolder(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return FileError("open", path, errno);
-  absl::Cleanup close_it = [fd] { close(fd); };
-  if (fsync(fd) != 0) return FileError("write", path, errno);
+  const Fd fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.ok()) return FileError("open", path, errno);
+  if (fsync(fd.get()) != 0) return FileError("write", path, errno);
   return absl::OkStatus();
 }
 

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <utility>
@@ -10,35 +9,22 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/base/fd.h"
 #include "lib/base/file.h"
+#include "lib/base/file_lock.h"
 #include "lib/device/keyring.h"
 
 namespace parley::device {
 namespace {
 
 // Held while a file of this folder is replaced. Not a file of its own, so nothing is left behind.
-class FolderLock {
- public:
-  static absl::StatusOr<FolderLock> Take(const std::string& path) {
-    const std::string folder = FolderOf(path);
-    const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return FileError("open", folder, errno);
-    FolderLock lock(fd);
-    while (flock(fd, LOCK_EX) != 0) {
-      if (errno != EINTR) return FileError("lock", folder, errno);
-    }
-    return lock;
-  }
-  FolderLock(FolderLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  FolderLock& operator=(FolderLock&&) = delete;
-  ~FolderLock() {
-    if (fd_ >= 0) close(fd_);
-  }
-
- private:
-  explicit FolderLock(int fd) : fd_(fd) {}
-  int fd_;
-};
+absl::StatusOr<Fd> LockFolderOf(const std::string& path) {
+  const std::string folder = FolderOf(path);
+  Fd lock(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!lock.ok()) return FileError("open", folder, errno);
+  if (!LockFile(lock)) return FileError("lock", folder, errno);
+  return lock;
+}
 
 absl::StatusOr<std::string> ReadSealed(const std::string& path) {
   absl::StatusOr<std::string> sealed = ReadFile(path, kMaxFileBytes);
@@ -74,7 +60,7 @@ absl::StatusOr<DeviceFile> DeviceFile::Create(const std::string& path, const Sec
   RETURN_IF_ERROR(CheckPassword(password));
   const KeyParameters parameters = NewKeyParameters();
   ASSIGN_OR_RETURN(Secret key, DeriveFileKey(password, parameters));
-  ASSIGN_OR_RETURN(const FolderLock lock, FolderLock::Take(path));
+  ASSIGN_OR_RETURN(const Fd lock, LockFolderOf(path));
   if (::access(path.c_str(), F_OK) == 0) {
     return Error(absl::StatusCode::kAlreadyExists, "DEVICE_FILE_EXISTS",
                  absl::StrCat(path, " exists already; name another file with --device, or move that one away"));
@@ -121,7 +107,7 @@ absl::Status DeviceFile::Write(const KeyParameters& parameters, const Secret& ke
 }
 
 absl::Status DeviceFile::Update(const std::function<absl::Status(Contents*)>& change) {
-  ASSIGN_OR_RETURN(const FolderLock lock, FolderLock::Take(path_));
+  ASSIGN_OR_RETURN(const Fd lock, LockFolderOf(path_));
   absl::StatusOr<Contents> contents = Read();
   if (!contents.ok()) return Annotate(contents.status(), path_);
   RETURN_IF_ERROR(change(&*contents));
@@ -134,7 +120,7 @@ absl::Status DeviceFile::ChangePassword(const Secret& password) {
   RETURN_IF_ERROR(CheckPassword(password));
   const KeyParameters parameters = NewKeyParameters();
   ASSIGN_OR_RETURN(Secret key, DeriveFileKey(password, parameters));
-  ASSIGN_OR_RETURN(const FolderLock lock, FolderLock::Take(path_));
+  ASSIGN_OR_RETURN(const Fd lock, LockFolderOf(path_));
   absl::StatusOr<Contents> contents = Read();
   if (!contents.ok()) return Annotate(contents.status(), path_);
   RETURN_IF_ERROR(Write(parameters, key, *contents));
@@ -146,7 +132,7 @@ absl::Status DeviceFile::ChangePassword(const Secret& password) {
 }
 
 absl::Status DeviceFile::Remove() {
-  ASSIGN_OR_RETURN(const FolderLock lock, FolderLock::Take(path_));
+  ASSIGN_OR_RETURN(const Fd lock, LockFolderOf(path_));
   RETURN_IF_ERROR(Read().status());
   DropFromKeyring(KeyringName(parameters_));
   if (unlink(path_.c_str()) != 0) return FileError("remove", path_, errno);

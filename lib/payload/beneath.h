@@ -5,36 +5,13 @@
 #define PARLEY_LIB_PAYLOAD_BENEATH_H_
 
 #include <sys/types.h>
-#include <unistd.h>
 
 #include <string>
-#include <utility>
 
 #include "absl/strings/string_view.h"
+#include "lib/base/fd.h"
 
 namespace parley::payload {
-
-// A file descriptor that closes itself; a number below 0 stands for none.
-class Fd {
- public:
-  explicit Fd(int fd = -1) : fd_(fd) {}
-  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Fd& operator=(Fd&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  Fd(const Fd&) = delete;
-  Fd& operator=(const Fd&) = delete;
-  ~Fd() {
-    if (fd_ >= 0) close(fd_);
-  }
-  int get() const { return fd_; }
-  bool ok() const { return fd_ >= 0; }
-  int release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
 
 // Opens the folder that holds the last part of the relative path; "." gives root itself. The path must be "." or one
 // that ValidateFiles accepts. Returns none, with errno, on failure: ENOTDIR or ELOOP if a part is a file or a link.

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/fd.h"
 #include "lib/base/file.h"
 #include "lib/rpc/addresses.h"
 #include "lib/transport/address.h"
@@ -21,11 +22,10 @@ std::string WhyNotLocal(transport::HostPort where) {
   if (!found.ok()) return std::string(found.status().message());
   std::string why = "it has no address";
   for (const transport::SocketAddress& each : *found) {
-    const int fd = socket(each.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) continue;
-    const bool bound = bind(fd, each.get(), each.size) == 0;
+    const Fd fd(socket(each.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (!fd.ok()) continue;
+    const bool bound = bind(fd.get(), each.get(), each.size) == 0;
     why = bound ? "" : ErrnoText(errno);
-    close(fd);
     if (bound) break;
   }
   return why;

@@ -2,10 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -14,12 +12,13 @@
 #include <set>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/functional/function_ref.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/fd.h"
 #include "lib/base/file.h"
+#include "lib/base/file_lock.h"
 #include "lib/base/log.h"
 #include "lib/base/mutex.h"
 #include "lib/base/timer_queue.h"
@@ -300,25 +299,11 @@ bool IsRefusal(const absl::Status& status) {
 }
 
 // Held while the store is open.
-class FileLock {
- public:
-  static absl::StatusOr<FileLock> Take(const std::string& path);
-  FileLock(FileLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  ~FileLock() {
-    if (fd_ >= 0) close(fd_);
-  }
-
- private:
-  explicit FileLock(int fd) : fd_(fd) {}
-  int fd_;
-};
-
-absl::StatusOr<FileLock> FileLock::Take(const std::string& path) {
+absl::StatusOr<Fd> LockStore(const std::string& path) {
   const std::string lock_path = path + ".lock";
-  const int fd = open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0) return FileError("open", lock_path, errno);
-  FileLock lock(fd);
-  if (flock(fd, LOCK_EX | LOCK_NB) == 0) return lock;
+  Fd lock(open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!lock.ok()) return FileError("open", lock_path, errno);
+  if (TryLockFile(lock)) return lock;
   if (errno != EWOULDBLOCK) return FileError("lock", lock_path, errno);
   return Error(absl::StatusCode::kFailedPrecondition, "STORE_LOCKED",
                absl::StrCat("another process has ", path, " open; stop it, or choose another folder"));
@@ -326,7 +311,7 @@ absl::StatusOr<FileLock> FileLock::Take(const std::string& path) {
 
 class SqliteStore final : public Store {
  public:
-  SqliteStore(SqliteOptions options, FileLock lock, std::unique_ptr<Database> writer, State state)
+  SqliteStore(SqliteOptions options, Fd lock, std::unique_ptr<Database> writer, State state)
       : lock_(std::move(lock)),
         options_(std::move(options)),
         database_(std::move(writer)),
@@ -379,7 +364,7 @@ class SqliteStore final : public Store {
   }
 
   // First, so that it is given up when everything else is closed.
-  const FileLock lock_;
+  const Fd lock_;
   const SqliteOptions options_;
   // Of whoever leads the group under way.
   const std::unique_ptr<Database> database_;
@@ -705,11 +690,10 @@ void SqliteStore::CompactByItself(int64_t revision) {
 
 // Makes the file with its mode before SQLite sees it; its companions get the same.
 absl::Status MakePrivateFile(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0) return FileError("open", path, errno);
-  absl::Cleanup close_it = [fd] { close(fd); };
+  const Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd.ok()) return FileError("open", path, errno);
   struct stat info;
-  if (fstat(fd, &info) != 0) return FileError("open", path, errno);
+  if (fstat(fd.get(), &info) != 0) return FileError("open", path, errno);
   if ((info.st_mode & 0077) != 0) {
     return Error(absl::StatusCode::kFailedPrecondition, "FILE_EXPOSED",
                  absl::StrCat("others may open ", path, "; run: chmod 600 ", path));
@@ -746,7 +730,7 @@ absl::Status PrepareSchema(Database* database, const std::string& path) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(SqliteOptions options) {
-  ASSIGN_OR_RETURN(FileLock lock, FileLock::Take(options.path));
+  ASSIGN_OR_RETURN(Fd lock, LockStore(options.path));
   RETURN_IF_ERROR(MakePrivateFile(options.path));
   ASSIGN_OR_RETURN(std::unique_ptr<Database> database, Database::Open(options.path));
   RETURN_IF_ERROR(PrepareSchema(database.get(), options.path));

@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/fd.h"
 #include "lib/base/memory.h"
 #include "lib/base/mutex.h"
 #include "lib/transport/address.h"
@@ -122,13 +123,10 @@ int GrpcDoor::Impl::ConnectAs(const Peer& peer) {
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) return -1;
   const SocketAddress name =
       AbstractAddress(peer.connection_id.SocketName(absl::StrCat("-rest", rest_connections_.fetch_add(1))));
-  if (bind(pair[0], name.get(), name.size) != 0) {
-    close(pair[0]);
-    close(pair[1]);
-    return -1;
-  }
-  HandOver(pair[1]);
-  return pair[0];
+  Fd ours(pair[0]), theirs(pair[1]);
+  if (bind(ours.get(), name.get(), name.size) != 0) return -1;
+  HandOver(theirs.release());
+  return ours.release();
 }
 
 void GrpcDoor::Impl::HandOver(int fd) {

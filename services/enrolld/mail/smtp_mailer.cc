@@ -15,6 +15,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/fd.h"
 #include "lib/base/file.h"
 #include "services/enrolld/domain/validation.h"
 #include "services/enrolld/mail/mail_job.pb.h"
@@ -41,16 +42,6 @@ absl::StatusOr<std::string> FindProgram() {
   return Error(absl::StatusCode::kNotFound, "PROGRAM_MISSING",
                absl::StrCat(path, " is missing, which sends e-mail; install it, or leave out --smtp-url"));
 }
-
-// A descriptor that is closed in the end.
-struct Descriptor {
-  int fd = -1;
-  ~Descriptor() { Close(); }
-  void Close() {
-    if (fd >= 0) close(fd);
-    fd = -1;
-  }
-};
 
 // Starts the program with both pipes; 0 when it could not be.
 pid_t Start(const std::string& program, int input, int output) {
@@ -120,19 +111,19 @@ absl::Status SmtpMailer::Send(const std::string& to, const Secret& message) {
 
   int pipes[2][2] = {{-1, -1}, {-1, -1}};
   if (pipe2(pipes[0], O_CLOEXEC) != 0) return Unavailable(ErrnoText(errno));
-  Descriptor child_input{pipes[0][0]};
-  Descriptor to_child{pipes[0][1]};
+  Fd child_input(pipes[0][0]);
+  Fd to_child(pipes[0][1]);
   if (pipe2(pipes[1], O_CLOEXEC) != 0) return Unavailable(ErrnoText(errno));
-  Descriptor from_child{pipes[1][0]};
-  Descriptor child_output{pipes[1][1]};
-  const pid_t pid = Start(program_, child_input.fd, child_output.fd);
+  const Fd from_child(pipes[1][0]);
+  Fd child_output(pipes[1][1]);
+  const pid_t pid = Start(program_, child_input.get(), child_output.get());
   if (pid == 0) return Unavailable(absl::StrCat("cannot start ", program_));
-  child_input.Close();
-  child_output.Close();
-  const bool written = WriteAll(to_child.fd, program_, input.Expose()).ok();
-  to_child.Close();
+  child_input = Fd();
+  child_output = Fd();
+  const bool written = WriteAll(to_child.get(), program_, input.Expose()).ok();
+  to_child = Fd();
   MailOutcome outcome;
-  const bool answered = written && outcome.ParseFromString(ReadAll(from_child.fd));
+  const bool answered = written && outcome.ParseFromString(ReadAll(from_child.get()));
   // It has answered, or never will.
   kill(pid, SIGKILL);
   while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
