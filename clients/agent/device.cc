@@ -20,6 +20,7 @@
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/support/sync_stream.h"
+#include "lib/base/backoff.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
 #include "lib/base/timer_queue.h"

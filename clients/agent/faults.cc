@@ -90,13 +90,6 @@ absl::Duration SteadyTime() {
   return absl::DurationFromTimespec(now);
 }
 
-absl::Duration Backoff::Next() {
-  absl::Duration wait = least_;
-  for (int i = 0; i < failures_ && wait < most_; ++i) wait *= 2;
-  ++failures_;
-  return std::min(wait, most_) * std::uniform_real_distribution<>(0, 2)(random_);
-}
-
 Retry::Retry(const Options& options, bool patient, absl::Duration (*now)())
     : patient_(patient),
       limit_(options.connect_timeout),

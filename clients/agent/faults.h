@@ -5,12 +5,11 @@
 #ifndef PARLEY_CLIENTS_AGENT_FAULTS_H_
 #define PARLEY_CLIENTS_AGENT_FAULTS_H_
 
-#include <random>
-
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "clients/agent/options.h"
 #include "grpcpp/support/status.h"
+#include "lib/base/backoff.h"
 #include "lib/transport/channel.h"
 
 namespace parley::agent {
@@ -36,22 +35,6 @@ Fault FaultOf(const absl::Status& status);
 
 // Time since some moment that nobody can set. It goes on while the process is stopped.
 absl::Duration SteadyTime();
-
-// Pauses that double from one bound to the other, each drawn at random from nothing to twice its length, so that
-// clients that were turned away together do not come back together. Not thread-safe.
-class Backoff {
- public:
-  Backoff(absl::Duration least, absl::Duration most) : least_(least), most_(most) {}
-
-  absl::Duration Next();
-  void Reset() { failures_ = 0; }
-
- private:
-  const absl::Duration least_;
-  const absl::Duration most_;
-  int failures_ = 0;
-  std::minstd_rand random_{std::random_device()()};
-};
 
 // How often, and for how long, to try to reach the server. Not thread-safe.
 class Retry {

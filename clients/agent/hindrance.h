@@ -17,6 +17,7 @@
 #include "absl/time/time.h"
 #include "clients/agent/faults.h"
 #include "clients/agent/options.h"
+#include "lib/base/backoff.h"
 #include "parley/task/v1/participation_service.pb.h"
 
 namespace parley::agent {

@@ -4,7 +4,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <filesystem>
@@ -36,20 +35,6 @@ TEST(FaultsTest, OnlyNamedErrorsAreFinal) {
   EXPECT_EQ(FaultOf(Error(absl::StatusCode::kNotFound, "PARTICIPANT_NOT_FOUND", "")), Fault::kForgotten);
   EXPECT_EQ(FaultOf(Error(absl::StatusCode::kUnauthenticated, "KEY_REFUSED", "")), Fault::kKey);
   EXPECT_EQ(FaultOf(Error(absl::StatusCode::kFailedPrecondition, "TASK_ENDED", "")), Fault::kFinal);
-}
-
-TEST(FaultsTest, PausesGrowToTheirLimitAndNoFurther) {
-  Backoff backoff(absl::Seconds(1), absl::Seconds(30));
-  absl::Duration sum, longest;
-  for (int i = 0; i < 200; ++i) {
-    const absl::Duration pause = backoff.Next();
-    longest = std::max(longest, pause);
-    sum += pause;
-  }
-  EXPECT_LE(longest, absl::Minutes(1));
-  EXPECT_GT(sum / 200, absl::Seconds(20));
-  backoff.Reset();
-  EXPECT_LE(backoff.Next(), absl::Seconds(2));
 }
 
 // Its limit is an upper bound, however long the pauses have become.

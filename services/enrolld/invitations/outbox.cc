@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "lib/base/backoff.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
 #include "lib/base/proto_time.h"
@@ -19,12 +20,6 @@ using enrol::v1::Invitation;
 
 constexpr absl::Duration kFirstRetry = absl::Seconds(30);
 constexpr absl::Duration kLastRetry = absl::Minutes(30);
-
-absl::Duration PauseAfter(int tries) {
-  absl::Duration pause = kFirstRetry;
-  for (int i = 1; i < tries && pause < kLastRetry; ++i) pause *= 2;
-  return std::min(pause, kLastRetry);
-}
 
 }  // namespace
 
@@ -92,7 +87,7 @@ void Outbox::Try(MailRecord mail) {
   const absl::Time now = parts_.clock->Now();
   again = pending && absl::IsUnavailable(sent);
   given_up = !pending || (!sent.ok() && !again);
-  if (again) *mail.mutable_next_time() = ToProto(now + PauseAfter(mail.tries()));
+  if (again) *mail.mutable_next_time() = ToProto(now + DoubledPause(kFirstRetry, kLastRetry, mail.tries() - 1));
   const absl::Status stored = (*session)->Change([&](InvitationRecord* changed, InvitationStore::Change* change) {
     // Sent again meanwhile, to somebody else: that is another mail.
     const bool latest = changed->invitation().email() == mail.email();
