@@ -1,5 +1,4 @@
 // Every task for a machine: agent::RunDevice.
-#include <algorithm>
 #include <atomic>
 #include <map>
 #include <memory>
@@ -115,16 +114,16 @@ class Device {
     const absl::Time now = options_.clock->Now();
     std::random_device random;
     const double part = std::uniform_real_distribution<double>(0.6, 2.0 / 3)(random);
-    renewals_.Schedule(now + (credential()->not_after - now) * part, [this] { Renew(kMinRenewalPause); });
+    renewals_.Schedule(now + (credential()->not_after - now) * part, [this] { Renew(); });
   }
 
   // What is connected stays so until the former credential ends.
-  void Renew(absl::Duration pause) {
+  void Renew() {
     absl::StatusOr<keys::Credential> renewed = options_.renew();
     if (const absl::Status status = renewed.ok() ? CheckCredential(*renewed) : renewed.status(); !status.ok()) {
-      const absl::Time next = options_.clock->Now() + pause;
+      const absl::Time next = options_.clock->Now() + renewal_pauses_.Next();
       announce_(event::RenewalFailed{status, next});
-      renewals_.Schedule(next, [this, pause] { Renew(std::min(pause * 2, kMaxRenewalPause)); });
+      renewals_.Schedule(next, [this] { Renew(); });
       return;
     }
     const absl::Time not_after = renewed->not_after;
@@ -132,6 +131,7 @@ class Device {
       MutexLock lock(&credential_mutex_);
       credential_ = std::make_shared<keys::Credential>(*std::move(renewed));
     }
+    renewal_pauses_.Reset();
     // Only now: what connects once this is known does so with the new one.
     announce_(event::Renewed{not_after});
     ScheduleRenewal();
@@ -248,6 +248,8 @@ class Device {
   std::vector<std::thread> resuming_;
   mutable Mutex credential_mutex_;
   CredentialPtr credential_ ABSL_GUARDED_BY(credential_mutex_);
+  // Used on the thread of renewals_ alone.
+  Backoff renewal_pauses_{kMinRenewalPause, kMaxRenewalPause};
   // Stops before what it calls goes.
   TimerQueue renewals_;
 };

@@ -61,7 +61,7 @@ Party::Party(sas::Role role, PartyOptions options)
       options_(std::move(options)),
       name_(InvitationName(options_.invitation)),
       instance_(crypto::RandomBytes(kInstanceBytes)),
-      backoff_(kFirstBackoff) {}
+      backoff_(kFirstBackoff, kLongestBackoff) {}
 
 bool Party::IsTransient(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) || absl::IsInternal(status) ||
@@ -136,7 +136,7 @@ absl::Status Party::RunStream() {
                    "the same command once more");
     }
     give_up_at_ = absl::InfiniteFuture();
-    backoff_ = kFirstBackoff;
+    backoff_.Reset();
     RETURN_IF_ERROR(Handle(*response));
   }
   return absl::OkStatus();
@@ -150,11 +150,7 @@ absl::Status Party::Reconnect(const absl::Status& why) {
   return WaitBeforeRetry();
 }
 
-absl::Status Party::WaitBeforeRetry() {
-  const absl::Duration wait = backoff_;
-  backoff_ = std::min(backoff_ * 2, kLongestBackoff);
-  return WaitFor(-1, options_.cancel_fd, wait);
-}
+absl::Status Party::WaitBeforeRetry() { return WaitFor(-1, options_.cancel_fd, backoff_.Next()); }
 
 absl::Status Party::Refused(const absl::Status& why) {
   const std::string reason = Reason(why);
@@ -366,7 +362,7 @@ absl::Status Party::SendPayload() {
   }
   // The state is kept, so that another run goes on from here.
   if (!payload.ok()) return IsTransient(payload.status()) ? payload.status() : Stop(payload.status());
-  backoff_ = kFirstBackoff;
+  backoff_.Reset();
   ASSIGN_OR_RETURN(const std::string message, exchange_->SendPayload(*payload));
   RETURN_IF_ERROR(StoreState());
   SendMessage(message);

@@ -21,6 +21,7 @@
 #include "absl/time/time.h"
 #include "clients/enrol/person.h"
 #include "clients/enrol/relay_stream.h"
+#include "lib/base/backoff.h"
 #include "lib/base/clock.h"
 #include "lib/device/device_file.h"
 #include "lib/sas/exchange.h"
@@ -130,7 +131,7 @@ class Party {
   // What came while the person was asked, and made the question void.
   std::optional<absl::StatusOr<v1::ExchangeResponse>> interruption_;
   absl::Time give_up_at_ = absl::InfiniteFuture();
-  absl::Duration backoff_;
+  Backoff backoff_;
   bool stream_broke_ = false;
   bool over_ = false;
   bool finished_ = false;

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "lib/audit/audit_buffer.h"
+#include "lib/base/backoff.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
@@ -141,7 +142,7 @@ KeyFollower::Impl::~Impl() {
 }
 
 void KeyFollower::Impl::Repeat(const std::function<absl::Status()>& call) {
-  absl::Duration pause = kFirstPause;
+  Backoff pauses(kFirstPause, kLongestPause);
   mutex_.Lock();
   while (!stopping_) {
     mutex_.Unlock();
@@ -149,11 +150,10 @@ void KeyFollower::Impl::Repeat(const std::function<absl::Status()>& call) {
     absl::Status status = call();
     mutex_.Lock();
     // What held for a while was good: begin with short pauses again.
-    if (status.ok() || Clock::System()->Now() - began > kLongestPause) pause = kFirstPause;
+    if (status.ok() || Clock::System()->Now() - began > kLongestPause) pauses.Reset();
     if (!status.ok()) last_error_ = std::move(status);
     if (stopping_) break;
-    changed_.WaitFor(&mutex_, pause);
-    pause = std::min(pause * 2, kLongestPause);
+    changed_.WaitFor(&mutex_, pauses.Next());
   }
   mutex_.Unlock();
 }
