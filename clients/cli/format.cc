@@ -1,9 +1,6 @@
 #include "clients/cli/format.h"
 
-#include <sys/random.h>
-
 #include <algorithm>
-#include <cstdlib>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
@@ -11,9 +8,9 @@
 #include "absl/strings/str_format.h"
 #include "clients/cli/command.h"
 #include "clients/cli/terminal.h"
-#include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
+#include "lib/crypto/kdf.h"
 #include "lib/transport/address.h"
 
 namespace parley::cli {
@@ -142,14 +139,6 @@ std::string ShortTime(absl::Time time, absl::Time now) {
   return today ? absl::FormatTime("%H:%M UTC", time, utc) : TimeText(time);
 }
 
-std::string NewRequestId() {
-  unsigned char bytes[16];
-  if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes)) abort();
-  bytes[6] = (bytes[6] & 0x0f) | 0x40;
-  bytes[8] = (bytes[8] & 0x3f) | 0x80;
-  const std::string hex = HexEncode(absl::string_view(reinterpret_cast<const char*>(bytes), sizeof(bytes)));
-  return absl::StrCat(hex.substr(0, 8), "-", hex.substr(8, 4), "-", hex.substr(12, 4), "-", hex.substr(16, 4), "-",
-                      hex.substr(20));
-}
+std::string NewRequestId() { return crypto::RandomUuid(); }
 
 }  // namespace parley::cli

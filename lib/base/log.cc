@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +12,7 @@
 #include "absl/time/time.h"
 #include "lib/base/log_sink.h"
 #include "lib/base/trace.h"
+#include "lib/base/utf8.h"
 
 namespace parley {
 namespace {
@@ -39,23 +41,6 @@ void Log(absl::string_view level, absl::string_view message, LogFields fields) {
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
 }
 
-// Length of the UTF-8 sequence at the start of `text` (RFC 3629); 0 when it is not one.
-size_t SequenceLength(absl::string_view text) {
-  const auto byte = [&text](size_t i) { return i < text.size() ? static_cast<uint8_t>(text[i]) : uint8_t{0}; };
-  const uint8_t lead = byte(0);
-  if (lead < 0x80) return 1;
-  const size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
-  if (lead < 0xC2 || lead > 0xF4) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xC0) != 0x80) return 0;
-  }
-  if ((lead == 0xE0 && byte(1) < 0xA0) || (lead == 0xED && byte(1) > 0x9F) || (lead == 0xF0 && byte(1) < 0x90) ||
-      (lead == 0xF4 && byte(1) > 0x8F)) {
-    return 0;
-  }
-  return length;
-}
-
 }  // namespace
 
 void SetLogSink(LogSink sink) { Sink() = std::move(sink); }
@@ -68,9 +53,9 @@ void LogError(absl::string_view message, LogFields fields) { Log("error", messag
 std::string JsonString(absl::string_view text) {
   std::string literal = "\"";
   while (!text.empty()) {
-    const size_t length = SequenceLength(text);
+    const std::optional<CodePoint> point = FirstCodePoint(text);
     const char letter = text[0];
-    if (length == 0) {
+    if (!point.has_value()) {
       absl::StrAppend(&literal, "\\ufffd");
     } else if (letter == '"' || letter == '\\') {
       literal.push_back('\\');
@@ -78,9 +63,9 @@ std::string JsonString(absl::string_view text) {
     } else if (static_cast<uint8_t>(letter) < 0x20) {
       absl::StrAppendFormat(&literal, "\\u%04x", letter);
     } else {
-      absl::StrAppend(&literal, text.substr(0, length));
+      absl::StrAppend(&literal, text.substr(0, point->bytes));
     }
-    text.remove_prefix(length == 0 ? 1 : length);
+    text.remove_prefix(point.has_value() ? point->bytes : 1);
   }
   literal.push_back('"');
   return literal;

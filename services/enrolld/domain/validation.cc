@@ -4,8 +4,9 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "google/protobuf/stubs/common.h"
 #include "lib/base/error.h"
+#include "lib/base/utf8.h"
+#include "lib/base/uuid.h"
 #include "lib/sas/message.h"
 
 namespace parley::enrolld {
@@ -30,15 +31,6 @@ bool IsUserName(absl::string_view name) {
   return !name.empty() && name.size() <= kMaxUserNameBytes && std::all_of(name.begin(), name.end(), [](char c) {
     return absl::ascii_islower(c) || absl::ascii_isdigit(c) || c == '.' || c == '_' || c == '-';
   });
-}
-
-bool IsUuid(absl::string_view text) {
-  if (text.size() != 36) return false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-    if (dash ? text[i] != '-' : !absl::ascii_isxdigit(text[i])) return false;
-  }
-  return true;
 }
 
 // The atoms of RFC 5322: no quotes, no spaces, no brackets, no comma.
@@ -94,9 +86,7 @@ absl::Status ValidateEmail(absl::string_view email) {
 }
 
 absl::Status ValidateText(absl::string_view text, absl::string_view what) {
-  const bool printable =
-      google::protobuf::internal::IsStructurallyValidUTF8(text.data(), static_cast<int>(text.size())) &&
-      std::none_of(text.begin(), text.end(), absl::ascii_iscntrl);
+  const bool printable = IsUtf8(text) && std::none_of(text.begin(), text.end(), absl::ascii_iscntrl);
   if (printable && text.size() <= kMaxTextBytes) return absl::OkStatus();
   return Invalid("TEXT_MALFORMED", absl::StrCat(what, " must be one line of at most 200 bytes of UTF-8"));
 }

@@ -12,6 +12,7 @@
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
+#include "lib/base/uuid.h"
 #include "lib/crypto/hash.h"
 #include "lib/crypto/kdf.h"
 #include "services/keyd/domain/device_names.h"
@@ -48,15 +49,6 @@ std::vector<absl::string_view> AudiencesOf(access::v1::Role role) {
     default:
       return {};
   }
-}
-
-bool IsUuid(absl::string_view text) {
-  if (text.size() != 36) return false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-    if (dash ? text[i] != '-' : !absl::ascii_isxdigit(static_cast<unsigned char>(text[i]))) return false;
-  }
-  return true;
 }
 
 bool IsSubject(absl::string_view text) {

@@ -44,15 +44,6 @@ bool IsClientId(absl::string_view id) {
   });
 }
 
-bool IsUuid(absl::string_view text) {
-  if (text.size() != 36) return false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-    if (dash ? text[i] != '-' : !absl::ascii_isxdigit(text[i])) return false;
-  }
-  return true;
-}
-
 absl::StatusOr<std::string> ParseTaskName(absl::string_view name) {
   const std::vector<absl::string_view> parts = absl::StrSplit(name, '/');
   if (parts.size() != 2 || parts[0] != "tasks" || !IsTaskId(parts[1])) return Malformed(name, "tasks/{task}");

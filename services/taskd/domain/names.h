@@ -15,8 +15,6 @@ namespace parley::taskd {
 bool IsTaskId(absl::string_view id);
 // A client's id has 1 to 64 characters of [a-z0-9._-], with a letter or digit first.
 bool IsClientId(absl::string_view id);
-// A UUID has 8-4-4-4-12 hex digits.
-bool IsUuid(absl::string_view text);
 
 struct ParticipantId {
   std::string task;

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
+#include "lib/base/uuid.h"
 #include "lib/keys/labels.h"
 #include "services/taskd/domain/names.h"
 
