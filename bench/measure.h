@@ -13,7 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
-#include "lib/keys/identity.h"
+#include "lib/keys/dial.h"
 #include "lib/transport/channel.h"
 
 namespace parley::bench {
@@ -40,7 +40,7 @@ inline double ResidentKib(int pid) {
 
 inline absl::StatusOr<std::unique_ptr<transport::Channel>> Connect(const std::string& address,
                                                                    const std::string& identity, const Secret& secret) {
-  return transport::Channel::Create({.address = address, .identity = identity, .psk = keys::DerivePsk(secret)});
+  return transport::Channel::Create(keys::DialOptions(address, identity, secret));
 }
 
 // Runs `work` once on each of `count` threads; the first error.

@@ -15,6 +15,7 @@
 #include "lib/base/error.h"
 #include "lib/crypto/kdf.h"
 #include "lib/crypto/signature.h"
+#include "lib/keys/dial.h"
 #include "lib/keys/identity.h"
 #include "lib/transport/address.h"
 #include "parley/task/v1/participation_service.grpc.pb.h"
@@ -46,12 +47,9 @@ absl::Status CheckClientName(const std::string& name) {
 absl::StatusOr<std::unique_ptr<transport::Channel>> Connect(const std::string& address, const std::string& identity,
                                                             const Secret& secret, Clock* clock,
                                                             absl::Duration timeout) {
-  transport::Dialer::Options options;
-  options.address = address;
-  options.identity = identity;
-  options.psk = keys::DerivePsk(secret);
+  transport::Dialer::Options options =
+      keys::DialOptions(address, identity, secret, /*not_after=*/absl::InfiniteFuture(), clock);
   options.timeout = std::max(kLeastDial, std::min(options.timeout, timeout));
-  options.clock = clock;
   return transport::Channel::Create(std::move(options));
 }
 

@@ -8,6 +8,7 @@
 #include "absl/strings/strip.h"
 #include "grpcpp/grpcpp.h"
 #include "lib/base/error.h"
+#include "lib/keys/dial.h"
 #include "lib/keys/identity.h"
 #include "lib/rpc/errors.h"
 #include "lib/transport/channel.h"
@@ -103,13 +104,7 @@ keys::Credential ToCredential(key::v1::IssueCredentialResponse* response) {
 }
 
 absl::StatusOr<std::unique_ptr<TrustClient>> ConnectKeyd(const keys::Credential& credential, Clock* clock) {
-  ASSIGN_OR_RETURN(const keys::AudienceKey* const key, credential.KeyFor(keys::kKeyd));
-  transport::Dialer::Options options;
-  options.address = key->address;
-  options.identity = key->identity;
-  options.psk = keys::DerivePsk(key->secret);
-  options.not_after = credential.not_after;
-  options.clock = clock;
+  ASSIGN_OR_RETURN(transport::Dialer::Options options, keys::DialOptions(credential, keys::kKeyd, clock));
   ASSIGN_OR_RETURN(std::unique_ptr<transport::Channel> channel, transport::Channel::Create(std::move(options)));
   return std::make_unique<RemoteKeyd>(std::move(channel), clock);
 }

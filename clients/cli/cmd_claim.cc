@@ -26,6 +26,7 @@
 #include "clients/enrol/grpc_relay_stream.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/keys/dial.h"
 
 namespace parley::cli {
 namespace {
@@ -134,7 +135,8 @@ absl::StatusOr<ExitCode> Claim(const Globals& given, const ClaimFlags& flags) {
   // It is known to be good, and a confirmed exchange may end after its time.
   ASSIGN_OR_RETURN(const keys::InvitationLink invitation,
                    keys::ParseInvitationLink(*PendingLink(file->contents()), absl::UnixEpoch()));
-  transport::Dialer::Options dial = enrol::DialerOptionsOf(invitation, Clock::System());
+  transport::Dialer::Options dial =
+      keys::DialOptions(invitation.address, invitation.identity, invitation.secret, invitation.not_after);
   if (!globals.server.empty()) dial.address = globals.server;
   const std::string address = dial.address;
   ASSIGN_OR_RETURN(const std::unique_ptr<enrol::RelayStream> relay, enrol::ConnectRelay(std::move(dial)));

@@ -10,7 +10,7 @@
 #include "clients/cli/paths.h"
 #include "clients/cli/unlock.h"
 #include "lib/base/error.h"
-#include "lib/keys/identity.h"
+#include "lib/keys/dial.h"
 #include "lib/rpc/errors.h"
 
 namespace parley::cli {
@@ -58,13 +58,7 @@ absl::StatusOr<transport::Dialer::Options> OptionsOf(const Globals& globals, abs
                               TimeText(credential.not_after), ", and this machine's clock says ", TimeText(now),
                               "; ask an admin for a new one, made with: parley key issue"));
   }
-  ASSIGN_OR_RETURN(const keys::AudienceKey* key, credential.KeyFor(audience));
-  transport::Dialer::Options options;
-  options.address = key->address;
-  options.identity = key->identity;
-  options.psk = keys::DerivePsk(key->secret);
-  options.not_after = credential.not_after;
-  return options;
+  return keys::DialOptions(credential, audience);
 }
 
 }  // namespace

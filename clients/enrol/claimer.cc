@@ -8,7 +8,6 @@
 #include "lib/crypto/kdf.h"
 #include "lib/crypto/signature.h"
 #include "lib/crypto/x25519.h"
-#include "lib/keys/identity.h"
 
 namespace parley::enrol {
 namespace {
@@ -58,16 +57,6 @@ device::Contents ContentsOfClaim(const keys::InvitationLink& invitation, const S
   }
   contents.enrolments.emplace(InvitationName(invitation.invitation), std::move(enrolment));
   return contents;
-}
-
-transport::Dialer::Options DialerOptionsOf(const keys::InvitationLink& invitation, Clock* clock) {
-  transport::Dialer::Options options;
-  options.address = invitation.address;
-  options.identity = invitation.identity;
-  options.psk = keys::DerivePsk(invitation.secret);
-  options.not_after = invitation.not_after;
-  options.clock = clock;
-  return options;
 }
 
 Claimer::Claimer(PartyOptions options, KeydConnector connect_keyd)

@@ -12,7 +12,6 @@
 #include "clients/chain/trust_client.h"
 #include "clients/enrol/party.h"
 #include "lib/keys/invitation_link.h"
-#include "lib/transport/dialer.h"
 #include "parley/enrol/v1/payload.pb.h"
 
 namespace parley::enrol {
@@ -20,9 +19,6 @@ namespace parley::enrol {
 // Returns what a device file of this claim holds in the beginning: new keys, and nothing to be believed. `link` is what
 // was pasted, parsed as `invitation`.
 device::Contents ContentsOfClaim(const keys::InvitationLink& invitation, const Secret& link, std::string device_label);
-
-// Returns how the claimer of a link dials enrolld.
-transport::Dialer::Options DialerOptionsOf(const keys::InvitationLink& invitation, Clock* clock);
 
 class Claimer final : public Party {
  public:

@@ -9,6 +9,7 @@
 #include "lib/base/log.h"
 #include "lib/base/trace.h"
 #include "lib/keys/credential.h"
+#include "lib/keys/dial.h"
 #include "lib/keys/identity.h"
 #include "lib/rpc/errors.h"
 
@@ -40,13 +41,8 @@ absl::StatusOr<std::unique_ptr<KeydConnection>> KeydConnection::Create(const std
 
 absl::Status KeydConnection::Connect() {
   ASSIGN_OR_RETURN(const keys::Credential credential, ReadServiceCredential(path_));
-  ASSIGN_OR_RETURN(const keys::AudienceKey* const key, credential.KeyFor(keys::kKeyd));
-  transport::Dialer::Options dialer;
-  dialer.address = key->address;
-  dialer.identity = key->identity;
-  dialer.psk = keys::DerivePsk(key->secret);
-  dialer.not_after = credential.not_after;
-  dialer.clock = clock_;
+  ASSIGN_OR_RETURN(transport::Dialer::Options dialer, keys::DialOptions(credential, keys::kKeyd, clock_));
+  const std::string address = dialer.address;
   auto link = std::make_shared<Link>();
   link->serial = credential.serial;
   link->not_after = credential.not_after;
@@ -55,7 +51,7 @@ absl::Status KeydConnection::Connect() {
   MutexLock lock(&mutex_);
   if (link_ == nullptr) {
     audience_ = credential.subject;
-    address_ = key->address;
+    address_ = address;
   }
   link_ = std::move(link);
   return absl::OkStatus();

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "lib/crypto/kdf.h"
+#include "lib/keys/dial.h"
 #include "lib/rpc/errors.h"
 #include "lib/store/sqlite_store.h"
 
@@ -34,14 +35,9 @@ std::string FakeAuditLog::Text() const {
   return text;
 }
 
-ServiceClient::ServiceClient(const std::string& address, const keys::Keyring::Minted& key, Clock* clock) {
-  transport::Dialer::Options options;
-  options.address = address;
-  options.identity = key.identity;
-  options.psk = keys::DerivePsk(key.secret);
-  options.clock = clock;
-  channel_ = *transport::Channel::Create(std::move(options));
-}
+ServiceClient::ServiceClient(const std::string& address, const keys::Keyring::Minted& key, Clock* clock)
+    : channel_(*transport::Channel::Create(keys::DialOptions(address, key.identity, key.secret,
+                                                             /*not_after=*/absl::InfiniteFuture(), clock))) {}
 
 void ServiceClient::SetDeadline(grpc::ClientContext* context) {
   context->set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(30)));

@@ -24,6 +24,7 @@
 #include "lib/base/file.h"
 #include "lib/crypto/kdf.h"
 #include "lib/keys/credential.h"
+#include "lib/keys/dial.h"
 #include "lib/keys/identity.h"
 #include "lib/transport/channel.h"
 #include "parley/key/v1/key_service.grpc.pb.h"
@@ -64,10 +65,8 @@ class Printer final : public agent::Observer {
 };
 
 absl::Status Issue(const keys::Credential& admin, std::vector<keys::Credential>* credentials) {
-  ASSIGN_OR_RETURN(const keys::AudienceKey* const key, admin.KeyFor(keys::kKeyd));
-  ASSIGN_OR_RETURN(const auto channel,
-                   transport::Channel::Create(
-                       {.address = key->address, .identity = key->identity, .psk = keys::DerivePsk(key->secret)}));
+  ASSIGN_OR_RETURN(transport::Dialer::Options dial, keys::DialOptions(admin, keys::kKeyd));
+  ASSIGN_OR_RETURN(const auto channel, transport::Channel::Create(std::move(dial)));
   const auto stub = key::v1::KeyService::NewStub(channel->grpc());
   std::atomic<size_t> next = 0;
   std::vector<absl::Status> errors(kIssuers);

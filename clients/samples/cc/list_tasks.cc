@@ -9,25 +9,19 @@
 
 #include "lib/base/error.h"
 #include "lib/keys/credential.h"
-#include "lib/keys/identity.h"
+#include "lib/keys/dial.h"
 #include "lib/transport/channel.h"
 #include "parley/task/v1/task_service.grpc.pb.h"
 
 namespace {
 
-using parley::keys::AudienceKey;
 using parley::keys::Credential;
 using parley::transport::Channel;
 using parley::transport::Dialer;
 
 absl::StatusOr<std::unique_ptr<Channel>> Connect(const char* credential_file) {
   ASSIGN_OR_RETURN(const Credential credential, parley::keys::ReadCredentialFile(credential_file));
-  ASSIGN_OR_RETURN(const AudienceKey* key, credential.KeyFor("taskd"));
-  Dialer::Options options;
-  options.address = key->address;
-  options.identity = key->identity;
-  options.psk = parley::keys::DerivePsk(key->secret);
-  options.not_after = credential.not_after;
+  ASSIGN_OR_RETURN(Dialer::Options options, parley::keys::DialOptions(credential, "taskd"));
   return Channel::Create(std::move(options));
 }
 
