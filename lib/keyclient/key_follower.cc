@@ -38,10 +38,7 @@ class KeyFollower::Impl {
       : options_(std::move(options)),
         connection_(std::move(connection)),
         contact_(options_.away_limit, options_.clock, options_.on_contact),
-        source_(&keyring_, options_.clock, [this](const keys::Claims& claims) -> absl::Status {
-          RETURN_IF_ERROR(contact_.CheckAdmits());
-          return options_.refusal ? options_.refusal(claims) : absl::OkStatus();
-        }) {}
+        source_(&keyring_, options_.clock, [this](const keys::Claims&) { return contact_.CheckAdmits(); }) {}
   ~Impl();
   void Start();
 

@@ -50,8 +50,6 @@ class KeyFollower {
     std::string credential_path;
     // DNS names and IP addresses for the server certificate; without any, none is asked for.
     std::vector<std::string> names;
-    // Refusals of the service itself, such as of keys that it minted and revoked: for the key source.
-    keys::AudienceKeySource::Refusal refusal;
     // Whether the service needs the labels of devices. Being ready does not include them: DeviceLabels::Find says
     // whether keyd has told them.
     bool follow_labels = false;

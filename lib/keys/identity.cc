@@ -162,9 +162,4 @@ absl::StatusOr<Claims> Keyring::Open(absl::string_view identity) const {
   return std::move(opened.claims);
 }
 
-absl::StatusOr<Secret> Keyring::SecretOf(absl::string_view identity) const {
-  ASSIGN_OR_RETURN(Opened opened, OpenWithSecret(identity));
-  return std::move(opened.secret);
-}
-
 }  // namespace parley::keys

@@ -71,12 +71,6 @@ void AudienceKeySource::Revoke(absl::string_view serial, absl::Time not_after) {
   ForgetExpired();
 }
 
-void AudienceKeySource::ReplaceRevocations(Revocations revocations) {
-  MutexLock lock(&mutex_);
-  revocations_ = std::move(revocations);
-  ForgetExpired();
-}
-
 bool AudienceKeySource::IsRevoked(absl::string_view serial) const {
   MutexLock lock(&mutex_);
   return revocations_.count(std::string(serial)) > 0;

@@ -25,11 +25,9 @@ namespace parley::keys {
 
 class AudienceKeySource final : public transport::KeySource {
  public:
-  // A further refusal, such as a revocation that only this service knows. It is called in the middle of a handshake, on
-  // several threads, and so must answer from memory. Its status goes into no message.
+  // A further refusal, such as of a service that has lost keyd for too long. It is called in the middle of a handshake,
+  // on several threads, and so must answer from memory. Its status goes into no message.
   using Refusal = std::function<absl::Status(const Claims&)>;
-  // Revocations: the serial (16 bytes), and the not_after of its key.
-  using Revocations = std::unordered_map<std::string, absl::Time>;
 
   // `keyring` and `clock` must outlive this.
   AudienceKeySource(const Keyring* keyring, const Clock* clock, Refusal refusal = nullptr);
@@ -41,8 +39,6 @@ class AudienceKeySource final : public transport::KeySource {
   // Refuses the serial from now on. The source forgets it a day after `not_after`, when its key has ended anyway.
   // Repeating it changes nothing.
   void Revoke(absl::string_view serial, absl::Time not_after);
-  // Forgets all revocations but these, after the whole list was read anew.
-  void ReplaceRevocations(Revocations revocations);
   bool IsRevoked(absl::string_view serial) const;
   // Returns the number of revocations that are remembered.
   size_t revocations() const;
@@ -57,7 +53,8 @@ class AudienceKeySource final : public transport::KeySource {
   // Keys are derived from this when there is none, so that the work is the same.
   const Secret decoy_;
   mutable Mutex mutex_;
-  Revocations revocations_ ABSL_GUARDED_BY(mutex_);
+  // Serial (16 bytes) to the not_after of its key.
+  std::unordered_map<std::string, absl::Time> revocations_ ABSL_GUARDED_BY(mutex_);
   // The number of revocations from which it is worth looking for expired ones.
   size_t sweep_at_ ABSL_GUARDED_BY(mutex_) = 0;
 };

@@ -79,15 +79,6 @@ TEST_F(AudienceKeySourceTest, RefusesARevokedKeyAndNoOther) {
   EXPECT_EQ(ReasonOf(), "KEY_REVOKED");
 }
 
-TEST_F(AudienceKeySourceTest, ReplacesRevocations) {
-  source_.Revoke(claims_.serial, claims_.not_after);
-  source_.ReplaceRevocations({{std::string(16, 'x'), claims_.not_after}});
-  EXPECT_EQ(ReasonOf(), "");
-  EXPECT_TRUE(source_.IsRevoked(std::string(16, 'x')));
-  source_.ReplaceRevocations({{claims_.serial, claims_.not_after}});
-  EXPECT_EQ(ReasonOf(), "KEY_REVOKED");
-}
-
 TEST_F(AudienceKeySourceTest, ForgetsRevocationsOfExpiredKeysAlone) {
   source_.Revoke(claims_.serial, clock_.Now() + absl::Hours(1000));
   for (int i = 0; i < 10000; ++i) {
@@ -143,7 +134,6 @@ TEST_F(AudienceKeySourceTest, ServesWhileKeysAreRotatedAndRevoked) {
       keys.emplace(epoch, Secret::CopyOf(std::string(32, 'b')));
       EXPECT_TRUE(keyring_.Replace(std::move(keys), epoch).ok());
       source_.Revoke(absl::StrCat("serial ", epoch), clock_.Now());
-      if (epoch % 50 == 0) source_.ReplaceRevocations({});
     }
   });
   for (int i = 0; i < 2000; ++i) EXPECT_TRUE(source_.Find(minted_.identity, Want::kPsk).ok());

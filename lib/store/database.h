@@ -61,7 +61,6 @@ class Database {
   absl::Status CopyTo(Database* to);
   // Returns whether a transaction is open.
   bool in_transaction() const { return sqlite3_get_autocommit(connection_) == 0; }
-  int64_t changed_rows() const { return sqlite3_changes64(connection_); }
 
  private:
   Database(std::string path, sqlite3* connection) : path_(std::move(path)), connection_(connection) {}

@@ -33,11 +33,10 @@ class KeyFollowerTest : public testing::Test {
     door_ = nullptr;
   }
 
-  void Follow(keys::AudienceKeySource::Refusal refusal = nullptr) {
+  void Follow() {
     KeyFollower::Options options;
     options.credential_path = keyd_.CredentialPath("taskd");
     options.names = {"localhost", "127.0.0.1"};
-    options.refusal = std::move(refusal);
     options.follow_labels = true;
     options.away_limit = absl::Hours(1);
     options.on_contact = [this](Contact::State state) {
@@ -173,18 +172,6 @@ TEST_F(KeyFollowerTest, ARevocationClosesLiveConnectionsOfTheService) {
   ASSERT_TRUE(admin->Revoke(issued.record().name()).ok());
   // The open connection would have gone on answering: only one that had to be made anew is refused.
   WaitFor(*device, absl::StatusCode::kUnauthenticated);
-}
-
-TEST_F(KeyFollowerTest, TheServiceMayRefuseByItself) {
-  const auto admin = keyd_.ConnectAs("admin");
-  const auto one = *admin->Issue(ROLE_DEVICE, "web-1");
-  const auto other = *admin->Issue(ROLE_DEVICE, "web-2");
-  Follow([](const keys::Claims& claims) {
-    return claims.subject == "web-1" ? absl::UnauthenticatedError("") : absl::OkStatus();
-  });
-  Serve();
-  EXPECT_EQ(Reason(Call(*Connect(ToCredential(one)))), "KEY_REFUSED");
-  EXPECT_EQ(Call(*Connect(ToCredential(other))).code(), absl::StatusCode::kUnimplemented);
 }
 
 TEST_F(KeyFollowerTest, SaysWhyKeydCannotBeReachedAndWaitsForIt) {
