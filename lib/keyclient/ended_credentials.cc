@@ -32,6 +32,10 @@ absl::StatusOr<std::string> SerialOf(absl::string_view name) {
 
 }  // namespace
 
+absl::Duration EndedCredentials::Credential::NoteLifetime(absl::Time now) const {
+  return std::max(not_after - now, absl::ZeroDuration()) + kGrace;
+}
+
 EndedCredentials::EndedCredentials(Clock* clock, End end)
     : clock_(clock), end_(std::move(end)), thread_([this] { Run(); }) {}
 

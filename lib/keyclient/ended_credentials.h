@@ -29,6 +29,10 @@ class EndedCredentials {
     std::string serial;
     // When the credential would have ended without a revocation. What depends on it does not outlive that.
     absl::Time not_after;
+
+    // Returns for how long the service keeps a note that the credential was revoked: an hour beyond its end, because
+    // clocks differ.
+    absl::Duration NoteLifetime(absl::Time now) const;
   };
   // Ends what depends on the credential. After a failure it is called again a second later, and so may repeat what it
   // has done before.

@@ -8,8 +8,9 @@
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
-#include "lib/crypto/hash.h"
 #include "lib/rpc/audit.h"
+#include "lib/rpc/page.h"
+#include "lib/rpc/request_id.h"
 #include "services/enrolld/domain/names.h"
 #include "services/enrolld/domain/validation.h"
 #include "services/enrolld/exchanges/access.h"
@@ -23,20 +24,13 @@ constexpr size_t kMaxOpen = 10'000;
 constexpr int kDefaultPage = 100;
 constexpr int kMaxPage = 1000;
 constexpr size_t kIdBytes = 16;
-// For how long the note of a revocation outlives the credential: clocks differ.
-constexpr absl::Duration kGrace = absl::Hours(1);
 constexpr absl::string_view kService = "parley.enrol.v1.InvitationService.";
 
 std::string Method(absl::string_view name) { return absl::StrCat(kService, name); }
 
 // The same request makes the same invitation.
 std::string IdOf(const rpc::Caller& caller, absl::string_view request_id) {
-  return HexEncode(
-      crypto::Sha256(absl::StrCat("parley invitation v1/", caller.Name(), "/", request_id)).substr(0, kIdBytes));
-}
-
-std::string Fingerprint(const google::protobuf::MessageLite& request) {
-  return crypto::Sha256(request.SerializeAsString());
+  return HexEncode(rpc::RequestHash("parley invitation v1", caller.Name(), request_id).substr(0, kIdBytes));
 }
 
 void SetQueued(const std::string& email, Invitation* invitation) {
@@ -54,8 +48,7 @@ Invitations::Invitations(Parts parts)
 
 absl::Status Invitations::EndThoseOf(const keyclient::EndedCredentials::Credential& credential) {
   // First, so that none is made behind the list.
-  const absl::Duration left = std::max(credential.not_after - parts_.clock->Now(), absl::ZeroDuration());
-  RETURN_IF_ERROR(parts_.store->NoteRevoked(credential.serial, left + kGrace));
+  RETURN_IF_ERROR(parts_.store->NoteRevoked(credential.serial, credential.NoteLifetime(parts_.clock->Now())));
   ASSIGN_OR_RETURN(const auto all, parts_.store->All());
   for (const InvitationStore::Stored& stored : all) {
     const Invitation& invitation = stored.record.invitation();
@@ -141,7 +134,7 @@ absl::Status Invitations::Create(const rpc::Caller& caller, const enrol::v1::Cre
   }
   RETURN_IF_ERROR(CheckMail(request.email()));
   const std::string id = IdOf(caller, request.request_id());
-  const std::string fingerprint = Fingerprint(request);
+  const std::string fingerprint = rpc::RequestDigest(/*prefix=*/"", request);
   ASSIGN_OR_RETURN(auto found, parts_.store->Find(id));
   if (!found.has_value()) {
     ASSIGN_OR_RETURN(const InvitationRecord record, NewRecord(caller, request, id, fingerprint));
@@ -163,10 +156,7 @@ absl::Status Invitations::Create(const rpc::Caller& caller, const enrol::v1::Cre
                    "the key of this connection was revoked; ask an admin for another");
     }
   }
-  if (!found.has_value() || found->record.create_request() != fingerprint) {
-    return Error(absl::StatusCode::kFailedPrecondition, "REQUEST_ID_REUSED",
-                 "another request was made under this request_id; make a new one with uuidgen");
-  }
+  if (!found.has_value() || found->record.create_request() != fingerprint) return rpc::RequestIdReused();
   return Answer(id, response);
 }
 
@@ -198,16 +188,13 @@ absl::Status Invitations::List(const rpc::Caller& caller, const enrol::v1::ListI
     return Error(absl::StatusCode::kInvalidArgument, "PAGE_SIZE", "page_size must be 1 to 1000, or 0 for 100");
   }
   const int page_size = request.page_size() == 0 ? kDefaultPage : request.page_size();
-  const std::optional<std::string> token = Base64UrlDecode(request.page_token());
-  if (!token.has_value()) {
-    return Error(absl::StatusCode::kInvalidArgument, "PAGE_TOKEN",
-                 "page_token is not one that this list gave; begin again without it");
-  }
-  std::string after = *token;
+  store::KeyRange range = InvitationStore::NewestFirst();
+  RETURN_IF_ERROR(rpc::ApplyPageToken(request.page_token(), range.end, &range.begin));
+  std::string last;
   const auto& states = request.states();
   do {
     ASSIGN_OR_RETURN(InvitationStore::Listed listed,
-                     parts_.store->List(after, static_cast<size_t>(page_size - response->invitations_size())));
+                     parts_.store->List(range, static_cast<size_t>(page_size - response->invitations_size())));
     for (InvitationStore::Stored& stored : listed.invitations) {
       Invitation invitation = std::move(*stored.record.mutable_invitation());
       if (const auto session = parts_.sessions->FindOpen(InvitationId(invitation))) {
@@ -217,9 +204,10 @@ absl::Status Invitations::List(const rpc::Caller& caller, const enrol::v1::ListI
       if (!states.empty() && std::find(states.begin(), states.end(), invitation.state()) == states.end()) continue;
       *response->add_invitations() = std::move(invitation);
     }
-    after = std::move(listed.next);
-  } while (!after.empty() && response->invitations_size() < page_size);
-  if (!after.empty()) response->set_next_page_token(Base64UrlEncode(after));
+    last = std::move(listed.last);
+    range.begin = last + '\0';
+  } while (!last.empty() && response->invitations_size() < page_size);
+  if (!last.empty()) response->set_next_page_token(rpc::PageToken(last));
   return absl::OkStatus();
 }
 
@@ -247,7 +235,7 @@ absl::Status Invitations::Resend(const rpc::Caller& caller, const enrol::v1::Res
   RETURN_IF_ERROR(CheckHandles(parts_.audit, caller, Method("ResendInvitation"), invitation));
   const std::string id = InvitationId(invitation);
   ASSIGN_OR_RETURN(const auto session, parts_.sessions->Find(id));
-  const std::string fingerprint = Fingerprint(request);
+  const std::string fingerprint = rpc::RequestDigest(/*prefix=*/"", request);
   MailRecord mail;
   RETURN_IF_ERROR(
       session->Change([&](InvitationRecord* record, InvitationStore::Change* change) -> absl::StatusOr<bool> {

@@ -78,15 +78,9 @@ absl::StatusOr<std::vector<InvitationStore::Stored>> InvitationStore::All() cons
   return all;
 }
 
-absl::StatusOr<InvitationStore::Listed> InvitationStore::List(absl::string_view after, size_t limit) const {
-  KeyRange range = KeyRange::Prefix(kOrder);
-  if (!after.empty()) {
-    if (after < range.begin || after >= range.end) {
-      return Error(absl::StatusCode::kInvalidArgument, "PAGE_TOKEN",
-                   "page_token is not one that this list gave; begin again without it");
-    }
-    range.begin = absl::StrCat(after, std::string(1, '\0'));
-  }
+KeyRange InvitationStore::NewestFirst() { return KeyRange::Prefix(kOrder); }
+
+absl::StatusOr<InvitationStore::Listed> InvitationStore::List(const KeyRange& range, size_t limit) const {
   ASSIGN_OR_RETURN(const store::Page page, store_->List(range, limit));
   Listed listed;
   for (const Entry& entry : page.entries) {
@@ -94,7 +88,7 @@ absl::StatusOr<InvitationStore::Listed> InvitationStore::List(absl::string_view 
     // One that was deleted between the two reads.
     if (found.has_value()) listed.invitations.push_back(*std::move(found));
   }
-  if (page.more) listed.next = page.entries.back().key;
+  if (page.more) listed.last = page.entries.back().key;
   return listed;
 }
 

@@ -35,8 +35,8 @@ class InvitationStore {
   };
   struct Listed {
     std::vector<Stored> invitations;
-    // The key to go on after; empty at the end.
-    std::string next;
+    // The key behind which the list goes on; empty at the end.
+    std::string last;
   };
 
   // `store` must outlive this.
@@ -47,8 +47,10 @@ class InvitationStore {
   absl::StatusOr<Steps> FindSteps(absl::string_view id) const;
   // Returns all invitations, in no particular order.
   absl::StatusOr<std::vector<Stored>> All() const;
-  // Returns the newest first, after the key `after`.
-  absl::StatusOr<Listed> List(absl::string_view after, size_t limit) const;
+  // The range of all invitations, the newest first.
+  static store::KeyRange NewestFirst();
+  // Returns the invitations in a part of that range.
+  absl::StatusOr<Listed> List(const store::KeyRange& range, size_t limit) const;
   absl::StatusOr<std::vector<MailRecord>> Mails() const;
 
   // Notes that keyd has revoked a credential (serial in hex), for that long: no invitation can be made with it any

@@ -11,8 +11,6 @@
 namespace parley::taskd {
 namespace {
 
-// For how long the note outlives the credential: clocks differ.
-constexpr absl::Duration kGrace = absl::Hours(1);
 // Few enough for the limit that engines have for one commit.
 constexpr int kPerPage = 100;
 
@@ -35,8 +33,8 @@ absl::StatusOr<std::optional<store::Entry>> Dependents::FindNote(absl::string_vi
 
 absl::Status Dependents::Note(const Credential& credential, const EndedRecord& ended,
                               const std::optional<store::Entry>& before, store::Transaction transaction) const {
-  const absl::Duration left = std::max(credential.not_after - clock_->Now(), absl::ZeroDuration()) + kGrace;
-  ASSIGN_OR_RETURN(const store::LeaseId lease, store_->store()->GrantLease(std::min(left, kMaxTtl)));
+  const absl::Duration kept = std::min(credential.NoteLifetime(clock_->Now()), kMaxTtl);
+  ASSIGN_OR_RETURN(const store::LeaseId lease, store_->store()->GrantLease(kept));
   const std::string key = EndedKey(credential.serial);
   before.has_value() ? transaction.IfUnchanged(*before) : transaction.IfAbsent(key);
   transaction.Set(key, ended.SerializeAsString(), lease);

@@ -12,6 +12,7 @@
 #include "lib/base/secret.h"
 #include "lib/crypto/hash.h"
 #include "lib/rpc/audit.h"
+#include "lib/store/update.h"
 #include "services/taskd/domain/names.h"
 #include "services/taskd/domain/selection.h"
 #include "services/taskd/domain/task.h"
@@ -28,7 +29,7 @@ using task::v1::Participant;
 
 // Four operations each, and few enough for every engine's limit.
 constexpr size_t kMaxBatch = 32;
-constexpr int kMaxConflicts = 50;
+constexpr int kMaxTries = 50;
 
 absl::Status Taken(absl::string_view client, absl::string_view task) {
   return Error(absl::StatusCode::kAlreadyExists, "CLIENT_ALREADY_JOINED",
@@ -68,7 +69,7 @@ absl::Status Joining::Join(const rpc::Caller& caller, const JoinRequest& request
   ASSIGN_OR_RETURN(const TaskSnapshot task, parts_.updater->FindTask(group.task));
   const Secret nonce_hash = Secret::Take(crypto::Sha256(request.nonce()));
   absl::Status refused;
-  for (int conflicts = 0; conflicts < kMaxConflicts; ++conflicts) {
+  for (int tries = 0; tries < kMaxTries; ++tries) {
     ASSIGN_OR_RETURN(auto found, parts_.store->FindParticipant(group.task, client));
     if (found.has_value()) {
       const ParticipantRecord& record = found->value;
@@ -219,27 +220,30 @@ Joining::Batch Joining::TakeNextBatch(Queue* queue) {
 }
 
 void Joining::Commit(const Group& group, Batch batch) {
-  absl::StatusOr<TaskSnapshot> task = parts_.updater->FindTask(group.task);
-  absl::Status status = task.status();
-  for (int conflicts = 0; status.ok() && !batch.empty(); ++conflicts) {
-    if (conflicts == kMaxConflicts) {
-      status = Error(absl::StatusCode::kAborted, "CONFLICT", "the task is being changed by others; try again");
-      break;
+  const auto decide = [&](int conflicts) -> absl::StatusOr<std::optional<store::Transaction>> {
+    if (conflicts == 0) {
+      ASSIGN_OR_RETURN(const TaskSnapshot task, parts_.updater->FindTask(group.task));
+      return NewTransaction(group, task, &batch);
     }
-    const absl::StatusOr<bool> committed = TryCommit(group, *task, &batch);
-    status = committed.status();
-    if (!status.ok() || *committed) break;
-    status = DropPresent(group.task, &batch);
-    if (!status.ok()) break;
-    auto fresh = parts_.store->GetTask(group.task);
-    status = fresh.status();
-    if (status.ok()) task = std::make_shared<const Stored<TaskRecord>>(*std::move(fresh));
+    RETURN_IF_ERROR(DropPresent(group.task, &batch));
+    if (batch.empty()) return std::nullopt;
+    ASSIGN_OR_RETURN(auto fresh, parts_.store->GetTask(group.task));
+    return NewTransaction(group, std::make_shared<const Stored<TaskRecord>>(std::move(fresh)), &batch);
+  };
+  const absl::StatusOr<int64_t> revision = store::Update(parts_.store->store(), "the task", decide);
+  const auto revokes = [](const Pending* pending) {
+    return pending->former.has_value() && !pending->former->value.participant().has_revoke_time();
+  };
+  if (revision.ok() && *revision > 0) {
+    parts_.task_index->Committed(*revision);
+    // No key of a client is good beside its new one.
+    if (std::any_of(batch.begin(), batch.end(), revokes)) parts_.revoked->WaitFor(*revision);
   }
-  for (Pending* const pending : batch) pending->status = status;
+  for (Pending* const pending : batch) pending->status = revision.status();
 }
 
-// False after a conflict. Those that there is no place for leave the batch with their error.
-absl::StatusOr<bool> Joining::TryCommit(const Group& group, const TaskSnapshot& task, Batch* batch) {
+absl::StatusOr<std::optional<store::Transaction>> Joining::NewTransaction(const Group& group, const TaskSnapshot& task,
+                                                                          Batch* batch) {
   RETURN_IF_ERROR(CheckNotEnded(task->value));
   store::Transaction transaction;
   transaction.conditions.push_back({TaskKey(group.task), task->revision});
@@ -256,25 +260,15 @@ absl::StatusOr<bool> Joining::TryCommit(const Group& group, const TaskSnapshot& 
                                                    "ask for another"));
         batch->pop_back();
       }
-      if (batch->empty()) return true;
+      if (batch->empty()) return std::nullopt;
     }
     join_key.set_members(join_key.members() + static_cast<int>(batch->size()));
     const std::string name = JoinKeyKey(group.task, group.join_key);
     transaction.conditions.push_back({name, key.revision});
     transaction.Set(name, key.value.SerializeAsString());
   }
-  bool revokes = false;
-  for (const Pending* const pending : *batch) {
-    RETURN_IF_ERROR(AddToTransaction(group, *pending, &transaction));
-    revokes |= pending->former.has_value() && !pending->former->value.participant().has_revoke_time();
-  }
-  const absl::StatusOr<int64_t> revision = parts_.store->store()->Commit(std::move(transaction));
-  if (absl::IsAborted(revision.status())) return false;
-  RETURN_IF_ERROR(revision.status());
-  parts_.task_index->Committed(*revision);
-  // No key of a client is good beside its new one.
-  if (revokes) parts_.revoked->WaitFor(*revision);
-  return true;
+  for (const Pending* const pending : *batch) RETURN_IF_ERROR(AddToTransaction(group, *pending, &transaction));
+  return transaction;
 }
 
 absl::Status Joining::AddToTransaction(const Group& group, const Pending& pending,

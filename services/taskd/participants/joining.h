@@ -89,7 +89,9 @@ class Joining {
   absl::Status Add(const Group& group, Pending* pending);
   static Batch TakeNextBatch(Queue* queue);
   void Commit(const Group& group, Batch batch);
-  absl::StatusOr<bool> TryCommit(const Group& group, const TaskSnapshot& task, Batch* batch);
+  // A commit that adds the clients. Those that there is no place for leave the batch with their error.
+  absl::StatusOr<std::optional<store::Transaction>> NewTransaction(const Group& group, const TaskSnapshot& task,
+                                                                   Batch* batch);
   absl::Status AddToTransaction(const Group& group, const Pending& pending, store::Transaction* transaction) const;
   absl::Status DropPresent(const std::string& task, Batch* batch);
   void AuditJoin(const rpc::Caller& caller, const Group& group, const Pending& pending) const;

@@ -12,6 +12,8 @@
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
 #include "lib/rpc/audit.h"
+#include "lib/rpc/page.h"
+#include "lib/store/update.h"
 #include "lib/task/states.h"
 #include "services/taskd/domain/names.h"
 #include "services/taskd/domain/task.h"
@@ -22,7 +24,6 @@
 namespace parley::taskd {
 namespace {
 
-constexpr int kMaxConflicts = 50;
 constexpr size_t kMaxReasonBytes = 800;
 constexpr size_t kMaxPageBytes = 1'000'000;
 constexpr int kMaxClientsToRetry = 1000;
@@ -38,24 +39,7 @@ std::string ShowRetried(int retried, const std::set<std::string>& named) {
   return absl::StrCat(text, " of ", names.substr(0, kMaxAuditedNames), names.size() > kMaxAuditedNames ? " …" : "");
 }
 
-absl::Status Conflict(absl::string_view what) {
-  return Error(absl::StatusCode::kAborted, "CONFLICT", absl::StrCat(what, " is being changed by others; try again"));
-}
-
 }  // namespace
-
-std::string PageToken(absl::string_view last_key) { return Base64UrlEncode(last_key); }
-
-absl::Status ApplyPageToken(absl::string_view token, store::KeyRange* range) {
-  if (token.empty()) return absl::OkStatus();
-  const std::optional<std::string> last = Base64UrlDecode(token);
-  if (!last.has_value() || *last < range->begin || *last >= range->end) {
-    return Error(absl::StatusCode::kInvalidArgument, "PAGE_TOKEN",
-                 "page_token is not one that this list gave; begin again without it");
-  }
-  range->begin = *last + '\0';
-  return absl::OkStatus();
-}
 
 absl::Status Roster::CreateJoinKey(const rpc::Caller& caller, const task::v1::CreateJoinKeyRequest& request,
                                    task::v1::CreateJoinKeyResponse* response) {
@@ -65,35 +49,39 @@ absl::Status Roster::CreateJoinKey(const rpc::Caller& caller, const task::v1::Cr
   if (request.max_members() < 0) {
     return Error(absl::StatusCode::kInvalidArgument, "NUMBER_NEGATIVE", "max_members can not be below 0");
   }
-  for (int conflicts = 0; conflicts < kMaxConflicts; ++conflicts) {
-    ASSIGN_OR_RETURN(const auto earlier, parts_.request_log->FindDone(done));
-    if (earlier.has_value()) return AnswerJoinKey(id, earlier->join_key(), response);
-    ASSIGN_OR_RETURN(const auto task, parts_.store->GetTask(id));
-    RETURN_IF_ERROR(CheckNotEnded(task.value));
-    const absl::Time now = parts_.clock->Now();
-    ASSIGN_OR_RETURN(const absl::Time end, JoinKeyExpiry(request.has_ttl() ? &request.ttl() : nullptr, now,
-                                                         ToTime(task.value.task().expire_time())));
-    JoinKeyRecord record = parts_.keys->NewJoinKey(id, now, end, caller.peer->key);
-    record.mutable_join_key()->set_max_members(request.max_members());
-    record.mutable_join_key()->set_creator(caller.subject());
-    const std::string serial = HexEncode(record.serial());
-    done.record.set_task(id);
-    done.record.set_join_key(serial);
-    store::Transaction transaction;
-    transaction.conditions.push_back({TaskKey(id), task.revision});
-    transaction.Set(JoinKeyKey(id, serial), record.SerializeAsString());
-    TaskStore::Tie(caller.peer->key.key_id, {JoinKeyKey(id, serial)}, &transaction);
-    RETURN_IF_ERROR(parts_.request_log->Record(done, &transaction));
-    const absl::Status status = parts_.store->store()->Commit(std::move(transaction)).status();
-    if (absl::IsAborted(status)) {
-      RETURN_IF_ERROR(parts_.store->CheckNotRevoked(caller.peer->key.key_id));
-      continue;
-    }
-    RETURN_IF_ERROR(status);
-    Audit(parts_.audit, caller.Name(), "join_key.created", record.join_key().name());
-    return AnswerJoinKey(id, serial, response);
-  }
-  return Conflict(request.parent());
+  std::optional<RequestRecord> earlier;
+  const auto decide = [&](int conflicts) -> absl::StatusOr<std::optional<store::Transaction>> {
+    if (conflicts > 0) RETURN_IF_ERROR(parts_.store->CheckNotRevoked(caller.peer->key.key_id));
+    ASSIGN_OR_RETURN(earlier, parts_.request_log->FindDone(done));
+    if (earlier.has_value()) return std::nullopt;
+    return NewJoinKey(caller, request, id, &done);
+  };
+  RETURN_IF_ERROR(store::Update(parts_.store->store(), request.parent(), decide).status());
+  const std::string serial = earlier.value_or(done.record).join_key();
+  if (!earlier.has_value()) Audit(parts_.audit, caller.Name(), "join_key.created", JoinKeyName(id, serial));
+  return AnswerJoinKey(id, serial, response);
+}
+
+absl::StatusOr<store::Transaction> Roster::NewJoinKey(const rpc::Caller& caller,
+                                                      const task::v1::CreateJoinKeyRequest& request,
+                                                      const std::string& id, RequestLog::Request* done) const {
+  ASSIGN_OR_RETURN(const auto task, parts_.store->GetTask(id));
+  RETURN_IF_ERROR(CheckNotEnded(task.value));
+  const absl::Time now = parts_.clock->Now();
+  ASSIGN_OR_RETURN(const absl::Time end, JoinKeyExpiry(request.has_ttl() ? &request.ttl() : nullptr, now,
+                                                       ToTime(task.value.task().expire_time())));
+  JoinKeyRecord record = parts_.keys->NewJoinKey(id, now, end, caller.peer->key);
+  record.mutable_join_key()->set_max_members(request.max_members());
+  record.mutable_join_key()->set_creator(caller.subject());
+  const std::string serial = HexEncode(record.serial());
+  done->record.set_task(id);
+  done->record.set_join_key(serial);
+  store::Transaction transaction;
+  transaction.conditions.push_back({TaskKey(id), task.revision});
+  transaction.Set(JoinKeyKey(id, serial), record.SerializeAsString());
+  TaskStore::Tie(caller.peer->key.key_id, {JoinKeyKey(id, serial)}, &transaction);
+  RETURN_IF_ERROR(parts_.request_log->Record(done, &transaction));
+  return transaction;
 }
 
 absl::Status Roster::AnswerJoinKey(const std::string& task, const std::string& serial,
@@ -113,20 +101,20 @@ absl::Status Roster::ListJoinKeys(const task::v1::ListJoinKeysRequest& request,
   ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size()));
   RETURN_IF_ERROR(parts_.updater->FindTask(id).status());
   store::KeyRange range = JoinKeyRange(id);
-  RETURN_IF_ERROR(ApplyPageToken(request.page_token(), &range));
+  RETURN_IF_ERROR(rpc::ApplyPageToken(request.page_token(), range.end, &range.begin));
   ASSIGN_OR_RETURN(const store::Page page, parts_.store->store()->List(range, page_size));
   ASSIGN_OR_RETURN(auto records, ParseEntries<JoinKeyRecord>(page.entries));
   for (JoinKeyRecord& record : records) *response->add_join_keys() = std::move(*record.mutable_join_key());
-  if (page.more) response->set_next_page_token(PageToken(page.entries.back().key));
+  if (page.more) response->set_next_page_token(rpc::PageToken(page.entries.back().key));
   return absl::OkStatus();
 }
 
 absl::StatusOr<bool> Roster::RevokeKey(const JoinKeyId& id, bool with_credential, JoinKeyRecord* record) {
-  for (int conflicts = 0; conflicts < kMaxConflicts; ++conflicts) {
+  const auto decide = [&](int) -> absl::StatusOr<std::optional<store::Transaction>> {
     ASSIGN_OR_RETURN(auto key, parts_.store->GetJoinKey(id.task, id.serial));
     *record = std::move(key.value);
     task::v1::JoinKey& join_key = *record->mutable_join_key();
-    if (join_key.has_revoke_time()) return false;
+    if (join_key.has_revoke_time()) return std::nullopt;
     *join_key.mutable_revoke_time() = ToProto(parts_.clock->Now());
     record->set_ended_with_credential(with_credential);
     const std::string stored_at = JoinKeyKey(id.task, id.serial);
@@ -134,13 +122,12 @@ absl::StatusOr<bool> Roster::RevokeKey(const JoinKeyId& id, bool with_credential
     transaction.conditions.push_back({stored_at, key.revision});
     transaction.Set(stored_at, record->SerializeAsString());
     RETURN_IF_ERROR(parts_.revoked->Add(record->serial(), ToTime(join_key.expire_time()), &transaction));
-    const absl::StatusOr<int64_t> revision = parts_.store->store()->Commit(std::move(transaction));
-    if (absl::IsAborted(revision.status())) continue;
-    RETURN_IF_ERROR(revision.status());
-    parts_.revoked->WaitFor(*revision);
-    return true;
-  }
-  return Conflict(JoinKeyName(id.task, id.serial));
+    return transaction;
+  };
+  ASSIGN_OR_RETURN(const int64_t revision,
+                   store::Update(parts_.store->store(), JoinKeyName(id.task, id.serial), decide));
+  if (revision > 0) parts_.revoked->WaitFor(revision);
+  return revision > 0;
 }
 
 absl::Status Roster::RevokeJoinKey(const rpc::Caller& caller, const task::v1::RevokeJoinKeyRequest& request,
@@ -195,7 +182,7 @@ absl::Status Roster::ListParticipants(const task::v1::ListParticipantsRequest& r
   ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size()));
   RETURN_IF_ERROR(parts_.updater->FindTask(id).status());
   store::KeyRange range = ParticipantRange(id);
-  RETURN_IF_ERROR(ApplyPageToken(request.page_token(), &range));
+  RETURN_IF_ERROR(rpc::ApplyPageToken(request.page_token(), range.end, &range.begin));
   size_t bytes = 0;
   while (true) {
     ASSIGN_OR_RETURN(const store::Page page, parts_.store->store()->List(range, page_size));
@@ -212,7 +199,7 @@ absl::Status Roster::ListParticipants(const task::v1::ListParticipantsRequest& r
       bytes += page.entries[i].value.size();
       // A page may be shorter than asked for: clients say how large their records are.
       if (response->participants_size() < page_size && bytes < kMaxPageBytes) continue;
-      if (page.more || i + 1 < records.size()) response->set_next_page_token(PageToken(page.entries[i].key));
+      if (page.more || i + 1 < records.size()) response->set_next_page_token(rpc::PageToken(page.entries[i].key));
       return absl::OkStatus();
     }
     if (!page.more) return absl::OkStatus();
@@ -293,54 +280,45 @@ absl::Status Roster::RevokeParticipant(const rpc::Caller& caller, const task::v1
   if (request.reason().size() > kMaxReasonBytes) {
     return Error(absl::StatusCode::kInvalidArgument, "TEXT_TOO_LONG", "reason has over 200 characters");
   }
-  for (int conflicts = 0; conflicts < kMaxConflicts; ++conflicts) {
-    ASSIGN_OR_RETURN(ParticipantSnapshot snapshot, parts_.updater->Load(id.task, id.client));
-    const absl::StatusOr<bool> revoked = RevokeKey(id, request.reason(), /*with_credential=*/false, &snapshot);
-    if (absl::IsAborted(revoked.status())) continue;
-    RETURN_IF_ERROR(revoked.status());
-    if (*revoked) Audit(parts_.audit, caller.Name(), "participant.revoked", request.name(), request.reason());
-    ShowLabels(*parts_.labels, &snapshot.client.value);
-    *response = snapshot.participant();
-    parts_.task_index->ShowPresence(response);
-    return absl::OkStatus();
-  }
-  return Conflict(request.name());
+  ASSIGN_OR_RETURN(ParticipantSnapshot snapshot, parts_.updater->Load(id.task, id.client));
+  ASSIGN_OR_RETURN(const bool revoked, RevokeKey(id, request.reason(), /*credential=*/"", &snapshot));
+  if (revoked) Audit(parts_.audit, caller.Name(), "participant.revoked", request.name(), request.reason());
+  ShowLabels(*parts_.labels, &snapshot.client.value);
+  *response = snapshot.participant();
+  parts_.task_index->ShowPresence(response);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<bool> Roster::EndMember(absl::string_view task, absl::string_view client, absl::string_view credential) {
-  const ParticipantId id{std::string(task), std::string(client)};
-  for (int conflicts = 0; conflicts < kMaxConflicts; ++conflicts) {
-    absl::StatusOr<ParticipantSnapshot> snapshot = parts_.updater->Load(task, client);
-    RETURN_IF_ERROR(snapshot.status());
-    const ParticipantRecord& record = snapshot->client.value;
-    if (HexEncode(record.credential()) != credential) return false;
-    if (record.participant().has_revoke_time()) return record.ended_with_credential();
-    const absl::StatusOr<bool> revoked =
-        RevokeKey(id, "the credential that it joined with was revoked", /*with_credential=*/true, &*snapshot);
-    if (absl::IsAborted(revoked.status())) continue;
-    RETURN_IF_ERROR(revoked.status());
-    if (*revoked) {
-      Audit(parts_.audit, "taskd", "participant.revoked", ParticipantName(task, client),
-            absl::StrCat("with credentials/", credential));
-    }
-    return snapshot->client.value.ended_with_credential();
+  ASSIGN_OR_RETURN(ParticipantSnapshot snapshot, parts_.updater->Load(task, client));
+  ASSIGN_OR_RETURN(const bool revoked,
+                   RevokeKey({std::string(task), std::string(client)}, "the credential that it joined with was revoked",
+                             credential, &snapshot));
+  if (revoked) {
+    Audit(parts_.audit, "taskd", "participant.revoked", ParticipantName(task, client),
+          absl::StrCat("with credentials/", credential));
   }
-  return Conflict(ParticipantName(task, client));
+  const ParticipantRecord& record = snapshot.client.value;
+  return HexEncode(record.credential()) == credential && record.ended_with_credential();
 }
 
-absl::StatusOr<bool> Roster::RevokeKey(const ParticipantId& id, absl::string_view reason, bool with_credential,
+absl::StatusOr<bool> Roster::RevokeKey(const ParticipantId& id, absl::string_view reason, absl::string_view credential,
                                        ParticipantSnapshot* snapshot) {
-  const std::string serial = snapshot->client.value.serial();
   Event event{Event::Kind::kRevoked};
   event.reason = reason;
-  // Made before the commit, because it may fail.
+  std::optional<std::string> serial;
   store::Transaction revocation;
-  RETURN_IF_ERROR(parts_.revoked->Add(serial, ToTime(snapshot->client.value.key_expire_time()), &revocation));
   const auto decide = [&](const ParticipantRecord& record,
                           const TaskRecord& task) -> absl::StatusOr<std::optional<ParticipantRecord>> {
-    if (record.serial() != serial) return Conflict(ParticipantName(id.task, id.client));
+    if (!credential.empty() && HexEncode(record.credential()) != credential) return std::nullopt;
     ASSIGN_OR_RETURN(auto next, Advance(record, event, task, parts_.clock->Now()));
-    if (next.has_value()) next->set_ended_with_credential(with_credential);
+    if (next.has_value()) next->set_ended_with_credential(!credential.empty());
+    // Made before the commit, because it may fail, and anew when the client has joined again meanwhile.
+    if (next.has_value() && serial != record.serial()) {
+      serial = record.serial();
+      revocation = store::Transaction();
+      RETURN_IF_ERROR(parts_.revoked->Add(*serial, ToTime(record.key_expire_time()), &revocation));
+    }
     return next;
   };
   const auto revoke = [&](const ParticipantRecord&, store::Transaction* transaction) {

@@ -25,11 +25,6 @@
 
 namespace parley::taskd {
 
-// Says where a list goes on, which is opaque to callers. Returns INVALID_ARGUMENT (PAGE_TOKEN) for one that is not of
-// this list.
-std::string PageToken(absl::string_view last_key);
-absl::Status ApplyPageToken(absl::string_view token, store::KeyRange* range);
-
 class Roster {
  public:
   // All parts must outlive this.
@@ -73,13 +68,17 @@ class Roster {
   absl::StatusOr<bool> EndJoinKey(absl::string_view task, absl::string_view serial, absl::string_view credential);
 
  private:
+  // Returns a commit that makes the join key, and its part of `done`.
+  absl::StatusOr<store::Transaction> NewJoinKey(const rpc::Caller& caller,
+                                                const task::v1::CreateJoinKeyRequest& request, const std::string& id,
+                                                RequestLog::Request* done) const;
   // Returns the clients that the request names, each once. Returns INVALID_ARGUMENT, or NOT_FOUND if one of them has
   // not joined.
   absl::StatusOr<std::set<std::string>> NamedClients(const std::string& task,
                                                      const task::v1::RetryClientsRequest& request) const;
-  // Revokes the key that the client had when `snapshot` was read; `snapshot` is then what holds afterwards. Returns
-  // whether that has changed something, or ABORTED if the client has joined anew meanwhile.
-  absl::StatusOr<bool> RevokeKey(const ParticipantId& id, absl::string_view reason, bool with_credential,
+  // Revokes the key that the client has; with `credential` (serial in hex) only one that it joined with that credential
+  // for. `snapshot` is what holds afterwards. Returns whether that has changed something.
+  absl::StatusOr<bool> RevokeKey(const ParticipantId& id, absl::string_view reason, absl::string_view credential,
                                  ParticipantSnapshot* snapshot);
   // Returns true if the key was not revoked before.
   absl::StatusOr<bool> RevokeKey(const JoinKeyId& id, bool with_credential, JoinKeyRecord* record);

@@ -3,14 +3,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "lib/store/update.h"
 #include "services/taskd/store/keys.h"
 
 namespace parley::taskd {
-namespace {
-
-constexpr int kMaxConflicts = 50;
-
-}  // namespace
 
 absl::StatusOr<TaskSnapshot> ParticipantUpdater::FindTask(absl::string_view task) const {
   if (TaskSnapshot snapshot = task_index_->Find(task)) return snapshot;
@@ -28,30 +24,31 @@ absl::StatusOr<ParticipantSnapshot> ParticipantUpdater::Load(absl::string_view t
 absl::StatusOr<bool> ParticipantUpdater::Update(absl::string_view task, absl::string_view client,
                                                 ParticipantSnapshot* snapshot, const Decide& decide,
                                                 const Extra& extra) const {
-  for (int conflicts = 0; conflicts < kMaxConflicts; ++conflicts) {
-    ASSIGN_OR_RETURN(std::optional<ParticipantRecord> next, decide(snapshot->client.value, snapshot->task->value));
-    if (!next.has_value()) return false;
+  std::optional<ParticipantRecord> next;
+  const auto commit = [&](int conflicts) -> absl::StatusOr<std::optional<store::Transaction>> {
+    if (conflicts > 0) {
+      // From the store itself: what is in memory may be behind it.
+      ASSIGN_OR_RETURN(Stored<TaskRecord> fresh, store_->GetTask(task));
+      snapshot->task = std::make_shared<const Stored<TaskRecord>>(std::move(fresh));
+      ASSIGN_OR_RETURN(snapshot->client, store_->GetParticipant(task, client));
+    }
+    ASSIGN_OR_RETURN(next, decide(snapshot->client.value, snapshot->task->value));
+    if (!next.has_value()) return std::nullopt;
     store::Transaction transaction;
     const std::string key = ParticipantKey(task, client);
     transaction.conditions.push_back({key, snapshot->client.revision});
     transaction.conditions.push_back({TaskKey(task), snapshot->task->revision});
     transaction.Set(key, next->SerializeAsString());
     if (extra != nullptr) extra(*next, &transaction);
-    const absl::StatusOr<int64_t> revision = store_->store()->Commit(std::move(transaction));
-    if (revision.ok()) {
-      snapshot->client.value = *std::move(next);
-      snapshot->client.revision = *revision;
-      task_index_->Committed(*revision);
-      return true;
-    }
-    if (!absl::IsAborted(revision.status())) return revision.status();
-    // From the store itself: what is in memory may be behind it.
-    ASSIGN_OR_RETURN(Stored<TaskRecord> fresh, store_->GetTask(task));
-    snapshot->task = std::make_shared<const Stored<TaskRecord>>(std::move(fresh));
-    ASSIGN_OR_RETURN(snapshot->client, store_->GetParticipant(task, client));
-  }
-  return Error(absl::StatusCode::kAborted, "CONFLICT",
-               absl::StrCat("client ", client, " of task ", task, " is being changed by others; try again"));
+    return transaction;
+  };
+  ASSIGN_OR_RETURN(const int64_t revision,
+                   store::Update(store_->store(), absl::StrCat("client ", client, " of task ", task), commit));
+  if (!next.has_value()) return false;
+  snapshot->client.value = *std::move(next);
+  snapshot->client.revision = revision;
+  task_index_->Committed(revision);
+  return true;
 }
 
 absl::StatusOr<ParticipantSnapshot> ParticipantUpdater::Apply(absl::string_view task, absl::string_view client,

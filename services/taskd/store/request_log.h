@@ -23,19 +23,22 @@ class RequestLog {
   struct Request {
     std::string id_hash;
     RequestRecord record;
+    // What the record is stored under, from the first Record on.
+    store::LeaseId lease = 0;
   };
 
   // `store` must outlive this.
   explicit RequestLog(const TaskStore* store) : store_(store) {}
 
   // Begins a request. Returns INVALID_ARGUMENT for an id that is not a UUID.
-  absl::StatusOr<Request> Begin(const rpc::Caller& caller, absl::string_view rpc, absl::string_view request_id,
+  absl::StatusOr<Request> Begin(const rpc::Caller& caller, absl::string_view method, absl::string_view request_id,
                                 const google::protobuf::Message& message) const;
   // Returns what the request did the first time, or no value if it was not made before. Returns FAILED_PRECONDITION
   // (REQUEST_ID_REUSED) if it was another request.
   absl::StatusOr<std::optional<RequestRecord>> FindDone(const Request& request) const;
-  // Makes a commit the one that carries the request out: it fails if another has.
-  absl::Status Record(const Request& request, store::Transaction* transaction) const;
+  // Makes a commit the one that carries the request out: it fails if another has. After a conflict it may be called for
+  // the next commit.
+  absl::Status Record(Request* request, store::Transaction* transaction) const;
 
  private:
   const TaskStore* const store_;

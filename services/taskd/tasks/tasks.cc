@@ -9,6 +9,8 @@
 #include "lib/base/proto_time.h"
 #include "lib/crypto/kdf.h"
 #include "lib/rpc/audit.h"
+#include "lib/rpc/page.h"
+#include "lib/store/update.h"
 #include "services/taskd/artifacts/payloads.h"
 #include "services/taskd/domain/names.h"
 #include "services/taskd/domain/task.h"
@@ -21,12 +23,7 @@ namespace {
 using task::v1::CreateTaskRequest;
 using task::v1::Task;
 
-constexpr int kMaxConflicts = 50;
 constexpr size_t kMaxReasonBytes = 800;
-
-absl::Status Conflict(absl::string_view what) {
-  return Error(absl::StatusCode::kAborted, "CONFLICT", absl::StrCat(what, " is being changed by others; try again"));
-}
 
 absl::Status CheckEtag(const Stored<TaskRecord>& task, absl::string_view etag) {
   if (etag.empty() || etag == absl::StrCat(task.revision)) return absl::OkStatus();
@@ -53,9 +50,8 @@ Task Tasks::Show(Stored<TaskRecord> task) const {
   return shown;
 }
 
-// Everything of it but the payload.
-absl::StatusOr<TaskRecord> Tasks::NewTask(const rpc::Caller& caller, const CreateTaskRequest& request,
-                                          const std::string& id) const {
+absl::StatusOr<TaskRecord> Tasks::NewRecord(const rpc::Caller& caller, const CreateTaskRequest& request,
+                                            const std::string& id) const {
   const absl::Time now = parts_.clock->Now();
   TaskRecord record;
   Task& task = *record.mutable_task();
@@ -87,32 +83,36 @@ absl::Status Tasks::Create(const rpc::Caller& caller, const CreateTaskRequest& r
   ASSIGN_OR_RETURN(auto earlier, parts_.request_log->FindDone(done));
   if (earlier.has_value()) return AnswerCreate(*earlier, response);
   RETURN_IF_ERROR(ValidateCreateTask(request, parts_.clock->Now()));
-  for (int conflicts = 0; conflicts < kMaxConflicts; ++conflicts) {
-    const std::string id =
-        request.task_id().empty() ? TaskIdFromTitle(request.title(), crypto::RandomBytes(3)) : request.task_id();
-    const absl::Status status = TryCreate(caller, request, id, &done);
-    if (status.ok()) {
-      Audit(parts_.audit, caller.Name(), "task.created", TaskName(id), request.title());
-      Audit(parts_.audit, caller.Name(), "join_key.created", JoinKeyName(id, done.record.join_key()));
-      return AnswerCreate(done.record, response);
+  std::string id;
+  const auto decide = [&](int conflicts) -> absl::StatusOr<std::optional<store::Transaction>> {
+    if (conflicts > 0) {
+      RETURN_IF_ERROR(parts_.store->CheckNotRevoked(caller.peer->key.key_id));
+      // Its id is taken, or the same request came twice, or the task to take the place of moved.
+      ASSIGN_OR_RETURN(earlier, parts_.request_log->FindDone(done));
+      if (earlier.has_value()) return std::nullopt;
+      if (!request.task_id().empty() && parts_.store->GetTask(id).ok()) {
+        return Error(absl::StatusCode::kAlreadyExists, "TASK_EXISTS",
+                     absl::StrCat("there is a task ", TaskName(id), " already; choose another task_id"));
+      }
     }
-    if (!absl::IsAborted(status)) return status;
-    RETURN_IF_ERROR(parts_.store->CheckNotRevoked(caller.peer->key.key_id));
-    // Its id is taken, or the same request came twice, or the task to take the place of moved.
-    ASSIGN_OR_RETURN(earlier, parts_.request_log->FindDone(done));
-    if (earlier.has_value()) return AnswerCreate(*earlier, response);
-    if (!request.task_id().empty() && parts_.store->GetTask(id).ok()) {
-      return Error(absl::StatusCode::kAlreadyExists, "TASK_EXISTS",
-                   absl::StrCat("there is a task ", TaskName(id), " already; choose another task_id"));
-    }
+    id = request.task_id().empty() ? TaskIdFromTitle(request.title(), crypto::RandomBytes(3)) : request.task_id();
+    return NewTask(caller, request, id, &done);
+  };
+  ASSIGN_OR_RETURN(const int64_t revision,
+                   store::Update(parts_.store->store(), "the task that this one supersedes", decide));
+  if (earlier.has_value()) return AnswerCreate(*earlier, response);
+  parts_.task_index->Committed(revision);
+  if (!request.supersedes().empty()) {
+    Audit(parts_.audit, caller.Name(), "task.superseded", request.supersedes(), TaskName(id));
   }
-  return Conflict("the task that this one supersedes");
+  Audit(parts_.audit, caller.Name(), "task.created", TaskName(id), request.title());
+  Audit(parts_.audit, caller.Name(), "join_key.created", JoinKeyName(id, done.record.join_key()));
+  return AnswerCreate(done.record, response);
 }
 
-// One try; ABORTED when something that it depends on changed.
-absl::Status Tasks::TryCreate(const rpc::Caller& caller, const CreateTaskRequest& request, const std::string& id,
-                              RequestLog::Request* done) {
-  ASSIGN_OR_RETURN(TaskRecord record, NewTask(caller, request, id));
+absl::StatusOr<store::Transaction> Tasks::NewTask(const rpc::Caller& caller, const CreateTaskRequest& request,
+                                                  const std::string& id, RequestLog::Request* done) {
+  ASSIGN_OR_RETURN(TaskRecord record, NewRecord(caller, request, id));
   Task& task = *record.mutable_task();
   const absl::Time now = parts_.clock->Now();
   const absl::Time end = ToTime(task.expire_time());
@@ -146,12 +146,8 @@ absl::Status Tasks::TryCreate(const rpc::Caller& caller, const CreateTaskRequest
   transaction.Set(UnsettledKey(id), "").Set(CreatedKey(now, id), "");
   transaction.Set(JoinKeyKey(id, serial), join_key.SerializeAsString());
   TaskStore::Tie(caller.peer->key.key_id, {TaskKey(id), JoinKeyKey(id, serial)}, &transaction);
-  RETURN_IF_ERROR(parts_.request_log->Record(*done, &transaction));
-  ASSIGN_OR_RETURN(const int64_t revision, parts_.store->store()->Commit(std::move(transaction)));
-  parts_.task_index->Committed(revision);
-  if (!request.supersedes().empty())
-    Audit(parts_.audit, caller.Name(), "task.superseded", request.supersedes(), task.name());
-  return absl::OkStatus();
+  RETURN_IF_ERROR(parts_.request_log->Record(done, &transaction));
+  return transaction;
 }
 
 absl::Status Tasks::SupersedeOld(const std::string& old_name, const std::string& name,
@@ -177,22 +173,23 @@ absl::Status Tasks::Publish(const rpc::Caller& caller, const task::v1::PublishRe
   ASSIGN_OR_RETURN(RequestLog::Request done,
                    parts_.request_log->Begin(caller, "PublishRevision", request.request_id(), request));
   done.record.set_task(id);
-  for (int conflicts = 0; conflicts < kMaxConflicts; ++conflicts) {
-    ASSIGN_OR_RETURN(const auto earlier, parts_.request_log->FindDone(done));
-    if (earlier.has_value()) return Get(request.name(), response);
-    const absl::Status status = TryPublish(request, id, done);
-    if (absl::IsAborted(status) && Reason(status) == "CONFLICT") continue;
-    RETURN_IF_ERROR(status);
-    RETURN_IF_ERROR(Get(request.name(), response));
-    Audit(parts_.audit, caller.Name(), "task.revision_published", request.name(),
-          absl::StrCat("r", response->revision()));
-    return absl::OkStatus();
-  }
-  return Conflict(request.name());
+  std::optional<RequestRecord> earlier;
+  const auto decide = [&](int) -> absl::StatusOr<std::optional<store::Transaction>> {
+    ASSIGN_OR_RETURN(earlier, parts_.request_log->FindDone(done));
+    if (earlier.has_value()) return std::nullopt;
+    return NewRevision(request, id, &done);
+  };
+  ASSIGN_OR_RETURN(const int64_t revision, store::Update(parts_.store->store(), request.name(), decide));
+  if (earlier.has_value()) return Get(request.name(), response);
+  parts_.task_index->Committed(revision);
+  RETURN_IF_ERROR(Get(request.name(), response));
+  Audit(parts_.audit, caller.Name(), "task.revision_published", request.name(),
+        absl::StrCat("r", response->revision()));
+  return absl::OkStatus();
 }
 
-absl::Status Tasks::TryPublish(const task::v1::PublishRevisionRequest& request, const std::string& id,
-                               const RequestLog::Request& done) {
+absl::StatusOr<store::Transaction> Tasks::NewRevision(const task::v1::PublishRevisionRequest& request,
+                                                      const std::string& id, RequestLog::Request* done) {
   ASSIGN_OR_RETURN(auto stored, parts_.store->GetTask(id));
   RETURN_IF_ERROR(CheckEtag(stored, request.etag()));
   RETURN_IF_ERROR(CheckNotEnded(stored.value));
@@ -220,9 +217,7 @@ absl::Status Tasks::TryPublish(const task::v1::PublishRevisionRequest& request, 
   transaction.conditions.push_back({TaskKey(id), stored.revision});
   transaction.Set(TaskKey(id), stored.value.SerializeAsString());
   RETURN_IF_ERROR(parts_.request_log->Record(done, &transaction));
-  ASSIGN_OR_RETURN(const int64_t committed, parts_.store->store()->Commit(std::move(transaction)));
-  parts_.task_index->Committed(committed);
-  return absl::OkStatus();
+  return transaction;
 }
 
 absl::Status Tasks::Get(absl::string_view name, Task* response) {
@@ -236,7 +231,7 @@ absl::Status Tasks::Get(absl::string_view name, Task* response) {
 absl::Status Tasks::List(const task::v1::ListTasksRequest& request, task::v1::ListTasksResponse* response) {
   ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size()));
   store::KeyRange range = CreatedRange();
-  RETURN_IF_ERROR(ApplyPageToken(request.page_token(), &range));
+  RETURN_IF_ERROR(rpc::ApplyPageToken(request.page_token(), range.end, &range.begin));
   parts_.task_index->CatchUp();
   while (true) {
     ASSIGN_OR_RETURN(const store::Page page, parts_.store->store()->List(range, page_size));
@@ -249,7 +244,7 @@ absl::Status Tasks::List(const task::v1::ListTasksRequest& request, task::v1::Li
       }
       *response->add_tasks() = Show(task);
       if (response->tasks_size() < page_size) continue;
-      if (page.more || &entry != &page.entries.back()) response->set_next_page_token(PageToken(entry.key));
+      if (page.more || &entry != &page.entries.back()) response->set_next_page_token(rpc::PageToken(entry.key));
       return absl::OkStatus();
     }
     if (!page.more) return absl::OkStatus();
@@ -260,22 +255,22 @@ absl::Status Tasks::ChangeTask(const rpc::Caller& caller, absl::string_view name
                                absl::string_view action, absl::string_view detail, const Change& change,
                                Task* response) {
   ASSIGN_OR_RETURN(const std::string id, ParseTaskName(name));
-  for (int conflicts = 0; conflicts < kMaxConflicts; ++conflicts) {
+  const auto decide = [&](int) -> absl::StatusOr<std::optional<store::Transaction>> {
     ASSIGN_OR_RETURN(auto task, parts_.store->GetTask(id));
     RETURN_IF_ERROR(CheckEtag(task, etag));
     ASSIGN_OR_RETURN(const bool changed, change(&task.value));
-    if (!changed) return Get(name, response);
+    if (!changed) return std::nullopt;
     store::Transaction transaction;
     transaction.conditions.push_back({TaskKey(id), task.revision});
     transaction.Set(TaskKey(id), task.value.SerializeAsString());
-    const absl::StatusOr<int64_t> revision = parts_.store->store()->Commit(std::move(transaction));
-    if (absl::IsAborted(revision.status())) continue;
-    RETURN_IF_ERROR(revision.status());
-    parts_.task_index->Committed(*revision);
+    return transaction;
+  };
+  ASSIGN_OR_RETURN(const int64_t revision, store::Update(parts_.store->store(), name, decide));
+  if (revision > 0) {
+    parts_.task_index->Committed(revision);
     Audit(parts_.audit, caller.Name(), action, name, detail);
-    return Get(name, response);
   }
-  return Conflict(name);
+  return Get(name, response);
 }
 
 absl::Status Tasks::Pause(const rpc::Caller& caller, const task::v1::PauseTaskRequest& request, Task* response) {

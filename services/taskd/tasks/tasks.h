@@ -54,15 +54,18 @@ class Tasks {
   // Changes a task's record, and says whether it did.
   using Change = std::function<absl::StatusOr<bool>(TaskRecord* task)>;
 
-  absl::StatusOr<TaskRecord> NewTask(const rpc::Caller& caller, const task::v1::CreateTaskRequest& request,
-                                     const std::string& id) const;
-  absl::Status TryCreate(const rpc::Caller& caller, const task::v1::CreateTaskRequest& request, const std::string& id,
-                         RequestLog::Request* done);
+  // Everything of a task but its payload.
+  absl::StatusOr<TaskRecord> NewRecord(const rpc::Caller& caller, const task::v1::CreateTaskRequest& request,
+                                       const std::string& id) const;
+  // A commit that makes the task, and its part of `done`.
+  absl::StatusOr<store::Transaction> NewTask(const rpc::Caller& caller, const task::v1::CreateTaskRequest& request,
+                                             const std::string& id, RequestLog::Request* done);
   absl::Status SupersedeOld(const std::string& old_name, const std::string& name,
                             store::Transaction* transaction) const;
   absl::Status AnswerCreate(const RequestRecord& record, task::v1::CreateTaskResponse* response) const;
-  absl::Status TryPublish(const task::v1::PublishRevisionRequest& request, const std::string& id,
-                          const RequestLog::Request& done);
+  // A commit that makes the task's next revision.
+  absl::StatusOr<store::Transaction> NewRevision(const task::v1::PublishRevisionRequest& request, const std::string& id,
+                                                 RequestLog::Request* done);
   absl::Status ChangeTask(const rpc::Caller& caller, absl::string_view name, absl::string_view etag,
                           absl::string_view action, absl::string_view detail, const Change& change,
                           task::v1::Task* response);
