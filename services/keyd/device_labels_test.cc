@@ -7,7 +7,7 @@
 #include "gmock/gmock.h"
 #include "lib/keys/labels.h"
 #include "lib/store/sqlite_store.h"
-#include "services/keyd/domain/store_layout.h"
+#include "services/keyd/store/store_layout.h"
 #include "services/keyd/testing/trust_testing.h"
 
 namespace parley::keyd {

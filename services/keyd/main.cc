@@ -1,28 +1,58 @@
-// The key store of an organisation. All wiring is in keyd.cc; here are the flags.
+// The process of an organisation's key store: flags, and all wiring.
+#include <grpcpp/server_builder.h>
+
 #include <memory>
 #include <string>
 #include <utility>
 
+#include "absl/time/clock.h"
 #include "lib/base/error.h"
+#include "lib/rest/server.h"
 #include "lib/rpc/process.h"
 #include "lib/rpc/service_flags.h"
+#include "lib/transport/grpc_door.h"
+#include "services/keyd/host.h"
 #include "services/keyd/keyd.h"
 #include "services/keyd/rest_api.h"
 
 namespace parley::keyd {
 namespace {
 
-absl::Status Serve(Keyd::Options options, rpc::Process& process) {
-  options.process = &process;
-  ASSIGN_OR_RETURN(const auto keyd, Keyd::Start(std::move(options)));
-  RETURN_IF_ERROR(process.Serving(keyd->address()));
-  process.WaitForStop();
-  keyd->Shutdown(rpc::kShutdownGrace);
-  return absl::OkStatus();
+absl::Status Serve(const Options& options, rpc::Process& process) {
+  ASSIGN_OR_RETURN(const auto host, Host::Open(options, Clock::System()));
+  std::unique_ptr<transport::GrpcDoor> door;
+  Keyd::Config config = host->NewConfig();
+  config.metrics = process.metrics();
+  config.find_peer = [&door](const grpc::ServerContextBase& context) { return door->PeerOf(context); };
+  config.listener = [&door]() -> transport::Listener& { return door->listener(); };
+  const auto keyd = Keyd::Create(std::move(config));
+  RETURN_IF_ERROR(host->Created(keyd.status()));
+
+  transport::Listener::Options listener;
+  listener.address = options.listen;
+  listener.accept_rest = true;
+  RETURN_IF_ERROR((*keyd)->Certify(&listener));
+  ASSIGN_OR_RETURN(door, transport::GrpcDoor::Create(std::move(listener), (*keyd)->key_source()));
+  ASSIGN_OR_RETURN(const auto rest, rest::Server::Attach(door.get(), RestApi()));
+  RETURN_IF_ERROR((*keyd)->WriteCredentials(door->listener().address()));
+  if (options.new_admin) RETURN_IF_ERROR((*keyd)->MakeAdminCredential());
+
+  grpc::ServerBuilder builder;
+  (*keyd)->Register(&builder);
+  process.Prepare(&builder);
+  RETURN_IF_ERROR(door->Serve(&builder));
+  const rpc::Metrics::Source at_door = process.CountDoor(&door->listener());
+  const absl::Status announced = process.Serving(door->listener().address());
+  if (announced.ok()) process.WaitForStop();
+  door->listener().StopAccepting();
+  (*keyd)->Drain();
+  door->Shutdown(absl::Now() + rpc::kShutdownGrace);
+  door->Wait();
+  return announced;
 }
 
 int Main(int argc, char** argv) {
-  Keyd::Options options;
+  Options options;
   rpc::ServiceOptions service;
   service.process.name = "keyd";
   service.process.services = RestApi().services;
@@ -45,7 +75,7 @@ int Main(int argc, char** argv) {
   options.data = service.data;
   options.listen = service.listen;
   options.names = service.names;
-  return flags.Run([&](rpc::ConfigCheck& check) { Keyd::Check(options, &check); },
+  return flags.Run([&](rpc::ConfigCheck& check) { Host::Check(options, &check); },
                    [&](rpc::Process& process) { return Serve(options, process); });
 }
 

@@ -8,7 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/mutex.h"
-#include "services/keyd/keyd_process.h"
+#include "services/keyd/testing/keyd_process.h"
 #include "services/keyd/testing/trust_testing.h"
 
 namespace parley::keyd {

@@ -18,7 +18,7 @@ LIBSSL = {"openssl/ssl.h", "openssl/tls1.h", "openssl/ssl3.h", "openssl/dtls1.h"
 
 NOT_IN_DOMAIN = re.compile(
     r"^(grpc|grpcpp|netinet|arpa|netdb|sqlite3|sys/(socket|un|epoll|select)|poll\.h|openssl)|\.grpc\.pb\.h$"
-    r"|^lib/(transport/(?!(peer|connection_id)\.h)|rpc/(?!audit\.h)|store/sqlite|keyclient/)")
+    r"|^lib/(transport/(?!(peer|connection_id)\.h)|rpc/(?!audit\.h)|store/|keyclient/)")
 
 
 class Rules:
@@ -100,7 +100,8 @@ def services(tree):
             if to_service != service and not for_tests:
                 problems.append("%s:%d: a service may not include another's %s" % (path, line, what))
             beneath = {"domain": ("domain",), "store": ("domain", "store")}.get(layer)
-            if beneath and to_layer not in beneath:
+            above = "." not in layer and layer not in ("service", "testing") and to_layer == "service"
+            if above or (beneath and to_layer not in beneath):
                 problems.append("%s:%d: %s/ may not know %s" % (path, line, layer, what))
         if layer == "domain":
             for what, chain in tree.reached(path).items():

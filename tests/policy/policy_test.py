@@ -62,6 +62,16 @@ class Layering(unittest.TestCase):
         self.assertEqual(len(layering.services(tree(
             services__keyd__store__a_DOT_h='#include "services/keyd/service/b.h"\n'))), 1)
 
+    def test_what_a_service_does_may_not_know_how_it_is_called(self):
+        self.assertEqual(len(layering.services(tree(
+            services__keyd__keys__a_DOT_h='#include "services/keyd/service/b.h"\n'))), 1)
+        self.assertEqual(layering.services(tree(
+            services__keyd__keyd_DOT_cc='#include "services/keyd/service/b.h"\n')), NO_PROBLEM)
+
+    def test_domain_code_may_not_know_the_store(self):
+        self.assertEqual(len(layering.services(tree(
+            services__keyd__domain__a_DOT_h='#include "lib/store/store.h"\n'))), 1)
+
     def test_boringssl_stays_where_it_is(self):
         self.assertEqual(layering.boringssl(tree(lib__crypto__a_DOT_cc='#include "openssl/aead.h"\n')), NO_PROBLEM)
         self.assertEqual(len(layering.boringssl(tree(lib__keys__a_DOT_cc='#include "openssl/aead.h"\n'))), 1)

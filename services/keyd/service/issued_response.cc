@@ -2,7 +2,7 @@
 
 namespace parley::keyd {
 
-void FillResponse(const KeyAuthority::Issued& issued, key::v1::IssueCredentialResponse* response) {
+void FillResponse(const Credentials::Issued& issued, key::v1::IssueCredentialResponse* response) {
   *response->mutable_record() = issued.record;
   response->set_ca_pem(issued.credential.ca_pem);
   for (const keys::AudienceKey& key : issued.credential.keys) {

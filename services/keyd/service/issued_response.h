@@ -4,12 +4,12 @@
 
 #include "lib/rpc/gate.h"
 #include "parley/key/v1/key_service.pb.h"
-#include "services/keyd/domain/key_authority.h"
-#include "services/keyd/domain/trust_authority.h"
+#include "services/keyd/keys/credentials.h"
+#include "services/keyd/trust/trust_authority.h"
 
 namespace parley::keyd {
 
-void FillResponse(const KeyAuthority::Issued& issued, key::v1::IssueCredentialResponse* response);
+void FillResponse(const Credentials::Issued& issued, key::v1::IssueCredentialResponse* response);
 
 TrustAuthority::Caller ToTrustCaller(const rpc::Caller& caller);
 

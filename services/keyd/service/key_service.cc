@@ -9,10 +9,10 @@
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
 #include "lib/rpc/start_stream.h"
-#include "services/keyd/domain/device_names.h"
-#include "services/keyd/domain/store_layout.h"
 #include "services/keyd/service/issued_response.h"
 #include "services/keyd/service/store_stream.h"
+#include "services/keyd/store/device_names.h"
+#include "services/keyd/store/store_layout.h"
 
 namespace parley::keyd {
 namespace {
@@ -24,14 +24,14 @@ using rpc::Caller;
 // The keys of an audience: what is stored now, then every value that comes to be stored.
 class KeysSource final : public StreamSource<key::v1::AudienceKeys> {
  public:
-  KeysSource(KeyAuthority* authority, std::string audience) : authority_(authority), audience_(std::move(audience)) {}
+  KeysSource(const RootKeys* roots, std::string audience) : roots_(roots), audience_(std::move(audience)) {}
 
   absl::StatusOr<store::KeyRange> Start(int64_t) override { return store::KeyRange::Prefix(kRootsKey); }
   absl::StatusOr<bool> Add(const store::Change& change, bool, key::v1::AudienceKeys* message) override {
     if (!change.value.has_value()) return false;
     // The newest alone counts.
     Wipe(message);
-    ASSIGN_OR_RETURN(*message, authority_->AudienceKeysOf(audience_, *change.value));
+    ASSIGN_OR_RETURN(*message, roots_->AudienceKeysOf(audience_, *change.value));
     return true;
   }
   void Complete(std::optional<int64_t>, key::v1::AudienceKeys*) override {}
@@ -40,7 +40,7 @@ class KeysSource final : public StreamSource<key::v1::AudienceKeys> {
   }
 
  private:
-  KeyAuthority* const authority_;
+  const RootKeys* const roots_;
   const std::string audience_;
 };
 
@@ -92,7 +92,7 @@ grpc::ServerWriteReactor<Message>* KeyService::Follow(CallbackServerContext* con
                                                       const MakeSource& make_source) {
   return rpc::StartStream(
       *options_.gate, context, absl::StrCat("parley.key.v1.KeyService.", method), [&](const Caller& caller) {
-        return std::make_shared<StoreStream<Message>>(options_.authority->store(), options_.gate->workers(),
+        return std::make_shared<StoreStream<Message>>(options_.store->store(), options_.gate->workers(),
                                                       options_.streams, caller, make_source(caller));
       });
 }
@@ -102,7 +102,7 @@ ServerUnaryReactor* KeyService::IssueCredential(CallbackServerContext* context,
                                                 key::v1::IssueCredentialResponse* response) {
   return options_.gate->Unary(
       context, "parley.key.v1.KeyService.IssueCredential", [=, this](const Caller& caller) -> absl::Status {
-        ASSIGN_OR_RETURN(const KeyAuthority::Issued issued, options_.trust->Issue(ToTrustCaller(caller), *request));
+        ASSIGN_OR_RETURN(const Credentials::Issued issued, options_.trust->Issue(ToTrustCaller(caller), *request));
         FillResponse(issued, response);
         return absl::OkStatus();
       });
@@ -113,7 +113,7 @@ ServerUnaryReactor* KeyService::GetCredential(CallbackServerContext* context,
                                               key::v1::CredentialRecord* response) {
   return options_.gate->Unary(context, "parley.key.v1.KeyService.GetCredential",
                               [=, this](const Caller&) -> absl::Status {
-                                ASSIGN_OR_RETURN(*response, options_.authority->Get(request->name()));
+                                ASSIGN_OR_RETURN(*response, options_.credentials->Get(request->name()));
                                 return absl::OkStatus();
                               });
 }
@@ -123,7 +123,7 @@ ServerUnaryReactor* KeyService::ListCredentials(CallbackServerContext* context,
                                                 key::v1::ListCredentialsResponse* response) {
   return options_.gate->Unary(context, "parley.key.v1.KeyService.ListCredentials",
                               [=, this](const Caller&) -> absl::Status {
-                                ASSIGN_OR_RETURN(*response, options_.authority->List(*request));
+                                ASSIGN_OR_RETURN(*response, options_.credentials->List(*request));
                                 return absl::OkStatus();
                               });
 }
@@ -133,7 +133,7 @@ ServerUnaryReactor* KeyService::RevokeCredential(CallbackServerContext* context,
                                                  key::v1::CredentialRecord* response) {
   return options_.gate->Unary(
       context, "parley.key.v1.KeyService.RevokeCredential", [=, this](const Caller& caller) -> absl::Status {
-        ASSIGN_OR_RETURN(*response, options_.authority->Revoke(caller.Name(), *request));
+        ASSIGN_OR_RETURN(*response, options_.credentials->Revoke(caller.Name(), *request));
         const std::string serial = SerialOfName(response->name());
         options_.on_revoked(serial, ToTime(response->expire_time()), serial == caller.peer->key.key_id);
         return absl::OkStatus();
@@ -144,7 +144,7 @@ ServerUnaryReactor* KeyService::LabelDevice(CallbackServerContext* context, cons
                                             key::v1::DeviceLabels* response) {
   return options_.gate->Unary(context, "parley.key.v1.KeyService.LabelDevice",
                               [=, this](const Caller& caller) -> absl::Status {
-                                ASSIGN_OR_RETURN(*response, options_.authority->Label(caller.Name(), *request));
+                                ASSIGN_OR_RETURN(*response, options_.credentials->Label(caller.Name(), *request));
                                 return absl::OkStatus();
                               });
 }
@@ -153,7 +153,7 @@ ServerUnaryReactor* KeyService::RotateRoot(CallbackServerContext* context, const
                                            key::v1::RotateRootResponse* response) {
   return options_.gate->Unary(
       context, "parley.key.v1.KeyService.RotateRoot", [=, this](const Caller& caller) -> absl::Status {
-        ASSIGN_OR_RETURN(const uint32_t epoch, options_.authority->RotateRoot(caller.Name(), request->retire_before()));
+        ASSIGN_OR_RETURN(const uint32_t epoch, options_.roots->Rotate(caller.Name(), request->retire_before()));
         response->set_primary_epoch(epoch);
         options_.on_rotated(request->retire_before() > 0);
         return absl::OkStatus();
@@ -163,7 +163,7 @@ ServerUnaryReactor* KeyService::RotateRoot(CallbackServerContext* context, const
 grpc::ServerWriteReactor<key::v1::AudienceKeys>* KeyService::WatchAudienceKeys(
     CallbackServerContext* context, const key::v1::WatchAudienceKeysRequest*) {
   return Follow<key::v1::AudienceKeys>(context, "WatchAudienceKeys", [this](const Caller& caller) {
-    return std::make_unique<KeysSource>(options_.authority, caller.subject());
+    return std::make_unique<KeysSource>(options_.roots, caller.subject());
   });
 }
 
@@ -183,18 +183,18 @@ grpc::ServerWriteReactor<key::v1::WatchDeviceLabelsResponse>* KeyService::WatchD
 ServerUnaryReactor* KeyService::IssueServerCertificate(CallbackServerContext* context,
                                                        const key::v1::IssueServerCertificateRequest* request,
                                                        key::v1::IssueServerCertificateResponse* response) {
-  return options_.gate->Unary(
-      context, "parley.key.v1.KeyService.IssueServerCertificate", [=, this](const Caller& caller) -> absl::Status {
-        ASSIGN_OR_RETURN(*response, options_.authority->IssueServerCertificate(caller.Name(), *request));
-        return absl::OkStatus();
-      });
+  return options_.gate->Unary(context, "parley.key.v1.KeyService.IssueServerCertificate",
+                              [=, this](const Caller& caller) -> absl::Status {
+                                ASSIGN_OR_RETURN(*response, options_.certificates->Issue(caller.Name(), *request));
+                                return absl::OkStatus();
+                              });
 }
 
 ServerUnaryReactor* KeyService::AppendAuditEvents(CallbackServerContext* context,
                                                   const key::v1::AppendAuditEventsRequest* request,
                                                   key::v1::AppendAuditEventsResponse*) {
   return options_.gate->Unary(context, "parley.key.v1.KeyService.AppendAuditEvents", [=, this](const Caller& caller) {
-    return options_.authority->AppendAuditEvents(caller.subject(), *request);
+    return options_.trail->Append(caller.subject(), {request->events().begin(), request->events().end()});
   });
 }
 
@@ -203,7 +203,7 @@ ServerUnaryReactor* KeyService::ListAuditEvents(CallbackServerContext* context,
                                                 key::v1::ListAuditEventsResponse* response) {
   return options_.gate->Unary(context, "parley.key.v1.KeyService.ListAuditEvents",
                               [=, this](const Caller&) -> absl::Status {
-                                ASSIGN_OR_RETURN(*response, options_.authority->ListAuditEvents(*request));
+                                ASSIGN_OR_RETURN(*response, options_.trail->List(*request));
                                 return absl::OkStatus();
                               });
 }

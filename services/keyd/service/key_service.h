@@ -12,8 +12,10 @@
 #include "lib/rpc/gate.h"
 #include "lib/rpc/live_streams.h"
 #include "parley/key/v1/key_service.grpc.pb.h"
-#include "services/keyd/domain/key_authority.h"
-#include "services/keyd/domain/trust_authority.h"
+#include "services/keyd/keys/certificate_authority.h"
+#include "services/keyd/keys/credentials.h"
+#include "services/keyd/keys/root_keys.h"
+#include "services/keyd/trust/trust_authority.h"
 
 namespace parley::keyd {
 
@@ -21,7 +23,11 @@ class KeyService final : public key::v1::KeyService::CallbackService {
  public:
   struct Options {
     // All must outlive the service.
-    KeyAuthority* authority = nullptr;
+    const KeyStore* store = nullptr;
+    RootKeys* roots = nullptr;
+    CertificateAuthority* certificates = nullptr;
+    Credentials* credentials = nullptr;
+    AuditTrail* trail = nullptr;
     TrustAuthority* trust = nullptr;
     const rpc::Gate* gate = nullptr;
     rpc::LiveStreams* streams = nullptr;

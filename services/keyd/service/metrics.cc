@@ -10,8 +10,7 @@
 #include "lib/base/proto_time.h"
 #include "lib/rpc/gate.h"
 #include "parley/key/v1/key_service.pb.h"
-#include "services/keyd/domain/key_authority.h"
-#include "services/keyd/domain/store_layout.h"
+#include "services/keyd/store/store_layout.h"
 
 namespace parley::keyd {
 namespace {
@@ -24,7 +23,7 @@ constexpr size_t kPage = 1000;
 
 class Census {
  public:
-  Census(store::Store* store, const Clock* clock) : store_(store), clock_(clock) {}
+  Census(const KeyStore* store, const Clock* clock) : store_(store), clock_(clock) {}
 
   // On one reader's thread at a time.
   std::vector<Metrics::Sample> Samples() {
@@ -36,13 +35,13 @@ class Census {
  private:
   void Count(absl::Time now) {
     std::map<std::pair<std::string, const char*>, int64_t> counts;
-    const absl::StatusOr<std::set<uint32_t>> epochs = KeyAuthority::LiveEpochsOf(store_);
+    const absl::StatusOr<std::set<uint32_t>> epochs = store_->LiveEpochs();
     if (!epochs.ok()) {
       return LogWarning("credentials cannot be counted", {{"error", std::string(epochs.status().message())}});
     }
     store::KeyRange range = store::KeyRange::Prefix(kCredentialPrefix);
     for (bool more = true; more;) {
-      const absl::StatusOr<store::Page> page = store_->List(range, kPage);
+      const absl::StatusOr<store::Page> page = store_->store()->List(range, kPage);
       // What was counted before stays; the store's trouble shows elsewhere.
       if (!page.ok())
         return LogWarning("credentials cannot be counted", {{"error", std::string(page.status().message())}});
@@ -65,7 +64,7 @@ class Census {
     counted_ = now;
   }
 
-  store::Store* const store_;
+  const KeyStore* const store_;
   const Clock* const clock_;
   absl::Time counted_ = absl::InfinitePast();
   std::vector<Metrics::Sample> samples_;
@@ -73,7 +72,7 @@ class Census {
 
 }  // namespace
 
-Metrics::Source CountCredentials(store::Store* store, const Clock* clock, Metrics* metrics) {
+Metrics::Source CountCredentials(const KeyStore* store, const Clock* clock, Metrics* metrics) {
   const auto census = std::make_shared<Census>(store, clock);
   return metrics->Add("parley_credentials", "Credentials that were issued, by role and state.", Metrics::Kind::kGauge,
                       [census] { return census->Samples(); });

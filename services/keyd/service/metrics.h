@@ -4,13 +4,13 @@
 
 #include "lib/base/clock.h"
 #include "lib/rpc/metrics.h"
-#include "lib/store/store.h"
+#include "services/keyd/store/key_store.h"
 
 namespace parley::keyd {
 
 // parley_credentials. The store is read at most once a minute, however often somebody asks. All must outlive what is
 // returned.
-rpc::Metrics::Source CountCredentials(store::Store* store, const Clock* clock, rpc::Metrics* metrics);
+rpc::Metrics::Source CountCredentials(const KeyStore* store, const Clock* clock, rpc::Metrics* metrics);
 
 }  // namespace parley::keyd
 

@@ -10,9 +10,9 @@
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
 #include "lib/rpc/start_stream.h"
-#include "services/keyd/domain/store_layout.h"
 #include "services/keyd/service/issued_response.h"
 #include "services/keyd/service/store_stream.h"
+#include "services/keyd/store/store_layout.h"
 
 namespace parley::keyd {
 namespace {
@@ -65,7 +65,7 @@ ServerUnaryReactor* TrustService::FoundOrganisation(CallbackServerContext* conte
                                                     trust::v1::FoundOrganisationResponse* response) {
   return options_.gate->Unary(
       context, "parley.trust.v1.TrustService.FoundOrganisation", [=, this](const Caller& caller) -> absl::Status {
-        const absl::StatusOr<KeyAuthority::Issued> issued = options_.authority->Found(ToTrustCaller(caller), *request);
+        const absl::StatusOr<Credentials::Issued> issued = options_.authority->Found(ToTrustCaller(caller), *request);
         RETURN_IF_ERROR(Recorded(caller, "FoundOrganisation", issued.status()));
         FillResponse(*issued, response->mutable_credential());
         response->set_organisation(options_.authority->organisation());
@@ -110,7 +110,7 @@ ServerUnaryReactor* TrustService::RenewCredential(CallbackServerContext* context
                                                   trust::v1::RenewCredentialResponse* response) {
   return options_.gate->Unary(
       context, "parley.trust.v1.TrustService.RenewCredential", [=, this](const Caller& caller) -> absl::Status {
-        ASSIGN_OR_RETURN(const KeyAuthority::Issued issued, options_.authority->Renew(ToTrustCaller(caller), *request));
+        ASSIGN_OR_RETURN(const Credentials::Issued issued, options_.authority->Renew(ToTrustCaller(caller), *request));
         FillResponse(issued, response->mutable_credential());
         return absl::OkStatus();
       });

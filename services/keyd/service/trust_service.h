@@ -15,7 +15,7 @@
 #include "lib/rpc/live_streams.h"
 #include "lib/store/store.h"
 #include "parley/trust/v1/trust_service.grpc.pb.h"
-#include "services/keyd/domain/trust_authority.h"
+#include "services/keyd/trust/trust_authority.h"
 
 namespace parley::keyd {
 

@@ -8,14 +8,17 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
 #include "lib/crypto/kdf.h"
 #include "lib/keys/credential.h"
 #include "lib/keys/identity.h"
+#include "lib/transport/grpc_door.h"
 #include "parley/key/v1/key_service.grpc.pb.h"
 #include "parley/trust/v1/trust_service.grpc.pb.h"
+#include "services/keyd/host.h"
 #include "services/keyd/keyd.h"
 #include "services/testing/service_test.h"
 
@@ -110,18 +113,10 @@ inline keys::Credential ToCredential(const key::v1::IssueCredentialResponse& res
 class TestKeyd {
  public:
   TestKeyd() { options.data = folder_.path() + "/data"; }
+  ~TestKeyd() { Stop(); }
 
-  absl::Status Start() {
-    options.listen = address_;
-    options.clock = &clock;
-    absl::StatusOr<std::unique_ptr<Keyd>> keyd = Keyd::Start(options);
-    RETURN_IF_ERROR(keyd.status());
-    keyd_ = *std::move(keyd);
-    // The same port again after a restart.
-    address_ = keyd_->address();
-    return absl::OkStatus();
-  }
-  void Stop() { keyd_ = nullptr; }
+  absl::Status Start();
+  void Stop();
 
   std::string CredentialPath(const std::string& name) const {
     return options.data + "/credentials/" + name + ".credential";
@@ -134,13 +129,31 @@ class TestKeyd {
   }
   std::unique_ptr<KeyClient> ConnectAs(const std::string& name) { return Connect(CredentialOf(name)); }
 
-  Keyd::Options options;
+  Options options;
   FakeClock clock;
 
  private:
+  absl::Status Serve();
+
   TestFolder folder_;
   std::string address_ = "127.0.0.1:0";
+  std::unique_ptr<Host> host_;
+  std::unique_ptr<transport::GrpcDoor> door_;
   std::unique_ptr<Keyd> keyd_;
+};
+
+// A keyd that has started, and its audit log.
+class KeydTest : public testing::Test {
+ protected:
+  void SetUp() override;
+  // Starts it again, which fails. Returns the reason; the error's sentence is in `message_`.
+  std::string StartError();
+  // Returns the whole log, once its chain is verified.
+  std::vector<key::v1::AuditEvent> VerifiedLog();
+  static int CountOf(const std::vector<key::v1::AuditEvent>& events, const std::string& action);
+
+  TestKeyd keyd_;
+  std::string message_;
 };
 
 }  // namespace parley::keyd

@@ -1,4 +1,4 @@
-#include "services/keyd/domain/device_names.h"
+#include "services/keyd/store/device_names.h"
 
 #include <algorithm>
 #include <utility>
@@ -7,7 +7,7 @@
 #include "absl/strings/strip.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
-#include "services/keyd/domain/store_layout.h"
+#include "services/keyd/store/store_layout.h"
 
 namespace parley::keyd {
 namespace {

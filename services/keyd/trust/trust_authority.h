@@ -4,10 +4,10 @@
 // it and by no other caller; a device and its credential, a revocation and the end of its credentials are one commit,
 // with their audit entries. Nobody need believe it: clients verify the chain themselves.
 //
-// Errors, besides those of the store, trust::Chain and KeyAuthority: each carries a reason named below.
+// Errors, besides those of the store, trust::Chain and Credentials: each carries a reason named below.
 // Threads: all methods may be called from any thread.
-#ifndef PARLEY_SERVICES_KEYD_DOMAIN_TRUST_AUTHORITY_H_
-#define PARLEY_SERVICES_KEYD_DOMAIN_TRUST_AUTHORITY_H_
+#ifndef PARLEY_SERVICES_KEYD_TRUST_TRUST_AUTHORITY_H_
+#define PARLEY_SERVICES_KEYD_TRUST_TRUST_AUTHORITY_H_
 
 #include <cstdint>
 #include <memory>
@@ -20,8 +20,10 @@
 #include "lib/base/clock.h"
 #include "lib/base/mutex.h"
 #include "lib/trust/chain.h"
+#include "parley/key/v1/key_service.pb.h"
 #include "parley/trust/v1/trust_service.pb.h"
-#include "services/keyd/domain/key_authority.h"
+#include "services/keyd/domain/certificate_batch.h"
+#include "services/keyd/keys/credentials.h"
 
 namespace parley::keyd {
 
@@ -37,7 +39,7 @@ class TrustAuthority {
   };
 
   struct Enrolled {
-    KeyAuthority::Issued issued;
+    Credentials::Issued issued;
     // Of the device's certificate.
     int64_t sequence = 0;
   };
@@ -48,56 +50,52 @@ class TrustAuthority {
     std::vector<key::v1::CredentialRecord> revoked;
   };
 
-  // Verifies what is stored. Both must outlive the authority. DATA_LOSS (STORE_DAMAGED).
-  static absl::StatusOr<std::unique_ptr<TrustAuthority>> Open(KeyAuthority* keys, const Clock* clock);
+  // Verifies what is stored. `organisation` is its name; the others must outlive the authority. DATA_LOSS
+  // (STORE_DAMAGED).
+  static absl::StatusOr<std::unique_ptr<TrustAuthority>> Open(const KeyStore* store, std::string organisation,
+                                                              Credentials* credentials, const Clock* clock);
 
   // ALREADY_EXISTS (CHAIN_FOUNDED); INVALID_ARGUMENT: CERTIFICATES, CHAIN_ROOT_KEY, REQUEST_ID, TTL.
-  absl::StatusOr<KeyAuthority::Issued> Found(const Caller& caller, const trust::v1::FoundOrganisationRequest& request);
+  absl::StatusOr<Credentials::Issued> Found(const Caller& caller, const trust::v1::FoundOrganisationRequest& request);
   // PERMISSION_DENIED (CHAIN_NOT_CALLER), ABORTED (CHAIN_MOVED); INVALID_ARGUMENT: CERTIFICATES, REQUEST_ID, TTL;
   // FAILED_PRECONDITION: REQUEST_ID_REUSED, CHAIN_REVOKED (the same was enrolled before, and revoked since).
   absl::StatusOr<Enrolled> Enrol(const Caller& caller, const trust::v1::EnrolRequest& request);
   // As Enrol.
   absl::StatusOr<Appended> Append(const Caller& caller, const trust::v1::AppendCertificatesRequest& request);
   // FAILED_PRECONDITION: DEVICE_UNKNOWN, REQUEST_ID_REUSED; INVALID_ARGUMENT: REQUEST_ID, TTL.
-  absl::StatusOr<KeyAuthority::Issued> Renew(const Caller& caller, const trust::v1::RenewCredentialRequest& request);
-  // KeyAuthority::Issue; when it names a device, FAILED_PRECONDITION (DEVICE_UNKNOWN) unless that is live and role and
+  absl::StatusOr<Credentials::Issued> Renew(const Caller& caller, const trust::v1::RenewCredentialRequest& request);
+  // Credentials::Issue; when it names a device, FAILED_PRECONDITION (DEVICE_UNKNOWN) unless that is live and role and
   // subject are its user's.
-  absl::StatusOr<KeyAuthority::Issued> Issue(const Caller& caller, const key::v1::IssueCredentialRequest& request);
+  absl::StatusOr<Credentials::Issued> Issue(const Caller& caller, const key::v1::IssueCredentialRequest& request);
   // Returns where the store has the certificates after a sequence. INVALID_ARGUMENT: AFTER_SEQUENCE.
   static absl::StatusOr<store::KeyRange> CertificatesAfter(int64_t sequence);
   // Returns the sequence of the newest certificate, 0 before the founding.
   absl::StatusOr<int64_t> LastSequence() const;
   // INVALID_ARGUMENT: PAGE_SIZE, AFTER_SEQUENCE.
   absl::StatusOr<trust::v1::ListCertificatesResponse> List(const trust::v1::ListCertificatesRequest& request) const;
-  const std::string& organisation() const { return keys_->organisation(); }
+  const std::string& organisation() const { return organisation_; }
 
  private:
-  // Certificates of a request: as they came, and read.
-  struct Batch {
-    std::vector<trust::v1::SignedCertificate> received;
-    std::vector<trust::v1::Certificate> read;
-  };
-
-  TrustAuthority(KeyAuthority* keys, const Clock* clock) : keys_(keys), clock_(clock) {}
+  TrustAuthority(const KeyStore* store, std::string organisation, Credentials* credentials, const Clock* clock)
+      : store_(store), organisation_(std::move(organisation)), credentials_(credentials), clock_(clock) {}
   absl::Status Load() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status EnsureFounded() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  template <typename Certificates>
-  static absl::StatusOr<Batch> Read(const Certificates& certificates);
-  absl::Status CheckCaller(const Caller& caller, const Batch& batch) const;
+  absl::Status CheckCaller(const Caller& caller, const CertificateBatch& batch) const;
   // Whether the chain has all of them. CHAIN_MOVED when it has others in their place.
-  absl::StatusOr<bool> Has(const Batch& batch) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::StatusOr<KeyAuthority::Issued> IssuedTo(const std::string& device) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<bool> Has(const CertificateBatch& batch) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<Credentials::Issued> IssuedTo(const std::string& device) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status BeginIssue(const Caller& caller, const std::string& request_id, const std::string& content,
-                          absl::Duration ttl, KeyAuthority::IssueSpec* spec) const;
-  std::vector<key::v1::AuditEvent> EventsOf(const Caller& caller, const Batch& batch, const std::string& reason) const;
-  absl::StatusOr<std::vector<std::string>> SerialsToRevoke(const Batch& batch) const
+                          absl::Duration ttl, Credentials::IssueSpec* spec) const;
+  absl::StatusOr<std::vector<std::string>> SerialsToRevoke(const CertificateBatch& batch) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // After a commit that failed: what the store has is not known, so the chain is read again.
   absl::Status Forget(const absl::Status& failure) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  KeyAuthority* const keys_;
+  const KeyStore* const store_;
+  const std::string organisation_;
+  Credentials* const credentials_;
   const Clock* const clock_;
-  // One change at a time. Taken before KeyAuthority's.
+  // One change at a time. Taken before that of Credentials.
   mutable Mutex mutex_;
   mutable bool loaded_ ABSL_GUARDED_BY(mutex_) = false;
   // None before the founding.
@@ -106,4 +104,4 @@ class TrustAuthority {
 
 }  // namespace parley::keyd
 
-#endif  // PARLEY_SERVICES_KEYD_DOMAIN_TRUST_AUTHORITY_H_
+#endif  // PARLEY_SERVICES_KEYD_TRUST_TRUST_AUTHORITY_H_

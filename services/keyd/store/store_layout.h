@@ -1,6 +1,6 @@
 // The keys of keyd's store, and the error of an entry that cannot be read.
-#ifndef PARLEY_SERVICES_KEYD_DOMAIN_STORE_LAYOUT_H_
-#define PARLEY_SERVICES_KEYD_DOMAIN_STORE_LAYOUT_H_
+#ifndef PARLEY_SERVICES_KEYD_STORE_STORE_LAYOUT_H_
+#define PARLEY_SERVICES_KEYD_STORE_STORE_LAYOUT_H_
 
 #include <cstdint>
 #include <string>
@@ -68,4 +68,4 @@ inline std::string DeviceCredentialKey(absl::string_view device, absl::string_vi
 
 }  // namespace parley::keyd
 
-#endif  // PARLEY_SERVICES_KEYD_DOMAIN_STORE_LAYOUT_H_
+#endif  // PARLEY_SERVICES_KEYD_STORE_STORE_LAYOUT_H_

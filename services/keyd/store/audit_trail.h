@@ -1,8 +1,8 @@
 // The audit log in the store: entries are appended in the transaction that does what they tell.
 //
 // Threads: all methods may be called from any thread.
-#ifndef PARLEY_SERVICES_KEYD_DOMAIN_AUDIT_TRAIL_H_
-#define PARLEY_SERVICES_KEYD_DOMAIN_AUDIT_TRAIL_H_
+#ifndef PARLEY_SERVICES_KEYD_STORE_AUDIT_TRAIL_H_
+#define PARLEY_SERVICES_KEYD_STORE_AUDIT_TRAIL_H_
 
 #include <functional>
 #include <optional>
@@ -12,16 +12,11 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "lib/audit/audit_chain.h"
-#include "lib/base/clock.h"
 #include "lib/base/mutex.h"
 #include "lib/store/store.h"
 #include "parley/key/v1/key_service.pb.h"
 
 namespace parley::keyd {
-
-// An event of keyd's own: id, time and service filled in.
-key::v1::AuditEvent MakeEvent(const Clock& clock, absl::string_view actor, absl::string_view action,
-                              absl::string_view resource, absl::string_view detail);
 
 class AuditTrail {
  public:
@@ -36,10 +31,11 @@ class AuditTrail {
   // condition of the operation does not hold.
   absl::StatusOr<int64_t> Commit(std::vector<key::v1::AuditEvent> events, const Operation& operation);
 
-  // Appends those of a service's events that the log does not have yet.
+  // Appends those of a service's events that the log does not have yet. The errors of CheckAuditEvents.
   absl::Status Append(absl::string_view service, const std::vector<key::v1::AuditEvent>& events);
 
-  absl::StatusOr<key::v1::ListAuditEventsResponse> List(int64_t after_sequence, size_t limit) const;
+  // INVALID_ARGUMENT: PAGE_SIZE, AFTER_SEQUENCE.
+  absl::StatusOr<key::v1::ListAuditEventsResponse> List(const key::v1::ListAuditEventsRequest& request) const;
 
  private:
   struct Head {
@@ -59,4 +55,4 @@ class AuditTrail {
 
 }  // namespace parley::keyd
 
-#endif  // PARLEY_SERVICES_KEYD_DOMAIN_AUDIT_TRAIL_H_
+#endif  // PARLEY_SERVICES_KEYD_STORE_AUDIT_TRAIL_H_

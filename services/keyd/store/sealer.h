@@ -3,8 +3,8 @@
 //   sealed = AEAD(HKDF(kek, "parley v1 keyd seal"), random nonce, secret, "parley v1 sealed" ‖ 0 ‖ purpose)
 //
 // The purpose names what the secret is and whose, so that one sealed secret cannot be put in another's place.
-#ifndef PARLEY_SERVICES_KEYD_DOMAIN_SEALER_H_
-#define PARLEY_SERVICES_KEYD_DOMAIN_SEALER_H_
+#ifndef PARLEY_SERVICES_KEYD_STORE_SEALER_H_
+#define PARLEY_SERVICES_KEYD_STORE_SEALER_H_
 
 #include <string>
 
@@ -12,7 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "lib/base/secret.h"
 #include "lib/crypto/aead.h"
-#include "services/keyd/domain/records.pb.h"
+#include "services/keyd/store/records.pb.h"
 
 namespace parley::keyd {
 
@@ -42,4 +42,4 @@ absl::StatusOr<Secret> MakeKek(const std::string& path);
 
 }  // namespace parley::keyd
 
-#endif  // PARLEY_SERVICES_KEYD_DOMAIN_SEALER_H_
+#endif  // PARLEY_SERVICES_KEYD_STORE_SEALER_H_

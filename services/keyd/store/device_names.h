@@ -2,8 +2,8 @@
 //
 // An object is one change: it reads what it needs, and then adds all of it to a transaction, on the condition that
 // nobody else has changed the same meanwhile. Threads: an object belongs to one thread.
-#ifndef PARLEY_SERVICES_KEYD_DOMAIN_DEVICE_NAMES_H_
-#define PARLEY_SERVICES_KEYD_DOMAIN_DEVICE_NAMES_H_
+#ifndef PARLEY_SERVICES_KEYD_STORE_DEVICE_NAMES_H_
+#define PARLEY_SERVICES_KEYD_STORE_DEVICE_NAMES_H_
 
 #include <map>
 #include <optional>
@@ -16,7 +16,7 @@
 #include "lib/keys/labels.h"
 #include "lib/store/store.h"
 #include "parley/key/v1/key_service.pb.h"
-#include "services/keyd/domain/records.pb.h"
+#include "services/keyd/store/records.pb.h"
 
 namespace parley::keyd {
 
@@ -59,4 +59,4 @@ class DeviceNames {
 
 }  // namespace parley::keyd
 
-#endif  // PARLEY_SERVICES_KEYD_DOMAIN_DEVICE_NAMES_H_
+#endif  // PARLEY_SERVICES_KEYD_STORE_DEVICE_NAMES_H_

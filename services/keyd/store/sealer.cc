@@ -1,4 +1,4 @@
-#include "services/keyd/domain/sealer.h"
+#include "services/keyd/store/sealer.h"
 
 #include <utility>
 

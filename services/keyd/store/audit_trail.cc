@@ -1,13 +1,14 @@
-#include "services/keyd/domain/audit_trail.h"
+#include "services/keyd/store/audit_trail.h"
 
 #include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "lib/audit/audit_buffer.h"
 #include "lib/base/error.h"
-#include "services/keyd/domain/records.pb.h"
-#include "services/keyd/domain/store_layout.h"
+#include "services/keyd/domain/audit_events.h"
+#include "services/keyd/domain/credential_rules.h"
+#include "services/keyd/store/records.pb.h"
+#include "services/keyd/store/store_layout.h"
 
 namespace parley::keyd {
 namespace {
@@ -20,18 +21,6 @@ std::string IdKey(absl::string_view service, absl::string_view id) {
 }
 
 }  // namespace
-
-AuditEvent MakeEvent(const Clock& clock, absl::string_view actor, absl::string_view action, absl::string_view resource,
-                     absl::string_view detail) {
-  AuditEvent event;
-  event.set_actor(std::string(actor));
-  event.set_action(std::string(action));
-  event.set_resource(std::string(resource));
-  event.set_outcome("ok");
-  event.set_detail(std::string(detail));
-  audit::CompleteEvent("keyd", clock.Now(), &event);
-  return event;
-}
 
 absl::Status AuditTrail::LoadHead() {
   head_.reset();
@@ -87,6 +76,7 @@ absl::StatusOr<int64_t> AuditTrail::Commit(std::vector<AuditEvent> events, const
 }
 
 absl::Status AuditTrail::Append(absl::string_view service, const std::vector<AuditEvent>& events) {
+  RETURN_IF_ERROR(CheckAuditEvents(events));
   std::set<std::string> ids;
   std::vector<AuditEvent> fresh;
   for (const AuditEvent& event : events) {
@@ -107,10 +97,15 @@ absl::Status AuditTrail::Append(absl::string_view service, const std::vector<Aud
   return absl::IsAborted(appended) ? Append(service, events) : appended;
 }
 
-absl::StatusOr<key::v1::ListAuditEventsResponse> AuditTrail::List(int64_t after_sequence, size_t limit) const {
+absl::StatusOr<key::v1::ListAuditEventsResponse> AuditTrail::List(
+    const key::v1::ListAuditEventsRequest& request) const {
+  ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size()));
+  if (request.after_sequence() < 0) {
+    return Error(absl::StatusCode::kInvalidArgument, "AFTER_SEQUENCE", "after_sequence must not be negative");
+  }
   store::KeyRange range = store::KeyRange::Prefix(kAuditPrefix);
-  range.begin = absl::StrCat(kAuditPrefix, OrderedNumber(after_sequence + 1));
-  ASSIGN_OR_RETURN(const store::Page page, store_->List(range, limit));
+  range.begin = absl::StrCat(kAuditPrefix, OrderedNumber(request.after_sequence() + 1));
+  ASSIGN_OR_RETURN(const store::Page page, store_->List(range, page_size));
   key::v1::ListAuditEventsResponse response;
   for (const store::Entry& entry : page.entries) {
     if (!response.add_entries()->ParseFromString(entry.value)) return Damaged(entry.key);

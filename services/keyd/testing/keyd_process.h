@@ -1,6 +1,6 @@
 // keyd as a process, for tests that kill it. They have //services/keyd among their data.
-#ifndef PARLEY_SERVICES_KEYD_KEYD_PROCESS_H_
-#define PARLEY_SERVICES_KEYD_KEYD_PROCESS_H_
+#ifndef PARLEY_SERVICES_KEYD_TESTING_KEYD_PROCESS_H_
+#define PARLEY_SERVICES_KEYD_TESTING_KEYD_PROCESS_H_
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -57,4 +57,4 @@ class KeydProcess {
 
 }  // namespace parley::keyd
 
-#endif  // PARLEY_SERVICES_KEYD_KEYD_PROCESS_H_
+#endif  // PARLEY_SERVICES_KEYD_TESTING_KEYD_PROCESS_H_

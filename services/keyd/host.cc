@@ -1,0 +1,103 @@
+#include "services/keyd/host.h"
+
+#include <unistd.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/keys/identity.h"
+#include "lib/rpc/addresses.h"
+#include "lib/rpc/config_check.h"
+#include "lib/store/companion_secret.h"
+#include "lib/store/sqlite_store.h"
+#include "services/keyd/keys/credential_files.h"
+#include "services/keyd/store/sealer.h"
+
+namespace parley::keyd {
+namespace {
+
+std::string KekPath(const Options& options) {
+  return options.kek_file.empty() ? options.data + "/kek" : options.kek_file;
+}
+
+std::string DatabasePath(const Options& options) { return options.data + "/keyd.db"; }
+
+std::string CredentialFolder(const Options& options) { return options.data + "/credentials"; }
+
+// The one that keyd makes itself.
+store::CompanionSecret OwnKek(const Options& options) {
+  return {KekPath(options), DatabasePath(options), "the key-encryption key", "KEK_MISSING", ReadKek, MakeKek};
+}
+
+absl::StatusOr<Secret> FindKek(const Options& options, bool founded) {
+  if (options.kek_file.empty()) return store::FindCompanionSecret(OwnKek(options), founded);
+  absl::StatusOr<Secret> kek = ReadKek(options.kek_file);
+  if (!absl::IsNotFound(kek.status())) return kek;
+  return Error(absl::StatusCode::kFailedPrecondition, "KEK_MISSING",
+               absl::StrCat("the key-encryption key ", options.kek_file,
+                            " is missing; put the file back, or name it with --kek-file"));
+}
+
+// Credentials are those of an organisation that was founded before.
+absl::Status CheckFounding(const Options& options, bool founded) {
+  const std::string admin = CredentialFolder(options) + "/admin.credential";
+  if (founded || ::access(admin.c_str(), F_OK) != 0) return absl::OkStatus();
+  return Error(absl::StatusCode::kFailedPrecondition, "DATABASE_MISSING",
+               absl::StrCat("there is ", admin, ", but no organisation in ", DatabasePath(options),
+                            "; restore that from a backup, or move the whole folder away to found another one"));
+}
+
+absl::Status CheckAddress(const Options& options) {
+  return rpc::PublicAddress("--keyd-address", options.keyd_address, options.listen).status();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Host>> Host::Open(const Options& options, Clock* clock) {
+  RETURN_IF_ERROR(CheckAddress(options));
+  RETURN_IF_ERROR(MakeFolders(options.data, 0700));
+  RETURN_IF_ERROR(CheckCredentialFiles(CredentialFolder(options)));
+  std::unique_ptr<Host> host(new Host(options, clock));
+  ASSIGN_OR_RETURN(host->store_, store::OpenSqliteStore({.path = DatabasePath(options), .clock = clock}));
+  ASSIGN_OR_RETURN(const auto organisation, KeyStore(host->store_.get()).FindOrganisation());
+  RETURN_IF_ERROR(CheckFounding(options, organisation.has_value()));
+  ASSIGN_OR_RETURN(host->kek_, FindKek(options, organisation.has_value()));
+  return host;
+}
+
+void Host::Check(const Options& options, rpc::ConfigCheck* check) {
+  check->Dialled("--keyd-address", options.keyd_address);
+  check->Dialled("--taskd-address", options.taskd_address);
+  check->Dialled("--enrolld-address", options.enrolld_address);
+  check->Found("--listen", CheckAddress(options));
+  check->Found("--data", CheckCredentialFiles(CredentialFolder(options)));
+  // As far as can be seen without opening it.
+  const bool founded = ::access(DatabasePath(options).c_str(), F_OK) == 0;
+  check->Found("--data", CheckFounding(options, founded));
+  check->Found("--kek-file", options.kek_file.empty() ? store::CheckCompanionSecret(OwnKek(options), founded)
+                                                      : FindKek(options, founded).status());
+}
+
+Keyd::Config Host::NewConfig() {
+  Keyd::Config config;
+  config.store = store_.get();
+  config.kek = std::move(kek_);
+  config.organisation = options_.organisation;
+  config.addresses = {{std::string(keys::kTaskd), options_.taskd_address},
+                      {std::string(keys::kEnrolld), options_.enrolld_address},
+                      {std::string(keys::kKeyd), options_.keyd_address}};
+  config.names = rpc::NamesOrDefault(options_.names);
+  config.credential_folder = CredentialFolder(options_);
+  config.clock = clock_;
+  return config;
+}
+
+absl::Status Host::Created(const absl::Status& status) const {
+  if (Reason(status) == "KEK_WRONG") return Annotate(status, KekPath(options_));
+  if (!status.ok() || !options_.kek_file.empty()) return status;
+  return store::KeepCompanionSecret(OwnKek(options_));
+}
+
+}  // namespace parley::keyd

@@ -1,0 +1,54 @@
+// The credentials that keyd writes for its own host: {folder}/{admin,operator,taskd,enrolld}.credential, mode 0600.
+#ifndef PARLEY_SERVICES_KEYD_KEYS_CREDENTIAL_FILES_H_
+#define PARLEY_SERVICES_KEYD_KEYS_CREDENTIAL_FILES_H_
+
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "lib/base/clock.h"
+#include "lib/keys/credential.h"
+#include "services/keyd/keys/credentials.h"
+#include "services/keyd/keys/root_keys.h"
+#include "services/keyd/store/key_store.h"
+
+namespace parley::keyd {
+
+// FILE_EXPOSED when a file in the folder may be opened by others. A folder that is not there holds none.
+absl::Status CheckCredentialFiles(const std::string& folder);
+
+// Threads: all methods may be called from any thread; they block on the store and on files.
+class CredentialFiles {
+ public:
+  // All must outlive this.
+  CredentialFiles(std::string folder, Credentials* credentials, const RootKeys* roots, const KeyStore* store,
+                  const Clock* clock)
+      : folder_(std::move(folder)), credentials_(credentials), roots_(roots), store_(store), clock_(clock) {}
+
+  // Brings the files up to date. The services' are made when missing, under an older root, or within a third of their
+  // life from the end, so that a service which reads its file again never runs out; those of people are made at the
+  // founding alone, because they are meant to be taken elsewhere. A file whose addresses are no longer the configured
+  // ones is written again with the same key. The errors of files.
+  absl::Status Update() const;
+  // Makes a new admin.credential, for an organisation that has lost its last one. The errors of files.
+  absl::Status MakeAdmin() const;
+
+ private:
+  std::string PathOf(absl::string_view name) const;
+  absl::Status Make(absl::string_view name, access::v1::Role role) const;
+  absl::Status UpdateOne(absl::string_view name, access::v1::Role role, bool founding) const;
+  absl::Status UpdateAddresses(const std::string& path, keys::Credential credential) const;
+  absl::StatusOr<bool> IsGoodForLong(const keys::Credential& credential) const;
+
+  const std::string folder_;
+  Credentials* const credentials_;
+  const RootKeys* const roots_;
+  const KeyStore* const store_;
+  const Clock* const clock_;
+};
+
+}  // namespace parley::keyd
+
+#endif  // PARLEY_SERVICES_KEYD_KEYS_CREDENTIAL_FILES_H_

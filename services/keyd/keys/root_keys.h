@@ -1,0 +1,66 @@
+// The organisation's root keys, one for each epoch, and the keyrings of the audiences that are derived from them.
+//
+// Guarantees: no root is stored that is not sealed; a rotation and its audit entry are one commit, durable before the
+// answer.
+// Threads: all methods may be called from any thread; those that change or follow the roots block on the store.
+#ifndef PARLEY_SERVICES_KEYD_KEYS_ROOT_KEYS_H_
+#define PARLEY_SERVICES_KEYD_KEYS_ROOT_KEYS_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "lib/base/clock.h"
+#include "lib/base/mutex.h"
+#include "lib/base/secret.h"
+#include "lib/keys/identity.h"
+#include "parley/key/v1/key_service.pb.h"
+#include "services/keyd/keys/organisation.h"
+#include "services/keyd/store/audit_trail.h"
+#include "services/keyd/store/key_store.h"
+
+namespace parley::keyd {
+
+class RootKeys {
+ public:
+  // All must outlive the keys. FAILED_PRECONDITION (KEK_WRONG).
+  static absl::StatusOr<std::unique_ptr<RootKeys>> Open(const KeyStore* store, const Organisation* organisation,
+                                                        AuditTrail* trail, const Clock* clock);
+
+  // Makes another epoch the primary one, and retires those below `retire_before`. Returns the new one. INVALID_ARGUMENT
+  // (RETIRE_BEFORE).
+  absl::StatusOr<uint32_t> Rotate(absl::string_view actor, uint32_t retire_before);
+  uint32_t primary_epoch() const { return keyring(keys::kKeyd)->primary_epoch(); }
+  // Returns the keyring of taskd, enrolld or keyd, which is kept up to date and lives as long as this.
+  const keys::Keyring* keyring(absl::string_view audience) const { return keyrings_.at(std::string(audience)).get(); }
+  // Calls `use` while no rotation can come in between. `unchanged` holds in the store as long as the roots are those of
+  // the keyrings. Returns what `use` returns.
+  absl::Status WithoutRotation(
+      const std::function<absl::Status(const store::Transaction::Condition& unchanged)>& use) const;
+  // Returns the message of the roots as they are stored. NOT_FOUND (AUDIENCE_UNKNOWN).
+  absl::StatusOr<key::v1::AudienceKeys> AudienceKeysOf(absl::string_view audience,
+                                                       absl::string_view stored_roots) const;
+
+ private:
+  RootKeys(const KeyStore* store, const Organisation* organisation, AuditTrail* trail, const Clock* clock);
+  absl::Status Use(const Stored<records::RootSet>& roots) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<std::map<uint32_t, Secret>> OpenAll(const records::RootSet& roots) const;
+
+  const KeyStore* const store_;
+  const Organisation* const organisation_;
+  AuditTrail* const trail_;
+  const Clock* const clock_;
+  std::map<std::string, std::unique_ptr<keys::Keyring>> keyrings_;
+  mutable Mutex mutex_;
+  // The revision of the roots that the keyrings are derived from.
+  int64_t revision_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace parley::keyd
+
+#endif  // PARLEY_SERVICES_KEYD_KEYS_ROOT_KEYS_H_

@@ -1,0 +1,221 @@
+#include "services/keyd/store/key_store.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "lib/base/encoding.h"
+#include "lib/base/error.h"
+#include "lib/base/proto_time.h"
+#include "services/keyd/domain/credential_rules.h"
+#include "services/keyd/store/store_layout.h"
+
+namespace parley::keyd {
+namespace {
+
+using key::v1::CredentialRecord;
+using trust::v1::SignedCertificate;
+
+// A revocation is kept this long after its key has ended: clocks differ.
+constexpr absl::Duration kRevocationGrace = absl::Hours(24);
+
+absl::StatusOr<std::optional<store::Entry>> Find(store::Store* store, absl::string_view key) {
+  absl::StatusOr<store::Entry> entry = store->Get(key);
+  if (absl::IsNotFound(entry.status())) return std::nullopt;
+  RETURN_IF_ERROR(entry.status());
+  return std::optional<store::Entry>(*std::move(entry));
+}
+
+template <typename Record>
+absl::StatusOr<Record> Parse(const store::Entry& entry) {
+  Record record;
+  if (!record.ParseFromString(entry.value)) return Damaged(entry.key);
+  return record;
+}
+
+std::string CertificateKey(int64_t sequence) { return absl::StrCat(kCertificatePrefix, OrderedNumber(sequence)); }
+
+}  // namespace
+
+absl::StatusOr<std::optional<records::Organisation>> KeyStore::FindOrganisation() const {
+  ASSIGN_OR_RETURN(const auto entry, Find(store_, kOrganisationKey));
+  if (!entry.has_value()) return std::nullopt;
+  return Parse<records::Organisation>(*entry);
+}
+
+void KeyStore::PutFounding(const records::Organisation& organisation, const records::RootSet& roots,
+                           store::Transaction* transaction) {
+  transaction->IfAbsent(kOrganisationKey)
+      .Set(kOrganisationKey, organisation.SerializeAsString())
+      .Set(kRootsKey, roots.SerializeAsString())
+      .Set(kFoundingKey, "");
+}
+
+absl::StatusOr<bool> KeyStore::IsFounding() const {
+  ASSIGN_OR_RETURN(const auto entry, Find(store_, kFoundingKey));
+  return entry.has_value();
+}
+
+absl::Status KeyStore::FoundingDone() const {
+  return store_->Commit(store::Transaction().Delete(kFoundingKey)).status();
+}
+
+absl::StatusOr<Stored<records::RootSet>> KeyStore::Roots() const {
+  ASSIGN_OR_RETURN(const store::Entry entry, store_->Get(kRootsKey));
+  ASSIGN_OR_RETURN(auto roots, Parse<records::RootSet>(entry));
+  return Stored<records::RootSet>{std::move(roots), entry.mod_revision};
+}
+
+absl::StatusOr<std::set<uint32_t>> KeyStore::LiveEpochs() const {
+  ASSIGN_OR_RETURN(const auto roots, Roots());
+  std::set<uint32_t> live;
+  for (const records::RootSet::Root& root : roots.value.roots()) live.insert(root.epoch());
+  return live;
+}
+
+absl::StatusOr<Stored<CredentialRecord>> KeyStore::GetCredential(absl::string_view name) const {
+  const std::string serial = SerialOfName(name);
+  std::optional<store::Entry> entry;
+  if (!serial.empty()) {
+    ASSIGN_OR_RETURN(entry, Find(store_, kCredentialPrefix + serial));
+  }
+  if (!entry.has_value()) {
+    return Error(
+        absl::StatusCode::kNotFound, "CREDENTIAL_NOT_FOUND",
+        absl::StrCat("there is no credential ", name.substr(0, 64), "; `parley key list` shows those there are"));
+  }
+  ASSIGN_OR_RETURN(auto record, Parse<CredentialRecord>(*entry));
+  return Stored<CredentialRecord>{std::move(record), entry->mod_revision};
+}
+
+void KeyStore::PutIssued(const CredentialRecord& record, int64_t sequence, store::Transaction* transaction) {
+  const std::string serial = SerialOfName(record.name());
+  transaction->IfAbsent(kCredentialPrefix + serial)
+      .Set(kCredentialPrefix + serial, record.SerializeAsString())
+      .Set(kIssuedPrefix + OrderedNumber(sequence), serial);
+  if (record.device().empty()) return;
+  transaction->Set(DeviceCredentialKey(record.device(), OrderedNumber(sequence)), serial);
+}
+
+void KeyStore::PutRevoked(const CredentialRecord& record, int64_t revision, store::Transaction* transaction) {
+  const std::string serial = SerialOfName(record.name());
+  key::v1::Revocation revocation;
+  revocation.set_serial(*HexDecode(serial));
+  *revocation.mutable_expire_time() = record.expire_time();
+  transaction->conditions.push_back({kCredentialPrefix + serial, revision});
+  transaction->Set(kCredentialPrefix + serial, record.SerializeAsString())
+      .Set(kRevocationPrefix + serial, revocation.SerializeAsString());
+}
+
+absl::StatusOr<KeyStore::Issued> KeyStore::ListIssued(absl::string_view after, size_t limit) const {
+  store::KeyRange range = store::KeyRange::Prefix(kIssuedPrefix);
+  if (!after.empty()) {
+    if (after.size() != 16 || !std::all_of(after.begin(), after.end(), absl::ascii_isxdigit)) {
+      return Error(absl::StatusCode::kInvalidArgument, "PAGE_TOKEN", "page_token is not one that this service gave");
+    }
+    range.begin = absl::StrCat(kIssuedPrefix, after, "0");  // The next key after it.
+  }
+  ASSIGN_OR_RETURN(const store::Page page, store_->List(range, limit));
+  Issued issued;
+  for (const store::Entry& entry : page.entries) issued.serials.push_back(entry.value);
+  if (page.more) issued.next = std::string(absl::StripPrefix(page.entries.back().key, kIssuedPrefix));
+  return issued;
+}
+
+absl::StatusOr<std::vector<std::string>> KeyStore::SerialsOfDevice(absl::string_view device) const {
+  ASSIGN_OR_RETURN(const store::Page page, store_->List(store::KeyRange::Prefix(DeviceCredentialKey(device, ""))));
+  std::vector<std::string> serials;
+  for (const store::Entry& entry : page.entries) serials.push_back(entry.value);
+  return serials;
+}
+
+absl::StatusOr<std::vector<key::v1::Revocation>> KeyStore::Revocations() const {
+  ASSIGN_OR_RETURN(const store::Page page, store_->List(store::KeyRange::Prefix(kRevocationPrefix)));
+  std::vector<key::v1::Revocation> revocations;
+  for (const store::Entry& entry : page.entries) {
+    ASSIGN_OR_RETURN(revocations.emplace_back(), Parse<key::v1::Revocation>(entry));
+  }
+  return revocations;
+}
+
+absl::StatusOr<std::optional<records::IssueRequest>> KeyStore::FindRequest(absl::string_view hash,
+                                                                           absl::Time now) const {
+  ASSIGN_OR_RETURN(const auto entry, Find(store_, absl::StrCat(kRequestPrefix, hash)));
+  if (!entry.has_value()) return std::nullopt;
+  ASSIGN_OR_RETURN(auto request, Parse<records::IssueRequest>(*entry));
+  if (ToTime(request.expire_time()) < now) return std::nullopt;
+  return std::optional<records::IssueRequest>(std::move(request));
+}
+
+void KeyStore::PutRequest(absl::string_view hash, const records::IssueRequest& request,
+                          store::Transaction* transaction) {
+  transaction->Set(absl::StrCat(kRequestPrefix, hash), request.SerializeAsString());
+}
+
+absl::Status KeyStore::Sweep(absl::Time now) const {
+  ASSIGN_OR_RETURN(const store::Page revocations, store_->List(store::KeyRange::Prefix(kRevocationPrefix)));
+  ASSIGN_OR_RETURN(const store::Page requests, store_->List(store::KeyRange::Prefix(kRequestPrefix)));
+  store::Transaction over;
+  for (const store::Entry& entry : revocations.entries) {
+    ASSIGN_OR_RETURN(const auto revocation, Parse<key::v1::Revocation>(entry));
+    if (ToTime(revocation.expire_time()) + kRevocationGrace < now) over.Delete(entry.key);
+  }
+  for (const store::Entry& entry : requests.entries) {
+    ASSIGN_OR_RETURN(const auto request, Parse<records::IssueRequest>(entry));
+    if (ToTime(request.expire_time()) < now) over.Delete(entry.key);
+  }
+  if (over.deletes.empty()) return absl::OkStatus();
+  return store_->Commit(std::move(over)).status();
+}
+
+absl::StatusOr<std::optional<trust::Chain>> KeyStore::LoadChain() const {
+  ASSIGN_OR_RETURN(const auto root, Find(store_, kTrustRootKey));
+  if (!root.has_value()) return std::nullopt;
+  ASSIGN_OR_RETURN(trust::Chain chain, trust::Chain::Create(root->value));
+  ASSIGN_OR_RETURN(const store::Page page, store_->List(store::KeyRange::Prefix(kCertificatePrefix)));
+  for (const store::Entry& entry : page.entries) {
+    SignedCertificate certificate;
+    // What was in time once stays so, whatever this clock says meanwhile.
+    const absl::Status added = certificate.ParseFromString(entry.value)
+                                   ? chain.Append(certificate, absl::InfiniteFuture())
+                                   : absl::DataLossError("it cannot be read");
+    if (added.ok()) continue;
+    return Error(absl::StatusCode::kDataLoss, "STORE_DAMAGED",
+                 absl::StrCat("the store's entry ", entry.key, " is not the certificate that was put there (",
+                              added.message(), "); restore it from a backup"));
+  }
+  return std::optional<trust::Chain>(std::move(chain));
+}
+
+void KeyStore::PutTrustRoot(const std::string& root, store::Transaction* transaction) {
+  transaction->IfAbsent(kTrustRootKey).Set(kTrustRootKey, root);
+}
+
+store::KeyRange KeyStore::CertificatesAfter(int64_t sequence) {
+  store::KeyRange range = store::KeyRange::Prefix(kCertificatePrefix);
+  range.begin = CertificateKey(std::min(sequence, std::numeric_limits<int64_t>::max() - 1) + 1);
+  return range;
+}
+
+absl::StatusOr<std::vector<SignedCertificate>> KeyStore::Certificates(int64_t after, int64_t last, size_t limit) const {
+  store::KeyRange range = CertificatesAfter(after);
+  range.end = CertificateKey(last + 1);
+  std::vector<SignedCertificate> certificates;
+  if (range.begin >= range.end) return certificates;
+  ASSIGN_OR_RETURN(const store::Page page, store_->List(range, limit));
+  for (const store::Entry& entry : page.entries) certificates.emplace_back().ParseFromString(entry.value);
+  return certificates;
+}
+
+void KeyStore::PutCertificates(const std::vector<SignedCertificate>& certificates, int64_t first,
+                               store::Transaction* transaction) {
+  for (const SignedCertificate& certificate : certificates) {
+    const std::string key = CertificateKey(first++);
+    transaction->IfAbsent(key).Set(key, certificate.SerializeAsString());
+  }
+}
+
+}  // namespace parley::keyd

@@ -1,0 +1,95 @@
+// Typed reads and writes of what keyd stores (store_layout.h). What is written goes into a transaction of the caller's,
+// mostly that of the audit log.
+//
+// Errors, besides the store's: DATA_LOSS (STORE_DAMAGED) for an entry that cannot be read.
+// Threads: all methods may be called from any thread; they block on the store.
+#ifndef PARLEY_SERVICES_KEYD_STORE_KEY_STORE_H_
+#define PARLEY_SERVICES_KEYD_STORE_KEY_STORE_H_
+
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "lib/store/store.h"
+#include "lib/trust/chain.h"
+#include "parley/key/v1/key_service.pb.h"
+#include "parley/trust/v1/trust_service.pb.h"
+#include "services/keyd/store/records.pb.h"
+
+namespace parley::keyd {
+
+template <typename Record>
+struct Stored {
+  Record value;
+  // The revision of the commit that put it, for a condition.
+  int64_t revision = 0;
+};
+
+class KeyStore {
+ public:
+  // `store` must outlive this.
+  explicit KeyStore(store::Store* store) : store_(store) {}
+  store::Store* store() const { return store_; }
+
+  // Returns nothing before the founding.
+  absl::StatusOr<std::optional<records::Organisation>> FindOrganisation() const;
+  static void PutFounding(const records::Organisation& organisation, const records::RootSet& roots,
+                          store::Transaction* transaction);
+  // Returns true from the founding until FoundingDone: the first credentials may not be on disk yet.
+  absl::StatusOr<bool> IsFounding() const;
+  absl::Status FoundingDone() const;
+
+  absl::StatusOr<Stored<records::RootSet>> Roots() const;
+  // Returns the epochs under which keys are still good.
+  absl::StatusOr<std::set<uint32_t>> LiveEpochs() const;
+
+  // `name`: "credentials/{serial}". NOT_FOUND (CREDENTIAL_NOT_FOUND).
+  absl::StatusOr<Stored<key::v1::CredentialRecord>> GetCredential(absl::string_view name) const;
+  // `sequence` is that of the audit entry, and gives the order of issue.
+  static void PutIssued(const key::v1::CredentialRecord& record, int64_t sequence, store::Transaction* transaction);
+  // The record, which says that it is revoked, takes the place of the one of `revision`.
+  static void PutRevoked(const key::v1::CredentialRecord& record, int64_t revision, store::Transaction* transaction);
+  struct Issued {
+    // In hex, in the order of issue.
+    std::vector<std::string> serials;
+    // What the next page begins behind; empty at the end.
+    std::string next;
+  };
+  // `after` is a `next`, or empty. INVALID_ARGUMENT (PAGE_TOKEN).
+  absl::StatusOr<Issued> ListIssued(absl::string_view after, size_t limit) const;
+  // Returns the serials of the credentials that were issued to a device ("devices/{id}"), oldest first.
+  absl::StatusOr<std::vector<std::string>> SerialsOfDevice(absl::string_view device) const;
+  absl::StatusOr<std::vector<key::v1::Revocation>> Revocations() const;
+
+  // Returns the request that `hash` (hex) stands for, unless its time is over.
+  absl::StatusOr<std::optional<records::IssueRequest>> FindRequest(absl::string_view hash, absl::Time now) const;
+  static void PutRequest(absl::string_view hash, const records::IssueRequest& request, store::Transaction* transaction);
+  // Forgets revocations and requests whose time is over.
+  absl::Status Sweep(absl::Time now) const;
+
+  // Returns the chain of certificates, verified; nothing before its founding.
+  absl::StatusOr<std::optional<trust::Chain>> LoadChain() const;
+  // `root`: the root verification key, 32 bytes.
+  static void PutTrustRoot(const std::string& root, store::Transaction* transaction);
+  // Returns the range of the certificates after a sequence.
+  static store::KeyRange CertificatesAfter(int64_t sequence);
+  // Returns those after a sequence up to another, at most `limit` (0: all).
+  absl::StatusOr<std::vector<trust::v1::SignedCertificate>> Certificates(int64_t after, int64_t last,
+                                                                         size_t limit) const;
+  // `first` is the sequence of the first of them.
+  static void PutCertificates(const std::vector<trust::v1::SignedCertificate>& certificates, int64_t first,
+                              store::Transaction* transaction);
+
+ private:
+  store::Store* const store_;
+};
+
+}  // namespace parley::keyd
+
+#endif  // PARLEY_SERVICES_KEYD_STORE_KEY_STORE_H_
