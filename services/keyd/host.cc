@@ -73,7 +73,7 @@ void Host::Check(const Options& options, rpc::ConfigCheck* check) {
   check->Dialled("--enrolld-address", options.enrolld_address);
   check->Found("--listen", CheckAddress(options));
   check->Found("--data", CheckCredentialFiles(CredentialFolder(options)));
-  // As far as can be seen without opening it.
+  // Whether it is founded, as far as can be seen without opening it.
   const bool founded = ::access(DatabasePath(options).c_str(), F_OK) == 0;
   check->Found("--data", CheckFounding(options, founded));
   check->Found("--kek-file", options.kek_file.empty() ? store::CheckCompanionSecret(OwnKek(options), founded)

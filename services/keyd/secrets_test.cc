@@ -92,7 +92,7 @@ TEST_F(KeydTest, AStolenDatabaseAndTheLogsHoldNoSecret) {
     context.TryCancel();
     stream->Finish();
   }
-  // As a thief would find them: while keyd runs.
+  // What a thief would find, while keyd runs.
   const std::string database = BytesOf(keyd_.options.data + "/keyd.db") + BytesOf(keyd_.options.data + "/keyd.db-wal");
   for (const char* name : {"admin", "operator", "taskd", "enrolld"}) credentials.push_back(keyd_.CredentialOf(name));
   keyd_.Stop();

@@ -49,7 +49,7 @@ class CertificatesSource final : public StreamSource<trust::v1::WatchCertificate
 }  // namespace
 
 absl::Status TrustService::Recorded(const Caller& caller, absl::string_view method, const absl::Status& status) const {
-  // That it moved says nothing of whoever signed.
+  // A chain that has moved says nothing of whoever signed.
   if (!absl::StartsWith(Reason(status), "CHAIN_") || absl::IsAborted(status)) return status;
   key::v1::AuditEvent event;
   event.set_actor(caller.Name());

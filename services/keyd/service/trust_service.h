@@ -28,7 +28,7 @@ class TrustService final : public trust::v1::TrustService::CallbackService {
     const rpc::Gate* gate = nullptr;
     rpc::LiveStreams* streams = nullptr;
     rpc::AuditLog* audit = nullptr;
-    // As in KeyService.
+    // The same as in KeyService.
     std::function<void(absl::string_view serial, absl::Time expire_time, bool by_itself)> on_revoked;
   };
 

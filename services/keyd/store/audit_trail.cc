@@ -110,7 +110,7 @@ absl::StatusOr<key::v1::ListAuditEventsResponse> AuditTrail::List(
   for (const store::Entry& entry : page.entries) {
     if (!response.add_entries()->ParseFromString(entry.value)) return Damaged(entry.key);
   }
-  // As of the same revision, so that the two fit together.
+  // It is read at the same revision, so that the two fit together.
   const absl::StatusOr<store::Entry> head = store_->Get(kAuditHeadKey, page.revision);
   if (absl::IsNotFound(head.status())) return response;
   RETURN_IF_ERROR(head.status());

@@ -40,12 +40,12 @@ class TrustAuthority {
 
   struct Enrolled {
     Credentials::Issued issued;
-    // Of the device's certificate.
+    // The sequence of the device's certificate.
     int64_t sequence = 0;
   };
 
   struct Appended {
-    // Of the last certificate.
+    // The sequence of the last certificate.
     int64_t sequence = 0;
     std::vector<key::v1::CredentialRecord> revoked;
   };
@@ -60,7 +60,7 @@ class TrustAuthority {
   // PERMISSION_DENIED (CHAIN_NOT_CALLER), ABORTED (CHAIN_MOVED); INVALID_ARGUMENT: CERTIFICATES, REQUEST_ID, TTL;
   // FAILED_PRECONDITION: REQUEST_ID_REUSED, CHAIN_REVOKED (the same was enrolled before, and revoked since).
   absl::StatusOr<Enrolled> Enrol(const Caller& caller, const trust::v1::EnrolRequest& request);
-  // As Enrol.
+  // The errors of Enrol, and INVALID_ARGUMENT (REVOCATION_REASON).
   absl::StatusOr<Appended> Append(const Caller& caller, const trust::v1::AppendCertificatesRequest& request);
   // FAILED_PRECONDITION: DEVICE_UNKNOWN, REQUEST_ID_REUSED; INVALID_ARGUMENT: REQUEST_ID, TTL.
   absl::StatusOr<Credentials::Issued> Renew(const Caller& caller, const trust::v1::RenewCredentialRequest& request);
