@@ -6,7 +6,7 @@
 
 #include "lib/crypto/hash.h"
 #include "lib/crypto/kdf.h"
-#include "lib/rpc/errors.h"
+#include "lib/transport/grpc_status.h"
 
 namespace parley::bench {
 
@@ -140,6 +140,6 @@ void WaitingMember::OnResponse(const NegotiateResponse& response) {
   if (response.state() == Participant::STATE_DECLINED) fleet().declined.Note(number());
 }
 
-void WaitingMember::OnStreamEnded(const grpc::Status& status) { Ended(rpc::FromGrpc(status)); }
+void WaitingMember::OnStreamEnded(const grpc::Status& status) { Ended(transport::FromGrpc(status)); }
 
 }  // namespace parley::bench

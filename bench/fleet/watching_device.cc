@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "bench/fleet/labels.h"
-#include "lib/rpc/errors.h"
+#include "lib/transport/grpc_status.h"
 #include "parley/task/v1/participation_service.grpc.pb.h"
 
 namespace parley::bench {
@@ -34,7 +34,7 @@ class WatchingDevice::Stream final : public grpc::ClientReadReactor<task::v1::Wa
     StartRead(&response_);
   }
   void OnDone(const grpc::Status& status) override {
-    device_->Ended(rpc::FromGrpc(status));
+    device_->Ended(transport::FromGrpc(status));
     delete this;
   }
 

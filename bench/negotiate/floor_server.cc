@@ -21,7 +21,7 @@
 #include "lib/keys/key_source.h"
 #include "lib/payload/chunk.h"
 #include "lib/payload/manifest.h"
-#include "lib/rpc/process.h"
+#include "lib/service/process.h"
 #include "lib/transport/grpc_door.h"
 #include "parley/task/v1/artifact_service.grpc.pb.h"
 #include "parley/task/v1/participation_service.grpc.pb.h"
@@ -132,7 +132,7 @@ class Artifacts final : public task::v1::ArtifactService::CallbackService {
   const Answers* const answers_;
 };
 
-absl::Status Serve(rpc::Process& process) {
+absl::Status Serve(service::Process& process) {
   Answers answers;
   std::map<uint32_t, Secret> epochs;
   epochs[1] = crypto::RandomSecret(32);
@@ -190,4 +190,4 @@ absl::Status Serve(rpc::Process& process) {
 }  // namespace
 }  // namespace parley
 
-int main() { return parley::rpc::RunService({.name = "floor_server"}, parley::Serve); }
+int main() { return parley::service::RunService({.name = "floor_server"}, parley::Serve); }

@@ -13,8 +13,8 @@
 #include "lib/crypto/kdf.h"
 #include "lib/keys/identity.h"
 #include "lib/payload/chunk.h"
-#include "lib/rpc/errors.h"
 #include "lib/task/states.h"
+#include "lib/transport/grpc_status.h"
 
 namespace parley::agent {
 namespace {
@@ -33,7 +33,7 @@ Secret SecretOf(absl::string_view identity) {
 }
 
 grpc::Status Refused(absl::StatusCode code, absl::string_view reason) {
-  return rpc::ToGrpc(Error(code, reason, absl::StrCat("refused: ", reason)));
+  return transport::ToGrpc(Error(code, reason, absl::StrCat("refused: ", reason)));
 }
 
 // Whether something that mattered is another than on the declaration on which the client failed.

@@ -10,9 +10,9 @@
 #include "lib/base/error.h"
 #include "lib/keys/dial.h"
 #include "lib/keys/identity.h"
-#include "lib/rpc/errors.h"
 #include "lib/transport/channel.h"
 #include "lib/transport/dialer.h"
+#include "lib/transport/grpc_status.h"
 #include "parley/trust/v1/trust_service.grpc.pb.h"
 
 namespace parley::trust {
@@ -75,7 +75,7 @@ class RemoteKeyd final : public TrustClient {
     const grpc::Status status = (stub_.get()->*method)(&context, request, &response);
     if (status.ok()) return response;
     absl::Status explained = channel_->Explain(status);
-    return Reason(explained).empty() ? rpc::FromGrpc(status) : explained;
+    return Reason(explained).empty() ? transport::FromGrpc(status) : explained;
   }
 
   const std::unique_ptr<transport::Channel> channel_;

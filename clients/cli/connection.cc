@@ -11,7 +11,7 @@
 #include "clients/cli/unlock.h"
 #include "lib/base/error.h"
 #include "lib/keys/dial.h"
-#include "lib/rpc/errors.h"
+#include "lib/transport/grpc_status.h"
 
 namespace parley::cli {
 
@@ -93,7 +93,7 @@ absl::Status Connection::Explain(const grpc::Status& status) const {
     return Error(absl::StatusCode::kDeadlineExceeded, "DEADLINE_EXCEEDED",
                  absl::StrCat(address_, " did not answer within 30 seconds; see its log, and try again"));
   }
-  return rpc::FromGrpc(status);
+  return transport::FromGrpc(status);
 }
 
 }  // namespace parley::cli

@@ -12,8 +12,8 @@
 #include "lib/base/error.h"
 #include "lib/base/fd.h"
 #include "lib/base/mutex.h"
-#include "lib/rpc/errors.h"
 #include "lib/transport/channel.h"
+#include "lib/transport/grpc_status.h"
 #include "parley/enrol/v1/exchange_service.grpc.pb.h"
 
 namespace parley::enrol {
@@ -82,7 +82,7 @@ class Stream {
     while (stream_->Read(&response)) inbox->Put(std::move(response));
     const grpc::Status status = stream_->Finish();
     absl::Status explained = channel_->Explain(status);
-    if (!status.ok() && Reason(explained).empty()) explained = rpc::FromGrpc(status);
+    if (!status.ok() && Reason(explained).empty()) explained = transport::FromGrpc(status);
     inbox->End(explained.ok() ? Error(absl::StatusCode::kUnavailable, "STREAM_ENDED",
                                       "the enrolment service closed the stream; it is opened again")
                               : explained);

@@ -21,13 +21,13 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "lib/audit/audit_log.h"
 #include "lib/base/clock.h"
 #include "lib/base/mutex.h"
-#include "lib/rpc/audit.h"
 
 namespace parley::audit {
 
-class AuditBuffer final : public rpc::AuditLog {
+class AuditBuffer final : public audit::AuditLog {
  public:
   // Takes a batch of at most kBatch events. Runs on the buffer's thread and may block. After an error the same batch
   // comes again, unless the error is INVALID_ARGUMENT.

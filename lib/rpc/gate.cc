@@ -9,7 +9,7 @@
 #include "google/protobuf/descriptor.h"
 #include "grpcpp/server_context.h"
 #include "lib/base/error.h"
-#include "lib/rpc/errors.h"
+#include "lib/transport/grpc_status.h"
 
 namespace parley::rpc {
 namespace {
@@ -45,7 +45,7 @@ std::string RoleName(access::v1::Role role) {
 
 std::string Caller::Name() const { return absl::StrCat(RoleName(role()), "/", subject()); }
 
-Gate::Gate(FindPeer find_peer, AuditLog* audit, WorkerPool* workers, Metrics* metrics)
+Gate::Gate(FindPeer find_peer, audit::AuditLog* audit, WorkerPool* workers, Metrics* metrics)
     : find_peer_(std::move(find_peer)), audit_(audit), workers_(workers), metrics_(metrics) {}
 
 absl::StatusOr<Caller> Gate::Admit(const grpc::ServerContextBase& context, absl::string_view method) const {
@@ -59,9 +59,10 @@ absl::StatusOr<Caller> Gate::Admit(const grpc::ServerContextBase& context, absl:
   }
   caller.call->set_caller(caller.Name());
   if (MayCall(caller.role(), descriptor)) return caller;
-  const absl::Status refused = Refuse(audit_, caller.Name(), method, "ROLE_NOT_ALLOWED",
-                                      absl::StrCat("a key with the role ", RoleName(caller.role()), " may not call ",
-                                                   method, "; use a credential with a role that may"));
+  const absl::Status refused =
+      audit::RecordRefusal(audit_, caller.Name(), method, "ROLE_NOT_ALLOWED",
+                           absl::StrCat("a key with the role ", RoleName(caller.role()), " may not call ", method,
+                                        "; use a credential with a role that may"));
   caller.call->End(refused);
   return refused;
 }
@@ -71,7 +72,7 @@ grpc::ServerUnaryReactor* Gate::Unary(grpc::CallbackServerContext* context, absl
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   absl::StatusOr<Caller> caller = Admit(*context, method);
   if (!caller.ok()) {
-    reactor->Finish(ToGrpc(caller.status()));
+    reactor->Finish(transport::ToGrpc(caller.status()));
     return reactor;
   }
   const Flow flow = caller->flow();
@@ -84,14 +85,14 @@ grpc::ServerUnaryReactor* Gate::Unary(grpc::CallbackServerContext* context, absl
     caller.call->End(status);
     // Counted before it is answered, so that who has the answer finds it in the figures.
     caller.call = nullptr;
-    reactor->Finish(ToGrpc(status));
+    reactor->Finish(transport::ToGrpc(status));
   };
   if (workers_->TryRun(flow, &work)) return reactor;
   const absl::Status refused = Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_CALLS",
                                      "too many calls of this connection wait; wait for some of their answers first");
   call->End(refused);
   work = nullptr;
-  reactor->Finish(ToGrpc(refused));
+  reactor->Finish(transport::ToGrpc(refused));
   return reactor;
 }
 

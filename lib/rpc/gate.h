@@ -23,7 +23,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "grpcpp/support/server_callback.h"
-#include "lib/rpc/audit.h"
+#include "lib/audit/audit_log.h"
 #include "lib/rpc/call.h"
 #include "lib/rpc/worker_pool.h"
 #include "lib/transport/peer.h"
@@ -56,7 +56,7 @@ class Gate {
   using FindPeer = std::function<std::shared_ptr<const transport::Peer>(const grpc::ServerContextBase&)>;
 
   // `audit`, `workers` and `metrics` must outlive the gate and every call. Without metrics no call is counted.
-  Gate(FindPeer find_peer, AuditLog* audit, WorkerPool* workers, Metrics* metrics = nullptr);
+  Gate(FindPeer find_peer, audit::AuditLog* audit, WorkerPool* workers, Metrics* metrics = nullptr);
 
   // Returns UNAUTHENTICATED if the connection is gone, or PERMISSION_DENIED (ROLE_NOT_ALLOWED) naming the role and the
   // RPC.
@@ -71,7 +71,7 @@ class Gate {
 
  private:
   const FindPeer find_peer_;
-  AuditLog* const audit_;
+  audit::AuditLog* const audit_;
   WorkerPool* const workers_;
   Metrics* const metrics_;
 };

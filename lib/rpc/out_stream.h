@@ -15,7 +15,7 @@
 #include "grpcpp/support/server_callback.h"
 #include "lib/base/mutex.h"
 #include "lib/rpc/call.h"
-#include "lib/rpc/errors.h"
+#include "lib/transport/grpc_status.h"
 
 namespace parley::rpc {
 
@@ -113,11 +113,11 @@ class OutStream : public Base, public std::enable_shared_from_this<OutStream<Bas
       }
     }
     if (write && finish) {
-      this->StartWriteAndFinish(&current_, grpc::WriteOptions(), ToGrpc(status));
+      this->StartWriteAndFinish(&current_, grpc::WriteOptions(), transport::ToGrpc(status));
     } else if (write) {
       this->StartWrite(&current_);
     } else if (finish) {
-      this->Finish(ToGrpc(status));
+      this->Finish(transport::ToGrpc(status));
     }
   }
 

@@ -7,11 +7,11 @@
 #include "grpcpp/server_context.h"
 #include "gtest/gtest.h"
 #include "lib/base/error.h"
-#include "lib/rpc/errors.h"
 #include "lib/rpc/gate.h"
 #include "lib/rpc/live_streams.h"
 #include "lib/rpc/metrics.h"
 #include "lib/rpc/worker_pool.h"
+#include "lib/transport/grpc_status.h"
 #include "parley/access/v1/access.pb.h"
 #include "parley/key/v1/key_service.pb.h"
 
@@ -114,19 +114,19 @@ TEST(LiveStreams, EndWithTheServerWheneverTheyCome) {
 
 TEST(Errors, KeepReasonAndSentenceOverTheWire) {
   const absl::Status status = Error(absl::StatusCode::kNotFound, "TASK_NOT_FOUND", "there is no task nginx-tls");
-  const absl::Status back = FromGrpc(ToGrpc(status));
+  const absl::Status back = transport::FromGrpc(transport::ToGrpc(status));
   EXPECT_EQ(back.code(), status.code());
   EXPECT_EQ(back.message(), status.message());
   EXPECT_EQ(Reason(back), "TASK_NOT_FOUND");
 }
 
 TEST(Errors, AnErrorWithoutAReasonGetsItsCode) {
-  EXPECT_EQ(Reason(FromGrpc(ToGrpc(absl::AbortedError("again")))), "ABORTED");
+  EXPECT_EQ(Reason(transport::FromGrpc(transport::ToGrpc(absl::AbortedError("again")))), "ABORTED");
 }
 
 TEST(Errors, DoNotTellWhereTheServerKeepsItsFiles) {
   const auto told = [](absl::string_view message) {
-    return ToGrpc(Error(absl::StatusCode::kUnavailable, "DISK_FULL", message)).error_message();
+    return transport::ToGrpc(Error(absl::StatusCode::kUnavailable, "DISK_FULL", message)).error_message();
   };
   EXPECT_EQ(told("cannot write /var/lib/parley-taskd/taskd.db: no space left on device"),
             "cannot write taskd.db: no space left on device");
@@ -136,7 +136,8 @@ TEST(Errors, DoNotTellWhereTheServerKeepsItsFiles) {
 }
 
 TEST(Errors, DetailsThatAreNotOursAreIgnored) {
-  const absl::Status status = FromGrpc(grpc::Status(grpc::StatusCode::INTERNAL, "broken", "\xff\x00garbage"));
+  const absl::Status status =
+      transport::FromGrpc(grpc::Status(grpc::StatusCode::INTERNAL, "broken", "\xff\x00garbage"));
   EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
   EXPECT_EQ(Reason(status), "");
 }

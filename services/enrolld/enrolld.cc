@@ -51,7 +51,7 @@ class Enrolld::Impl {
     builder->RegisterService(&exchange_service_);
   }
 
-  keyclient::EndedCredentials& ended_credentials() { return invitations_.ended(); }
+  keyd_client::EndedCredentials& ended_credentials() { return invitations_.ended(); }
 
   void Drain() { streams_.Close(rpc::ServerStopping()); }
 
@@ -87,7 +87,7 @@ absl::StatusOr<std::unique_ptr<Enrolld>> Enrolld::Create(Config config) {
 
 void Enrolld::Register(grpc::ServerBuilder* builder) { impl_->Register(builder); }
 
-keyclient::EndedCredentials& Enrolld::ended_credentials() { return impl_->ended_credentials(); }
+keyd_client::EndedCredentials& Enrolld::ended_credentials() { return impl_->ended_credentials(); }
 
 void Enrolld::Drain() { impl_->Drain(); }
 

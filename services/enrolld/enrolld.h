@@ -18,10 +18,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "lib/audit/audit_log.h"
 #include "lib/base/clock.h"
-#include "lib/keyclient/ended_credentials.h"
+#include "lib/keyd_client/ended_credentials.h"
 #include "lib/keys/identity.h"
-#include "lib/rpc/audit.h"
 #include "lib/rpc/gate.h"
 #include "lib/rpc/metrics.h"
 #include "lib/store/store.h"
@@ -47,7 +47,7 @@ class Enrolld {
     std::string public_address;
     // Null means no e-mail.
     Mailer* mailer = nullptr;
-    rpc::AuditLog* audit = nullptr;
+    audit::AuditLog* audit = nullptr;
     // Counts calls and invitations; may be null.
     rpc::Metrics* metrics = nullptr;
     Clock* clock = Clock::System();
@@ -68,7 +68,7 @@ class Enrolld {
   // Registers both services.
   void Register(grpc::ServerBuilder* builder);
   // Returns what must be told of the credentials that keyd has revoked; what depends on them then ends.
-  keyclient::EndedCredentials& ended_credentials();
+  keyd_client::EndedCredentials& ended_credentials();
   // Ends the streams, so that a server that stops does not wait for them.
   void Drain();
 

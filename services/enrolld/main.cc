@@ -6,8 +6,8 @@
 #include "absl/strings/ascii.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
-#include "lib/keyclient/server.h"
-#include "lib/rpc/service_flags.h"
+#include "lib/service/following_server.h"
+#include "lib/service/service_flags.h"
 #include "lib/store/sqlite_store.h"
 #include "services/enrolld/enrolld.h"
 #include "services/enrolld/mail/smtp_mailer.h"
@@ -18,7 +18,7 @@ namespace {
 
 constexpr size_t kMaxPasswordBytes = 1024;
 
-struct Options : keyclient::ServerOptions {
+struct Options : service::ServerOptions {
   std::string smtp_url;
   std::string smtp_from;
   std::string smtp_user;
@@ -42,11 +42,11 @@ absl::StatusOr<std::unique_ptr<SmtpMailer>> MakeMailer(const Options& options) {
   return SmtpMailer::Create(std::move(mailer));
 }
 
-absl::Status Serve(const Options& options, rpc::Process& process) {
+absl::Status Serve(const Options& options, service::Process& process) {
   RETURN_IF_ERROR(MakeFolders(options.data, 0700));
   ASSIGN_OR_RETURN(const auto mailer, MakeMailer(options));
   ASSIGN_OR_RETURN(const auto store, store::OpenSqliteStore({.path = options.data + "/enrolld.db"}));
-  ASSIGN_OR_RETURN(const auto server, keyclient::FollowingServer::Open(options, RestApi(), &process));
+  ASSIGN_OR_RETURN(const auto server, service::FollowingServer::Open(options, RestApi(), &process));
   Enrolld::Config config;
   config.organisation = server->organisation();
   config.store = store.get();
@@ -62,8 +62,8 @@ absl::Status Serve(const Options& options, rpc::Process& process) {
   return server->Run([&](grpc::ServerBuilder* builder) { enrolld->Register(builder); }, [&] { enrolld->Drain(); });
 }
 
-void Check(const Options& options, rpc::ConfigCheck& check) {
-  keyclient::FollowingServer::Check(options, &check);
+void Check(const Options& options, service::ConfigCheck& check) {
+  service::FollowingServer::Check(options, &check);
   check.Found("--smtp-url", MakeMailer(options).status());
 }
 
@@ -74,8 +74,8 @@ int Main(int argc, char** argv) {
   // Two directions at once, which REST does not offer.
   options.process.services.push_back("parley.enrol.v1.ExchangeService");
   options.listen = "127.0.0.1:7445";
-  rpc::ServiceFlags flags("Lets people and devices in: invitations, and the relay of their exchanges.", &options);
-  keyclient::FollowingServer::AddFlags(&options, "links", &flags);
+  service::ServiceFlags flags("Lets people and devices in: invitations, and the relay of their exchanges.", &options);
+  service::FollowingServer::AddFlags(&options, "links", &flags);
   CLI::Option* const url =
       flags.Add("--smtp-url", options.smtp_url,
                 "mail server for invitations: smtp://host:587 (STARTTLS) or smtps://host:465; without "
@@ -93,8 +93,8 @@ int Main(int argc, char** argv) {
       ->check(CLI::IsMember({"required", "off"}));
   flags.Add("--smtp-ca-file", options.smtp_ca_file, "PEM of the CA of the mail server (default: the system's)");
   if (const auto result = flags.Parse(argc, argv); result.has_value()) return *result;
-  return flags.Run([&](rpc::ConfigCheck& check) { Check(options, check); },
-                   [&](rpc::Process& process) { return Serve(options, process); });
+  return flags.Run([&](service::ConfigCheck& check) { Check(options, check); },
+                   [&](service::Process& process) { return Serve(options, process); });
 }
 
 }  // namespace

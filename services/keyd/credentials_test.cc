@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "lib/base/encoding.h"
-#include "lib/rpc/errors.h"
+#include "lib/transport/grpc_status.h"
 #include "services/keyd/testing/keyd_testing.h"
 
 namespace parley::keyd {
@@ -128,13 +128,13 @@ TEST_F(KeydTest, RolesMayCallWhatTheirRpcsNameAndNothingElse) {
       const auto stream = client.stub()->WatchAudienceKeys(&context, key::v1::WatchAudienceKeysRequest());
       key::v1::AudienceKeys message;
       if (stream->Read(&message)) context.TryCancel();
-      note("Keys", rpc::FromGrpc(stream->Finish()));
+      note("Keys", transport::FromGrpc(stream->Finish()));
     }
     grpc::ClientContext context;
     const auto stream = client.stub()->WatchRevocations(&context, key::v1::WatchRevocationsRequest());
     key::v1::Revocations message;
     if (stream->Read(&message)) context.TryCancel();
-    note("Revocations", rpc::FromGrpc(stream->Finish()));
+    note("Revocations", transport::FromGrpc(stream->Finish()));
     return refused;
   };
   EXPECT_EQ(refusals(*admin), "Certify Append Keys Revocations ");

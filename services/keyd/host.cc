@@ -8,8 +8,8 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/keys/identity.h"
-#include "lib/rpc/addresses.h"
-#include "lib/rpc/config_check.h"
+#include "lib/service/addresses.h"
+#include "lib/service/config_check.h"
 #include "lib/store/companion_secret.h"
 #include "lib/store/sqlite_store.h"
 #include "services/keyd/keys/credential_files.h"
@@ -50,7 +50,7 @@ absl::Status CheckFounding(const Options& options, bool founded) {
 }
 
 absl::Status CheckAddress(const Options& options) {
-  return rpc::PublicAddress("--keyd-address", options.keyd_address, options.listen).status();
+  return service::PublicAddress("--keyd-address", options.keyd_address, options.listen).status();
 }
 
 }  // namespace
@@ -67,7 +67,7 @@ absl::StatusOr<std::unique_ptr<Host>> Host::Open(const Options& options, Clock* 
   return host;
 }
 
-void Host::Check(const Options& options, rpc::ConfigCheck* check) {
+void Host::Check(const Options& options, service::ConfigCheck* check) {
   check->Dialled("--keyd-address", options.keyd_address);
   check->Dialled("--taskd-address", options.taskd_address);
   check->Dialled("--enrolld-address", options.enrolld_address);
@@ -88,7 +88,7 @@ Keyd::Config Host::NewConfig() {
   config.addresses = {{std::string(keys::kTaskd), options_.taskd_address},
                       {std::string(keys::kEnrolld), options_.enrolld_address},
                       {std::string(keys::kKeyd), options_.keyd_address}};
-  config.names = rpc::NamesOrDefault(options_.names);
+  config.names = service::NamesOrDefault(options_.names);
   config.credential_folder = CredentialFolder(options_);
   config.clock = clock_;
   return config;

@@ -14,9 +14,9 @@
 #include "lib/store/store.h"
 #include "services/keyd/keyd.h"
 
-namespace parley::rpc {
+namespace parley::service {
 class ConfigCheck;
-}  // namespace parley::rpc
+}  // namespace parley::service
 
 namespace parley::keyd {
 
@@ -47,7 +47,7 @@ class Host {
   // key-encryption key or credentials are beside no organisation. The errors of OpenSqliteStore and of files.
   static absl::StatusOr<std::unique_ptr<Host>> Open(const Options& options, Clock* clock);
   // For --check-config: what Open would find, without making anything.
-  static void Check(const Options& options, rpc::ConfigCheck* check);
+  static void Check(const Options& options, service::ConfigCheck* check);
 
   // Returns what Keyd::Create needs of the host; what belongs to a door or a process is left out.
   Keyd::Config NewConfig();

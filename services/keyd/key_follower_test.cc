@@ -1,5 +1,5 @@
 // lib/keyclient against a real keyd.
-#include "lib/keyclient/key_follower.h"
+#include "lib/keyd_client/key_follower.h"
 
 #include <grpcpp/server_builder.h>
 
@@ -17,8 +17,8 @@ namespace parley::keyd {
 namespace {
 
 using access::v1::ROLE_DEVICE;
-using keyclient::Contact;
-using keyclient::KeyFollower;
+using keyd_client::Contact;
+using keyd_client::KeyFollower;
 using Stub = KeyClient::Stub;
 
 constexpr absl::Duration kLong = absl::Seconds(30);

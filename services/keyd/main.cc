@@ -8,8 +8,8 @@
 #include "absl/time/clock.h"
 #include "lib/base/error.h"
 #include "lib/rest/server.h"
-#include "lib/rpc/process.h"
-#include "lib/rpc/service_flags.h"
+#include "lib/service/process.h"
+#include "lib/service/service_flags.h"
 #include "lib/transport/grpc_door.h"
 #include "services/keyd/host.h"
 #include "services/keyd/keyd.h"
@@ -18,7 +18,7 @@
 namespace parley::keyd {
 namespace {
 
-absl::Status Serve(const Options& options, rpc::Process& process) {
+absl::Status Serve(const Options& options, service::Process& process) {
   ASSIGN_OR_RETURN(const auto host, Host::Open(options, Clock::System()));
   std::unique_ptr<transport::GrpcDoor> door;
   Keyd::Config config = host->NewConfig();
@@ -46,20 +46,20 @@ absl::Status Serve(const Options& options, rpc::Process& process) {
   if (announced.ok()) process.WaitForStop();
   door->listener().StopAccepting();
   (*keyd)->Drain();
-  door->Shutdown(absl::Now() + rpc::kShutdownGrace);
+  door->Shutdown(absl::Now() + service::kShutdownGrace);
   door->Wait();
   return announced;
 }
 
 int Main(int argc, char** argv) {
   Options options;
-  rpc::ServiceOptions service;
+  service::ServiceOptions service;
   service.process.name = "keyd";
   service.process.services = RestApi().services;
   service.data = options.data;
   service.listen = options.listen;
-  rpc::ServiceFlags flags("Keeps an organisation's keys: issues, revokes and rotates them, and keeps the audit log.",
-                          &service);
+  service::ServiceFlags flags(
+      "Keeps an organisation's keys: issues, revokes and rotates them, and keeps the audit log.", &service);
   flags.Add("--kek-file", options.kek_file,
             "key-encryption key: 32 bytes or 64 hex digits, mode 0600 (default: {data}/kek, made at the first start)");
   flags.Add("--taskd-address", options.taskd_address, "host:port of taskd, as written into credentials");
@@ -75,8 +75,8 @@ int Main(int argc, char** argv) {
   options.data = service.data;
   options.listen = service.listen;
   options.names = service.names;
-  return flags.Run([&](rpc::ConfigCheck& check) { Host::Check(options, &check); },
-                   [&](rpc::Process& process) { return Serve(options, process); });
+  return flags.Run([&](service::ConfigCheck& check) { Host::Check(options, &check); },
+                   [&](service::Process& process) { return Serve(options, process); });
 }
 
 }  // namespace

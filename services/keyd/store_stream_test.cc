@@ -11,7 +11,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "lib/rpc/audit.h"
+#include "lib/audit/audit_log.h"
 #include "lib/rpc/start_stream.h"
 #include "lib/store/sqlite_store.h"
 #include "lib/transport/peer.h"
@@ -25,7 +25,7 @@ using key::v1::Revocations;
 constexpr int kEntries = 5000;
 constexpr size_t kEntryBytes = 5000;
 
-class NoAuditLog final : public rpc::AuditLog {
+class NoAuditLog final : public audit::AuditLog {
  public:
   void Record(key::v1::AuditEvent) override {}
 };

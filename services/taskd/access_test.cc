@@ -7,8 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/descriptor.h"
 #include "lib/base/error.h"
-#include "lib/rpc/errors.h"
 #include "lib/rpc/gate.h"
+#include "lib/transport/grpc_status.h"
 #include "parley/access/v1/access.pb.h"
 #include "services/taskd/domain/names.h"
 #include "services/taskd/testing/taskd_testing.h"
@@ -58,7 +58,7 @@ class Access : public TaskdTest {
     queue.Shutdown();
     while (queue.Next(&tag, &ok)) {
     }
-    return rpc::FromGrpc(status);
+    return transport::FromGrpc(status);
   }
 };
 

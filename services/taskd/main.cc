@@ -8,8 +8,8 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/crypto/kdf.h"
-#include "lib/keyclient/server.h"
-#include "lib/rpc/service_flags.h"
+#include "lib/service/following_server.h"
+#include "lib/service/service_flags.h"
 #include "lib/store/companion_secret.h"
 #include "lib/store/sqlite_store.h"
 #include "services/taskd/rest_api.h"
@@ -20,7 +20,7 @@ namespace {
 
 constexpr size_t kSealingKeyBytes = 32;
 
-using Options = keyclient::ServerOptions;
+using Options = service::ServerOptions;
 
 std::string SealingKeyPath(const std::string& data) { return data + "/seal.key"; }
 
@@ -45,13 +45,13 @@ store::CompanionSecret SealingKey(const std::string& data) {
           "SEALING_KEY_MISSING", ReadSealingKey,     MakeSealingKey};
 }
 
-absl::Status Serve(const Options& options, rpc::Process& process) {
+absl::Status Serve(const Options& options, service::Process& process) {
   RETURN_IF_ERROR(MakeFolders(options.data, 0700));
   const store::CompanionSecret companion = SealingKey(options.data);
   ASSIGN_OR_RETURN(Secret sealing_key, store::FindCompanionSecret(companion, HasDatabase(options.data)));
   ASSIGN_OR_RETURN(const auto store, store::OpenSqliteStore({.path = companion.database}));
   RETURN_IF_ERROR(store::KeepCompanionSecret(companion));
-  ASSIGN_OR_RETURN(const auto server, keyclient::FollowingServer::Open(options, RestApi(), &process));
+  ASSIGN_OR_RETURN(const auto server, service::FollowingServer::Open(options, RestApi(), &process));
   Taskd::Config config;
   config.store = store.get();
   config.keyring = server->keyring();
@@ -68,8 +68,8 @@ absl::Status Serve(const Options& options, rpc::Process& process) {
   return server->Run([&](grpc::ServerBuilder* builder) { taskd->Register(builder); }, [&] { taskd->Drain(); });
 }
 
-void Check(const Options& options, rpc::ConfigCheck& check) {
-  keyclient::FollowingServer::Check(options, &check);
+void Check(const Options& options, service::ConfigCheck& check) {
+  service::FollowingServer::Check(options, &check);
   check.Found("--data", store::CheckCompanionSecret(SealingKey(options.data), HasDatabase(options.data)));
 }
 
@@ -79,12 +79,12 @@ int Main(int argc, char** argv) {
   options.process.services = RestApi().services;
   options.listen = "127.0.0.1:7443";
   options.follow_labels = true;
-  rpc::ServiceFlags flags("Coordinates configuration-update tasks: offers them to clients and follows each to its end.",
-                          &options);
-  keyclient::FollowingServer::AddFlags(&options, "join keys", &flags);
+  service::ServiceFlags flags(
+      "Coordinates configuration-update tasks: offers them to clients and follows each to its end.", &options);
+  service::FollowingServer::AddFlags(&options, "join keys", &flags);
   if (const auto result = flags.Parse(argc, argv); result.has_value()) return *result;
-  return flags.Run([&](rpc::ConfigCheck& check) { Check(options, check); },
-                   [&](rpc::Process& process) { return Serve(options, process); });
+  return flags.Run([&](service::ConfigCheck& check) { Check(options, check); },
+                   [&](service::Process& process) { return Serve(options, process); });
 }
 
 }  // namespace

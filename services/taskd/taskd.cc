@@ -76,7 +76,7 @@ class Taskd::Impl {
     builder->RegisterService(&participation_service_);
   }
 
-  keyclient::EndedCredentials& ended_credentials() { return dependents_.ended(); }
+  keyd_client::EndedCredentials& ended_credentials() { return dependents_.ended(); }
 
   void Drain() {
     sessions_.Close(rpc::ServerStopping());
@@ -165,7 +165,7 @@ absl::StatusOr<std::unique_ptr<Taskd>> Taskd::Create(Config config) {
 
 void Taskd::Register(grpc::ServerBuilder* builder) { impl_->Register(builder); }
 
-keyclient::EndedCredentials& Taskd::ended_credentials() { return impl_->ended_credentials(); }
+keyd_client::EndedCredentials& Taskd::ended_credentials() { return impl_->ended_credentials(); }
 
 void Taskd::Drain() { impl_->Drain(); }
 

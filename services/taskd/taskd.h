@@ -15,12 +15,12 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "lib/audit/audit_log.h"
 #include "lib/base/clock.h"
 #include "lib/base/secret.h"
-#include "lib/keyclient/device_labels.h"
-#include "lib/keyclient/ended_credentials.h"
+#include "lib/keyd_client/device_labels.h"
+#include "lib/keyd_client/ended_credentials.h"
 #include "lib/keys/identity.h"
-#include "lib/rpc/audit.h"
 #include "lib/rpc/gate.h"
 #include "lib/rpc/metrics.h"
 #include "lib/store/store.h"
@@ -45,8 +45,8 @@ class Taskd {
     // The "host:port" that goes into join keys.
     std::string public_address;
     // What keyd tells of devices. It is asked, and observed as long as the coordinator lives.
-    keyclient::DeviceLabels* labels = nullptr;
-    rpc::AuditLog* audit = nullptr;
+    keyd_client::DeviceLabels* labels = nullptr;
+    audit::AuditLog* audit = nullptr;
     // Counts calls, tasks and clients; may be null.
     rpc::Metrics* metrics = nullptr;
     Clock* clock = Clock::System();
@@ -70,7 +70,7 @@ class Taskd {
   // Registers the three services.
   void Register(grpc::ServerBuilder* builder);
   // Returns what must be told of the credentials that keyd has revoked; what depends on them then ends.
-  keyclient::EndedCredentials& ended_credentials();
+  keyd_client::EndedCredentials& ended_credentials();
   // Ends the streams that last, so that a server that stops does not wait for them.
   void Drain();
 

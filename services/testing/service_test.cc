@@ -10,8 +10,8 @@
 #include "absl/time/clock.h"
 #include "lib/crypto/kdf.h"
 #include "lib/keys/dial.h"
-#include "lib/rpc/errors.h"
 #include "lib/store/sqlite_store.h"
+#include "lib/transport/grpc_status.h"
 
 namespace parley {
 
@@ -47,7 +47,7 @@ absl::Status ServiceClient::Explain(const grpc::Status& status) const {
   if (status.error_code() == grpc::StatusCode::UNAVAILABLE) {
     if (absl::Status reason = channel_->dialer().last_error(); !reason.ok()) return reason;
   }
-  return rpc::FromGrpc(status);
+  return transport::FromGrpc(status);
 }
 
 ServiceTest::ServiceTest(const std::string& audience) : folder_(testing::TempDir() + "/service.XXXXXX") {

@@ -15,12 +15,12 @@
 #include "absl/time/time.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/server_builder.h"
+#include "lib/audit/audit_log.h"
 #include "lib/base/clock.h"
 #include "lib/base/encoding.h"
 #include "lib/base/mutex.h"
 #include "lib/keys/identity.h"
 #include "lib/keys/key_source.h"
-#include "lib/rpc/audit.h"
 #include "lib/store/store.h"
 #include "lib/transport/channel.h"
 #include "lib/transport/grpc_door.h"
@@ -28,7 +28,7 @@
 
 namespace parley {
 
-class FakeAuditLog final : public rpc::AuditLog {
+class FakeAuditLog final : public audit::AuditLog {
  public:
   void Record(key::v1::AuditEvent event) override;
   // Whether there is an event of this action and outcome.

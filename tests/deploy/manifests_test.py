@@ -106,7 +106,7 @@ class Manifests(unittest.TestCase):
     def test_a_service_has_the_time_to_end_that_it_may_take(self):
         """Its calls, what REST still sends, and its audit events, one after another."""
         needed = 0
-        for source, name in (("lib/rpc/process.h", "kShutdownGrace"), ("lib/transport/grpc_door.cc", "kRestGrace"),
+        for source, name in (("lib/service/process.h", "kShutdownGrace"), ("lib/transport/grpc_door.cc", "kRestGrace"),
                              ("services/keyd/keyd.cc", "kAuditDrain")):
             (seconds,) = re.findall(name + r" = absl::Seconds\((\d+)\);", (ROOT / source).read_text())
             needed += int(seconds)
@@ -223,9 +223,9 @@ class Manifests(unittest.TestCase):
         for resources, configuration in self.each("ConfigMap"):
             for key in configuration["data"]:
                 service, flag = re.fullmatch(r"PARLEY_(KEYD|TASKD|ENROLLD)_(\w+)", key).groups()
-                sources = ["services/%s/main.cc" % service.lower(), "lib/rpc/service_flags.cc"]
+                sources = ["services/%s/main.cc" % service.lower(), "lib/service/service_flags.cc"]
                 if service != "KEYD":
-                    sources.append("lib/keyclient/server.cc")
+                    sources.append("lib/service/following_server.cc")
                 self.assertIn('"--%s"' % flag.lower().replace("_", "-"),
                               "".join((ROOT / source).read_text() for source in sources), key)
             for pod in resources:

@@ -2,7 +2,7 @@
 
 import re
 
-ROW = re.compile(r"^\|\s*`([a-z/]+?)/?`[^|]*\|[^|]*\|([^|]*)\|\s*$", re.MULTILINE)
+ROW = re.compile(r"^\|\s*`([a-z_/]+?)/?`[^|]*\|[^|]*\|([^|]*)\|\s*$", re.MULTILINE)
 ONE_HEADER = re.compile(r"^(\w+)'s `([\w.]+)`$")
 LAYERED = ("lib/", "services/", "clients/")
 
@@ -18,7 +18,7 @@ LIBSSL = {"openssl/ssl.h", "openssl/tls1.h", "openssl/ssl3.h", "openssl/dtls1.h"
 
 NOT_IN_DOMAIN = re.compile(
     r"^(grpc|grpcpp|netinet|arpa|netdb|sqlite3|sys/(socket|un|epoll|select)|poll\.h|openssl)|\.grpc\.pb\.h$"
-    r"|^lib/(transport/(?!(peer|connection_id)\.h)|rpc/(?!audit\.h)|store/|keyclient/)")
+    r"|^lib/(transport/(?!(peer|connection_id)\.h)|rpc/|store/|keyd_client/|service/)")
 
 
 class Rules:

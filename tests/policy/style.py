@@ -45,7 +45,7 @@ BANNED = (
     (re.compile(r"\bLog(Info|Warning|Error)\(.*\bExpose\("), "a secret must not be logged"),
 )
 # Switches off the detector of deadlocks that Debian builds into Abseil.
-EXCEPTED = {ABSEIL_LOCKS: ("lib/rpc/process.cc",)}
+EXCEPTED = {ABSEIL_LOCKS: ("lib/service/process.cc",)}
 
 
 def ours(tree, *suffixes):

@@ -1,6 +1,6 @@
 #include "services/enrolld/exchanges/access.h"
 
-#include "lib/rpc/audit.h"
+#include "lib/audit/audit_log.h"
 #include "services/enrolld/domain/names.h"
 
 namespace parley::enrolld {
@@ -12,15 +12,15 @@ bool MaySee(const rpc::Caller& caller, const Invitation& invitation) {
          (invitation.kind() == Invitation::KIND_DEVICE && caller.subject() == invitation.creator());
 }
 
-absl::Status CheckHandles(rpc::AuditLog* audit, const rpc::Caller& caller, absl::string_view method,
+absl::Status CheckHandles(audit::AuditLog* audit, const rpc::Caller& caller, absl::string_view method,
                           const Invitation& invitation) {
   const bool handles = invitation.kind() == Invitation::KIND_USER ? caller.role() == access::v1::ROLE_ADMIN
                                                                   : caller.subject() == invitation.creator();
   if (handles) return absl::OkStatus();
   const absl::Status refused =
-      Refuse(audit, caller.Name(), method, "NOT_YOUR_INVITATION",
-             invitation.kind() == Invitation::KIND_USER ? "only admins invite and greet users"
-                                                        : "only its user invites and greets a further device");
+      RecordRefusal(audit, caller.Name(), method, "NOT_YOUR_INVITATION",
+                    invitation.kind() == Invitation::KIND_USER ? "only admins invite and greet users"
+                                                               : "only its user invites and greets a further device");
   return MaySee(caller, invitation) ? refused : NoInvitation(invitation.name());
 }
 

@@ -14,7 +14,7 @@ bool MaySee(const rpc::Caller& caller, const enrol::v1::Invitation& invitation);
 
 // Checks that the caller may greet with the invitation and have its link: any admin may for a user's, and its user for
 // a device's. Returns NOT_FOUND to those who may not see it, or else PERMISSION_DENIED (NOT_YOUR_INVITATION).
-absl::Status CheckHandles(rpc::AuditLog* audit, const rpc::Caller& caller, absl::string_view method,
+absl::Status CheckHandles(audit::AuditLog* audit, const rpc::Caller& caller, absl::string_view method,
                           const enrol::v1::Invitation& invitation);
 
 }  // namespace parley::enrolld

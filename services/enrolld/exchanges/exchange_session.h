@@ -18,10 +18,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "lib/audit/audit_log.h"
 #include "lib/base/clock.h"
 #include "lib/base/mutex.h"
 #include "lib/base/timer_queue.h"
-#include "lib/rpc/audit.h"
 #include "lib/rpc/live_streams.h"
 #include "lib/rpc/worker_pool.h"
 #include "services/enrolld/domain/exchange_rules.h"
@@ -44,7 +44,7 @@ class ExchangeSession : public std::enable_shared_from_this<ExchangeSession> {
     Clock* clock;
     TimerQueue* timers;
     rpc::WorkerPool* workers;
-    rpc::AuditLog* audit;
+    audit::AuditLog* audit;
     std::string organisation;
     Leases leases;
     // Refuses a key (16 bytes of serial) from now on and closes its connections. Must not block.

@@ -2,8 +2,8 @@
 
 #include <utility>
 
+#include "lib/audit/audit_log.h"
 #include "lib/base/error.h"
-#include "lib/rpc/audit.h"
 #include "services/enrolld/domain/names.h"
 #include "services/enrolld/exchanges/access.h"
 
@@ -103,7 +103,8 @@ absl::Status ExchangeStream::Open(const std::string& name) {
   if (caller_.role() == access::v1::ROLE_INVITEE) {
     who.role = sas::Role::kClaimer;
     if (caller_.subject() != id) {
-      return Refuse(parts_->audit, caller_.Name(), kMethod, "OTHER_INVITATION", "this link is of another invitation");
+      return RecordRefusal(parts_->audit, caller_.Name(), kMethod, "OTHER_INVITATION",
+                           "this link is of another invitation");
     }
   }
   absl::StatusOr<std::shared_ptr<ExchangeSession>> session = parts_->sessions->Find(id);

@@ -28,7 +28,7 @@ class ExchangeStream final
   struct Parts {
     ExchangeSessions* sessions;
     rpc::LiveStreams* streams;
-    rpc::AuditLog* audit;
+    audit::AuditLog* audit;
     rpc::WorkerPool* workers;
   };
   ExchangeStream(const Parts* parts, rpc::Caller caller);

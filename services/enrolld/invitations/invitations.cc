@@ -5,10 +5,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "lib/audit/audit_log.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
-#include "lib/rpc/audit.h"
 #include "lib/rpc/page.h"
 #include "lib/rpc/request_id.h"
 #include "services/enrolld/domain/names.h"
@@ -42,11 +42,11 @@ void SetQueued(const std::string& email, Invitation* invitation) {
 }  // namespace
 
 Invitations::Invitations(Parts parts)
-    : parts_(parts), ended_(parts.clock, [this](const keyclient::EndedCredentials::Credential& credential) {
+    : parts_(parts), ended_(parts.clock, [this](const keyd_client::EndedCredentials::Credential& credential) {
         return EndThoseOf(credential);
       }) {}
 
-absl::Status Invitations::EndThoseOf(const keyclient::EndedCredentials::Credential& credential) {
+absl::Status Invitations::EndThoseOf(const keyd_client::EndedCredentials::Credential& credential) {
   // First, so that none is made behind the list.
   RETURN_IF_ERROR(parts_.store->NoteRevoked(credential.serial, credential.NoteLifetime(parts_.clock->Now())));
   ASSIGN_OR_RETURN(const auto all, parts_.store->All());
@@ -129,8 +129,8 @@ absl::Status Invitations::Create(const rpc::Caller& caller, const enrol::v1::Cre
                                  enrol::v1::CreateInvitationResponse* response) {
   RETURN_IF_ERROR(ValidateCreate(request));
   if (request.kind() == Invitation::KIND_USER && caller.role() != access::v1::ROLE_ADMIN) {
-    return Refuse(parts_.audit, caller.Name(), Method("CreateInvitation"), "NOT_YOUR_INVITATION",
-                  "only admins invite users; you may invite a further device of your own");
+    return RecordRefusal(parts_.audit, caller.Name(), Method("CreateInvitation"), "NOT_YOUR_INVITATION",
+                         "only admins invite users; you may invite a further device of your own");
   }
   RETURN_IF_ERROR(CheckMail(request.email()));
   const std::string id = IdOf(caller, request.request_id());
@@ -143,10 +143,11 @@ absl::Status Invitations::Create(const rpc::Caller& caller, const enrol::v1::Cre
     // Otherwise the same request was faster on another connection.
     if (!absl::IsAborted(created)) {
       RETURN_IF_ERROR(created);
-      Audit(parts_.audit, caller.Name(), "invitation.created", record.invitation().name(),
-            absl::StrCat(record.invitation().kind() == Invitation::KIND_USER ? rpc::RoleName(record.invitation().role())
-                                                                             : "a further device of",
-                         " ", record.invitation().user_name()));
+      RecordAction(
+          parts_.audit, caller.Name(), "invitation.created", record.invitation().name(),
+          absl::StrCat(record.invitation().kind() == Invitation::KIND_USER ? rpc::RoleName(record.invitation().role())
+                                                                           : "a further device of",
+                       " ", record.invitation().user_name()));
       if (!request.email().empty()) parts_.outbox->Add(mail);
     }
     ASSIGN_OR_RETURN(found, parts_.store->Find(id));
@@ -248,7 +249,7 @@ absl::Status Invitations::Resend(const rpc::Caller& caller, const enrol::v1::Res
           SetQueued(email, record->mutable_invitation());
           change->mail = &mail;
         }
-        Audit(parts_.audit, caller.Name(), "invitation.sent_again", record->invitation().name());
+        RecordAction(parts_.audit, caller.Name(), "invitation.sent_again", record->invitation().name());
         return true;
       }));
   if (!mail.email().empty()) parts_.outbox->Add(mail);

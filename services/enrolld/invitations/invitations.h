@@ -13,7 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "lib/base/clock.h"
-#include "lib/keyclient/ended_credentials.h"
+#include "lib/keyd_client/ended_credentials.h"
 #include "lib/rpc/gate.h"
 #include "parley/enrol/v1/invitation_service.pb.h"
 #include "services/enrolld/exchanges/exchange_sessions.h"
@@ -32,7 +32,7 @@ class Invitations {
     const InviteeKeys* keys;
     Outbox* outbox;
     Clock* clock;
-    rpc::AuditLog* audit;
+    audit::AuditLog* audit;
   };
   explicit Invitations(Parts parts);
 
@@ -49,11 +49,11 @@ class Invitations {
   absl::Status AwaitEndedInvitations(const enrol::v1::AwaitEndedInvitationsRequest& request,
                                      enrol::v1::AwaitEndedInvitationsResponse* response);
   // Hears of the credentials that are revoked, and ends what was made with them until it is stopped.
-  keyclient::EndedCredentials& ended() { return ended_; }
+  keyd_client::EndedCredentials& ended() { return ended_; }
 
  private:
   // Ends the pending invitations that were made with the credential.
-  absl::Status EndThoseOf(const keyclient::EndedCredentials::Credential& credential);
+  absl::Status EndThoseOf(const keyd_client::EndedCredentials::Credential& credential);
   absl::StatusOr<InvitationRecord> NewRecord(const rpc::Caller& caller,
                                              const enrol::v1::CreateInvitationRequest& request, const std::string& id,
                                              std::string fingerprint) const;
@@ -62,7 +62,7 @@ class Invitations {
   absl::Status Answer(const std::string& id, enrol::v1::CreateInvitationResponse* response);
 
   const Parts parts_;
-  keyclient::EndedCredentials ended_;
+  keyd_client::EndedCredentials ended_;
 };
 
 }  // namespace parley::enrolld

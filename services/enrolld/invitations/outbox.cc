@@ -5,11 +5,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "lib/audit/audit_log.h"
 #include "lib/base/backoff.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
 #include "lib/base/proto_time.h"
-#include "lib/rpc/audit.h"
 #include "services/enrolld/domain/mail_text.h"
 #include "services/enrolld/domain/names.h"
 
@@ -104,8 +104,9 @@ void Outbox::Try(MailRecord mail) {
     return absl::StatusOr<bool>(true);
   });
   if (!stored.ok()) LogError("what became of a mail can not be stored", {{"error", std::string(stored.message())}});
-  Audit(parts_.audit, "enrolld", again || given_up ? "invitation.mail_failed" : "invitation.mailed",
-        record->invitation().name(), sent.ok() ? mail.email() : absl::StrCat(mail.email(), ": ", sent.message()));
+  RecordAction(parts_.audit, "enrolld", again || given_up ? "invitation.mail_failed" : "invitation.mailed",
+               record->invitation().name(),
+               sent.ok() ? mail.email() : absl::StrCat(mail.email(), ": ", sent.message()));
   if (!again) return;
   MutexLock lock(&mutex_);
   if (waiting_.count(mail.invitation()) > 0) return;

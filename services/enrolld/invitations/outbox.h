@@ -11,10 +11,10 @@
 #include <thread>
 
 #include "absl/status/status.h"
+#include "lib/audit/audit_log.h"
 #include "lib/base/clock.h"
 #include "lib/base/mutex.h"
 #include "lib/base/timer_queue.h"
-#include "lib/rpc/audit.h"
 #include "services/enrolld/exchanges/exchange_sessions.h"
 #include "services/enrolld/invitations/invitee_keys.h"
 #include "services/enrolld/mail/mailer.h"
@@ -31,7 +31,7 @@ class Outbox {
     Mailer* mailer;
     Clock* clock;
     TimerQueue* timers;
-    rpc::AuditLog* audit;
+    audit::AuditLog* audit;
     std::string organisation;
   };
   explicit Outbox(Parts parts) : parts_(std::move(parts)) {}

@@ -90,7 +90,7 @@ class EnrolldTest : public ServiceTest {
   // Without a word to anybody when `drain` is false, as when the process is killed.
   void Stop(bool drain = true);
 
-  keyclient::EndedCredentials& ended_credentials() { return enrolld_->ended_credentials(); }
+  keyd_client::EndedCredentials& ended_credentials() { return enrolld_->ended_credentials(); }
 
   std::unique_ptr<EnrolldTestClient> Connect(const keys::Keyring::Minted& key);
   std::unique_ptr<EnrolldTestClient> Connect(access::v1::Role role, const std::string& subject);

@@ -10,7 +10,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "lib/rpc/audit.h"
+#include "lib/audit/audit_log.h"
 #include "lib/rpc/gate.h"
 #include "lib/rpc/live_streams.h"
 #include "lib/store/store.h"
@@ -27,7 +27,7 @@ class TrustService final : public trust::v1::TrustService::CallbackService {
     TrustAuthority* authority = nullptr;
     const rpc::Gate* gate = nullptr;
     rpc::LiveStreams* streams = nullptr;
-    rpc::AuditLog* audit = nullptr;
+    audit::AuditLog* audit = nullptr;
     // The same as in KeyService.
     std::function<void(absl::string_view serial, absl::Time expire_time, bool by_itself)> on_revoked;
   };

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "lib/base/clock.h"
-#include "lib/keyclient/device_labels.h"
+#include "lib/keyd_client/device_labels.h"
 #include "lib/rpc/gate.h"
 #include "lib/rpc/out_stream.h"
 #include "lib/rpc/worker_pool.h"
@@ -29,7 +29,7 @@ class FetchStream final
     TaskIndex* task_index;
     ManifestCache* manifests;
     ChunkStore* chunks;
-    const keyclient::DeviceLabels* labels;
+    const keyd_client::DeviceLabels* labels;
     Clock* clock;
     rpc::WorkerPool* workers;
   };

@@ -4,7 +4,7 @@
 
 #include "lib/base/error.h"
 #include "lib/payload/chunk.h"
-#include "lib/rpc/errors.h"
+#include "lib/transport/grpc_status.h"
 
 namespace parley::taskd {
 namespace {
@@ -19,7 +19,7 @@ UploadStream::UploadStream(ChunkStore* chunks, rpc::WorkerPool* workers, rpc::Ca
 
 void UploadStream::End(const absl::Status& status) {
   if (caller_.call != nullptr) caller_.call->End(status);
-  Finish(rpc::ToGrpc(status));
+  Finish(transport::ToGrpc(status));
 }
 
 // One read, one piece of work: never both at once, so nothing here is shared.

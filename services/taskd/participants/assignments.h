@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "lib/base/mutex.h"
-#include "lib/keyclient/device_labels.h"
+#include "lib/keyd_client/device_labels.h"
 #include "lib/rpc/gate.h"
 #include "lib/rpc/out_stream.h"
 #include "parley/task/v1/participation_service.pb.h"
@@ -59,7 +59,7 @@ class AssignmentStream final : public rpc::OutStream<grpc::ServerWriteReactor<ta
 class Assignments {
  public:
   // All of these must outlive this, and this must outlive the work of `workers`.
-  Assignments(const TaskIndex* task_index, const keyclient::DeviceLabels* labels, rpc::LiveStreams* streams,
+  Assignments(const TaskIndex* task_index, const keyd_client::DeviceLabels* labels, rpc::LiveStreams* streams,
               rpc::WorkerPool* workers)
       : task_index_(task_index), labels_(labels), streams_(streams), workers_(workers) {}
 
@@ -94,7 +94,7 @@ class Assignments {
                size_t first = 0);
 
   const TaskIndex* const task_index_;
-  const keyclient::DeviceLabels* const labels_;
+  const keyd_client::DeviceLabels* const labels_;
   rpc::LiveStreams* const streams_;
   rpc::WorkerPool* const workers_;
   mutable Mutex mutex_;

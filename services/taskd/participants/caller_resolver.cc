@@ -1,8 +1,8 @@
 #include "services/taskd/participants/caller_resolver.h"
 
+#include "lib/audit/audit_log.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
-#include "lib/rpc/audit.h"
 #include "services/taskd/domain/names.h"
 
 namespace parley::taskd {
@@ -11,8 +11,8 @@ absl::StatusOr<Member> CallerResolver::Identify(const rpc::Caller& caller, absl:
                                                 absl::string_view task_name) const {
   const MemberId id = ParseMemberSubject(caller.subject());
   if (id.task.empty() || task_name != TaskName(id.task)) {
-    return Refuse(audit_, caller.Name(), method, "OTHER_TASK",
-                  "this key is for another task than the one that is named");
+    return RecordRefusal(audit_, caller.Name(), method, "OTHER_TASK",
+                         "this key is for another task than the one that is named");
   }
   ASSIGN_OR_RETURN(std::string client, store_->ClientOfTag(id.task, id.tag));
   return Member{id.task, std::move(client)};

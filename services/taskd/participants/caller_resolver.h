@@ -24,7 +24,7 @@ struct Member {
 class CallerResolver {
  public:
   // All of these must outlive this.
-  CallerResolver(const TaskStore* store, const ParticipantUpdater* updater, rpc::AuditLog* audit)
+  CallerResolver(const TaskStore* store, const ParticipantUpdater* updater, audit::AuditLog* audit)
       : store_(store), updater_(updater), audit_(audit) {}
 
   // Returns the client that calls. Returns PERMISSION_DENIED (OTHER_TASK), with an entry in the audit log, if the
@@ -42,7 +42,7 @@ class CallerResolver {
  private:
   const TaskStore* const store_;
   const ParticipantUpdater* const updater_;
-  rpc::AuditLog* const audit_;
+  audit::AuditLog* const audit_;
 };
 
 }  // namespace parley::taskd

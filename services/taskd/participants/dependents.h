@@ -18,7 +18,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "lib/base/clock.h"
-#include "lib/keyclient/ended_credentials.h"
+#include "lib/keyd_client/ended_credentials.h"
 #include "parley/task/v1/task_service.pb.h"
 #include "services/taskd/participants/roster.h"
 #include "services/taskd/store/task_store.h"
@@ -27,7 +27,7 @@ namespace parley::taskd {
 
 class Dependents {
  public:
-  using Credential = keyclient::EndedCredentials::Credential;
+  using Credential = keyd_client::EndedCredentials::Credential;
 
   // All of these must outlive this.
   Dependents(const TaskStore* store, Roster* roster, Clock* clock);
@@ -36,7 +36,7 @@ class Dependents {
   absl::Status AwaitEndedKeys(const task::v1::AwaitEndedKeysRequest& request,
                               task::v1::AwaitEndedKeysResponse* response);
   // Hears of the credentials that are revoked, and calls this class for each until it is stopped.
-  keyclient::EndedCredentials& ended() { return ended_; }
+  keyd_client::EndedCredentials& ended() { return ended_; }
 
  private:
   absl::Status End(const Credential& credential) const;
@@ -51,7 +51,7 @@ class Dependents {
   const TaskStore* const store_;
   Roster* const roster_;
   Clock* const clock_;
-  keyclient::EndedCredentials ended_;
+  keyd_client::EndedCredentials ended_;
 };
 
 }  // namespace parley::taskd

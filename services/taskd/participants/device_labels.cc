@@ -18,7 +18,7 @@ absl::Status CheckSelected(Selected selected, const absl::Status& differs) {
   return differs;
 }
 
-void ShowLabels(const keyclient::DeviceLabels& labels, ParticipantRecord* record) {
+void ShowLabels(const keyd_client::DeviceLabels& labels, ParticipantRecord* record) {
   task::v1::Participant& participant = *record->mutable_participant();
   participant.clear_labels();
   const absl::StatusOr<ParticipantId> id = ParseParticipantName(participant.name());

@@ -5,7 +5,7 @@
 #define PARLEY_SERVICES_TASKD_PARTICIPANTS_DEVICE_LABELS_H_
 
 #include "absl/status/status.h"
-#include "lib/keyclient/device_labels.h"
+#include "lib/keyd_client/device_labels.h"
 #include "services/taskd/domain/record.pb.h"
 #include "services/taskd/domain/selection.h"
 
@@ -16,7 +16,7 @@ absl::Status CheckSelected(Selected selected, const absl::Status& differs);
 
 // Puts the present labels into the client that is to be shown. Stored labels may be of an earlier time, or of an
 // earlier version, which took a client's word for them.
-void ShowLabels(const keyclient::DeviceLabels& labels, ParticipantRecord* record);
+void ShowLabels(const keyd_client::DeviceLabels& labels, ParticipantRecord* record);
 
 }  // namespace parley::taskd
 

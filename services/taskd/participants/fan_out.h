@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "lib/base/mutex.h"
-#include "lib/keyclient/device_labels.h"
+#include "lib/keyd_client/device_labels.h"
 #include "lib/rpc/worker_pool.h"
 #include "services/taskd/participants/sessions.h"
 #include "services/taskd/store/participant_updater.h"
@@ -24,7 +24,7 @@ namespace parley::taskd {
 class FanOut {
  public:
   // All of these must outlive this, and this must outlive the work of `workers`.
-  FanOut(const Sessions* sessions, const ParticipantUpdater* updater, const keyclient::DeviceLabels* labels,
+  FanOut(const Sessions* sessions, const ParticipantUpdater* updater, const keyd_client::DeviceLabels* labels,
          rpc::WorkerPool* workers)
       : sessions_(sessions), updater_(updater), labels_(labels), workers_(workers) {}
 
@@ -40,7 +40,7 @@ class FanOut {
 
   const Sessions* const sessions_;
   const ParticipantUpdater* const updater_;
-  const keyclient::DeviceLabels* const labels_;
+  const keyd_client::DeviceLabels* const labels_;
   rpc::WorkerPool* const workers_;
   Mutex mutex_;
   // The clients that are still to be told, by task. A task that is here has a slice under way.

@@ -6,12 +6,12 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "lib/audit/audit_log.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
 #include "lib/base/secret.h"
 #include "lib/crypto/hash.h"
-#include "lib/rpc/audit.h"
 #include "lib/store/update.h"
 #include "services/taskd/domain/names.h"
 #include "services/taskd/domain/selection.h"
@@ -144,17 +144,18 @@ void Joining::AuditJoin(const rpc::Caller& caller, const Group& group, const Pen
   const std::string name = ParticipantName(group.task, pending.client);
   if (pending.former.has_value()) {
     const bool revoked = pending.former->value.participant().has_revoke_time();
-    Audit(parts_.audit, caller.Name(), "participant.rejoined", name,
-          revoked ? "its former key had been revoked" : "the device took its name back; its former key is revoked");
+    RecordAction(
+        parts_.audit, caller.Name(), "participant.rejoined", name,
+        revoked ? "its former key had been revoked" : "the device took its name back; its former key is revoked");
   }
-  Audit(parts_.audit, caller.Name(), "member_key.issued", name);
+  RecordAction(parts_.audit, caller.Name(), "member_key.issued", name);
 }
 
 // The names in a request are claims; the key is what counts.
 absl::StatusOr<Joining::Group> Joining::CheckCaller(const rpc::Caller& caller, const JoinRequest& request,
                                                     std::string* client) const {
   const auto refuse = [&](absl::string_view reason, absl::string_view sentence) {
-    return Refuse(parts_.audit, caller.Name(), "parley.task.v1.ParticipationService.Join", reason, sentence);
+    return RecordRefusal(parts_.audit, caller.Name(), "parley.task.v1.ParticipationService.Join", reason, sentence);
   };
   if (caller.role() == access::v1::ROLE_JOINER) {
     if (!request.task().empty() && request.task() != TaskName(caller.subject())) {

@@ -22,7 +22,7 @@
 #include "absl/status/statusor.h"
 #include "lib/base/clock.h"
 #include "lib/base/mutex.h"
-#include "lib/keyclient/device_labels.h"
+#include "lib/keyd_client/device_labels.h"
 #include "lib/rpc/gate.h"
 #include "parley/task/v1/participation_service.pb.h"
 #include "services/taskd/participants/revoked_keys.h"
@@ -45,9 +45,9 @@ class Joining {
     const ParticipantUpdater* updater;
     const TaskKeys* keys;
     RevokedKeys* revoked;
-    const keyclient::DeviceLabels* labels;
+    const keyd_client::DeviceLabels* labels;
     Clock* clock;
-    rpc::AuditLog* audit;
+    audit::AuditLog* audit;
   };
   explicit Joining(Parts parts) : parts_(parts) {}
 

@@ -16,7 +16,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/timer_queue.h"
-#include "lib/keyclient/device_labels.h"
+#include "lib/keyd_client/device_labels.h"
 #include "lib/rpc/gate.h"
 #include "lib/rpc/out_stream.h"
 #include "lib/rpc/worker_pool.h"
@@ -43,7 +43,7 @@ class NegotiateStream final
     Sessions* sessions;
     ManifestCache* manifests;
     DeclarePace* pace;
-    const keyclient::DeviceLabels* labels;
+    const keyd_client::DeviceLabels* labels;
     Clock* clock;
     TimerQueue* timers;
     rpc::WorkerPool* workers;

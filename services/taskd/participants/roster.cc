@@ -8,10 +8,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "lib/audit/audit_log.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
-#include "lib/rpc/audit.h"
 #include "lib/rpc/page.h"
 #include "lib/store/update.h"
 #include "lib/task/states.h"
@@ -58,7 +58,7 @@ absl::Status Roster::CreateJoinKey(const rpc::Caller& caller, const task::v1::Cr
   };
   RETURN_IF_ERROR(store::Update(parts_.store->store(), request.parent(), decide).status());
   const std::string serial = earlier.value_or(done.record).join_key();
-  if (!earlier.has_value()) Audit(parts_.audit, caller.Name(), "join_key.created", JoinKeyName(id, serial));
+  if (!earlier.has_value()) RecordAction(parts_.audit, caller.Name(), "join_key.created", JoinKeyName(id, serial));
   return AnswerJoinKey(id, serial, response);
 }
 
@@ -135,7 +135,7 @@ absl::Status Roster::RevokeJoinKey(const rpc::Caller& caller, const task::v1::Re
   ASSIGN_OR_RETURN(const JoinKeyId id, ParseJoinKeyName(request.name()));
   JoinKeyRecord record;
   ASSIGN_OR_RETURN(const bool revoked, RevokeKey(id, /*with_credential=*/false, &record));
-  if (revoked) Audit(parts_.audit, caller.Name(), "join_key.revoked", request.name());
+  if (revoked) RecordAction(parts_.audit, caller.Name(), "join_key.revoked", request.name());
   *response = std::move(*record.mutable_join_key());
   if (!request.with_members()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const int ended, EndMembersOf(caller, id));
@@ -149,8 +149,8 @@ absl::StatusOr<bool> Roster::EndJoinKey(absl::string_view task, absl::string_vie
   JoinKeyRecord record;
   ASSIGN_OR_RETURN(const bool revoked, RevokeKey(id, /*with_credential=*/true, &record));
   if (revoked) {
-    Audit(parts_.audit, "taskd", "join_key.revoked", record.join_key().name(),
-          absl::StrCat("with credentials/", credential));
+    RecordAction(parts_.audit, "taskd", "join_key.revoked", record.join_key().name(),
+                 absl::StrCat("with credentials/", credential));
   }
   return record.ended_with_credential();
 }
@@ -269,7 +269,7 @@ absl::Status Roster::RetryClients(const rpc::Caller& caller, const task::v1::Ret
     ASSIGN_OR_RETURN(clients, FailedClients(id));
   }
   ASSIGN_OR_RETURN(const int retried, parts_.updater->ApplyToAll(id, clients, Event{Event::Kind::kRetry}));
-  Audit(parts_.audit, caller.Name(), "task.clients_retried", request.name(), ShowRetried(retried, named));
+  RecordAction(parts_.audit, caller.Name(), "task.clients_retried", request.name(), ShowRetried(retried, named));
   response->set_retried_clients(retried);
   return absl::OkStatus();
 }
@@ -282,7 +282,7 @@ absl::Status Roster::RevokeParticipant(const rpc::Caller& caller, const task::v1
   }
   ASSIGN_OR_RETURN(ParticipantSnapshot snapshot, parts_.updater->Load(id.task, id.client));
   ASSIGN_OR_RETURN(const bool revoked, RevokeKey(id, request.reason(), /*credential=*/"", &snapshot));
-  if (revoked) Audit(parts_.audit, caller.Name(), "participant.revoked", request.name(), request.reason());
+  if (revoked) RecordAction(parts_.audit, caller.Name(), "participant.revoked", request.name(), request.reason());
   ShowLabels(*parts_.labels, &snapshot.client.value);
   *response = snapshot.participant();
   parts_.task_index->ShowPresence(response);
@@ -295,8 +295,8 @@ absl::StatusOr<bool> Roster::EndMember(absl::string_view task, absl::string_view
                    RevokeKey({std::string(task), std::string(client)}, "the credential that it joined with was revoked",
                              credential, &snapshot));
   if (revoked) {
-    Audit(parts_.audit, "taskd", "participant.revoked", ParticipantName(task, client),
-          absl::StrCat("with credentials/", credential));
+    RecordAction(parts_.audit, "taskd", "participant.revoked", ParticipantName(task, client),
+                 absl::StrCat("with credentials/", credential));
   }
   const ParticipantRecord& record = snapshot.client.value;
   return HexEncode(record.credential()) == credential && record.ended_with_credential();

@@ -12,7 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "lib/base/clock.h"
-#include "lib/keyclient/device_labels.h"
+#include "lib/keyd_client/device_labels.h"
 #include "lib/rpc/gate.h"
 #include "parley/task/v1/task_service.pb.h"
 #include "services/taskd/domain/names.h"
@@ -35,9 +35,9 @@ class Roster {
     const ParticipantUpdater* updater;
     const TaskKeys* keys;
     RevokedKeys* revoked;
-    const keyclient::DeviceLabels* labels;
+    const keyd_client::DeviceLabels* labels;
     Clock* clock;
-    rpc::AuditLog* audit;
+    audit::AuditLog* audit;
   };
   explicit Roster(Parts parts) : parts_(parts) {}
 

@@ -84,9 +84,9 @@ absl::Status Lifecycle::Change(const TaskSnapshot& task, const TaskRecord& next)
   const absl::StatusOr<int64_t> revision = parts_.store->store()->Commit(std::move(transaction));
   if (!absl::IsAborted(revision.status())) RETURN_IF_ERROR(revision.status());
   if (revision.ok() && !next.settled()) {
-    Audit(parts_.audit, "service/taskd", "task.state_changed", next.task().name(),
-          absl::StrCat(task::v1::Task::State_Name(next.task().state()).substr(sizeof("STATE_") - 1),
-                       next.end_reason().empty() ? "" : ": ", next.end_reason()));
+    RecordAction(parts_.audit, "service/taskd", "task.state_changed", next.task().name(),
+                 absl::StrCat(task::v1::Task::State_Name(next.task().state()).substr(sizeof("STATE_") - 1),
+                              next.end_reason().empty() ? "" : ": ", next.end_reason()));
   }
   // The store knows who was faster; this process may not yet.
   ASSIGN_OR_RETURN(const Stored<TaskRecord> now, parts_.store->GetTask(id));

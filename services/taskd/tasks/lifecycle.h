@@ -12,10 +12,10 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "lib/audit/audit_log.h"
 #include "lib/base/clock.h"
 #include "lib/base/mutex.h"
 #include "lib/base/timer_queue.h"
-#include "lib/rpc/audit.h"
 #include "lib/rpc/worker_pool.h"
 #include "services/taskd/store/participant_updater.h"
 #include "services/taskd/store/task_index.h"
@@ -34,7 +34,7 @@ class Lifecycle {
     ClockJumps* jumps;
     TimerQueue* timers;
     rpc::WorkerPool* workers;
-    rpc::AuditLog* audit;
+    audit::AuditLog* audit;
   };
   explicit Lifecycle(Parts parts) : parts_(parts) {}
 

@@ -4,11 +4,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "lib/audit/audit_log.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
 #include "lib/crypto/kdf.h"
-#include "lib/rpc/audit.h"
 #include "lib/rpc/page.h"
 #include "lib/store/update.h"
 #include "services/taskd/artifacts/payloads.h"
@@ -103,10 +103,10 @@ absl::Status Tasks::Create(const rpc::Caller& caller, const CreateTaskRequest& r
   if (earlier.has_value()) return AnswerCreate(*earlier, response);
   parts_.task_index->Committed(revision);
   if (!request.supersedes().empty()) {
-    Audit(parts_.audit, caller.Name(), "task.superseded", request.supersedes(), TaskName(id));
+    RecordAction(parts_.audit, caller.Name(), "task.superseded", request.supersedes(), TaskName(id));
   }
-  Audit(parts_.audit, caller.Name(), "task.created", TaskName(id), request.title());
-  Audit(parts_.audit, caller.Name(), "join_key.created", JoinKeyName(id, done.record.join_key()));
+  RecordAction(parts_.audit, caller.Name(), "task.created", TaskName(id), request.title());
+  RecordAction(parts_.audit, caller.Name(), "join_key.created", JoinKeyName(id, done.record.join_key()));
   return AnswerCreate(done.record, response);
 }
 
@@ -183,8 +183,8 @@ absl::Status Tasks::Publish(const rpc::Caller& caller, const task::v1::PublishRe
   if (earlier.has_value()) return Get(request.name(), response);
   parts_.task_index->Committed(revision);
   RETURN_IF_ERROR(Get(request.name(), response));
-  Audit(parts_.audit, caller.Name(), "task.revision_published", request.name(),
-        absl::StrCat("r", response->revision()));
+  RecordAction(parts_.audit, caller.Name(), "task.revision_published", request.name(),
+               absl::StrCat("r", response->revision()));
   return absl::OkStatus();
 }
 
@@ -268,7 +268,7 @@ absl::Status Tasks::ChangeTask(const rpc::Caller& caller, absl::string_view name
   ASSIGN_OR_RETURN(const int64_t revision, store::Update(parts_.store->store(), name, decide));
   if (revision > 0) {
     parts_.task_index->Committed(revision);
-    Audit(parts_.audit, caller.Name(), action, name, detail);
+    RecordAction(parts_.audit, caller.Name(), action, name, detail);
   }
   return Get(name, response);
 }

@@ -33,7 +33,7 @@ class Tasks {
     const Roster* roster;
     const TaskKeys* keys;
     Clock* clock;
-    rpc::AuditLog* audit;
+    audit::AuditLog* audit;
   };
   explicit Tasks(Parts parts) : parts_(parts) {}
 

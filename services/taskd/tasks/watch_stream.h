@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "lib/keyclient/device_labels.h"
+#include "lib/keyd_client/device_labels.h"
 #include "lib/rpc/out_stream.h"
 #include "lib/rpc/worker_pool.h"
 #include "parley/task/v1/task_service.pb.h"
@@ -34,7 +34,7 @@ class WatchStream final
     TaskIndex* task_index;
     const Tasks* tasks;
     rpc::LiveStreams* streams;
-    const keyclient::DeviceLabels* labels;
+    const keyd_client::DeviceLabels* labels;
     rpc::WorkerPool* workers;
   };
   WatchStream(const Parts* parts, rpc::Flow flow, const task::v1::WatchTaskRequest& request);

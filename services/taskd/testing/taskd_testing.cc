@@ -115,7 +115,7 @@ NegotiateResponse TestNegotiation::Apply() {
 TaskdTest::TaskdTest()
     : ServiceTest(std::string(keys::kTaskd)),
       sealing_key_(crypto::RandomSecret(32)),
-      labels_(std::make_unique<keyclient::DeviceLabels>()) {
+      labels_(std::make_unique<keyd_client::DeviceLabels>()) {
   HearFromKeyd();
   Start();
 }
@@ -148,7 +148,7 @@ void TaskdTest::Stop() {
 
 void TaskdTest::RestartWithoutKeyd() {
   Stop();
-  labels_ = std::make_unique<keyclient::DeviceLabels>();
+  labels_ = std::make_unique<keyd_client::DeviceLabels>();
   Start();
 }
 

@@ -10,7 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "grpcpp/client_context.h"
-#include "lib/keyclient/device_labels.h"
+#include "lib/keyd_client/device_labels.h"
 #include "lib/keys/identity.h"
 #include "lib/keys/join_key.h"
 #include "parley/task/v1/artifact_service.grpc.pb.h"
@@ -112,7 +112,7 @@ class TaskdTest : public ServiceTest {
   void RestartWithoutKeyd();
   void HearFromKeyd() { labels_->Replace({}); }
 
-  keyclient::EndedCredentials& ended_credentials() { return taskd_->ended_credentials(); }
+  keyd_client::EndedCredentials& ended_credentials() { return taskd_->ended_credentials(); }
   // Says that a credential of 90 days was revoked, and returns once what depends on it has ended.
   void RevokeCredential(const std::string& serial);
 
@@ -155,7 +155,7 @@ class TaskdTest : public ServiceTest {
 
  private:
   Secret sealing_key_;
-  std::unique_ptr<keyclient::DeviceLabels> labels_;
+  std::unique_ptr<keyd_client::DeviceLabels> labels_;
   std::unique_ptr<Taskd> taskd_;
   std::unique_ptr<TaskdTestClient> operator_;
 };

@@ -1,0 +1,67 @@
+#include "lib/keyd_client/contact.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/error.h"
+#include "lib/base/log.h"
+
+namespace parley::keyd_client {
+namespace {
+
+constexpr absl::Duration kSayAgain = absl::Minutes(10);
+
+}  // namespace
+
+Contact::Contact(absl::Duration limit, Clock* clock, OnChange on_change)
+    : limit_(limit), clock_(clock), on_change_(std::move(on_change)), last_(clock->Now()) {}
+
+bool Contact::PastLimit() const { return state_ != State::kFollowing && clock_->Now() - last_ > limit_; }
+
+void Contact::Enter(State state) {
+  if (std::exchange(state_, state) != state && on_change_) on_change_(state);
+}
+
+void Contact::Established() {
+  MutexLock lock(&mutex_);
+  if (state_ == State::kFollowing) return;
+  if (ever_) LogInfo("keyd is heard again; all that it has revoked is known");
+  ever_ = true;
+  said_ = absl::InfinitePast();
+  Enter(State::kFollowing);
+}
+
+void Contact::Failed(const absl::Status& why) {
+  MutexLock lock(&mutex_);
+  // Before the first time the service does not serve, and its start says why.
+  if (!ever_) return;
+  const absl::Time now = clock_->Now();
+  if (state_ == State::kFollowing) {
+    last_ = now;
+    Enter(State::kAway);
+  }
+  const bool news = PastLimit() && state_ != State::kAwayTooLong;
+  if (news) Enter(State::kAwayTooLong);
+  if (!news && now - said_ < kSayAgain) return;
+  said_ = now;
+  const LogFields fields = {{"since", absl::FormatTime(absl::RFC3339_sec, last_, absl::UTCTimeZone())},
+                            {"error", std::string(why.message())}};
+  if (state_ == State::kAwayTooLong) {
+    LogError("keyd has not been heard for too long: nobody new is admitted", fields);
+  } else {
+    LogWarning("keyd is not heard: this service goes on with the keys and revocations that it knows", fields);
+  }
+}
+
+absl::Status Contact::CheckAdmits() const {
+  MutexLock lock(&mutex_);
+  if (!PastLimit()) return absl::OkStatus();
+  return Error(absl::StatusCode::kUnavailable, "KEYD_AWAY", "keyd has not been heard for too long");
+}
+
+absl::Time Contact::last() const {
+  MutexLock lock(&mutex_);
+  return state_ == State::kFollowing ? clock_->Now() : last_;
+}
+
+}  // namespace parley::keyd_client

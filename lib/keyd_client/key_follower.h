@@ -1,0 +1,122 @@
+// Keeps a service in step with keyd: its audience's keys, the revocations, its server certificate, the labels of
+// devices where it asks for them.
+//
+//   ASSIGN_OR_RETURN(auto follower, KeyFollower::Create({.credential_path = …, .names = {"taskd.example"}}));
+//   RETURN_IF_ERROR(follower->WaitUntilReady(absl::Seconds(30)));
+//   KeyFollower::Certificate certificate = follower->certificate();
+//   ASSIGN_OR_RETURN(auto door, GrpcDoor::Create({… certificate …}, follower->key_source()));
+//   follower->Attach(&door->listener());
+//   RETURN_IF_ERROR(door->Serve(&builder));
+//   …
+//   follower->Detach();  // before the door goes
+//
+// Guarantees: ready means that every live epoch and every revocation up to now is known, so a service that waits
+// for it never accepts a revoked key. From then on a revocation closes the attached listener's connections under
+// that key, a rotation that retires an epoch closes those under it, and a renewed certificate is given to the
+// listener. While keyd is away the service goes on with what it knows, for a limited time (contact.h), and the follower
+// reconnects with back-off. When keyd refuses the credential, or it has expired, its file is read again: keyd writes a
+// new one before the old one ends.
+//
+// Threads: all methods may be called from any thread. Up to five threads of its own.
+#ifndef PARLEY_LIB_KEYD_CLIENT_KEY_FOLLOWER_H_
+#define PARLEY_LIB_KEYD_CLIENT_KEY_FOLLOWER_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "lib/audit/audit_log.h"
+#include "lib/base/clock.h"
+#include "lib/base/secret.h"
+#include "lib/keyd_client/contact.h"
+#include "lib/keyd_client/device_labels.h"
+#include "lib/keys/key_source.h"
+#include "lib/rpc/metrics.h"
+
+namespace parley::transport {
+class Listener;
+}  // namespace parley::transport
+
+namespace parley::keyd_client {
+
+class KeyFollower {
+ public:
+  struct Options {
+    // The path of a service credential, mode 0600, as keyd writes it at its first start. Its subject is the audience.
+    std::string credential_path;
+    // DNS names and IP addresses for the server certificate; without any, none is asked for.
+    std::vector<std::string> names;
+    // Whether the service needs the labels of devices. Being ready does not include them: DeviceLabels::Find says
+    // whether keyd has told them.
+    bool follow_labels = false;
+    // How long the service may go on without hearing from keyd before it admits no new peer.
+    absl::Duration away_limit = absl::InfiniteDuration();
+    Contact::OnChange on_contact;
+    // Must outlive the follower.
+    Clock* clock = Clock::System();
+  };
+
+  struct Certificate {
+    // PEM; empty if Options::names is.
+    std::string certificate_pem;
+    Secret private_key_pem;
+    // The organisation's CA, in PEM.
+    std::string ca_pem;
+  };
+
+  // Reads the credential and begins to connect. Returns the errors of keys::ReadCredentialFile, or INVALID_ARGUMENT
+  // (CREDENTIAL_ROLE) unless it is a service's with a key for keyd.
+  static absl::StatusOr<std::unique_ptr<KeyFollower>> Create(Options options);
+  // Checks that the file has a credential that Create would take and that has not expired, without connecting. Returns
+  // CREDENTIAL_EXPIRED, or the errors of Create.
+  static absl::Status CheckCredential(const std::string& path);
+  // Sends what the audit log still holds, for at most 5 seconds.
+  ~KeyFollower();
+
+  // Waits until the service is in step with keyd. After the timeout returns the reason why keyd could not be reached or
+  // refused, with its address, or DEADLINE_EXCEEDED if there is none.
+  absl::Status WaitUntilReady(absl::Duration timeout);
+
+  // Returns the audience, keyd's name for this service: "taskd".
+  const std::string& audience() const;
+  // Returns the keyring that mints keys of the audience (join keys, members). It lives as long as the follower.
+  keys::Keyring* keyring();
+  // Returns the key source for the door. It lives as long as the follower.
+  keys::AudienceKeySource* key_source();
+  // Shows in the metrics when the present credential ends and when keyd was heard last, as long as the returned value
+  // lives; the follower must outlive it.
+  rpc::Metrics::Source Count(rpc::Metrics* metrics);
+  // Returns the newest certificate. There is none before WaitUntilReady has succeeded.
+  Certificate certificate() const;
+
+  // Keeps this listener in step from now on; at most one. It must live until Detach, which waits for a call to it that
+  // is under way.
+  void Attach(transport::Listener* listener);
+  void Detach();
+
+  // Called for each credential that keyd has revoked: at once for those known by now, later from a thread of the
+  // follower, one call at a time, until StopObserving, which waits for a call that is under way.
+  using OnRevoked = std::function<void(const std::string& serial, absl::Time not_after)>;
+  void Observe(OnRevoked on_revoked);
+  void StopObserving();
+
+  // Returns the labels of devices, which are followed with Options::follow_labels. They live as long as the follower.
+  DeviceLabels* labels();
+
+  // Returns a log whose events go to keyd in batches, in order, and repeatedly until keyd has them; at most 10,000
+  // wait. It lives as long as the follower.
+  audit::AuditLog* audit_log();
+
+ private:
+  class Impl;
+  explicit KeyFollower(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace parley::keyd_client
+
+#endif  // PARLEY_LIB_KEYD_CLIENT_KEY_FOLLOWER_H_

@@ -1,0 +1,128 @@
+#include "lib/service/following_server.h"
+
+#include <grpcpp/server_builder.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "lib/base/encoding.h"
+#include "lib/base/error.h"
+#include "lib/crypto/certificate.h"
+#include "lib/keys/identity.h"
+#include "lib/keys/key_source.h"
+#include "lib/service/addresses.h"
+#include "lib/service/health.h"
+#include "lib/service/service_flags.h"
+
+namespace parley::service {
+namespace {
+
+constexpr absl::Duration kKeydTimeout = absl::Seconds(60);
+constexpr char kPublicAddress[] = "--public-address";
+constexpr char kKeydCredential[] = "--keyd-credential";
+constexpr char kKeydAwayLimit[] = "--keyd-away-limit";
+
+absl::StatusOr<absl::Duration> ParseAwayLimit(const std::string& text) {
+  absl::Duration limit;
+  if (text == "unlimited") return absl::InfiniteDuration();
+  if (absl::ParseDuration(text, &limit) && limit >= absl::Minutes(1)) return limit;
+  return Error(absl::StatusCode::kInvalidArgument, "KEYD_AWAY_LIMIT",
+               absl::StrCat(kKeydAwayLimit, " is '", text, "'; give 1m or more, such as 24h, or unlimited"));
+}
+
+// What a probe sees of how the service hears from keyd.
+void ShowContact(service::Health* health, keyd_client::Contact::State state) {
+  health->SetPart(std::string(keys::kKeyd), state == keyd_client::Contact::State::kFollowing);
+  health->SetAdmitting(state != keyd_client::Contact::State::kAwayTooLong);
+}
+
+}  // namespace
+
+void FollowingServer::AddFlags(ServerOptions* options, const std::string& where, service::ServiceFlags* flags) {
+  flags->Add(kPublicAddress, options->public_address, "host:port that goes into " + where + " (default: --listen)");
+  flags
+      ->Add(kKeydCredential, options->keyd_credential,
+            options->process.name + ".credential, as keyd made it at its first start")
+      ->required();
+  flags->Add(kKeydAwayLimit, options->keyd_away_limit,
+             "how long to go on without hearing from keyd before nobody new is admitted; or unlimited");
+}
+
+void FollowingServer::Check(const ServerOptions& options, service::ConfigCheck* check) {
+  check->Dialled(kPublicAddress, options.public_address);
+  check->Found("--listen", service::PublicAddress(kPublicAddress, options.public_address, options.listen).status());
+  check->Found(kKeydCredential, keyd_client::KeyFollower::CheckCredential(options.keyd_credential));
+  check->Found(kKeydAwayLimit, ParseAwayLimit(options.keyd_away_limit).status());
+}
+
+absl::StatusOr<std::unique_ptr<FollowingServer>> FollowingServer::Open(const ServerOptions& options,
+                                                                       rest::Server::Options rest,
+                                                                       service::Process* process) {
+  // Before minutes may pass in waiting for keyd.
+  RETURN_IF_ERROR(service::PublicAddress(kPublicAddress, options.public_address, options.listen).status());
+  std::unique_ptr<FollowingServer> server(new FollowingServer);
+  server->process_ = process;
+  keyd_client::KeyFollower::Options follower;
+  follower.credential_path = options.keyd_credential;
+  follower.names = service::NamesOrDefault(options.names);
+  follower.follow_labels = options.follow_labels;
+  ASSIGN_OR_RETURN(follower.away_limit, ParseAwayLimit(options.keyd_away_limit));
+  follower.on_contact = [process](keyd_client::Contact::State state) { ShowContact(process->health(), state); };
+  ASSIGN_OR_RETURN(server->follower_, keyd_client::KeyFollower::Create(std::move(follower)));
+  RETURN_IF_ERROR(server->follower_->WaitUntilReady(kKeydTimeout));
+  keyd_client::KeyFollower::Certificate certificate = server->follower_->certificate();
+  ASSIGN_OR_RETURN(server->organisation_, crypto::OrganisationOfCa(certificate.ca_pem));
+  transport::Listener::Options listener;
+  listener.address = options.listen;
+  listener.certificate_pem = std::move(certificate.certificate_pem);
+  listener.private_key_pem = std::move(certificate.private_key_pem);
+  listener.accept_rest = true;
+  ASSIGN_OR_RETURN(server->door_, transport::GrpcDoor::Create(std::move(listener), server->follower_->key_source()));
+  ASSIGN_OR_RETURN(server->rest_, rest::Server::Attach(server->door_.get(), std::move(rest)));
+  ASSIGN_OR_RETURN(server->public_address_,
+                   service::PublicAddress(kPublicAddress, options.public_address, server->door_->listener().address()));
+  return server;
+}
+
+rpc::Gate::FindPeer FollowingServer::FindPeer() const {
+  return [&door = *door_](const grpc::ServerContextBase& context) { return door.PeerOf(context); };
+}
+
+std::function<void(const std::string& serial, absl::Time not_after)> FollowingServer::Revoke() const {
+  return [keys = follower_->key_source(), &door = *door_](const std::string& serial, absl::Time not_after) {
+    keys->Revoke(serial, not_after);
+    door.listener().CloseKey(HexEncode(serial));
+  };
+}
+
+absl::StatusOr<std::unique_ptr<FollowingServer::Following>> FollowingServer::FollowRevocations(
+    keyd_client::EndedCredentials* ended) {
+  auto following = std::make_unique<Following>(follower_.get());
+  follower_->Observe([ended](const std::string& serial, absl::Time not_after) { ended->OnRevoked(serial, not_after); });
+  RETURN_IF_ERROR(ended->CatchUp());
+  return following;
+}
+
+absl::Status FollowingServer::Run(const std::function<void(grpc::ServerBuilder*)>& add_services,
+                                  const std::function<void()>& drain) {
+  grpc::ServerBuilder builder;
+  add_services(&builder);
+  process_->Prepare(&builder);
+  RETURN_IF_ERROR(door_->Serve(&builder));
+  follower_->Attach(&door_->listener());
+  const rpc::Metrics::Source at_door = process_->CountDoor(&door_->listener());
+  const rpc::Metrics::Source credential = follower_->Count(process_->metrics());
+  const absl::Status announced = process_->Serving(door_->listener().address());
+  if (announced.ok()) process_->WaitForStop();
+
+  // What is revoked meanwhile still closes its connections: the follower lets go last.
+  door_->listener().StopAccepting();
+  drain();
+  door_->Shutdown(absl::Now() + service::kShutdownGrace);
+  door_->Wait();
+  follower_->Detach();
+  return announced;
+}
+
+}  // namespace parley::service

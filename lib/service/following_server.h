@@ -1,0 +1,107 @@
+// The server of a service that follows keyd, from its flags to its end: what taskd and enrolld have in common.
+//
+//   ASSIGN_OR_RETURN(const auto server, service::FollowingServer::Open(options, RestApi(), &process));
+//   Taskd::Config config;
+//   config.keyring = server->keyring();
+//   …
+//   ASSIGN_OR_RETURN(const auto taskd, Taskd::Create(std::move(config)));
+//   return server->Run([&](grpc::ServerBuilder* builder) { taskd->Register(builder); }, [&] { taskd->Drain(); });
+//
+// Threads: Open and Run block; what the accessors return may be used from any thread.
+#ifndef PARLEY_LIB_SERVICE_FOLLOWING_SERVER_H_
+#define PARLEY_LIB_SERVICE_FOLLOWING_SERVER_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "lib/audit/audit_log.h"
+#include "lib/keyd_client/ended_credentials.h"
+#include "lib/keyd_client/key_follower.h"
+#include "lib/rest/server.h"
+#include "lib/rpc/gate.h"
+#include "lib/service/process.h"
+#include "lib/transport/grpc_door.h"
+
+namespace grpc {
+class ServerBuilder;
+}  // namespace grpc
+
+namespace parley::service {
+
+class ConfigCheck;
+class ServiceFlags;
+
+struct ServerOptions : ServiceOptions {
+  // The "host:port" that others dial. If empty, it is the address that is listened on, which must not be every address
+  // then.
+  std::string public_address;
+  // The path of the credential.
+  std::string keyd_credential;
+  // A duration such as "24h", or "unlimited": keyd_client::KeyFollower::Options::away_limit.
+  std::string keyd_away_limit = "24h";
+  // Whether the service needs the labels of devices (keyd_client::KeyFollower::Options::follow_labels). This is no
+  // flag.
+  bool follow_labels = false;
+};
+
+class FollowingServer {
+ public:
+  // Adds "--public-address", "--keyd-credential" and "--keyd-away-limit". `where` says what the address goes into.
+  static void AddFlags(ServerOptions* options, const std::string& where, ServiceFlags* flags);
+  // Finds for --check-config what Open would find, without connecting or listening.
+  static void Check(const ServerOptions& options, ConfigCheck* check);
+
+  // Waits for keyd and listens; no peer is accepted before Run. `process` must outlive the server. Returns
+  // PUBLIC_ADDRESS_MISSING, or the errors of keyd_client::KeyFollower, of Listener::Create and of rest::Server::Attach.
+  static absl::StatusOr<std::unique_ptr<FollowingServer>> Open(const ServerOptions& options, rest::Server::Options rest,
+                                                               Process* process);
+
+  const std::string& public_address() const { return public_address_; }
+  // Returns the organisation of the certificate authority in which the service's own certificate ends.
+  const std::string& organisation() const { return organisation_; }
+  keys::Keyring* keyring() const { return follower_->keyring(); }
+  audit::AuditLog* audit_log() const { return follower_->audit_log(); }
+  // Returns the labels of devices, with ServerOptions::follow_labels.
+  keyd_client::DeviceLabels* labels() const { return follower_->labels(); }
+  rpc::Gate::FindPeer FindPeer() const;
+  // Returns a function that refuses a key from now on and closes its connections. `serial` is in bytes.
+  std::function<void(const std::string& serial, absl::Time not_after)> Revoke() const;
+
+  // Tells `ended` which credentials keyd has revoked, as long as the returned value lives. On return, what depends on
+  // those that were revoked so far has ended. Returns UNAVAILABLE (REVOCATIONS_PENDING).
+  class Following;
+  absl::StatusOr<std::unique_ptr<Following>> FollowRevocations(keyd_client::EndedCredentials* ended);
+
+  // Serves until the process is told to stop. It then accepts no new peer, `drain` ends the streams, calls finish
+  // within kShutdownGrace, and their answers are sent, in this order. What both functions use must outlive the server.
+  // Returns the errors of GrpcDoor::Serve and of Process::Serving.
+  absl::Status Run(const std::function<void(grpc::ServerBuilder*)>& add_services, const std::function<void()>& drain);
+
+ private:
+  FollowingServer() = default;
+
+  Process* process_ = nullptr;
+  std::unique_ptr<keyd_client::KeyFollower> follower_;
+  std::unique_ptr<transport::GrpcDoor> door_;
+  std::unique_ptr<rest::Server> rest_;
+  std::string public_address_;
+  std::string organisation_;
+};
+
+class FollowingServer::Following {
+ public:
+  explicit Following(keyd_client::KeyFollower* follower) : follower_(follower) {}
+  ~Following() { follower_->StopObserving(); }
+  Following(const Following&) = delete;
+  Following& operator=(const Following&) = delete;
+
+ private:
+  keyd_client::KeyFollower* const follower_;
+};
+
+}  // namespace parley::service
+
+#endif  // PARLEY_LIB_SERVICE_FOLLOWING_SERVER_H_

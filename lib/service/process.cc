@@ -1,0 +1,180 @@
+#include "lib/service/process.h"
+
+#include <errno.h>
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/impl/codegen/service_type.h>
+#include <grpcpp/server_builder.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/service/health.h"
+#include "lib/service/metrics_port.h"
+#include "lib/transport/grpc_log.h"
+#include "lib/transport/listener.h"
+
+namespace parley::service {
+namespace {
+
+sigset_t StopSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  return signals;
+}
+
+absl::Status Harden() {
+  // A core dump would hold every secret of the process.
+  const rlimit none{0, 0};
+  if (setrlimit(RLIMIT_CORE, &none) != 0 || prctl(PR_SET_DUMPABLE, 0) != 0) {
+    return Error(absl::StatusCode::kInternal, "PROCESS", absl::StrCat("cannot disable core dumps: ", ErrnoText(errno)));
+  }
+  // Debian's Abseil is built to look for deadlocks at every lock, and gRPC takes many: a tenth of a service's time.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+  umask(077);
+  signal(SIGPIPE, SIG_IGN);
+  // The terminal that a service was started from may go; the service has nothing to read anew.
+  signal(SIGHUP, SIG_IGN);
+  // A write beyond a limit is an error like a full disk, not the end.
+  signal(SIGXFSZ, SIG_IGN);
+  const sigset_t signals = StopSignals();
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  // The process takes the highest limit that it may have. With a lower one the door takes fewer connections, which is
+  // no reason not to start.
+  if (rlimit files; getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Notify(const std::string& line) {
+  const char* const notify_fd = getenv("NOTIFY_FD");
+  if (notify_fd == nullptr) return absl::OkStatus();
+  int fd = -1;
+  if (!absl::SimpleAtoi(notify_fd, &fd) || fd < 0 || write(fd, line.data(), line.size()) < 0) {
+    return Error(absl::StatusCode::kInvalidArgument, "NOTIFY_FD",
+                 absl::StrCat("NOTIFY_FD is '", notify_fd, "', which is not an open descriptor's number"));
+  }
+  close(fd);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Process::Process(ProcessOptions options)
+    : options_(std::move(options)), health_(std::make_unique<Health>(options_.services)) {}
+
+Process::~Process() = default;
+
+absl::Status Process::Open() {
+  if (!options_.health_listen.empty()) {
+    ASSIGN_OR_RETURN(health_port_, HealthPort::Open(options_.health_listen, health_.get()));
+  }
+  if (!options_.metrics_listen.empty()) {
+    ASSIGN_OR_RETURN(metrics_port_, MetricsPort::Open(options_.metrics_listen, &metrics_));
+  }
+  return absl::OkStatus();
+}
+
+void Process::Prepare(grpc::ServerBuilder* builder) {
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  health_service_ = health_->MakeService();
+  builder->RegisterService(health_service_.get());
+}
+
+rpc::Metrics::Source Process::CountDoor(const transport::Listener* listener) {
+  using Samples = std::vector<rpc::Metrics::Sample>;
+  const auto sources = std::make_shared<std::vector<rpc::Metrics::Source>>();
+  const auto add = [&](const char* name, const char* help, rpc::Metrics::Kind kind,
+                       std::function<Samples(const transport::ListenerStats&)> read) {
+    sources->push_back(
+        metrics_.Add(name, help, kind, [listener, read = std::move(read)] { return read(listener->stats()); }));
+  };
+  add("parley_handshakes_total", "TLS handshakes that have ended, by outcome.", rpc::Metrics::Kind::kCounter,
+      [](const transport::ListenerStats& stats) {
+        Samples samples;
+        for (const auto& [outcome, count] : stats.handshakes) {
+          samples.push_back({{{"outcome", outcome}}, static_cast<double>(count)});
+        }
+        return samples;
+      });
+  add("parley_handshakes_in_progress", "TLS handshakes under way.", rpc::Metrics::Kind::kGauge, [](const auto& stats) {
+    return Samples{{{}, static_cast<double>(stats.handshakes_under_way)}};
+  });
+  add("parley_connections", "Connections, with those that are shaking hands.", rpc::Metrics::Kind::kGauge,
+      [](const auto& stats) {
+        return Samples{{{}, static_cast<double>(stats.connections)}};
+      });
+  add("parley_connections_max", "Connections that there are places for.", rpc::Metrics::Kind::kGauge,
+      [](const auto& stats) {
+        return Samples{{{}, static_cast<double>(stats.max_connections)}};
+      });
+  add("parley_guard_breaches_total", "Connections that the guard has ended, by the budget that was broken.",
+      rpc::Metrics::Kind::kCounter, [](const transport::ListenerStats& stats) {
+        Samples samples;
+        for (const auto& [breach, count] : stats.breaches) {
+          samples.push_back({{{"breach", breach}}, static_cast<double>(count)});
+        }
+        return samples;
+      });
+  add("parley_relay_bytes_total", "Bytes from and to peers after their handshakes, as on the network.",
+      rpc::Metrics::Kind::kCounter, [](const auto& stats) {
+        return Samples{{{{"direction", "in"}}, static_cast<double>(stats.bytes_in)},
+                       {{{"direction", "out"}}, static_cast<double>(stats.bytes_out)}};
+      });
+  return sources;
+}
+
+absl::Status Process::Serving(absl::string_view address) {
+  health_->SetServing();
+  LogInfo("serving", {{"address", std::string(address)},
+                      {"health", health_port_ == nullptr ? "" : health_port_->address()},
+                      {"metrics", metrics_port_ == nullptr ? "" : metrics_port_->address()}});
+  const std::string line = absl::StrCat(address, "\n");
+  if (!options_.ready_file.empty()) RETURN_IF_ERROR(WriteFileAtomically(options_.ready_file, line, 0600));
+  return Notify(line);
+}
+
+void Process::WaitForStop() {
+  const sigset_t signals = StopSignals();
+  int received = 0;
+  while (sigwait(&signals, &received) != 0) {
+  }
+  health_->SetStopping();
+  LogInfo("stopping", {{"signal", received == SIGTERM ? "SIGTERM" : "SIGINT"}});
+}
+
+int RunService(const ProcessOptions& options, const std::function<absl::Status(Process&)>& service) {
+  SetLogService(options.name);
+  transport::TakeGrpcLog();
+  absl::Status status = Harden();
+  if (status.ok()) {
+    Process process(options);
+    status = process.Open();
+    if (status.ok()) status = service(process);
+  }
+  if (status.ok()) {
+    // Apart from "stopping", so that one sees how long the end took, and that it came.
+    LogInfo("stopped");
+    return 0;
+  }
+  fprintf(stderr, "%s: %s\n", options.name.c_str(), std::string(status.message()).c_str());
+  return 1;
+}
+
+}  // namespace parley::service
