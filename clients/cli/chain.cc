@@ -2,11 +2,9 @@
 
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/strip.h"
 #include "clients/chain/trust_client.h"
 #include "clients/cli/format.h"
 #include "clients/cli/unlock.h"
@@ -15,6 +13,7 @@
 #include "lib/base/mutex.h"
 #include "lib/base/proto_time.h"
 #include "lib/keys/identity.h"
+#include "lib/keys/roles.h"
 #include "lib/trust/operator_signature.h"
 #include "parley/trust/v1/trust_service.grpc.pb.h"
 
@@ -197,15 +196,11 @@ absl::StatusOr<const trust::Device*> FindDevice(const trust::Chain& chain, const
                absl::StrCat(whom, " means ", found.size(), " devices; name one by its id, from: parley device list"));
 }
 
-std::string RoleText(access::v1::Role role) {
-  return absl::AsciiStrToLower(absl::StripPrefix(access::v1::Role_Name(role), "ROLE_"));
-}
-
 absl::StatusOr<access::v1::Role> ParseRole(absl::string_view option, const std::string& text,
                                            const std::vector<access::v1::Role>& among) {
   std::vector<std::string> names;
   for (const access::v1::Role role : among) {
-    names.push_back(RoleText(role));
+    names.push_back(keys::RoleName(role));
     if (absl::EqualsIgnoreCase(text, names.back())) return role;
   }
   return UsageError(absl::StrCat(option, " is one of ", absl::StrJoin(names, ", ")));

@@ -56,8 +56,6 @@ absl::StatusOr<std::string> SignAsOperator(const Globals& globals, task::v1::Sig
 // (MEMBER_NOT_FOUND), FAILED_PRECONDITION (MEMBER_AMBIGUOUS).
 absl::StatusOr<const trust::Device*> FindDevice(const trust::Chain& chain, const std::string& whom);
 
-// "admin" and so on.
-std::string RoleText(access::v1::Role role);
 // One of these, or a usage error that names them.
 absl::StatusOr<access::v1::Role> ParseRole(absl::string_view option, const std::string& text,
                                            const std::vector<access::v1::Role>& among);

@@ -27,6 +27,7 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/keys/dial.h"
+#include "lib/keys/roles.h"
 
 namespace parley::cli {
 namespace {
@@ -91,14 +92,15 @@ void ShowEnrolled(const Globals& globals, const device::DeviceFile& file) {
         .Text("organisation", contents.organisation)
         .Text("user", trust::UserName(contents.user_id))
         .Text("userName", contents.user_name)
-        .Text("role", RoleText(contents.role))
+        .Text("role", keys::RoleName(contents.role))
         .Text("device", trust::DeviceName(contents.device_id))
         .Text("deviceFile", file.path())
         .Print();
     return;
   }
-  PrintLine(absl::StrCat("  ", Green("✔"), " enrolled   you are ", contents.user_name, ", ", RoleText(contents.role),
-                         " of ", Printable(contents.organisation), ", verified up to its root key"));
+  PrintLine(absl::StrCat("  ", Green("✔"), " enrolled   you are ", contents.user_name, ", ",
+                         keys::RoleName(contents.role), " of ", Printable(contents.organisation),
+                         ", verified up to its root key"));
   PrintLine(absl::StrCat("  device file  ", file.path(), ", sealed by your password; keep a copy of both"));
 }
 

@@ -4,9 +4,7 @@
 #include <utility>
 
 #include "CLI/CLI.hpp"
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "clients/cli/command.h"
 #include "clients/cli/connection.h"
@@ -20,6 +18,7 @@
 #include "lib/base/secret.h"
 #include "lib/keys/credential.h"
 #include "lib/keys/identity.h"
+#include "lib/keys/roles.h"
 
 namespace parley::cli {
 namespace {
@@ -69,7 +68,7 @@ absl::StatusOr<ExitCode> Export(const Globals& globals, const ExportFlags& flags
 
 absl::StatusOr<ExitCode> Show(const Globals& globals) {
   ASSIGN_OR_RETURN(const keys::Credential credential, LoadCredential(globals));
-  const std::string role = absl::AsciiStrToLower(absl::StripPrefix(access::v1::Role_Name(credential.role), "ROLE_"));
+  const std::string role = keys::RoleName(credential.role);
   if (globals.json()) {
     std::string audiences;
     for (const keys::AudienceKey& key : credential.keys) {

@@ -23,6 +23,7 @@
 #include "clients/enrol/grpc_relay_stream.h"
 #include "lib/base/error.h"
 #include "lib/keys/identity.h"
+#include "lib/keys/roles.h"
 #include "parley/enrol/v1/invitation_service.grpc.pb.h"
 
 namespace parley::cli {
@@ -60,7 +61,7 @@ absl::StatusOr<Invitation> FindInvitation(const Globals& globals, const std::str
 
 std::string Whom(const device::Contents& own, const device::Enrolment& enrolment) {
   if (enrolment.kind == sas::Kind::kDevice) return absl::StrCat("another device of ", own.user_name, ", who is you");
-  return absl::StrCat(enrolment.user_name, " as ", RoleText(enrolment.user_role));
+  return absl::StrCat(enrolment.user_name, " as ", keys::RoleName(enrolment.user_role));
 }
 
 // The device file's record of the invitation. Name and role are what this device asked for; where another admin asked,
@@ -123,14 +124,14 @@ void ShowNewcomer(const Globals& globals, const enrol::Greeter::Enrolment& newco
         .Text("event", "enrolled")
         .Text("user", trust::UserName(newcomer.user_id))
         .Text("userName", newcomer.user_name)
-        .Text("role", RoleText(newcomer.role))
+        .Text("role", keys::RoleName(newcomer.role))
         .Text("device", trust::DeviceName(newcomer.device_id))
         .Text("deviceLabel", newcomer.device_label)
         .Print();
     return;
   }
-  PrintLine(absl::StrCat("  ", Green("✔"), " enrolled   ", newcomer.user_name, ", ", RoleText(newcomer.role), ", on ",
-                         Printable(newcomer.device_label)));
+  PrintLine(absl::StrCat("  ", Green("✔"), " enrolled   ", newcomer.user_name, ", ", keys::RoleName(newcomer.role),
+                         ", on ", Printable(newcomer.device_label)));
 }
 
 absl::StatusOr<ExitCode> Greet(const Globals& given, const std::string& wanted) {

@@ -18,6 +18,7 @@
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
 #include "lib/keys/identity.h"
+#include "lib/keys/roles.h"
 #include "parley/enrol/v1/invitation_service.grpc.pb.h"
 
 namespace parley::cli {
@@ -59,7 +60,7 @@ std::string StateText(Invitation::State state) {
 
 std::string Whom(const Invitation& invitation) {
   if (invitation.kind() == Invitation::KIND_DEVICE) return absl::StrCat("a device of ", invitation.user_name());
-  return absl::StrCat(invitation.user_name(), ", ", RoleText(invitation.role()));
+  return absl::StrCat(invitation.user_name(), ", ", keys::RoleName(invitation.role()));
 }
 
 std::string MailText(const Invitation& invitation) {

@@ -27,6 +27,7 @@
 #include "lib/keys/credential.h"
 #include "lib/keys/identity.h"
 #include "lib/keys/labels.h"
+#include "lib/keys/roles.h"
 #include "parley/key/v1/key_service.grpc.pb.h"
 
 namespace parley::cli {
@@ -73,7 +74,7 @@ void ShowRecord(const Globals& globals, const key::v1::CredentialRecord& record)
     return;
   }
   PrintLine(absl::StrCat("  serial   ", Serial(record)));
-  PrintLine(absl::StrCat("  for      ", RoleText(record.role()), " ", Printable(record.subject())));
+  PrintLine(absl::StrCat("  for      ", keys::RoleName(record.role()), " ", Printable(record.subject())));
   PrintLine(absl::StrCat("  issued   ", TimeText(ToTime(record.create_time())), " by ", Printable(record.issuer())));
   PrintLine(absl::StrCat("  until    ", TimeText(ToTime(record.expire_time()))));
   PrintLine(absl::StrCat("  state    ", ClientStatus(record)));
@@ -145,7 +146,7 @@ absl::StatusOr<key::v1::ListCredentialsResponse> ListAll(const Keys& keys) {
 }
 
 std::vector<std::string> Row(const key::v1::CredentialRecord& record) {
-  return {Serial(record),       RoleText(record.role()),
+  return {Serial(record),       keys::RoleName(record.role()),
           record.subject(),     TimeText(ToTime(record.expire_time())),
           ClientStatus(record), keys::ShowLabels(record.labels())};
 }

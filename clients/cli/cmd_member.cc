@@ -16,6 +16,7 @@
 #include "clients/cli/terminal.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/keys/roles.h"
 
 namespace parley::cli {
 namespace {
@@ -57,13 +58,13 @@ absl::StatusOr<ExitCode> ListUsers(const Globals& globals, const MemberFlags&) {
       JsonObject()
           .Text("name", trust::UserName(user->id))
           .Text("userName", user->name)
-          .Text("role", RoleText(user->role))
+          .Text("role", keys::RoleName(user->role))
           .Number("liveDevices", live)
           .Text("added", JsonTime(user->added))
           .Raw("revoked", user->revoked.has_value() ? "true" : "false")
           .Print();
     }
-    rows.push_back({Printable(user->name), RoleText(user->role), absl::StrCat(live), TimeText(user->added),
+    rows.push_back({Printable(user->name), keys::RoleName(user->role), absl::StrCat(live), TimeText(user->added),
                     ClientStatus(user->revoked), HexEncode(user->id)});
   }
   if (!globals.json()) PrintTable({"NAME", "ROLE", "DEVICES", "SINCE", "STATE", "ID"}, rows);
@@ -173,8 +174,8 @@ absl::StatusOr<ExitCode> ChangeRole(const Globals& globals, const MemberFlags& f
                      return Change{trust::UserName(user->id), user->name, maker->ChangeRole(user->id, role), {}};
                    }));
   if (globals.json()) return kSuccess;
-  PrintLine(absl::StrCat("  ", Green("✔"), " ", Printable(change.text), " is ", RoleText(role), " by certificate ",
-                         change.response.sequence()));
+  PrintLine(absl::StrCat("  ", Green("✔"), " ", Printable(change.text), " is ", keys::RoleName(role),
+                         " by certificate ", change.response.sequence()));
   if (change.response.revoked_credentials() == 0) {
     PrintLine("    on each of their devices, for a credential of that role:  parley device renew");
     return kSuccess;

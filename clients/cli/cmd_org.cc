@@ -24,6 +24,7 @@
 #include "lib/crypto/kdf.h"
 #include "lib/crypto/x25519.h"
 #include "lib/keys/identity.h"
+#include "lib/keys/roles.h"
 #include "parley/trust/v1/trust_service.grpc.pb.h"
 
 namespace parley::cli {
@@ -172,11 +173,12 @@ std::string Statement(const trust::Chain& chain, const Certificate& certificate)
   };
   switch (certificate.statement_case()) {
     case Certificate::kUser:
-      return absl::StrCat("user ", certificate.user().name(), ", ", RoleText(certificate.user().role()));
+      return absl::StrCat("user ", certificate.user().name(), ", ", keys::RoleName(certificate.user().role()));
     case Certificate::kDevice:
       return device(certificate.device().device());
     case Certificate::kRole:
-      return absl::StrCat(user(certificate.role().user()), " is ", RoleText(certificate.role().role()), " from now on");
+      return absl::StrCat(user(certificate.role().user()), " is ", keys::RoleName(certificate.role().role()),
+                          " from now on");
     case Certificate::kUserRevocation:
       return absl::StrCat("user ", user(certificate.user_revocation().user()), " revoked");
     case Certificate::kDeviceRevocation:

@@ -13,6 +13,7 @@
 #include "lib/crypto/hash.h"
 #include "lib/keys/credential.pb.h"
 #include "lib/keys/identity.h"
+#include "lib/keys/roles.h"
 
 namespace parley::keys {
 namespace {
@@ -54,12 +55,6 @@ bool IsGood(const CredentialFile::Key& key) {
   return !key.audience().empty() && !key.address().empty() && !key.identity().empty() &&
          key.identity().size() <= kMaxIdentityBytes && Base64UrlDecode(key.identity()).has_value() &&
          key.secret().size() == kSecretBytes;
-}
-
-std::string RoleName(access::v1::Role role) {
-  absl::string_view name = access::v1::Role_Name(role);
-  absl::ConsumePrefix(&name, "ROLE_");
-  return absl::AsciiStrToLower(name);
 }
 
 }  // namespace

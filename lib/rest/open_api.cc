@@ -11,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "lib/base/log.h"
+#include "lib/keys/roles.h"
 #include "parley/access/v1/access.pb.h"
 
 namespace parley::rest {
@@ -207,8 +208,7 @@ std::string Document::Operation(const Route& route) {
   const MethodDescriptor& rpc = *route.rpc;
   std::vector<std::string> roles;
   for (const int role : rpc.options().GetExtension(access::v1::access).roles()) {
-    const std::string name = access::v1::Role_Name(static_cast<access::v1::Role>(role));
-    roles.push_back(absl::AsciiStrToLower(absl::StripPrefix(name, "ROLE_")));
+    roles.push_back(keys::RoleName(static_cast<access::v1::Role>(role)));
   }
   std::string text = absl::StrCat(
       "\"operationId\":", JsonString(absl::StrCat(rpc.service()->name(), "_", rpc.name())), ",\"tags\":[",

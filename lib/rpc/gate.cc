@@ -3,12 +3,11 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "google/protobuf/descriptor.h"
 #include "grpcpp/server_context.h"
 #include "lib/base/error.h"
+#include "lib/keys/roles.h"
 #include "lib/transport/grpc_status.h"
 
 namespace parley::rpc {
@@ -38,12 +37,7 @@ absl::string_view TypeOf(const MethodDescriptor* descriptor) {
 
 }  // namespace
 
-std::string RoleName(access::v1::Role role) {
-  const std::string name = access::v1::Role_Name(role);
-  return absl::AsciiStrToLower(absl::StripPrefix(name, "ROLE_"));
-}
-
-std::string Caller::Name() const { return absl::StrCat(RoleName(role()), "/", subject()); }
+std::string Caller::Name() const { return absl::StrCat(keys::RoleName(role()), "/", subject()); }
 
 Gate::Gate(FindPeer find_peer, audit::AuditLog* audit, WorkerPool* workers, Metrics* metrics)
     : find_peer_(std::move(find_peer)), audit_(audit), workers_(workers), metrics_(metrics) {}
@@ -61,7 +55,7 @@ absl::StatusOr<Caller> Gate::Admit(const grpc::ServerContextBase& context, absl:
   if (MayCall(caller.role(), descriptor)) return caller;
   const absl::Status refused =
       audit::RecordRefusal(audit_, caller.Name(), method, "ROLE_NOT_ALLOWED",
-                           absl::StrCat("a key with the role ", RoleName(caller.role()), " may not call ", method,
+                           absl::StrCat("a key with the role ", keys::RoleName(caller.role()), " may not call ", method,
                                         "; use a credential with a role that may"));
   caller.call->End(refused);
   return refused;

@@ -45,9 +45,6 @@ struct Caller {
   std::string Name() const;
 };
 
-// Returns "admin" for ROLE_ADMIN and so on.
-std::string RoleName(access::v1::Role role);
-
 class Metrics;
 
 class Gate {

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/descriptor.h"
 #include "lib/base/error.h"
+#include "lib/keys/roles.h"
 #include "lib/rpc/gate.h"
 #include "lib/transport/grpc_status.h"
 #include "parley/access/v1/access.pb.h"
@@ -88,7 +89,7 @@ TEST_F(Access, OfEachRoleEndsWhereItsRpcsEnd) {
       if (allowed && method->name() == "WatchAssignments") continue;
       const absl::Status status = CallEmpty(client.get(), method);
       EXPECT_EQ(Reason(status) == "ROLE_NOT_ALLOWED", !allowed)
-          << rpc::RoleName(role) << " calls " << method->full_name() << ": " << status;
+          << keys::RoleName(role) << " calls " << method->full_name() << ": " << status;
       if (!allowed) EXPECT_EQ(status.code(), absl::StatusCode::kPermissionDenied) << method->full_name();
     }
   }

@@ -9,6 +9,7 @@
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
+#include "lib/keys/roles.h"
 #include "lib/rpc/page.h"
 #include "lib/rpc/request_id.h"
 #include "services/enrolld/domain/names.h"
@@ -145,7 +146,7 @@ absl::Status Invitations::Create(const rpc::Caller& caller, const enrol::v1::Cre
       RETURN_IF_ERROR(created);
       RecordAction(
           parts_.audit, caller.Name(), "invitation.created", record.invitation().name(),
-          absl::StrCat(record.invitation().kind() == Invitation::KIND_USER ? rpc::RoleName(record.invitation().role())
+          absl::StrCat(record.invitation().kind() == Invitation::KIND_USER ? keys::RoleName(record.invitation().role())
                                                                            : "a further device of",
                        " ", record.invitation().user_name()));
       if (!request.email().empty()) parts_.outbox->Add(mail);

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/keys/roles.h"
 #include "lib/trust/certificate.h"
 #include "services/keyd/domain/audit_events.h"
 #include "services/keyd/domain/credential_rules.h"
@@ -54,13 +55,14 @@ std::vector<key::v1::AuditEvent> CertificateBatch::Events(const Clock& clock, ab
   for (const Certificate& certificate : read) {
     if (certificate.has_user()) {
       const trust::v1::UserCertificate& user = certificate.user();
-      add("user.enrolled", trust::UserName(user.user()), absl::StrCat(user.name(), " as ", RoleText(user.role())));
+      add("user.enrolled", trust::UserName(user.user()),
+          absl::StrCat(user.name(), " as ", keys::RoleName(user.role())));
     } else if (certificate.has_device()) {
       const trust::v1::DeviceCertificate& device = certificate.device();
       add("device.enrolled", trust::DeviceName(device.device()),
           absl::StrCat(device.label(), " of ", trust::UserName(device.user())));
     } else if (certificate.has_role()) {
-      add("user.role_changed", trust::UserName(certificate.role().user()), RoleText(certificate.role().role()));
+      add("user.role_changed", trust::UserName(certificate.role().user()), keys::RoleName(certificate.role().role()));
     } else if (certificate.has_user_revocation()) {
       add("user.revoked", trust::UserName(certificate.user_revocation().user()), reason);
     } else if (certificate.has_device_revocation()) {

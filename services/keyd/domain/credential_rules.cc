@@ -10,6 +10,7 @@
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
 #include "lib/keys/identity.h"
+#include "lib/keys/roles.h"
 
 namespace parley::keyd {
 namespace {
@@ -98,13 +99,9 @@ std::string ContentOf(const key::v1::IssueCredentialRequest& request) {
   return content;
 }
 
-std::string RoleText(access::v1::Role role) {
-  return absl::AsciiStrToLower(absl::StripPrefix(access::v1::Role_Name(role), "ROLE_"));
-}
-
 std::string Describe(const key::v1::CredentialRecord& record) {
   std::string text =
-      absl::StrCat(RoleText(record.role()), "/", record.subject(), " until ",
+      absl::StrCat(keys::RoleName(record.role()), "/", record.subject(), " until ",
                    absl::FormatTime(absl::RFC3339_sec, ToTime(record.expire_time()), absl::UTCTimeZone()));
   if (!record.labels().empty()) absl::StrAppend(&text, " with ", keys::ShowLabels(record.labels()));
   return text;

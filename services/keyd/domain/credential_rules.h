@@ -41,8 +41,6 @@ absl::Status CheckRevocationReason(absl::string_view reason);
 
 // Returns what a request asks for, to tell a repetition from another request.
 std::string ContentOf(const key::v1::IssueCredentialRequest& request);
-// Returns "operator" for ROLE_OPERATOR and so on.
-std::string RoleText(access::v1::Role role);
 // Returns what the audit log says of a new credential: "device/web-1 until 2026-12-01T00:00:00Z with role=web".
 std::string Describe(const key::v1::CredentialRecord& record);
 

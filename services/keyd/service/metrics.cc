@@ -8,7 +8,7 @@
 
 #include "lib/base/log.h"
 #include "lib/base/proto_time.h"
-#include "lib/rpc/gate.h"
+#include "lib/keys/roles.h"
 #include "parley/key/v1/key_service.pb.h"
 #include "services/keyd/store/store_layout.h"
 
@@ -52,7 +52,7 @@ class Census {
                                   : ToTime(record.expire_time()) <= now ? "expired"
                                   : epochs->count(record.epoch()) == 0  ? "retired"
                                                                         : "live";
-        ++counts[{rpc::RoleName(record.role()), state}];
+        ++counts[{keys::RoleName(record.role()), state}];
       }
       more = page->more;
       if (more) range.begin = page->entries.back().key + std::string(1, '\0');

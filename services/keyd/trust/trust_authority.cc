@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/keys/roles.h"
 #include "lib/trust/certificate.h"
 #include "services/keyd/domain/credential_rules.h"
 
@@ -257,8 +258,8 @@ absl::StatusOr<Credentials::Issued> TrustAuthority::Issue(const Caller& caller,
   }
   const trust::User& user = *chain_->FindUser(chain_->FindDevice(*device)->user);
   if (user.role != request.role() || user.name != request.subject()) {
-    return DeviceUnknown(
-        absl::StrCat("the device is one of ", user.name, ", whose role is ", RoleText(user.role), "; ask for that"));
+    return DeviceUnknown(absl::StrCat("the device is one of ", user.name, ", whose role is ", keys::RoleName(user.role),
+                                      "; ask for that"));
   }
   return credentials_->Issue(caller.subject, request);
 }
