@@ -1,0 +1,73 @@
+// The tables of a store, and what is read and written in them inside one SQLite transaction.
+//
+// Threads: one at a time on a Database.
+#ifndef PARLEY_LIB_STORE_HISTORY_H_
+#define PARLEY_LIB_STORE_HISTORY_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "lib/store/database.h"
+#include "lib/store/store.h"
+#include "lib/store/watch_dispatcher.h"
+
+namespace parley::store {
+
+// The state row.
+struct State {
+  int64_t revision = 0;
+  int64_t compacted = 0;
+};
+
+// Makes the tables in an empty database. DATA_LOSS (STORE_DAMAGED) for another program's, FAILED_PRECONDITION
+// (STORE_NEWER) for another version's, UNAVAILABLE (STORE_UNAVAILABLE) on a file system that cannot have a store.
+absl::Status PrepareSchema(Database* database, const std::string& path);
+
+// DATA_LOSS (STORE_DAMAGED) without a state row.
+absl::StatusOr<State> ReadState(Database* database);
+// OUT_OF_RANGE: STORE_COMPACTED for a revision that is no longer kept, STORE_FUTURE_REVISION for one that is not there.
+absl::Status CheckRevision(const State& state, int64_t revision);
+
+// Reads the key as it was at the revision; 0 for the newest. NOT_FOUND (KEY_NOT_FOUND).
+absl::StatusOr<Entry> ReadEntry(Database* database, absl::string_view key, int64_t revision);
+// Reads at most `limit` keys of the range as they were at the revision; 0 for no limit.
+absl::StatusOr<Page> ReadPage(Database* database, const KeyRange& range, size_t limit, int64_t revision);
+// Reads the changes of the range after one revision and up to another, or fewer: whole commits, and how far they reach.
+absl::StatusOr<WatchDispatcher::History> ReadChanges(Database* database, const KeyRange& range, int64_t after,
+                                                     int64_t up_to);
+absl::StatusOr<std::vector<std::pair<LeaseId, absl::Duration>>> ListLeases(Database* database);
+
+// What runs inside the writer's SQLite transaction.
+struct Writer {
+  Database* database;
+  State state;
+  // Of the commits in this group.
+  std::vector<Change> changes;
+};
+
+// INVALID_ARGUMENT (STORE_TRANSACTION).
+absl::Status CheckTransaction(const Transaction& transaction);
+// Returns the revision after it. ABORTED (CONFLICT) when a condition does not hold, LeaseNotFound.
+absl::StatusOr<int64_t> ApplyTransaction(Writer* writer, Transaction transaction);
+// Deletes the lease with the keys that are in it. Returns the revision after it. LeaseNotFound.
+absl::StatusOr<int64_t> ApplyRevokeLease(Writer* writer, LeaseId lease);
+absl::Status InsertLease(Writer* writer, LeaseId lease, absl::Duration ttl);
+// NOT_FOUND (LEASE_NOT_FOUND).
+absl::Status LeaseNotFound();
+// Keeps the writer's revision as the newest.
+absl::Status StoreRevision(Writer* writer);
+// Lets nobody read before the revision any more.
+absl::Status PromiseCompaction(Writer* writer, int64_t revision);
+// Deletes, among the rows after one revision and up to another, what was superseded or was a deletion by `revision`.
+absl::Status CompactRevisions(Writer* writer, int64_t from, int64_t to, int64_t revision);
+
+}  // namespace parley::store
+
+#endif  // PARLEY_LIB_STORE_HISTORY_H_
