@@ -10,7 +10,6 @@
 #include "clients/cli/audit_mark.h"
 #include "clients/cli/command.h"
 #include "clients/cli/connection.h"
-#include "clients/cli/format.h"
 #include "clients/cli/output.h"
 #include "clients/cli/terminal.h"
 #include "clients/cli/whole_number.h"
@@ -31,7 +30,7 @@ using key::v1::KeyService;
 // Gives `each` every entry above a sequence; the sequence of the newest one that the log says it has.
 absl::StatusOr<int64_t> ReadLog(const Globals& globals, int64_t after,
                                 const std::function<absl::Status(const AuditEntry&)>& each) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connection::Open(globals, keys::kKeyd));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connect(globals, keys::kKeyd));
   const std::unique_ptr<KeyService::Stub> keys = KeyService::NewStub(server->channel());
   key::v1::ListAuditEventsRequest request;
   request.set_page_size(1000);

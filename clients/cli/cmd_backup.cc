@@ -15,6 +15,7 @@
 #include "clients/cli/paths.h"
 #include "clients/cli/terminal.h"
 #include "clients/cli/unlock.h"
+#include "clients/operator/new_file.h"
 #include "lib/backup/backup.h"
 #include "lib/base/error.h"
 #include "lib/base/fd.h"
@@ -99,7 +100,7 @@ absl::StatusOr<ExitCode> Backup(const Globals& globals, const BackupFlags& flags
     fprintf(stderr, "  Written to a pipe, so not read back; check the file with: parley restore FILE --check\n");
     return kSuccess;
   }
-  RETURN_IF_ERROR(CanCreate(flags.file, "the backup"));
+  RETURN_IF_ERROR(ops::CanCreate(flags.file, "the backup"));
   ASSIGN_OR_RETURN(const Secret password, NewPassword(flags));
   ASSIGN_OR_RETURN(const backup::Summary summary, backup::Backup(data, flags.file, password));
   Show(globals, summary, "backed up and verified", flags.file);

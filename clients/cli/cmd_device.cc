@@ -42,7 +42,8 @@ absl::StatusOr<ExitCode> Renew(const Globals& globals, const RenewFlags& flags) 
   absl::Time until;
   if (flags.from.empty()) {
     ASSIGN_OR_RETURN(const absl::Duration life, ParseTtl("--ttl", flags.ttl, absl::Seconds(1), "a credential lives"));
-    ASSIGN_OR_RETURN(until, RenewCredential(globals, life));
+    ASSIGN_OR_RETURN(const ops::Membership membership, OpenMembership(globals));
+    ASSIGN_OR_RETURN(until, membership.RenewCredential(life));
   } else {
     if (!globals.server.empty()) return UsageError("--server and --from exclude one another: no server is asked");
     ASSIGN_OR_RETURN(keys::Credential credential, keys::ReadCredentialFile(flags.from));

@@ -14,7 +14,6 @@
 #include "clients/cli/command.h"
 #include "clients/cli/connection.h"
 #include "clients/cli/enrol_screen.h"
-#include "clients/cli/format.h"
 #include "clients/cli/output.h"
 #include "clients/cli/signals.h"
 #include "clients/cli/terminal.h"
@@ -51,7 +50,7 @@ absl::StatusOr<Invitation> TheOnlyOne(const Connection& server, InvitationServic
 }
 
 absl::StatusOr<Invitation> FindInvitation(const Globals& globals, const std::string& wanted) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connection::Open(globals, keys::kEnrolld));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connect(globals, keys::kEnrolld));
   const std::unique_ptr<InvitationService::Stub> stub = InvitationService::NewStub(server->channel());
   if (wanted.empty()) return TheOnlyOne(*server, stub.get());
   enrol::v1::GetInvitationRequest request;

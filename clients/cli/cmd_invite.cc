@@ -15,6 +15,7 @@
 #include "clients/cli/output.h"
 #include "clients/cli/terminal.h"
 #include "clients/cli/unlock.h"
+#include "clients/operator/ids.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
 #include "lib/keys/identity.h"
@@ -41,7 +42,7 @@ struct Invitations {
 
 absl::StatusOr<Invitations> ConnectInvitations(const Globals& globals) {
   Invitations invitations;
-  ASSIGN_OR_RETURN(invitations.server, Connection::Open(globals, keys::kEnrolld));
+  ASSIGN_OR_RETURN(invitations.server, Connect(globals, keys::kEnrolld));
   invitations.stub = InvitationService::NewStub(invitations.server->channel());
   return invitations;
 }
@@ -132,7 +133,7 @@ absl::StatusOr<ExitCode> Create(const Globals& globals, const CreateInvitationRe
 
 absl::StatusOr<CreateInvitationRequest> RequestOf(const InviteFlags& flags, Invitation::Kind kind) {
   CreateInvitationRequest request;
-  request.set_request_id(NewRequestId());
+  request.set_request_id(ops::NewRequestId());
   request.set_kind(kind);
   request.set_email(flags.email);
   if (!flags.ttl.empty()) {
@@ -209,7 +210,7 @@ absl::StatusOr<ExitCode> Cancel(const Globals& globals, const InviteFlags& flags
 absl::StatusOr<ExitCode> Resend(const Globals& globals, const InviteFlags& flags) {
   ASSIGN_OR_RETURN(const Invitations invitations, ConnectInvitations(globals));
   enrol::v1::ResendInvitationRequest request;
-  request.set_request_id(NewRequestId());
+  request.set_request_id(ops::NewRequestId());
   request.set_name(NameOf(flags.invitation));
   request.set_email(flags.email);
   ASSIGN_OR_RETURN(

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "CLI/CLI.hpp"
@@ -19,8 +18,10 @@
 #include "clients/cli/ended_with.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
-#include "clients/cli/paths.h"
 #include "clients/cli/terminal.h"
+#include "clients/operator/ids.h"
+#include "clients/operator/membership.h"
+#include "clients/operator/new_file.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
 #include "lib/base/secret.h"
@@ -53,7 +54,7 @@ struct Keys {
 
 absl::StatusOr<Keys> ConnectKeys(const Globals& globals) {
   Keys keys;
-  ASSIGN_OR_RETURN(keys.server, Connection::Open(globals, keys::kKeyd));
+  ASSIGN_OR_RETURN(keys.server, Connect(globals, keys::kKeyd));
   keys.stub = KeyService::NewStub(keys.server->channel());
   return keys;
 }
@@ -95,7 +96,7 @@ absl::Status FillHolder(const Globals& globals, const KeyFlags& flags, key::v1::
     return absl::OkStatus();
   }
   ASSIGN_OR_RETURN(const trust::Chain chain, FetchChain(globals));
-  ASSIGN_OR_RETURN(const trust::Device* const device, FindDevice(chain, flags.device));
+  ASSIGN_OR_RETURN(const trust::Device* const device, ops::FindDevice(chain, flags.device));
   const trust::User& user = *chain.FindUser(device->user);
   request->set_role(user.role);
   request->set_subject(user.name);
@@ -109,9 +110,9 @@ absl::StatusOr<ExitCode> Issue(const Globals& globals, const KeyFlags& flags) {
   ASSIGN_OR_RETURN(const absl::Duration ttl, ParseTtl("--ttl", flags.ttl, absl::Seconds(1), "a credential lives"));
   ASSIGN_OR_RETURN(const auto labels, ParsePairs("--label", flags.labels));
   request.mutable_labels()->insert(labels.begin(), labels.end());
-  request.set_request_id(NewRequestId());
+  request.set_request_id(ops::NewRequestId());
   *request.mutable_ttl() = ToProto(ttl);
-  RETURN_IF_ERROR(CanCreate(flags.out, "the credential"));
+  RETURN_IF_ERROR(ops::CanCreate(flags.out, "the credential"));
   ASSIGN_OR_RETURN(const Keys keys, ConnectKeys(globals));
   ASSIGN_OR_RETURN(key::v1::IssueCredentialResponse response,
                    keys.server->Call(keys.stub.get(), &KeyService::Stub::IssueCredential, request));
@@ -133,16 +134,7 @@ absl::StatusOr<ExitCode> Issue(const Globals& globals, const KeyFlags& flags) {
 }
 
 absl::StatusOr<key::v1::ListCredentialsResponse> ListAll(const Keys& keys) {
-  key::v1::ListCredentialsRequest request;
-  key::v1::ListCredentialsResponse all;
-  do {
-    ASSIGN_OR_RETURN(const key::v1::ListCredentialsResponse page,
-                     keys.server->Call(keys.stub.get(), &KeyService::Stub::ListCredentials, request));
-    all.MergeFrom(page);
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
-  all.clear_next_page_token();
-  return all;
+  return keys.server->CallAll(keys.stub.get(), &KeyService::Stub::ListCredentials, key::v1::ListCredentialsRequest());
 }
 
 std::vector<std::string> Row(const key::v1::CredentialRecord& record) {

@@ -3,7 +3,6 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "CLI/CLI.hpp"
@@ -14,6 +13,7 @@
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
 #include "clients/cli/terminal.h"
+#include "clients/operator/membership.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/keys/roles.h"
@@ -34,18 +34,6 @@ std::string ClientStatus(const std::optional<absl::Time>& revoked) {
 }
 
 std::string JsonTime(absl::Time time) { return absl::FormatTime(absl::RFC3339_sec, time, absl::UTCTimeZone()); }
-
-absl::StatusOr<const trust::User*> FindUser(const trust::Chain& chain, const std::string& whom) {
-  const trust::User* user = chain.FindUserByName(whom);
-  if (user == nullptr) {
-    std::optional<std::string> id = trust::ParseUserName(whom);
-    if (!id.has_value()) id = trust::ParseUserName("users/" + whom);
-    if (id.has_value()) user = chain.FindUser(*id);
-  }
-  if (user != nullptr) return user;
-  return Error(absl::StatusCode::kNotFound, "MEMBER_NOT_FOUND",
-               absl::StrCat("there is no user ", whom, "; see: parley user list"));
-}
 
 absl::StatusOr<ExitCode> ListUsers(const Globals& globals, const MemberFlags&) {
   ASSIGN_OR_RETURN(const trust::Chain chain, FetchChain(globals));
@@ -75,7 +63,7 @@ absl::StatusOr<ExitCode> ListDevices(const Globals& globals, const MemberFlags& 
   ASSIGN_OR_RETURN(const trust::Chain chain, FetchChain(globals));
   std::vector<const trust::User*> users = chain.Users();
   if (!flags.user.empty()) {
-    ASSIGN_OR_RETURN(const trust::User* const user, FindUser(chain, flags.user));
+    ASSIGN_OR_RETURN(const trust::User* const user, ops::FindUser(chain, flags.user));
     users = {user};
   }
   std::vector<std::vector<std::string>> rows;
@@ -112,13 +100,15 @@ using MakeChange = std::function<absl::StatusOr<Change>(const trust::Chain& chai
 
 absl::StatusOr<Change> Append(const Globals& globals, const MemberFlags& flags, const MakeChange& make) {
   Change change;
-  ASSIGN_OR_RETURN(change.response, AppendCertificates(globals, flags.reason,
-                                                       [&](const trust::Chain& chain, trust::CertificateMaker* maker,
-                                                           auto* certificates) -> absl::Status {
-                                                         ASSIGN_OR_RETURN(change, make(chain, maker));
-                                                         certificates->push_back(change.certificate);
-                                                         return absl::OkStatus();
-                                                       }));
+  ASSIGN_OR_RETURN(const ops::Membership membership, OpenMembership(globals));
+  ASSIGN_OR_RETURN(change.response,
+                   membership.AppendCertificates(flags.reason,
+                                                 [&](const trust::Chain& chain, trust::CertificateMaker* maker,
+                                                     auto* certificates) -> absl::Status {
+                                                   ASSIGN_OR_RETURN(change, make(chain, maker));
+                                                   certificates->push_back(change.certificate);
+                                                   return absl::OkStatus();
+                                                 }));
   change.ended = AskWhatEnded(ByDevice(globals), change.response.credentials());
   if (globals.json()) {
     JsonObject()
@@ -144,7 +134,7 @@ void ShowRevoked(const Globals& globals, const Change& change) {
 absl::StatusOr<ExitCode> RevokeUser(const Globals& globals, const MemberFlags& flags) {
   ASSIGN_OR_RETURN(const Change change,
                    Append(globals, flags, [&](const auto& chain, auto* maker) -> absl::StatusOr<Change> {
-                     ASSIGN_OR_RETURN(const trust::User* const user, FindUser(chain, flags.whom));
+                     ASSIGN_OR_RETURN(const trust::User* const user, ops::FindUser(chain, flags.whom));
                      return Change{trust::UserName(user->id), user->name, maker->RevokeUser(user->id), {}};
                    }));
   ShowRevoked(globals, change);
@@ -154,7 +144,7 @@ absl::StatusOr<ExitCode> RevokeUser(const Globals& globals, const MemberFlags& f
 absl::StatusOr<ExitCode> RevokeDevice(const Globals& globals, const MemberFlags& flags) {
   ASSIGN_OR_RETURN(const Change change,
                    Append(globals, flags, [&](const auto& chain, auto* maker) -> absl::StatusOr<Change> {
-                     ASSIGN_OR_RETURN(const trust::Device* const device, FindDevice(chain, flags.whom));
+                     ASSIGN_OR_RETURN(const trust::Device* const device, ops::FindDevice(chain, flags.whom));
                      return Change{trust::DeviceName(device->id),
                                    absl::StrCat(chain.FindUser(device->user)->name, "'s device ", device->label),
                                    maker->RevokeDevice(device->id),
@@ -170,7 +160,7 @@ absl::StatusOr<ExitCode> ChangeRole(const Globals& globals, const MemberFlags& f
       ParseRole("the role", flags.role, {access::v1::ROLE_ADMIN, access::v1::ROLE_OPERATOR, access::v1::ROLE_AUDITOR}));
   ASSIGN_OR_RETURN(const Change change,
                    Append(globals, flags, [&](const auto& chain, auto* maker) -> absl::StatusOr<Change> {
-                     ASSIGN_OR_RETURN(const trust::User* const user, FindUser(chain, flags.whom));
+                     ASSIGN_OR_RETURN(const trust::User* const user, ops::FindUser(chain, flags.whom));
                      return Change{trust::UserName(user->id), user->name, maker->ChangeRole(user->id, role), {}};
                    }));
   if (globals.json()) return kSuccess;

@@ -17,6 +17,7 @@
 #include "clients/cli/paths.h"
 #include "clients/cli/terminal.h"
 #include "clients/cli/unlock.h"
+#include "clients/operator/ids.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
@@ -80,7 +81,7 @@ device::Contents MakeFounder(const InitFlags& flags) {
   contents.encryption_key = encryption_key.private_key().Clone();
   contents.manifest_key = crypto::RandomSecret(kManifestKeyBytes);
   device::Enrolment& begun = contents.enrolments[kFounding];
-  begun.request_id = NewRequestId();
+  begun.request_id = ops::NewRequestId();
   for (const auto& certificate : founding.certificates) begun.certificates.push_back(certificate.SerializeAsString());
   return contents;
 }
@@ -134,7 +135,7 @@ absl::Status CheckNames(const InitFlags& flags) {
 
 absl::StatusOr<ExitCode> Init(const Globals& globals, const InitFlags& flags) {
   RETURN_IF_ERROR(CheckNames(flags));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connection::Open(ByCredential(globals), keys::kKeyd));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connect(ByCredential(globals), keys::kKeyd));
   ASSIGN_OR_RETURN(device::DeviceFile* const file, BeginFounding(globals, flags));
   const std::unique_ptr<TrustService::Stub> stub = TrustService::NewStub(server->channel());
   absl::StatusOr<trust::v1::FoundOrganisationResponse> response =

@@ -32,7 +32,7 @@ struct Tasks {
 
 absl::StatusOr<Tasks> ConnectTasks(const Globals& globals) {
   Tasks tasks;
-  ASSIGN_OR_RETURN(tasks.server, Connection::Open(globals, keys::kTaskd));
+  ASSIGN_OR_RETURN(tasks.server, Connect(globals, keys::kTaskd));
   tasks.stub = TaskService::NewStub(tasks.server->channel());
   return tasks;
 }
@@ -73,19 +73,14 @@ void ShowTask(const Globals& globals, const task::v1::Task& task) {
 
 absl::StatusOr<ExitCode> List(const Globals& globals) {
   ASSIGN_OR_RETURN(const Tasks tasks, ConnectTasks(globals));
-  task::v1::ListTasksRequest request;
-  task::v1::ListTasksResponse all;
+  ASSIGN_OR_RETURN(
+      const task::v1::ListTasksResponse all,
+      tasks.server->CallAll(tasks.stub.get(), &TaskService::Stub::ListTasks, task::v1::ListTasksRequest()));
   std::vector<std::vector<std::string>> rows;
-  do {
-    ASSIGN_OR_RETURN(const task::v1::ListTasksResponse page,
-                     tasks.server->Call(tasks.stub.get(), &TaskService::Stub::ListTasks, request));
-    for (const task::v1::Task& task : page.tasks()) {
-      *all.add_tasks() = task;
-      rows.push_back({TaskId(task.name()), StateText(task.state()), absl::StrCat("r", task.revision()),
-                      TimeText(ToTime(task.expire_time())), CountsText(task.counts())});
-    }
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
+  for (const task::v1::Task& task : all.tasks()) {
+    rows.push_back({TaskId(task.name()), StateText(task.state()), absl::StrCat("r", task.revision()),
+                    TimeText(ToTime(task.expire_time())), CountsText(task.counts())});
+  }
   if (globals.json()) {
     PrintJson(all);
   } else if (rows.empty()) {

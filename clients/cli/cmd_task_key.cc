@@ -11,10 +11,11 @@
 #include "clients/cli/output.h"
 #include "clients/cli/paths.h"
 #include "clients/cli/shown_join_key.h"
-#include "clients/cli/task_key.h"
 #include "clients/cli/task_name.h"
 #include "clients/cli/terminal.h"
 #include "clients/cli/whole_number.h"
+#include "clients/operator/ids.h"
+#include "clients/operator/publish.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
 #include "lib/keys/identity.h"
@@ -31,47 +32,29 @@ struct KeyFlags {
   bool list = false, with_members = false;
 };
 
-// The key under which this machine knows the task's manifests to be signed; where it does not, the server's word.
-absl::StatusOr<std::string> VerificationKey(const Connection& server, TaskService::Stub* tasks,
-                                            const std::string& name) {
-  absl::StatusOr<crypto::SigningKey> own = LoadTaskKey(TaskId(name));
-  if (own.ok()) return own->verification_key();
-  if (!absl::IsNotFound(own.status())) return own.status();
-  task::v1::GetTaskRequest request;
-  request.set_name(name);
-  ASSIGN_OR_RETURN(const task::v1::Task task, server.Call(tasks, &TaskService::Stub::GetTask, request));
-  return task.verification_key();
-}
-
 absl::StatusOr<ExitCode> CreateKey(const Globals& globals, const KeyFlags& flags, const std::string& name) {
   task::v1::CreateJoinKeyRequest request;
-  request.set_request_id(NewRequestId());
+  request.set_request_id(ops::NewRequestId());
   request.set_parent(name);
   request.set_max_members(flags.max_members);
   if (!flags.ttl.empty()) {
     ASSIGN_OR_RETURN(const absl::Duration ttl, ParseTtl("--ttl", flags.ttl, absl::Seconds(1), "a join key lives"));
     *request.mutable_ttl() = ToProto(ttl);
   }
-  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connection::Open(globals, keys::kTaskd));
-  const std::unique_ptr<TaskService::Stub> tasks = TaskService::NewStub(server->channel());
-  ASSIGN_OR_RETURN(const std::string verification_key, VerificationKey(*server, tasks.get(), name));
-  // Before there is a key that nobody has.
-  RETURN_IF_ERROR(CanWriteTo(flags.folder, "the join key"));
-  ASSIGN_OR_RETURN(task::v1::CreateJoinKeyResponse response,
-                   server->Call(tasks.get(), &TaskService::Stub::CreateJoinKey, request));
-  ASSIGN_OR_RETURN(const Secret key, ComposeJoinKey(response.mutable_pasted(), TaskId(name), verification_key));
-  ASSIGN_OR_RETURN(const std::string file, WriteJoinKeyFile(flags.folder, TaskId(name), key));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connect(globals, keys::kTaskd));
+  ops::Publisher publisher({server.get(), OwnTaskKeys(), flags.folder, nullptr, nullptr});
+  ASSIGN_OR_RETURN(const ops::NewJoinKey key, publisher.CreateJoinKey(request));
   if (globals.json()) {
     JsonObject()
-        .Raw("joinKey", ToJson(response.join_key()))
-        .Text("pasted", key.Expose())
-        .Text("joinKeyFile", file)
+        .Raw("joinKey", ToJson(key.record))
+        .Text("pasted", key.pasted.Expose())
+        .Text("joinKeyFile", key.file)
         .Print();
     return kSuccess;
   }
   PrintLine(absl::StrCat("  task     ", Green(TaskId(name)), "   key good until ",
-                         TimeText(ToTime(response.join_key().expire_time()))));
-  ShowJoinKey(key, file);
+                         TimeText(ToTime(key.record.expire_time()))));
+  ShowJoinKey(key.pasted, key.file);
   return kSuccess;
 }
 
@@ -81,23 +64,18 @@ std::string StateText(const task::v1::JoinKey& key) {
 }
 
 absl::StatusOr<ExitCode> ListKeys(const Globals& globals, const std::string& name) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connection::Open(globals, keys::kTaskd));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connect(globals, keys::kTaskd));
   const std::unique_ptr<TaskService::Stub> tasks = TaskService::NewStub(server->channel());
   task::v1::ListJoinKeysRequest request;
   request.set_parent(name);
-  task::v1::ListJoinKeysResponse all;
+  ASSIGN_OR_RETURN(const task::v1::ListJoinKeysResponse all,
+                   server->CallAll(tasks.get(), &TaskService::Stub::ListJoinKeys, request));
   std::vector<std::vector<std::string>> rows;
-  do {
-    ASSIGN_OR_RETURN(const task::v1::ListJoinKeysResponse page,
-                     server->Call(tasks.get(), &TaskService::Stub::ListJoinKeys, request));
-    for (const task::v1::JoinKey& key : page.join_keys()) {
-      *all.add_join_keys() = key;
-      const std::string limit = key.max_members() == 0 ? "" : absl::StrCat(" of ", key.max_members());
-      rows.push_back({key.name().substr(key.name().rfind('/') + 1), absl::StrCat(key.members(), limit),
-                      TimeText(ToTime(key.expire_time())), StateText(key), key.creator()});
-    }
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
+  for (const task::v1::JoinKey& key : all.join_keys()) {
+    const std::string limit = key.max_members() == 0 ? "" : absl::StrCat(" of ", key.max_members());
+    rows.push_back({key.name().substr(key.name().rfind('/') + 1), absl::StrCat(key.members(), limit),
+                    TimeText(ToTime(key.expire_time())), StateText(key), key.creator()});
+  }
   if (globals.json()) {
     PrintJson(all);
   } else {
@@ -108,7 +86,7 @@ absl::StatusOr<ExitCode> ListKeys(const Globals& globals, const std::string& nam
 
 absl::StatusOr<ExitCode> RevokeKey(const Globals& globals, const std::string& name, const std::string& serial,
                                    bool with_members) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connection::Open(globals, keys::kTaskd));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connect(globals, keys::kTaskd));
   const std::unique_ptr<TaskService::Stub> tasks = TaskService::NewStub(server->channel());
   task::v1::RevokeJoinKeyRequest request;
   request.set_name(absl::StrCat(name, "/joinKeys/", serial));

@@ -26,18 +26,11 @@ using task::v1::Participant;
 using task::v1::TaskService;
 
 absl::StatusOr<task::v1::ListParticipantsResponse> FetchAll(const Globals& globals, const std::string& task) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connection::Open(globals, keys::kTaskd));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connect(globals, keys::kTaskd));
   const std::unique_ptr<TaskService::Stub> stub = TaskService::NewStub(server->channel());
   task::v1::ListParticipantsRequest request;
   request.set_parent(task);
-  task::v1::ListParticipantsResponse all;
-  do {
-    ASSIGN_OR_RETURN(const task::v1::ListParticipantsResponse page,
-                     server->Call(stub.get(), &TaskService::Stub::ListParticipants, request));
-    all.mutable_participants()->MergeFrom(page.participants());
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
-  return all;
+  return server->CallAll(stub.get(), &TaskService::Stub::ListParticipants, request);
 }
 
 // A taskd of an earlier version says of nobody whether it is connected.

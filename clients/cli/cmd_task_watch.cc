@@ -4,7 +4,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -27,16 +26,16 @@
 #include "clients/cli/task_text.h"
 #include "clients/cli/terminal.h"
 #include "clients/cli/watch_view.h"
+#include "clients/operator/watch.h"
 #include "lib/base/error.h"
 #include "lib/base/mutex.h"
 #include "lib/keys/identity.h"
-#include "parley/task/v1/task_service.grpc.pb.h"
+#include "parley/task/v1/task_service.pb.h"
 
 namespace parley::cli {
 namespace {
 
 using task::v1::Task;
-using task::v1::TaskService;
 using task::v1::WatchTaskResponse;
 using SteadyClock = std::chrono::steady_clock;
 
@@ -211,84 +210,6 @@ class ScreenViewer final : public Viewer {
   std::thread thread_;
 };
 
-// The call that a signal cancels, wherever it stands.
-class Watcher {
- public:
-  Watcher(const Connection* server, std::string task)
-      : server_(server), stub_(TaskService::NewStub(server->channel())) {
-    request_.set_name(std::move(task));
-  }
-
-  void Cancel() {
-    MutexLock lock(&mutex_);
-    cancelled_ = true;
-    if (context_ != nullptr) context_->TryCancel();
-  }
-
-  // Until the task has ended, or was halted and nobody works on it any more, or Cancel was called. The task as it was
-  // shown last.
-  absl::StatusOr<Task> Run(Viewer* viewer) {
-    while (true) {
-      grpc::ClientContext context;
-      const grpc::Status status = RunOnce(&context, viewer);
-      if (status.ok() || stands_still_ || cancelled()) return task_;
-      const absl::Status why = server_->Explain(status);
-      // Only what was once there, and may be there again, is waited for.
-      const bool dead_key = Reason(why) == "KEY_REFUSED" || Reason(why) == "KEY_EXPIRED";
-      if (status.error_code() != grpc::StatusCode::UNAVAILABLE || request_.cursor() == 0 || dead_key) return why;
-      viewer->Away(why);
-      WaitForConnection();
-      if (cancelled()) return task_;
-    }
-  }
-
- private:
-  bool cancelled() {
-    MutexLock lock(&mutex_);
-    return cancelled_;
-  }
-  void Begin(grpc::ClientContext* context) {
-    MutexLock lock(&mutex_);
-    context_ = context;
-    if (cancelled_ && context != nullptr) context->TryCancel();
-  }
-
-  grpc::Status RunOnce(grpc::ClientContext* context, Viewer* viewer) {
-    const auto events = stub_->WatchTask(context, request_);
-    Begin(context);
-    WatchTaskResponse event;
-    while (events->Read(&event)) {
-      request_.set_cursor(event.cursor());
-      if (event.has_task()) task_ = event.task();
-      viewer->Show(event);
-      // A cursor comes with the last of the messages that show the present.
-      stands_still_ = task_.state() == Task::STATE_HALTED && task_.counts().working() == 0 &&
-                      task_.counts().lost() == 0 && event.cursor() != 0;
-      if (stands_still_) context->TryCancel();
-    }
-    const grpc::Status status = events->Finish();
-    Begin(nullptr);
-    return status;
-  }
-
-  // From the server's restart to its being reachable: wait for the channel, not for a time; a second at a time, so that
-  // a signal is heard.
-  void WaitForConnection() {
-    for (int i = 0; i < 30 && !cancelled(); ++i) {
-      if (server_->channel()->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(1))) return;
-    }
-  }
-
-  const Connection* const server_;
-  const std::unique_ptr<TaskService::Stub> stub_;
-  task::v1::WatchTaskRequest request_;
-  Task task_;
-  bool stands_still_ = false;
-  Mutex mutex_;
-  grpc::ClientContext* context_ ABSL_GUARDED_BY(mutex_) = nullptr;
-  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
-};
-
 // Ends the process as the signal would have.
 void EndBy(int number) {
   signal(number, SIG_DFL);
@@ -310,17 +231,18 @@ absl::StatusOr<ExitCode> Watch(const Globals& globals, const WatchFlags& flags) 
   // A password is asked for while signals still do what they do.
   RETURN_IF_ERROR(LoadCredential(globals).status());
   SignalFd* const signals = on_screen ? ScreenViewer::TakeSignals() : nullptr;
-  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connection::Open(globals, keys::kTaskd));
-  Watcher watcher(server.get(), name);
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connect(globals, keys::kTaskd));
+  ops::TaskWatch watch(server.get(), name);
   std::unique_ptr<Viewer> viewer;
   if (globals.json()) {
     viewer = std::make_unique<JsonViewer>();
   } else if (on_screen) {
-    viewer = std::make_unique<ScreenViewer>(signals, [&watcher] { watcher.Cancel(); });
+    viewer = std::make_unique<ScreenViewer>(signals, [&watch] { watch.Stop(); });
   } else {
     viewer = std::make_unique<LineViewer>(flags.all);
   }
-  const absl::StatusOr<Task> task = watcher.Run(viewer.get());
+  const absl::StatusOr<Task> task = watch.Run({[&viewer](const WatchTaskResponse& event) { viewer->Show(event); },
+                                               [&viewer](const absl::Status& why) { viewer->Away(why); }});
   viewer->End();
   if (viewer->ended_by() != 0) EndBy(viewer->ended_by());
   RETURN_IF_ERROR(task.status());

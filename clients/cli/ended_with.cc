@@ -1,7 +1,6 @@
 #include "clients/cli/ended_with.h"
 
 #include <memory>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -27,7 +26,7 @@ absl::StatusOr<Response> Ask(const Globals& globals, absl::string_view audience,
                              const google::protobuf::RepeatedPtrField<std::string>& credentials) {
   Request request;
   *request.mutable_credentials() = credentials;
-  absl::StatusOr<std::unique_ptr<Connection>> server = Connection::Open(globals, audience);
+  absl::StatusOr<std::unique_ptr<Connection>> server = Connect(globals, audience);
   if (!server.ok()) return server.status();
   const auto stub = Service::NewStub((*server)->channel());
   return (*server)->Call(stub.get(), method, request);

@@ -5,12 +5,10 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "clients/cli/command.h"
 #include "clients/cli/terminal.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
-#include "lib/crypto/kdf.h"
 #include "lib/transport/address.h"
 
 namespace parley::cli {
@@ -47,31 +45,6 @@ bool TakePart(absl::string_view* text, absl::Duration* part) {
 }
 
 }  // namespace
-
-std::string BytesText(int64_t bytes) {
-  if (bytes < 1024) return absl::StrCat(bytes, " B");
-  double amount = static_cast<double>(bytes);
-  const char* unit = "B";
-  for (const char* next : {"KiB", "MiB", "GiB", "TiB"}) {
-    if (amount < 1023.95) break;
-    amount /= 1024;
-    unit = next;
-  }
-  return absl::StrFormat("%.1f %s", amount, unit);
-}
-
-std::string Count(int64_t count, absl::string_view noun) {
-  return absl::StrCat(count, " ", noun, count == 1 ? "" : "s");
-}
-
-std::string DurationText(absl::Duration duration) {
-  if (duration < absl::Seconds(1)) return absl::StrCat(absl::ToInt64Milliseconds(duration), " ms");
-  if (duration < absl::Minutes(2)) return absl::StrFormat("%.1f s", absl::ToDoubleSeconds(duration));
-  if (duration < absl::Hours(2)) return absl::StrCat(absl::ToInt64Minutes(duration), " min");
-  return absl::StrCat(absl::ToInt64Hours(duration), " h");
-}
-
-std::string TimeText(absl::Time time) { return time == absl::InfiniteFuture() ? "never" : ShowTime(time); }
 
 absl::StatusOr<absl::Duration> ParseDuration(absl::string_view option, absl::string_view text) {
   absl::Duration sum = absl::ZeroDuration();
@@ -138,7 +111,5 @@ std::string ShortTime(absl::Time time, absl::Time now) {
   const bool today = absl::ToCivilDay(time, utc) == absl::ToCivilDay(now, utc);
   return today ? absl::FormatTime("%H:%M UTC", time, utc) : TimeText(time);
 }
-
-std::string NewRequestId() { return crypto::RandomUuid(); }
 
 }  // namespace parley::cli

@@ -2,7 +2,6 @@
 #ifndef PARLEY_CLIENTS_CLI_FORMAT_H_
 #define PARLEY_CLIENTS_CLI_FORMAT_H_
 
-#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -11,17 +10,14 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "clients/operator/quantities.h"
 
 namespace parley::cli {
 
-// "917 B", "4.2 KiB", "1.0 GiB".
-std::string BytesText(int64_t bytes);
-// "1 file", "3 files".
-std::string Count(int64_t count, absl::string_view noun);
-// "31 ms", "2.4 s", "3 min".
-std::string DurationText(absl::Duration duration);
-// "2026-11-22 23:10 UTC"; "never" for the infinite future.
-std::string TimeText(absl::Time time);
+using ops::BytesText;
+using ops::Count;
+using ops::DurationText;
+using ops::TimeText;
 
 // "90s", "15m", "24h", "7d", also joined: "1h30m". A usage error names the option.
 absl::StatusOr<absl::Duration> ParseDuration(absl::string_view option, absl::string_view text);
@@ -40,9 +36,6 @@ absl::Status CheckAddress(absl::string_view option, absl::string_view text);
 
 // "23:10 UTC" today, else as TimeText.
 std::string ShortTime(absl::Time time, absl::Time now);
-
-// A UUID of version 4, for request_id.
-std::string NewRequestId();
 
 }  // namespace parley::cli
 

@@ -21,21 +21,6 @@ TEST(Addresses, HaveAHostAndAPort) {
   }
 }
 
-TEST(Quantities, AreWrittenForPeople) {
-  EXPECT_EQ(BytesText(0), "0 B");
-  EXPECT_EQ(BytesText(1023), "1023 B");
-  EXPECT_EQ(BytesText(4301), "4.2 KiB");
-  EXPECT_EQ(BytesText(1048575), "1.0 MiB");
-  EXPECT_EQ(BytesText(int64_t{1} << 30), "1.0 GiB");
-  EXPECT_EQ(Count(1, "file"), "1 file");
-  EXPECT_EQ(Count(0, "file"), "0 files");
-  EXPECT_EQ(DurationText(absl::Milliseconds(31)), "31 ms");
-  EXPECT_EQ(DurationText(absl::Milliseconds(2400)), "2.4 s");
-  EXPECT_EQ(DurationText(absl::Minutes(3)), "3 min");
-  EXPECT_EQ(TimeText(absl::FromUnixSeconds(1795389000)), "2026-11-22 23:10 UTC");
-  EXPECT_EQ(TimeText(absl::InfiniteFuture()), "never");
-}
-
 TEST(Durations, AreReadWithTheirUnits) {
   EXPECT_EQ(*ParseDuration("--ttl", "90s"), absl::Seconds(90));
   EXPECT_EQ(*ParseDuration("--ttl", "1h30m"), absl::Minutes(90));
@@ -68,13 +53,6 @@ TEST(Pairs, NeedAKey) {
   EXPECT_TRUE(IsUsageError(ParsePairs("--label", {"a"}).status()));
   EXPECT_TRUE(IsUsageError(ParsePairs("--label", {"=a"}).status()));
   EXPECT_TRUE(IsUsageError(ParsePairs("--label", {"a=1", "a=2"}).status()));
-}
-
-TEST(RequestId, IsAUuidOfItsOwn) {
-  const std::string id = NewRequestId();
-  ASSERT_EQ(id.size(), 36u);
-  EXPECT_EQ(id[14], '4');
-  EXPECT_NE(id, NewRequestId());
 }
 
 }  // namespace

@@ -4,9 +4,7 @@
 
 #include <string>
 
-#include "absl/status/status.h"
-#include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
+#include "clients/operator/task_keys.h"
 
 namespace parley::cli {
 
@@ -15,16 +13,12 @@ std::string Environment(const char* name);
 
 // $XDG_CONFIG_HOME/parley or ~/.config/parley: credentials and the signing keys of tasks created here.
 std::string ConfigFolder();
+// The keys of the tasks that were created here: tasks/ in ConfigFolder().
+ops::TaskKeys OwnTaskKeys();
 // Of `parley up`: $XDG_DATA_HOME/parley or ~/.local/share/parley.
 std::string DataFolder();
 // Of `parley join` and `parley agent`: /var/lib/parley for root, $XDG_STATE_HOME/parley or ~/.local/state/parley.
 std::string StateFolder();
-
-// OK when a new file could be made at `path`, so that a command can refuse before it has done anything.
-// ALREADY_EXISTS (FILE_EXISTS) or the error of the folder.
-absl::Status CanCreate(const std::string& path, absl::string_view what);
-// OK when a new file could be made in the folder, else the error of the folder.
-absl::Status CanWriteTo(const std::string& folder, absl::string_view what);
 
 }  // namespace parley::cli
 

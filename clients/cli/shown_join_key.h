@@ -1,24 +1,12 @@
-// The join key on its way from the server to the person who carries it to the clients.
+// The join key as the person sees it who carries it to the clients.
 #ifndef PARLEY_CLIENTS_CLI_SHOWN_JOIN_KEY_H_
 #define PARLEY_CLIENTS_CLI_SHOWN_JOIN_KEY_H_
 
 #include <string>
 
-#include "absl/status/status.h"
-#include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "lib/base/secret.h"
 
 namespace parley::cli {
-
-// The key that the server made, but for this task and with the verification key that this machine knows to be the
-// task's: whatever the server put there, it cannot make clients believe another one. Wipes `pasted`.
-absl::StatusOr<Secret> ComposeJoinKey(std::string* pasted, const std::string& task_id,
-                                      absl::string_view verification_key);
-
-// Writes {task_id}.join into `folder`, mode 0600; {task_id}-2.join and so on where there is one. Its path.
-// ALREADY_EXISTS (JOIN_KEY_FILES) when there are a hundred.
-absl::StatusOr<std::string> WriteJoinKeyFile(const std::string& folder, const std::string& task_id, const Secret& key);
 
 // The key, where it is kept, and a QR code on a terminal.
 void ShowJoinKey(const Secret& key, const std::string& file);

@@ -8,31 +8,29 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "clients/cli/chain.h"
 #include "clients/cli/command.h"
 #include "clients/cli/connection.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
 #include "clients/cli/paths.h"
 #include "clients/cli/shown_join_key.h"
-#include "clients/cli/task_key.h"
 #include "clients/cli/task_name.h"
 #include "clients/cli/terminal.h"
 #include "clients/cli/unlock.h"
-#include "clients/cli/upload.h"
 #include "clients/cli/whole_number.h"
+#include "clients/operator/ids.h"
+#include "clients/operator/membership.h"
+#include "clients/operator/new_file.h"
+#include "clients/operator/publish.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
-#include "lib/base/file.h"
 #include "lib/base/proto_time.h"
 #include "lib/keys/identity.h"
-#include "lib/payload/manifest.h"
-#include "parley/task/v1/task_service.grpc.pb.h"
+#include "lib/payload/fileset.h"
+#include "parley/task/v1/task_service.pb.h"
 
 namespace parley::cli {
 namespace {
-
-using task::v1::TaskService;
 
 struct CreateFlags {
   std::string name, payload, title, start, join_key_ttl, join_key_folder = ".", supersedes;
@@ -51,7 +49,7 @@ std::string PayloadLine(const payload::Files& files) {
 // Everything about the request that does not need the payload, checked.
 absl::StatusOr<task::v1::CreateTaskRequest> DescribeTask(const CreateFlags& flags, absl::Time now) {
   task::v1::CreateTaskRequest request;
-  request.set_request_id(NewRequestId());
+  request.set_request_id(ops::NewRequestId());
   ASSIGN_OR_RETURN(*request.mutable_task_id(), NewTaskId(flags.name));
   request.set_title(flags.title.empty() ? flags.name : flags.title);
   ASSIGN_OR_RETURN(const absl::Duration ttl, ParseTtl("--ttl", flags.ttl, absl::Minutes(1), "a task stays open"));
@@ -87,27 +85,40 @@ absl::StatusOr<task::v1::CreateTaskRequest> DescribeTask(const CreateFlags& flag
   return request;
 }
 
-// An operator with a device vouches for the manifest, and is shown to do so; empty without a device.
-absl::StatusOr<std::string> Vouch(const Globals& globals, task::v1::SignedManifest* manifest) {
-  return UsesDevice(globals) ? SignAsOperator(globals, manifest) : "";
+// Publishes from here, with the signing keys in the configuration folder. An operator with a device vouches for the
+// manifest, and is shown to do so.
+ops::Publisher MakePublisher(const Globals& globals, const Connection* server, const std::string& join_key_folder) {
+  ops::PublisherOptions options{server, OwnTaskKeys(), join_key_folder, nullptr, nullptr};
+  if (UsesDevice(globals)) {
+    options.vouch = [&globals](task::v1::SignedManifest* manifest) -> absl::StatusOr<std::string> {
+      ASSIGN_OR_RETURN(device::DeviceFile* const file, OpenDevice(globals));
+      return ops::Membership(file).SignAsOperator(manifest);
+    };
+  }
+  if (!globals.json() && StdoutIsTerminal()) {
+    options.progress = [](size_t sent, size_t total) {
+      RedrawLine(total == 0 ? "" : absl::StrCat("  uploading ", sent * 100 / total, " %"));
+    };
+  }
+  return ops::Publisher(std::move(options));
 }
 
 void ShowSigner(const std::string& signer) {
   if (!signer.empty()) PrintLine(absl::StrCat("  signed   by ", Printable(signer)));
 }
 
-void ShowCreated(const Globals& globals, const task::v1::CreateTaskResponse& created, const payload::Files& files,
-                 const std::string& signer, const Secret& key, const std::string& file) {
-  const task::v1::Task& task = created.task();
+void ShowCreated(const Globals& globals, const ops::CreatedTask& created, const payload::Files& files) {
+  const task::v1::Task& task = created.task;
+  const ops::NewJoinKey& key = created.join_key;
   if (globals.json()) {
     JsonObject join_key;
-    join_key.Raw("joinKey", ToJson(created.join_key().join_key())).Text("pasted", key.Expose());
+    join_key.Raw("joinKey", ToJson(key.record)).Text("pasted", key.pasted.Expose());
     JsonObject()
         .Raw("task", ToJson(task))
         .Raw("joinKey", join_key.Finish())
-        .Text("joinKeyFile", file)
-        .Text("signingKeyFile", TaskKeyPath(TaskId(task.name())))
-        .Text("signer", signer)
+        .Text("joinKeyFile", key.file)
+        .Text("signingKeyFile", OwnTaskKeys().PathOf(TaskId(task.name())))
+        .Text("signer", created.signer)
         .Print();
     return;
   }
@@ -115,86 +126,25 @@ void ShowCreated(const Globals& globals, const task::v1::CreateTaskResponse& cre
   PrintLine(absl::StrCat("  task     ", Green(id), std::string(id.size() < 22 ? 22 - id.size() : 1, ' '), "open until ",
                          TimeText(ToTime(task.expire_time()))));
   PrintLine(PayloadLine(files));
-  ShowSigner(signer);
-  ShowJoinKey(key, file);
+  ShowSigner(created.signer);
+  ShowJoinKey(key.pasted, key.file);
   // By --join-key-ttl, or with the credential of who made it.
-  const absl::Time key_end = ToTime(created.join_key().join_key().expire_time());
+  const absl::Time key_end = ToTime(key.record.expire_time());
   if (key_end < ToTime(task.expire_time())) {
     PrintLine(absl::StrCat("  nobody joins with this key after ", TimeText(key_end)));
   }
   PrintLine(Dim(absl::StrCat("  follow it with: parley task watch ", id)));
 }
 
-// Made and kept before the server hears of the task, because a task whose key is lost can not get a new revision;
-// taken away again when there will be no task.
-class NewTaskKey {
- public:
-  static absl::StatusOr<NewTaskKey> Make(const std::string& task_id) {
-    crypto::SigningKey key = crypto::SigningKey::Generate();
-    RETURN_IF_ERROR(StoreTaskKey(task_id, key));
-    return NewTaskKey(task_id, std::move(key));
-  }
-  NewTaskKey(NewTaskKey&& other) noexcept : task_id_(std::exchange(other.task_id_, "")), key_(std::move(other.key_)) {}
-  NewTaskKey& operator=(NewTaskKey&&) = delete;
-  ~NewTaskKey() {
-    if (!task_id_.empty()) RemoveTaskKey(task_id_);
-  }
-
-  const crypto::SigningKey& key() const { return key_; }
-  void Keep() { task_id_.clear(); }
-
- private:
-  NewTaskKey(std::string task_id, crypto::SigningKey key) : task_id_(std::move(task_id)), key_(std::move(key)) {}
-  std::string task_id_;
-  crypto::SigningKey key_;
-};
-
-// A manifest that has expired before it arrived was dated by a clock that is behind.
-absl::Status ExplainClock(const absl::Status& status, absl::Time now) {
-  if (Reason(status) != "MANIFEST_EXPIRED") return status;
-  return Error(status.code(), Reason(status),
-               absl::StrCat("this machine's clock (", TimeText(now),
-                            ") is so far behind the server's that the task would end before it begins; set the clock, "
-                            "and try again"));
-}
-
 absl::StatusOr<ExitCode> Create(const Globals& globals, const CreateFlags& flags) {
   const absl::Time now = absl::Now();
   ASSIGN_OR_RETURN(task::v1::CreateTaskRequest request, DescribeTask(flags, now));
-  RETURN_IF_ERROR(CanCreate(absl::StrCat(flags.join_key_folder, "/", request.task_id(), ".join"), "the join key"));
+  RETURN_IF_ERROR(ops::CanCreate(absl::StrCat(flags.join_key_folder, "/", request.task_id(), ".join"), "the join key"));
   ASSIGN_OR_RETURN(const payload::Files files, payload::ScanPayload(flags.payload));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connection::Open(globals, keys::kTaskd));
-  RETURN_IF_ERROR(UploadPayload(*server, flags.payload, files, !globals.json() && StdoutIsTerminal()));
-  ASSIGN_OR_RETURN(NewTaskKey task_key, NewTaskKey::Make(request.task_id()));
-
-  payload::ManifestFields fields;
-  fields.task = absl::StrCat("tasks/", request.task_id());
-  fields.revision = 1;
-  fields.create_time = now;
-  fields.expire_time = now + absl::Seconds(request.ttl().seconds());
-  fields.supersedes = request.supersedes();
-  if (!fields.supersedes.empty()) RETURN_IF_ERROR(StoreSuperseded(request.task_id(), fields.supersedes));
-  ASSIGN_OR_RETURN(*request.mutable_signed_manifest(), payload::SignManifest(fields, files, task_key.key()));
-  ASSIGN_OR_RETURN(const std::string signer, Vouch(globals, request.mutable_signed_manifest()));
-  request.set_verification_key(task_key.key().verification_key());
-
-  const std::unique_ptr<TaskService::Stub> tasks = TaskService::NewStub(server->channel());
-  absl::StatusOr<task::v1::CreateTaskResponse> created =
-      server->Call(tasks.get(), &TaskService::Stub::CreateTask, request);
-  RETURN_IF_ERROR(ExplainClock(created.status(), now));
-  task::v1::CreateTaskResponse& response = *created;
-  task_key.Keep();
-  const auto task_is_there = [&request](const absl::Status& status) {
-    return Annotate(status, absl::StrCat("the task was created, but its key is not kept (get another with: parley task "
-                                         "key ",
-                                         request.task_id(), ")"));
-  };
-  const absl::StatusOr<Secret> join_key =
-      ComposeJoinKey(response.mutable_join_key()->mutable_pasted(), request.task_id(), request.verification_key());
-  if (!join_key.ok()) return task_is_there(join_key.status());
-  const absl::StatusOr<std::string> file = WriteJoinKeyFile(flags.join_key_folder, request.task_id(), *join_key);
-  if (!file.ok()) return task_is_there(file.status());
-  ShowCreated(globals, response, files, signer, *join_key, *file);
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connect(globals, keys::kTaskd));
+  ASSIGN_OR_RETURN(const ops::CreatedTask created, MakePublisher(globals, server.get(), flags.join_key_folder)
+                                                       .Create(std::move(request), flags.payload, files, now));
+  ShowCreated(globals, created, files);
   return kSuccess;
 }
 
@@ -202,68 +152,20 @@ struct PublishFlags {
   std::string task, payload;
 };
 
-// For a task that was made without a client of ours: the server signs, and takes the files themselves.
-absl::Status AddInlineFiles(const std::string& path, const payload::Files& files,
-                            task::v1::PublishRevisionRequest* request) {
-  constexpr int64_t kMostInlineBytes = 3 << 20;
-  if (payload::TotalBytes(files) > kMostInlineBytes) {
-    return Error(
-        absl::StatusCode::kResourceExhausted, "PAYLOAD_TOO_LARGE",
-        absl::StrCat(path, " holds ", BytesText(payload::TotalBytes(files)),
-                     ", and a task that the server signs takes 3 MiB; create a task with `parley task create`"));
-  }
-  const bool one_file = files.size() == 1 && ReadFile(path, kMostInlineBytes).ok();
-  for (const task::v1::FileEntry& entry : files) {
-    if (entry.type() != task::v1::FileEntry::TYPE_REGULAR) {
-      return Error(absl::StatusCode::kInvalidArgument, "FILE_TYPE",
-                   absl::StrCat(entry.path(),
-                                " is a link, which a task that the server signs can not hold; create a "
-                                "task with `parley task create`"));
-    }
-    task::v1::InlineFile* file = request->mutable_files()->add_files();
-    file->set_path(entry.path());
-    file->set_mode(entry.mode());
-    ASSIGN_OR_RETURN(*file->mutable_content(),
-                     ReadFile(one_file ? path : absl::StrCat(path, "/", entry.path()), kMostInlineBytes));
-  }
-  return absl::OkStatus();
-}
-
 absl::StatusOr<ExitCode> Publish(const Globals& globals, const PublishFlags& flags) {
   ASSIGN_OR_RETURN(const std::string name, FullTaskName(flags.task));
   ASSIGN_OR_RETURN(const payload::Files files, payload::ScanPayload(flags.payload));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connection::Open(globals, keys::kTaskd));
-  const std::unique_ptr<TaskService::Stub> tasks = TaskService::NewStub(server->channel());
-  task::v1::GetTaskRequest get;
-  get.set_name(name);
-  ASSIGN_OR_RETURN(const task::v1::Task before, server->Call(tasks.get(), &TaskService::Stub::GetTask, get));
-
-  task::v1::PublishRevisionRequest request;
-  request.set_request_id(NewRequestId());
-  request.set_name(name);
-  std::string signer;
-  if (before.server_signed()) {
-    RETURN_IF_ERROR(AddInlineFiles(flags.payload, files, &request));
-  } else {
-    ASSIGN_OR_RETURN(const crypto::SigningKey key, LoadTaskKey(TaskId(name)));
-    RETURN_IF_ERROR(UploadPayload(*server, flags.payload, files, !globals.json() && StdoutIsTerminal()));
-    payload::ManifestFields fields;
-    fields.task = name;
-    fields.revision = before.revision() + 1;
-    fields.create_time = absl::Now();
-    fields.expire_time = ToTime(before.expire_time());
-    ASSIGN_OR_RETURN(fields.supersedes, LoadSuperseded(TaskId(name)));
-    ASSIGN_OR_RETURN(*request.mutable_signed_manifest(), payload::SignManifest(fields, files, key));
-    ASSIGN_OR_RETURN(signer, Vouch(globals, request.mutable_signed_manifest()));
-  }
-  ASSIGN_OR_RETURN(const task::v1::Task after, server->Call(tasks.get(), &TaskService::Stub::PublishRevision, request));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connect(globals, keys::kTaskd));
+  ASSIGN_OR_RETURN(const ops::PublishedRevision published,
+                   MakePublisher(globals, server.get(), "").Publish(name, flags.payload, files));
+  const task::v1::Task& after = published.task;
   if (globals.json()) {
     PrintJson(after);
   } else {
     PrintLine(absl::StrCat("  task     ", Green(TaskId(name)), " r", after.revision(), " is on offer until ",
                            TimeText(ToTime(after.expire_time()))));
     PrintLine(PayloadLine(files));
-    ShowSigner(signer);
+    ShowSigner(published.signer);
     if (after.expected_clients() > 0) {
       PrintLine(Dim(absl::StrCat("  it ends as soon as ", Count(after.expected_clients(), "client"),
                                  " settled, by --expected of its creation")));

@@ -10,6 +10,7 @@
 #include "absl/strings/strip.h"
 #include "clients/cli/paths.h"
 #include "clients/cli/terminal.h"
+#include "clients/operator/new_file.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 
@@ -90,7 +91,7 @@ absl::StatusOr<DeviceFile*> OpenDevice(const Globals& globals) {
 absl::StatusOr<DeviceFile*> CreateDevice(const Globals& globals, const device::Contents& contents) {
   const std::string path = DevicePath(globals);
   RETURN_IF_ERROR(MakeFolders(FolderOf(path), 0700));
-  RETURN_IF_ERROR(CanCreate(path, "the device file"));
+  RETURN_IF_ERROR(ops::CanCreate(path, "the device file"));
   ASSIGN_OR_RETURN(const Secret password, NewDevicePassword(globals));
   ASSIGN_OR_RETURN(DeviceFile file, DeviceFile::Create(path, password, contents));
   return StoreFile(globals, std::move(file));

@@ -1,16 +1,14 @@
-#include "clients/cli/upload.h"
+#include "clients/operator/upload.h"
 
 #include <memory>
 #include <set>
 
 #include "absl/strings/str_cat.h"
-#include "clients/cli/format.h"
-#include "clients/cli/terminal.h"
 #include "lib/base/error.h"
 #include "lib/payload/chunk.h"
 #include "parley/task/v1/artifact_service.grpc.pb.h"
 
-namespace parley::cli {
+namespace parley::ops {
 namespace {
 
 using task::v1::ArtifactService;
@@ -35,7 +33,8 @@ absl::StatusOr<std::set<std::string>> FindMissing(const Connection& server, Arti
 
 }  // namespace
 
-absl::Status UploadPayload(const Connection& server, const std::string& path, const payload::Files& files, bool show) {
+absl::Status UploadPayload(const Connection& server, const std::string& path, const payload::Files& files,
+                           const UploadProgress& progress) {
   const std::unique_ptr<ArtifactService::Stub> artifacts = ArtifactService::NewStub(server.channel());
   ASSIGN_OR_RETURN(std::set<std::string> missing, FindMissing(server, artifacts.get(), files));
   if (missing.empty()) return absl::OkStatus();
@@ -52,13 +51,13 @@ absl::Status UploadPayload(const Connection& server, const std::string& path, co
         chunk.set_digest(std::string(digest));
         chunk.set_zstd(payload::CompressChunk(content));
         open = writer->Write(chunk);
-        if (show) RedrawLine(absl::StrCat("  uploading ", (total - missing.size()) * 100 / total, " %"));
+        if (progress) progress(total - missing.size(), total);
         return absl::OkStatus();
       });
   writer->WritesDone();
   if (!again.ok()) context.TryCancel();
   const grpc::Status status = writer->Finish();
-  if (show) RedrawLine("");
+  if (progress) progress(0, 0);
   RETURN_IF_ERROR(again.status());
   RETURN_IF_ERROR(server.Explain(status));
   if (!missing.empty()) {
@@ -68,4 +67,4 @@ absl::Status UploadPayload(const Connection& server, const std::string& path, co
   return absl::OkStatus();
 }
 
-}  // namespace parley::cli
+}  // namespace parley::ops

@@ -1,4 +1,4 @@
-#include "clients/cli/task_key.h"
+#include "clients/operator/task_keys.h"
 
 #include <unistd.h>
 
@@ -6,33 +6,29 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "clients/cli/paths.h"
-#include "clients/cli/task_name.h"
+#include "clients/operator/ids.h"
+#include "clients/operator/new_file.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 
-namespace parley::cli {
-namespace {
+namespace parley::ops {
 
-std::string TaskKeyFolder() { return ConfigFolder() + "/tasks"; }
-std::string SupersededPath(const std::string& task_id) {
-  return absl::StrCat(TaskKeyFolder(), "/", task_id, ".supersedes");
+std::string TaskKeys::PathOf(const std::string& task_id) const { return absl::StrCat(folder_, "/", task_id, ".key"); }
+
+std::string TaskKeys::SupersededPath(const std::string& task_id) const {
+  return absl::StrCat(folder_, "/", task_id, ".supersedes");
 }
 
-}  // namespace
-
-std::string TaskKeyPath(const std::string& task_id) { return absl::StrCat(TaskKeyFolder(), "/", task_id, ".key"); }
-
-absl::Status StoreTaskKey(const std::string& task_id, const crypto::SigningKey& key) {
-  RETURN_IF_ERROR(MakeFolders(TaskKeyFolder(), 0700));
-  const std::string path = TaskKeyPath(task_id);
+absl::Status TaskKeys::Store(const std::string& task_id, const crypto::SigningKey& key) const {
+  RETURN_IF_ERROR(MakeFolders(folder_, 0700));
+  const std::string path = PathOf(task_id);
   RETURN_IF_ERROR(CanCreate(path, "the task's signing key"));
   return WriteSecretFile(path, Secret::Take(HexEncode(key.seed().Expose()) + "\n"));
 }
 
-absl::StatusOr<crypto::SigningKey> LoadTaskKey(const std::string& task_id) {
-  const std::string path = TaskKeyPath(task_id);
+absl::StatusOr<crypto::SigningKey> TaskKeys::Load(const std::string& task_id) const {
+  const std::string path = PathOf(task_id);
   absl::StatusOr<Secret> text = ReadSecretFile(path, 100);
   if (absl::IsNotFound(text.status())) {
     return Error(absl::StatusCode::kNotFound, "NO_TASK_KEY",
@@ -50,20 +46,24 @@ absl::StatusOr<crypto::SigningKey> LoadTaskKey(const std::string& task_id) {
   return key;
 }
 
-void RemoveTaskKey(const std::string& task_id) {
-  unlink(TaskKeyPath(task_id).c_str());
+void TaskKeys::Remove(const std::string& task_id) const {
+  unlink(PathOf(task_id).c_str());
   unlink(SupersededPath(task_id).c_str());
 }
 
-absl::Status StoreSuperseded(const std::string& task_id, const std::string& superseded) {
+absl::Status TaskKeys::StoreSuperseded(const std::string& task_id, const std::string& superseded) const {
   return WriteFileAtomically(SupersededPath(task_id), superseded + "\n", 0600);
 }
 
-absl::StatusOr<std::string> LoadSuperseded(const std::string& task_id) {
-  const absl::StatusOr<std::string> text = ReadFile(SupersededPath(task_id), 100);
+absl::StatusOr<std::string> TaskKeys::LoadSuperseded(const std::string& task_id) const {
+  const std::string path = SupersededPath(task_id);
+  const absl::StatusOr<std::string> text = ReadFile(path, 100);
   if (absl::IsNotFound(text.status())) return "";
   RETURN_IF_ERROR(text.status());
-  return FullTaskName(absl::StripSuffix(*text, "\n"));
+  const std::string id = TaskId(absl::StripSuffix(*text, "\n"));
+  if (IsTaskId(id)) return "tasks/" + id;
+  return Error(absl::StatusCode::kInvalidArgument, "TASK_KEY_DAMAGED",
+               absl::StrCat(path, " does not hold a task's name; restore it from a backup"));
 }
 
-}  // namespace parley::cli
+}  // namespace parley::ops

@@ -1,0 +1,83 @@
+// A connection to one of the services with a credential, and its errors in words that a person can act on.
+//
+//   ASSIGN_OR_RETURN(const keys::Credential credential, keys::ReadCredentialFile(path));
+//   ASSIGN_OR_RETURN(auto server, Connection::Open(credential, path, keys::kTaskd));
+//   auto tasks = task::v1::TaskService::NewStub(server->channel());
+//   ASSIGN_OR_RETURN(task::v1::Task task, server->Call(tasks.get(), &task::v1::TaskService::Stub::GetTask, request));
+//
+// Threads: all methods may be called from any thread. Call and CallAll block.
+#ifndef PARLEY_CLIENTS_OPERATOR_CONNECTION_H_
+#define PARLEY_CLIENTS_OPERATOR_CONNECTION_H_
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "grpcpp/grpcpp.h"
+#include "lib/base/error.h"
+#include "lib/keys/credential.h"
+#include "lib/transport/dialer.h"
+#include "lib/transport/grpc_door.h"
+
+namespace parley::ops {
+
+// Puts `address` (host:port), unless it is empty, in place of the one that the credential has for the audience.
+void UseAddress(absl::string_view audience, const std::string& address, keys::Credential* credential);
+
+// Returns how to dial an audience (lib/keys/identity.h). `path` is where the credential is kept, for the sentence. The
+// errors are FAILED_PRECONDITION (KEY_EXPIRED) and that of Credential::KeyFor.
+absl::StatusOr<transport::Dialer::Options> DialerOptions(const keys::Credential& credential, absl::string_view path,
+                                                         absl::string_view audience);
+
+class Connection {
+ public:
+  // Does not wait for the server. The errors are those of DialerOptions and of transport::Channel::Create.
+  static absl::StatusOr<std::unique_ptr<Connection>> Open(const keys::Credential& credential, absl::string_view path,
+                                                          absl::string_view audience);
+
+  std::shared_ptr<grpc::Channel> channel() const { return channel_->grpc(); }
+
+  // Returns the error of a call: the service's own, or why the service was not reached.
+  absl::Status Explain(const grpc::Status& status) const;
+
+  // Waits for the answer for at most 30 seconds. The errors are those of Explain.
+  template <typename Service, typename Stub, typename Request, typename Response>
+  absl::StatusOr<Response> Call(Service* stub,
+                                grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+                                const Request& request) const {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
+    Response response;
+    if (absl::Status status = Explain((stub->*method)(&context, request, &response)); !status.ok()) return status;
+    return response;
+  }
+
+  // Returns all pages of a list as one. The errors are those of Call.
+  template <typename Service, typename Stub, typename Request, typename Response>
+  absl::StatusOr<Response> CallAll(Service* stub,
+                                   grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+                                   Request request) const {
+    Response all;
+    do {
+      ASSIGN_OR_RETURN(const Response page, Call(stub, method, request));
+      all.MergeFrom(page);
+      request.set_page_token(page.next_page_token());
+    } while (!request.page_token().empty());
+    all.clear_next_page_token();
+    return all;
+  }
+
+ private:
+  Connection(std::string address, std::unique_ptr<transport::Channel> channel, bool by_admin);
+
+  const std::string address_;
+  const std::unique_ptr<transport::Channel> channel_;
+  const bool by_admin_;
+};
+
+}  // namespace parley::ops
+
+#endif  // PARLEY_CLIENTS_OPERATOR_CONNECTION_H_

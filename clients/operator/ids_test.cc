@@ -1,0 +1,22 @@
+#include "clients/operator/ids.h"
+
+#include <gtest/gtest.h>
+
+namespace parley::ops {
+namespace {
+
+TEST(RequestId, IsAUuidOfItsOwn) {
+  const std::string id = NewRequestId();
+  ASSERT_EQ(id.size(), 36u);
+  EXPECT_EQ(id[14], '4');
+  EXPECT_NE(id, NewRequestId());
+}
+
+TEST(TaskIds, GrowFromNames) {
+  EXPECT_TRUE(IsTaskId(NewTaskId("a")));
+  EXPECT_TRUE(IsTaskId(NewTaskId(std::string(kMaxTaskNameBytes, 'a'))));
+  for (const char* bad : {"", "ab", "a-b-", "7up", "a_bc"}) EXPECT_FALSE(IsTaskId(bad)) << bad;
+}
+
+}  // namespace
+}  // namespace parley::ops

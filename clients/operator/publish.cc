@@ -1,0 +1,186 @@
+#include "clients/operator/publish.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "clients/operator/ids.h"
+#include "clients/operator/join_key.h"
+#include "clients/operator/new_file.h"
+#include "clients/operator/quantities.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/proto_time.h"
+#include "lib/payload/manifest.h"
+
+namespace parley::ops {
+namespace {
+
+using task::v1::TaskService;
+
+// Made and kept before the server hears of the task, because a task whose key is lost can not get a new revision;
+// taken away again when there will be no task.
+class NewTaskKey {
+ public:
+  static absl::StatusOr<NewTaskKey> Make(const TaskKeys& keys, const std::string& task_id) {
+    crypto::SigningKey key = crypto::SigningKey::Generate();
+    RETURN_IF_ERROR(keys.Store(task_id, key));
+    return NewTaskKey(&keys, task_id, std::move(key));
+  }
+  NewTaskKey(NewTaskKey&& other) noexcept
+      : keys_(other.keys_), task_id_(std::exchange(other.task_id_, "")), key_(std::move(other.key_)) {}
+  NewTaskKey& operator=(NewTaskKey&&) = delete;
+  ~NewTaskKey() {
+    if (!task_id_.empty()) keys_->Remove(task_id_);
+  }
+
+  const crypto::SigningKey& key() const { return key_; }
+  void Keep() { task_id_.clear(); }
+
+ private:
+  NewTaskKey(const TaskKeys* keys, std::string task_id, crypto::SigningKey key)
+      : keys_(keys), task_id_(std::move(task_id)), key_(std::move(key)) {}
+  const TaskKeys* keys_;
+  std::string task_id_;
+  crypto::SigningKey key_;
+};
+
+// A manifest that has expired before it arrived was dated by a clock that is behind.
+absl::Status ExplainClock(const absl::Status& status, absl::Time now) {
+  if (Reason(status) != "MANIFEST_EXPIRED") return status;
+  return Error(status.code(), Reason(status),
+               absl::StrCat("this machine's clock (", TimeText(now),
+                            ") is so far behind the server's that the task would end before it begins; set the clock, "
+                            "and try again"));
+}
+
+// For a task that was made without a client of ours: the server signs, and takes the files themselves.
+absl::Status AddInlineFiles(const std::string& path, const payload::Files& files,
+                            task::v1::PublishRevisionRequest* request) {
+  constexpr int64_t kMostInlineBytes = 3 << 20;
+  if (payload::TotalBytes(files) > kMostInlineBytes) {
+    return Error(
+        absl::StatusCode::kResourceExhausted, "PAYLOAD_TOO_LARGE",
+        absl::StrCat(path, " holds ", BytesText(payload::TotalBytes(files)),
+                     ", and a task that the server signs takes 3 MiB; create a task with `parley task create`"));
+  }
+  const bool one_file = files.size() == 1 && ReadFile(path, kMostInlineBytes).ok();
+  for (const task::v1::FileEntry& entry : files) {
+    if (entry.type() != task::v1::FileEntry::TYPE_REGULAR) {
+      return Error(absl::StatusCode::kInvalidArgument, "FILE_TYPE",
+                   absl::StrCat(entry.path(),
+                                " is a link, which a task that the server signs can not hold; create a "
+                                "task with `parley task create`"));
+    }
+    task::v1::InlineFile* file = request->mutable_files()->add_files();
+    file->set_path(entry.path());
+    file->set_mode(entry.mode());
+    ASSIGN_OR_RETURN(*file->mutable_content(),
+                     ReadFile(one_file ? path : absl::StrCat(path, "/", entry.path()), kMostInlineBytes));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Publisher::Publisher(PublisherOptions options)
+    : options_(std::move(options)), tasks_(TaskService::NewStub(options_.server->channel())) {}
+
+absl::StatusOr<task::v1::Task> Publisher::GetTask(const std::string& name) const {
+  task::v1::GetTaskRequest request;
+  request.set_name(name);
+  return options_.server->Call(tasks_.get(), &TaskService::Stub::GetTask, request);
+}
+
+absl::StatusOr<std::string> Publisher::Vouch(task::v1::SignedManifest* manifest) const {
+  return options_.vouch ? options_.vouch(manifest) : "";
+}
+
+absl::StatusOr<CreatedTask> Publisher::Create(task::v1::CreateTaskRequest request, const std::string& path,
+                                              const payload::Files& files, absl::Time now) {
+  RETURN_IF_ERROR(UploadPayload(*options_.server, path, files, options_.progress));
+  ASSIGN_OR_RETURN(NewTaskKey task_key, NewTaskKey::Make(options_.keys, request.task_id()));
+  payload::ManifestFields fields;
+  fields.task = absl::StrCat("tasks/", request.task_id());
+  fields.revision = 1;
+  fields.create_time = now;
+  fields.expire_time = now + absl::Seconds(request.ttl().seconds());
+  fields.supersedes = request.supersedes();
+  if (!fields.supersedes.empty()) {
+    RETURN_IF_ERROR(options_.keys.StoreSuperseded(request.task_id(), fields.supersedes));
+  }
+  ASSIGN_OR_RETURN(*request.mutable_signed_manifest(), payload::SignManifest(fields, files, task_key.key()));
+  CreatedTask created;
+  ASSIGN_OR_RETURN(created.signer, Vouch(request.mutable_signed_manifest()));
+  request.set_verification_key(task_key.key().verification_key());
+
+  absl::StatusOr<task::v1::CreateTaskResponse> response =
+      options_.server->Call(tasks_.get(), &TaskService::Stub::CreateTask, request);
+  RETURN_IF_ERROR(ExplainClock(response.status(), now));
+  task_key.Keep();
+  absl::StatusOr<NewJoinKey> join_key =
+      KeepJoinKey(response->mutable_join_key(), request.task_id(), request.verification_key());
+  if (!join_key.ok()) {
+    return Annotate(join_key.status(), absl::StrCat("the task was created, but its key is not kept (get another with: "
+                                                    "parley task key ",
+                                                    request.task_id(), ")"));
+  }
+  created.task = std::move(*response->mutable_task());
+  created.join_key = *std::move(join_key);
+  return created;
+}
+
+absl::StatusOr<PublishedRevision> Publisher::Publish(const std::string& task, const std::string& path,
+                                                     const payload::Files& files) {
+  ASSIGN_OR_RETURN(const task::v1::Task before, GetTask(task));
+  PublishedRevision published;
+  task::v1::PublishRevisionRequest request;
+  request.set_request_id(NewRequestId());
+  request.set_name(task);
+  if (before.server_signed()) {
+    RETURN_IF_ERROR(AddInlineFiles(path, files, &request));
+  } else {
+    ASSIGN_OR_RETURN(const crypto::SigningKey key, options_.keys.Load(TaskId(task)));
+    RETURN_IF_ERROR(UploadPayload(*options_.server, path, files, options_.progress));
+    payload::ManifestFields fields;
+    fields.task = task;
+    fields.revision = before.revision() + 1;
+    fields.create_time = absl::Now();
+    fields.expire_time = ToTime(before.expire_time());
+    ASSIGN_OR_RETURN(fields.supersedes, options_.keys.LoadSuperseded(TaskId(task)));
+    ASSIGN_OR_RETURN(*request.mutable_signed_manifest(), payload::SignManifest(fields, files, key));
+    ASSIGN_OR_RETURN(published.signer, Vouch(request.mutable_signed_manifest()));
+  }
+  ASSIGN_OR_RETURN(published.task, options_.server->Call(tasks_.get(), &TaskService::Stub::PublishRevision, request));
+  return published;
+}
+
+// The key under which this machine knows the task's manifests to be signed; where it does not, the server's word.
+absl::StatusOr<std::string> Publisher::VerificationKey(const std::string& task) const {
+  absl::StatusOr<crypto::SigningKey> own = options_.keys.Load(TaskId(task));
+  if (own.ok()) return own->verification_key();
+  if (!absl::IsNotFound(own.status())) return own.status();
+  ASSIGN_OR_RETURN(const task::v1::Task told, GetTask(task));
+  return told.verification_key();
+}
+
+absl::StatusOr<NewJoinKey> Publisher::KeepJoinKey(task::v1::CreateJoinKeyResponse* response, const std::string& task_id,
+                                                  const std::string& verification_key) const {
+  NewJoinKey key;
+  key.record = std::move(*response->mutable_join_key());
+  ASSIGN_OR_RETURN(key.pasted, ComposeJoinKey(response->mutable_pasted(), task_id, verification_key));
+  if (!options_.join_key_folder.empty()) {
+    ASSIGN_OR_RETURN(key.file, WriteJoinKeyFile(options_.join_key_folder, task_id, key.pasted));
+  }
+  return key;
+}
+
+absl::StatusOr<NewJoinKey> Publisher::CreateJoinKey(const task::v1::CreateJoinKeyRequest& request) {
+  ASSIGN_OR_RETURN(const std::string verification_key, VerificationKey(request.parent()));
+  // Before there is a key that nobody has.
+  if (!options_.join_key_folder.empty()) RETURN_IF_ERROR(CanWriteTo(options_.join_key_folder, "the join key"));
+  ASSIGN_OR_RETURN(task::v1::CreateJoinKeyResponse response,
+                   options_.server->Call(tasks_.get(), &TaskService::Stub::CreateJoinKey, request));
+  return KeepJoinKey(&response, TaskId(request.parent()), verification_key);
+}
+
+}  // namespace parley::ops

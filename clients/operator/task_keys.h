@@ -1,0 +1,50 @@
+// A folder with the signing keys of tasks: a program that has a task's key can publish a revision of it; the server can
+// not.
+//
+// Guarantees: files have mode 0600 and are durable on return; a key is never written over another one.
+//
+// Threads: as any value.
+#ifndef PARLEY_CLIENTS_OPERATOR_TASK_KEYS_H_
+#define PARLEY_CLIENTS_OPERATOR_TASK_KEYS_H_
+
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "lib/crypto/signature.h"
+
+namespace parley::ops {
+
+class TaskKeys {
+ public:
+  // The folder is made when the first key is stored.
+  explicit TaskKeys(std::string folder) : folder_(std::move(folder)) {}
+
+  // Returns "{folder}/{task_id}.key".
+  std::string PathOf(const std::string& task_id) const;
+
+  // Writes the seed as hexadecimal digits. The errors are those of CanCreate (new_file.h) and of lib/base/file.h.
+  absl::Status Store(const std::string& task_id, const crypto::SigningKey& key) const;
+  // The errors are NOT_FOUND (NO_TASK_KEY), which says where the key would be, INVALID_ARGUMENT (TASK_KEY_DAMAGED), and
+  // those of ReadSecretFile.
+  absl::StatusOr<crypto::SigningKey> Load(const std::string& task_id) const;
+  // Removes the key, and what StoreSuperseded kept.
+  void Remove(const std::string& task_id) const;
+
+  // Keeps the task that this one was created to supersede, "tasks/{task}": each of its revisions names it, because a
+  // client may join at any of them. The errors are those of WriteFileAtomically.
+  absl::Status StoreSuperseded(const std::string& task_id, const std::string& superseded) const;
+  // Returns an empty name when there is none, or when the task was created elsewhere. The errors are INVALID_ARGUMENT
+  // (TASK_KEY_DAMAGED) and those of ReadFile.
+  absl::StatusOr<std::string> LoadSuperseded(const std::string& task_id) const;
+
+ private:
+  std::string SupersededPath(const std::string& task_id) const;
+
+  std::string folder_;
+};
+
+}  // namespace parley::ops
+
+#endif  // PARLEY_CLIENTS_OPERATOR_TASK_KEYS_H_
