@@ -20,10 +20,10 @@
 #include "clients/cli/unlock.h"
 #include "clients/enrol/greeter.h"
 #include "clients/enrol/grpc_relay_stream.h"
+#include "clients/operator/invitations.h"
 #include "lib/base/error.h"
 #include "lib/keys/identity.h"
 #include "lib/keys/roles.h"
-#include "parley/enrol/v1/invitation_service.grpc.pb.h"
 
 namespace parley::cli {
 namespace {
@@ -68,12 +68,8 @@ std::string Whom(const device::Contents& own, const device::Enrolment& enrolment
 absl::Status Prepare(device::DeviceFile* file, const Invitation& invitation, EnrolScreen* screen) {
   const device::Contents& own = file->contents();
   device::Enrolment told;
-  told.kind = static_cast<sas::Kind>(invitation.kind());
-  told.not_after = absl::FromUnixSeconds(invitation.expire_time().seconds());
-  if (told.kind == sas::Kind::kUser) {
-    told.user_name = invitation.user_name();
-    told.user_role = invitation.role();
-  } else if (told.kind != sas::Kind::kDevice || invitation.user_name() != own.user_name) {
+  ops::DescribeEnrolment(invitation, &told);
+  if (told.kind != sas::Kind::kUser && (told.kind != sas::Kind::kDevice || invitation.user_name() != own.user_name)) {
     return Error(absl::StatusCode::kPermissionDenied, "INVITATION_NOT_YOURS",
                  "a device is greeted by the user who invited it");
   }

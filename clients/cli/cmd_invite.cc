@@ -16,11 +16,11 @@
 #include "clients/cli/terminal.h"
 #include "clients/cli/unlock.h"
 #include "clients/operator/ids.h"
+#include "clients/operator/invitations.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
 #include "lib/keys/identity.h"
 #include "lib/keys/roles.h"
-#include "parley/enrol/v1/invitation_service.grpc.pb.h"
 
 namespace parley::cli {
 namespace {
@@ -28,31 +28,21 @@ namespace {
 using enrol::v1::CreateInvitationRequest;
 using enrol::v1::CreateInvitationResponse;
 using enrol::v1::Invitation;
-using enrol::v1::InvitationService;
 
 struct InviteFlags {
   std::string name, role = "operator", email, ttl, invitation, reason;
   bool all = false;
 };
 
-struct Invitations {
-  std::unique_ptr<Connection> server;
-  std::unique_ptr<InvitationService::Stub> stub;
-};
-
-absl::StatusOr<Invitations> ConnectInvitations(const Globals& globals) {
-  Invitations invitations;
-  ASSIGN_OR_RETURN(invitations.server, Connect(globals, keys::kEnrolld));
-  invitations.stub = InvitationService::NewStub(invitations.server->channel());
-  return invitations;
+absl::StatusOr<ops::Invitations> ConnectInvitations(const Globals& globals) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Connection> server, Connect(globals, keys::kEnrolld));
+  if (!UsesDevice(globals)) return ops::Invitations(std::move(server), nullptr);
+  ASSIGN_OR_RETURN(device::DeviceFile* const file, OpenDevice(globals));
+  return ops::Invitations(std::move(server), file);
 }
 
 std::string IdOf(const Invitation& invitation) {
   return std::string(absl::StripPrefix(invitation.name(), "invitations/"));
-}
-
-std::string NameOf(const std::string& invitation) {
-  return absl::StrCat("invitations/", absl::StripPrefix(invitation, "invitations/"));
 }
 
 std::string StateText(Invitation::State state) {
@@ -79,27 +69,6 @@ std::string MailText(const Invitation& invitation) {
   }
 }
 
-// What this device asked for is what it will enrol, whatever the service says later.
-absl::Status Pin(const Globals& globals, const Invitation& invitation) {
-  if (!UsesDevice(globals)) return absl::OkStatus();
-  ASSIGN_OR_RETURN(device::DeviceFile* const file, OpenDevice(globals));
-  return file->Update([&](device::Contents* contents) {
-    // Room for it: those that ended long ago and hold nothing.
-    std::erase_if(contents->enrolments, [](const auto& entry) {
-      return entry.second.not_after < absl::Now() && entry.second.exchange.empty() && entry.second.certificates.empty();
-    });
-    device::Enrolment& enrolment = contents->enrolments[invitation.name()];
-    enrolment.role = sas::Role::kGreeter;
-    enrolment.kind = static_cast<sas::Kind>(invitation.kind());
-    enrolment.not_after = absl::FromUnixSeconds(invitation.expire_time().seconds());
-    if (enrolment.kind == sas::Kind::kUser) {
-      enrolment.user_name = invitation.user_name();
-      enrolment.user_role = invitation.role();
-    }
-    return absl::OkStatus();
-  });
-}
-
 void ShowLink(const Globals& globals, CreateInvitationResponse* response) {
   if (globals.json()) return PrintJson(*response);
   const Invitation& invitation = response->invitation();
@@ -117,16 +86,8 @@ void ShowLink(const Globals& globals, CreateInvitationResponse* response) {
 }
 
 absl::StatusOr<ExitCode> Create(const Globals& globals, const CreateInvitationRequest& request) {
-  ASSIGN_OR_RETURN(const Invitations invitations, ConnectInvitations(globals));
-  ASSIGN_OR_RETURN(
-      CreateInvitationResponse response,
-      invitations.server->Call(invitations.stub.get(), &InvitationService::Stub::CreateInvitation, request));
-  if (response.invitation().kind() != request.kind() || response.invitation().role() != request.role() ||
-      (request.kind() == Invitation::KIND_USER && response.invitation().user_name() != request.user_name())) {
-    return Error(absl::StatusCode::kFailedPrecondition, "INVITATION_CHANGED",
-                 "the enrolment service made another invitation than was asked for; do not use it");
-  }
-  RETURN_IF_ERROR(Pin(globals, response.invitation()));
+  ASSIGN_OR_RETURN(const ops::Invitations invitations, ConnectInvitations(globals));
+  ASSIGN_OR_RETURN(CreateInvitationResponse response, invitations.Create(request));
   ShowLink(globals, &response);
   return kSuccess;
 }
@@ -159,27 +120,18 @@ absl::StatusOr<ExitCode> InviteDevice(const Globals& globals, const InviteFlags&
 }
 
 absl::StatusOr<ExitCode> List(const Globals& globals, const InviteFlags& flags) {
-  ASSIGN_OR_RETURN(const Invitations invitations, ConnectInvitations(globals));
-  enrol::v1::ListInvitationsRequest request;
-  if (!flags.all) request.add_states(Invitation::STATE_PENDING);
-  enrol::v1::ListInvitationsResponse all;
+  ASSIGN_OR_RETURN(const ops::Invitations invitations, ConnectInvitations(globals));
+  ASSIGN_OR_RETURN(const enrol::v1::ListInvitationsResponse all, invitations.List(flags.all));
   std::vector<std::vector<std::string>> rows;
-  do {
-    ASSIGN_OR_RETURN(
-        const enrol::v1::ListInvitationsResponse page,
-        invitations.server->Call(invitations.stub.get(), &InvitationService::Stub::ListInvitations, request));
-    for (const Invitation& invitation : page.invitations()) {
-      *all.add_invitations() = invitation;
-      std::string state = StateText(invitation.state());
-      if (invitation.claimer_waiting()) state = "waits to be greeted";
-      if (invitation.suspected_attempts() > 0) {
-        absl::StrAppend(&state, ", ", Count(invitation.suspected_attempts(), "suspected attack"));
-      }
-      rows.push_back({IdOf(invitation), Printable(Whom(invitation)), Printable(invitation.creator()),
-                      TimeText(ToTime(invitation.expire_time())), state, Printable(MailText(invitation))});
+  for (const Invitation& invitation : all.invitations()) {
+    std::string state = StateText(invitation.state());
+    if (invitation.claimer_waiting()) state = "waits to be greeted";
+    if (invitation.suspected_attempts() > 0) {
+      absl::StrAppend(&state, ", ", Count(invitation.suspected_attempts(), "suspected attack"));
     }
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
+    rows.push_back({IdOf(invitation), Printable(Whom(invitation)), Printable(invitation.creator()),
+                    TimeText(ToTime(invitation.expire_time())), state, Printable(MailText(invitation))});
+  }
   if (globals.json()) {
     PrintJson(all);
   } else if (rows.empty()) {
@@ -191,13 +143,8 @@ absl::StatusOr<ExitCode> List(const Globals& globals, const InviteFlags& flags) 
 }
 
 absl::StatusOr<ExitCode> Cancel(const Globals& globals, const InviteFlags& flags) {
-  ASSIGN_OR_RETURN(const Invitations invitations, ConnectInvitations(globals));
-  enrol::v1::CancelInvitationRequest request;
-  request.set_name(NameOf(flags.invitation));
-  request.set_reason(flags.reason);
-  ASSIGN_OR_RETURN(
-      const Invitation invitation,
-      invitations.server->Call(invitations.stub.get(), &InvitationService::Stub::CancelInvitation, request));
+  ASSIGN_OR_RETURN(const ops::Invitations invitations, ConnectInvitations(globals));
+  ASSIGN_OR_RETURN(const Invitation invitation, invitations.Cancel(flags.invitation, flags.reason));
   if (globals.json()) {
     PrintJson(invitation);
   } else {
@@ -208,14 +155,8 @@ absl::StatusOr<ExitCode> Cancel(const Globals& globals, const InviteFlags& flags
 }
 
 absl::StatusOr<ExitCode> Resend(const Globals& globals, const InviteFlags& flags) {
-  ASSIGN_OR_RETURN(const Invitations invitations, ConnectInvitations(globals));
-  enrol::v1::ResendInvitationRequest request;
-  request.set_request_id(ops::NewRequestId());
-  request.set_name(NameOf(flags.invitation));
-  request.set_email(flags.email);
-  ASSIGN_OR_RETURN(
-      CreateInvitationResponse response,
-      invitations.server->Call(invitations.stub.get(), &InvitationService::Stub::ResendInvitation, request));
+  ASSIGN_OR_RETURN(const ops::Invitations invitations, ConnectInvitations(globals));
+  ASSIGN_OR_RETURN(CreateInvitationResponse response, invitations.Resend(flags.invitation, flags.email));
   ShowLink(globals, &response);
   return kSuccess;
 }

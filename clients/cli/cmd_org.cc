@@ -3,12 +3,10 @@
 
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
-#include "clients/chain/trust_client.h"
 #include "clients/cli/chain.h"
 #include "clients/cli/command.h"
 #include "clients/cli/connection.h"
@@ -17,26 +15,18 @@
 #include "clients/cli/paths.h"
 #include "clients/cli/terminal.h"
 #include "clients/cli/unlock.h"
-#include "clients/operator/ids.h"
+#include "clients/operator/founding.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
 #include "lib/crypto/hash.h"
-#include "lib/crypto/kdf.h"
-#include "lib/crypto/x25519.h"
 #include "lib/keys/identity.h"
 #include "lib/keys/roles.h"
-#include "parley/trust/v1/trust_service.grpc.pb.h"
 
 namespace parley::cli {
 namespace {
 
 using trust::v1::Certificate;
-using trust::v1::TrustService;
-
-constexpr size_t kManifestKeyBytes = 32;
-// What a founding that was begun is kept under, beside enrolments; no invitation has such a name.
-constexpr char kFounding[] = "founding";
 
 struct InitFlags {
   std::string user, device_name;
@@ -62,66 +52,15 @@ Globals ByCredential(const Globals& globals) {
   return by_credential;
 }
 
-// The keys of the first admin and the certificates by the root, which is gone when this returns.
-device::Contents MakeFounder(const InitFlags& flags) {
-  const crypto::SigningKey signing_key = crypto::SigningKey::Generate();
-  const crypto::AgreementKey encryption_key = crypto::AgreementKey::Generate();
-  const trust::NewUser user{trust::NewId(), flags.user, access::v1::ROLE_ADMIN, encryption_key.public_key()};
-  const trust::NewDevice device{trust::NewId(), flags.device_name, signing_key.verification_key()};
-  const trust::Founding founding = trust::Founding::Make(user, device, absl::Now());
-
-  device::Contents contents;
-  contents.root_key = founding.root_verification_key;
-  contents.user_id = user.id;
-  contents.device_id = device.id;
-  contents.user_name = user.name;
-  contents.device_label = device.label;
-  contents.role = user.role;
-  contents.signing_seed = signing_key.seed().Clone();
-  contents.encryption_key = encryption_key.private_key().Clone();
-  contents.manifest_key = crypto::RandomSecret(kManifestKeyBytes);
-  device::Enrolment& begun = contents.enrolments[kFounding];
-  begun.request_id = ops::NewRequestId();
-  for (const auto& certificate : founding.certificates) begun.certificates.push_back(certificate.SerializeAsString());
-  return contents;
-}
-
 // The device file of this founding: a new one, or that of one that was interrupted.
 absl::StatusOr<device::DeviceFile*> BeginFounding(const Globals& globals, const InitFlags& flags) {
-  if (::access(DevicePath(globals).c_str(), F_OK) != 0) return CreateDevice(globals, MakeFounder(flags));
+  if (::access(DevicePath(globals).c_str(), F_OK) != 0)
+    return CreateDevice(globals, ops::MakeFounder(flags.user, flags.device_name));
   ASSIGN_OR_RETURN(device::DeviceFile* const file, UnlockDevice(globals));
-  const device::Contents& contents = file->contents();
-  if (!contents.enrolled() && contents.enrolments.count(kFounding) == 1 && contents.user_name == flags.user) {
-    return file;
-  }
+  if (ops::IsFounding(file->contents(), flags.user)) return file;
   return Error(absl::StatusCode::kAlreadyExists, "DEVICE_FILE_EXISTS",
-               absl::StrCat(file->path(), " is of ", Printable(contents.user_name),
+               absl::StrCat(file->path(), " is of ", Printable(file->contents().user_name),
                             " already; name another file with --device for another organisation"));
-}
-
-trust::v1::FoundOrganisationRequest RequestOf(const device::Contents& contents) {
-  const device::Enrolment& begun = contents.enrolments.at(kFounding);
-  trust::v1::FoundOrganisationRequest request;
-  request.set_request_id(begun.request_id);
-  request.set_root_verification_key(contents.root_key);
-  for (const std::string& certificate : begun.certificates) {
-    request.add_certificates()->ParseFromString(certificate);
-  }
-  return request;
-}
-
-absl::Status FinishFounding(device::DeviceFile* file, trust::v1::FoundOrganisationResponse* response) {
-  keys::Credential credential = trust::ToCredential(response->mutable_credential());
-  return file->Update([&](device::Contents* contents) -> absl::Status {
-    ASSIGN_OR_RETURN(trust::Chain chain, trust::Chain::Create(contents->root_key));
-    const trust::v1::FoundOrganisationRequest request = RequestOf(*contents);
-    for (const auto& certificate : request.certificates()) RETURN_IF_ERROR(chain.Append(certificate, absl::Now()));
-    contents->organisation = response->organisation();
-    contents->head = chain.head();
-    contents->credential = std::move(credential);
-    contents->enrolments.erase(kFounding);
-    return absl::OkStatus();
-  });
 }
 
 absl::Status CheckNames(const InitFlags& flags) {
@@ -137,15 +76,7 @@ absl::StatusOr<ExitCode> Init(const Globals& globals, const InitFlags& flags) {
   RETURN_IF_ERROR(CheckNames(flags));
   ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connect(ByCredential(globals), keys::kKeyd));
   ASSIGN_OR_RETURN(device::DeviceFile* const file, BeginFounding(globals, flags));
-  const std::unique_ptr<TrustService::Stub> stub = TrustService::NewStub(server->channel());
-  absl::StatusOr<trust::v1::FoundOrganisationResponse> response =
-      server->Call(stub.get(), &TrustService::Stub::FoundOrganisation, RequestOf(file->contents()));
-  if (!response.ok()) {
-    // Nothing is founded by this file, now or later.
-    if (Reason(response.status()) == "CHAIN_FOUNDED") RETURN_IF_ERROR(file->Remove());
-    return response.status();
-  }
-  RETURN_IF_ERROR(FinishFounding(file, &*response));
+  RETURN_IF_ERROR(ops::FoundOrganisation(*server, file));
   const device::Contents& contents = file->contents();
   if (globals.json()) {
     JsonObject()

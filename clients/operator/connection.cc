@@ -5,8 +5,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "clients/operator/quantities.h"
-#include "lib/keys/identity.h"
-#include "lib/rpc/errors.h"
+#include "lib/keys/dial.h"
+#include "lib/transport/grpc_status.h"
 
 namespace parley::ops {
 
@@ -26,13 +26,7 @@ absl::StatusOr<transport::Dialer::Options> DialerOptions(const keys::Credential&
                               ", and this machine's clock says ", TimeText(now),
                               "; ask an admin for a new one, made with: parley key issue"));
   }
-  ASSIGN_OR_RETURN(const keys::AudienceKey* key, credential.KeyFor(audience));
-  transport::Dialer::Options options;
-  options.address = key->address;
-  options.identity = key->identity;
-  options.psk = keys::DerivePsk(key->secret);
-  options.not_after = credential.not_after;
-  return options;
+  return keys::DialOptions(credential, audience);
 }
 
 Connection::Connection(std::string address, std::unique_ptr<transport::Channel> channel, bool by_admin)
@@ -60,7 +54,7 @@ absl::Status Connection::Explain(const grpc::Status& status) const {
     return Error(absl::StatusCode::kDeadlineExceeded, "DEADLINE_EXCEEDED",
                  absl::StrCat(address_, " did not answer within 30 seconds; see its log, and try again"));
   }
-  return rpc::FromGrpc(status);
+  return transport::FromGrpc(status);
 }
 
 }  // namespace parley::ops

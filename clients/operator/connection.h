@@ -20,7 +20,7 @@
 #include "lib/base/error.h"
 #include "lib/keys/credential.h"
 #include "lib/transport/dialer.h"
-#include "lib/transport/grpc_door.h"
+#include "lib/transport/channel.h"
 
 namespace parley::ops {
 
