@@ -131,4 +131,10 @@ def boringssl(tree):
     return problems
 
 
-CHECKS = (folders, services, boringssl)
+def paths(tree):
+    """The paths of a call, an update and trust pass files that exist."""
+    named = re.findall(r"`((?:lib|services|clients|docs)/[\w/]+\.(?:cc|h|md))`", tree.files["ARCHITECTURE.md"])
+    return ["ARCHITECTURE.md: there is no %s" % path for path in named if path not in tree.files]
+
+
+CHECKS = (folders, services, boringssl, paths)

@@ -72,6 +72,13 @@ class Layering(unittest.TestCase):
         self.assertEqual(len(layering.services(tree(
             services__keyd__domain__a_DOT_h='#include "lib/store/store.h"\n'))), 1)
 
+    def test_a_path_passes_files_that_exist(self):
+        path = "1. `lib/base/a.cc` calls `lib/base/b.h`.\n"
+        self.assertEqual(layering.paths(Tree({"ARCHITECTURE.md": path, "lib/base/a.cc": "", "lib/base/b.h": ""})),
+                         NO_PROBLEM)
+        self.assertEqual(layering.paths(Tree({"ARCHITECTURE.md": path, "lib/base/a.cc": ""})),
+                         ["ARCHITECTURE.md: there is no lib/base/b.h"])
+
     def test_boringssl_stays_where_it_is(self):
         self.assertEqual(layering.boringssl(tree(lib__crypto__a_DOT_cc='#include "openssl/aead.h"\n')), NO_PROBLEM)
         self.assertEqual(len(layering.boringssl(tree(lib__keys__a_DOT_cc='#include "openssl/aead.h"\n'))), 1)
