@@ -1,7 +1,6 @@
 // parley credentials: what this machine holds, and its export for other stacks.
 #include <memory>
 #include <string>
-#include <utility>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
@@ -11,13 +10,10 @@
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
 #include "clients/cli/terminal.h"
-#include "lib/base/encoding.h"
+#include "clients/operator/exported_files.h"
 #include "lib/base/error.h"
-#include "lib/base/file.h"
 #include "lib/base/log.h"
-#include "lib/base/secret.h"
 #include "lib/keys/credential.h"
-#include "lib/keys/identity.h"
 #include "lib/keys/roles.h"
 
 namespace parley::cli {
@@ -27,42 +23,26 @@ struct ExportFlags {
   std::string out, audience = "taskd";
 };
 
-// "identity:key in hex", as stunnel and GnuTLS read it.
-Secret PskLine(const keys::AudienceKey& key) {
-  std::string hex = HexEncode(keys::DerivePsk(key.secret).Expose());
-  std::string line = absl::StrCat(key.identity, ":", hex, "\n");
-  WipeString(&hex);
-  return Secret::Take(std::move(line));
-}
-
 absl::StatusOr<ExitCode> Export(const Globals& globals, const ExportFlags& flags) {
   ASSIGN_OR_RETURN(const keys::Credential credential, LoadCredential(globals));
   ASSIGN_OR_RETURN(const keys::AudienceKey* key, credential.KeyFor(flags.audience));
-  ASSIGN_OR_RETURN(const keys::ExportedCredential exported,
-                   keys::ExportCredential(credential, flags.audience, absl::Now()));
-  RETURN_IF_ERROR(MakeFolders(flags.out, 0700));
-  const std::string ca = flags.out + "/ca.pem", certificate = flags.out + "/client.pem",
-                    private_key = flags.out + "/client.key", psk = flags.out + "/psk.txt";
-  RETURN_IF_ERROR(WriteSecretFile(private_key, exported.key_pem));
-  RETURN_IF_ERROR(WriteSecretFile(psk, PskLine(*key)));
-  RETURN_IF_ERROR(WriteFileAtomically(certificate, exported.certificate_pem, 0644));
-  RETURN_IF_ERROR(WriteFileAtomically(ca, exported.ca_pem, 0644));
+  ASSIGN_OR_RETURN(const ops::ExportedFiles files, ops::ExportToFolder(credential, flags.audience, flags.out));
   const std::string address = globals.server.empty() ? key->address : globals.server;
   if (globals.json()) {
     JsonObject()
         .Text("address", address)
-        .Text("ca", ca)
-        .Text("certificate", certificate)
-        .Text("key", private_key)
-        .Text("psk", psk)
+        .Text("ca", files.ca)
+        .Text("certificate", files.certificate)
+        .Text("key", files.private_key)
+        .Text("psk", files.psk)
         .Print();
     return kSuccess;
   }
-  PrintLine(absl::StrCat("  ", Green("✔"), " ", ca, ", ", certificate, ", ", private_key, ", ", psk, ", good until ",
-                         TimeText(credential.not_after)));
+  PrintLine(absl::StrCat("  ", Green("✔"), " ", files.ca, ", ", files.certificate, ", ", files.private_key, ", ",
+                         files.psk, ", good until ", TimeText(credential.not_after)));
   PrintLine("  try:");
-  PrintLine(
-      absl::StrCat("  grpcurl -cacert ", ca, " -cert ", certificate, " -key ", private_key, " ", address, " list"));
+  PrintLine(absl::StrCat("  grpcurl -cacert ", files.ca, " -cert ", files.certificate, " -key ", files.private_key, " ",
+                         address, " list"));
   return kSuccess;
 }
 

@@ -54,8 +54,9 @@ Globals ByCredential(const Globals& globals) {
 
 // The device file of this founding: a new one, or that of one that was interrupted.
 absl::StatusOr<device::DeviceFile*> BeginFounding(const Globals& globals, const InitFlags& flags) {
-  if (::access(DevicePath(globals).c_str(), F_OK) != 0)
+  if (::access(DevicePath(globals).c_str(), F_OK) != 0) {
     return CreateDevice(globals, ops::MakeFounder(flags.user, flags.device_name));
+  }
   ASSIGN_OR_RETURN(device::DeviceFile* const file, UnlockDevice(globals));
   if (ops::IsFounding(file->contents(), flags.user)) return file;
   return Error(absl::StatusCode::kAlreadyExists, "DEVICE_FILE_EXISTS",

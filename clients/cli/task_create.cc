@@ -1,5 +1,6 @@
 // parley task create, parley task publish.
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -87,8 +88,9 @@ absl::StatusOr<task::v1::CreateTaskRequest> DescribeTask(const CreateFlags& flag
 
 // Publishes from here, with the signing keys in the configuration folder. An operator with a device vouches for the
 // manifest, and is shown to do so.
-ops::Publisher MakePublisher(const Globals& globals, const Connection* server, const std::string& join_key_folder) {
-  ops::PublisherOptions options{server, OwnTaskKeys(), join_key_folder, nullptr, nullptr};
+ops::Publisher MakePublisher(const Globals& globals, const Connection* server,
+                             std::optional<std::string> join_key_folder) {
+  ops::PublisherOptions options{server, OwnTaskKeys(), std::move(join_key_folder), nullptr, nullptr};
   if (UsesDevice(globals)) {
     options.vouch = [&globals](task::v1::SignedManifest* manifest) -> absl::StatusOr<std::string> {
       ASSIGN_OR_RETURN(device::DeviceFile* const file, OpenDevice(globals));
@@ -157,7 +159,7 @@ absl::StatusOr<ExitCode> Publish(const Globals& globals, const PublishFlags& fla
   ASSIGN_OR_RETURN(const payload::Files files, payload::ScanPayload(flags.payload));
   ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connect(globals, keys::kTaskd));
   ASSIGN_OR_RETURN(const ops::PublishedRevision published,
-                   MakePublisher(globals, server.get(), "").Publish(name, flags.payload, files));
+                   MakePublisher(globals, server.get(), std::nullopt).Publish(name, flags.payload, files));
   const task::v1::Task& after = published.task;
   if (globals.json()) {
     PrintJson(after);

@@ -24,7 +24,7 @@ using trust::v1::TrustService;
 constexpr int kTries = 10;
 // A shorter beginning of an id would be a matter of luck.
 constexpr size_t kLeastIdDigits = 4;
-// Of the credentials that a long-running program gets for its device: keyd's default.
+// What a long-running program asks for its device: keyd's default.
 constexpr absl::Duration kRenewedLife = absl::Hours(24 * 90);
 
 // The chain and the connection to keyd, from call to call.

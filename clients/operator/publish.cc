@@ -168,8 +168,8 @@ absl::StatusOr<NewJoinKey> Publisher::KeepJoinKey(task::v1::CreateJoinKeyRespons
   NewJoinKey key;
   key.record = std::move(*response->mutable_join_key());
   ASSIGN_OR_RETURN(key.pasted, ComposeJoinKey(response->mutable_pasted(), task_id, verification_key));
-  if (!options_.join_key_folder.empty()) {
-    ASSIGN_OR_RETURN(key.file, WriteJoinKeyFile(options_.join_key_folder, task_id, key.pasted));
+  if (options_.join_key_folder.has_value()) {
+    ASSIGN_OR_RETURN(key.file, WriteJoinKeyFile(*options_.join_key_folder, task_id, key.pasted));
   }
   return key;
 }
@@ -177,7 +177,7 @@ absl::StatusOr<NewJoinKey> Publisher::KeepJoinKey(task::v1::CreateJoinKeyRespons
 absl::StatusOr<NewJoinKey> Publisher::CreateJoinKey(const task::v1::CreateJoinKeyRequest& request) {
   ASSIGN_OR_RETURN(const std::string verification_key, VerificationKey(request.parent()));
   // Before there is a key that nobody has.
-  if (!options_.join_key_folder.empty()) RETURN_IF_ERROR(CanWriteTo(options_.join_key_folder, "the join key"));
+  if (options_.join_key_folder.has_value()) RETURN_IF_ERROR(CanWriteTo(*options_.join_key_folder, "the join key"));
   ASSIGN_OR_RETURN(task::v1::CreateJoinKeyResponse response,
                    options_.server->Call(tasks_.get(), &TaskService::Stub::CreateJoinKey, request));
   return KeepJoinKey(&response, TaskId(request.parent()), verification_key);

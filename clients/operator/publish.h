@@ -1,6 +1,6 @@
 // Creates tasks and publishes revisions of them, signed here by the task's own key, and makes join keys.
 //
-//   Publisher publisher({server.get(), TaskKeys(keys_folder)});
+//   Publisher publisher({server.get(), TaskKeys(keys_folder), join_key_folder});
 //   ASSIGN_OR_RETURN(const payload::Files files, payload::ScanPayload(path));
 //   ASSIGN_OR_RETURN(const CreatedTask created, publisher.Create(std::move(request), path, files, absl::Now()));
 //
@@ -13,6 +13,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -30,8 +31,8 @@ struct PublisherOptions {
   // To taskd. Must outlive the publisher.
   const Connection* server = nullptr;
   TaskKeys keys;
-  // Where {task}.join is written; nowhere when it is empty.
-  std::string join_key_folder;
+  // Where {task}.join is written, if anywhere.
+  std::optional<std::string> join_key_folder;
   // Adds an operator's signature to a manifest that the task's key has signed, and returns who signed, for people. Null
   // when nobody vouches for it.
   std::function<absl::StatusOr<std::string>(task::v1::SignedManifest*)> vouch;

@@ -14,9 +14,9 @@ NOT_WRITTEN_BY_US = ("LICENSE", "tools/peers/go.sum", "tests/fuzz/corpus/", "tes
 # Folder to how often it may expose a secret. Growth is meant to be noticed: raise a number only with a reason.
 MOST_EXPOSURES = {
     "clients/agent": 4,
-    "clients/cli": 16,
+    "clients/cli": 15,
     "clients/enrol": 5,
-    "clients/operator": 3,
+    "clients/operator": 4,
     "lib/backup": 6,
     "lib/base": 1,
     "lib/crypto": 9,
