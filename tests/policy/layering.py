@@ -132,9 +132,13 @@ def boringssl(tree):
 
 
 def paths(tree):
-    """The paths of a call, an update and trust pass files that exist."""
-    named = re.findall(r"`((?:lib|services|clients|docs)/[\w/]+\.(?:cc|h|md))`", tree.files["ARCHITECTURE.md"])
-    return ["ARCHITECTURE.md: there is no %s" % path for path in named if path not in tree.files]
+    """Documents name files that exist."""
+    problems = []
+    for document, text in tree.select(".md"):
+        for path in re.findall(r"`((?:lib|services|clients|tests|docs)/[\w/]+\.(?:cc|h|md|proto|py))`", text):
+            if path not in tree.files:
+                problems.append("%s: there is no %s" % (document, path))
+    return problems
 
 
 CHECKS = (folders, services, boringssl, paths)
