@@ -2,8 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -25,6 +23,7 @@
 #include "lib/base/file_lock.h"
 #include "lib/keys/credential.h"
 #include "lib/keys/identity.h"
+#include "lib/transport/address.h"
 
 namespace parley::cli {
 namespace {
@@ -36,42 +35,27 @@ constexpr int kMostEarlyEnds = 5;
 
 std::string LockPath(const std::string& data) { return data + "/up.lock"; }
 
-struct HostPort {
-  std::string host;
-  int port = 0;
-};
-
-absl::StatusOr<HostPort> ParseAddress(absl::string_view option, const std::string& address) {
-  HostPort parsed;
-  const size_t colon = address.rfind(':');
-  if (colon == std::string::npos || colon == 0 || !absl::SimpleAtoi(address.substr(colon + 1), &parsed.port) ||
-      parsed.port < 0 || parsed.port > 65535) {
-    return UsageError(
-        absl::StrCat(option, " \"", address.substr(0, 60), "\" is not host:port; write it like 127.0.0.1:7443"));
-  }
-  parsed.host = address.substr(0, colon);
-  return parsed;
+absl::StatusOr<transport::HostPort> ParseAddress(absl::string_view option, const std::string& address) {
+  const absl::StatusOr<transport::HostPort> parsed = transport::ParseHostPort(address);
+  if (parsed.ok() && !parsed->host.empty()) return parsed;
+  return UsageError(
+      absl::StrCat(option, " \"", address.substr(0, 60), "\" is not host:port; write it like 127.0.0.1:7443"));
 }
 
 // The services must know all addresses before either listens, so a free port is taken and given back.
-absl::StatusOr<int> FreePort(const std::string& host) {
-  addrinfo hints = {};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_PASSIVE;
-  addrinfo* found = nullptr;
-  const std::string bare(absl::StripSuffix(absl::StripPrefix(host, "["), "]"));
-  if (getaddrinfo(bare.c_str(), "0", &hints, &found) != 0) {
+absl::StatusOr<std::string> FreePort(const transport::HostPort& address, const std::string& host) {
+  const auto found = transport::Resolve(address, /*passive=*/true, /*numeric_only=*/false);
+  if (!found.ok() || found->empty()) {
     return UsageError(absl::StrCat("there is no address ", host, " on this machine; listen at 127.0.0.1:7443"));
   }
-  sockaddr_storage bound = {};
-  socklen_t size = sizeof(bound);
-  const Fd fd(socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const bool ok = fd.ok() && bind(fd.get(), found->ai_addr, found->ai_addrlen) == 0 &&
-                  getsockname(fd.get(), reinterpret_cast<sockaddr*>(&bound), &size) == 0;
-  freeaddrinfo(found);
-  if (!ok) return UsageError(absl::StrCat("cannot listen at ", host, "; is it an address of this machine?"));
-  return ntohs(bound.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6*>(&bound)->sin6_port
-                                           : reinterpret_cast<sockaddr_in*>(&bound)->sin_port);
+  transport::SocketAddress bound = found->front();
+  const Fd fd(socket(bound.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd.ok() || bind(fd.get(), bound.get(), bound.size) != 0 ||
+      getsockname(fd.get(), bound.get(), &bound.size) != 0) {
+    return UsageError(absl::StrCat("cannot listen at ", host, "; is it an address of this machine?"));
+  }
+  ASSIGN_OR_RETURN(const transport::HostPort taken, transport::ParseHostPort(transport::FormatAddress(bound)));
+  return taken.port;
 }
 
 std::string HostName() {
@@ -81,15 +65,17 @@ std::string HostName() {
 
 // Settles where a service listens and how others reach it.
 absl::Status ChooseAddress(absl::string_view option, std::string* listen, std::string* public_address) {
-  ASSIGN_OR_RETURN(HostPort address, ParseAddress(option, *listen));
-  if (address.port == 0) {
-    ASSIGN_OR_RETURN(address.port, FreePort(address.host));
+  ASSIGN_OR_RETURN(transport::HostPort address, ParseAddress(option, *listen));
+  // With the brackets of an IPv6 address.
+  const std::string host = listen->substr(0, listen->rfind(':'));
+  if (address.port == "0") {
+    ASSIGN_OR_RETURN(address.port, FreePort(address, host));
   }
-  *listen = absl::StrCat(address.host, ":", address.port);
+  *listen = absl::StrCat(host, ":", address.port);
   if (!public_address->empty())
     return ParseAddress(absl::StrCat(option, "'s public address"), *public_address).status();
-  const bool everywhere = address.host == "0.0.0.0" || address.host == "[::]";
-  *public_address = absl::StrCat(everywhere ? HostName() : address.host, ":", address.port);
+  const bool everywhere = address.host == "0.0.0.0" || address.host == "::";
+  *public_address = absl::StrCat(everywhere ? HostName() : host, ":", address.port);
   return absl::OkStatus();
 }
 
