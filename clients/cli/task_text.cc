@@ -13,6 +13,7 @@
 #include "clients/cli/task_name.h"
 #include "clients/cli/terminal.h"
 #include "lib/base/proto_time.h"
+#include "lib/task/states.h"
 
 namespace parley::cli {
 namespace {
@@ -104,21 +105,13 @@ std::string StateAndReasonText(const task::v1::Participant& participant) {
 ClientStatus ClientStatusOf(const task::v1::Participant& participant) {
   using task::v1::Participant;
   if (participant.hindered()) return ClientStatus::kHindered;
-  switch (participant.state()) {
-    case Participant::STATE_CONFIRMED:
-    case Participant::STATE_UP_TO_DATE:
-      return participant.drifted() ? ClientStatus::kFailed : ClientStatus::kDone;
-    case Participant::STATE_ROLLED_BACK:
-    case Participant::STATE_ROLLBACK_FAILED:
-    case Participant::STATE_TIMED_OUT:
-      return ClientStatus::kFailed;
-    case Participant::STATE_INELIGIBLE:
-    case Participant::STATE_DECLINED:
-    case Participant::STATE_CANCELED:
-      return ClientStatus::kOut;
-    default:
-      return ClientStatus::kOnItsWay;
+  const Participant::State state = participant.state();
+  if (task::IsInstalled(state)) return participant.drifted() ? ClientStatus::kFailed : ClientStatus::kDone;
+  if (state == Participant::STATE_ROLLED_BACK || state == Participant::STATE_ROLLBACK_FAILED ||
+      state == Participant::STATE_TIMED_OUT) {
+    return ClientStatus::kFailed;
   }
+  return task::IsAtRest(state) ? ClientStatus::kOut : ClientStatus::kOnItsWay;
 }
 
 std::string InstalledText(const task::v1::Participant& participant) {

@@ -10,11 +10,12 @@ using task::v1::Participant;
 void Count(const Counted& client, int64_t task_revision, int sign, Tally* tally) {
   Counts* const counts = &tally->counts;
   counts->set_joined(counts->joined() + sign);
-  const Participant::State place = client.state == Participant::STATE_LOST ? client.lost_state : client.state;
   const bool outdated =
-      client.revision < task_revision && client.state != Participant::STATE_CANCELED && !task::IsApplying(place);
+      client.revision < task_revision && client.state != Participant::STATE_CANCELED && !task::IsApplying(client.place);
   if (!outdated && client.hindered) return counts->set_hindered(counts->hindered() + sign);
-  switch (outdated ? Participant::STATE_JOINED : client.state) {
+  const Participant::State state = outdated ? Participant::STATE_JOINED : client.state;
+  if (task::IsWorking(state)) return counts->set_working(counts->working() + sign);
+  switch (state) {
     case Participant::STATE_UP_TO_DATE:
       return counts->set_up_to_date(counts->up_to_date() + sign);
     case Participant::STATE_INELIGIBLE:
@@ -23,13 +24,6 @@ void Count(const Counted& client, int64_t task_revision, int sign, Tally* tally)
       return counts->set_deferred(counts->deferred() + sign);
     case Participant::STATE_DECLINED:
       return counts->set_declined(counts->declined() + sign);
-    case Participant::STATE_ACCEPTED:
-    case Participant::STATE_TRANSFERRING:
-    case Participant::STATE_STAGED:
-    case Participant::STATE_APPLYING:
-    case Participant::STATE_CHECKING:
-    case Participant::STATE_ROLLING_BACK:
-      return counts->set_working(counts->working() + sign);
     case Participant::STATE_CONFIRMED:
       return counts->set_confirmed(counts->confirmed() + sign);
     case Participant::STATE_ROLLED_BACK:

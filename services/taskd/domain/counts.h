@@ -11,7 +11,8 @@ namespace parley::taskd {
 // What is counted of one client.
 struct Counted {
   task::v1::Participant::State state = task::v1::Participant::STATE_UNSPECIFIED;
-  task::v1::Participant::State lost_state = task::v1::Participant::STATE_UNSPECIFIED;
+  // What task::Place says.
+  task::v1::Participant::State place = task::v1::Participant::STATE_UNSPECIFIED;
   bool hindered = false;
   // The revision that the state speaks of.
   int64_t revision = 0;

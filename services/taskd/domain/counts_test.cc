@@ -11,7 +11,7 @@ using task::v1::Participant;
 Counts One(Participant::State state, int64_t revision, int64_t task_revision,
            Participant::State lost = Participant::STATE_UNSPECIFIED, bool hindered = false) {
   Tally tally;
-  Count({state, lost, hindered, revision}, task_revision, 1, &tally);
+  Count({state, state == Participant::STATE_LOST ? lost : state, hindered, revision}, task_revision, 1, &tally);
   return tally.counts;
 }
 

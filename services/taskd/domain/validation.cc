@@ -7,6 +7,7 @@
 #include "lib/base/proto_time.h"
 #include "lib/base/uuid.h"
 #include "lib/keys/labels.h"
+#include "lib/task/states.h"
 #include "services/taskd/domain/names.h"
 
 namespace parley::taskd {
@@ -15,7 +16,6 @@ namespace {
 using google::protobuf::Map;
 using task::v1::Leases;
 using task::v1::NegotiateRequest;
-using task::v1::Participant;
 using task::v1::Window;
 
 constexpr size_t kMaxTextChars = 200;
@@ -88,17 +88,9 @@ absl::Status ValidateDeclaration(const task::v1::Declaration& declaration) {
 }
 
 absl::Status ValidateProgress(const task::v1::Progress& progress) {
-  switch (progress.state()) {
-    case Participant::STATE_TRANSFERRING:
-    case Participant::STATE_STAGED:
-    case Participant::STATE_APPLYING:
-    case Participant::STATE_CHECKING:
-    case Participant::STATE_ROLLING_BACK:
-    case Participant::STATE_ROLLED_BACK:
-    case Participant::STATE_ROLLBACK_FAILED:
-      break;
-    default:
-      return Invalid("STATE_NOT_REPORTED", "that state is not one that a client reports");
+  // Whatever may be reported may be reported again.
+  if (!task::MayReport(progress.state(), progress.state())) {
+    return Invalid("STATE_NOT_REPORTED", "that state is not one that a client reports");
   }
   if (progress.transferred_bytes() < 0) return Invalid("NUMBER_NEGATIVE", "transferred_bytes can not be below 0");
   RETURN_IF_ERROR(ValidateText(progress.reason(), kMaxReasonBytes, "the reason"));

@@ -131,7 +131,7 @@ void TaskIndex::ObserveClient(Entry* entry, const std::string& name, absl::strin
   const bool known = client.mod_revision != 0;
   if (known) CountClient(client, -1, entry);
   const bool renewed = known && client.version == participant.version();
-  client.counted = {participant.state(), participant.lost_state(), participant.hindered(), participant.revision(),
+  client.counted = {participant.state(), task::Place(participant), participant.hindered(), participant.revision(),
                     record.borne()};
   client.version = participant.version();
   client.mod_revision = mod_revision;
@@ -256,9 +256,7 @@ TaskIndex::Unended TaskIndex::FindUnended(absl::string_view task) const {
         client.counted.revision < record.task().revision() && client.counted.state != Participant::STATE_CANCELED;
     if (task::IsAtRest(client.counted.state) && !outdated) continue;
     unended.all_ended = false;
-    const ParticipantState place =
-        client.counted.state == Participant::STATE_LOST ? client.counted.lost_state : client.counted.state;
-    if (record.ended_by_time() || !task::IsApplying(place)) unended.clients.push_back(name);
+    if (record.ended_by_time() || !task::IsApplying(client.counted.place)) unended.clients.push_back(name);
   }
   return unended;
 }
