@@ -7,7 +7,6 @@
 #include <string>
 
 #include "lib/base/error.h"
-#include "lib/transport/grpc_status.h"
 
 namespace parley::agent {
 namespace {
@@ -66,8 +65,6 @@ constexpr absl::string_view kFinal[] = {
 }  // namespace
 
 absl::Status Explain(const transport::Channel& channel, const grpc::Status& status) {
-  const absl::Status from_server = transport::FromGrpc(status);
-  if (!Reason(from_server).empty()) return from_server;
   absl::Status why = channel.Explain(status);
   if (why.code() != absl::StatusCode::kDeadlineExceeded || !Reason(why).empty()) return why;
   return Error(absl::StatusCode::kDeadlineExceeded, "CONNECTION_TIMEOUT",

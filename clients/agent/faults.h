@@ -14,8 +14,8 @@
 
 namespace parley::agent {
 
-// The error with its reason: the dialer's where the connection is the cause, the server's otherwise, and
-// CONNECTION_TIMEOUT for a call that ran out of its time over a connection that stands.
+// Returns what the channel explains, and CONNECTION_TIMEOUT for a call that ran out of its time over a connection that
+// stands.
 absl::Status Explain(const transport::Channel& channel, const grpc::Status& status);
 
 enum class Fault {

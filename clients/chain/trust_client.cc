@@ -12,7 +12,6 @@
 #include "lib/keys/identity.h"
 #include "lib/transport/channel.h"
 #include "lib/transport/dialer.h"
-#include "lib/transport/grpc_status.h"
 #include "parley/trust/v1/trust_service.grpc.pb.h"
 
 namespace parley::trust {
@@ -74,8 +73,7 @@ class RemoteKeyd final : public TrustClient {
     Response response;
     const grpc::Status status = (stub_.get()->*method)(&context, request, &response);
     if (status.ok()) return response;
-    absl::Status explained = channel_->Explain(status);
-    return Reason(explained).empty() ? transport::FromGrpc(status) : explained;
+    return channel_->Explain(status);
   }
 
   const std::unique_ptr<transport::Channel> channel_;

@@ -13,7 +13,6 @@
 #include "lib/base/fd.h"
 #include "lib/base/mutex.h"
 #include "lib/transport/channel.h"
-#include "lib/transport/grpc_status.h"
 #include "parley/enrol/v1/exchange_service.grpc.pb.h"
 
 namespace parley::enrol {
@@ -81,8 +80,7 @@ class Stream {
     v1::ExchangeResponse response;
     while (stream_->Read(&response)) inbox->Put(std::move(response));
     const grpc::Status status = stream_->Finish();
-    absl::Status explained = channel_->Explain(status);
-    if (!status.ok() && Reason(explained).empty()) explained = transport::FromGrpc(status);
+    const absl::Status explained = channel_->Explain(status);
     inbox->End(explained.ok() ? Error(absl::StatusCode::kUnavailable, "STREAM_ENDED",
                                       "the enrolment service closed the stream; it is opened again")
                               : explained);

@@ -6,7 +6,6 @@
 #include "absl/time/clock.h"
 #include "clients/operator/quantities.h"
 #include "lib/keys/dial.h"
-#include "lib/transport/grpc_status.h"
 
 namespace parley::ops {
 
@@ -54,7 +53,7 @@ absl::Status Connection::Explain(const grpc::Status& status) const {
     return Error(absl::StatusCode::kDeadlineExceeded, "DEADLINE_EXCEEDED",
                  absl::StrCat(address_, " did not answer within 30 seconds; see its log, and try again"));
   }
-  return transport::FromGrpc(status);
+  return explained;
 }
 
 }  // namespace parley::ops

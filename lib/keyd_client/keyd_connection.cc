@@ -11,7 +11,6 @@
 #include "lib/keys/credential.h"
 #include "lib/keys/dial.h"
 #include "lib/keys/identity.h"
-#include "lib/transport/grpc_status.h"
 
 namespace parley::keyd_client {
 namespace {
@@ -74,11 +73,7 @@ absl::Status KeydConnection::Run(const Call& call, absl::Time deadline) {
     MutexLock lock(&mutex_);
     calls_.erase(&context);
   }
-  const bool unreachable = result.error_code() == grpc::StatusCode::UNAVAILABLE ||
-                           result.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED;
-  absl::Status status = transport::FromGrpc(result);
-  // Only when there is a reason: else gRPC's own words and ours stay.
-  if (unreachable && !link->channel->dialer().last_error().ok()) status = link->channel->Explain(result);
+  absl::Status status = link->channel->Explain(result);
   if (absl::IsUnauthenticated(status) || link->not_after <= clock_->Now()) ReadCredentialAgain(link->serial);
   return status;
 }

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/transport/grpc_status.h"
 #include "lib/transport/quiet_grpc.h"
 
 namespace parley::transport {
@@ -58,7 +59,8 @@ std::shared_ptr<grpc::Channel> Channel::grpc() const { return impl_->channel(); 
 const Dialer& Channel::dialer() const { return impl_->dialer(); }
 
 absl::Status Channel::Explain(const grpc::Status& status) const {
-  if (status.ok()) return absl::OkStatus();
+  absl::Status explained = FromGrpc(status);
+  if (explained.ok() || !Reason(explained).empty()) return explained;
   // A call that waited for a connection ends by its deadline, but for the same cause.
   if (status.error_code() == grpc::StatusCode::UNAVAILABLE ||
       status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
@@ -69,7 +71,7 @@ absl::Status Channel::Explain(const grpc::Status& status) const {
                  absl::StrCat("the service at ", impl_->address(), " does not know this call, as it is of an earlier ",
                               "version; upgrade it"));
   }
-  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+  return explained;
 }
 
 }  // namespace parley::transport

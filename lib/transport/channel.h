@@ -32,8 +32,9 @@ class Channel {
 
   std::shared_ptr<grpc::Channel> grpc() const;
   const Dialer& dialer() const;
-  // Returns the same error, with the dialer's reason in place of gRPC's "connection closed" if that is the cause, or
-  // with a sentence for a call that the server does not know (CALL_UNKNOWN).
+  // Returns the server's error with its reason. Where the server gave none, returns the dialer's error in place of
+  // gRPC's "connection closed" if that is the cause, CALL_UNKNOWN for a call that the server does not know, or gRPC's
+  // own words.
   absl::Status Explain(const grpc::Status& status) const;
 
  private:

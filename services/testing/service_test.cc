@@ -11,7 +11,6 @@
 #include "lib/crypto/kdf.h"
 #include "lib/keys/dial.h"
 #include "lib/store/sqlite_store.h"
-#include "lib/transport/grpc_status.h"
 
 namespace parley {
 
@@ -43,12 +42,7 @@ void ServiceClient::SetDeadline(grpc::ClientContext* context) {
   context->set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(30)));
 }
 
-absl::Status ServiceClient::Explain(const grpc::Status& status) const {
-  if (status.error_code() == grpc::StatusCode::UNAVAILABLE) {
-    if (absl::Status reason = channel_->dialer().last_error(); !reason.ok()) return reason;
-  }
-  return transport::FromGrpc(status);
-}
+absl::Status ServiceClient::Explain(const grpc::Status& status) const { return channel_->Explain(status); }
 
 ServiceTest::ServiceTest(const std::string& audience) : folder_(testing::TempDir() + "/service.XXXXXX") {
   EXPECT_NE(mkdtemp(folder_.data()), nullptr);
