@@ -28,7 +28,7 @@ namespace parley::store {
 namespace {
 
 constexpr size_t kMaxReaders = 8;
-// Of a group of commits. Bounds how long the first waits for the others.
+// The largest group of commits, which bounds how long the first waits for the others.
 constexpr size_t kMaxGroupBytes = 4 << 20;
 constexpr size_t kMaxGroupCommits = 1000;
 constexpr int64_t kCompactionWindow = 1000;  // Revisions in one write transaction, so that commits are not held up.
@@ -107,13 +107,13 @@ class SqliteStore final : public Store {
   // First, so that it is given up when everything else is closed.
   const Fd lock_;
   const SqliteOptions options_;
-  // Of whoever leads the group under way.
+  // Used by the commit that leads the group under way.
   const std::unique_ptr<Database> database_;
 
   Mutex queue_mutex_;
   std::deque<Work*> queue_ ABSL_GUARDED_BY(queue_mutex_);
 
-  // As last committed.
+  // The state after the last commit.
   Mutex state_mutex_;
   State state_ ABSL_GUARDED_BY(state_mutex_);
 
@@ -127,7 +127,7 @@ class SqliteStore final : public Store {
 
   Mutex compact_mutex_;
   std::atomic<bool> compacting_by_itself_ = false;
-  // Of whoever leads the group under way: what was written since a revision.
+  // What was written since a revision, counted by the commit that leads the group under way.
   int64_t written_bytes_ = 0;
   int64_t bytes_counted_from_ = 0;
 
