@@ -97,6 +97,14 @@ uint64_t FromBigEndian(absl::string_view bytes) {
   return value;
 }
 
+absl::string_view ByteReader::Take(size_t size) {
+  good_ = good_ && size <= rest_.size();
+  if (!good_) return {};
+  const absl::string_view piece = rest_.substr(0, size);
+  rest_.remove_prefix(size);
+  return piece;
+}
+
 std::string HexEncode(absl::string_view bytes) { return Encode(bytes, kHex, 4); }
 
 std::optional<std::string> HexDecode(absl::string_view text) {

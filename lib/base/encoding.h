@@ -1,9 +1,13 @@
 // Encodes bytes as text. The decoders take exactly what the encoders make: no white space, no padding, no other case.
 //
 // Decoders return no value for malformed text.
+//
+// Threads: free functions without state; a ByteReader belongs to one thread at a time.
 #ifndef PARLEY_LIB_BASE_ENCODING_H_
 #define PARLEY_LIB_BASE_ENCODING_H_
 
+#include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -26,6 +30,23 @@ char Base32Letter(int value);
 // Big-endian numbers: BigEndian returns the last `size` bytes of the number; FromBigEndian takes at most 8 bytes.
 std::string BigEndian(uint64_t value, size_t size);
 uint64_t FromBigEndian(absl::string_view bytes);
+
+// Takes pieces off the front of bytes. Once something is missing, every piece is empty and good() is false.
+class ByteReader {
+ public:
+  explicit ByteReader(absl::string_view bytes) : rest_(bytes) {}
+  absl::string_view Take(size_t size);
+  // Takes a big-endian number of at most 8 bytes.
+  uint64_t TakeNumber(size_t size) { return FromBigEndian(Take(size)); }
+  // Takes as many bytes as the number before them says.
+  absl::string_view TakeSized(size_t number_bytes) { return Take(TakeNumber(number_bytes)); }
+  bool good() const { return good_; }
+  bool finished() const { return good_ && rest_.empty(); }
+
+ private:
+  absl::string_view rest_;
+  bool good_ = true;
+};
 
 // Hex digits in lower case.
 std::string HexEncode(absl::string_view bytes);

@@ -10,11 +10,17 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 
 namespace parley {
 
 absl::Status Error(absl::StatusCode code, absl::string_view reason, absl::string_view sentence);
+// Makes the sentence of parts, like absl::StrCat.
+template <typename... Parts>
+absl::Status Error(absl::StatusCode code, absl::string_view reason, const Parts&... parts) {
+  return Error(code, reason, absl::string_view(absl::StrCat(parts...)));
+}
 
 // Returns the reason, or an empty text if the status carries none.
 std::string Reason(const absl::Status& status);

@@ -14,23 +14,18 @@
 namespace parley {
 namespace {
 
-// Reads to the end into `append`, called with each piece.
-template <typename Append>
-absl::Status ReadAll(int fd, const std::string& path, size_t max_bytes, Append append) {
+// Appends all of a file to `content`.
+absl::Status ReadAll(int fd, const std::string& path, size_t max_bytes, std::string* content) {
   char buffer[16384];
-  size_t total = 0;
   absl::Cleanup wipe = [&buffer] { WipeMemory(buffer, sizeof(buffer)); };
   while (true) {
-    const ssize_t count = read(fd, buffer, sizeof(buffer));
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return FileError("read", path, errno);
+    ASSIGN_OR_RETURN(const size_t count, ReadUpTo(fd, path, buffer, sizeof(buffer)));
     if (count == 0) return absl::OkStatus();
-    total += static_cast<size_t>(count);
-    if (total > max_bytes) {
-      return Error(absl::StatusCode::kInvalidArgument, "FILE_TOO_LARGE",
-                   absl::StrCat(path, " is larger than the ", max_bytes, " bytes allowed"));
+    if (content->size() + count > max_bytes) {
+      return Error(absl::StatusCode::kInvalidArgument, "FILE_TOO_LARGE", path, " is larger than the ", max_bytes,
+                   " bytes allowed");
     }
-    append(absl::string_view(buffer, static_cast<size_t>(count)));
+    content->append(buffer, count);
   }
 }
 
@@ -38,7 +33,7 @@ absl::StatusOr<Fd> OpenRegular(const std::string& path, struct stat* info) {
   Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!fd.ok()) return FileError("read", path, errno);
   if (fstat(fd.get(), info) != 0 || !S_ISREG(info->st_mode)) {
-    return Error(absl::StatusCode::kInvalidArgument, "FILE_IO", absl::StrCat(path, " is not a regular file"));
+    return Error(absl::StatusCode::kInvalidArgument, "FILE_IO", path, " is not a regular file");
   }
   return fd;
 }
@@ -56,7 +51,7 @@ absl::Status FileError(absl::string_view doing, absl::string_view path, int erro
       return Error(absl::StatusCode::kPermissionDenied, "FILE_PERMISSION", sentence);
     case ENOSPC:
     case EDQUOT:
-      return Error(absl::StatusCode::kResourceExhausted, "DISK_FULL", absl::StrCat(sentence, "; free some space"));
+      return Error(absl::StatusCode::kResourceExhausted, "DISK_FULL", sentence, "; free some space");
     case EROFS:
       return Error(absl::StatusCode::kFailedPrecondition, "DISK_READ_ONLY", sentence);
     default:
@@ -68,8 +63,7 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, size_t max_bytes) 
   struct stat info;
   ASSIGN_OR_RETURN(const Fd fd, OpenRegular(path, &info));
   std::string content;
-  RETURN_IF_ERROR(
-      ReadAll(fd.get(), path, max_bytes, [&content](absl::string_view piece) { absl::StrAppend(&content, piece); }));
+  RETURN_IF_ERROR(ReadAll(fd.get(), path, max_bytes, &content));
   return content;
 }
 
@@ -77,18 +71,29 @@ absl::StatusOr<Secret> ReadSecretFile(const std::string& path, size_t max_bytes)
   struct stat info;
   ASSIGN_OR_RETURN(const Fd fd, OpenRegular(path, &info));
   if ((info.st_mode & 0077) != 0) {
-    return Error(absl::StatusCode::kFailedPrecondition, "FILE_EXPOSED",
-                 absl::StrCat(path, " holds a secret but others may open it; run: chmod 600 ", path));
+    return Error(absl::StatusCode::kFailedPrecondition, "FILE_EXPOSED", path,
+                 " holds a secret but others may open it; run: chmod 600 ", path);
   }
   if (info.st_uid != geteuid() && info.st_uid != 0) {
-    return Error(absl::StatusCode::kFailedPrecondition, "FILE_EXPOSED",
-                 absl::StrCat(path, " holds a secret but belongs to another user"));
+    return Error(absl::StatusCode::kFailedPrecondition, "FILE_EXPOSED", path,
+                 " holds a secret but belongs to another user");
   }
   std::string content;
   content.reserve(max_bytes + 1);  // No reallocation leaves a copy behind.
-  RETURN_IF_ERROR(
-      ReadAll(fd.get(), path, max_bytes, [&content](absl::string_view piece) { absl::StrAppend(&content, piece); }));
+  RETURN_IF_ERROR(ReadAll(fd.get(), path, max_bytes, &content));
   return Secret::Take(std::move(content));
+}
+
+absl::StatusOr<size_t> ReadUpTo(int fd, const std::string& path, void* buffer, size_t size) {
+  size_t got = 0;
+  while (got < size) {
+    const ssize_t count = read(fd, static_cast<char*>(buffer) + got, size - got);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return FileError("read", path, errno);
+    if (count == 0) break;
+    got += static_cast<size_t>(count);
+  }
+  return got;
 }
 
 absl::Status WriteAll(int fd, const std::string& path, absl::string_view bytes) {

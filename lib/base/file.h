@@ -33,6 +33,9 @@ absl::Status WriteFileAtomically(const std::string& path, absl::string_view cont
 // Replaces the file in the same way, with mode 0600.
 absl::Status WriteSecretFile(const std::string& path, const Secret& content);
 
+// Fills the buffer from an open file or pipe, with fewer bytes only at its end; errors call it `path`.
+absl::StatusOr<size_t> ReadUpTo(int fd, const std::string& path, void* buffer, size_t size);
+
 // Writes all of the bytes into an open file or pipe; errors call it `path`.
 absl::Status WriteAll(int fd, const std::string& path, absl::string_view bytes);
 

@@ -13,6 +13,7 @@
 #include <mutex>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 
 namespace parley {
@@ -59,6 +60,13 @@ class CondVar {
     const bool notified = condition_.wait_for(lock, limit) == std::cv_status::no_timeout;
     lock.release();
     return notified;
+  }
+
+  // Waits until `deadline` of the system's clock at most. Returns false if that has passed.
+  bool WaitUntil(Mutex* mutex, absl::Time deadline) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    const absl::Duration left = deadline - absl::Now();
+    if (left > absl::ZeroDuration()) WaitFor(mutex, left);
+    return left > absl::ZeroDuration();
   }
 
   void NotifyOne() { condition_.notify_one(); }
