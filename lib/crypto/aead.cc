@@ -10,35 +10,24 @@
 
 namespace parley::crypto {
 
-struct Aead::Impl {
-  bssl::ScopedEVP_AEAD_CTX context;
-};
-
-Aead::Aead(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Aead::~Aead() = default;
-Aead::Aead(Aead&&) noexcept = default;
-Aead& Aead::operator=(Aead&&) noexcept = default;
-
 absl::StatusOr<Aead> Aead::Create(const Secret& key) {
   if (key.size() != kAeadKeyBytes) {
     return Error(absl::StatusCode::kInvalidArgument, "KEY_LENGTH", "an AEAD key has 32 bytes");
   }
-  auto impl = std::make_unique<Impl>();
-  Require(EVP_AEAD_CTX_init(impl->context.get(), EVP_aead_aes_256_gcm_siv(), Bytes(key.Expose()), key.size(),
-                            kAeadTagBytes, nullptr) == 1,
-          "AES-256-GCM-SIV is not available");
-  return Aead(std::move(impl));
+  Context context(EVP_AEAD_CTX_new(EVP_aead_aes_256_gcm_siv(), Bytes(key.Expose()), key.size(), kAeadTagBytes),
+                  &EVP_AEAD_CTX_free);
+  Require(context != nullptr, "AES-256-GCM-SIV is not available");
+  return Aead(std::move(context));
 }
 
 std::string Aead::Seal(absl::string_view nonce, absl::string_view plaintext, absl::string_view associated_data) const {
   Require(nonce.size() == kAeadNonceBytes, "an AEAD nonce has 12 bytes");
   std::string sealed(plaintext.size() + kAeadTagBytes, '\0');
   size_t size = 0;
-  Require(
-      EVP_AEAD_CTX_seal(impl_->context.get(), MutableBytes(&sealed), &size, sealed.size(), Bytes(nonce), nonce.size(),
-                        Bytes(plaintext), plaintext.size(), Bytes(associated_data), associated_data.size()) == 1 &&
-          size == sealed.size(),
-      "AEAD seal failed");
+  Require(EVP_AEAD_CTX_seal(context_.get(), MutableBytes(&sealed), &size, sealed.size(), Bytes(nonce), nonce.size(),
+                            Bytes(plaintext), plaintext.size(), Bytes(associated_data), associated_data.size()) == 1 &&
+              size == sealed.size(),
+          "AEAD seal failed");
   return sealed;
 }
 
@@ -51,9 +40,8 @@ absl::StatusOr<Secret> Aead::Open(absl::string_view nonce, absl::string_view sea
   if (nonce.size() != kAeadNonceBytes || sealed.size() < kAeadTagBytes) return refusal();
   Secret plaintext(sealed.size() - kAeadTagBytes);
   size_t size = 0;
-  if (EVP_AEAD_CTX_open(impl_->context.get(), plaintext.mutable_bytes(), &size, plaintext.size(), Bytes(nonce),
-                        nonce.size(), Bytes(sealed), sealed.size(), Bytes(associated_data),
-                        associated_data.size()) != 1 ||
+  if (EVP_AEAD_CTX_open(context_.get(), plaintext.mutable_bytes(), &size, plaintext.size(), Bytes(nonce), nonce.size(),
+                        Bytes(sealed), sealed.size(), Bytes(associated_data), associated_data.size()) != 1 ||
       size != plaintext.size()) {
     return refusal();
   }

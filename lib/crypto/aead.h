@@ -5,10 +5,14 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "lib/base/secret.h"
+
+// BoringSSL's, so that this header needs none of its headers.
+struct evp_aead_ctx_st;
 
 namespace parley::crypto {
 
@@ -23,9 +27,6 @@ class Aead {
  public:
   // Returns INVALID_ARGUMENT unless the key has 32 bytes.
   static absl::StatusOr<Aead> Create(const Secret& key);
-  ~Aead();
-  Aead(Aead&&) noexcept;
-  Aead& operator=(Aead&&) noexcept;
 
   // Returns plaintext.size() + 16 bytes. `nonce` has 12.
   std::string Seal(absl::string_view nonce, absl::string_view plaintext, absl::string_view associated_data) const;
@@ -34,9 +35,10 @@ class Aead {
                               absl::string_view associated_data) const;
 
  private:
-  struct Impl;
-  explicit Aead(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  using Context = std::unique_ptr<evp_aead_ctx_st, void (*)(evp_aead_ctx_st*)>;
+  explicit Aead(Context context) : context_(std::move(context)) {}
+
+  Context context_;
 };
 
 }  // namespace parley::crypto

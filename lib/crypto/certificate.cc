@@ -25,10 +25,6 @@
 
 namespace parley::crypto {
 
-struct EcKey::Impl {
-  bssl::UniquePtr<EVP_PKEY> key;
-};
-
 namespace {
 
 constexpr absl::string_view kUriPrefix = "parley:";
@@ -45,8 +41,10 @@ bool IsP256(const EVP_PKEY* key) {
   return EC_GROUP_get_curve_name(EC_KEY_get0_group(EVP_PKEY_get0_EC_KEY(key))) == NID_X9_62_prime256v1;
 }
 
-bssl::UniquePtr<EVP_PKEY> Wrap(bssl::UniquePtr<EC_KEY> ec) {
-  bssl::UniquePtr<EVP_PKEY> key(EVP_PKEY_new());
+auto Owned(EVP_PKEY* key) { return std::unique_ptr<EVP_PKEY, void (*)(EVP_PKEY*)>(key, &EVP_PKEY_free); }
+
+auto Wrap(bssl::UniquePtr<EC_KEY> ec) {
+  auto key = Owned(EVP_PKEY_new());
   Require(ec != nullptr && key != nullptr && EVP_PKEY_set1_EC_KEY(key.get(), ec.get()) == 1, "no P-256 key");
   return key;
 }
@@ -183,15 +181,10 @@ bool AppendServerName(GENERAL_NAMES* names, const std::string& name) {
 
 }  // namespace
 
-EcKey::EcKey(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-EcKey::~EcKey() = default;
-EcKey::EcKey(EcKey&&) noexcept = default;
-EcKey& EcKey::operator=(EcKey&&) noexcept = default;
-
 EcKey EcKey::Generate() {
   bssl::UniquePtr<EC_KEY> ec(EC_KEY_new_by_curve_name(NID_X9_62_prime256v1));
   Require(ec != nullptr && EC_KEY_generate_key(ec.get()) == 1, "cannot generate a P-256 key");
-  return EcKey(std::make_unique<Impl>(Impl{Wrap(std::move(ec))}));
+  return EcKey(Wrap(std::move(ec)));
 }
 
 absl::StatusOr<EcKey> EcKey::Derive(const Secret& secret) {
@@ -199,31 +192,30 @@ absl::StatusOr<EcKey> EcKey::Derive(const Secret& secret) {
     return Error(absl::StatusCode::kInvalidArgument, "KEY_LENGTH", "a P-256 key is derived from at least 16 bytes");
   }
   bssl::UniquePtr<EC_KEY> ec(EC_KEY_derive_from_secret(P256().get(), Bytes(secret.Expose()), secret.size()));
-  return EcKey(std::make_unique<Impl>(Impl{Wrap(std::move(ec))}));
+  return EcKey(Wrap(std::move(ec)));
 }
 
 absl::StatusOr<EcKey> EcKey::FromPem(const Secret& pem) {
   bssl::UniquePtr<BIO> bio(BIO_new_mem_buf(pem.Expose().data(), static_cast<int>(pem.size())));
   // An empty password instead of a prompt on the terminal.
   char no_password[] = "";
-  bssl::UniquePtr<EVP_PKEY> key(bio == nullptr ? nullptr
-                                               : PEM_read_bio_PrivateKey(bio.get(), nullptr, nullptr, no_password));
+  auto key = Owned(bio == nullptr ? nullptr : PEM_read_bio_PrivateKey(bio.get(), nullptr, nullptr, no_password));
   if (key == nullptr || !IsP256(key.get())) return Invalid("this is not the PEM of an unencrypted P-256 private key");
-  return EcKey(std::make_unique<Impl>(Impl{std::move(key)}));
+  return EcKey(std::move(key));
 }
 
 Secret EcKey::ToPem() const {
   bssl::UniquePtr<BIO> bio(BIO_new(BIO_s_mem()));
-  Require(PEM_write_bio_PKCS8PrivateKey(bio.get(), impl_->key.get(), nullptr, nullptr, 0, nullptr, nullptr) == 1,
+  Require(PEM_write_bio_PKCS8PrivateKey(bio.get(), key_.get(), nullptr, nullptr, 0, nullptr, nullptr) == 1,
           "a private key has no encoding");
   return Secret::CopyOf(Content(bio));  // BoringSSL wipes what it frees.
 }
 
-std::string EcKey::PublicKey() const { return PublicKeyDer(impl_->key.get()); }
+std::string EcKey::PublicKey() const { return PublicKeyDer(key_.get()); }
 
 absl::StatusOr<std::string> MakeClientCertificate(const EcKey& key, absl::string_view identity, absl::Time now,
                                                   absl::Time not_after) {
-  Builder builder(key.impl().key.get(), now - kClockSkew, not_after);
+  Builder builder(key.get(), now - kClockSkew, not_after);
   if (!builder.dates_are_good()) return Invalid("a certificate cannot end at this time");
   bssl::UniquePtr<GENERAL_NAMES> names(GENERAL_NAMES_new());
   if (!builder.SetName(X509_get_subject_name(builder.get()), "parley") ||
@@ -235,7 +227,7 @@ absl::StatusOr<std::string> MakeClientCertificate(const EcKey& key, absl::string
   builder.Add(builder.get(), {{NID_basic_constraints, "critical,CA:FALSE"},
                               {NID_key_usage, "critical,digitalSignature"},
                               {NID_ext_key_usage, "clientAuth"}});
-  return builder.SignedPem(key.impl().key.get());
+  return builder.SignedPem(key.get());
 }
 
 absl::StatusOr<std::string> IdentityOfClientCertificate(absl::string_view der) {
@@ -266,7 +258,7 @@ absl::StatusOr<std::string> PublicKeyOfCertificate(absl::string_view der) {
 
 absl::StatusOr<std::string> MakeCaCertificate(const EcKey& key, absl::string_view organisation, absl::Time now,
                                               absl::Time not_after) {
-  Builder builder(key.impl().key.get(), now - kClockSkew, not_after);
+  Builder builder(key.get(), now - kClockSkew, not_after);
   if (!builder.dates_are_good()) return Invalid("a certificate cannot end at this time");
   if (!builder.SetName(X509_get_subject_name(builder.get()), organisation) ||
       !builder.SetName(X509_get_issuer_name(builder.get()), organisation)) {
@@ -275,7 +267,7 @@ absl::StatusOr<std::string> MakeCaCertificate(const EcKey& key, absl::string_vie
   builder.Add(builder.get(), {{NID_basic_constraints, "critical,CA:TRUE,pathlen:0"},
                               {NID_key_usage, "critical,keyCertSign"},
                               {NID_subject_key_identifier, "hash"}});
-  return builder.SignedPem(key.impl().key.get());
+  return builder.SignedPem(key.get());
 }
 
 absl::StatusOr<std::string> OrganisationOfCa(absl::string_view ca_pem) {
@@ -297,7 +289,7 @@ absl::StatusOr<std::string> MakeServerCertificate(const EcKey& ca_key, absl::str
                                                   absl::Time now, absl::Time not_after) {
   const bssl::UniquePtr<X509> ca = ParsePem(ca_pem);
   if (ca == nullptr) return Invalid("the CA is not a PEM certificate");
-  if (X509_check_private_key(ca.get(), ca_key.impl().key.get()) != 1) return Invalid("the CA has another key");
+  if (X509_check_private_key(ca.get(), ca_key.get()) != 1) return Invalid("the CA has another key");
   const uint8_t* bytes = Bytes(public_key);
   bssl::UniquePtr<EVP_PKEY> key(d2i_PUBKEY(nullptr, &bytes, static_cast<long>(public_key.size())));
   if (key == nullptr || bytes != Bytes(public_key) + public_key.size() || !IsP256(key.get())) {
@@ -323,7 +315,7 @@ absl::StatusOr<std::string> MakeServerCertificate(const EcKey& ca_key, absl::str
                          {NID_ext_key_usage, "serverAuth"},
                          {NID_subject_key_identifier, "hash"},
                          {NID_authority_key_identifier, "keyid"}});
-  return builder.SignedPem(ca_key.impl().key.get());
+  return builder.SignedPem(ca_key.get());
 }
 
 }  // namespace parley::crypto

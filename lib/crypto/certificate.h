@@ -8,12 +8,16 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "lib/base/secret.h"
+
+// BoringSSL's, so that this header needs none of its headers.
+struct evp_pkey_st;
 
 namespace parley::crypto {
 
@@ -26,21 +30,20 @@ class EcKey {
   static absl::StatusOr<EcKey> Derive(const Secret& secret);
   // Reads what ToPem returned. Returns INVALID_ARGUMENT for anything else.
   static absl::StatusOr<EcKey> FromPem(const Secret& pem);
-  ~EcKey();
-  EcKey(EcKey&&) noexcept;
-  EcKey& operator=(EcKey&&) noexcept;
 
   // Returns the private key in PKCS #8.
   Secret ToPem() const;
   // Returns the DER SubjectPublicKeyInfo.
   std::string PublicKey() const;
 
-  struct Impl;
-  const Impl& impl() const { return *impl_; }
+  // Returns BoringSSL's key, which lives as long as this.
+  evp_pkey_st* get() const { return key_.get(); }
 
  private:
-  explicit EcKey(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  using Key = std::unique_ptr<evp_pkey_st, void (*)(evp_pkey_st*)>;
+  explicit EcKey(Key key) : key_(std::move(key)) {}
+
+  Key key_;
 };
 
 // Makes a self-signed client certificate for `key`, in PEM: subject alternative name URI "parley:{identity}",

@@ -24,20 +24,15 @@ std::string HmacSha256(const Secret& key, absl::string_view bytes) {
   return mac;
 }
 
-struct Sha256Stream::Impl {
-  SHA256_CTX context;
-};
+Sha256Stream::Sha256Stream() : state_(new SHA256_CTX, [](SHA256_CTX* state) { delete state; }) {
+  SHA256_Init(state_.get());
+}
 
-Sha256Stream::Sha256Stream() : impl_(std::make_unique<Impl>()) { SHA256_Init(&impl_->context); }
-Sha256Stream::~Sha256Stream() = default;
-Sha256Stream::Sha256Stream(Sha256Stream&&) noexcept = default;
-Sha256Stream& Sha256Stream::operator=(Sha256Stream&&) noexcept = default;
-
-void Sha256Stream::Update(absl::string_view bytes) { SHA256_Update(&impl_->context, bytes.data(), bytes.size()); }
+void Sha256Stream::Update(absl::string_view bytes) { SHA256_Update(state_.get(), bytes.data(), bytes.size()); }
 
 std::string Sha256Stream::Finish() {
   std::string digest(kSha256Bytes, '\0');
-  SHA256_Final(MutableBytes(&digest), &impl_->context);
+  SHA256_Final(MutableBytes(&digest), state_.get());
   return digest;
 }
 

@@ -10,6 +10,9 @@
 #include "absl/strings/string_view.h"
 #include "lib/base/secret.h"
 
+// BoringSSL's, so that this header needs none of its headers.
+struct sha256_state_st;
+
 namespace parley::crypto {
 
 inline constexpr size_t kSha256Bytes = 32;
@@ -22,16 +25,12 @@ std::string HmacSha256(const Secret& key, absl::string_view bytes);
 class Sha256Stream {
  public:
   Sha256Stream();
-  ~Sha256Stream();
-  Sha256Stream(Sha256Stream&&) noexcept;
-  Sha256Stream& operator=(Sha256Stream&&) noexcept;
   void Update(absl::string_view bytes);
   // Returns 32 bytes. The stream must not be used afterwards.
   std::string Finish();
 
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  std::unique_ptr<sha256_state_st, void (*)(sha256_state_st*)> state_;
 };
 
 }  // namespace parley::crypto
