@@ -15,48 +15,40 @@
 
 namespace parley::transport {
 
-class Channel::Impl {
- public:
-  Impl(std::unique_ptr<Dialer> dialer, const std::string& authority, absl::Duration timeout)
-      : dialer_(std::move(dialer)), address_(authority) {
-    grpc::ChannelArguments arguments;
-    arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, authority);
-    arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-    arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 10'000);
-    // In truth how long gRPC waits for a connection: the dialer must give up first, as it knows why.
-    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, static_cast<int>(timeout / absl::Milliseconds(1)) + 5000);
-    // Notices a server that hangs; a dead network is the relay's to notice.
-    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(absl::ToInt64Milliseconds(SignOfLifeInterval())));
-    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
-    arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
-    // The target is a local socket, whatever https_proxy says.
-    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    channel_ = grpc::CreateCustomChannel(dialer_->target(), grpc::InsecureChannelCredentials(), arguments);
-  }
+namespace {
 
-  const Dialer& dialer() const { return *dialer_; }
-  const std::string& address() const { return address_; }
-  std::shared_ptr<grpc::Channel> channel() const { return channel_; }
+grpc::ChannelArguments Arguments(const std::string& authority, absl::Duration timeout) {
+  grpc::ChannelArguments arguments;
+  arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, authority);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 10'000);
+  // In truth how long gRPC waits for a connection: the dialer must give up first, as it knows why.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, static_cast<int>(timeout / absl::Milliseconds(1)) + 5000);
+  // Notices a server that hangs; a dead network is the relay's to notice.
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(absl::ToInt64Milliseconds(SignOfLifeInterval())));
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+  arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  // The target is a local socket, whatever https_proxy says.
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  return arguments;
+}
 
- private:
-  const std::unique_ptr<Dialer> dialer_;
-  const std::string address_;
-  std::shared_ptr<grpc::Channel> channel_;
-};
+}  // namespace
+
+Channel::Channel(std::unique_ptr<Dialer> dialer, std::string address, absl::Duration timeout)
+    : dialer_(std::move(dialer)),
+      address_(std::move(address)),
+      channel_(grpc::CreateCustomChannel(dialer_->target(), grpc::InsecureChannelCredentials(),
+                                         Arguments(address_, timeout))) {}
 
 absl::StatusOr<std::unique_ptr<Channel>> Channel::Create(Dialer::Options options) {
   KeepGrpcInitialized();
-  const std::string authority = options.address;
+  const std::string address = options.address;
   const absl::Duration timeout = options.timeout;
   ASSIGN_OR_RETURN(auto dialer, Dialer::Create(std::move(options)));
-  return std::unique_ptr<Channel>(new Channel(std::make_unique<Impl>(std::move(dialer), authority, timeout)));
+  return std::unique_ptr<Channel>(new Channel(std::move(dialer), address, timeout));
 }
-
-Channel::Channel(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Channel::~Channel() = default;
-std::shared_ptr<grpc::Channel> Channel::grpc() const { return impl_->channel(); }
-const Dialer& Channel::dialer() const { return impl_->dialer(); }
 
 absl::Status Channel::Explain(const grpc::Status& status) const {
   absl::Status explained = FromGrpc(status);
@@ -64,12 +56,11 @@ absl::Status Channel::Explain(const grpc::Status& status) const {
   // A call that waited for a connection ends by its deadline, but for the same cause.
   if (status.error_code() == grpc::StatusCode::UNAVAILABLE ||
       status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
-    if (absl::Status cause = impl_->dialer().last_error(); !cause.ok()) return cause;
+    if (absl::Status cause = dialer_->last_error(); !cause.ok()) return cause;
   }
   if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED && status.error_message().empty()) {
-    return Error(absl::StatusCode::kUnimplemented, "CALL_UNKNOWN",
-                 absl::StrCat("the service at ", impl_->address(), " does not know this call, as it is of an earlier ",
-                              "version; upgrade it"));
+    return Error(absl::StatusCode::kUnimplemented, "CALL_UNKNOWN", "the service at ", address_,
+                 " does not know this call, as it is of an earlier ", "version; upgrade it");
   }
   return explained;
 }

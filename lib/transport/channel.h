@@ -9,6 +9,7 @@
 #define PARLEY_LIB_TRANSPORT_CHANNEL_H_
 
 #include <memory>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -28,19 +29,19 @@ class Channel {
  public:
   // Returns the errors of Dialer::Create.
   static absl::StatusOr<std::unique_ptr<Channel>> Create(Dialer::Options options);
-  ~Channel();
-
-  std::shared_ptr<grpc::Channel> grpc() const;
-  const Dialer& dialer() const;
+  const std::shared_ptr<grpc::Channel>& grpc() const { return channel_; }
+  const Dialer& dialer() const { return *dialer_; }
   // Returns the server's error with its reason. Where the server gave none, returns the dialer's error in place of
   // gRPC's "connection closed" if that is the cause, CALL_UNKNOWN for a call that the server does not know, or gRPC's
   // own words.
   absl::Status Explain(const grpc::Status& status) const;
 
  private:
-  class Impl;
-  explicit Channel(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  Channel(std::unique_ptr<Dialer> dialer, std::string address, absl::Duration timeout);
+
+  const std::unique_ptr<Dialer> dialer_;
+  const std::string address_;
+  const std::shared_ptr<grpc::Channel> channel_;
 };
 
 }  // namespace parley::transport

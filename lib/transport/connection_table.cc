@@ -25,30 +25,21 @@ int ConnectionTable::CloseKey(absl::string_view key_id) {
   std::vector<Entry> taken;
   {
     MutexLock lock(&mutex_);
-    for (auto each = entries_.begin(); each != entries_.end();) {
-      if (each->second.peer->key.key_id == key_id) {
-        taken.push_back(std::move(each->second));
-        each = entries_.erase(each);
-      } else {
-        ++each;
-      }
-    }
+    std::erase_if(entries_, [&](auto& each) {
+      const bool found = each.second.peer->key.key_id == key_id;
+      if (found) taken.push_back(std::move(each.second));
+      return found;
+    });
   }
   for (const Entry& entry : taken) entry.close();
   return static_cast<int>(taken.size());
 }
 
-int ConnectionTable::Close(const ConnectionId& id) {
-  Entry taken;
-  {
-    MutexLock lock(&mutex_);
-    const auto found = entries_.find(id);
-    if (found == entries_.end()) return 0;
-    taken = std::move(found->second);
-    entries_.erase(found);
-  }
-  taken.close();
-  return 1;
+void ConnectionTable::Close(const ConnectionId& id) {
+  mutex_.Lock();
+  const auto taken = entries_.extract(id);
+  mutex_.Unlock();
+  if (!taken.empty()) taken.mapped().close();
 }
 
 std::vector<ConnectionTable::Entry> ConnectionTable::All() const {

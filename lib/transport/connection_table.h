@@ -31,9 +31,9 @@ class ConnectionTable {
   void Remove(const ConnectionId& id);
   std::shared_ptr<const Peer> Find(const ConnectionId& id) const;
 
-  // Take entries out of the table, so that no call finds them any more, and close them. Return how many.
+  // Take entries out of the table, so that no call finds them any more, and close them. CloseKey returns how many.
   int CloseKey(absl::string_view key_id);
-  int Close(const ConnectionId& id);
+  void Close(const ConnectionId& id);
   // Returns a copy, so that FindPeer does not wait for the caller.
   std::vector<Entry> All() const;
 

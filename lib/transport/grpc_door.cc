@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <utility>
 
@@ -17,7 +16,6 @@
 #include "lib/base/error.h"
 #include "lib/base/fd.h"
 #include "lib/base/memory.h"
-#include "lib/base/mutex.h"
 #include "lib/transport/address.h"
 #include "lib/transport/channel.h"
 #include "lib/transport/quiet_grpc.h"
@@ -58,36 +56,12 @@ void SetLimits(const FrameGuard::Limits& frames, grpc::ServerBuilder* builder) {
 
 }  // namespace
 
-class GrpcDoor::Impl {
- public:
-  Impl(std::unique_ptr<Listener> listener, const FrameGuard::Limits& frames)
-      : listener_(std::move(listener)), frames_(frames) {}
-  ~Impl() { Shutdown(absl::InfinitePast()); }
+GrpcDoor::GrpcDoor(std::unique_ptr<Listener> listener, const FrameGuard::Limits& frames)
+    : listener_(std::move(listener)), frames_(frames) {}
 
-  absl::Status Serve(grpc::ServerBuilder* builder);
-  void Shutdown(absl::Time deadline);
-  void Wait() {
-    if (server_ != nullptr) server_->Wait();
-  }
-  Listener& listener() { return *listener_; }
-  void UseRest(RestHandler* handler) { rest_ = handler; }
-  int ConnectAs(const Peer& peer);
+GrpcDoor::~GrpcDoor() { Shutdown(absl::InfinitePast()); }
 
- private:
-  void HandOver(int fd);
-
-  std::unique_ptr<Listener> listener_;
-  const FrameGuard::Limits frames_;
-  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;
-  std::unique_ptr<grpc::Server> server_;
-  RestHandler* rest_ = nullptr;
-  std::atomic<uint64_t> rest_connections_{0};
-  Mutex mutex_;
-  // gRPC leaks an fd that it is given before its start or after its shutdown.
-  bool serving_ ABSL_GUARDED_BY(mutex_) = false;
-};
-
-absl::Status GrpcDoor::Impl::Serve(grpc::ServerBuilder* builder) {
+absl::Status GrpcDoor::Serve(grpc::ServerBuilder* builder) {
   using AcceptorType = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
   SetLimits(frames_, builder);
   // "Insecure" is what gRPC sees: a local socket, behind which the door has done the security.
@@ -114,7 +88,7 @@ absl::Status GrpcDoor::Impl::Serve(grpc::ServerBuilder* builder) {
   return absl::OkStatus();
 }
 
-int GrpcDoor::Impl::ConnectAs(const Peer& peer) {
+int GrpcDoor::ConnectAs(const Peer& peer) {
   {
     MutexLock lock(&mutex_);
     if (!serving_) return -1;
@@ -129,7 +103,7 @@ int GrpcDoor::Impl::ConnectAs(const Peer& peer) {
   return ours.release();
 }
 
-void GrpcDoor::Impl::HandOver(int fd) {
+void GrpcDoor::HandOver(int fd) {
   MutexLock lock(&mutex_);
   if (!serving_) {
     close(fd);
@@ -140,7 +114,7 @@ void GrpcDoor::Impl::HandOver(int fd) {
   acceptor_->HandleNewConnection(&connection);
 }
 
-void GrpcDoor::Impl::Shutdown(absl::Time deadline) {
+void GrpcDoor::Shutdown(absl::Time deadline) {
   listener_->StopAccepting();
   {
     MutexLock lock(&mutex_);
@@ -161,22 +135,16 @@ absl::StatusOr<std::unique_ptr<GrpcDoor>> GrpcDoor::Create(Listener::Options opt
   if (!options.frame_limits.has_value()) options.frame_limits.emplace();
   const FrameGuard::Limits frames = *options.frame_limits;
   ASSIGN_OR_RETURN(auto listener, Listener::Create(std::move(options), keys));
-  return std::unique_ptr<GrpcDoor>(new GrpcDoor(std::make_unique<Impl>(std::move(listener), frames)));
+  return std::unique_ptr<GrpcDoor>(new GrpcDoor(std::move(listener), frames));
 }
 
-GrpcDoor::GrpcDoor(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-GrpcDoor::~GrpcDoor() = default;
-absl::Status GrpcDoor::Serve(grpc::ServerBuilder* builder) { return impl_->Serve(builder); }
-Listener& GrpcDoor::listener() { return impl_->listener(); }
-void GrpcDoor::Shutdown(absl::Time deadline) { impl_->Shutdown(deadline); }
-void GrpcDoor::Wait() { impl_->Wait(); }
-
-void GrpcDoor::UseRest(RestHandler* handler) { impl_->UseRest(handler); }
-int GrpcDoor::ConnectAs(const Peer& peer) { return impl_->ConnectAs(peer); }
+void GrpcDoor::Wait() {
+  if (server_ != nullptr) server_->Wait();
+}
 
 std::shared_ptr<const Peer> GrpcDoor::PeerOf(const grpc::ServerContextBase& context) const {
   const std::optional<ConnectionId> id = ConnectionId::FromGrpcPeer(context.peer());
-  return id.has_value() ? impl_->listener().FindPeer(*id) : nullptr;
+  return id.has_value() ? listener_->FindPeer(*id) : nullptr;
 }
 
 }  // namespace parley::transport

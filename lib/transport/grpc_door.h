@@ -11,12 +11,13 @@
 #ifndef PARLEY_LIB_TRANSPORT_GRPC_DOOR_H_
 #define PARLEY_LIB_TRANSPORT_GRPC_DOOR_H_
 
-#include <functional>
+#include <atomic>
+#include <cstdint>
 #include <memory>
-#include <string>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "lib/base/mutex.h"
 #include "lib/transport/listener.h"
 #include "lib/transport/rest_handler.h"
 
@@ -24,6 +25,9 @@ namespace grpc {
 class Server;
 class ServerBuilder;
 class ServerContextBase;
+namespace experimental {
+class ExternalConnectionAcceptor;
+}  // namespace experimental
 }  // namespace grpc
 
 namespace parley::transport {
@@ -44,12 +48,12 @@ class GrpcDoor {
   std::shared_ptr<const Peer> PeerOf(const grpc::ServerContextBase& context) const;
 
   // Must be called before Serve, for a listener with accept_rest. `handler` must outlive the door's shutdown.
-  void UseRest(RestHandler* handler);
+  void UseRest(RestHandler* handler) { rest_ = handler; }
   // Returns one end of a connection into this server, for a gRPC channel from an fd, whose calls are those of `peer`, a
   // peer of this door. Returns -1 while the server does not serve, or without descriptors.
   int ConnectAs(const Peer& peer);
 
-  Listener& listener();
+  Listener& listener() { return *listener_; }
 
   // Stops accepting and lets calls finish, and their answers leave, until the deadline; then cancels what is left and
   // closes everything.
@@ -57,9 +61,18 @@ class GrpcDoor {
   void Wait();
 
  private:
-  class Impl;
-  explicit GrpcDoor(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  GrpcDoor(std::unique_ptr<Listener> listener, const FrameGuard::Limits& frames);
+  void HandOver(int fd);
+
+  const std::unique_ptr<Listener> listener_;
+  const FrameGuard::Limits frames_;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;
+  std::unique_ptr<grpc::Server> server_;
+  RestHandler* rest_ = nullptr;
+  std::atomic<uint64_t> rest_connections_{0};
+  Mutex mutex_;
+  // gRPC leaks an fd that it is given before its start or after its shutdown.
+  bool serving_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace parley::transport

@@ -8,28 +8,17 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <limits>
-#include <mutex>
 #include <unordered_map>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "absl/time/clock.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
-#include "lib/base/timer_queue.h"
-#include "lib/base/token_bucket.h"
 #include "lib/crypto/kdf.h"
 #include "lib/transport/address.h"
-#include "lib/transport/connection_table.h"
-#include "lib/transport/event_loop.h"
-#include "lib/transport/places.h"
-#include "lib/transport/relay.h"
-#include "lib/transport/tls_session.h"
 
 namespace parley::transport {
 namespace {
@@ -46,9 +35,6 @@ constexpr int kOtherDescriptors = 256;
 constexpr int kDescriptorsPerConnection = 3;
 // Until the kernel is asked again when not even a reserve descriptor could be had.
 constexpr absl::Duration kAcceptRetry = absl::Milliseconds(50);
-
-enum Outcome { kOk, kRefused, kTimeout, kMalformed, kOverloaded, kLeft, kOutcomes };
-constexpr const char* kOutcomeNames[kOutcomes] = {"ok", "refused", "timeout", "malformed", "overloaded", "left"};
 
 // The whole answer to a REST peer that there is no place for.
 constexpr absl::string_view kRestRefusal =
@@ -72,16 +58,15 @@ void FitIntoDescriptors(Listener::Options* options) {
 
 absl::Status ListenError(const std::string& address, int error_number) {
   if (error_number == EADDRINUSE) {
-    return Error(absl::StatusCode::kFailedPrecondition, "ADDRESS_IN_USE",
-                 absl::StrCat("cannot listen on ", address, ": another process does; stop it, or choose another port"));
+    return Error(absl::StatusCode::kFailedPrecondition, "ADDRESS_IN_USE", "cannot listen on ", address,
+                 ": another process does; stop it, or choose another port");
   }
   if (error_number == EACCES || error_number == EPERM) {
-    return Error(absl::StatusCode::kPermissionDenied, "ADDRESS_PERMISSION",
-                 absl::StrCat("cannot listen on ", address, ": this user may not; choose a port above 1023"));
+    return Error(absl::StatusCode::kPermissionDenied, "ADDRESS_PERMISSION", "cannot listen on ", address,
+                 ": this user may not; choose a port above 1023");
   }
-  return Error(
-      absl::StatusCode::kInvalidArgument, "ADDRESS_INVALID",
-      absl::StrCat("cannot listen on ", address, ": ", ErrnoText(error_number), "; give an address of this machine"));
+  return Error(absl::StatusCode::kInvalidArgument, "ADDRESS_INVALID", "cannot listen on ", address, ": ",
+               ErrnoText(error_number), "; give an address of this machine");
 }
 
 absl::StatusOr<int> Listen(const std::string& address) {
@@ -119,89 +104,38 @@ void Reset(int fd) {
 
 }  // namespace
 
-class Listener::Impl final : public EventLoop::Watch {
- public:
-  Impl(Options options, KeySource* keys, int fd, std::string address)
-      : options_(std::move(options)),
-        check_{keys, options_.clock, options_.accept_rest},
-        address_(std::move(address)),
-        handshakes_(options_.max_handshakes),
-        places_(options_.max_connections),
-        listen_fd_(fd),
-        breach_lines_(kBreachLines, options_.clock),
-        full_lines_(kFullLines, options_.clock),
-        reserve_fd_(open("/dev/null", O_RDONLY | O_CLOEXEC)),
-        timers_(options_.clock) {
-    for (int i = 0; i < std::max(1, options_.threads); ++i) loops_.push_back(std::make_unique<Loop>());
-  }
-  ~Impl() override { Shutdown(); }
-
-  void Start(Handover handover);
-  void StopAccepting();
-  void Drain(absl::Time deadline);
-  void Shutdown();
-  void UseContext(std::shared_ptr<SSL_CTX> context) {
-    MutexLock lock(&mutex_);
-    context_ = std::move(context);
-  }
-  void Recheck();
-  ListenerStats Stats() const;
-  const std::string& address() const { return address_; }
-  ConnectionTable& table() { return table_; }
-
- private:
-  class Connection;
-  struct Loop {
-    EventLoop events;
-    // In the loop's thread.
-    std::unordered_map<Connection*, std::shared_ptr<Connection>> connections;
-  };
-
-  void OnEvents(uint32_t events) override;
-  bool AcceptOne();
-  void SurviveShortage();
-  template <typename Condition>
-  void CloseIf(Condition condition);
-  void CloseAll();
-  void Admit(int fd, const SocketAddress& from);
-  void Count(Outcome outcome) { outcomes_[outcome].fetch_add(1, std::memory_order_relaxed); }
-  void CountBreach(FrameGuard::Breach breach, const ConnectionId& connection_id);
-  void SayFull(ConnectionPlaces::Limit limit, const KeyInfo& key, const std::string& from);
-  std::shared_ptr<SSL_CTX> context() {
-    MutexLock lock(&mutex_);
-    return context_;
-  }
-
-  const Options options_;
-  const PeerCheck check_;
-  const std::string address_;
-  Handover handover_;
-  HandshakePlaces handshakes_;
-  ConnectionPlaces places_;
-  ConnectionTable table_;
-  RelayCounters counters_;
-  std::atomic<int64_t> outcomes_[kOutcomes] = {};
-  std::atomic<int64_t> breaches_[FrameGuard::kBreaches] = {};
-  std::atomic<int> open_{0};
-  Mutex mutex_;
-  // None is open any more.
-  CondVar all_closed_;
-  std::shared_ptr<SSL_CTX> context_ ABSL_GUARDED_BY(mutex_);
-  TokenBucket breach_lines_ ABSL_GUARDED_BY(mutex_);
-  TokenBucket full_lines_ ABSL_GUARDED_BY(mutex_);
-  // In the first loop's thread, once started.
-  int listen_fd_;
-  int reserve_fd_;
-  size_t next_loop_ = 0;
-  std::once_flag shut_down_;
-  std::vector<std::unique_ptr<Loop>> loops_;
-  TimerQueue timers_;
+struct Listener::Loop {
+  EventLoop events;
+  // In the loop's thread.
+  std::unordered_map<Connection*, std::shared_ptr<Connection>> connections;
 };
 
+Listener::Listener(Options options, KeySource* keys, std::shared_ptr<SSL_CTX> context, int fd, std::string address)
+    : options_(std::move(options)),
+      check_{keys, options_.clock, options_.accept_rest},
+      address_(std::move(address)),
+      handshakes_(options_.max_handshakes),
+      places_(options_.max_connections),
+      context_(std::move(context)),
+      listen_fd_(fd),
+      breach_lines_(kBreachLines, options_.clock),
+      full_lines_(kFullLines, options_.clock),
+      reserve_fd_(open("/dev/null", O_RDONLY | O_CLOEXEC)),
+      timers_(options_.clock) {
+  for (int i = 0; i < std::max(1, options_.threads); ++i) loops_.push_back(std::make_unique<Loop>());
+}
+
+Listener::~Listener() { Shutdown(); }
+
+std::shared_ptr<SSL_CTX> Listener::context() {
+  MutexLock lock(&mutex_);
+  return context_;
+}
+
 // From accept to close. In its loop's thread.
-class Listener::Impl::Connection final : public Relay::Owner, public std::enable_shared_from_this<Connection> {
+class Listener::Connection final : public Relay::Owner, public std::enable_shared_from_this<Connection> {
  public:
-  Connection(Impl* listener, Loop* loop, const SocketAddress& from)
+  Connection(Listener* listener, Loop* loop, const SocketAddress& from)
       : listener_(listener), loop_(loop), source_(SourceOf(from)), remote_address_(FormatAddress(from)) {}
 
   // Before Start. False when there is no place for another handshake.
@@ -221,7 +155,7 @@ class Listener::Impl::Connection final : public Relay::Owner, public std::enable
   // Puts the peer into the table; null when the source has changed its mind since the handshake.
   std::shared_ptr<const Peer> Register();
 
-  Impl* const listener_;
+  Listener* const listener_;
   Loop* const loop_;
   std::shared_ptr<Relay> relay_;
   std::string source_;
@@ -236,7 +170,7 @@ class Listener::Impl::Connection final : public Relay::Owner, public std::enable
   std::optional<ConnectionPlaces::Holder> place_;
 };
 
-bool Listener::Impl::Connection::TakePlace() {
+bool Listener::Connection::TakePlace() {
   const auto ticket = listener_->handshakes_.Take(source_, [weak = weak_from_this(), loop = &loop_->events] {
     loop->Post([weak] {
       const auto connection = weak.lock();
@@ -249,7 +183,7 @@ bool Listener::Impl::Connection::TakePlace() {
   return ticket.has_value();
 }
 
-void Listener::Impl::Connection::Start(int fd) {
+void Listener::Connection::Start(int fd) {
   timer_ = CloseAt(listener_->options_.clock->Now() + listener_->options_.handshake_timeout, /*handshake=*/true);
   relay_ =
       std::make_shared<Relay>(&loop_->events, fd, TlsSession::Accept(listener_->context().get(), &listener_->check_),
@@ -257,7 +191,7 @@ void Listener::Impl::Connection::Start(int fd) {
   relay_->Start(listener_->options_.keepalive);
 }
 
-TimerQueue::TimerId Listener::Impl::Connection::CloseAt(absl::Time when, bool handshake) {
+TimerQueue::TimerId Listener::Connection::CloseAt(absl::Time when, bool handshake) {
   if (when == absl::InfiniteFuture()) return 0;
   return listener_->timers_.Schedule(when, [weak = weak_from_this(), loop = &loop_->events, handshake] {
     loop->Post([weak, handshake] {
@@ -269,7 +203,7 @@ TimerQueue::TimerId Listener::Impl::Connection::CloseAt(absl::Time when, bool ha
   });
 }
 
-void Listener::Impl::Connection::EndHandshake(Outcome outcome) {
+void Listener::Connection::EndHandshake(Outcome outcome) {
   if (!std::exchange(shaking_hands_, false)) return;
   listener_->Count(outcome);
   listener_->handshakes_.Leave(ticket_);
@@ -277,7 +211,7 @@ void Listener::Impl::Connection::EndHandshake(Outcome outcome) {
   timer_ = 0;
 }
 
-std::shared_ptr<const Peer> Listener::Impl::Connection::Register() {
+std::shared_ptr<const Peer> Listener::Connection::Register() {
   TlsSession& tls = relay_->tls();
   auto peer = std::make_shared<Peer>();
   peer->key = tls.key();
@@ -298,7 +232,7 @@ std::shared_ptr<const Peer> Listener::Impl::Connection::Register() {
   return peer;
 }
 
-void Listener::Impl::Connection::OnHandshakeDone() {
+void Listener::Connection::OnHandshakeDone() {
   const Application application = relay_->tls().alpn() == "http/1.1" ? Application::kRest : Application::kGrpc;
   const KeyInfo& key = relay_->tls().key();
   const ConnectionPlaces::Holder holder{key.key_id, source_, key.preferred};
@@ -336,7 +270,7 @@ void Listener::Impl::Connection::OnHandshakeDone() {
   relay_->Attach(pair[0], std::move(guard));
 }
 
-void Listener::Impl::Connection::OnHandshakeFailed() {
+void Listener::Connection::OnHandshakeFailed() {
   switch (relay_->tls().failure()) {
     case TlsSession::Failure::kNone:
       return EndHandshake(kLeft);
@@ -348,7 +282,7 @@ void Listener::Impl::Connection::OnHandshakeFailed() {
   }
 }
 
-void Listener::Impl::Connection::OnClosed() {
+void Listener::Connection::OnClosed() {
   EndHandshake(refused_ ? kOverloaded : kLeft);
   if (place_.has_value()) listener_->places_.Leave(*place_);
   if (timer_ != 0) listener_->timers_.Cancel(timer_);
@@ -362,19 +296,19 @@ void Listener::Impl::Connection::OnClosed() {
   loop_->connections.erase(this);
 }
 
-void Listener::Impl::Start(Handover handover) {
+void Listener::Start(Handover handover) {
   handover_ = std::move(handover);
   loops_[0]->events.Run([this] {
     if (listen_fd_ >= 0) loops_[0]->events.Add(listen_fd_, EPOLLIN, this);
   });
 }
 
-void Listener::Impl::OnEvents(uint32_t) {
+void Listener::OnEvents(uint32_t) {
   for (int i = 0; i < kAcceptsAtOnce && AcceptOne(); ++i) {
   }
 }
 
-bool Listener::Impl::AcceptOne() {
+bool Listener::AcceptOne() {
   if (listen_fd_ < 0) return false;
   SocketAddress from;
   from.size = sizeof(from.storage);
@@ -393,7 +327,7 @@ bool Listener::Impl::AcceptOne() {
 
 // A connection that cannot be accepted keeps the listening socket readable. The reserve descriptor accepts it, so
 // that its peer learns at once, and the loop does not spin.
-void Listener::Impl::SurviveShortage() {
+void Listener::SurviveShortage() {
   Count(kOverloaded);
   if (reserve_fd_ >= 0) {
     close(reserve_fd_);
@@ -411,7 +345,7 @@ void Listener::Impl::SurviveShortage() {
   });
 }
 
-void Listener::Impl::Admit(int fd, const SocketAddress& from) {
+void Listener::Admit(int fd, const SocketAddress& from) {
   Loop* loop = loops_[next_loop_++ % loops_.size()].get();
   auto connection = std::make_shared<Connection>(this, loop, from);
   if (!connection->TakePlace()) {
@@ -430,25 +364,24 @@ void Listener::Impl::Admit(int fd, const SocketAddress& from) {
   }
 }
 
-void Listener::Impl::StopAccepting() {
+void Listener::StopAccepting() {
   loops_[0]->events.Run([this] { loops_[0]->events.Close(&listen_fd_); });
 }
 
-void Listener::Impl::Drain(absl::Time deadline) {
+void Listener::Drain(absl::Time deadline) {
   StopAccepting();
   // Nobody waits for an answer there.
   CloseIf([](const Connection& connection) { return connection.shaking_hands(); });
   MutexLock lock(&mutex_);
-  for (absl::Duration left; open_.load() > 0 && (left = deadline - absl::Now()) > absl::ZeroDuration();) {
-    all_closed_.WaitFor(&mutex_, left);
+  while (open_.load() > 0 && all_closed_.WaitUntil(&mutex_, deadline)) {
   }
 }
 
-void Listener::Impl::Shutdown() {
+void Listener::Shutdown() {
   std::call_once(shut_down_, [this] { CloseAll(); });
 }
 
-void Listener::Impl::CountBreach(FrameGuard::Breach breach, const ConnectionId& connection_id) {
+void Listener::CountBreach(FrameGuard::Breach breach, const ConnectionId& connection_id) {
   breaches_[static_cast<int>(breach)].fetch_add(1, std::memory_order_relaxed);
   {
     MutexLock lock(&mutex_);
@@ -460,7 +393,7 @@ void Listener::Impl::CountBreach(FrameGuard::Breach breach, const ConnectionId& 
                                                {"from", peer == nullptr ? "" : peer->remote_address}});
 }
 
-void Listener::Impl::SayFull(ConnectionPlaces::Limit limit, const KeyInfo& key, const std::string& from) {
+void Listener::SayFull(ConnectionPlaces::Limit limit, const KeyInfo& key, const std::string& from) {
   {
     MutexLock lock(&mutex_);
     if (!full_lines_.Take()) return;
@@ -473,7 +406,7 @@ void Listener::Impl::SayFull(ConnectionPlaces::Limit limit, const KeyInfo& key, 
 }
 
 template <typename Condition>
-void Listener::Impl::CloseIf(Condition condition) {
+void Listener::CloseIf(Condition condition) {
   for (const auto& loop : loops_) {
     loop->events.Run([&] {
       std::vector<std::shared_ptr<Connection>> closing;
@@ -485,7 +418,7 @@ void Listener::Impl::CloseIf(Condition condition) {
   }
 }
 
-void Listener::Impl::CloseAll() {
+void Listener::CloseAll() {
   StopAccepting();
   CloseIf([](const Connection&) { return true; });
   // No callback after this; then no task.
@@ -494,15 +427,16 @@ void Listener::Impl::CloseAll() {
   if (reserve_fd_ >= 0) close(std::exchange(reserve_fd_, -1));
 }
 
-void Listener::Impl::Recheck() {
+void Listener::Recheck() {
   for (const ConnectionTable::Entry& entry : table_.All()) {
     if (!check_.keys->Find(entry.identity, entry.want).ok()) table_.Close(entry.peer->connection_id);
   }
 }
 
-ListenerStats Listener::Impl::Stats() const {
+ListenerStats Listener::stats() const {
+  static constexpr const char* kNames[kOutcomes] = {"ok", "refused", "timeout", "malformed", "overloaded", "left"};
   ListenerStats stats;
-  for (int i = 0; i < kOutcomes; ++i) stats.handshakes[kOutcomeNames[i]] = outcomes_[i].load();
+  for (int i = 0; i < kOutcomes; ++i) stats.handshakes[kNames[i]] = outcomes_[i].load();
   stats.handshakes_under_way = handshakes_.taken();
   stats.connections = open_.load();
   stats.max_connections = places_.total();
@@ -522,31 +456,15 @@ absl::StatusOr<std::unique_ptr<Listener>> Listener::Create(Options options, KeyS
   SocketAddress bound;
   bound.size = sizeof(bound.storage);
   getsockname(fd, bound.get(), &bound.size);
-  auto impl = std::make_unique<Impl>(std::move(options), keys, fd, FormatAddress(bound));
-  impl->UseContext(std::move(context));
-  return std::unique_ptr<Listener>(new Listener(std::move(impl)));
+  return std::unique_ptr<Listener>(
+      new Listener(std::move(options), keys, std::move(context), fd, FormatAddress(bound)));
 }
-
-Listener::Listener(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Listener::~Listener() = default;
-
-void Listener::Start(Handover handover) { impl_->Start(std::move(handover)); }
-const std::string& Listener::address() const { return impl_->address(); }
-
-std::shared_ptr<const Peer> Listener::FindPeer(const ConnectionId& id) const { return impl_->table().Find(id); }
-
-int Listener::CloseKey(absl::string_view key_id) { return impl_->table().CloseKey(key_id); }
-void Listener::Recheck() { impl_->Recheck(); }
 
 absl::Status Listener::ReplaceCertificate(absl::string_view certificate_pem, const Secret& private_key_pem) {
   ASSIGN_OR_RETURN(auto context, MakeServerContext(certificate_pem, private_key_pem));
-  impl_->UseContext(std::move(context));
+  MutexLock lock(&mutex_);
+  context_ = std::move(context);
   return absl::OkStatus();
 }
-
-void Listener::StopAccepting() { impl_->StopAccepting(); }
-void Listener::Drain(absl::Time deadline) { impl_->Drain(deadline); }
-void Listener::Shutdown() { impl_->Shutdown(); }
-ListenerStats Listener::stats() const { return impl_->Stats(); }
 
 }  // namespace parley::transport

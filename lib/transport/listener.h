@@ -14,22 +14,35 @@
 #ifndef PARLEY_LIB_TRANSPORT_LISTENER_H_
 #define PARLEY_LIB_TRANSPORT_LISTENER_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "lib/base/clock.h"
+#include "lib/base/mutex.h"
 #include "lib/base/secret.h"
+#include "lib/base/timer_queue.h"
+#include "lib/base/token_bucket.h"
+#include "lib/transport/connection_table.h"
+#include "lib/transport/event_loop.h"
 #include "lib/transport/frame_guard.h"
 #include "lib/transport/peer.h"
+#include "lib/transport/places.h"
+#include "lib/transport/relay.h"
+#include "lib/transport/tls_session.h"
 
 namespace parley::transport {
+
+struct SocketAddress;
 
 // The protocol that the peer chose by ALPN, which decides what is behind the door.
 enum class Application { kGrpc, kRest };
@@ -49,7 +62,7 @@ struct ListenerStats {
   std::map<std::string, int64_t> breaches;
 };
 
-class Listener {
+class Listener final : private EventLoop::Watch {
  public:
   struct Options {
     // The "host:port" to listen on; port 0 takes a free one.
@@ -85,17 +98,17 @@ class Listener {
   // malformed address (ADDRESS_INVALID) or a certificate (CERTIFICATE_INVALID), FAILED_PRECONDITION (ADDRESS_IN_USE)
   // with the address, or PERMISSION_DENIED (ADDRESS_PERMISSION).
   static absl::StatusOr<std::unique_ptr<Listener>> Create(Options options, KeySource* keys);
-  ~Listener();
+  ~Listener() override;
 
   void Start(Handover handover);
   // Returns the bound address as "host:port"; with port 0, the port that the kernel chose.
-  const std::string& address() const;
+  const std::string& address() const { return address_; }
 
   // Returns the peer of the live connection with this id, or null if it has closed.
-  std::shared_ptr<const Peer> FindPeer(const ConnectionId& id) const;
+  std::shared_ptr<const Peer> FindPeer(const ConnectionId& id) const { return table_.Find(id); }
 
   // Closes the connections under a key at once. Returns how many.
-  int CloseKey(absl::string_view key_id);
+  int CloseKey(absl::string_view key_id) { return table_.CloseKey(key_id); }
   // Asks the source again about the identity of every live connection, and closes those that it no longer accepts.
   void Recheck();
   // Uses another certificate for new connections. Returns INVALID_ARGUMENT (CERTIFICATE_INVALID).
@@ -112,9 +125,48 @@ class Listener {
   ListenerStats stats() const;
 
  private:
-  class Impl;
-  explicit Listener(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  class Connection;
+  struct Loop;
+  enum Outcome { kOk, kRefused, kTimeout, kMalformed, kOverloaded, kLeft, kOutcomes };
+
+  Listener(Options options, KeySource* keys, std::shared_ptr<SSL_CTX> context, int fd, std::string address);
+
+  void OnEvents(uint32_t events) override;
+  bool AcceptOne();
+  void SurviveShortage();
+  template <typename Condition>
+  void CloseIf(Condition condition);
+  void CloseAll();
+  void Admit(int fd, const SocketAddress& from);
+  void Count(Outcome outcome) { outcomes_[outcome].fetch_add(1, std::memory_order_relaxed); }
+  void CountBreach(FrameGuard::Breach breach, const ConnectionId& connection_id);
+  void SayFull(ConnectionPlaces::Limit limit, const KeyInfo& key, const std::string& from);
+  std::shared_ptr<SSL_CTX> context();
+
+  const Options options_;
+  const PeerCheck check_;
+  const std::string address_;
+  Handover handover_;
+  HandshakePlaces handshakes_;
+  ConnectionPlaces places_;
+  ConnectionTable table_;
+  RelayCounters counters_;
+  std::atomic<int64_t> outcomes_[kOutcomes] = {};
+  std::atomic<int64_t> breaches_[FrameGuard::kBreaches] = {};
+  std::atomic<int> open_{0};
+  Mutex mutex_;
+  // None is open any more.
+  CondVar all_closed_;
+  std::shared_ptr<SSL_CTX> context_ ABSL_GUARDED_BY(mutex_);
+  TokenBucket breach_lines_ ABSL_GUARDED_BY(mutex_);
+  TokenBucket full_lines_ ABSL_GUARDED_BY(mutex_);
+  // In the first loop's thread, once started.
+  int listen_fd_;
+  int reserve_fd_;
+  size_t next_loop_ = 0;
+  std::once_flag shut_down_;
+  std::vector<std::unique_ptr<Loop>> loops_;
+  TimerQueue timers_;
 };
 
 }  // namespace parley::transport
