@@ -61,8 +61,8 @@ absl::StatusOr<std::string> Gunzip(absl::string_view zipped, size_t max_bytes) {
   }
   inflateEnd(&stream);
   if (plain.size() > max_bytes) {
-    return Error(absl::StatusCode::kInvalidArgument, "BODY_TOO_LARGE",
-                 absl::StrCat("the body unpacks to more than ", max_bytes, " bytes; upload large payloads in chunks"));
+    return Error(absl::StatusCode::kInvalidArgument, "BODY_TOO_LARGE", "the body unpacks to more than ", max_bytes,
+                 " bytes; upload large payloads in chunks");
   }
   if (result != Z_STREAM_END || stream.avail_in != 0) {
     return Error(absl::StatusCode::kInvalidArgument, "GZIP_MALFORMED",

@@ -159,8 +159,8 @@ absl::Status HttpSession::FindRoute() {
     return Error(absl::StatusCode::kNotFound, "ROUTE_NOT_FOUND", "nothing is served here; see /openapi.json");
   }
   allow_ = found.allow;
-  return Error(absl::StatusCode::kUnimplemented, "METHOD_NOT_ALLOWED",
-               absl::StrCat("this path is not served by that method; use ", allow_));
+  return Error(absl::StatusCode::kUnimplemented, "METHOD_NOT_ALLOWED", "this path is not served by that method; use ",
+               allow_);
 }
 
 void HttpSession::ReadBody() {

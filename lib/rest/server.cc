@@ -18,24 +18,26 @@
 
 namespace parley::rest {
 
+namespace {
+
 namespace asio = boost::asio;
 
-class Server::Impl {
+class HttpServer final : public Server {
  public:
-  Impl(transport::GrpcDoor* door, Options options, Routes routes)
+  HttpServer(transport::GrpcDoor* door, Options options, Routes routes)
       : door_(door), options_(std::move(options)), routes_(std::move(routes)), work_(context_->get_executor()) {
     for (int i = 0; i < std::max(1, options_.threads); ++i) threads_.emplace_back([this] { context_->run(); });
   }
-  ~Impl() {
+  ~HttpServer() override {
     Drain(absl::InfinitePast());
     // Not stopped: what is still to be called holds sessions, and these hold the context.
     work_.reset();
     for (std::thread& thread : threads_) thread.join();
   }
 
-  void Take(int fd, std::shared_ptr<const transport::Peer> peer);
-  void Stop() { StopAll(/*now=*/false); }
-  void Drain(absl::Time deadline);
+  void Take(int fd, std::shared_ptr<const transport::Peer> peer) override;
+  void Stop() override { StopAll(/*now=*/false); }
+  void Drain(absl::Time deadline) override;
 
  private:
   void StopAll(bool now);
@@ -59,7 +61,7 @@ class Server::Impl {
   std::unordered_map<HttpSession*, std::shared_ptr<HttpSession>> sessions_ ABSL_GUARDED_BY(mutex_);
 };
 
-void Server::Impl::Take(int fd, std::shared_ptr<const transport::Peer> peer) {
+void HttpServer::Take(int fd, std::shared_ptr<const transport::Peer> peer) {
   boost::beast::error_code error;
   asio::local::stream_protocol::socket socket{asio::make_strand(*context_)};
   socket.assign(asio::local::stream_protocol(), fd, error);
@@ -80,7 +82,7 @@ void Server::Impl::Take(int fd, std::shared_ptr<const transport::Peer> peer) {
   session->Start();
 }
 
-void Server::Impl::StopAll(bool now) {
+void HttpServer::StopAll(bool now) {
   std::vector<std::shared_ptr<HttpSession>> all;
   {
     MutexLock lock(&mutex_);
@@ -90,14 +92,11 @@ void Server::Impl::StopAll(bool now) {
   for (const auto& session : all) session->Stop(now);
 }
 
-void Server::Impl::Drain(absl::Time deadline) {
+void HttpServer::Drain(absl::Time deadline) {
   StopAll(/*now=*/false);
   {
     MutexLock lock(&mutex_);
-    while (!sessions_.empty()) {
-      const absl::Duration left = deadline - Clock::System()->Now();
-      if (left <= absl::ZeroDuration()) break;
-      none_.WaitFor(&mutex_, left);
+    while (!sessions_.empty() && none_.WaitUntil(&mutex_, deadline)) {
     }
   }
   StopAll(/*now=*/true);
@@ -105,17 +104,13 @@ void Server::Impl::Drain(absl::Time deadline) {
   while (!sessions_.empty()) none_.Wait(&mutex_);
 }
 
+}  // namespace
+
 absl::StatusOr<std::unique_ptr<Server>> Server::Attach(transport::GrpcDoor* door, Options options) {
   ASSIGN_OR_RETURN(Routes routes, Routes::Of(options.services, google::protobuf::DescriptorPool::generated_pool()));
-  std::unique_ptr<Server> server(new Server(std::make_unique<Impl>(door, std::move(options), std::move(routes))));
+  auto server = std::make_unique<HttpServer>(door, std::move(options), std::move(routes));
   door->UseRest(server.get());
   return server;
 }
-
-Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Server::~Server() = default;
-void Server::Take(int fd, std::shared_ptr<const transport::Peer> peer) { impl_->Take(fd, std::move(peer)); }
-void Server::Stop() { impl_->Stop(); }
-void Server::Drain(absl::Time deadline) { impl_->Drain(deadline); }
 
 }  // namespace parley::rest

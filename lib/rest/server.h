@@ -28,7 +28,7 @@
 
 namespace parley::rest {
 
-class Server final : public transport::RestHandler {
+class Server : public transport::RestHandler {
  public:
   struct Options {
     // Full names of the services. Their RPCs that have a google.api.http option are served.
@@ -54,18 +54,8 @@ class Server final : public transport::RestHandler {
 
   // Must be called before door->Serve. The server must outlive the door's shutdown, and `door` the server's last
   // connection. Returns the errors of Routes::Of.
+  // The server closes its connections when it goes.
   static absl::StatusOr<std::unique_ptr<Server>> Attach(transport::GrpcDoor* door, Options options);
-  // Closes its connections.
-  ~Server() override;
-
-  void Take(int fd, std::shared_ptr<const transport::Peer> peer) override;
-  void Stop() override;
-  void Drain(absl::Time deadline) override;
-
- private:
-  class Impl;
-  explicit Server(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace parley::rest
