@@ -68,7 +68,7 @@ const std::string& EndOf(const KeyRange& range) {
 }
 
 absl::Status KeyNotFound(absl::string_view key) {
-  return Error(absl::StatusCode::kNotFound, "KEY_NOT_FOUND", absl::StrCat("there is no ", absl::CHexEscape(key)));
+  return Error(absl::StatusCode::kNotFound, "KEY_NOT_FOUND", "there is no ", absl::CHexEscape(key));
 }
 
 // Row of the newest version of a key; 0 when there is none.
@@ -158,13 +158,19 @@ absl::StatusOr<bool> ApplyDelete(Writer* writer, int64_t revision, size_t place,
   return true;
 }
 
+absl::Status CheckLease(Writer* writer, LeaseId lease) {
+  Database::Statement find = writer->database->Prepare(kFindLease);
+  ASSIGN_OR_RETURN(const bool found, find.Bind(lease).Next());
+  return found ? absl::OkStatus() : LeaseNotFound();
+}
+
 }  // namespace
 
 absl::Status PrepareSchema(Database* database, const std::string& path) {
   ASSIGN_OR_RETURN(const std::string mode, database->Value("PRAGMA journal_mode=WAL"));
   if (mode != "wal") {
-    return Error(absl::StatusCode::kUnavailable, "STORE_UNAVAILABLE",
-                 absl::StrCat("the file system of ", path, " cannot share memory between processes; use a local one"));
+    return Error(absl::StatusCode::kUnavailable, "STORE_UNAVAILABLE", "the file system of ", path,
+                 " cannot share memory between processes; use a local one");
   }
   ASSIGN_OR_RETURN(const std::string application, database->Value("PRAGMA application_id"));
   ASSIGN_OR_RETURN(const std::string version, database->Value("PRAGMA user_version"));
@@ -175,13 +181,13 @@ absl::Status PrepareSchema(Database* database, const std::string& path) {
     return database->Execute("COMMIT");
   }
   if (application != kApplicationId) {
-    return Error(absl::StatusCode::kDataLoss, "STORE_DAMAGED",
-                 absl::StrCat(path, " is not a store of Parley's; restore it from a backup, or choose another folder"));
+    return Error(absl::StatusCode::kDataLoss, "STORE_DAMAGED", path,
+                 " is not a store of Parley's; restore it from a backup, or choose another folder");
   }
   if (version != absl::StrCat(kSchemaVersion)) {
-    return Error(absl::StatusCode::kFailedPrecondition, "STORE_NEWER",
-                 absl::StrCat(path, " has schema ", version, " and this program knows ", kSchemaVersion,
-                              "; run the version of Parley that wrote it, or a newer one"));
+    return Error(absl::StatusCode::kFailedPrecondition, "STORE_NEWER", path, " has schema ", version,
+                 " and this program knows ", kSchemaVersion,
+                 "; run the version of Parley that wrote it, or a newer one");
   }
   return absl::OkStatus();
 }
@@ -220,12 +226,12 @@ absl::StatusOr<State> ReadState(Database* database) {
 
 absl::Status CheckRevision(const State& state, int64_t revision) {
   if (revision < state.compacted) {
-    return Error(absl::StatusCode::kOutOfRange, "STORE_COMPACTED",
-                 absl::StrCat("revision ", revision, " is no longer kept; start again from the newest"));
+    return Error(absl::StatusCode::kOutOfRange, "STORE_COMPACTED", "revision ", revision,
+                 " is no longer kept; start again from the newest");
   }
   if (revision > state.revision) {
-    return Error(absl::StatusCode::kOutOfRange, "STORE_FUTURE_REVISION",
-                 absl::StrCat("revision ", revision, " is not there yet; start again from the newest"));
+    return Error(absl::StatusCode::kOutOfRange, "STORE_FUTURE_REVISION", "revision ", revision,
+                 " is not there yet; start again from the newest");
   }
   return absl::OkStatus();
 }
@@ -272,16 +278,12 @@ absl::StatusOr<int64_t> ApplyTransaction(Writer* writer, Transaction transaction
   for (const Transaction::Condition& condition : transaction.conditions) {
     ASSIGN_OR_RETURN(const bool holds, ConditionHolds(writer, condition));
     if (!holds) {
-      return Error(absl::StatusCode::kAborted, "CONFLICT",
-                   absl::StrCat(absl::CHexEscape(condition.key), " was changed meanwhile; read it and try again"));
+      return Error(absl::StatusCode::kAborted, "CONFLICT", absl::CHexEscape(condition.key),
+                   " was changed meanwhile; read it and try again");
     }
   }
   for (const Put& put : transaction.puts) {
-    if (put.lease == 0) continue;
-    Database::Statement find = writer->database->Prepare(kFindLease);
-    find.Bind(put.lease);
-    ASSIGN_OR_RETURN(const bool found, find.Next());
-    if (!found) return LeaseNotFound();
+    if (put.lease != 0) RETURN_IF_ERROR(CheckLease(writer, put.lease));
   }
   const int64_t revision = writer->state.revision + 1;
   size_t place = 0;
@@ -295,10 +297,7 @@ absl::StatusOr<int64_t> ApplyTransaction(Writer* writer, Transaction transaction
 }
 
 absl::StatusOr<int64_t> ApplyRevokeLease(Writer* writer, LeaseId lease) {
-  Database::Statement find = writer->database->Prepare(kFindLease);
-  find.Bind(lease);
-  ASSIGN_OR_RETURN(const bool found, find.Next());
-  if (!found) return LeaseNotFound();
+  RETURN_IF_ERROR(CheckLease(writer, lease));
   std::vector<std::string> keys;
   {
     Database::Statement rows = writer->database->Prepare(kRowsOfLease);
@@ -326,9 +325,9 @@ absl::Status StoreRevision(Writer* writer) {
   return writer->database->Prepare(kSetRevision).Bind(writer->state.revision).Run();
 }
 
-absl::Status InsertLease(Writer* writer, LeaseId lease, absl::Duration ttl) {
-  Database::Statement insert = writer->database->Prepare(kInsertLease);
-  return insert.Bind(lease).Bind(absl::ToInt64Milliseconds(ttl)).Run();
+absl::StatusOr<int64_t> InsertLease(Writer* writer, LeaseId lease, absl::Duration ttl) {
+  RETURN_IF_ERROR(writer->database->Prepare(kInsertLease).Bind(lease).Bind(absl::ToInt64Milliseconds(ttl)).Run());
+  return writer->state.revision;
 }
 
 absl::StatusOr<std::vector<std::pair<LeaseId, absl::Duration>>> ListLeases(Database* database) {
@@ -341,15 +340,16 @@ absl::StatusOr<std::vector<std::pair<LeaseId, absl::Duration>>> ListLeases(Datab
   }
 }
 
-absl::Status PromiseCompaction(Writer* writer, int64_t revision) {
+absl::StatusOr<int64_t> PromiseCompaction(Writer* writer, int64_t revision) {
   RETURN_IF_ERROR(writer->database->Prepare(kSetCompacted).Bind(revision).Run());
   writer->state.compacted = revision;
-  return absl::OkStatus();
+  return writer->state.revision;
 }
 
-absl::Status CompactRevisions(Writer* writer, int64_t from, int64_t to, int64_t revision) {
+absl::StatusOr<int64_t> CompactRevisions(Writer* writer, int64_t from, int64_t to, int64_t revision) {
   Database::Statement compact = writer->database->Prepare(kCompactWindow);
-  return compact.Bind(from == 0 ? 0 : LastRowOf(from)).Bind(LastRowOf(to)).Bind(LastRowOf(revision)).Run();
+  RETURN_IF_ERROR(compact.Bind(from == 0 ? 0 : LastRowOf(from)).Bind(LastRowOf(to)).Bind(LastRowOf(revision)).Run());
+  return writer->state.revision;
 }
 
 }  // namespace parley::store

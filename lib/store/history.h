@@ -26,56 +26,52 @@ struct State {
   int64_t compacted = 0;
 };
 
-// Makes the tables in an empty database. Returns DATA_LOSS (STORE_DAMAGED) for another program's database,
-// FAILED_PRECONDITION (STORE_NEWER) for another version's, UNAVAILABLE (STORE_UNAVAILABLE) on a file system that cannot
-// have a store, or the errors of Database.
+// Makes the tables in an empty database. Returns DATA_LOSS (STORE_DAMAGED) for another program's, FAILED_PRECONDITION
+// (STORE_NEWER) for another version's, UNAVAILABLE (STORE_UNAVAILABLE) on a file system that cannot have a store.
 absl::Status PrepareSchema(Database* database, const std::string& path);
 
-// Returns DATA_LOSS (STORE_DAMAGED) without a state row, or the errors of Database.
+// Returns the state row, or DATA_LOSS (STORE_DAMAGED) without one.
 absl::StatusOr<State> ReadState(Database* database);
-// Returns OUT_OF_RANGE with STORE_COMPACTED for a revision that is no longer kept, or with STORE_FUTURE_REVISION for
-// one that is not there.
+// Returns OUT_OF_RANGE: STORE_COMPACTED for a revision that is no longer kept, STORE_FUTURE_REVISION for one that is
+// not there.
 absl::Status CheckRevision(const State& state, int64_t revision);
 
-// Reads the key as it was at the revision; 0 for the newest. Returns NOT_FOUND (KEY_NOT_FOUND) for a key that was not
-// there, or the errors of Database.
+// Reads the key as it was at the revision; 0 for the newest. Returns NOT_FOUND (KEY_NOT_FOUND) if it was absent.
 absl::StatusOr<Entry> ReadEntry(Database* database, absl::string_view key, int64_t revision);
-// Reads at most `limit` keys of the range, or all with 0, as they were at the revision. Returns the errors of Database.
+// Reads at most `limit` keys of the range as they were at the revision; 0 for no limit. Returns the errors of store.h.
 absl::StatusOr<Page> ReadPage(Database* database, const KeyRange& range, size_t limit, int64_t revision);
 // Reads the changes of the range after one revision and up to another, or fewer: whole commits, and how far they reach.
-// Returns the errors of Database.
+// Returns the errors of store.h.
 absl::StatusOr<WatchDispatcher::History> ReadChanges(Database* database, const KeyRange& range, int64_t after,
                                                      int64_t up_to);
-// Reads every lease with its time to live. Returns the errors of Database.
+// Returns every lease with its whole time, or the errors of store.h.
 absl::StatusOr<std::vector<std::pair<LeaseId, absl::Duration>>> ListLeases(Database* database);
 
 // What runs inside the writer's SQLite transaction.
 struct Writer {
   Database* database;
   State state;
-  // What the commits of this group have changed.
+  // The changes of the commits in this group.
   std::vector<Change> changes;
 };
 
-// Returns INVALID_ARGUMENT (STORE_TRANSACTION) for a key, a value or a number of changes that a commit may not have.
+// Returns INVALID_ARGUMENT (STORE_TRANSACTION) for what Store::Commit does not take.
 absl::Status CheckTransaction(const Transaction& transaction);
-// Returns the revision after it. Returns ABORTED (CONFLICT) if a condition does not hold, LeaseNotFound, or the errors
-// of Database.
+// Returns the revision after it, ABORTED (CONFLICT) if a condition does not hold, or LeaseNotFound.
 absl::StatusOr<int64_t> ApplyTransaction(Writer* writer, Transaction transaction);
-// Deletes the lease with the keys that are in it, and returns the revision after it. Returns LeaseNotFound, or the
-// errors of Database.
+// Deletes the lease with the keys that are in it. Returns the revision after it, or the error LeaseNotFound.
 absl::StatusOr<int64_t> ApplyRevokeLease(Writer* writer, LeaseId lease);
-// Adds the lease. Returns the errors of Database.
-absl::Status InsertLease(Writer* writer, LeaseId lease, absl::Duration ttl);
+// Returns the revision, which stays, or the errors of store.h.
+absl::StatusOr<int64_t> InsertLease(Writer* writer, LeaseId lease, absl::Duration ttl);
 // Returns NOT_FOUND (LEASE_NOT_FOUND).
 absl::Status LeaseNotFound();
-// Stores the writer's revision as the newest. Returns the errors of Database.
+// Keeps the writer's revision as the newest. Returns the errors of store.h.
 absl::Status StoreRevision(Writer* writer);
-// Lets nobody read before the revision any more. Returns the errors of Database.
-absl::Status PromiseCompaction(Writer* writer, int64_t revision);
+// Lets nobody read before the revision any more. Returns the newest revision, or the errors of store.h.
+absl::StatusOr<int64_t> PromiseCompaction(Writer* writer, int64_t revision);
 // Deletes, among the rows after one revision and up to another, what was superseded or was a deletion by `revision`.
-// Returns the errors of Database.
-absl::Status CompactRevisions(Writer* writer, int64_t from, int64_t to, int64_t revision);
+// Returns the newest revision, or the errors of store.h.
+absl::StatusOr<int64_t> CompactRevisions(Writer* writer, int64_t from, int64_t to, int64_t revision);
 
 }  // namespace parley::store
 

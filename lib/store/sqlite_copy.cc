@@ -12,8 +12,8 @@ namespace {
 absl::Status Check(Database* copy, const std::string& from) {
   ASSIGN_OR_RETURN(const std::string found, copy->Value("PRAGMA integrity_check(1)"));
   if (found == "ok") return absl::OkStatus();
-  return Error(absl::StatusCode::kDataLoss, "STORE_DAMAGED",
-               absl::StrCat(from, " is damaged (", found, "); restore it from an earlier backup"));
+  return Error(absl::StatusCode::kDataLoss, "STORE_DAMAGED", from, " is damaged (", found,
+               "); restore it from an earlier backup");
 }
 
 }  // namespace

@@ -28,7 +28,7 @@ namespace parley::store {
 namespace {
 
 constexpr size_t kMaxReaders = 8;
-// The largest group of commits, which bounds how long the first waits for the others.
+// The limits of a group of commits. They bound how long the first waits for the others.
 constexpr size_t kMaxGroupBytes = 4 << 20;
 constexpr size_t kMaxGroupCommits = 1000;
 constexpr int64_t kCompactionWindow = 1000;  // Revisions in one write transaction, so that commits are not held up.
@@ -46,8 +46,8 @@ absl::StatusOr<Fd> LockStore(const std::string& path) {
   if (!lock.ok()) return FileError("open", lock_path, errno);
   if (TryLockFile(lock)) return lock;
   if (errno != EWOULDBLOCK) return FileError("lock", lock_path, errno);
-  return Error(absl::StatusCode::kFailedPrecondition, "STORE_LOCKED",
-               absl::StrCat("another process has ", path, " open; stop it, or choose another folder"));
+  return Error(absl::StatusCode::kFailedPrecondition, "STORE_LOCKED", "another process has ", path,
+               " open; stop it, or choose another folder");
 }
 
 class SqliteStore final : public Store {
@@ -107,13 +107,13 @@ class SqliteStore final : public Store {
   // First, so that it is given up when everything else is closed.
   const Fd lock_;
   const SqliteOptions options_;
-  // Used by the commit that leads the group under way.
+  // Belongs to whoever leads the group under way.
   const std::unique_ptr<Database> database_;
 
   Mutex queue_mutex_;
   std::deque<Work*> queue_ ABSL_GUARDED_BY(queue_mutex_);
 
-  // The state after the last commit.
+  // The state as it was last committed.
   Mutex state_mutex_;
   State state_ ABSL_GUARDED_BY(state_mutex_);
 
@@ -127,7 +127,7 @@ class SqliteStore final : public Store {
 
   Mutex compact_mutex_;
   std::atomic<bool> compacting_by_itself_ = false;
-  // What was written since a revision, counted by the commit that leads the group under way.
+  // These belong to whoever leads the group under way: what was written since a revision.
   int64_t written_bytes_ = 0;
   int64_t bytes_counted_from_ = 0;
 
@@ -294,10 +294,7 @@ absl::StatusOr<LeaseId> SqliteStore::GrantLease(absl::Duration ttl) {
     if (getrandom(&lease, sizeof(lease), 0) != sizeof(lease)) continue;
     lease &= INT64_MAX;
   }
-  RETURN_IF_ERROR(Write(0, [&](Writer* writer) -> absl::StatusOr<int64_t> {
-                    RETURN_IF_ERROR(InsertLease(writer, lease, ttl));
-                    return writer->state.revision;
-                  }).status());
+  RETURN_IF_ERROR(Write(0, [&](Writer* writer) { return InsertLease(writer, lease, ttl); }).status());
   StartLease(lease, ttl);
   return lease;
 }
@@ -358,16 +355,10 @@ absl::Status SqliteStore::Compact(int64_t revision) {
   if (revision > before.revision) return CheckRevision(before, revision);
   if (revision <= before.compacted) return absl::OkStatus();
   // First the promise, so that nobody reads what is half gone.
-  RETURN_IF_ERROR(Write(0, [&](Writer* writer) -> absl::StatusOr<int64_t> {
-                    RETURN_IF_ERROR(PromiseCompaction(writer, revision));
-                    return writer->state.revision;
-                  }).status());
+  RETURN_IF_ERROR(Write(0, [&](Writer* writer) { return PromiseCompaction(writer, revision); }).status());
   for (int64_t from = 0; from < revision; from += kCompactionWindow) {
     const int64_t to = std::min(revision, from + kCompactionWindow);
-    RETURN_IF_ERROR(Write(0, [&](Writer* writer) -> absl::StatusOr<int64_t> {
-                      RETURN_IF_ERROR(CompactRevisions(writer, from, to, revision));
-                      return writer->state.revision;
-                    }).status());
+    RETURN_IF_ERROR(Write(0, [&](Writer* writer) { return CompactRevisions(writer, from, to, revision); }).status());
   }
   return absl::OkStatus();
 }
@@ -397,8 +388,8 @@ absl::Status MakePrivateFile(const std::string& path) {
   struct stat info;
   if (fstat(fd.get(), &info) != 0) return FileError("open", path, errno);
   if ((info.st_mode & 0077) != 0) {
-    return Error(absl::StatusCode::kFailedPrecondition, "FILE_EXPOSED",
-                 absl::StrCat("others may open ", path, "; run: chmod 600 ", path));
+    return Error(absl::StatusCode::kFailedPrecondition, "FILE_EXPOSED", "others may open ", path, "; run: chmod 600 ",
+                 path);
   }
   return absl::OkStatus();
 }

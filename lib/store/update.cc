@@ -19,7 +19,7 @@ absl::StatusOr<int64_t> Update(Store* store, absl::string_view what, const Decid
     const absl::StatusOr<int64_t> revision = store->Commit(*std::move(transaction));
     if (!absl::IsAborted(revision.status())) return revision;
   }
-  return Error(absl::StatusCode::kAborted, "CONFLICT", absl::StrCat(what, " is being changed by others; try again"));
+  return Error(absl::StatusCode::kAborted, "CONFLICT", what, " is being changed by others; try again");
 }
 
 }  // namespace parley::store
