@@ -29,11 +29,17 @@ absl::StatusOr<Fd> LockFolderOf(const std::string& path) {
 absl::StatusOr<std::string> ReadSealed(const std::string& path) {
   absl::StatusOr<std::string> sealed = ReadFile(path, kMaxFileBytes);
   if (Reason(sealed.status()) == "FILE_NOT_FOUND") {
-    return Error(absl::StatusCode::kNotFound, "NO_DEVICE_FILE",
-                 absl::StrCat("there is no device file at ", path,
-                              "; one is made by `parley claim` with an invitation, or by `parley org init`"));
+    return Error(absl::StatusCode::kNotFound, "NO_DEVICE_FILE", "there is no device file at ", path,
+                 "; one is made by `parley claim` with an invitation, or by `parley org init`");
   }
   return sealed;
+}
+
+absl::StatusOr<KeyParameters> ReadParametersOf(const std::string& path) {
+  ASSIGN_OR_RETURN(const std::string sealed, ReadSealed(path));
+  absl::StatusOr<KeyParameters> parameters = ReadKeyParameters(sealed);
+  if (!parameters.ok()) return Annotate(parameters.status(), path);
+  return parameters;
 }
 
 std::string KeyringName(const KeyParameters& parameters) {
@@ -44,9 +50,8 @@ std::string KeyringName(const KeyParameters& parameters) {
 
 absl::Status CheckPassword(const Secret& password) {
   if (password.size() >= kMinPasswordBytes && password.size() <= kMaxPasswordBytes) return absl::OkStatus();
-  return Error(absl::StatusCode::kInvalidArgument, "DEVICE_PASSWORD_LENGTH",
-               absl::StrCat("a device file's password has at least ", kMinPasswordBytes, " characters and at most ",
-                            kMaxPasswordBytes, "; four random words are a good one"));
+  return Error(absl::StatusCode::kInvalidArgument, "DEVICE_PASSWORD_LENGTH", "a device file's password has at least ",
+               kMinPasswordBytes, " characters and at most ", kMaxPasswordBytes, "; four random words are a good one");
 }
 
 DeviceFile::DeviceFile(std::string path, KeyParameters parameters, Secret key, Contents contents)
@@ -62,8 +67,8 @@ absl::StatusOr<DeviceFile> DeviceFile::Create(const std::string& path, const Sec
   ASSIGN_OR_RETURN(Secret key, DeriveFileKey(password, parameters));
   ASSIGN_OR_RETURN(const Fd lock, LockFolderOf(path));
   if (::access(path.c_str(), F_OK) == 0) {
-    return Error(absl::StatusCode::kAlreadyExists, "DEVICE_FILE_EXISTS",
-                 absl::StrCat(path, " exists already; name another file with --device, or move that one away"));
+    return Error(absl::StatusCode::kAlreadyExists, "DEVICE_FILE_EXISTS", path,
+                 " exists already; name another file with --device, or move that one away");
   }
   // Read back, so that what Update will find is what is here.
   ASSIGN_OR_RETURN(Contents copy, ParseContents(FormatContents(contents)));
@@ -73,18 +78,14 @@ absl::StatusOr<DeviceFile> DeviceFile::Create(const std::string& path, const Sec
 }
 
 absl::StatusOr<DeviceFile> DeviceFile::Open(const std::string& path, const Secret& password) {
-  ASSIGN_OR_RETURN(const std::string sealed, ReadSealed(path));
-  const absl::StatusOr<KeyParameters> parameters = ReadKeyParameters(sealed);
-  if (!parameters.ok()) return Annotate(parameters.status(), path);
-  ASSIGN_OR_RETURN(Secret key, DeriveFileKey(password, *parameters));
+  ASSIGN_OR_RETURN(const KeyParameters parameters, ReadParametersOf(path));
+  ASSIGN_OR_RETURN(Secret key, DeriveFileKey(password, parameters));
   return OpenWithKey(path, std::move(key));
 }
 
 absl::StatusOr<DeviceFile> DeviceFile::OpenWithKey(const std::string& path, Secret key) {
-  ASSIGN_OR_RETURN(const std::string sealed, ReadSealed(path));
-  absl::StatusOr<KeyParameters> parameters = ReadKeyParameters(sealed);
-  if (!parameters.ok()) return Annotate(parameters.status(), path);
-  DeviceFile file(path, *std::move(parameters), std::move(key), Contents());
+  ASSIGN_OR_RETURN(KeyParameters parameters, ReadParametersOf(path));
+  DeviceFile file(path, std::move(parameters), std::move(key), Contents());
   absl::StatusOr<Contents> contents = file.Read();
   if (!contents.ok()) return Annotate(contents.status(), path);
   file.contents_ = *std::move(contents);
@@ -144,18 +145,14 @@ absl::Status DeviceFile::Remember(absl::Duration lifetime) const {
 }
 
 absl::StatusOr<DeviceFile> DeviceFile::OpenRemembered(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string sealed, ReadSealed(path));
-  const absl::StatusOr<KeyParameters> parameters = ReadKeyParameters(sealed);
-  if (!parameters.ok()) return Annotate(parameters.status(), path);
-  ASSIGN_OR_RETURN(Secret key, FindInKeyring(KeyringName(*parameters)));
+  ASSIGN_OR_RETURN(const KeyParameters parameters, ReadParametersOf(path));
+  ASSIGN_OR_RETURN(Secret key, FindInKeyring(KeyringName(parameters)));
   return OpenWithKey(path, std::move(key));
 }
 
 absl::StatusOr<bool> DeviceFile::Forget(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string sealed, ReadSealed(path));
-  const absl::StatusOr<KeyParameters> parameters = ReadKeyParameters(sealed);
-  if (!parameters.ok()) return Annotate(parameters.status(), path);
-  return DropFromKeyring(KeyringName(*parameters));
+  ASSIGN_OR_RETURN(const KeyParameters parameters, ReadParametersOf(path));
+  return DropFromKeyring(KeyringName(parameters));
 }
 
 }  // namespace parley::device

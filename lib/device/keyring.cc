@@ -28,9 +28,8 @@ absl::Status KeepInKeyring(const std::string& name, const Secret& secret, absl::
   const absl::string_view bytes = secret.Expose();
   const long key = syscall(SYS_add_key, kType, name.c_str(), bytes.data(), bytes.size(), KEY_SPEC_SESSION_KEYRING);
   if (key < 0) {
-    return Error(absl::StatusCode::kFailedPrecondition, "NO_KEYRING",
-                 absl::StrCat("this system keeps no keys for a session (", ErrnoText(errno),
-                              "); do without --remember, or give the password by --password-file"));
+    return Error(absl::StatusCode::kFailedPrecondition, "NO_KEYRING", "this system keeps no keys for a session (",
+                 ErrnoText(errno), "); do without --remember, or give the password by --password-file");
   }
   const auto seconds = static_cast<unsigned>(std::max<int64_t>(1, absl::ToInt64Seconds(lifetime)));
   if (syscall(SYS_keyctl, KEYCTL_SET_TIMEOUT, key, seconds) != 0 ||
@@ -38,7 +37,7 @@ absl::Status KeepInKeyring(const std::string& name, const Secret& secret, absl::
     const std::string why = ErrnoText(errno);
     DropFromKeyring(name);
     return Error(absl::StatusCode::kFailedPrecondition, "NO_KEYRING",
-                 absl::StrCat("the session's keyring does not let its keys expire (", why, "); do without --remember"));
+                 "the session's keyring does not let its keys expire (", why, "); do without --remember");
   }
   return absl::OkStatus();
 }

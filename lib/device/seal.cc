@@ -7,6 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/crypto/aead.h"
 #include "lib/crypto/kdf.h"
@@ -21,22 +22,9 @@ constexpr uint32_t kMostMemoryKib = 1024 * 1024;
 constexpr uint32_t kMostPasses = 32;
 constexpr uint32_t kMostLanes = 16;
 
-std::string Number(uint32_t value) {
-  std::string bytes;
-  for (int shift = 24; shift >= 0; shift -= 8) bytes.push_back(static_cast<char>(value >> shift));
-  return bytes;
-}
-
-uint32_t TakeNumber(absl::string_view* bytes) {
-  uint32_t value = 0;
-  for (size_t i = 0; i < 4; ++i) value = value << 8 | static_cast<uint8_t>((*bytes)[i]);
-  bytes->remove_prefix(4);
-  return value;
-}
-
 std::string EncodeHeader(const KeyParameters& parameters, absl::string_view nonce) {
-  return absl::StrCat(kMagic, Number(parameters.memory_kib), Number(parameters.passes), Number(parameters.lanes),
-                      parameters.salt, nonce);
+  return absl::StrCat(kMagic, BigEndian(parameters.memory_kib, 4), BigEndian(parameters.passes, 4),
+                      BigEndian(parameters.lanes, 4), parameters.salt, nonce);
 }
 
 absl::Status CheckMagic(absl::string_view file) {
@@ -61,19 +49,19 @@ absl::StatusOr<KeyParameters> ReadKeyParameters(absl::string_view file) {
     return Error(absl::StatusCode::kInvalidArgument, "DEVICE_FILE_DAMAGED",
                  "the device file is cut short; restore it from a backup, or have this device enrolled again");
   }
-  file.remove_prefix(kMagic.size());
+  ByteReader reader(file.substr(kMagic.size()));
   KeyParameters parameters;
-  parameters.memory_kib = TakeNumber(&file);
-  parameters.passes = TakeNumber(&file);
-  parameters.lanes = TakeNumber(&file);
-  parameters.salt = std::string(file.substr(0, kSaltBytes));
+  parameters.memory_kib = static_cast<uint32_t>(reader.TakeNumber(4));
+  parameters.passes = static_cast<uint32_t>(reader.TakeNumber(4));
+  parameters.lanes = static_cast<uint32_t>(reader.TakeNumber(4));
+  parameters.salt = std::string(reader.Take(kSaltBytes));
   if (parameters.memory_kib < kLeastMemoryKib || parameters.passes < kLeastPasses || parameters.lanes < 1 ||
       parameters.memory_kib > kMostMemoryKib || parameters.passes > kMostPasses || parameters.lanes > kMostLanes) {
     return Error(absl::StatusCode::kInvalidArgument, "DEVICE_FILE_PARAMETERS",
-                 absl::StrCat("the device file asks for Argon2id with ", parameters.memory_kib / 1024, " MiB and ",
-                              parameters.passes,
-                              " passes, which Parley never writes: somebody changed it; restore it "
-                              "from a backup, or have this device enrolled again"));
+                 "the device file asks for Argon2id with ", parameters.memory_kib / 1024, " MiB and ",
+                 parameters.passes,
+                 " passes, which Parley never writes: somebody changed it; restore it "
+                 "from a backup, or have this device enrolled again");
   }
   return parameters;
 }
@@ -86,8 +74,8 @@ absl::StatusOr<Secret> DeriveFileKey(const Secret& password, const KeyParameters
                         parameters.salt.data(), parameters.salt.size(), key.mutable_bytes(), key.size());
   if (result == ARGON2_OK) return key;
   return Error(absl::StatusCode::kResourceExhausted, "DEVICE_FILE_MEMORY",
-               absl::StrCat("the password could not be turned into a key (", argon2_error_message(result),
-                            "); that needs ", parameters.memory_kib / 1024, " MiB of free memory"));
+               "the password could not be turned into a key (", argon2_error_message(result), "); that needs ",
+               parameters.memory_kib / 1024, " MiB of free memory");
 }
 
 std::string SealFile(const Secret& key, const KeyParameters& parameters, const Secret& plaintext) {

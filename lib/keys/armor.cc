@@ -206,8 +206,8 @@ absl::Status CheckNotExpired(const ArmorFormat& format, absl::Time not_after, ab
   if (now < not_after) return absl::OkStatus();
   const auto minute = [](absl::Time time) { return absl::FormatTime("%Y-%m-%d %H:%M UTC", time, absl::UTCTimeZone()); };
   return Error(absl::StatusCode::kFailedPrecondition, absl::StrCat(format.reason, "_EXPIRED"),
-               absl::StrCat(format.the_noun.substr(4), " expired at ", minute(not_after), " (it is ", minute(now),
-                            " by this machine's clock); ", remedy));
+               format.the_noun.substr(4), " expired at ", minute(not_after), " (it is ", minute(now),
+               " by this machine's clock); ", remedy);
 }
 
 absl::StatusOr<Secret> StripPasted(const ArmorFormat& format, const Secret& pasted) {
@@ -286,7 +286,7 @@ bool FitsTime(absl::Time time) {
   return seconds >= 0 && seconds <= kMaxUnixSeconds;
 }
 
-std::string Sized(absl::string_view text) { return absl::StrCat(std::string(1, static_cast<char>(text.size())), text); }
+std::string Sized(absl::string_view text) { return absl::StrCat(BigEndian(text.size(), 1), text); }
 
 bool IsAddress(absl::string_view address) {
   const size_t colon = address.rfind(':');
@@ -296,21 +296,8 @@ bool IsAddress(absl::string_view address) {
          std::all_of(address.begin() + colon + 1, address.end(), absl::ascii_isdigit);
 }
 
-absl::string_view FieldReader::Take(size_t size) {
-  good_ = good_ && size <= fields_.size();
-  if (!good_) return {};
-  const absl::string_view taken = fields_.substr(0, size);
-  fields_.remove_prefix(size);
-  return taken;
-}
-
-absl::string_view FieldReader::TakeSized() {
-  const absl::string_view size = Take(1);
-  return size.empty() ? size : Take(static_cast<uint8_t>(size[0]));
-}
-
-absl::Time FieldReader::TakeTime() {
-  return absl::FromUnixSeconds(static_cast<int64_t>(FromBigEndian(Take(kTimeBytes))));
+absl::Time TakeTime(ByteReader* reader) {
+  return absl::FromUnixSeconds(static_cast<int64_t>(reader->TakeNumber(kTimeBytes)));
 }
 
 }  // namespace parley::keys

@@ -1,7 +1,7 @@
 // Encodes secrets as people paste them: a prefix, groups of base 32 with a check letter each, and a checksum over all
 // of it (docs/protocol/keys.md, "Join key"). Private to lib/keys: others use join_key.h and invitation_link.h.
 //
-// Threads: free functions without state; a FieldReader belongs to one thread at a time.
+// Threads: free functions without state.
 #ifndef PARLEY_LIB_KEYS_ARMOR_H_
 #define PARLEY_LIB_KEYS_ARMOR_H_
 
@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "lib/base/encoding.h"
 #include "lib/base/secret.h"
 #include "lib/keys/pasting.h"
 
@@ -57,20 +58,8 @@ std::string Sized(absl::string_view text);
 // Returns whether the text is "host:port" of printable ASCII, so that it may be shown on a terminal.
 bool IsAddress(absl::string_view address);
 
-// Takes the next bytes of fields, of a given size or of the size that stands before them. After malformed bytes
-// good_to_the_end() is false.
-class FieldReader {
- public:
-  explicit FieldReader(absl::string_view fields) : fields_(fields) {}
-  absl::string_view Take(size_t size);
-  absl::string_view TakeSized();
-  absl::Time TakeTime();
-  bool good_to_the_end() const { return good_ && fields_.empty(); }
-
- private:
-  absl::string_view fields_;
-  bool good_ = true;
-};
+// Takes the next time of the fields.
+absl::Time TakeTime(ByteReader* reader);
 
 }  // namespace parley::keys
 

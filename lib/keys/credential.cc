@@ -63,9 +63,8 @@ absl::StatusOr<const AudienceKey*> Credential::KeyFor(absl::string_view audience
   for (const AudienceKey& key : keys) {
     if (key.audience == audience) return &key;
   }
-  return Error(absl::StatusCode::kNotFound, "CREDENTIAL_AUDIENCE",
-               absl::StrCat("this credential (role ", RoleName(role), ") has no key for ", audience,
-                            "; use one whose role may talk to it"));
+  return Error(absl::StatusCode::kNotFound, "CREDENTIAL_AUDIENCE", "this credential (role ", RoleName(role),
+               ") has no key for ", audience, "; use one whose role may talk to it");
 }
 
 Secret FormatCredential(const Credential& credential) {
@@ -153,10 +152,9 @@ absl::StatusOr<ExportedCredential> ExportCredential(const Credential& credential
                                                     absl::Time now) {
   ASSIGN_OR_RETURN(const AudienceKey* const key, credential.KeyFor(audience));
   if (now >= credential.not_after) {
-    return Error(absl::StatusCode::kFailedPrecondition, "CREDENTIAL_EXPIRED",
-                 absl::StrCat("the credential of ", credential.subject, " expired at ",
-                              absl::FormatTime("%Y-%m-%d %H:%M UTC", credential.not_after, absl::UTCTimeZone()),
-                              "; ask an admin for a new one"));
+    return Error(absl::StatusCode::kFailedPrecondition, "CREDENTIAL_EXPIRED", "the credential of ", credential.subject,
+                 " expired at ", absl::FormatTime("%Y-%m-%d %H:%M UTC", credential.not_after, absl::UTCTimeZone()),
+                 "; ask an admin for a new one");
   }
   ASSIGN_OR_RETURN(const crypto::EcKey ec, crypto::EcKey::Derive(DeriveCertificateSeed(key->secret)));
   ExportedCredential exported;

@@ -111,7 +111,7 @@ absl::StatusOr<Keyring::Minted> Keyring::Mint(const Claims& claims, uint32_t epo
   const std::shared_ptr<const Epochs> live = epochs();
   const auto found = live->find(epoch);
   if (found == live->end()) {
-    return Error(absl::StatusCode::kNotFound, "EPOCH_RETIRED", absl::StrCat("key epoch ", epoch, " is not live"));
+    return Error(absl::StatusCode::kNotFound, "EPOCH_RETIRED", "key epoch ", epoch, " is not live");
   }
   return MintUnder(claims, epoch, found->second);
 }
@@ -126,8 +126,8 @@ absl::StatusOr<Keyring::Minted> Keyring::MintUnder(const Claims& claims, uint32_
   }
   const std::string header = absl::StrCat(std::string(1, kVersion), BigEndian(number, 4));
   const std::string plaintext =
-      absl::StrCat(std::string(1, static_cast<char>(claims.role)),
-                   BigEndian(static_cast<uint64_t>(not_after), kTimeBytes), claims.serial, claims.subject);
+      absl::StrCat(BigEndian(claims.role, 1), BigEndian(static_cast<uint64_t>(not_after), kTimeBytes), claims.serial,
+                   claims.subject);
   Minted minted;
   minted.identity = Base64UrlEncode(absl::StrCat(header, epoch.aead.Seal(Nonce(), plaintext, header)));
   minted.secret = DeriveSecret(epoch.key, minted.identity);

@@ -40,17 +40,16 @@ bool IsGood(const InvitationLink& link) {
 }
 
 absl::StatusOr<InvitationLink> ParseFields(absl::string_view fields) {
-  FieldReader reader(fields);
+  ByteReader reader(fields);
   InvitationLink link;
-  link.not_after = reader.TakeTime();
+  link.not_after = TakeTime(&reader);
   link.secret = Secret::CopyOf(reader.Take(kSecretBytes));
-  const absl::string_view kind = reader.Take(1);
-  link.kind = static_cast<InvitationKind>(kind.empty() ? 0 : kind[0]);
+  link.kind = static_cast<InvitationKind>(reader.TakeNumber(1));
   link.invitation = HexEncode(reader.Take(kInvitationBytes));
-  link.address = std::string(reader.TakeSized());
-  link.organisation = std::string(reader.TakeSized());
-  link.identity = Base64UrlEncode(reader.TakeSized());
-  if (!reader.good_to_the_end() || !IsGood(link)) {
+  link.address = std::string(reader.TakeSized(1));
+  link.organisation = std::string(reader.TakeSized(1));
+  link.identity = Base64UrlEncode(reader.TakeSized(1));
+  if (!reader.finished() || !IsGood(link)) {
     return NotOne(kInvitationLinkFormat, "the invitation link is malformed; ask for a new one");
   }
   return link;

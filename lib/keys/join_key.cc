@@ -31,15 +31,15 @@ bool IsGood(const JoinKey& key) {
 }
 
 absl::StatusOr<JoinKey> ParseFields(absl::string_view fields) {
-  FieldReader reader(fields);
+  ByteReader reader(fields);
   JoinKey key;
-  key.not_after = reader.TakeTime();
+  key.not_after = TakeTime(&reader);
   key.secret = Secret::CopyOf(reader.Take(kSecretBytes));
   key.verification_key = std::string(reader.Take(crypto::kVerificationKeyBytes));
-  key.address = std::string(reader.TakeSized());
-  key.task = std::string(reader.TakeSized());
-  key.identity = Base64UrlEncode(reader.TakeSized());
-  if (!reader.good_to_the_end() || !IsGood(key)) {
+  key.address = std::string(reader.TakeSized(1));
+  key.task = std::string(reader.TakeSized(1));
+  key.identity = Base64UrlEncode(reader.TakeSized(1));
+  if (!reader.finished() || !IsGood(key)) {
     return NotOne(kJoinKeyFormat, "the join key is malformed; ask for a new one");
   }
   return key;

@@ -85,9 +85,7 @@ size_t AudienceKeySource::revocations() const {
 void AudienceKeySource::ForgetExpired() {
   if (revocations_.size() < sweep_at_) return;
   const absl::Time now = clock_->Now();
-  for (auto entry = revocations_.begin(); entry != revocations_.end();) {
-    entry = now >= entry->second + kGrace ? revocations_.erase(entry) : std::next(entry);
-  }
+  std::erase_if(revocations_, [now](const auto& entry) { return now >= entry.second + kGrace; });
   sweep_at_ = std::max(kSweepAtLeast, 2 * revocations_.size());
 }
 

@@ -19,8 +19,8 @@ absl::Status Malformed(absl::string_view sentence) {
 
 absl::Status CheckSizes(const Labels& labels, absl::string_view what) {
   if (labels.size() > kMaxLabels) {
-    return Error(absl::StatusCode::kInvalidArgument, "TOO_MANY_LABELS",
-                 absl::StrCat("there are ", labels.size(), " ", what, ", over the limit of ", kMaxLabels));
+    return Error(absl::StatusCode::kInvalidArgument, "TOO_MANY_LABELS", "there are ", labels.size(), " ", what,
+                 ", over the limit of ", kMaxLabels);
   }
   for (const auto& [key, value] : labels) {
     if (key.empty() || key.size() > kMaxLabelBytes || value.size() > kMaxLabelBytes) {

@@ -1,5 +1,7 @@
 #include "lib/sas/code.h"
 
+#include "lib/base/encoding.h"
+
 namespace parley::sas {
 namespace {
 
@@ -24,10 +26,8 @@ bool IsFarFrom(uint32_t candidate, const std::array<uint32_t, kChoices>& codes, 
 }
 
 uint32_t RandomCode(int bits_per_letter, const RandomSource& random) {
-  const Secret bytes = random(4);
-  uint32_t code = 0;
-  for (const char byte : bytes.Expose()) code = code << 8 | static_cast<uint8_t>(byte);
-  return code & ((1u << (kCodeLetters * bits_per_letter)) - 1);
+  const uint64_t mask = (uint64_t{1} << (kCodeLetters * bits_per_letter)) - 1;
+  return static_cast<uint32_t>(FromBigEndian(random(4).Expose()) & mask);
 }
 
 }  // namespace

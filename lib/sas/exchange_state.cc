@@ -16,33 +16,6 @@ constexpr absl::string_view kMagic = "prs1";
 constexpr size_t kHashBytes = crypto::kSha256Bytes;
 constexpr size_t kSealKeyBytes = 32;
 
-// Takes pieces off the front; once something is missing, everything is empty and good() is false.
-class Reader {
- public:
-  explicit Reader(absl::string_view bytes) : rest_(bytes) {}
-
-  absl::string_view Fixed(size_t size) {
-    if (size > rest_.size()) return Fail();
-    const absl::string_view piece = rest_.substr(0, size);
-    rest_.remove_prefix(size);
-    return piece;
-  }
-  uint32_t Number(size_t size) { return static_cast<uint32_t>(FromBigEndian(Fixed(size))); }
-  absl::string_view Sized(size_t length_bytes) { return Fixed(Number(length_bytes)); }
-  bool good() const { return good_; }
-  bool finished() const { return good_ && rest_.empty(); }
-
- private:
-  absl::string_view Fail() {
-    good_ = false;
-    rest_ = {};
-    return {};
-  }
-
-  absl::string_view rest_;
-  bool good_ = true;
-};
-
 // The moments at which a confirmed side can be.
 bool IsMoment(Role role, Next next, int step) {
   if (next == Next::kDone) return step == kLastStep;
@@ -77,16 +50,16 @@ absl::StatusOr<Secret> Exchange::SaveState() const {
 }
 
 absl::StatusOr<Exchange> Exchange::RestoreState(const Secret& state) {
-  Reader reader(state.Expose());
-  if (reader.Fixed(kMagic.size()) != kMagic) return Damaged();
-  const Role role = static_cast<Role>(reader.Number(1));
-  const Next next = static_cast<Next>(reader.Number(1));
-  const int step = static_cast<int>(reader.Number(1));
+  ByteReader reader(state.Expose());
+  if (reader.Take(kMagic.size()) != kMagic) return Damaged();
+  const Role role = static_cast<Role>(reader.TakeNumber(1));
+  const Next next = static_cast<Next>(reader.TakeNumber(1));
+  const int step = static_cast<int>(reader.TakeNumber(1));
   Context context;
-  context.kind = static_cast<Kind>(reader.Number(1));
-  context.attempt = reader.Number(4);
-  context.organisation = std::string(reader.Sized(1));
-  context.invitation = std::string(reader.Sized(1));
+  context.kind = static_cast<Kind>(reader.TakeNumber(1));
+  context.attempt = static_cast<uint32_t>(reader.TakeNumber(4));
+  context.organisation = std::string(reader.TakeSized(1));
+  context.invitation = std::string(reader.TakeSized(1));
   if ((role != Role::kGreeter && role != Role::kClaimer) || !IsMoment(role, next, step)) return Damaged();
   if (!reader.good() || !CheckContext(context).ok()) return Damaged();
 
@@ -95,17 +68,17 @@ absl::StatusOr<Exchange> Exchange::RestoreState(const Secret& state) {
   exchange.step_ = step;
   exchange.nonce_out_ = true;
   exchange.confirmed_ = true;
-  exchange.transcript_ = Transcript::FromHash(reader.Fixed(kHashBytes));
-  exchange.keys_.seal_greeter = Secret::CopyOf(reader.Fixed(kSealKeyBytes));
-  exchange.keys_.seal_claimer = Secret::CopyOf(reader.Fixed(kSealKeyBytes));
+  exchange.transcript_ = Transcript::FromHash(reader.Take(kHashBytes));
+  exchange.keys_.seal_greeter = Secret::CopyOf(reader.Take(kSealKeyBytes));
+  exchange.keys_.seal_claimer = Secret::CopyOf(reader.Take(kSealKeyBytes));
   if (next == Next::kDone) exchange.keys_ = Keys();
   for (int i = 0; i <= kLastStep; ++i) {
-    const absl::string_view hash = reader.Fixed(kHashBytes);
+    const absl::string_view hash = reader.Take(kHashBytes);
     const bool came = SpeaksAt(Other(role), i) && (i < step || next == Next::kDone);
     if (came) exchange.received_[i] = std::string(hash);
   }
-  exchange.last_sent_ = std::string(reader.Sized(4));
-  exchange.payload_ = Secret::CopyOf(reader.Sized(4));
+  exchange.last_sent_ = std::string(reader.TakeSized(4));
+  exchange.payload_ = Secret::CopyOf(reader.TakeSized(4));
   if (!reader.finished()) return Damaged();
   return exchange;
 }

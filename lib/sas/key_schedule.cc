@@ -1,6 +1,7 @@
 #include "lib/sas/key_schedule.h"
 
 #include "absl/strings/str_cat.h"
+#include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/crypto/aead.h"
 #include "lib/crypto/hash.h"
@@ -39,8 +40,7 @@ std::string Commitment(const Secret& nonce, const Context& context, absl::string
 
 Keys DeriveKeys(const Secret& shared, const Transcript& transcript, int bits_per_letter) {
   const Secret code = Secret::Take(crypto::HmacSha256(Derive(shared, "code", transcript), transcript.hash()));
-  uint64_t forty_bits = 0;
-  for (const char byte : code.Expose().substr(0, 5)) forty_bits = forty_bits << 8 | static_cast<uint8_t>(byte);
+  const uint64_t forty_bits = FromBigEndian(code.Expose().substr(0, 5));
   const uint64_t mask = (uint64_t{1} << (kCodeLetters * bits_per_letter)) - 1;
   Keys keys;
   keys.greeter_code = static_cast<uint32_t>(forty_bits >> kFullCodeBits & mask);
@@ -63,8 +63,8 @@ absl::StatusOr<Secret> Open(const Secret& key, const Transcript& transcript, abs
   const absl::StatusOr<crypto::Aead> aead = crypto::Aead::Create(key);
   absl::StatusOr<Secret> payload = aead->Open(StepNonce(step), sealed, absl::StrCat(transcript.hash(), header));
   if (!payload.ok()) {
-    return Error(absl::StatusCode::kInvalidArgument, kNotAuthentic,
-                 absl::StrCat("the message of step ", step, " was changed on its way; start a new attempt"));
+    return Error(absl::StatusCode::kInvalidArgument, kNotAuthentic, "the message of step ", step,
+                 " was changed on its way; start a new attempt");
   }
   return payload;
 }

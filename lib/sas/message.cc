@@ -22,9 +22,7 @@ static_assert(kInvitationAt + kTagBytes == kHeaderBytes);
 // Names what a message belongs to, so that a mix-up is told as one. It proves nothing: the transcript does.
 std::string Tag(absl::string_view name) { return crypto::Sha256(name).substr(0, kTagBytes); }
 
-char Byte(uint64_t value) { return static_cast<char>(value & 0xFF); }
-
-std::string WithLength(absl::string_view name) { return absl::StrCat(std::string(1, Byte(name.size())), name); }
+std::string WithLength(absl::string_view name) { return absl::StrCat(BigEndian(name.size(), 1), name); }
 
 absl::Status Refusal(absl::string_view reason, absl::string_view sentence) {
   return Error(absl::StatusCode::kInvalidArgument, reason, sentence);
@@ -53,18 +51,18 @@ absl::Status CheckContext(const Context& context) {
 }
 
 std::string EncodeContext(const Context& context) {
-  return absl::StrCat("parley sas", std::string(1, Byte(kVersion)), std::string(1, static_cast<char>(context.kind)),
+  return absl::StrCat("parley sas", BigEndian(kVersion, 1), BigEndian(static_cast<uint8_t>(context.kind), 1),
                       BigEndian(context.attempt, 4), WithLength(context.organisation), WithLength(context.invitation));
 }
 
 std::string EncodeHeader(const Context& context, Role sender, int step) {
   return absl::StrCat(
-      std::string{Byte(kVersion), static_cast<char>(context.kind), static_cast<char>(sender), static_cast<char>(step)},
+      std::string{kVersion, static_cast<char>(context.kind), static_cast<char>(sender), static_cast<char>(step)},
       BigEndian(context.attempt, 4), Tag(context.organisation), Tag(context.invitation));
 }
 
 absl::StatusOr<Message> ReadMessage(const Context& context, absl::string_view bytes) {
-  if (!bytes.empty() && bytes[0] != Byte(kVersion)) {
+  if (!bytes.empty() && bytes[0] != kVersion) {
     return Refusal(kWrongVersion, "the other side speaks another version of enrolment; update the older parley");
   }
   if (bytes.size() < kHeaderBytes) {
