@@ -22,7 +22,13 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "lib/backup/sealed_stream.h"
 #include "lib/base/secret.h"
+#include "lib/crypto/hash.h"
+
+// zstd's, so that this header needs none of its headers.
+struct ZSTD_CCtx_s;
+struct ZSTD_DCtx_s;
 
 namespace parley::backup {
 
@@ -46,7 +52,6 @@ class ArchiveWriter {
   // FileError.
   static absl::StatusOr<std::unique_ptr<ArchiveWriter>> Create(int fd, const std::string& path, const Secret& password,
                                                                const Label& label);
-  ~ArchiveWriter();
 
   // Begins the next entry, whose bytes follow by Write. Returns INTERNAL if the entry before did not get as many bytes
   // as it announced.
@@ -56,9 +61,16 @@ class ArchiveWriter {
   absl::StatusOr<std::string> Finish();
 
  private:
-  class Impl;
-  explicit ArchiveWriter(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  ArchiveWriter(const Secret& key, int fd, const std::string& path);
+  absl::Status Add(absl::string_view bytes);
+  absl::Status CheckWhole() const;
+  absl::Status Compress(absl::string_view bytes, bool end);
+
+  SealedWriter sealed_;
+  const std::unique_ptr<ZSTD_CCtx_s, size_t (*)(ZSTD_CCtx_s*)> zstd_;
+  Secret buffer_;
+  crypto::Sha256Stream digest_;
+  uint64_t left_ = 0;
 };
 
 class ArchiveReader {
@@ -67,9 +79,8 @@ class ArchiveReader {
   // (BACKUP_PASSWORD) for another password, INVALID_ARGUMENT for what is no backup (BACKUP_NOT_ONE) or one of a newer
   // version (BACKUP_VERSION), and like every method DATA_LOSS (BACKUP_DAMAGED).
   static absl::StatusOr<std::unique_ptr<ArchiveReader>> Open(int fd, const std::string& path, const Secret& password);
-  ~ArchiveReader();
 
-  const Label& label() const;
+  const Label& label() const { return label_; }
   // Goes on to the next entry, past what was not read of this one. Returns false after the last entry, once all was
   // authentic, or DATA_LOSS (BACKUP_DAMAGED).
   absl::StatusOr<bool> Next(ArchiveEntry* entry);
@@ -77,12 +88,34 @@ class ArchiveReader {
   // (BACKUP_DAMAGED).
   absl::StatusOr<absl::string_view> Read();
   // Returns the SHA-256 of the content, once Next has returned false.
-  const std::string& digest() const;
+  const std::string& digest() const { return digest_; }
 
  private:
-  class Impl;
-  explicit ArchiveReader(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  ArchiveReader(const Secret& key, int fd, const std::string& path);
+  absl::Status ReadLabel();
+  // Takes at least one byte and at most `most`; none only when `most` is 0.
+  absl::StatusOr<absl::string_view> Take(uint64_t most);
+  absl::StatusOr<std::string> TakeAll(size_t size);
+  absl::StatusOr<uint64_t> TakeNumber(size_t size);
+  absl::StatusOr<std::string> TakeName();
+  // Fills the buffer again; possibly with nothing.
+  absl::Status Expand();
+  // Checks that nothing more is in the buffer, the frame or the stream.
+  absl::Status CheckEnd();
+
+  const std::string path_;
+  SealedReader sealed_;
+  const std::unique_ptr<ZSTD_DCtx_s, size_t (*)(ZSTD_DCtx_s*)> zstd_;
+  Secret piece_;
+  size_t piece_at_ = 0;
+  // What was expanded, and how much of it was taken.
+  Secret buffer_;
+  size_t at_ = 0, filled_ = 0;
+  size_t frame_left_ = 1;
+  Label label_;
+  uint64_t left_ = 0;
+  crypto::Sha256Stream hash_;
+  std::string digest_;
 };
 
 }  // namespace parley::backup

@@ -40,8 +40,8 @@ absl::Status CheckOwner(const std::string& folder) {
   struct stat info;
   if (stat(folder.c_str(), &info) != 0) return FileError("open", folder, errno);
   if (info.st_uid == geteuid()) return absl::OkStatus();
-  return Error(absl::StatusCode::kPermissionDenied, "BACKUP_OTHER_USER",
-               absl::StrCat(folder, " belongs to another user; run this as that one, with runuser or sudo -u"));
+  return Error(absl::StatusCode::kPermissionDenied, "BACKUP_OTHER_USER", folder,
+               " belongs to another user; run this as that one, with runuser or sudo -u");
 }
 
 absl::StatusOr<std::vector<Source>> FindSources(const std::string& data) {
@@ -55,9 +55,8 @@ absl::StatusOr<std::vector<Source>> FindSources(const std::string& data) {
     }
   }
   if (!sources.empty()) return sources;
-  return Error(absl::StatusCode::kNotFound, "NOTHING_TO_BACK_UP",
-               absl::StrCat("there is no data of a service in ", data,
-                            " that this user can see; say with --data where the services keep theirs"));
+  return Error(absl::StatusCode::kNotFound, "NOTHING_TO_BACK_UP", "there is no data of a service in ", data,
+               " that this user can see; say with --data where the services keep theirs");
 }
 
 absl::Status AddFile(const Source& source, const std::string& name, ArchiveWriter* archive, Summary* summary) {
@@ -76,8 +75,8 @@ absl::Status AddDatabase(const Source& source, ArchiveWriter* archive, Summary* 
   const Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd.ok()) return FileError("write", path, errno);
   if (!TryLockFile(fd)) {
-    return Error(absl::StatusCode::kAborted, "BACKUP_RUNNING",
-                 absl::StrCat("another backup of ", source.folder, " is under way; wait until it is done"));
+    return Error(absl::StatusCode::kAborted, "BACKUP_RUNNING", "another backup of ", source.folder,
+                 " is under way; wait until it is done");
   }
   // Also what an interrupted backup has left.
   absl::Cleanup remove_it = [&path] {
@@ -126,8 +125,8 @@ absl::StatusOr<Summary> ReadArchive(const std::string& path, ArchiveReader* arch
   for (const std::string& service : summary.label.services) {
     const Part* const part = FindPart(service);
     if (part == nullptr) {
-      return Error(absl::StatusCode::kInvalidArgument, "BACKUP_VERSION",
-                   absl::StrCat(path, " has data of a service that this version of Parley does not know; upgrade it"));
+      return Error(absl::StatusCode::kInvalidArgument, "BACKUP_VERSION", path,
+                   " has data of a service that this version of Parley does not know; upgrade it");
     }
     databases.push_back(absl::StrCat(service, "/", part->database));
   }
@@ -168,8 +167,8 @@ absl::Status CheckEmpty(const std::string& place) {
   // A folder with something in it cannot be removed, and an empty one is no loss.
   if (rmdir(place.c_str()) == 0 || errno == ENOENT) return absl::OkStatus();
   if (errno != ENOTEMPTY && errno != EEXIST && errno != ENOTDIR) return FileError("replace", place, errno);
-  return Error(absl::StatusCode::kFailedPrecondition, "RESTORE_NOT_EMPTY",
-               absl::StrCat("there is something at ", place, "; move it away, or restore elsewhere with --data"));
+  return Error(absl::StatusCode::kFailedPrecondition, "RESTORE_NOT_EMPTY", "there is something at ", place,
+               "; move it away, or restore elsewhere with --data");
 }
 
 }  // namespace
@@ -189,8 +188,8 @@ absl::StatusOr<Summary> Backup(const std::string& data, const std::string& out, 
   if (read_back.digest != summary.digest) return Damaged(out);
   if (renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, out.c_str(), RENAME_NOREPLACE) != 0) {
     if (errno != EEXIST) return FileError("write", out, errno);
-    return Error(absl::StatusCode::kAlreadyExists, "FILE_EXISTS",
-                 absl::StrCat(out, " exists already; move it away or choose another place for the backup"));
+    return Error(absl::StatusCode::kAlreadyExists, "FILE_EXISTS", out,
+                 " exists already; move it away or choose another place for the backup");
   }
   std::move(remove_it).Cancel();
   RETURN_IF_ERROR(SyncFolder(FolderOf(out)));

@@ -1,8 +1,6 @@
 #include "lib/backup/sealed_stream.h"
 
-#include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
@@ -23,21 +21,9 @@ std::string Nonce(uint64_t number, bool last) { return BigEndian(number, 8) + Bi
 
 }  // namespace
 
-absl::StatusOr<size_t> ReadUpTo(int fd, const std::string& path, uint8_t* buffer, size_t size) {
-  size_t got = 0;
-  while (got < size) {
-    const ssize_t count = read(fd, buffer + got, size - got);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return FileError("read", path, errno);
-    if (count == 0) break;
-    got += static_cast<size_t>(count);
-  }
-  return got;
-}
-
 absl::Status Damaged(const std::string& path) {
-  return Error(absl::StatusCode::kDataLoss, "BACKUP_DAMAGED",
-               absl::StrCat(path, " is damaged or cut short; use another copy of it, or another backup"));
+  return Error(absl::StatusCode::kDataLoss, "BACKUP_DAMAGED", path,
+               " is damaged or cut short; use another copy of it, or another backup");
 }
 
 SealedWriter::SealedWriter(const Secret& key, int fd, std::string path)
@@ -78,7 +64,7 @@ absl::StatusOr<Secret> SealedReader::Read() {
 
 absl::StatusOr<Secret> SealedReader::ReadPiece() {
   std::string length(kLengthBytes, '\0');
-  ASSIGN_OR_RETURN(const size_t got, ReadUpTo(fd_, path_, reinterpret_cast<uint8_t*>(length.data()), kLengthBytes));
+  ASSIGN_OR_RETURN(const size_t got, ReadUpTo(fd_, path_, length.data(), kLengthBytes));
   if (got != kLengthBytes) return Damaged(path_);
   auto size = static_cast<uint32_t>(FromBigEndian(length));
   const bool last = (size & kLast) != 0;
@@ -88,7 +74,7 @@ absl::StatusOr<Secret> SealedReader::ReadPiece() {
     return Damaged(path_);
   }
   std::string sealed(size, '\0');
-  ASSIGN_OR_RETURN(const size_t filled, ReadUpTo(fd_, path_, reinterpret_cast<uint8_t*>(sealed.data()), size));
+  ASSIGN_OR_RETURN(const size_t filled, ReadUpTo(fd_, path_, sealed.data(), size));
   if (filled != size) return Damaged(path_);
   absl::StatusOr<Secret> piece = aead_.Open(Nonce(number_++, last), sealed, "");
   if (!piece.ok()) return Damaged(path_);

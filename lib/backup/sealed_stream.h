@@ -21,8 +21,6 @@ namespace parley::backup {
 
 inline constexpr size_t kPieceBytes = 1 << 20;
 
-// Fills the buffer, with fewer bytes only at the end of the file. Returns the errors of FileError.
-absl::StatusOr<size_t> ReadUpTo(int fd, const std::string& path, uint8_t* buffer, size_t size);
 // Returns DATA_LOSS (BACKUP_DAMAGED).
 absl::Status Damaged(const std::string& path);
 

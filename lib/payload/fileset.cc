@@ -26,7 +26,7 @@ std::string Shown(absl::string_view path) {
 }
 
 absl::Status Refuse(absl::string_view reason, absl::string_view path, absl::string_view why) {
-  return Error(absl::StatusCode::kInvalidArgument, reason, absl::StrCat("payload entry ", Shown(path), " ", why));
+  return Error(absl::StatusCode::kInvalidArgument, reason, "payload entry ", Shown(path), " ", why);
 }
 
 // Control characters would let a name act on the terminal of who reads it.
@@ -165,8 +165,8 @@ absl::Status ValidateFiles(const Files& files) {
     return Error(absl::StatusCode::kInvalidArgument, "PAYLOAD_EMPTY", "the payload has no files");
   }
   if (files.size() > kMaxFiles) {
-    return Error(absl::StatusCode::kInvalidArgument, "TOO_MANY_FILES",
-                 absl::StrCat("the payload has ", files.size(), " files, over the limit of ", kMaxFiles));
+    return Error(absl::StatusCode::kInvalidArgument, "TOO_MANY_FILES", "the payload has ", files.size(),
+                 " files, over the limit of ", kMaxFiles);
   }
   int64_t total = 0;
   const FileEntry* previous = nullptr;

@@ -23,7 +23,7 @@ constexpr absl::string_view kSignatureContext("parley manifest v1\0", 19);
 std::string SignedBytes(absl::string_view manifest) { return absl::StrCat(kSignatureContext, manifest); }
 
 absl::Status Refuse(absl::StatusCode code, absl::string_view reason, absl::string_view sentence) {
-  return Error(code, reason, absl::StrCat("the manifest ", sentence));
+  return Error(code, reason, "the manifest ", sentence);
 }
 
 absl::Status CheckSize(size_t bytes) {

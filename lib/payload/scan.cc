@@ -34,16 +34,15 @@ absl::Status ReadError(const std::string& path, int error_number) {
                                                 path.substr(0, 80), "; shorten it"));
   }
   if (error_number == ENOENT || error_number == ENOTDIR) {
-    return Error(
-        absl::StatusCode::kNotFound, "PAYLOAD_MISSING",
-        absl::StrCat("cannot read ", path, ": ", ErrnoText(error_number), "; give an existing file or folder"));
+    return Error(absl::StatusCode::kNotFound, "PAYLOAD_MISSING", "cannot read ", path, ": ", ErrnoText(error_number),
+                 "; give an existing file or folder");
   }
   return FileError("read", path, error_number);
 }
 
 absl::Status Changed(const std::string& path) {
-  return Error(absl::StatusCode::kAborted, "FILE_CHANGED",
-               absl::StrCat(path, " changed while it was being read; try again when nobody writes to it"));
+  return Error(absl::StatusCode::kAborted, "FILE_CHANGED", path,
+               " changed while it was being read; try again when nobody writes to it");
 }
 
 bool SameState(const struct stat& a, const struct stat& b) {
@@ -52,27 +51,14 @@ bool SameState(const struct stat& a, const struct stat& b) {
          a.st_ctim.tv_nsec == b.st_ctim.tv_nsec;
 }
 
-// Up to `size` bytes; fewer at the end of the file. An errno when it fails.
-absl::StatusOr<size_t> ReadFully(int fd, char* buffer, size_t size, const std::string& path) {
-  size_t done = 0;
-  while (done < size) {
-    const ssize_t count = read(fd, buffer + done, size - done);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return ReadError(path, errno);
-    if (count == 0) break;
-    done += static_cast<size_t>(count);
-  }
-  return done;
-}
-
-// Hashes and cuts an open regular file. `shown` is for errors.
+// Describes an open regular file, which it hashes and cuts. `shown` is for errors.
 absl::Status ReadContent(int fd, const struct stat& before, const std::string& shown, const OnChunk& on_chunk,
                          FileEntry* entry) {
   std::string buffer(static_cast<size_t>(std::min<int64_t>(kChunkBytes, before.st_size + 1)), '\0');
   crypto::Sha256Stream whole;
   int64_t total = 0;
   while (true) {
-    ASSIGN_OR_RETURN(const size_t count, ReadFully(fd, buffer.data(), buffer.size(), shown));
+    ASSIGN_OR_RETURN(const size_t count, ReadUpTo(fd, shown, buffer.data(), buffer.size()));
     if (count == 0) break;
     total += static_cast<int64_t>(count);
     if (total > before.st_size) return Changed(shown);
@@ -85,6 +71,8 @@ absl::Status ReadContent(int fd, const struct stat& before, const std::string& s
   struct stat after;
   if (fstat(fd, &after) != 0) return ReadError(shown, errno);
   if (total != before.st_size || !SameState(before, after)) return Changed(shown);
+  entry->set_type(FileEntry::TYPE_REGULAR);
+  entry->set_mode(PermissionsOf(fd, before.st_mode));
   entry->set_size(total);
   entry->set_sha256(whole.Finish());
   return absl::OkStatus();
@@ -185,8 +173,6 @@ class FolderScan {
     if (!fd.ok()) return errno == ELOOP ? Changed(Shown(path)) : ReadError(Shown(path), errno);
     if (fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) return Changed(Shown(path));
     if (info.st_size > kMaxPayloadBytes) return Changed(Shown(path));
-    entry->set_type(FileEntry::TYPE_REGULAR);
-    entry->set_mode(PermissionsOf(fd.get(), info.st_mode));
     return ReadContent(fd.get(), info, Shown(path), on_chunk, entry);
   }
 
@@ -204,8 +190,6 @@ absl::StatusOr<Files> ScanFile(int fd, const struct stat& info, const std::strin
   Files files;
   FileEntry* entry = files.Add();
   entry->set_path(LastPart(path));
-  entry->set_type(FileEntry::TYPE_REGULAR);
-  entry->set_mode(PermissionsOf(fd, info.st_mode));
   RETURN_IF_ERROR(ReadContent(fd, info, path, on_chunk, entry));
   RETURN_IF_ERROR(ValidateFiles(files));
   return files;
@@ -235,8 +219,6 @@ absl::StatusOr<std::optional<FileEntry>> ScanEntry(int root, const std::string& 
   const Fd fd(openat(folder.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
   if (!fd.ok() && !absent(errno)) return ReadError(shown, errno);
   if (!fd.ok() || fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) return Changed(shown);
-  entry.set_type(FileEntry::TYPE_REGULAR);
-  entry.set_mode(PermissionsOf(fd.get(), info.st_mode));
   RETURN_IF_ERROR(ReadContent(fd.get(), info, shown, nullptr, &entry));
   return entry;
 }
