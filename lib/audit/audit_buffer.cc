@@ -7,6 +7,7 @@
 #include "lib/audit/audit_limits.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
+#include "lib/base/proto_time.h"
 #include "lib/crypto/kdf.h"
 
 namespace parley::audit {
@@ -29,9 +30,7 @@ void CompleteEvent(absl::string_view service, absl::Time now, key::v1::AuditEven
   event->set_id(crypto::RandomUuid());
   event->set_service(std::string(service));
   event->clear_sequence();
-  const int64_t nanos = absl::ToUnixNanos(now);
-  event->mutable_time()->set_seconds(nanos / 1'000'000'000);
-  event->mutable_time()->set_nanos(static_cast<int32_t>(nanos % 1'000'000'000));
+  *event->mutable_time() = ToProto(now);
   Clean(event->mutable_actor(), kMaxActorBytes);
   Clean(event->mutable_action(), kMaxActionBytes);
   Clean(event->mutable_resource(), kMaxResourceBytes);
@@ -77,19 +76,13 @@ bool AuditBuffer::CountRefusal(const key::v1::AuditEvent& event) {
 }
 
 void AuditBuffer::EndWindows(absl::Time by) {
-  for (auto it = refused_.begin(); it != refused_.end();) {
-    Refused& refused = it->second;
-    if (refused.end > by) {
-      ++it;
-      continue;
-    }
-    if (refused.more > 0) {
-      refused.first.set_detail(absl::StrCat("refused ", refused.more, " times more within a minute"));
-      CompleteEvent(options_.service, options_.clock->Now(), &refused.first);
-      Push(std::move(refused.first));
-    }
-    it = refused_.erase(it);
+  for (auto& [kind, refused] : refused_) {
+    if (refused.end > by || refused.more == 0) continue;
+    refused.first.set_detail(absl::StrCat("refused ", refused.more, " times more within a minute"));
+    CompleteEvent(options_.service, options_.clock->Now(), &refused.first);
+    Push(std::move(refused.first));
   }
+  std::erase_if(refused_, [by](const auto& refused) { return refused.second.end <= by; });
 }
 
 absl::Time AuditBuffer::NextWindow() const {
@@ -117,12 +110,10 @@ absl::Status AuditBuffer::Drain(absl::Duration timeout) {
   EndWindows(absl::InfiniteFuture());
   changed_.NotifyAll();
   while (!events_.empty() || dropped_ > 0) {
-    const absl::Duration left = deadline - Clock::System()->Now();
-    if (left <= absl::ZeroDuration()) {
-      return Error(absl::StatusCode::kDeadlineExceeded, "AUDIT_NOT_SENT",
-                   absl::StrCat(events_.size(), " audit events could not be handed over in time"));
+    if (!changed_.WaitUntil(&mutex_, deadline)) {
+      return Error(absl::StatusCode::kDeadlineExceeded, "AUDIT_NOT_SENT", events_.size(),
+                   " audit events could not be handed over in time");
     }
-    changed_.WaitFor(&mutex_, left);
   }
   return absl::OkStatus();
 }
@@ -172,10 +163,7 @@ void AuditBuffer::Send() {
 // However many events are recorded meanwhile.
 void AuditBuffer::Pause() {
   const absl::Time end = Clock::System()->Now() + options_.retry;
-  while (!stopping_ && !std::exchange(draining_, false)) {
-    const absl::Duration left = end - Clock::System()->Now();
-    if (left <= absl::ZeroDuration()) return;
-    changed_.WaitFor(&mutex_, left);
+  while (!stopping_ && !std::exchange(draining_, false) && changed_.WaitUntil(&mutex_, end)) {
   }
 }
 

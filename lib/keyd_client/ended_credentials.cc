@@ -55,10 +55,8 @@ void EndedCredentials::OnRevoked(const std::string& serial, absl::Time not_after
 void EndedCredentials::Forget() {
   if (known_.size() < forget_at_) return;
   const absl::Time now = clock_->Now();
-  for (auto it = known_.begin(); it != known_.end();) {
-    const bool over = it->second.done && it->second.not_after + kGrace < now;
-    it = over ? known_.erase(it) : std::next(it);
-  }
+  std::erase_if(known_,
+                [now](const auto& known) { return known.second.done && known.second.not_after + kGrace < now; });
   forget_at_ = std::max<size_t>(1024, 2 * known_.size());
 }
 
@@ -98,12 +96,10 @@ absl::Status EndedCredentials::CatchUp() {
   const absl::Time until = Clock::System()->Now() + kCatchUpWithin;
   MutexLock lock(&mutex_);
   while (!waiting_.empty() && !stopping_) {
-    const absl::Duration left = until - Clock::System()->Now();
-    if (left <= absl::ZeroDuration()) {
+    if (!moved_.WaitUntil(&mutex_, until)) {
       return Error(absl::StatusCode::kUnavailable, "REVOCATIONS_PENDING",
                    "what hangs on revoked credentials has not ended; the log says why");
     }
-    moved_.WaitFor(&mutex_, left);
   }
   return absl::OkStatus();
 }
@@ -129,8 +125,7 @@ absl::StatusOr<std::vector<std::string>> EndedCredentials::Await(
                  "others wait for what ends with a credential already; ask again in a few seconds");
   }
   ++callers_;
-  while (!all_done() && !stopping_ && Clock::System()->Now() < until) {
-    moved_.WaitFor(&mutex_, until - Clock::System()->Now());
+  while (!all_done() && !stopping_ && moved_.WaitUntil(&mutex_, until)) {
   }
   --callers_;
   if (all_done()) return serials;

@@ -4,7 +4,6 @@
 #include <functional>
 #include <map>
 #include <optional>
-#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,12 +13,10 @@
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
-#include "lib/base/mutex.h"
 #include "lib/base/proto_time.h"
 #include "lib/crypto/certificate.h"
 #include "lib/keyd_client/awaited.h"
 #include "lib/keyd_client/keyd_connection.h"
-#include "lib/keys/identity.h"
 #include "lib/transport/listener.h"
 
 namespace parley::keyd_client {
@@ -32,82 +29,11 @@ constexpr absl::Duration kAuditDrain = absl::Seconds(5);
 
 }  // namespace
 
-class KeyFollower::Impl {
- public:
-  Impl(Options options, std::unique_ptr<KeydConnection> connection)
-      : options_(std::move(options)),
-        connection_(std::move(connection)),
-        contact_(options_.away_limit, options_.clock, options_.on_contact),
-        source_(&keyring_, options_.clock, [this](const keys::Claims&) { return contact_.CheckAdmits(); }) {}
-  ~Impl();
-  void Start();
-
-  absl::Status WaitUntilReady(absl::Duration timeout);
-  void Attach(transport::Listener* listener);
-  void Observe(OnRevoked on_revoked);
-  Certificate certificate() const;
-
-  const std::string& audience() const { return connection_->audience(); }
-  absl::Time credential_expires() const { return connection_->credential_expires(); }
-  absl::Time last_contact() const { return contact_.last(); }
-  keys::Keyring* keyring() { return &keyring_; }
-  keys::AudienceKeySource* source() { return &source_; }
-  audit::AuditLog* audit_log() { return audit_.get(); }
-  DeviceLabels* labels() { return &labels_; }
-
- private:
-  // Runs `call` again and again until the follower stops, with pauses that grow while it fails.
-  void Repeat(const std::function<absl::Status()>& call);
-  absl::Status FollowKeys();
-  absl::Status FollowRevocations();
-  absl::Status FollowLabels();
-  absl::Status RenewCertificate();
-  absl::Status UseKeys(key::v1::AudienceKeys* message);
-  void UseRevocations(const key::v1::Revocations& message);
-  // Calls it with the attached listener, if there is one.
-  void WithListener(const std::function<void(transport::Listener*)>& call);
-  absl::Status SendAudit(const std::vector<key::v1::AuditEvent>& events);
-  bool IsReady() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return has_keys_ && caught_up_ && (options_.names.empty() || !certificate_pem_.empty());
-  }
-
-  const Options options_;
-  const std::unique_ptr<KeydConnection> connection_;
-  keys::Keyring keyring_;
-  Contact contact_;
-  keys::AudienceKeySource source_;
-  DeviceLabels labels_;
-  std::unique_ptr<audit::AuditBuffer> audit_;
-
-  // Held while the listener is called, so that Detach waits.
-  Mutex listener_mutex_;
-  transport::Listener* listener_ ABSL_GUARDED_BY(listener_mutex_) = nullptr;
-
-  // Held while the observer is called.
-  Mutex observer_mutex_;
-  OnRevoked on_revoked_ ABSL_GUARDED_BY(observer_mutex_);
-  // What no observer has heard of yet.
-  std::vector<std::pair<std::string, absl::Time>> unheard_ ABSL_GUARDED_BY(observer_mutex_);
-
-  mutable Mutex mutex_;
-  CondVar changed_;
-  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  bool has_keys_ ABSL_GUARDED_BY(mutex_) = false;
-  bool caught_up_ ABSL_GUARDED_BY(mutex_) = false;
-  int64_t cursor_ ABSL_GUARDED_BY(mutex_) = 0;
-  absl::Status last_error_ ABSL_GUARDED_BY(mutex_);
-  std::string certificate_pem_ ABSL_GUARDED_BY(mutex_);
-  std::string ca_pem_ ABSL_GUARDED_BY(mutex_);
-  Secret private_key_pem_ ABSL_GUARDED_BY(mutex_);
-  absl::Time renew_at_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
-
-  // Has been said in the log. Of the thread that follows labels.
-  bool labels_unknown_ = false;
-  uint64_t clock_subscription_ = 0;
-  std::vector<std::thread> threads_;
-};
-
-void KeyFollower::Impl::Start() {
+KeyFollower::KeyFollower(Options options, std::unique_ptr<KeydConnection> connection)
+    : options_(std::move(options)),
+      connection_(std::move(connection)),
+      contact_(options_.away_limit, options_.clock, options_.on_contact),
+      source_(&keyring_, options_.clock, [this](const keys::Claims&) { return contact_.CheckAdmits(); }) {
   audit::AuditBuffer::Options audit;
   audit.service = audience();
   audit.clock = options_.clock;
@@ -123,7 +49,11 @@ void KeyFollower::Impl::Start() {
   if (!options_.names.empty()) threads_.emplace_back([this] { Repeat([this] { return RenewCertificate(); }); });
 }
 
-KeyFollower::Impl::~Impl() {
+const std::string& KeyFollower::audience() const { return connection_->audience(); }
+
+audit::AuditLog* KeyFollower::audit_log() { return audit_.get(); }
+
+KeyFollower::~KeyFollower() {
   options_.clock->Unsubscribe(clock_subscription_);
   if (const absl::Status drained = audit_->Drain(kAuditDrain); !drained.ok()) {
     LogError("audit events were lost", {{"error", std::string(drained.message())}});
@@ -138,7 +68,7 @@ KeyFollower::Impl::~Impl() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-void KeyFollower::Impl::Repeat(const std::function<absl::Status()>& call) {
+void KeyFollower::Repeat(const std::function<absl::Status()>& call) {
   Backoff pauses(kFirstPause, kLongestPause);
   mutex_.Lock();
   while (!stopping_) {
@@ -155,7 +85,7 @@ void KeyFollower::Impl::Repeat(const std::function<absl::Status()>& call) {
   mutex_.Unlock();
 }
 
-absl::Status KeyFollower::Impl::FollowKeys() {
+absl::Status KeyFollower::FollowKeys() {
   absl::Status used;
   const absl::Status ended = connection_->Run([&](KeydConnection::Stub* stub, grpc::ClientContext* context) {
     const key::v1::WatchAudienceKeysRequest request;
@@ -169,7 +99,7 @@ absl::Status KeyFollower::Impl::FollowKeys() {
   return used.ok() ? ended : used;
 }
 
-absl::Status KeyFollower::Impl::UseKeys(key::v1::AudienceKeys* message) {
+absl::Status KeyFollower::UseKeys(key::v1::AudienceKeys* message) {
   std::map<uint32_t, Secret> keys;
   for (key::v1::AudienceKeys::Epoch& epoch : *message->mutable_epochs()) {
     keys[epoch.epoch()] = Secret::CopyOf(epoch.key());
@@ -183,7 +113,7 @@ absl::Status KeyFollower::Impl::UseKeys(key::v1::AudienceKeys* message) {
   return absl::OkStatus();
 }
 
-absl::Status KeyFollower::Impl::FollowRevocations() {
+absl::Status KeyFollower::FollowRevocations() {
   key::v1::WatchRevocationsRequest request;
   {
     MutexLock lock(&mutex_);
@@ -204,7 +134,7 @@ absl::Status KeyFollower::Impl::FollowRevocations() {
   return ended;
 }
 
-void KeyFollower::Impl::UseRevocations(const key::v1::Revocations& message) {
+void KeyFollower::UseRevocations(const key::v1::Revocations& message) {
   for (const key::v1::Revocation& revocation : message.revocations()) {
     source_.Revoke(revocation.serial(), ToTime(revocation.expire_time()));
     const std::string key_id = HexEncode(revocation.serial());
@@ -223,7 +153,7 @@ void KeyFollower::Impl::UseRevocations(const key::v1::Revocations& message) {
   changed_.NotifyAll();
 }
 
-absl::Status KeyFollower::Impl::FollowLabels() {
+absl::Status KeyFollower::FollowLabels() {
   absl::Status ended = connection_->Run([&](KeydConnection::Stub* stub, grpc::ClientContext* context) {
     const key::v1::WatchDeviceLabelsRequest request;
     AwaitedReader<key::v1::WatchDeviceLabelsResponse> stream(
@@ -251,7 +181,7 @@ absl::Status KeyFollower::Impl::FollowLabels() {
   return ended;
 }
 
-absl::Status KeyFollower::Impl::RenewCertificate() {
+absl::Status KeyFollower::RenewCertificate() {
   {
     MutexLock lock(&mutex_);
     while (!stopping_ && options_.clock->Now() < renew_at_) {
@@ -287,48 +217,43 @@ absl::Status KeyFollower::Impl::RenewCertificate() {
   return absl::OkStatus();
 }
 
-absl::Status KeyFollower::Impl::WaitUntilReady(absl::Duration timeout) {
+absl::Status KeyFollower::WaitUntilReady(absl::Duration timeout) {
   const absl::Time deadline = Clock::System()->Now() + timeout;
   MutexLock lock(&mutex_);
   while (!IsReady()) {
-    const absl::Duration left = deadline - Clock::System()->Now();
-    if (left > absl::ZeroDuration()) {
-      changed_.WaitFor(&mutex_, left);
-      continue;
-    }
+    if (changed_.WaitUntil(&mutex_, deadline)) continue;
     const std::string prefix = absl::StrCat("cannot get keys from keyd at ", connection_->address());
     if (!last_error_.ok()) return Annotate(last_error_, prefix);
-    return Error(absl::StatusCode::kDeadlineExceeded, "KEYD_TIMEOUT",
-                 absl::StrCat(prefix, ": it did not answer in time"));
+    return Error(absl::StatusCode::kDeadlineExceeded, "KEYD_TIMEOUT", prefix, ": it did not answer in time");
   }
   return absl::OkStatus();
 }
 
-KeyFollower::Certificate KeyFollower::Impl::certificate() const {
+KeyFollower::Certificate KeyFollower::certificate() const {
   MutexLock lock(&mutex_);
   return {certificate_pem_, private_key_pem_.Clone(), ca_pem_};
 }
 
-void KeyFollower::Impl::Attach(transport::Listener* listener) {
+void KeyFollower::Attach(transport::Listener* listener) {
   MutexLock lock(&listener_mutex_);
   listener_ = listener;
   // What changed since the listener was made.
   if (listener != nullptr) listener->Recheck();
 }
 
-void KeyFollower::Impl::Observe(OnRevoked on_revoked) {
+void KeyFollower::Observe(OnRevoked on_revoked) {
   MutexLock lock(&observer_mutex_);
   on_revoked_ = std::move(on_revoked);
   if (!on_revoked_) return;
   for (const auto& [serial, not_after] : std::exchange(unheard_, {})) on_revoked_(serial, not_after);
 }
 
-void KeyFollower::Impl::WithListener(const std::function<void(transport::Listener*)>& call) {
+void KeyFollower::WithListener(const std::function<void(transport::Listener*)>& call) {
   MutexLock lock(&listener_mutex_);
   if (listener_ != nullptr) call(listener_);
 }
 
-absl::Status KeyFollower::Impl::SendAudit(const std::vector<key::v1::AuditEvent>& events) {
+absl::Status KeyFollower::SendAudit(const std::vector<key::v1::AuditEvent>& events) {
   key::v1::AppendAuditEventsRequest request;
   *request.mutable_events() = {events.begin(), events.end()};
   return connection_->Run(
@@ -342,37 +267,22 @@ absl::Status KeyFollower::Impl::SendAudit(const std::vector<key::v1::AuditEvent>
 
 absl::StatusOr<std::unique_ptr<KeyFollower>> KeyFollower::Create(Options options) {
   ASSIGN_OR_RETURN(auto connection, KeydConnection::Create(options.credential_path, options.clock));
-  auto impl = std::make_unique<Impl>(std::move(options), std::move(connection));
-  impl->Start();
-  return std::unique_ptr<KeyFollower>(new KeyFollower(std::move(impl)));
+  return std::unique_ptr<KeyFollower>(new KeyFollower(std::move(options), std::move(connection)));
 }
 
 absl::Status KeyFollower::CheckCredential(const std::string& path) { return KeydConnection::Check(path); }
 
-KeyFollower::KeyFollower(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-KeyFollower::~KeyFollower() = default;
-absl::Status KeyFollower::WaitUntilReady(absl::Duration timeout) { return impl_->WaitUntilReady(timeout); }
-const std::string& KeyFollower::audience() const { return impl_->audience(); }
-keys::Keyring* KeyFollower::keyring() { return impl_->keyring(); }
-keys::AudienceKeySource* KeyFollower::key_source() { return impl_->source(); }
 rpc::Metrics::Source KeyFollower::Count(rpc::Metrics* metrics) {
   using Samples = std::vector<rpc::Metrics::Sample>;
   const auto seconds = [](absl::Time time) { return Samples{{{}, absl::ToDoubleSeconds(time - absl::UnixEpoch())}}; };
   const auto sources = std::make_shared<std::vector<rpc::Metrics::Source>>();
   sources->push_back(metrics->Add(
       "parley_keyd_credential_expiry_timestamp_seconds", "When the credential ends that this service shows to keyd.",
-      rpc::Metrics::Kind::kGauge, [this, seconds] { return seconds(impl_->credential_expires()); }));
-  sources->push_back(metrics->Add(
-      "parley_keyd_last_contact_timestamp_seconds", "When this service was last up to date with what keyd has revoked.",
-      rpc::Metrics::Kind::kGauge, [this, seconds] { return seconds(impl_->last_contact()); }));
+      rpc::Metrics::Kind::kGauge, [this, seconds] { return seconds(connection_->credential_expires()); }));
+  sources->push_back(metrics->Add("parley_keyd_last_contact_timestamp_seconds",
+                                  "When this service was last up to date with what keyd has revoked.",
+                                  rpc::Metrics::Kind::kGauge, [this, seconds] { return seconds(contact_.last()); }));
   return sources;
 }
-KeyFollower::Certificate KeyFollower::certificate() const { return impl_->certificate(); }
-void KeyFollower::Attach(transport::Listener* listener) { impl_->Attach(listener); }
-void KeyFollower::Detach() { impl_->Attach(nullptr); }
-void KeyFollower::Observe(OnRevoked on_revoked) { impl_->Observe(std::move(on_revoked)); }
-void KeyFollower::StopObserving() { impl_->Observe(nullptr); }
-DeviceLabels* KeyFollower::labels() { return impl_->labels(); }
-audit::AuditLog* KeyFollower::audit_log() { return impl_->audit_log(); }
 
 }  // namespace parley::keyd_client

@@ -24,6 +24,8 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -31,9 +33,11 @@
 #include "absl/time/time.h"
 #include "lib/audit/audit_log.h"
 #include "lib/base/clock.h"
+#include "lib/base/mutex.h"
 #include "lib/base/secret.h"
 #include "lib/keyd_client/contact.h"
 #include "lib/keyd_client/device_labels.h"
+#include "lib/keys/identity.h"
 #include "lib/keys/key_source.h"
 #include "lib/rpc/metrics.h"
 
@@ -41,7 +45,13 @@ namespace parley::transport {
 class Listener;
 }  // namespace parley::transport
 
+namespace parley::audit {
+class AuditBuffer;
+}  // namespace parley::audit
+
 namespace parley::keyd_client {
+
+class KeydConnection;
 
 class KeyFollower {
  public:
@@ -84,9 +94,9 @@ class KeyFollower {
   // Returns the audience, keyd's name for this service: "taskd".
   const std::string& audience() const;
   // Returns the keyring that mints keys of the audience (join keys, members). It lives as long as the follower.
-  keys::Keyring* keyring();
+  keys::Keyring* keyring() { return &keyring_; }
   // Returns the key source for the door. It lives as long as the follower.
-  keys::AudienceKeySource* key_source();
+  keys::AudienceKeySource* key_source() { return &source_; }
   // Shows in the metrics when the present credential ends and when keyd was heard last, as long as the returned value
   // lives; the follower must outlive it.
   rpc::Metrics::Source Count(rpc::Metrics* metrics);
@@ -96,25 +106,72 @@ class KeyFollower {
   // Keeps this listener in step from now on; at most one. It must live until Detach, which waits for a call to it that
   // is under way.
   void Attach(transport::Listener* listener);
-  void Detach();
+  void Detach() { Attach(nullptr); }
 
   // Called for each credential that keyd has revoked: at once for those known by now, later from a thread of the
   // follower, one call at a time, until StopObserving, which waits for a call that is under way.
   using OnRevoked = std::function<void(const std::string& serial, absl::Time not_after)>;
   void Observe(OnRevoked on_revoked);
-  void StopObserving();
+  void StopObserving() { Observe(nullptr); }
 
   // Returns the labels of devices, which are followed with Options::follow_labels. They live as long as the follower.
-  DeviceLabels* labels();
+  DeviceLabels* labels() { return &labels_; }
 
   // Returns a log whose events go to keyd in batches, in order, and repeatedly until keyd has them; at most 10,000
   // wait. It lives as long as the follower.
   audit::AuditLog* audit_log();
 
  private:
-  class Impl;
-  explicit KeyFollower(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  KeyFollower(Options options, std::unique_ptr<KeydConnection> connection);
+  // Runs `call` again and again until the follower stops, with pauses that grow while it fails.
+  void Repeat(const std::function<absl::Status()>& call);
+  absl::Status FollowKeys();
+  absl::Status FollowRevocations();
+  absl::Status FollowLabels();
+  absl::Status RenewCertificate();
+  absl::Status UseKeys(key::v1::AudienceKeys* message);
+  void UseRevocations(const key::v1::Revocations& message);
+  // Calls it with the attached listener, if there is one.
+  void WithListener(const std::function<void(transport::Listener*)>& call);
+  absl::Status SendAudit(const std::vector<key::v1::AuditEvent>& events);
+  bool IsReady() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return has_keys_ && caught_up_ && (options_.names.empty() || !certificate_pem_.empty());
+  }
+
+  const Options options_;
+  const std::unique_ptr<KeydConnection> connection_;
+  keys::Keyring keyring_;
+  Contact contact_;
+  keys::AudienceKeySource source_;
+  DeviceLabels labels_;
+  std::unique_ptr<audit::AuditBuffer> audit_;
+
+  // Held while the listener is called, so that Detach waits.
+  Mutex listener_mutex_;
+  transport::Listener* listener_ ABSL_GUARDED_BY(listener_mutex_) = nullptr;
+
+  // Held while the observer is called.
+  Mutex observer_mutex_;
+  OnRevoked on_revoked_ ABSL_GUARDED_BY(observer_mutex_);
+  // What no observer has heard of yet.
+  std::vector<std::pair<std::string, absl::Time>> unheard_ ABSL_GUARDED_BY(observer_mutex_);
+
+  mutable Mutex mutex_;
+  CondVar changed_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  bool has_keys_ ABSL_GUARDED_BY(mutex_) = false;
+  bool caught_up_ ABSL_GUARDED_BY(mutex_) = false;
+  int64_t cursor_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Status last_error_ ABSL_GUARDED_BY(mutex_);
+  std::string certificate_pem_ ABSL_GUARDED_BY(mutex_);
+  std::string ca_pem_ ABSL_GUARDED_BY(mutex_);
+  Secret private_key_pem_ ABSL_GUARDED_BY(mutex_);
+  absl::Time renew_at_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
+
+  // Has been said in the log. Of the thread that follows labels.
+  bool labels_unknown_ = false;
+  uint64_t clock_subscription_ = 0;
+  std::vector<std::thread> threads_;
 };
 
 }  // namespace parley::keyd_client

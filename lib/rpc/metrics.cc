@@ -13,21 +13,19 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
-#include "lib/base/mutex.h"
 
 namespace parley::rpc {
 namespace {
 
-constexpr int kCodes = 17;
 // The names that go-grpc-prometheus writes, for which dashboards and alerts are made.
-constexpr const char* kCodeNames[kCodes] = {
+constexpr const char* kCodeNames[] = {
     "OK",       "Canceled",       "Unknown",          "InvalidArgument",   "DeadlineExceeded",
     "NotFound", "AlreadyExists",  "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
     "Aborted",  "OutOfRange",     "Unimplemented",    "Internal",          "Unavailable",
     "DataLoss", "Unauthenticated"};
 
 // Seconds. A commit to a disk takes milliseconds; streams last.
-constexpr double kBuckets[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10};
+constexpr double kUpTo[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10};
 
 // Escapes a value in quotes, by the rules of the text format.
 std::string Escaped(absl::string_view value) {
@@ -43,13 +41,12 @@ std::string Escaped(absl::string_view value) {
   return text;
 }
 
-using Labels = std::map<std::string, std::string>;
-
 void AppendHead(absl::string_view name, absl::string_view help, absl::string_view type, std::string* text) {
   absl::StrAppend(text, "# HELP ", name, " ", help, "\n# TYPE ", name, " ", type, "\n");
 }
 
-void AppendSample(absl::string_view name, const Labels& labels, double value, std::string* text) {
+void AppendSample(absl::string_view name, const std::map<std::string, std::string>& labels, double value,
+                  std::string* text) {
   absl::StrAppend(text, name);
   absl::string_view before = "{";
   for (const auto& [label, content] : labels) {
@@ -109,120 +106,11 @@ double MostDescriptors() {
 
 }  // namespace
 
-class Metrics::Impl {
- public:
-  Source Add(const std::string& name, const std::string& help, Kind kind, Read read) {
-    const auto figure = std::make_shared<Figure>(Figure{name, help, kind, std::move(read)});
-    MutexLock lock(&figures_mutex_);
-    figures_.emplace(figure.get(), figure);
-    // Removed under the lock that a reading holds.
-    return Source(nullptr, [this, key = figure.get()](void*) {
-      MutexLock lock(&figures_mutex_);
-      figures_.erase(key);
-    });
-  }
-
-  void Started(absl::string_view method, absl::string_view type) {
-    MutexLock lock(&methods_mutex_);
-    ++Find(method, type)->started;
-  }
-
-  void Handled(absl::string_view method, absl::string_view type, absl::StatusCode code, absl::Duration took) {
-    const int number = static_cast<int>(code);
-    const int index = number >= 0 && number < kCodes ? number : static_cast<int>(absl::StatusCode::kUnknown);
-    const double seconds = absl::ToDoubleSeconds(took);
-    const size_t bucket = std::lower_bound(std::begin(kBuckets), std::end(kBuckets), seconds) - std::begin(kBuckets);
-    MutexLock lock(&methods_mutex_);
-    MethodFigures* const figures = Find(method, type);
-    ++figures->handled[index];
-    ++figures->buckets[bucket];
-    figures->seconds += seconds;
-  }
-
-  std::string Text() const {
-    std::string text;
-    AppendCalls(&text);
-    MutexLock lock(&figures_mutex_);
-    // Those of one name stand together, as the format demands.
-    std::map<std::string, std::vector<const Figure*>> named;
-    for (const auto& [key, figure] : figures_) named[figure->name].push_back(key);
-    for (const auto& [name, figures] : named) {
-      AppendHead(name, figures[0]->help, figures[0]->kind == Kind::kGauge ? "gauge" : "counter", &text);
-      for (const Figure* const figure : figures) {
-        for (const Sample& sample : figure->read()) AppendSample(name, sample.labels, sample.value, &text);
-      }
-    }
-    return text;
-  }
-
- private:
-  struct Figure {
-    std::string name;
-    std::string help;
-    Kind kind;
-    Read read;
-  };
-  struct MethodFigures {
-    Labels labels;
-    int64_t started = 0;
-    int64_t handled[kCodes] = {};
-    // The last is of those that took longer than all.
-    int64_t buckets[std::size(kBuckets) + 1] = {};
-    double seconds = 0;
-  };
-
-  MethodFigures* Find(absl::string_view method, absl::string_view type) ABSL_EXCLUSIVE_LOCKS_REQUIRED(methods_mutex_) {
-    const auto found = methods_.find(method);
-    if (found != methods_.end()) return &found->second;
-    const size_t dot = method.rfind('.');
-    MethodFigures& figures = methods_[std::string(method)];
-    figures.labels = {{"grpc_type", std::string(type)},
-                      {"grpc_service", std::string(method.substr(0, dot))},
-                      {"grpc_method", std::string(dot == absl::string_view::npos ? "" : method.substr(dot + 1))}};
-    return &figures;
-  }
-
-  void AppendCalls(std::string* text) const {
-    MutexLock lock(&methods_mutex_);
-    AppendHead("grpc_server_started_total", "Calls that were begun.", "counter", text);
-    for (const auto& [name, method] : methods_) {
-      AppendSample("grpc_server_started_total", method.labels, static_cast<double>(method.started), text);
-    }
-    AppendHead("grpc_server_handled_total", "Calls that have ended, by code.", "counter", text);
-    for (const auto& [name, method] : methods_) {
-      Labels labels = method.labels;
-      for (int code = 0; code < kCodes; ++code) {
-        if (method.handled[code] == 0) continue;
-        labels["grpc_code"] = kCodeNames[code];
-        AppendSample("grpc_server_handled_total", labels, static_cast<double>(method.handled[code]), text);
-      }
-    }
-    AppendHead("grpc_server_handling_seconds", "How long calls took.", "histogram", text);
-    for (const auto& [name, method] : methods_) AppendHistogram(method, text);
-  }
-
-  static void AppendHistogram(const MethodFigures& method, std::string* text) {
-    Labels labels = method.labels;
-    int64_t count = 0;
-    for (size_t i = 0; i <= std::size(kBuckets); ++i) {
-      count += method.buckets[i];
-      labels["le"] = i < std::size(kBuckets) ? absl::StrCat(kBuckets[i]) : "+Inf";
-      AppendSample("grpc_server_handling_seconds_bucket", labels, static_cast<double>(count), text);
-    }
-    AppendSample("grpc_server_handling_seconds_sum", method.labels, method.seconds, text);
-    AppendSample("grpc_server_handling_seconds_count", method.labels, static_cast<double>(count), text);
-  }
-
-  mutable Mutex methods_mutex_;
-  std::map<std::string, MethodFigures, std::less<>> methods_ ABSL_GUARDED_BY(methods_mutex_);
-  mutable Mutex figures_mutex_;
-  std::map<const Figure*, std::shared_ptr<const Figure>> figures_ ABSL_GUARDED_BY(figures_mutex_);
-};
-
-Metrics::Metrics() : impl_(std::make_unique<Impl>()) {
+Metrics::Metrics() {
+  static_assert(std::size(kCodeNames) == kCodes && std::size(kUpTo) == kBounds);
   static const double start = absl::ToDoubleSeconds(absl::Now() - absl::UnixEpoch());
   const auto add = [this](const char* name, const char* help, Kind kind, std::function<double()> read) {
-    own_.push_back(impl_->Add(name, help, kind, [read = std::move(read)] { return One(read()); }));
+    own_.push_back(Add(name, help, kind, [read = std::move(read)] { return One(read()); }));
   };
   add("process_resident_memory_bytes", "Memory in use.", Kind::kGauge, ResidentBytes);
   add("process_cpu_seconds_total", "Processor time used.", Kind::kCounter, CpuSeconds);
@@ -232,15 +120,90 @@ Metrics::Metrics() : impl_(std::make_unique<Impl>()) {
   add("process_start_time_seconds", "When the process began.", Kind::kGauge, [] { return start; });
 }
 
-Metrics::~Metrics() = default;
-
 Metrics::Source Metrics::Add(const std::string& name, const std::string& help, Kind kind, Read read) {
-  return impl_->Add(name, help, kind, std::move(read));
+  const auto figure = std::make_shared<Figure>(Figure{name, help, kind, std::move(read)});
+  MutexLock lock(&figures_mutex_);
+  figures_.emplace(figure.get(), figure);
+  // Removed under the lock that a reading holds.
+  return Source(nullptr, [this, key = figure.get()](void*) {
+    MutexLock lock(&figures_mutex_);
+    figures_.erase(key);
+  });
 }
-void Metrics::Started(absl::string_view method, absl::string_view type) { impl_->Started(method, type); }
+
+void Metrics::Started(absl::string_view method, absl::string_view type) {
+  MutexLock lock(&methods_mutex_);
+  ++Find(method, type)->started;
+}
+
 void Metrics::Handled(absl::string_view method, absl::string_view type, absl::StatusCode code, absl::Duration took) {
-  impl_->Handled(method, type, code, took);
+  const int number = static_cast<int>(code);
+  const int index = number >= 0 && number < kCodes ? number : static_cast<int>(absl::StatusCode::kUnknown);
+  const double seconds = absl::ToDoubleSeconds(took);
+  const size_t bucket = std::lower_bound(std::begin(kUpTo), std::end(kUpTo), seconds) - std::begin(kUpTo);
+  MutexLock lock(&methods_mutex_);
+  MethodFigures* const figures = Find(method, type);
+  ++figures->handled[index];
+  ++figures->buckets[bucket];
+  figures->seconds += seconds;
 }
-std::string Metrics::Text() const { return impl_->Text(); }
+
+std::string Metrics::Text() const {
+  std::string text;
+  AppendCalls(&text);
+  MutexLock lock(&figures_mutex_);
+  // Those of one name stand together, as the format demands.
+  std::map<std::string, std::vector<const Figure*>> named;
+  for (const auto& [key, figure] : figures_) named[figure->name].push_back(key);
+  for (const auto& [name, figures] : named) {
+    AppendHead(name, figures[0]->help, figures[0]->kind == Kind::kGauge ? "gauge" : "counter", &text);
+    for (const Figure* const figure : figures) {
+      for (const Sample& sample : figure->read()) AppendSample(name, sample.labels, sample.value, &text);
+    }
+  }
+  return text;
+}
+
+Metrics::MethodFigures* Metrics::Find(absl::string_view method, absl::string_view type) {
+  const auto found = methods_.find(method);
+  if (found != methods_.end()) return &found->second;
+  const size_t dot = method.rfind('.');
+  MethodFigures& figures = methods_[std::string(method)];
+  figures.labels = {{"grpc_type", std::string(type)},
+                    {"grpc_service", std::string(method.substr(0, dot))},
+                    {"grpc_method", std::string(dot == absl::string_view::npos ? "" : method.substr(dot + 1))}};
+  return &figures;
+}
+
+void Metrics::AppendCalls(std::string* text) const {
+  MutexLock lock(&methods_mutex_);
+  AppendHead("grpc_server_started_total", "Calls that were begun.", "counter", text);
+  for (const auto& [name, method] : methods_) {
+    AppendSample("grpc_server_started_total", method.labels, static_cast<double>(method.started), text);
+  }
+  AppendHead("grpc_server_handled_total", "Calls that have ended, by code.", "counter", text);
+  for (const auto& [name, method] : methods_) {
+    Labels labels = method.labels;
+    for (int code = 0; code < kCodes; ++code) {
+      if (method.handled[code] == 0) continue;
+      labels["grpc_code"] = kCodeNames[code];
+      AppendSample("grpc_server_handled_total", labels, static_cast<double>(method.handled[code]), text);
+    }
+  }
+  AppendHead("grpc_server_handling_seconds", "How long calls took.", "histogram", text);
+  for (const auto& [name, method] : methods_) AppendHistogram(method, text);
+}
+
+void Metrics::AppendHistogram(const MethodFigures& method, std::string* text) {
+  Labels labels = method.labels;
+  int64_t count = 0;
+  for (size_t i = 0; i <= std::size(kUpTo); ++i) {
+    count += method.buckets[i];
+    labels["le"] = i < std::size(kUpTo) ? absl::StrCat(kUpTo[i]) : "+Inf";
+    AppendSample("grpc_server_handling_seconds_bucket", labels, static_cast<double>(count), text);
+  }
+  AppendSample("grpc_server_handling_seconds_sum", method.labels, method.seconds, text);
+  AppendSample("grpc_server_handling_seconds_count", method.labels, static_cast<double>(count), text);
+}
 
 }  // namespace parley::rpc

@@ -12,6 +12,8 @@
 #ifndef PARLEY_LIB_RPC_METRICS_H_
 #define PARLEY_LIB_RPC_METRICS_H_
 
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -21,6 +23,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "lib/base/mutex.h"
 
 namespace parley::rpc {
 
@@ -37,7 +40,6 @@ class Metrics {
 
   // Begins with the metrics of the process itself: memory, processor time, descriptors, start.
   Metrics();
-  ~Metrics();
 
   // `read` runs on the reader's thread. Two sources may have one name if they have the same help and kind.
   Source Add(const std::string& name, const std::string& help, Kind kind, Read read);
@@ -50,8 +52,32 @@ class Metrics {
   std::string Text() const;
 
  private:
-  class Impl;
-  const std::unique_ptr<Impl> impl_;
+  static constexpr int kCodes = 17;
+  static constexpr size_t kBounds = 13;
+  using Labels = std::map<std::string, std::string>;
+  struct Figure {
+    std::string name;
+    std::string help;
+    Kind kind;
+    Read read;
+  };
+  struct MethodFigures {
+    Labels labels;
+    int64_t started = 0;
+    int64_t handled[kCodes] = {};
+    // The last is of those that took longer than all bounds.
+    int64_t buckets[kBounds + 1] = {};
+    double seconds = 0;
+  };
+
+  MethodFigures* Find(absl::string_view method, absl::string_view type) ABSL_EXCLUSIVE_LOCKS_REQUIRED(methods_mutex_);
+  void AppendCalls(std::string* text) const;
+  static void AppendHistogram(const MethodFigures& method, std::string* text);
+
+  mutable Mutex methods_mutex_;
+  std::map<std::string, MethodFigures, std::less<>> methods_ ABSL_GUARDED_BY(methods_mutex_);
+  mutable Mutex figures_mutex_;
+  std::map<const Figure*, std::shared_ptr<const Figure>> figures_ ABSL_GUARDED_BY(figures_mutex_);
   // The metrics of the process itself.
   std::vector<Source> own_;
 };

@@ -16,9 +16,8 @@ absl::StatusOr<std::string> PublicAddress(absl::string_view flag, const std::str
                                           const std::string& listening) {
   if (!given.empty()) return given;
   if (!IsEveryAddress(listening)) return listening;
-  return Error(absl::StatusCode::kInvalidArgument, "PUBLIC_ADDRESS_MISSING",
-               absl::StrCat("nobody can connect to ", listening, ", which means every address; say with ", flag,
-                            " what others connect to, like parley.example:7443"));
+  return Error(absl::StatusCode::kInvalidArgument, "PUBLIC_ADDRESS_MISSING", "nobody can connect to ", listening,
+               ", which means every address; say with ", flag, " what others connect to, like parley.example:7443");
 }
 
 std::vector<std::string> NamesOrDefault(const std::vector<std::string>& names) {

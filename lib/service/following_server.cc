@@ -27,19 +27,19 @@ absl::StatusOr<absl::Duration> ParseAwayLimit(const std::string& text) {
   absl::Duration limit;
   if (text == "unlimited") return absl::InfiniteDuration();
   if (absl::ParseDuration(text, &limit) && limit >= absl::Minutes(1)) return limit;
-  return Error(absl::StatusCode::kInvalidArgument, "KEYD_AWAY_LIMIT",
-               absl::StrCat(kKeydAwayLimit, " is '", text, "'; give 1m or more, such as 24h, or unlimited"));
+  return Error(absl::StatusCode::kInvalidArgument, "KEYD_AWAY_LIMIT", kKeydAwayLimit, " is '", text,
+               "'; give 1m or more, such as 24h, or unlimited");
 }
 
 // What a probe sees of how the service hears from keyd.
-void ShowContact(service::Health* health, keyd_client::Contact::State state) {
+void ShowContact(Health* health, keyd_client::Contact::State state) {
   health->SetPart(std::string(keys::kKeyd), state == keyd_client::Contact::State::kFollowing);
   health->SetAdmitting(state != keyd_client::Contact::State::kAwayTooLong);
 }
 
 }  // namespace
 
-void FollowingServer::AddFlags(ServerOptions* options, const std::string& where, service::ServiceFlags* flags) {
+void FollowingServer::AddFlags(ServerOptions* options, const std::string& where, ServiceFlags* flags) {
   flags->Add(kPublicAddress, options->public_address, "host:port that goes into " + where + " (default: --listen)");
   flags
       ->Add(kKeydCredential, options->keyd_credential,
@@ -49,23 +49,22 @@ void FollowingServer::AddFlags(ServerOptions* options, const std::string& where,
              "how long to go on without hearing from keyd before nobody new is admitted; or unlimited");
 }
 
-void FollowingServer::Check(const ServerOptions& options, service::ConfigCheck* check) {
+void FollowingServer::Check(const ServerOptions& options, ConfigCheck* check) {
   check->Dialled(kPublicAddress, options.public_address);
-  check->Found("--listen", service::PublicAddress(kPublicAddress, options.public_address, options.listen).status());
+  check->Found("--listen", PublicAddress(kPublicAddress, options.public_address, options.listen).status());
   check->Found(kKeydCredential, keyd_client::KeyFollower::CheckCredential(options.keyd_credential));
   check->Found(kKeydAwayLimit, ParseAwayLimit(options.keyd_away_limit).status());
 }
 
 absl::StatusOr<std::unique_ptr<FollowingServer>> FollowingServer::Open(const ServerOptions& options,
-                                                                       rest::Server::Options rest,
-                                                                       service::Process* process) {
+                                                                       rest::Server::Options rest, Process* process) {
   // Before minutes may pass in waiting for keyd.
-  RETURN_IF_ERROR(service::PublicAddress(kPublicAddress, options.public_address, options.listen).status());
+  RETURN_IF_ERROR(PublicAddress(kPublicAddress, options.public_address, options.listen).status());
   std::unique_ptr<FollowingServer> server(new FollowingServer);
   server->process_ = process;
   keyd_client::KeyFollower::Options follower;
   follower.credential_path = options.keyd_credential;
-  follower.names = service::NamesOrDefault(options.names);
+  follower.names = NamesOrDefault(options.names);
   follower.follow_labels = options.follow_labels;
   ASSIGN_OR_RETURN(follower.away_limit, ParseAwayLimit(options.keyd_away_limit));
   follower.on_contact = [process](keyd_client::Contact::State state) { ShowContact(process->health(), state); };
@@ -81,7 +80,7 @@ absl::StatusOr<std::unique_ptr<FollowingServer>> FollowingServer::Open(const Ser
   ASSIGN_OR_RETURN(server->door_, transport::GrpcDoor::Create(std::move(listener), server->follower_->key_source()));
   ASSIGN_OR_RETURN(server->rest_, rest::Server::Attach(server->door_.get(), std::move(rest)));
   ASSIGN_OR_RETURN(server->public_address_,
-                   service::PublicAddress(kPublicAddress, options.public_address, server->door_->listener().address()));
+                   PublicAddress(kPublicAddress, options.public_address, server->door_->listener().address()));
   return server;
 }
 
@@ -96,9 +95,8 @@ std::function<void(const std::string& serial, absl::Time not_after)> FollowingSe
   };
 }
 
-absl::StatusOr<std::unique_ptr<FollowingServer::Following>> FollowingServer::FollowRevocations(
-    keyd_client::EndedCredentials* ended) {
-  auto following = std::make_unique<Following>(follower_.get());
+absl::StatusOr<std::shared_ptr<void>> FollowingServer::FollowRevocations(keyd_client::EndedCredentials* ended) {
+  std::shared_ptr<void> following(nullptr, [follower = follower_.get()](void*) { follower->StopObserving(); });
   follower_->Observe([ended](const std::string& serial, absl::Time not_after) { ended->OnRevoked(serial, not_after); });
   RETURN_IF_ERROR(ended->CatchUp());
   return following;
@@ -119,7 +117,7 @@ absl::Status FollowingServer::Run(const std::function<void(grpc::ServerBuilder*)
   // What is revoked meanwhile still closes its connections: the follower lets go last.
   door_->listener().StopAccepting();
   drain();
-  door_->Shutdown(absl::Now() + service::kShutdownGrace);
+  door_->Shutdown(absl::Now() + kShutdownGrace);
   door_->Wait();
   follower_->Detach();
   return announced;

@@ -72,8 +72,7 @@ class FollowingServer {
 
   // Tells `ended` which credentials keyd has revoked, as long as the returned value lives. On return, what depends on
   // those that were revoked so far has ended. Returns UNAVAILABLE (REVOCATIONS_PENDING).
-  class Following;
-  absl::StatusOr<std::unique_ptr<Following>> FollowRevocations(keyd_client::EndedCredentials* ended);
+  absl::StatusOr<std::shared_ptr<void>> FollowRevocations(keyd_client::EndedCredentials* ended);
 
   // Serves until the process is told to stop. It then accepts no new peer, `drain` ends the streams, calls finish
   // within kShutdownGrace, and their answers are sent, in this order. What both functions use must outlive the server.
@@ -89,17 +88,6 @@ class FollowingServer {
   std::unique_ptr<rest::Server> rest_;
   std::string public_address_;
   std::string organisation_;
-};
-
-class FollowingServer::Following {
- public:
-  explicit Following(keyd_client::KeyFollower* follower) : follower_(follower) {}
-  ~Following() { follower_->StopObserving(); }
-  Following(const Following&) = delete;
-  Following& operator=(const Following&) = delete;
-
- private:
-  keyd_client::KeyFollower* const follower_;
 };
 
 }  // namespace parley::service

@@ -176,54 +176,35 @@ void Health::SetPart(const std::string& part, bool good) { state_->SetPart(part,
 void Health::SetStopping() { state_->SetStopping(); }
 std::unique_ptr<grpc::Service> Health::MakeService() { return std::make_unique<HealthService>(state_); }
 
-class HealthPort::Impl {
- public:
-  explicit Impl(Health* health) : service_(health->MakeService()) {}
-  ~Impl() {
-    if (server_ != nullptr) server_->Shutdown(absl::ToChronoTime(absl::Now()));
-  }
+HealthPort::HealthPort(Health* health) : service_(health->MakeService()) {}
 
-  absl::Status Open(const std::string& address) {
-    RETURN_IF_ERROR(transport::ParseHostPort(address).status());
-    const size_t colon = address.rfind(':');
-    // A missing host means every address, like at the door.
-    const std::string host = colon == 0 ? "[::]" : address.substr(0, colon);
-    grpc::ServerBuilder builder;
-    int port = 0;
-    builder.AddListeningPort(absl::StrCat(host, address.substr(colon)), grpc::InsecureServerCredentials(), &port);
-    builder.RegisterService(service_.get());
-    builder.SetOption(std::make_unique<WithoutPlugins>());
-    builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
-    builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
-    builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
-    // Else a second process would take half of the probes instead of failing.
-    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-    server_ = builder.BuildAndStart();
-    if (server_ == nullptr || port == 0) {
-      return Error(absl::StatusCode::kFailedPrecondition, "ADDRESS_IN_USE",
-                   absl::StrCat("cannot listen on ", address,
-                                " for health checks; give a free port and an address of this machine"));
-    }
-    address_ = absl::StrCat(host, ":", port);
-    return absl::OkStatus();
-  }
-
-  const std::string& address() const { return address_; }
-
- private:
-  const std::unique_ptr<grpc::Service> service_;
-  std::unique_ptr<grpc::Server> server_;
-  std::string address_;
-};
-
-absl::StatusOr<std::unique_ptr<HealthPort>> HealthPort::Open(const std::string& address, Health* health) {
-  auto impl = std::make_unique<Impl>(health);
-  RETURN_IF_ERROR(impl->Open(address));
-  return std::unique_ptr<HealthPort>(new HealthPort(std::move(impl)));
+HealthPort::~HealthPort() {
+  if (server_ != nullptr) server_->Shutdown(absl::ToChronoTime(absl::Now()));
 }
 
-HealthPort::HealthPort(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-HealthPort::~HealthPort() = default;
-const std::string& HealthPort::address() const { return impl_->address(); }
+absl::StatusOr<std::unique_ptr<HealthPort>> HealthPort::Open(const std::string& address, Health* health) {
+  RETURN_IF_ERROR(transport::ParseHostPort(address).status());
+  const size_t colon = address.rfind(':');
+  // A missing host means every address, like at the door.
+  const std::string host = colon == 0 ? "[::]" : address.substr(0, colon);
+  std::unique_ptr<HealthPort> opened(new HealthPort(health));
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort(absl::StrCat(host, address.substr(colon)), grpc::InsecureServerCredentials(), &port);
+  builder.RegisterService(opened->service_.get());
+  builder.SetOption(std::make_unique<WithoutPlugins>());
+  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
+  // Else a second process would take half of the probes instead of failing.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  opened->server_ = builder.BuildAndStart();
+  if (opened->server_ == nullptr || port == 0) {
+    return Error(absl::StatusCode::kFailedPrecondition, "ADDRESS_IN_USE", "cannot listen on ", address,
+                 " for health checks; give a free port and an address of this machine");
+  }
+  opened->address_ = absl::StrCat(host, ":", port);
+  return opened;
+}
 
 }  // namespace parley::service

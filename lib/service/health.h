@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 
 namespace grpc {
+class Server;
 class Service;
 }  // namespace grpc
 
@@ -53,12 +54,14 @@ class HealthPort {
   ~HealthPort();
 
   // Returns the bound address as "host:port"; with port 0, the port that the kernel chose.
-  const std::string& address() const;
+  const std::string& address() const { return address_; }
 
  private:
-  class Impl;
-  explicit HealthPort(std::unique_ptr<Impl> impl);
-  const std::unique_ptr<Impl> impl_;
+  explicit HealthPort(Health* health);
+
+  const std::unique_ptr<grpc::Service> service_;
+  std::unique_ptr<grpc::Server> server_;
+  std::string address_;
 };
 
 }  // namespace parley::service

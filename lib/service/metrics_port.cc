@@ -89,22 +89,20 @@ class Session : public std::enable_shared_from_this<Session> {
 absl::Status ListenError(const std::string& address, const error_code& error) {
   const bool in_use = error == asio::error::address_in_use;
   return Error(in_use ? absl::StatusCode::kFailedPrecondition : absl::StatusCode::kInvalidArgument,
-               in_use ? "ADDRESS_IN_USE" : "ADDRESS_INVALID",
-               absl::StrCat("cannot listen on ", address, " for metrics: ", error.message(),
-                            "; give a free port and an address of this machine, like 0.0.0.0:7463"));
+               in_use ? "ADDRESS_IN_USE" : "ADDRESS_INVALID", "cannot listen on ", address,
+               " for metrics: ", error.message(),
+               "; give a free port and an address of this machine, like 0.0.0.0:7463");
 }
 
-}  // namespace
-
-class MetricsPort::Impl {
+class HttpPort final : public MetricsPort {
  public:
-  explicit Impl(const rpc::Metrics* metrics) : metrics_(metrics) {}
-  ~Impl() {
+  explicit HttpPort(const rpc::Metrics* metrics) : metrics_(metrics) {}
+  ~HttpPort() override {
     loop_.stop();
     if (thread_.joinable()) thread_.join();
   }
 
-  absl::Status Open(const std::string& address) {
+  absl::Status Listen(const std::string& address) {
     ASSIGN_OR_RETURN(transport::HostPort where, transport::ParseHostPort(address));
     // Takes IPv4 as well.
     if (where.host.empty()) where.host = "::";
@@ -123,8 +121,6 @@ class MetricsPort::Impl {
     thread_ = std::thread([this] { loop_.run(); });
     return absl::OkStatus();
   }
-
-  const std::string& address() const { return address_; }
 
  private:
   void Accept() {
@@ -145,19 +141,16 @@ class MetricsPort::Impl {
   asio::io_context loop_{1};
   tcp::acceptor acceptor_{loop_};
   asio::steady_timer retry_{loop_};
-  std::string address_;
   std::thread thread_;
 };
 
+}  // namespace
+
 absl::StatusOr<std::unique_ptr<MetricsPort>> MetricsPort::Open(const std::string& address,
                                                                const rpc::Metrics* metrics) {
-  auto impl = std::make_unique<Impl>(metrics);
-  RETURN_IF_ERROR(impl->Open(address));
-  return std::unique_ptr<MetricsPort>(new MetricsPort(std::move(impl)));
+  auto port = std::make_unique<HttpPort>(metrics);
+  RETURN_IF_ERROR(port->Listen(address));
+  return port;
 }
-
-MetricsPort::MetricsPort(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-MetricsPort::~MetricsPort() = default;
-const std::string& MetricsPort::address() const { return impl_->address(); }
 
 }  // namespace parley::service

@@ -22,15 +22,13 @@ class MetricsPort {
  public:
   // `metrics` must outlive the port. Returns ADDRESS_INVALID or ADDRESS_IN_USE.
   static absl::StatusOr<std::unique_ptr<MetricsPort>> Open(const std::string& address, const rpc::Metrics* metrics);
-  ~MetricsPort();
+  virtual ~MetricsPort() = default;
 
   // Returns the bound address as "host:port"; with port 0, the port that the kernel chose.
-  const std::string& address() const;
+  const std::string& address() const { return address_; }
 
- private:
-  class Impl;
-  explicit MetricsPort(std::unique_ptr<Impl> impl);
-  const std::unique_ptr<Impl> impl_;
+ protected:
+  std::string address_;
 };
 
 }  // namespace parley::service

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <map>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -41,7 +42,7 @@ absl::Status Harden() {
   // A core dump would hold every secret of the process.
   const rlimit none{0, 0};
   if (setrlimit(RLIMIT_CORE, &none) != 0 || prctl(PR_SET_DUMPABLE, 0) != 0) {
-    return Error(absl::StatusCode::kInternal, "PROCESS", absl::StrCat("cannot disable core dumps: ", ErrnoText(errno)));
+    return Error(absl::StatusCode::kInternal, "PROCESS", "cannot disable core dumps: ", ErrnoText(errno));
   }
   // Debian's Abseil is built to look for deadlocks at every lock, and gRPC takes many: a tenth of a service's time.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
@@ -67,11 +68,21 @@ absl::Status Notify(const std::string& line) {
   if (notify_fd == nullptr) return absl::OkStatus();
   int fd = -1;
   if (!absl::SimpleAtoi(notify_fd, &fd) || fd < 0 || write(fd, line.data(), line.size()) < 0) {
-    return Error(absl::StatusCode::kInvalidArgument, "NOTIFY_FD",
-                 absl::StrCat("NOTIFY_FD is '", notify_fd, "', which is not an open descriptor's number"));
+    return Error(absl::StatusCode::kInvalidArgument, "NOTIFY_FD", "NOTIFY_FD is '", notify_fd,
+                 "', which is not an open descriptor's number");
   }
   close(fd);
   return absl::OkStatus();
+}
+
+using Samples = std::vector<rpc::Metrics::Sample>;
+
+Samples One(int64_t count) { return {{{}, static_cast<double>(count)}}; }
+
+Samples ByLabel(const std::string& label, const std::map<std::string, int64_t>& counts) {
+  Samples samples;
+  for (const auto& [value, count] : counts) samples.push_back({{{label, value}}, static_cast<double>(count)});
+  return samples;
 }
 
 }  // namespace
@@ -98,44 +109,26 @@ void Process::Prepare(grpc::ServerBuilder* builder) {
 }
 
 rpc::Metrics::Source Process::CountDoor(const transport::Listener* listener) {
-  using Samples = std::vector<rpc::Metrics::Sample>;
+  using Kind = rpc::Metrics::Kind;
+  using Stats = transport::ListenerStats;
   const auto sources = std::make_shared<std::vector<rpc::Metrics::Source>>();
-  const auto add = [&](const char* name, const char* help, rpc::Metrics::Kind kind,
-                       std::function<Samples(const transport::ListenerStats&)> read) {
+  const auto add = [&](const char* name, const char* help, Kind kind, std::function<Samples(const Stats&)> read) {
     sources->push_back(
         metrics_.Add(name, help, kind, [listener, read = std::move(read)] { return read(listener->stats()); }));
   };
-  add("parley_handshakes_total", "TLS handshakes that have ended, by outcome.", rpc::Metrics::Kind::kCounter,
-      [](const transport::ListenerStats& stats) {
-        Samples samples;
-        for (const auto& [outcome, count] : stats.handshakes) {
-          samples.push_back({{{"outcome", outcome}}, static_cast<double>(count)});
-        }
-        return samples;
-      });
-  add("parley_handshakes_in_progress", "TLS handshakes under way.", rpc::Metrics::Kind::kGauge, [](const auto& stats) {
-    return Samples{{{}, static_cast<double>(stats.handshakes_under_way)}};
-  });
-  add("parley_connections", "Connections, with those that are shaking hands.", rpc::Metrics::Kind::kGauge,
-      [](const auto& stats) {
-        return Samples{{{}, static_cast<double>(stats.connections)}};
-      });
-  add("parley_connections_max", "Connections that there are places for.", rpc::Metrics::Kind::kGauge,
-      [](const auto& stats) {
-        return Samples{{{}, static_cast<double>(stats.max_connections)}};
-      });
+  add("parley_handshakes_total", "TLS handshakes that have ended, by outcome.", Kind::kCounter,
+      [](const Stats& stats) { return ByLabel("outcome", stats.handshakes); });
+  add("parley_handshakes_in_progress", "TLS handshakes under way.", Kind::kGauge,
+      [](const Stats& stats) { return One(stats.handshakes_under_way); });
+  add("parley_connections", "Connections, with those that are shaking hands.", Kind::kGauge,
+      [](const Stats& stats) { return One(stats.connections); });
+  add("parley_connections_max", "Connections that there are places for.", Kind::kGauge,
+      [](const Stats& stats) { return One(stats.max_connections); });
   add("parley_guard_breaches_total", "Connections that the guard has ended, by the budget that was broken.",
-      rpc::Metrics::Kind::kCounter, [](const transport::ListenerStats& stats) {
-        Samples samples;
-        for (const auto& [breach, count] : stats.breaches) {
-          samples.push_back({{{"breach", breach}}, static_cast<double>(count)});
-        }
-        return samples;
-      });
-  add("parley_relay_bytes_total", "Bytes from and to peers after their handshakes, as on the network.",
-      rpc::Metrics::Kind::kCounter, [](const auto& stats) {
-        return Samples{{{{"direction", "in"}}, static_cast<double>(stats.bytes_in)},
-                       {{{"direction", "out"}}, static_cast<double>(stats.bytes_out)}};
+      Kind::kCounter, [](const Stats& stats) { return ByLabel("breach", stats.breaches); });
+  add("parley_relay_bytes_total", "Bytes from and to peers after their handshakes, as on the network.", Kind::kCounter,
+      [](const Stats& stats) {
+        return ByLabel("direction", {{"in", stats.bytes_in}, {"out", stats.bytes_out}});
       });
   return sources;
 }

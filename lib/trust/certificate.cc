@@ -28,7 +28,7 @@ constexpr absl::string_view kDevicePrefix = "devices/";
 std::string SignedBytes(absl::string_view certificate) { return absl::StrCat(kSignatureContext, certificate); }
 
 absl::Status Malformed(absl::string_view why) {
-  return Error(absl::StatusCode::kInvalidArgument, "CHAIN_MALFORMED", absl::StrCat("a certificate ", why));
+  return Error(absl::StatusCode::kInvalidArgument, "CHAIN_MALFORMED", "a certificate ", why);
 }
 
 bool IsId(absl::string_view bytes) { return bytes.size() == kIdBytes; }

@@ -22,7 +22,7 @@ using v1::SignedCertificate;
 constexpr int64_t kRootSequences = 2;
 
 absl::Status Refuse(absl::StatusCode code, absl::string_view reason, absl::string_view sentence) {
-  return Error(code, reason, absl::StrCat("the chain of trust refuses a certificate: ", sentence));
+  return Error(code, reason, "the chain of trust refuses a certificate: ", sentence);
 }
 
 absl::Status NotAllowed(absl::string_view sentence) {
@@ -313,11 +313,10 @@ absl::Status Chain::CheckWhole() const {
 
 absl::Status Chain::Remembers(const Head& seen) const {
   if (seen.sequence == 0 || HashAt(seen.sequence) == seen.hash) return absl::OkStatus();
-  return Error(absl::StatusCode::kDataLoss, "CHAIN_ROLLED_BACK",
-               absl::StrCat("the chain of trust, of ", hashes_.size(),
-                            " certificates, is not the one that was seen "
-                            "before, up to ",
-                            seen.sequence, "; somebody cut it off or replaced it: do not go on, and ask your admin"));
+  return Error(absl::StatusCode::kDataLoss, "CHAIN_ROLLED_BACK", "the chain of trust, of ", hashes_.size(),
+               " certificates, is not the one that was seen "
+               "before, up to ",
+               seen.sequence, "; somebody cut it off or replaced it: do not go on, and ask your admin");
 }
 
 Head Chain::head() const {

@@ -15,7 +15,7 @@ using task::v1::OperatorSignature;
 constexpr absl::string_view kContext("parley operator v1\0", 19);
 
 absl::Status Refuse(absl::StatusCode code, absl::string_view reason, absl::string_view sentence) {
-  return Error(code, reason, absl::StrCat("the manifest ", sentence));
+  return Error(code, reason, "the manifest ", sentence);
 }
 
 std::string SignedBytes(absl::string_view manifest, const OperatorSignature& signature) {
