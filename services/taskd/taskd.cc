@@ -130,27 +130,23 @@ class Taskd::Impl {
   RevokedKeys revoked_;
   const rpc::Gate gate_{config_.find_peer, config_.audit, workers_.get(), config_.metrics};
   const ParticipantUpdater updater_{&store_, &task_index_, config_.clock};
-  FanOut fan_out_{&sessions_, &updater_, config_.labels, workers_.get()};
   const RequestLog request_log_{&store_};
   const CallerResolver callers_{&store_, &updater_, config_.audit};
-  Roster roster_{{&store_, &task_index_, &request_log_, &updater_, &keys_, &revoked_, config_.labels, config_.clock,
-                  config_.audit}};
-  Dependents dependents_{&store_, &roster_, config_.clock};
-  Tasks tasks_{{&store_, &chunks_, &task_index_, &request_log_, &roster_, &keys_, config_.clock, config_.audit}};
-  Joining joining_{{&store_, &task_index_, &updater_, &keys_, &revoked_, config_.labels, config_.clock, config_.audit}};
-  Lifecycle lifecycle_{
-      {&store_, &task_index_, &updater_, config_.clock, &jumps_, timers_.get(), workers_.get(), config_.audit}};
-  Assignments assignments_{&task_index_, config_.labels, &streams_, workers_.get()};
-  const WatchStream::Parts watch_{&store_, &task_index_, &tasks_, &streams_, config_.labels, workers_.get()};
-  const FetchStream::Parts fetch_{&callers_,      &task_index_,  &manifests_,   &chunks_,
-                                  config_.labels, config_.clock, workers_.get()};
   DeclarePace pace_{config_.clock};
-  const NegotiateStream::Parts negotiate_{&callers_, &updater_,      &task_index_,  &sessions_,    &manifests_,
-                                          &pace_,    config_.labels, config_.clock, timers_.get(), workers_.get()};
-  TaskServiceAdapter task_service_{&gate_, &tasks_, &roster_, &dependents_, &watch_};
-  ArtifactServiceAdapter artifact_service_{&gate_, &chunks_, &fetch_};
+  const TaskdParts parts_{&store_,        &chunks_,      &manifests_,   &task_index_,   &updater_,    &request_log_,
+                          &callers_,      &keys_,        &revoked_,     &sessions_,     &pace_,       &streams_,
+                          config_.labels, config_.clock, timers_.get(), workers_.get(), config_.audit};
+  FanOut fan_out_{&parts_};
+  Roster roster_{&parts_};
+  Dependents dependents_{&parts_, &roster_};
+  Tasks tasks_{&parts_, &roster_};
+  Joining joining_{&parts_};
+  Lifecycle lifecycle_{&parts_, &jumps_};
+  Assignments assignments_{&parts_};
+  TaskServiceAdapter task_service_{&gate_, &tasks_, &roster_, &dependents_, &parts_};
+  ArtifactServiceAdapter artifact_service_{&gate_, &parts_};
   std::vector<rpc::Metrics::Source> figures_;
-  ParticipationServiceAdapter participation_service_{&gate_, &joining_, &assignments_, &negotiate_};
+  ParticipationServiceAdapter participation_service_{&gate_, &joining_, &assignments_, &parts_};
 };
 
 Taskd::Taskd(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -22,7 +22,7 @@ constexpr size_t kPieceBytes = 64 * 1024;
 
 }  // namespace
 
-FetchStream::FetchStream(const Parts* parts, rpc::Caller caller, const task::v1::FetchChunksRequest& request)
+FetchStream::FetchStream(const TaskdParts* parts, rpc::Caller caller, const task::v1::FetchChunksRequest& request)
     : parts_(parts), caller_(std::move(caller)), request_(request) {}
 
 void FetchStream::Begin() {

@@ -7,33 +7,17 @@
 #include <memory>
 #include <string>
 
-#include "lib/base/clock.h"
-#include "lib/keyd_client/device_labels.h"
-#include "lib/rpc/gate.h"
 #include "lib/rpc/out_stream.h"
-#include "lib/rpc/worker_pool.h"
 #include "parley/task/v1/artifact_service.pb.h"
-#include "services/taskd/participants/caller_resolver.h"
-#include "services/taskd/store/chunk_store.h"
-#include "services/taskd/store/manifest_cache.h"
-#include "services/taskd/store/task_index.h"
+#include "services/taskd/participants/parts.h"
 
 namespace parley::taskd {
 
 class FetchStream final
     : public rpc::OutStream<grpc::ServerWriteReactor<task::v1::FetchChunksResponse>, task::v1::FetchChunksResponse> {
  public:
-  // All parts must outlive every stream.
-  struct Parts {
-    const CallerResolver* callers;
-    TaskIndex* task_index;
-    ManifestCache* manifests;
-    ChunkStore* chunks;
-    const keyd_client::DeviceLabels* labels;
-    Clock* clock;
-    rpc::WorkerPool* workers;
-  };
-  FetchStream(const Parts* parts, rpc::Caller caller, const task::v1::FetchChunksRequest& request);
+  // `parts` must outlive this.
+  FetchStream(const TaskdParts* parts, rpc::Caller caller, const task::v1::FetchChunksRequest& request);
 
   void Begin();
 
@@ -49,7 +33,7 @@ class FetchStream final
   absl::Status SendFrame(std::shared_ptr<const std::string> frame);
   void SendPiece();
 
-  const Parts* const parts_;
+  const TaskdParts* const parts_;
   const rpc::Caller caller_;
   const task::v1::FetchChunksRequest request_;
   // Only whoever sends the next piece touches these.

@@ -41,7 +41,7 @@ void AssignmentStream::Offer(const TaskSnapshot& task) {
   {
     // Asked under the lock, so that what is noted is by the labels that were known last.
     MutexLock lock(&mutex_);
-    const bool selected = Select(record, assignments_->labels_->Find(device_).get(), facts_) == Selected::kYes;
+    const bool selected = Select(record, assignments_->parts_->labels->Find(device_).get(), facts_) == Selected::kYes;
     if (!selected) offered_.erase(record.name());
     if (!selected || !IsTold(record) || !offered_.insert(record.name()).second) return;
   }
@@ -54,7 +54,7 @@ void AssignmentStream::Offer(const TaskSnapshot& task) {
 void AssignmentStream::OnClosed() { assignments_->Remove(this); }
 
 void Assignments::Add(const Stream& stream) {
-  streams_->Add(stream);
+  parts_->streams->Add(stream);
   {
     MutexLock lock(&mutex_);
     Watching& watching = watching_[stream.get()];
@@ -62,15 +62,15 @@ void Assignments::Add(const Stream& stream) {
     Index(&watching);
   }
   // After it is registered, so that none opens unseen in between.
-  workers_->Run(stream->flow(), [this, stream] { OfferAllTo(stream); });
+  parts_->workers->Run(stream->flow(), [this, stream] { OfferAllTo(stream); });
 }
 
 void Assignments::OfferAllTo(const Stream& stream) const {
-  for (const TaskSnapshot& task : task_index_->Tasks()) stream->Offer(task);
+  for (const TaskSnapshot& task : parts_->task_index->Tasks()) stream->Offer(task);
 }
 
 void Assignments::Remove(const AssignmentStream* stream) {
-  streams_->Remove(stream);
+  parts_->streams->Remove(stream);
   MutexLock lock(&mutex_);
   const auto watching = watching_.find(stream);
   if (watching == watching_.end()) return;
@@ -84,7 +84,7 @@ void Assignments::Index(Watching* watching) {
   watching->keys = {{"", stream.device()}};
   for (const auto& [key, value] : stream.facts())
     watching->keys.emplace_back(absl::StrCat(keys::kFactPrefix, key), value);
-  if (const auto labels = labels_->Find(stream.device())) {
+  if (const auto labels = parts_->labels->Find(stream.device())) {
     for (const auto& [key, value] : *labels) watching->keys.emplace_back(key, value);
   }
   for (const Key& key : watching->keys) by_key_[key][&stream] = watching->stream;
@@ -99,7 +99,7 @@ void Assignments::Unindex(const Watching& watching) {
 }
 
 void Assignments::NoteClaims(const std::string& device, const task::v1::WatchAssignmentsRequest& request) {
-  const auto labels = labels_->Find(device);
+  const auto labels = parts_->labels->Find(device);
   if (request.labels().empty() || labels == nullptr || !labels->empty()) return;
   {
     MutexLock lock(&mutex_);
@@ -144,7 +144,7 @@ std::vector<Assignments::Stream> Assignments::FindFor(const Task& task) const {
 void Assignments::Offer(const TaskSnapshot& task) {
   const Task& record = task->value.task();
   if (!IsTold(record) || (record.selector().empty() && record.selector_any().empty())) return;
-  workers_->Run([this, task] {
+  parts_->workers->Run([this, task] {
     ForEach(std::make_shared<const std::vector<Stream>>(FindFor(task->value.task())),
             [task](const Stream& stream) { stream->Offer(task); });
   });
@@ -163,7 +163,7 @@ void Assignments::Relabelled(const std::string& device) {
     }
     for (const Stream& stream : streams) Index(&watching_.at(stream.get()));
   }
-  workers_->Run([this, streams = std::make_shared<const std::vector<Stream>>(std::move(streams))] {
+  parts_->workers->Run([this, streams = std::make_shared<const std::vector<Stream>>(std::move(streams))] {
     ForEach(streams, [this](const Stream& stream) { OfferAllTo(stream); });
   });
 }
@@ -173,7 +173,8 @@ void Assignments::ForEach(std::shared_ptr<const std::vector<Stream>> streams, st
   const size_t end = std::min(streams->size(), first + kStreamsPerSlice);
   for (size_t i = first; i < end; ++i) tell((*streams)[i]);
   if (end == streams->size()) return;
-  workers_->Run([this, streams = std::move(streams), tell = std::move(tell), end] { ForEach(streams, tell, end); });
+  parts_->workers->Run(
+      [this, streams = std::move(streams), tell = std::move(tell), end] { ForEach(streams, tell, end); });
 }
 
 }  // namespace parley::taskd

@@ -16,12 +16,9 @@
 #include <vector>
 
 #include "lib/base/mutex.h"
-#include "lib/keyd_client/device_labels.h"
-#include "lib/rpc/gate.h"
 #include "lib/rpc/out_stream.h"
 #include "parley/task/v1/participation_service.pb.h"
-#include "services/taskd/participants/sessions.h"
-#include "services/taskd/store/task_index.h"
+#include "services/taskd/participants/parts.h"
 
 namespace parley::taskd {
 
@@ -58,10 +55,8 @@ class AssignmentStream final : public rpc::OutStream<grpc::ServerWriteReactor<ta
 
 class Assignments {
  public:
-  // All of these must outlive this, and this must outlive the work of `workers`.
-  Assignments(const TaskIndex* task_index, const keyd_client::DeviceLabels* labels, rpc::LiveStreams* streams,
-              rpc::WorkerPool* workers)
-      : task_index_(task_index), labels_(labels), streams_(streams), workers_(workers) {}
+  // `parts` must outlive this.
+  explicit Assignments(const TaskdParts* parts) : parts_(parts) {}
 
   // Says that a task has changed.
   void Offer(const TaskSnapshot& task);
@@ -93,10 +88,7 @@ class Assignments {
   void ForEach(std::shared_ptr<const std::vector<Stream>> streams, std::function<void(const Stream&)> tell,
                size_t first = 0);
 
-  const TaskIndex* const task_index_;
-  const keyd_client::DeviceLabels* const labels_;
-  rpc::LiveStreams* const streams_;
-  rpc::WorkerPool* const workers_;
+  const TaskdParts* const parts_;
   mutable Mutex mutex_;
   // Devices whose claims the log has.
   std::set<std::string> noted_ ABSL_GUARDED_BY(mutex_);

@@ -18,14 +18,13 @@ bool IsTaskKey(absl::string_view key) { return key == TaskKey(ParseWatchedKey(ke
 
 }  // namespace
 
-Dependents::Dependents(const TaskStore* store, Roster* roster, Clock* clock)
-    : store_(store),
+Dependents::Dependents(const TaskdParts* parts, Roster* roster)
+    : parts_(parts),
       roster_(roster),
-      clock_(clock),
-      ended_(clock, [this](const Credential& credential) { return End(credential); }) {}
+      ended_(parts->clock, [this](const Credential& credential) { return End(credential); }) {}
 
 absl::StatusOr<std::optional<store::Entry>> Dependents::FindNote(absl::string_view serial) const {
-  absl::StatusOr<store::Entry> note = store_->store()->Get(EndedKey(serial));
+  absl::StatusOr<store::Entry> note = parts_->store->store()->Get(EndedKey(serial));
   if (absl::IsNotFound(note.status())) return std::nullopt;
   RETURN_IF_ERROR(note.status());
   return std::optional<store::Entry>(*std::move(note));
@@ -33,12 +32,12 @@ absl::StatusOr<std::optional<store::Entry>> Dependents::FindNote(absl::string_vi
 
 absl::Status Dependents::Note(const Credential& credential, const EndedRecord& ended,
                               const std::optional<store::Entry>& before, store::Transaction transaction) const {
-  const absl::Duration kept = std::min(credential.NoteLifetime(clock_->Now()), kMaxTtl);
-  ASSIGN_OR_RETURN(const store::LeaseId lease, store_->store()->GrantLease(kept));
+  const absl::Duration kept = std::min(credential.NoteLifetime(parts_->clock->Now()), kMaxTtl);
+  ASSIGN_OR_RETURN(const store::LeaseId lease, parts_->store->store()->GrantLease(kept));
   const std::string key = EndedKey(credential.serial);
   before.has_value() ? transaction.IfUnchanged(*before) : transaction.IfAbsent(key);
   transaction.Set(key, ended.SerializeAsString(), lease);
-  return store_->store()->Commit(std::move(transaction)).status();
+  return parts_->store->store()->Commit(std::move(transaction)).status();
 }
 
 absl::Status Dependents::End(const Credential& credential) const {
@@ -53,7 +52,7 @@ absl::Status Dependents::End(const Credential& credential) const {
 }
 
 absl::StatusOr<bool> Dependents::EndPage(const Credential& credential, store::KeyRange* range) const {
-  ASSIGN_OR_RETURN(const store::Page page, store_->store()->List(*range, kPerPage));
+  ASSIGN_OR_RETURN(const store::Page page, parts_->store->store()->List(*range, kPerPage));
   ASSIGN_OR_RETURN(const auto note, FindNote(credential.serial));
   EndedRecord ended;
   if (note.has_value()) RETURN_IF_ERROR(ParseRecord(note->key, note->value, &ended));
@@ -90,11 +89,11 @@ absl::Status Dependents::AddTo(const std::string& serial, task::v1::AwaitEndedKe
   if (note.has_value()) RETURN_IF_ERROR(ParseRecord(note->key, note->value, &ended));
   response->set_member_keys(response->member_keys() + ended.member_keys());
   response->set_join_keys(response->join_keys() + ended.join_keys());
-  ASSIGN_OR_RETURN(const store::Page page, store_->store()->List(DependentRange(serial)));
+  ASSIGN_OR_RETURN(const store::Page page, parts_->store->store()->List(DependentRange(serial)));
   for (const store::Entry& entry : page.entries) {
     const absl::string_view key = DependentOf(entry.key);
     if (!IsTaskKey(key)) continue;
-    ASSIGN_OR_RETURN(const auto task, store_->GetTask(ParseWatchedKey(key).task));
+    ASSIGN_OR_RETURN(const auto task, parts_->store->GetTask(ParseWatchedKey(key).task));
     if (CheckNotEnded(task.value).ok()) response->add_open_tasks(task.value.task().name());
   }
   return absl::OkStatus();

@@ -14,14 +14,10 @@
 #include <optional>
 #include <string>
 
-#include "absl/status/status.h"
-#include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
-#include "lib/base/clock.h"
 #include "lib/keyd_client/ended_credentials.h"
 #include "parley/task/v1/task_service.pb.h"
+#include "services/taskd/participants/parts.h"
 #include "services/taskd/participants/roster.h"
-#include "services/taskd/store/task_store.h"
 
 namespace parley::taskd {
 
@@ -29,8 +25,8 @@ class Dependents {
  public:
   using Credential = keyd_client::EndedCredentials::Credential;
 
-  // All of these must outlive this.
-  Dependents(const TaskStore* store, Roster* roster, Clock* clock);
+  // Both must outlive this.
+  Dependents(const TaskdParts* parts, Roster* roster);
 
   // Does what TaskService.AwaitEndedKeys says, and returns its errors.
   absl::Status AwaitEndedKeys(const task::v1::AwaitEndedKeysRequest& request,
@@ -48,9 +44,8 @@ class Dependents {
   absl::StatusOr<std::optional<store::Entry>> FindNote(absl::string_view serial) const;
   absl::Status AddTo(const std::string& serial, task::v1::AwaitEndedKeysResponse* response) const;
 
-  const TaskStore* const store_;
+  const TaskdParts* const parts_;
   Roster* const roster_;
-  Clock* const clock_;
   keyd_client::EndedCredentials ended_;
 };
 

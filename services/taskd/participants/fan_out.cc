@@ -7,14 +7,14 @@
 namespace parley::taskd {
 
 void FanOut::Begin(const std::string& task) {
-  Slice all = sessions_->OfTask(task);
+  Slice all = parts_->sessions->OfTask(task);
   {
     MutexLock lock(&mutex_);
     const auto [place, began] = waiting_.try_emplace(task);
     place->second = std::move(all);
     if (!began) return;
   }
-  workers_->Run([this, task] { Continue(task); });
+  parts_->workers->Run([this, task] { Continue(task); });
 }
 
 FanOut::Slice FanOut::Next(const std::string& task) {
@@ -33,7 +33,8 @@ void FanOut::Continue(const std::string& task) {
   const Slice slice = Next(task);
   if (slice.empty()) return;
   // The next slice begins when the last session of this one lets go of it.
-  const std::shared_ptr<void> told(nullptr, [this, task](void*) { workers_->Run([this, task] { Continue(task); }); });
+  const std::shared_ptr<void> told(nullptr,
+                                   [this, task](void*) { parts_->workers->Run([this, task] { Continue(task); }); });
   Offer(task, slice, told);
 }
 
@@ -43,10 +44,10 @@ void FanOut::Offer(const std::string& task, const Slice& slice, const std::share
   for (const Sessions::Entry& entry : slice) {
     clients.push_back(entry.client);
     events.push_back(Event{Event::Kind::kOfferDue});
-    events.back().labels = labels_->Find(entry.client);
+    events.back().labels = parts_->labels->Find(entry.client);
   }
   const auto expect = [&](size_t client, int64_t version) { slice[client].session->Expect(version); };
-  auto applied = updater_->TryApply(task, clients, events, expect);
+  auto applied = parts_->updater->TryApply(task, clients, events, expect);
   for (size_t i = 0; i < slice.size(); ++i) {
     if (applied.ok()) {
       slice[i].session->Show(std::move(applied->snapshots[i]), told);

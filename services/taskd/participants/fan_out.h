@@ -14,19 +14,14 @@
 #include <vector>
 
 #include "lib/base/mutex.h"
-#include "lib/keyd_client/device_labels.h"
-#include "lib/rpc/worker_pool.h"
-#include "services/taskd/participants/sessions.h"
-#include "services/taskd/store/participant_updater.h"
+#include "services/taskd/participants/parts.h"
 
 namespace parley::taskd {
 
 class FanOut {
  public:
-  // All of these must outlive this, and this must outlive the work of `workers`.
-  FanOut(const Sessions* sessions, const ParticipantUpdater* updater, const keyd_client::DeviceLabels* labels,
-         rpc::WorkerPool* workers)
-      : sessions_(sessions), updater_(updater), labels_(labels), workers_(workers) {}
+  // `parts` must outlive this.
+  explicit FanOut(const TaskdParts* parts) : parts_(parts) {}
 
   // Says that the task has changed.
   void Begin(const std::string& task);
@@ -38,10 +33,7 @@ class FanOut {
   Slice Next(const std::string& task);
   void Offer(const std::string& task, const Slice& slice, const std::shared_ptr<void>& told) const;
 
-  const Sessions* const sessions_;
-  const ParticipantUpdater* const updater_;
-  const keyd_client::DeviceLabels* const labels_;
-  rpc::WorkerPool* const workers_;
+  const TaskdParts* const parts_;
   Mutex mutex_;
   // The clients that are still to be told, by task. A task that is here has a slice under way.
   std::map<std::string, Slice> waiting_ ABSL_GUARDED_BY(mutex_);

@@ -66,11 +66,11 @@ absl::Status Joining::Join(const rpc::Caller& caller, const JoinRequest& request
   RETURN_IF_ERROR(ValidateJoin(request));
   std::string client;
   ASSIGN_OR_RETURN(const Group group, CheckCaller(caller, request, &client));
-  ASSIGN_OR_RETURN(const TaskSnapshot task, parts_.updater->FindTask(group.task));
+  ASSIGN_OR_RETURN(const TaskSnapshot task, parts_->updater->FindTask(group.task));
   const Secret nonce_hash = Secret::Take(crypto::Sha256(request.nonce()));
   absl::Status refused;
   for (int tries = 0; tries < kMaxTries; ++tries) {
-    ASSIGN_OR_RETURN(auto found, parts_.store->FindParticipant(group.task, client));
+    ASSIGN_OR_RETURN(auto found, parts_->store->FindParticipant(group.task, client));
     if (found.has_value()) {
       const ParticipantRecord& record = found->value;
       const bool revoked = record.participant().has_revoke_time();
@@ -79,7 +79,7 @@ absl::Status Joining::Join(const rpc::Caller& caller, const JoinRequest& request
       // Under another credential the device gets another key, which ends with that one; so does each client whose key
       // was made under a root that has been retired.
       const bool renewed = (own_name && HexEncode(record.credential()) != caller.peer->key.key_id) ||
-                           !parts_.keys->IsLive(group.task, ClientTag(group.task, client), record);
+                           !parts_->keys->IsLive(group.task, ClientTag(group.task, client), record);
       if (same && !revoked && !renewed) return Answer(group.task, client, record, task, response);
       // A device joins under its own name alone, as CheckCaller has seen. It comes back when it has lost its state, but
       // not when it was shut out of the task: it would do so by itself.
@@ -99,7 +99,7 @@ absl::Status Joining::Join(const rpc::Caller& caller, const JoinRequest& request
     }
     if (absl::IsResourceExhausted(status)) {
       // There was a last place, and perhaps it is this client's own.
-      ASSIGN_OR_RETURN(found, parts_.store->FindParticipant(group.task, client));
+      ASSIGN_OR_RETURN(found, parts_->store->FindParticipant(group.task, client));
       if (found.has_value() && nonce_hash == Secret::CopyOf(found->value.nonce_hash())) continue;
     }
     RETURN_IF_ERROR(status);
@@ -116,16 +116,16 @@ absl::StatusOr<Joining::Pending> Joining::NewPending(const Group& group, const s
   RETURN_IF_ERROR(CheckNotEnded(task));
   const keys::Labels facts = FactsOf(request.facts(), request.labels());
   if (group.join_key.empty()) {
-    const auto labels = parts_.labels->Find(client);
+    const auto labels = parts_->labels->Find(client);
     RETURN_IF_ERROR(CheckSelected(Select(task.task(), labels.get(), facts), SelectorDiffers(group.task, client)));
   }
   Pending pending{client, ClientTag(group.task, client), {}, std::move(former)};
-  const absl::Time now = parts_.clock->Now();
+  const absl::Time now = parts_->clock->Now();
   if (pending.former.has_value() && GoesOn(pending.former->value, request)) {
     // The same run of the same device, under its next credential.
     pending.record = pending.former->value;
   } else if (pending.former.has_value()) {
-    const bool connected = parts_.task_index->IsConnected(group.task, client);
+    const bool connected = parts_->task_index->IsConnected(group.task, client);
     pending.record = Rejoined(pending.former->value, client, task, connected, now);
   } else {
     pending.record = NewParticipant(client, task, now);
@@ -136,7 +136,7 @@ absl::StatusOr<Joining::Pending> Joining::NewPending(const Group& group, const s
   pending.record.set_own_credential(own);
   pending.record.set_credential(HexDecode(caller.peer->key.key_id).value_or(""));
   const absl::Time end = ToTime(task.task().expire_time()) + kMemberKeyGrace;
-  parts_.keys->FillNew(own ? std::min(end, caller.peer->key.not_after) : end, &pending.record);
+  parts_->keys->FillNew(own ? std::min(end, caller.peer->key.not_after) : end, &pending.record);
   return pending;
 }
 
@@ -145,17 +145,17 @@ void Joining::AuditJoin(const rpc::Caller& caller, const Group& group, const Pen
   if (pending.former.has_value()) {
     const bool revoked = pending.former->value.participant().has_revoke_time();
     RecordAction(
-        parts_.audit, caller.Name(), "participant.rejoined", name,
+        parts_->audit, caller.Name(), "participant.rejoined", name,
         revoked ? "its former key had been revoked" : "the device took its name back; its former key is revoked");
   }
-  RecordAction(parts_.audit, caller.Name(), "member_key.issued", name);
+  RecordAction(parts_->audit, caller.Name(), "member_key.issued", name);
 }
 
 // The names in a request are claims; the key is what counts.
 absl::StatusOr<Joining::Group> Joining::CheckCaller(const rpc::Caller& caller, const JoinRequest& request,
                                                     std::string* client) const {
   const auto refuse = [&](absl::string_view reason, absl::string_view sentence) {
-    return RecordRefusal(parts_.audit, caller.Name(), "parley.task.v1.ParticipationService.Join", reason, sentence);
+    return RecordRefusal(parts_->audit, caller.Name(), "parley.task.v1.ParticipationService.Join", reason, sentence);
   };
   if (caller.role() == access::v1::ROLE_JOINER) {
     if (!request.task().empty() && request.task() != TaskName(caller.subject())) {
@@ -223,22 +223,22 @@ Joining::Batch Joining::TakeNextBatch(Queue* queue) {
 void Joining::Commit(const Group& group, Batch batch) {
   const auto decide = [&](int conflicts) -> absl::StatusOr<std::optional<store::Transaction>> {
     if (conflicts == 0) {
-      ASSIGN_OR_RETURN(const TaskSnapshot task, parts_.updater->FindTask(group.task));
+      ASSIGN_OR_RETURN(const TaskSnapshot task, parts_->updater->FindTask(group.task));
       return NewTransaction(group, task, &batch);
     }
     RETURN_IF_ERROR(DropPresent(group.task, &batch));
     if (batch.empty()) return std::nullopt;
-    ASSIGN_OR_RETURN(auto fresh, parts_.store->GetTask(group.task));
+    ASSIGN_OR_RETURN(auto fresh, parts_->store->GetTask(group.task));
     return NewTransaction(group, std::make_shared<const Stored<TaskRecord>>(std::move(fresh)), &batch);
   };
-  const absl::StatusOr<int64_t> revision = store::Update(parts_.store->store(), "the task", decide);
+  const absl::StatusOr<int64_t> revision = store::Update(parts_->store->store(), "the task", decide);
   const auto revokes = [](const Pending* pending) {
     return pending->former.has_value() && !pending->former->value.participant().has_revoke_time();
   };
   if (revision.ok() && *revision > 0) {
-    parts_.task_index->Committed(*revision);
+    parts_->task_index->Committed(*revision);
     // No key of a client is good beside its new one.
-    if (std::any_of(batch.begin(), batch.end(), revokes)) parts_.revoked->WaitFor(*revision);
+    if (std::any_of(batch.begin(), batch.end(), revokes)) parts_->revoked->WaitFor(*revision);
   }
   for (Pending* const pending : batch) pending->status = revision.status();
 }
@@ -249,8 +249,8 @@ absl::StatusOr<std::optional<store::Transaction>> Joining::NewTransaction(const 
   store::Transaction transaction;
   transaction.conditions.push_back({TaskKey(group.task), task->revision});
   if (!group.join_key.empty()) {
-    ASSIGN_OR_RETURN(auto key, parts_.store->GetJoinKey(group.task, group.join_key));
-    RETURN_IF_ERROR(CheckJoinKey(key.value, parts_.clock->Now()));
+    ASSIGN_OR_RETURN(auto key, parts_->store->GetJoinKey(group.task, group.join_key));
+    RETURN_IF_ERROR(CheckJoinKey(key.value, parts_->clock->Now()));
     task::v1::JoinKey& join_key = *key.value.mutable_join_key();
     if (join_key.max_members() > 0) {
       const size_t places = std::max(0, join_key.max_members() - join_key.members());
@@ -280,7 +280,7 @@ absl::Status Joining::AddToTransaction(const Group& group, const Pending& pendin
     const ParticipantRecord& former = pending.former->value;
     transaction->conditions.push_back({key, pending.former->revision});
     if (!former.participant().has_revoke_time()) {
-      RETURN_IF_ERROR(parts_.revoked->Add(former.serial(), ToTime(former.key_expire_time()), transaction));
+      RETURN_IF_ERROR(parts_->revoked->Add(former.serial(), ToTime(former.key_expire_time()), transaction));
     }
   } else {
     transaction->IfAbsent(key).IfAbsent(tag);
@@ -293,14 +293,14 @@ absl::Status Joining::AddToTransaction(const Group& group, const Pending& pendin
 absl::Status Joining::DropPresent(const std::string& task, Batch* batch) {
   Batch left;
   for (Pending* const pending : *batch) {
-    ASSIGN_OR_RETURN(const auto found, parts_.store->FindParticipant(task, pending->client));
-    const absl::StatusOr<std::string> tagged = parts_.store->ClientOfTag(task, pending->tag);
+    ASSIGN_OR_RETURN(const auto found, parts_->store->FindParticipant(task, pending->client));
+    const absl::StatusOr<std::string> tagged = parts_->store->ClientOfTag(task, pending->tag);
     if (!absl::IsNotFound(tagged.status())) RETURN_IF_ERROR(tagged.status());
     const bool moved = pending->former.has_value() ? !found.has_value() || found->revision != pending->former->revision
                                                    : found.has_value() || tagged.ok();
     absl::Status revoked;
     if (pending->record.own_credential()) {
-      revoked = parts_.store->CheckNotRevoked(HexEncode(pending->record.credential()));
+      revoked = parts_->store->CheckNotRevoked(HexEncode(pending->record.credential()));
     }
     if (moved || !revoked.ok()) {
       pending->status = revoked.ok() ? Taken(pending->client, task) : revoked;
@@ -314,7 +314,7 @@ absl::Status Joining::DropPresent(const std::string& task, Batch* batch) {
 
 absl::Status Joining::Answer(const std::string& task, const std::string& client, const ParticipantRecord& record,
                              const TaskSnapshot& snapshot, JoinResponse* response) const {
-  ASSIGN_OR_RETURN(auto minted, parts_.keys->MintMember(task, ClientTag(task, client), record));
+  ASSIGN_OR_RETURN(auto minted, parts_->keys->MintMember(task, ClientTag(task, client), record));
   response->set_participant(ParticipantName(task, client));
   response->set_identity(std::move(minted.identity));
   response->set_secret(std::string(minted.secret.Expose()));

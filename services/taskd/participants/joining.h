@@ -18,18 +18,9 @@
 #include <tuple>
 #include <vector>
 
-#include "absl/status/status.h"
-#include "absl/status/statusor.h"
-#include "lib/base/clock.h"
 #include "lib/base/mutex.h"
-#include "lib/keyd_client/device_labels.h"
-#include "lib/rpc/gate.h"
 #include "parley/task/v1/participation_service.pb.h"
-#include "services/taskd/participants/revoked_keys.h"
-#include "services/taskd/participants/task_keys.h"
-#include "services/taskd/store/participant_updater.h"
-#include "services/taskd/store/task_index.h"
-#include "services/taskd/store/task_store.h"
+#include "services/taskd/participants/parts.h"
 
 namespace parley::taskd {
 
@@ -38,18 +29,8 @@ inline constexpr absl::Duration kMemberKeyGrace = absl::Minutes(1);
 
 class Joining {
  public:
-  // All parts must outlive this.
-  struct Parts {
-    const TaskStore* store;
-    TaskIndex* task_index;
-    const ParticipantUpdater* updater;
-    const TaskKeys* keys;
-    RevokedKeys* revoked;
-    const keyd_client::DeviceLabels* labels;
-    Clock* clock;
-    audit::AuditLog* audit;
-  };
-  explicit Joining(Parts parts) : parts_(parts) {}
+  // `parts` must outlive this.
+  explicit Joining(const TaskdParts* parts) : parts_(parts) {}
 
   // Does what ParticipationService.Join says, and returns its errors.
   absl::Status Join(const rpc::Caller& caller, const task::v1::JoinRequest& request, task::v1::JoinResponse* response);
@@ -98,7 +79,7 @@ class Joining {
   absl::Status Answer(const std::string& task, const std::string& client, const ParticipantRecord& record,
                       const TaskSnapshot& snapshot, task::v1::JoinResponse* response) const;
 
-  const Parts parts_;
+  const TaskdParts* const parts_;
   Mutex mutex_;
   std::map<Group, Queue> queues_ ABSL_GUARDED_BY(mutex_);
 };

@@ -28,7 +28,7 @@ bool IsTransferring(ParticipantState state) {
 
 }  // namespace
 
-NegotiateStream::NegotiateStream(const Parts* parts, rpc::Caller caller)
+NegotiateStream::NegotiateStream(const TaskdParts* parts, rpc::Caller caller)
     : parts_(parts), caller_(std::move(caller)), strand_(parts->workers, caller_.flow()) {}
 
 void NegotiateStream::Begin() {

@@ -14,19 +14,9 @@
 #include <string>
 #include <vector>
 
-#include "lib/base/clock.h"
-#include "lib/base/timer_queue.h"
-#include "lib/keyd_client/device_labels.h"
-#include "lib/rpc/gate.h"
 #include "lib/rpc/out_stream.h"
-#include "lib/rpc/worker_pool.h"
 #include "parley/task/v1/participation_service.pb.h"
-#include "services/taskd/participants/caller_resolver.h"
-#include "services/taskd/participants/declare_pace.h"
-#include "services/taskd/participants/sessions.h"
-#include "services/taskd/store/manifest_cache.h"
-#include "services/taskd/store/participant_updater.h"
-#include "services/taskd/store/task_index.h"
+#include "services/taskd/participants/parts.h"
 
 namespace parley::taskd {
 
@@ -35,20 +25,8 @@ class NegotiateStream final
                             task::v1::NegotiateResponse>,
       public ClientSession {
  public:
-  // All parts must outlive every stream.
-  struct Parts {
-    const CallerResolver* callers;
-    const ParticipantUpdater* updater;
-    TaskIndex* task_index;
-    Sessions* sessions;
-    ManifestCache* manifests;
-    DeclarePace* pace;
-    const keyd_client::DeviceLabels* labels;
-    Clock* clock;
-    TimerQueue* timers;
-    rpc::WorkerPool* workers;
-  };
-  NegotiateStream(const Parts* parts, rpc::Caller caller);
+  // `parts` must outlive this.
+  NegotiateStream(const TaskdParts* parts, rpc::Caller caller);
 
   // Reads the first message.
   void Begin();
@@ -98,7 +76,7 @@ class NegotiateStream final
   void Send(Response response);
   void ReadMore();
 
-  const Parts* const parts_;
+  const TaskdParts* const parts_;
   const rpc::Caller caller_;
   rpc::Strand strand_;
 

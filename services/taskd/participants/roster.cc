@@ -45,32 +45,32 @@ absl::Status Roster::CreateJoinKey(const rpc::Caller& caller, const task::v1::Cr
                                    task::v1::CreateJoinKeyResponse* response) {
   ASSIGN_OR_RETURN(const std::string id, ParseTaskName(request.parent()));
   ASSIGN_OR_RETURN(RequestLog::Request done,
-                   parts_.request_log->Begin(caller, "CreateJoinKey", request.request_id(), request));
+                   parts_->request_log->Begin(caller, "CreateJoinKey", request.request_id(), request));
   if (request.max_members() < 0) {
     return Error(absl::StatusCode::kInvalidArgument, "NUMBER_NEGATIVE", "max_members can not be below 0");
   }
   std::optional<RequestRecord> earlier;
   const auto decide = [&](int conflicts) -> absl::StatusOr<std::optional<store::Transaction>> {
-    if (conflicts > 0) RETURN_IF_ERROR(parts_.store->CheckNotRevoked(caller.peer->key.key_id));
-    ASSIGN_OR_RETURN(earlier, parts_.request_log->FindDone(done));
+    if (conflicts > 0) RETURN_IF_ERROR(parts_->store->CheckNotRevoked(caller.peer->key.key_id));
+    ASSIGN_OR_RETURN(earlier, parts_->request_log->FindDone(done));
     if (earlier.has_value()) return std::nullopt;
     return NewJoinKey(caller, request, id, &done);
   };
-  RETURN_IF_ERROR(store::Update(parts_.store->store(), request.parent(), decide).status());
+  RETURN_IF_ERROR(store::Update(parts_->store->store(), request.parent(), decide).status());
   const std::string serial = earlier.value_or(done.record).join_key();
-  if (!earlier.has_value()) RecordAction(parts_.audit, caller.Name(), "join_key.created", JoinKeyName(id, serial));
+  if (!earlier.has_value()) RecordAction(parts_->audit, caller.Name(), "join_key.created", JoinKeyName(id, serial));
   return AnswerJoinKey(id, serial, response);
 }
 
 absl::StatusOr<store::Transaction> Roster::NewJoinKey(const rpc::Caller& caller,
                                                       const task::v1::CreateJoinKeyRequest& request,
                                                       const std::string& id, RequestLog::Request* done) const {
-  ASSIGN_OR_RETURN(const auto task, parts_.store->GetTask(id));
+  ASSIGN_OR_RETURN(const auto task, parts_->store->GetTask(id));
   RETURN_IF_ERROR(CheckNotEnded(task.value));
-  const absl::Time now = parts_.clock->Now();
+  const absl::Time now = parts_->clock->Now();
   ASSIGN_OR_RETURN(const absl::Time end, JoinKeyExpiry(request.has_ttl() ? &request.ttl() : nullptr, now,
                                                        ToTime(task.value.task().expire_time())));
-  JoinKeyRecord record = parts_.keys->NewJoinKey(id, now, end, caller.peer->key);
+  JoinKeyRecord record = parts_->keys->NewJoinKey(id, now, end, caller.peer->key);
   record.mutable_join_key()->set_max_members(request.max_members());
   record.mutable_join_key()->set_creator(caller.subject());
   const std::string serial = HexEncode(record.serial());
@@ -80,17 +80,17 @@ absl::StatusOr<store::Transaction> Roster::NewJoinKey(const rpc::Caller& caller,
   transaction.conditions.push_back({TaskKey(id), task.revision});
   transaction.Set(JoinKeyKey(id, serial), record.SerializeAsString());
   TaskStore::Tie(caller.peer->key.key_id, {JoinKeyKey(id, serial)}, &transaction);
-  RETURN_IF_ERROR(parts_.request_log->Record(done, &transaction));
+  RETURN_IF_ERROR(parts_->request_log->Record(done, &transaction));
   return transaction;
 }
 
 absl::Status Roster::AnswerJoinKey(const std::string& task, const std::string& serial,
                                    task::v1::CreateJoinKeyResponse* response) const {
-  ASSIGN_OR_RETURN(const auto stored, parts_.store->GetTask(task));
-  ASSIGN_OR_RETURN(const auto key, parts_.store->GetJoinKey(task, serial));
+  ASSIGN_OR_RETURN(const auto stored, parts_->store->GetTask(task));
+  ASSIGN_OR_RETURN(const auto key, parts_->store->GetJoinKey(task, serial));
   *response->mutable_join_key() = key.value.join_key();
   ASSIGN_OR_RETURN(const Secret pasted,
-                   parts_.keys->FormatJoinKey(task, stored.value.task().verification_key(), key.value));
+                   parts_->keys->FormatJoinKey(task, stored.value.task().verification_key(), key.value));
   response->set_pasted(std::string(pasted.Expose()));
   return absl::OkStatus();
 }
@@ -99,10 +99,10 @@ absl::Status Roster::ListJoinKeys(const task::v1::ListJoinKeysRequest& request,
                                   task::v1::ListJoinKeysResponse* response) {
   ASSIGN_OR_RETURN(const std::string id, ParseTaskName(request.parent()));
   ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size()));
-  RETURN_IF_ERROR(parts_.updater->FindTask(id).status());
+  RETURN_IF_ERROR(parts_->updater->FindTask(id).status());
   store::KeyRange range = JoinKeyRange(id);
   RETURN_IF_ERROR(rpc::ApplyPageToken(request.page_token(), range.end, &range.begin));
-  ASSIGN_OR_RETURN(const store::Page page, parts_.store->store()->List(range, page_size));
+  ASSIGN_OR_RETURN(const store::Page page, parts_->store->store()->List(range, page_size));
   ASSIGN_OR_RETURN(auto records, ParseEntries<JoinKeyRecord>(page.entries));
   for (JoinKeyRecord& record : records) *response->add_join_keys() = std::move(*record.mutable_join_key());
   if (page.more) response->set_next_page_token(rpc::PageToken(page.entries.back().key));
@@ -111,22 +111,22 @@ absl::Status Roster::ListJoinKeys(const task::v1::ListJoinKeysRequest& request,
 
 absl::StatusOr<bool> Roster::RevokeKey(const JoinKeyId& id, bool with_credential, JoinKeyRecord* record) {
   const auto decide = [&](int) -> absl::StatusOr<std::optional<store::Transaction>> {
-    ASSIGN_OR_RETURN(auto key, parts_.store->GetJoinKey(id.task, id.serial));
+    ASSIGN_OR_RETURN(auto key, parts_->store->GetJoinKey(id.task, id.serial));
     *record = std::move(key.value);
     task::v1::JoinKey& join_key = *record->mutable_join_key();
     if (join_key.has_revoke_time()) return std::nullopt;
-    *join_key.mutable_revoke_time() = ToProto(parts_.clock->Now());
+    *join_key.mutable_revoke_time() = ToProto(parts_->clock->Now());
     record->set_ended_with_credential(with_credential);
     const std::string stored_at = JoinKeyKey(id.task, id.serial);
     store::Transaction transaction;
     transaction.conditions.push_back({stored_at, key.revision});
     transaction.Set(stored_at, record->SerializeAsString());
-    RETURN_IF_ERROR(parts_.revoked->Add(record->serial(), ToTime(join_key.expire_time()), &transaction));
+    RETURN_IF_ERROR(parts_->revoked->Add(record->serial(), ToTime(join_key.expire_time()), &transaction));
     return transaction;
   };
   ASSIGN_OR_RETURN(const int64_t revision,
-                   store::Update(parts_.store->store(), JoinKeyName(id.task, id.serial), decide));
-  if (revision > 0) parts_.revoked->WaitFor(revision);
+                   store::Update(parts_->store->store(), JoinKeyName(id.task, id.serial), decide));
+  if (revision > 0) parts_->revoked->WaitFor(revision);
   return revision > 0;
 }
 
@@ -135,7 +135,7 @@ absl::Status Roster::RevokeJoinKey(const rpc::Caller& caller, const task::v1::Re
   ASSIGN_OR_RETURN(const JoinKeyId id, ParseJoinKeyName(request.name()));
   JoinKeyRecord record;
   ASSIGN_OR_RETURN(const bool revoked, RevokeKey(id, /*with_credential=*/false, &record));
-  if (revoked) RecordAction(parts_.audit, caller.Name(), "join_key.revoked", request.name());
+  if (revoked) RecordAction(parts_->audit, caller.Name(), "join_key.revoked", request.name());
   *response = std::move(*record.mutable_join_key());
   if (!request.with_members()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const int ended, EndMembersOf(caller, id));
@@ -149,7 +149,7 @@ absl::StatusOr<bool> Roster::EndJoinKey(absl::string_view task, absl::string_vie
   JoinKeyRecord record;
   ASSIGN_OR_RETURN(const bool revoked, RevokeKey(id, /*with_credential=*/true, &record));
   if (revoked) {
-    RecordAction(parts_.audit, "taskd", "join_key.revoked", record.join_key().name(),
+    RecordAction(parts_->audit, "taskd", "join_key.revoked", record.join_key().name(),
                  absl::StrCat("with credentials/", credential));
   }
   return record.ended_with_credential();
@@ -159,7 +159,7 @@ absl::StatusOr<int> Roster::EndMembersOf(const rpc::Caller& caller, const JoinKe
   int ended = 0;
   store::KeyRange range = ParticipantRange(id.task);
   for (bool more = true; more;) {
-    ASSIGN_OR_RETURN(const store::Page page, parts_.store->store()->List(range, kClientsPerPage));
+    ASSIGN_OR_RETURN(const store::Page page, parts_->store->store()->List(range, kClientsPerPage));
     ASSIGN_OR_RETURN(const auto records, ParseEntries<ParticipantRecord>(page.entries));
     for (size_t i = 0; i < records.size(); ++i) {
       range.begin = page.entries[i].key + '\0';
@@ -180,21 +180,21 @@ absl::Status Roster::ListParticipants(const task::v1::ListParticipantsRequest& r
                                       task::v1::ListParticipantsResponse* response) {
   ASSIGN_OR_RETURN(const std::string id, ParseTaskName(request.parent()));
   ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size()));
-  RETURN_IF_ERROR(parts_.updater->FindTask(id).status());
+  RETURN_IF_ERROR(parts_->updater->FindTask(id).status());
   store::KeyRange range = ParticipantRange(id);
   RETURN_IF_ERROR(rpc::ApplyPageToken(request.page_token(), range.end, &range.begin));
   size_t bytes = 0;
   while (true) {
-    ASSIGN_OR_RETURN(const store::Page page, parts_.store->store()->List(range, page_size));
-    parts_.task_index->Committed(NewestOf(page.entries));
+    ASSIGN_OR_RETURN(const store::Page page, parts_->store->store()->List(range, page_size));
+    parts_->task_index->Committed(NewestOf(page.entries));
     ASSIGN_OR_RETURN(auto records, ParseEntries<ParticipantRecord>(page.entries));
     for (size_t i = 0; i < records.size(); ++i) {
       range.begin = page.entries[i].key + '\0';
       const auto& states = request.states();
       task::v1::Participant& participant = *records[i].mutable_participant();
-      ShowLabels(*parts_.labels, &records[i]);
+      ShowLabels(*parts_->labels, &records[i]);
       if (!states.empty() && std::find(states.begin(), states.end(), participant.state()) == states.end()) continue;
-      parts_.task_index->ShowPresence(&participant);
+      parts_->task_index->ShowPresence(&participant);
       *response->add_participants() = std::move(participant);
       bytes += page.entries[i].value.size();
       // A page may be shorter than asked for: clients say how large their records are.
@@ -208,11 +208,11 @@ absl::Status Roster::ListParticipants(const task::v1::ListParticipantsRequest& r
 
 absl::Status Roster::GetParticipant(absl::string_view name, task::v1::Participant* response) {
   ASSIGN_OR_RETURN(const ParticipantId id, ParseParticipantName(name));
-  ASSIGN_OR_RETURN(auto client, parts_.store->GetParticipant(id.task, id.client));
-  parts_.task_index->Committed(client.revision);
-  ShowLabels(*parts_.labels, &client.value);
+  ASSIGN_OR_RETURN(auto client, parts_->store->GetParticipant(id.task, id.client));
+  parts_->task_index->Committed(client.revision);
+  ShowLabels(*parts_->labels, &client.value);
   *response = std::move(*client.value.mutable_participant());
-  parts_.task_index->ShowPresence(response);
+  parts_->task_index->ShowPresence(response);
   return absl::OkStatus();
 }
 
@@ -228,7 +228,7 @@ absl::StatusOr<std::set<std::string>> Roster::NamedClients(const std::string& ta
       return Error(absl::StatusCode::kInvalidArgument, "CLIENT_MALFORMED",
                    "one of the clients is not a client's name such as web-1; give the last part of Participant.name");
     }
-    RETURN_IF_ERROR(parts_.store->GetParticipant(task, client).status());
+    RETURN_IF_ERROR(parts_->store->GetParticipant(task, client).status());
     named.insert(client);
   }
   return named;
@@ -238,7 +238,7 @@ absl::StatusOr<std::vector<std::string>> Roster::FailedClients(const std::string
   std::vector<std::string> clients;
   store::KeyRange range = ParticipantRange(task);
   for (bool more = true; more;) {
-    ASSIGN_OR_RETURN(const store::Page page, parts_.store->store()->List(range, kClientsPerPage));
+    ASSIGN_OR_RETURN(const store::Page page, parts_->store->store()->List(range, kClientsPerPage));
     ASSIGN_OR_RETURN(const auto records, ParseEntries<ParticipantRecord>(page.entries));
     for (size_t i = 0; i < records.size(); ++i) {
       const task::v1::Participant& participant = records[i].participant();
@@ -254,22 +254,22 @@ absl::StatusOr<std::vector<std::string>> Roster::FailedClients(const std::string
 
 absl::Status Roster::BearFailures(const std::string& task) const {
   ASSIGN_OR_RETURN(const std::vector<std::string> clients, FailedClients(task));
-  return parts_.updater->ApplyToAll(task, clients, Event{Event::Kind::kBorne}).status();
+  return parts_->updater->ApplyToAll(task, clients, Event{Event::Kind::kBorne}).status();
 }
 
 absl::Status Roster::RetryClients(const rpc::Caller& caller, const task::v1::RetryClientsRequest& request,
                                   task::v1::RetryClientsResponse* response) {
   ASSIGN_OR_RETURN(const std::string id, ParseTaskName(request.name()));
   // From the store: a task that has just ended may not show as ended in memory yet.
-  ASSIGN_OR_RETURN(const auto task, parts_.store->GetTask(id));
+  ASSIGN_OR_RETURN(const auto task, parts_->store->GetTask(id));
   RETURN_IF_ERROR(CheckNotEnded(task.value));
   ASSIGN_OR_RETURN(const std::set<std::string> named, NamedClients(id, request));
   std::vector<std::string> clients(named.begin(), named.end());
   if (clients.empty()) {
     ASSIGN_OR_RETURN(clients, FailedClients(id));
   }
-  ASSIGN_OR_RETURN(const int retried, parts_.updater->ApplyToAll(id, clients, Event{Event::Kind::kRetry}));
-  RecordAction(parts_.audit, caller.Name(), "task.clients_retried", request.name(), ShowRetried(retried, named));
+  ASSIGN_OR_RETURN(const int retried, parts_->updater->ApplyToAll(id, clients, Event{Event::Kind::kRetry}));
+  RecordAction(parts_->audit, caller.Name(), "task.clients_retried", request.name(), ShowRetried(retried, named));
   response->set_retried_clients(retried);
   return absl::OkStatus();
 }
@@ -280,22 +280,22 @@ absl::Status Roster::RevokeParticipant(const rpc::Caller& caller, const task::v1
   if (request.reason().size() > kMaxReasonBytes) {
     return Error(absl::StatusCode::kInvalidArgument, "TEXT_TOO_LONG", "reason has over 200 characters");
   }
-  ASSIGN_OR_RETURN(ParticipantSnapshot snapshot, parts_.updater->Load(id.task, id.client));
+  ASSIGN_OR_RETURN(ParticipantSnapshot snapshot, parts_->updater->Load(id.task, id.client));
   ASSIGN_OR_RETURN(const bool revoked, RevokeKey(id, request.reason(), /*credential=*/"", &snapshot));
-  if (revoked) RecordAction(parts_.audit, caller.Name(), "participant.revoked", request.name(), request.reason());
-  ShowLabels(*parts_.labels, &snapshot.client.value);
+  if (revoked) RecordAction(parts_->audit, caller.Name(), "participant.revoked", request.name(), request.reason());
+  ShowLabels(*parts_->labels, &snapshot.client.value);
   *response = snapshot.participant();
-  parts_.task_index->ShowPresence(response);
+  parts_->task_index->ShowPresence(response);
   return absl::OkStatus();
 }
 
 absl::StatusOr<bool> Roster::EndMember(absl::string_view task, absl::string_view client, absl::string_view credential) {
-  ASSIGN_OR_RETURN(ParticipantSnapshot snapshot, parts_.updater->Load(task, client));
+  ASSIGN_OR_RETURN(ParticipantSnapshot snapshot, parts_->updater->Load(task, client));
   ASSIGN_OR_RETURN(const bool revoked,
                    RevokeKey({std::string(task), std::string(client)}, "the credential that it joined with was revoked",
                              credential, &snapshot));
   if (revoked) {
-    RecordAction(parts_.audit, "taskd", "participant.revoked", ParticipantName(task, client),
+    RecordAction(parts_->audit, "taskd", "participant.revoked", ParticipantName(task, client),
                  absl::StrCat("with credentials/", credential));
   }
   const ParticipantRecord& record = snapshot.client.value;
@@ -311,21 +311,21 @@ absl::StatusOr<bool> Roster::RevokeKey(const ParticipantId& id, absl::string_vie
   const auto decide = [&](const ParticipantRecord& record,
                           const TaskRecord& task) -> absl::StatusOr<std::optional<ParticipantRecord>> {
     if (!credential.empty() && HexEncode(record.credential()) != credential) return std::nullopt;
-    ASSIGN_OR_RETURN(auto next, Advance(record, event, task, parts_.clock->Now()));
+    ASSIGN_OR_RETURN(auto next, Advance(record, event, task, parts_->clock->Now()));
     if (next.has_value()) next->set_ended_with_credential(!credential.empty());
     // Made before the commit, because it may fail, and anew when the client has joined again meanwhile.
     if (next.has_value() && serial != record.serial()) {
       serial = record.serial();
       revocation = store::Transaction();
-      RETURN_IF_ERROR(parts_.revoked->Add(*serial, ToTime(record.key_expire_time()), &revocation));
+      RETURN_IF_ERROR(parts_->revoked->Add(*serial, ToTime(record.key_expire_time()), &revocation));
     }
     return next;
   };
   const auto revoke = [&](const ParticipantRecord&, store::Transaction* transaction) {
     transaction->puts.push_back(revocation.puts.front());
   };
-  ASSIGN_OR_RETURN(const bool changed, parts_.updater->Update(id.task, id.client, snapshot, decide, revoke));
-  if (changed) parts_.revoked->WaitFor(snapshot->client.revision);
+  ASSIGN_OR_RETURN(const bool changed, parts_->updater->Update(id.task, id.client, snapshot, decide, revoke));
+  if (changed) parts_->revoked->WaitFor(snapshot->client.revision);
   return changed;
 }
 

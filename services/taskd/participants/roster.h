@@ -9,37 +9,16 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/status.h"
-#include "absl/strings/string_view.h"
-#include "lib/base/clock.h"
-#include "lib/keyd_client/device_labels.h"
-#include "lib/rpc/gate.h"
 #include "parley/task/v1/task_service.pb.h"
 #include "services/taskd/domain/names.h"
-#include "services/taskd/participants/revoked_keys.h"
-#include "services/taskd/participants/task_keys.h"
-#include "services/taskd/store/participant_updater.h"
-#include "services/taskd/store/request_log.h"
-#include "services/taskd/store/task_index.h"
-#include "services/taskd/store/task_store.h"
+#include "services/taskd/participants/parts.h"
 
 namespace parley::taskd {
 
 class Roster {
  public:
-  // All parts must outlive this.
-  struct Parts {
-    const TaskStore* store;
-    TaskIndex* task_index;
-    const RequestLog* request_log;
-    const ParticipantUpdater* updater;
-    const TaskKeys* keys;
-    RevokedKeys* revoked;
-    const keyd_client::DeviceLabels* labels;
-    Clock* clock;
-    audit::AuditLog* audit;
-  };
-  explicit Roster(Parts parts) : parts_(parts) {}
+  // `parts` must outlive this.
+  explicit Roster(const TaskdParts* parts) : parts_(parts) {}
 
   absl::Status CreateJoinKey(const rpc::Caller& caller, const task::v1::CreateJoinKeyRequest& request,
                              task::v1::CreateJoinKeyResponse* response);
@@ -87,7 +66,7 @@ class Roster {
   // Returns all clients that have failed, declined or timed out.
   absl::StatusOr<std::vector<std::string>> FailedClients(const std::string& task) const;
 
-  const Parts parts_;
+  const TaskdParts* const parts_;
 };
 
 }  // namespace parley::taskd

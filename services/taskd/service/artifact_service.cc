@@ -26,7 +26,7 @@ ServerUnaryReactor* ArtifactServiceAdapter::FindMissingChunks(Context* context, 
   return gate_->Unary(context, ArtifactMethod("FindMissingChunks"), [=, this](const rpc::Caller&) -> absl::Status {
     RETURN_IF_ERROR(ValidateFindMissing(*request));
     const std::vector<absl::string_view> digests(request->digests().begin(), request->digests().end());
-    ASSIGN_OR_RETURN(std::vector<std::string> missing, chunks_->Missing(digests));
+    ASSIGN_OR_RETURN(std::vector<std::string> missing, parts_->chunks->Missing(digests));
     for (std::string& digest : missing) response->add_missing(std::move(digest));
     return absl::OkStatus();
   });
@@ -35,8 +35,8 @@ ServerUnaryReactor* ArtifactServiceAdapter::FindMissingChunks(Context* context, 
 grpc::ServerReadReactor<UploadChunksRequest>* ArtifactServiceAdapter::UploadChunks(Context* context,
                                                                                    UploadChunksResponse* response) {
   const auto caller = gate_->Admit(*context, ArtifactMethod("UploadChunks"));
-  auto* const stream =
-      new UploadStream(chunks_, gate_->workers(), caller.ok() ? *caller : rpc::Caller(), response);  // Deletes itself.
+  auto* const stream = new UploadStream(parts_->chunks, gate_->workers(), caller.ok() ? *caller : rpc::Caller(),
+                                        response);  // Deletes itself.
   if (caller.ok()) {
     stream->Begin();
   } else {
@@ -48,7 +48,7 @@ grpc::ServerReadReactor<UploadChunksRequest>* ArtifactServiceAdapter::UploadChun
 grpc::ServerWriteReactor<FetchChunksResponse>* ArtifactServiceAdapter::FetchChunks(Context* context,
                                                                                    const FetchChunksRequest* request) {
   return rpc::StartStream(*gate_, context, ArtifactMethod("FetchChunks"), [&](const rpc::Caller& caller) {
-    return std::make_shared<FetchStream>(fetch_, caller, *request);
+    return std::make_shared<FetchStream>(parts_, caller, *request);
   });
 }
 

@@ -7,15 +7,13 @@
 #include "lib/rpc/gate.h"
 #include "parley/task/v1/artifact_service.grpc.pb.h"
 #include "services/taskd/artifacts/fetch_stream.h"
-#include "services/taskd/store/chunk_store.h"
 
 namespace parley::taskd {
 
 // All parts must outlive the service.
 class ArtifactServiceAdapter final : public task::v1::ArtifactService::CallbackService {
  public:
-  ArtifactServiceAdapter(const rpc::Gate* gate, ChunkStore* chunks, const FetchStream::Parts* fetch)
-      : gate_(gate), chunks_(chunks), fetch_(fetch) {}
+  ArtifactServiceAdapter(const rpc::Gate* gate, const TaskdParts* parts) : gate_(gate), parts_(parts) {}
 
  private:
   using Context = grpc::CallbackServerContext;
@@ -28,8 +26,7 @@ class ArtifactServiceAdapter final : public task::v1::ArtifactService::CallbackS
                                                                        const task::v1::FetchChunksRequest*) override;
 
   const rpc::Gate* const gate_;
-  ChunkStore* const chunks_;
-  const FetchStream::Parts* const fetch_;
+  const TaskdParts* const parts_;
 };
 
 }  // namespace parley::taskd

@@ -28,9 +28,8 @@ ServerUnaryReactor* ParticipationServiceAdapter::Join(Context* context, const Jo
 }
 
 grpc::ServerBidiReactor<NegotiateRequest, NegotiateResponse>* ParticipationServiceAdapter::Negotiate(Context* context) {
-  return rpc::StartStream(*gate_, context, ParticipationMethod("Negotiate"), [&](const rpc::Caller& caller) {
-    return std::make_shared<NegotiateStream>(negotiate_, caller);
-  });
+  return rpc::StartStream(*gate_, context, ParticipationMethod("Negotiate"),
+                          [&](const rpc::Caller& caller) { return std::make_shared<NegotiateStream>(parts_, caller); });
 }
 
 ServerUnaryReactor* ParticipationServiceAdapter::Confirm(Context* context, const ConfirmRequest* request,
@@ -43,8 +42,8 @@ absl::Status ParticipationServiceAdapter::DoConfirm(const rpc::Caller& caller, c
                                                     ConfirmResponse* response) const {
   RETURN_IF_ERROR(ValidateConfirm(request));
   ASSIGN_OR_RETURN(const Member member,
-                   negotiate_->callers->Identify(caller, ParticipationMethod("Confirm"), request.task()));
-  ASSIGN_OR_RETURN(ParticipantSnapshot snapshot, negotiate_->callers->Load(caller, member));
+                   parts_->callers->Identify(caller, ParticipationMethod("Confirm"), request.task()));
+  ASSIGN_OR_RETURN(ParticipantSnapshot snapshot, parts_->callers->Load(caller, member));
   Event event{Event::Kind::kConfirm};
   event.confirm = &request;
   const std::string connection = caller.peer->connection_id.ToString();
@@ -52,9 +51,9 @@ absl::Status ParticipationServiceAdapter::DoConfirm(const rpc::Caller& caller, c
   const auto decide = [&](const ParticipantRecord& record,
                           const TaskRecord& task) -> absl::StatusOr<std::optional<ParticipantRecord>> {
     RETURN_IF_ERROR(CallerResolver::CheckKey(caller, record));
-    return Advance(record, event, task, negotiate_->clock->Now());
+    return Advance(record, event, task, parts_->clock->Now());
   };
-  RETURN_IF_ERROR(negotiate_->updater->Update(member.task, member.client, &snapshot, decide).status());
+  RETURN_IF_ERROR(parts_->updater->Update(member.task, member.client, &snapshot, decide).status());
   response->set_version(snapshot.participant().version());
   response->set_state(snapshot.participant().state());
   return absl::OkStatus();

@@ -16,8 +16,8 @@ namespace parley::taskd {
 class ParticipationServiceAdapter final : public task::v1::ParticipationService::CallbackService {
  public:
   ParticipationServiceAdapter(const rpc::Gate* gate, Joining* joining, Assignments* assignments,
-                              const NegotiateStream::Parts* negotiate)
-      : gate_(gate), joining_(joining), assignments_(assignments), negotiate_(negotiate) {}
+                              const TaskdParts* parts)
+      : gate_(gate), joining_(joining), assignments_(assignments), parts_(parts) {}
 
  private:
   using Context = grpc::CallbackServerContext;
@@ -34,7 +34,7 @@ class ParticipationServiceAdapter final : public task::v1::ParticipationService:
   const rpc::Gate* const gate_;
   Joining* const joining_;
   Assignments* const assignments_;
-  const NegotiateStream::Parts* const negotiate_;
+  const TaskdParts* const parts_;
 };
 
 }  // namespace parley::taskd

@@ -109,7 +109,7 @@ ServerUnaryReactor* TaskServiceAdapter::AwaitEndedKeys(Context* context, const t
 grpc::ServerWriteReactor<WatchTaskResponse>* TaskServiceAdapter::WatchTask(Context* context,
                                                                            const WatchTaskRequest* request) {
   return rpc::StartStream(*gate_, context, TaskMethod("WatchTask"), [&](const rpc::Caller& caller) {
-    return std::make_shared<WatchStream>(watch_, caller.flow(), *request);
+    return std::make_shared<WatchStream>(parts_, tasks_, caller.flow(), *request);
   });
 }
 

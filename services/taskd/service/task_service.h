@@ -17,8 +17,8 @@ namespace parley::taskd {
 class TaskServiceAdapter final : public task::v1::TaskService::CallbackService {
  public:
   TaskServiceAdapter(const rpc::Gate* gate, Tasks* tasks, Roster* roster, Dependents* dependents,
-                     const WatchStream::Parts* watch)
-      : gate_(gate), tasks_(tasks), roster_(roster), dependents_(dependents), watch_(watch) {}
+                     const TaskdParts* parts)
+      : gate_(gate), tasks_(tasks), roster_(roster), dependents_(dependents), parts_(parts) {}
 
  private:
   using Context = grpc::CallbackServerContext;
@@ -47,7 +47,7 @@ class TaskServiceAdapter final : public task::v1::TaskService::CallbackService {
   Tasks* const tasks_;
   Roster* const roster_;
   Dependents* const dependents_;
-  const WatchStream::Parts* const watch_;
+  const TaskdParts* const parts_;
 };
 
 }  // namespace parley::taskd

@@ -27,7 +27,7 @@ void Lifecycle::Reevaluate(const std::string& task) {
     place->second = true;
     return;
   }
-  parts_.workers->Run([this, task] { Work(task); });
+  parts_->workers->Run([this, task] { Work(task); });
 }
 
 void Lifecycle::Stop() {
@@ -54,20 +54,20 @@ void Lifecycle::Work(const std::string& task) {
 
 void Lifecycle::RetryLater(absl::Duration after, std::function<void()> work) {
   MutexLock lock(&mutex_);
-  if (!stopped_) parts_.timers->Schedule(parts_.clock->Now() + after, std::move(work));
+  if (!stopped_) parts_->timers->Schedule(parts_->clock->Now() + after, std::move(work));
 }
 
 absl::Status Lifecycle::LookOnce(const std::string& task) {
   while (true) {
-    const TaskSnapshot snapshot = parts_.task_index->Find(task);
+    const TaskSnapshot snapshot = parts_->task_index->Find(task);
     if (snapshot == nullptr) return absl::OkStatus();
     if (task::HasEnded(snapshot->value.task().state())) return EndParticipants(snapshot);
-    const absl::Time now = parts_.jumps->Now(ToTime(snapshot->value.task().create_time()));
-    const auto due = Due(snapshot->value, parts_.task_index->TallyOf(task).value_or(Tally()), now);
+    const absl::Time now = jumps_->Now(ToTime(snapshot->value.task().create_time()));
+    const auto due = Due(snapshot->value, parts_->task_index->TallyOf(task).value_or(Tally()), now);
     if (!due.has_value()) {
       // The board's timer goes by the clock, and has come too early when that has jumped.
       const absl::Time next = NextDue(snapshot->value);
-      if (next <= parts_.clock->Now()) RetryLater(next - now, [this, task] { Reevaluate(task); });
+      if (next <= parts_->clock->Now()) RetryLater(next - now, [this, task] { Reevaluate(task); });
       return absl::OkStatus();
     }
     RETURN_IF_ERROR(Change(snapshot, *due));
@@ -81,30 +81,30 @@ absl::Status Lifecycle::Change(const TaskSnapshot& task, const TaskRecord& next)
   transaction.conditions.push_back({TaskKey(id), task->revision});
   transaction.Set(TaskKey(id), next.SerializeAsString());
   if (next.settled()) transaction.Delete(UnsettledKey(id));
-  const absl::StatusOr<int64_t> revision = parts_.store->store()->Commit(std::move(transaction));
+  const absl::StatusOr<int64_t> revision = parts_->store->store()->Commit(std::move(transaction));
   if (!absl::IsAborted(revision.status())) RETURN_IF_ERROR(revision.status());
   if (revision.ok() && !next.settled()) {
-    RecordAction(parts_.audit, "service/taskd", "task.state_changed", next.task().name(),
+    RecordAction(parts_->audit, "service/taskd", "task.state_changed", next.task().name(),
                  absl::StrCat(task::v1::Task::State_Name(next.task().state()).substr(sizeof("STATE_") - 1),
                               next.end_reason().empty() ? "" : ": ", next.end_reason()));
   }
   // The store knows who was faster; this process may not yet.
-  ASSIGN_OR_RETURN(const Stored<TaskRecord> now, parts_.store->GetTask(id));
-  parts_.task_index->Committed(now.revision);
-  parts_.task_index->CatchUp();
+  ASSIGN_OR_RETURN(const Stored<TaskRecord> now, parts_->store->GetTask(id));
+  parts_->task_index->Committed(now.revision);
+  parts_->task_index->CatchUp();
   return absl::OkStatus();
 }
 
 // Ends the clients that the task's end demands, many in one commit; when the last has ended, closes the books.
 absl::Status Lifecycle::EndParticipants(const TaskSnapshot& task) {
   const std::string id = *ParseTaskName(task->value.task().name());
-  const TaskIndex::Unended unended = parts_.task_index->FindUnended(id);
-  RETURN_IF_ERROR(parts_.updater->ApplyToAll(id, unended.clients, Event{Event::Kind::kTaskEnded}).status());
-  parts_.task_index->CatchUp();
-  if (!parts_.task_index->FindUnended(id).all_ended) return absl::OkStatus();
+  const TaskIndex::Unended unended = parts_->task_index->FindUnended(id);
+  RETURN_IF_ERROR(parts_->updater->ApplyToAll(id, unended.clients, Event{Event::Kind::kTaskEnded}).status());
+  parts_->task_index->CatchUp();
+  if (!parts_->task_index->FindUnended(id).all_ended) return absl::OkStatus();
   TaskRecord settled = task->value;
   settled.set_settled(true);
-  *settled.mutable_task()->mutable_counts() = parts_.task_index->CountsOf(id).value_or(task::v1::Counts());
+  *settled.mutable_task()->mutable_counts() = parts_->task_index->CountsOf(id).value_or(task::v1::Counts());
   return Change(task, settled);
 }
 
@@ -119,10 +119,10 @@ void Lifecycle::OnSessionLost(const std::string& task, const std::string& client
 void Lifecycle::ApplyEvent(const std::string& task, const std::string& client, Event::Kind kind, int64_t version) {
   MutexLock lock(&mutex_);
   if (stopped_) return;
-  parts_.workers->Run([=, this] {
+  parts_->workers->Run([=, this] {
     Event event{kind};
     event.version = version;
-    const absl::Status status = parts_.updater->Apply(task, client, event).status();
+    const absl::Status status = parts_->updater->Apply(task, client, event).status();
     if (status.ok()) return;
     LogError("a lease could not be ended", {{"task", task}, {"error", std::string(status.message())}});
     RetryLater(kRetryAfter, [=, this] { ApplyEvent(task, client, kind, version); });

@@ -11,32 +11,16 @@
 #include <map>
 #include <string>
 
-#include "absl/status/status.h"
-#include "lib/audit/audit_log.h"
-#include "lib/base/clock.h"
 #include "lib/base/mutex.h"
-#include "lib/base/timer_queue.h"
-#include "lib/rpc/worker_pool.h"
-#include "services/taskd/store/participant_updater.h"
-#include "services/taskd/store/task_index.h"
+#include "services/taskd/participants/parts.h"
 #include "services/taskd/tasks/clock_jumps.h"
 
 namespace parley::taskd {
 
 class Lifecycle {
  public:
-  // All parts must outlive this.
-  struct Parts {
-    const TaskStore* store;
-    TaskIndex* task_index;
-    const ParticipantUpdater* updater;
-    Clock* clock;
-    ClockJumps* jumps;
-    TimerQueue* timers;
-    rpc::WorkerPool* workers;
-    audit::AuditLog* audit;
-  };
-  explicit Lifecycle(Parts parts) : parts_(parts) {}
+  // Both must outlive this.
+  Lifecycle(const TaskdParts* parts, ClockJumps* jumps) : parts_(parts), jumps_(jumps) {}
 
   // Looks at the task soon. Further calls meanwhile make it look once more afterwards.
   void Reevaluate(const std::string& task);
@@ -53,7 +37,8 @@ class Lifecycle {
   void ApplyEvent(const std::string& task, const std::string& client, Event::Kind kind, int64_t version);
   void RetryLater(absl::Duration after, std::function<void()> work);
 
-  const Parts parts_;
+  const TaskdParts* const parts_;
+  ClockJumps* const jumps_;
   Mutex mutex_;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   // Tasks that are being looked at; true means once more.

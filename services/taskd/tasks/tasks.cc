@@ -36,9 +36,9 @@ absl::Status CheckEtag(const Stored<TaskRecord>& task, absl::string_view etag) {
 Task Tasks::Show(Stored<TaskRecord> task) const {
   if (!task.value.settled()) {
     const std::string id = *ParseTaskName(task.value.task().name());
-    if (const auto counts = parts_.task_index->CountsOf(id)) {
+    if (const auto counts = parts_->task_index->CountsOf(id)) {
       *task.value.mutable_task()->mutable_counts() = *counts;
-    } else if (auto settled = parts_.store->GetTask(id); settled.ok()) {
+    } else if (auto settled = parts_->store->GetTask(id); settled.ok()) {
       // Since it was read.
       task = *std::move(settled);
     }
@@ -52,7 +52,7 @@ Task Tasks::Show(Stored<TaskRecord> task) const {
 
 absl::StatusOr<TaskRecord> Tasks::NewRecord(const rpc::Caller& caller, const CreateTaskRequest& request,
                                             const std::string& id) const {
-  const absl::Time now = parts_.clock->Now();
+  const absl::Time now = parts_->clock->Now();
   TaskRecord record;
   Task& task = *record.mutable_task();
   task.set_name(TaskName(id));
@@ -79,18 +79,18 @@ absl::StatusOr<TaskRecord> Tasks::NewRecord(const rpc::Caller& caller, const Cre
 absl::Status Tasks::Create(const rpc::Caller& caller, const CreateTaskRequest& request,
                            task::v1::CreateTaskResponse* response) {
   ASSIGN_OR_RETURN(RequestLog::Request done,
-                   parts_.request_log->Begin(caller, "CreateTask", request.request_id(), request));
-  ASSIGN_OR_RETURN(auto earlier, parts_.request_log->FindDone(done));
+                   parts_->request_log->Begin(caller, "CreateTask", request.request_id(), request));
+  ASSIGN_OR_RETURN(auto earlier, parts_->request_log->FindDone(done));
   if (earlier.has_value()) return AnswerCreate(*earlier, response);
-  RETURN_IF_ERROR(ValidateCreateTask(request, parts_.clock->Now()));
+  RETURN_IF_ERROR(ValidateCreateTask(request, parts_->clock->Now()));
   std::string id;
   const auto decide = [&](int conflicts) -> absl::StatusOr<std::optional<store::Transaction>> {
     if (conflicts > 0) {
-      RETURN_IF_ERROR(parts_.store->CheckNotRevoked(caller.peer->key.key_id));
+      RETURN_IF_ERROR(parts_->store->CheckNotRevoked(caller.peer->key.key_id));
       // Its id is taken, or the same request came twice, or the task to take the place of moved.
-      ASSIGN_OR_RETURN(earlier, parts_.request_log->FindDone(done));
+      ASSIGN_OR_RETURN(earlier, parts_->request_log->FindDone(done));
       if (earlier.has_value()) return std::nullopt;
-      if (!request.task_id().empty() && parts_.store->GetTask(id).ok()) {
+      if (!request.task_id().empty() && parts_->store->GetTask(id).ok()) {
         return Error(absl::StatusCode::kAlreadyExists, "TASK_EXISTS",
                      absl::StrCat("there is a task ", TaskName(id), " already; choose another task_id"));
       }
@@ -99,14 +99,14 @@ absl::Status Tasks::Create(const rpc::Caller& caller, const CreateTaskRequest& r
     return NewTask(caller, request, id, &done);
   };
   ASSIGN_OR_RETURN(const int64_t revision,
-                   store::Update(parts_.store->store(), "the task that this one supersedes", decide));
+                   store::Update(parts_->store->store(), "the task that this one supersedes", decide));
   if (earlier.has_value()) return AnswerCreate(*earlier, response);
-  parts_.task_index->Committed(revision);
+  parts_->task_index->Committed(revision);
   if (!request.supersedes().empty()) {
-    RecordAction(parts_.audit, caller.Name(), "task.superseded", request.supersedes(), TaskName(id));
+    RecordAction(parts_->audit, caller.Name(), "task.superseded", request.supersedes(), TaskName(id));
   }
-  RecordAction(parts_.audit, caller.Name(), "task.created", TaskName(id), request.title());
-  RecordAction(parts_.audit, caller.Name(), "join_key.created", JoinKeyName(id, done.record.join_key()));
+  RecordAction(parts_->audit, caller.Name(), "task.created", TaskName(id), request.title());
+  RecordAction(parts_->audit, caller.Name(), "join_key.created", JoinKeyName(id, done.record.join_key()));
   return AnswerCreate(done.record, response);
 }
 
@@ -114,7 +114,7 @@ absl::StatusOr<store::Transaction> Tasks::NewTask(const rpc::Caller& caller, con
                                                   const std::string& id, RequestLog::Request* done) {
   ASSIGN_OR_RETURN(TaskRecord record, NewRecord(caller, request, id));
   Task& task = *record.mutable_task();
-  const absl::Time now = parts_.clock->Now();
+  const absl::Time now = parts_->clock->Now();
   const absl::Time end = ToTime(task.expire_time());
   store::Transaction transaction;
   Payload payload;
@@ -123,107 +123,107 @@ absl::StatusOr<store::Transaction> Tasks::NewTask(const rpc::Caller& caller, con
     ASSIGN_OR_RETURN(payload, SignInline(request.files(), {task.name(), 1, now, end, task.supersedes()}, key));
     task.set_verification_key(key.verification_key());
     task.set_server_signed(true);
-    transaction.Set(SeedKey(id), parts_.keys->Seal(id, key).SerializeAsString());
+    transaction.Set(SeedKey(id), parts_->keys->Seal(id, key).SerializeAsString());
   } else {
     ASSIGN_OR_RETURN(
         payload, CheckSigned(request.signed_manifest(), {id, 1, request.verification_key(), request.supersedes()}, now,
-                             *parts_.chunks));
+                             *parts_->chunks));
     task.set_verification_key(request.verification_key());
   }
   SetPayload(payload, &record);
   ASSIGN_OR_RETURN(const absl::Time key_end,
                    JoinKeyExpiry(request.has_join_key_ttl() ? &request.join_key_ttl() : nullptr, now, end));
-  JoinKeyRecord join_key = parts_.keys->NewJoinKey(id, now, key_end, caller.peer->key);
+  JoinKeyRecord join_key = parts_->keys->NewJoinKey(id, now, key_end, caller.peer->key);
   join_key.mutable_join_key()->set_max_members(request.join_key_max_members());
   join_key.mutable_join_key()->set_creator(caller.subject());
   const std::string serial = HexEncode(join_key.serial());
   done->record.set_task(id);
   done->record.set_join_key(serial);
   if (!request.supersedes().empty()) RETURN_IF_ERROR(SupersedeOld(request.supersedes(), task.name(), &transaction));
-  RETURN_IF_ERROR(parts_.chunks->Put(std::move(payload.chunks)));
+  RETURN_IF_ERROR(parts_->chunks->Put(std::move(payload.chunks)));
   TaskStore::PutManifest(id, 1, payload.signed_manifest, &transaction);
   transaction.IfAbsent(TaskKey(id)).Set(TaskKey(id), record.SerializeAsString());
   transaction.Set(UnsettledKey(id), "").Set(CreatedKey(now, id), "");
   transaction.Set(JoinKeyKey(id, serial), join_key.SerializeAsString());
   TaskStore::Tie(caller.peer->key.key_id, {TaskKey(id), JoinKeyKey(id, serial)}, &transaction);
-  RETURN_IF_ERROR(parts_.request_log->Record(done, &transaction));
+  RETURN_IF_ERROR(parts_->request_log->Record(done, &transaction));
   return transaction;
 }
 
 absl::Status Tasks::SupersedeOld(const std::string& old_name, const std::string& name,
                                  store::Transaction* transaction) const {
   ASSIGN_OR_RETURN(const std::string id, ParseTaskName(old_name));
-  ASSIGN_OR_RETURN(auto old, parts_.store->GetTask(id));
-  RETURN_IF_ERROR(Supersede(&old.value, name, parts_.clock->Now()));
+  ASSIGN_OR_RETURN(auto old, parts_->store->GetTask(id));
+  RETURN_IF_ERROR(Supersede(&old.value, name, parts_->clock->Now()));
   transaction->conditions.push_back({TaskKey(id), old.revision});
   transaction->Set(TaskKey(id), old.value.SerializeAsString());
   return absl::OkStatus();
 }
 
 absl::Status Tasks::AnswerCreate(const RequestRecord& record, task::v1::CreateTaskResponse* response) const {
-  parts_.task_index->CatchUp();
-  ASSIGN_OR_RETURN(const auto task, parts_.store->GetTask(record.task()));
+  parts_->task_index->CatchUp();
+  ASSIGN_OR_RETURN(const auto task, parts_->store->GetTask(record.task()));
   *response->mutable_task() = Show(task);
-  return parts_.roster->AnswerJoinKey(record.task(), record.join_key(), response->mutable_join_key());
+  return roster_->AnswerJoinKey(record.task(), record.join_key(), response->mutable_join_key());
 }
 
 absl::Status Tasks::Publish(const rpc::Caller& caller, const task::v1::PublishRevisionRequest& request,
                             Task* response) {
   ASSIGN_OR_RETURN(const std::string id, ParseTaskName(request.name()));
   ASSIGN_OR_RETURN(RequestLog::Request done,
-                   parts_.request_log->Begin(caller, "PublishRevision", request.request_id(), request));
+                   parts_->request_log->Begin(caller, "PublishRevision", request.request_id(), request));
   done.record.set_task(id);
   std::optional<RequestRecord> earlier;
   const auto decide = [&](int) -> absl::StatusOr<std::optional<store::Transaction>> {
-    ASSIGN_OR_RETURN(earlier, parts_.request_log->FindDone(done));
+    ASSIGN_OR_RETURN(earlier, parts_->request_log->FindDone(done));
     if (earlier.has_value()) return std::nullopt;
     return NewRevision(request, id, &done);
   };
-  ASSIGN_OR_RETURN(const int64_t revision, store::Update(parts_.store->store(), request.name(), decide));
+  ASSIGN_OR_RETURN(const int64_t revision, store::Update(parts_->store->store(), request.name(), decide));
   if (earlier.has_value()) return Get(request.name(), response);
-  parts_.task_index->Committed(revision);
+  parts_->task_index->Committed(revision);
   RETURN_IF_ERROR(Get(request.name(), response));
-  RecordAction(parts_.audit, caller.Name(), "task.revision_published", request.name(),
+  RecordAction(parts_->audit, caller.Name(), "task.revision_published", request.name(),
                absl::StrCat("r", response->revision()));
   return absl::OkStatus();
 }
 
 absl::StatusOr<store::Transaction> Tasks::NewRevision(const task::v1::PublishRevisionRequest& request,
                                                       const std::string& id, RequestLog::Request* done) {
-  ASSIGN_OR_RETURN(auto stored, parts_.store->GetTask(id));
+  ASSIGN_OR_RETURN(auto stored, parts_->store->GetTask(id));
   RETURN_IF_ERROR(CheckEtag(stored, request.etag()));
   RETURN_IF_ERROR(CheckNotEnded(stored.value));
   const Task& task = stored.value.task();
-  const absl::Time now = parts_.clock->Now();
+  const absl::Time now = parts_->clock->Now();
   const int64_t revision = task.revision() + 1;
   Payload payload;
   if (request.has_files()) {
-    ASSIGN_OR_RETURN(const SealedSeed seed, parts_.store->GetSeed(id));
-    ASSIGN_OR_RETURN(const crypto::SigningKey key, parts_.keys->Open(id, seed));
+    ASSIGN_OR_RETURN(const SealedSeed seed, parts_->store->GetSeed(id));
+    ASSIGN_OR_RETURN(const crypto::SigningKey key, parts_->keys->Open(id, seed));
     const payload::ManifestFields fields{task.name(), revision, now, ToTime(task.expire_time()), task.supersedes()};
     ASSIGN_OR_RETURN(payload, SignInline(request.files(), fields, key));
   } else if (request.has_signed_manifest()) {
     ASSIGN_OR_RETURN(
         payload, CheckSigned(request.signed_manifest(), {id, revision, task.verification_key(), task.supersedes()}, now,
-                             *parts_.chunks));
+                             *parts_->chunks));
   } else {
     return Error(absl::StatusCode::kInvalidArgument, "PAYLOAD_MISSING", "give either files or signed_manifest");
   }
   SetPayload(payload, &stored.value);
   BeginRevision(&stored.value, now);
-  RETURN_IF_ERROR(parts_.chunks->Put(std::move(payload.chunks)));
+  RETURN_IF_ERROR(parts_->chunks->Put(std::move(payload.chunks)));
   store::Transaction transaction;
   TaskStore::PutManifest(id, revision, payload.signed_manifest, &transaction);
   transaction.conditions.push_back({TaskKey(id), stored.revision});
   transaction.Set(TaskKey(id), stored.value.SerializeAsString());
-  RETURN_IF_ERROR(parts_.request_log->Record(done, &transaction));
+  RETURN_IF_ERROR(parts_->request_log->Record(done, &transaction));
   return transaction;
 }
 
 absl::Status Tasks::Get(absl::string_view name, Task* response) {
   ASSIGN_OR_RETURN(const std::string id, ParseTaskName(name));
-  parts_.task_index->CatchUp();
-  ASSIGN_OR_RETURN(const auto task, parts_.store->GetTask(id));
+  parts_->task_index->CatchUp();
+  ASSIGN_OR_RETURN(const auto task, parts_->store->GetTask(id));
   *response = Show(task);
   return absl::OkStatus();
 }
@@ -232,12 +232,12 @@ absl::Status Tasks::List(const task::v1::ListTasksRequest& request, task::v1::Li
   ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size()));
   store::KeyRange range = CreatedRange();
   RETURN_IF_ERROR(rpc::ApplyPageToken(request.page_token(), range.end, &range.begin));
-  parts_.task_index->CatchUp();
+  parts_->task_index->CatchUp();
   while (true) {
-    ASSIGN_OR_RETURN(const store::Page page, parts_.store->store()->List(range, page_size));
+    ASSIGN_OR_RETURN(const store::Page page, parts_->store->store()->List(range, page_size));
     for (const store::Entry& entry : page.entries) {
       range.begin = entry.key + '\0';
-      ASSIGN_OR_RETURN(const auto task, parts_.store->GetTask(LastPart(entry.key)));
+      ASSIGN_OR_RETURN(const auto task, parts_->store->GetTask(LastPart(entry.key)));
       const auto& states = request.states();
       if (!states.empty() && std::find(states.begin(), states.end(), task.value.task().state()) == states.end()) {
         continue;
@@ -256,7 +256,7 @@ absl::Status Tasks::ChangeTask(const rpc::Caller& caller, absl::string_view name
                                Task* response) {
   ASSIGN_OR_RETURN(const std::string id, ParseTaskName(name));
   const auto decide = [&](int) -> absl::StatusOr<std::optional<store::Transaction>> {
-    ASSIGN_OR_RETURN(auto task, parts_.store->GetTask(id));
+    ASSIGN_OR_RETURN(auto task, parts_->store->GetTask(id));
     RETURN_IF_ERROR(CheckEtag(task, etag));
     ASSIGN_OR_RETURN(const bool changed, change(&task.value));
     if (!changed) return std::nullopt;
@@ -265,10 +265,10 @@ absl::Status Tasks::ChangeTask(const rpc::Caller& caller, absl::string_view name
     transaction.Set(TaskKey(id), task.value.SerializeAsString());
     return transaction;
   };
-  ASSIGN_OR_RETURN(const int64_t revision, store::Update(parts_.store->store(), name, decide));
+  ASSIGN_OR_RETURN(const int64_t revision, store::Update(parts_->store->store(), name, decide));
   if (revision > 0) {
-    parts_.task_index->Committed(revision);
-    RecordAction(parts_.audit, caller.Name(), action, name, detail);
+    parts_->task_index->Committed(revision);
+    RecordAction(parts_->audit, caller.Name(), action, name, detail);
   }
   return Get(name, response);
 }
@@ -284,10 +284,10 @@ absl::Status Tasks::Resume(const rpc::Caller& caller, const task::v1::ResumeTask
   const auto resume = [&](TaskRecord* task) -> absl::StatusOr<bool> {
     if (task->task().state() == Task::STATE_HALTED) {
       // Before it is open again, lest they halt it anew.
-      RETURN_IF_ERROR(parts_.roster->BearFailures(id));
-      parts_.task_index->CatchUp();
+      RETURN_IF_ERROR(roster_->BearFailures(id));
+      parts_->task_index->CatchUp();
     }
-    return taskd::Resume(task, parts_.clock->Now());
+    return taskd::Resume(task, parts_->clock->Now());
   };
   return ChangeTask(caller, request.name(), request.etag(), "task.resumed", "", resume, response);
 }
@@ -298,7 +298,7 @@ absl::Status Tasks::Abort(const rpc::Caller& caller, const task::v1::AbortTaskRe
   }
   return ChangeTask(
       caller, request.name(), request.etag(), "task.aborted", request.reason(),
-      [&](TaskRecord* task) { return taskd::Abort(task, request.reason(), parts_.clock->Now()); }, response);
+      [&](TaskRecord* task) { return taskd::Abort(task, request.reason(), parts_->clock->Now()); }, response);
 }
 
 }  // namespace parley::taskd

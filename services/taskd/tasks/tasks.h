@@ -8,34 +8,16 @@
 #include <functional>
 #include <string>
 
-#include "absl/status/status.h"
-#include "absl/status/statusor.h"
-#include "lib/base/clock.h"
-#include "lib/rpc/gate.h"
 #include "parley/task/v1/task_service.pb.h"
+#include "services/taskd/participants/parts.h"
 #include "services/taskd/participants/roster.h"
-#include "services/taskd/participants/task_keys.h"
-#include "services/taskd/store/chunk_store.h"
-#include "services/taskd/store/request_log.h"
-#include "services/taskd/store/task_index.h"
-#include "services/taskd/store/task_store.h"
 
 namespace parley::taskd {
 
 class Tasks {
  public:
-  // All parts must outlive this.
-  struct Parts {
-    const TaskStore* store;
-    ChunkStore* chunks;
-    TaskIndex* task_index;
-    const RequestLog* request_log;
-    const Roster* roster;
-    const TaskKeys* keys;
-    Clock* clock;
-    audit::AuditLog* audit;
-  };
-  explicit Tasks(Parts parts) : parts_(parts) {}
+  // Both must outlive this.
+  Tasks(const TaskdParts* parts, const Roster* roster) : parts_(parts), roster_(roster) {}
 
   absl::Status Create(const rpc::Caller& caller, const task::v1::CreateTaskRequest& request,
                       task::v1::CreateTaskResponse* response);
@@ -70,7 +52,8 @@ class Tasks {
                           absl::string_view action, absl::string_view detail, const Change& change,
                           task::v1::Task* response);
 
-  const Parts parts_;
+  const TaskdParts* const parts_;
+  const Roster* const roster_;
 };
 
 }  // namespace parley::taskd

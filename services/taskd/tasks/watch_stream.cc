@@ -20,8 +20,9 @@ constexpr size_t kBytesPerMessage = 1'000'000;
 
 }  // namespace
 
-WatchStream::WatchStream(const Parts* parts, rpc::Flow flow, const task::v1::WatchTaskRequest& request)
-    : parts_(parts), request_(request), strand_(parts->workers, flow) {}
+WatchStream::WatchStream(const TaskdParts* parts, const Tasks* tasks, rpc::Flow flow,
+                         const task::v1::WatchTaskRequest& request)
+    : parts_(parts), tasks_(tasks), request_(request), strand_(parts->workers, flow) {}
 
 void WatchStream::Begin() {
   parts_->streams->Add(self());
@@ -60,7 +61,7 @@ absl::Status WatchStream::Start() {
 void WatchStream::ShowTask(WatchTaskResponse* response) {
   parts_->task_index->CatchUp();
   const auto task = parts_->store->GetTask(task_);
-  if (task.ok()) *response->mutable_task() = parts_->tasks->Show(*task);
+  if (task.ok()) *response->mutable_task() = tasks_->Show(*task);
 }
 
 void WatchStream::AddParticipant(ParticipantRecord record, WatchTaskResponse* response) const {

@@ -13,13 +13,9 @@
 #include <string>
 #include <vector>
 
-#include "lib/keyd_client/device_labels.h"
 #include "lib/rpc/out_stream.h"
-#include "lib/rpc/worker_pool.h"
 #include "parley/task/v1/task_service.pb.h"
-#include "services/taskd/participants/sessions.h"
-#include "services/taskd/store/task_index.h"
-#include "services/taskd/store/task_store.h"
+#include "services/taskd/participants/parts.h"
 #include "services/taskd/tasks/tasks.h"
 
 namespace parley::taskd {
@@ -28,16 +24,8 @@ class WatchStream final
     : public rpc::OutStream<grpc::ServerWriteReactor<task::v1::WatchTaskResponse>, task::v1::WatchTaskResponse>,
       public rpc::LiveStream {
  public:
-  // All parts must outlive every stream.
-  struct Parts {
-    const TaskStore* store;
-    TaskIndex* task_index;
-    const Tasks* tasks;
-    rpc::LiveStreams* streams;
-    const keyd_client::DeviceLabels* labels;
-    rpc::WorkerPool* workers;
-  };
-  WatchStream(const Parts* parts, rpc::Flow flow, const task::v1::WatchTaskRequest& request);
+  // `parts` and `tasks` must outlive this.
+  WatchStream(const TaskdParts* parts, const Tasks* tasks, rpc::Flow flow, const task::v1::WatchTaskRequest& request);
 
   void Begin();
   void End(const absl::Status& status) override { Close(status); }
@@ -59,7 +47,8 @@ class WatchStream final
   void ShowTask(task::v1::WatchTaskResponse* response);
   void AddParticipant(ParticipantRecord record, task::v1::WatchTaskResponse* response) const;
 
-  const Parts* const parts_;
+  const TaskdParts* const parts_;
+  const Tasks* const tasks_;
   const task::v1::WatchTaskRequest request_;
   rpc::Strand strand_;
 
