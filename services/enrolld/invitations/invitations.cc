@@ -69,7 +69,8 @@ absl::Status Invitations::EndThoseOf(const keyd_client::EndedCredentials::Creden
   return absl::OkStatus();
 }
 
-absl::Status Invitations::AwaitEndedInvitations(const enrol::v1::AwaitEndedInvitationsRequest& request,
+absl::Status Invitations::AwaitEndedInvitations(const rpc::Caller&,
+                                                const enrol::v1::AwaitEndedInvitationsRequest& request,
                                                 enrol::v1::AwaitEndedInvitationsResponse* response) {
   ASSIGN_OR_RETURN(const std::vector<std::string> serials, ended_.Await(request.credentials()));
   ASSIGN_OR_RETURN(const auto all, parts_.store->All());
@@ -171,7 +172,7 @@ absl::Status Invitations::Answer(const std::string& id, enrol::v1::CreateInvitat
   return absl::OkStatus();
 }
 
-absl::Status Invitations::Get(const rpc::Caller& caller, const std::string& name, Invitation* response) {
+absl::Status Invitations::Find(const rpc::Caller& caller, const std::string& name, Invitation* response) {
   ASSIGN_OR_RETURN(const std::string id, ParseInvitationName(name));
   if (const auto session = parts_.sessions->FindOpen(id)) {
     ASSIGN_OR_RETURN(*response, session->Show());
@@ -216,7 +217,7 @@ absl::Status Invitations::List(const rpc::Caller& caller, const enrol::v1::ListI
 absl::Status Invitations::Cancel(const rpc::Caller& caller, const enrol::v1::CancelInvitationRequest& request,
                                  Invitation* response) {
   RETURN_IF_ERROR(ValidateText(request.reason(), "reason"));
-  RETURN_IF_ERROR(Get(caller, request.name(), response));
+  RETURN_IF_ERROR(Find(caller, request.name(), response));
   if (caller.role() != access::v1::ROLE_ADMIN) {
     RETURN_IF_ERROR(CheckHandles(parts_.audit, caller, Method("CancelInvitation"), *response));
   }
@@ -233,7 +234,7 @@ absl::Status Invitations::Resend(const rpc::Caller& caller, const enrol::v1::Res
   if (!request.email().empty()) RETURN_IF_ERROR(ValidateEmail(request.email()));
   RETURN_IF_ERROR(CheckMail(request.email()));
   Invitation invitation;
-  RETURN_IF_ERROR(Get(caller, request.name(), &invitation));
+  RETURN_IF_ERROR(Find(caller, request.name(), &invitation));
   RETURN_IF_ERROR(CheckHandles(parts_.audit, caller, Method("ResendInvitation"), invitation));
   const std::string id = InvitationId(invitation);
   ASSIGN_OR_RETURN(const auto session, parts_.sessions->Find(id));

@@ -38,7 +38,10 @@ class Invitations {
 
   absl::Status Create(const rpc::Caller& caller, const enrol::v1::CreateInvitationRequest& request,
                       enrol::v1::CreateInvitationResponse* response);
-  absl::Status Get(const rpc::Caller& caller, const std::string& name, enrol::v1::Invitation* response);
+  absl::Status Get(const rpc::Caller& caller, const enrol::v1::GetInvitationRequest& request,
+                   enrol::v1::Invitation* response) {
+    return Find(caller, request.name(), response);
+  }
   absl::Status List(const rpc::Caller& caller, const enrol::v1::ListInvitationsRequest& request,
                     enrol::v1::ListInvitationsResponse* response);
   absl::Status Cancel(const rpc::Caller& caller, const enrol::v1::CancelInvitationRequest& request,
@@ -46,7 +49,7 @@ class Invitations {
   absl::Status Resend(const rpc::Caller& caller, const enrol::v1::ResendInvitationRequest& request,
                       enrol::v1::CreateInvitationResponse* response);
 
-  absl::Status AwaitEndedInvitations(const enrol::v1::AwaitEndedInvitationsRequest& request,
+  absl::Status AwaitEndedInvitations(const rpc::Caller& caller, const enrol::v1::AwaitEndedInvitationsRequest& request,
                                      enrol::v1::AwaitEndedInvitationsResponse* response);
   // Hears of the credentials that are revoked, and ends what was made with them until it is stopped.
   keyd_client::EndedCredentials& ended() { return ended_; }
@@ -54,6 +57,8 @@ class Invitations {
  private:
   // Ends the pending invitations that were made with the credential.
   absl::Status EndThoseOf(const keyd_client::EndedCredentials::Credential& credential);
+  // Returns NOT_FOUND (INVITATION_NOT_FOUND) also for an invitation that the caller may not see.
+  absl::Status Find(const rpc::Caller& caller, const std::string& name, enrol::v1::Invitation* found);
   absl::StatusOr<InvitationRecord> NewRecord(const rpc::Caller& caller,
                                              const enrol::v1::CreateInvitationRequest& request, const std::string& id,
                                              std::string fingerprint) const;

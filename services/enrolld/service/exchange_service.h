@@ -4,7 +4,9 @@
 #ifndef PARLEY_SERVICES_ENROLLD_SERVICE_EXCHANGE_SERVICE_H_
 #define PARLEY_SERVICES_ENROLLD_SERVICE_EXCHANGE_SERVICE_H_
 
-#include "lib/rpc/gate.h"
+#include <memory>
+
+#include "lib/rpc/start_stream.h"
 #include "parley/enrol/v1/exchange_service.grpc.pb.h"
 #include "services/enrolld/exchanges/exchange_stream.h"
 
@@ -16,8 +18,11 @@ class ExchangeServiceAdapter final : public enrol::v1::ExchangeService::Callback
   ExchangeServiceAdapter(const rpc::Gate* gate, const ExchangeStream::Parts* parts) : gate_(gate), parts_(parts) {}
 
  private:
-  grpc::ServerBidiReactor<enrol::v1::ExchangeRequest, enrol::v1::ExchangeResponse>* Exchange(
-      grpc::CallbackServerContext*) override;
+  ExchangeStream::Reactor* Exchange(grpc::CallbackServerContext* context) override {
+    return rpc::StartStream(
+        *gate_, context, "parley.enrol.v1.ExchangeService.Exchange",
+        [&](const rpc::Caller& caller) { return std::make_shared<ExchangeStream>(parts_, caller); });
+  }
 
   const rpc::Gate* const gate_;
   const ExchangeStream::Parts* const parts_;

@@ -4,6 +4,7 @@
 #ifndef PARLEY_SERVICES_ENROLLD_SERVICE_INVITATION_SERVICE_H_
 #define PARLEY_SERVICES_ENROLLD_SERVICE_INVITATION_SERVICE_H_
 
+#include "absl/strings/str_cat.h"
 #include "lib/rpc/gate.h"
 #include "parley/enrol/v1/invitation_service.grpc.pb.h"
 #include "services/enrolld/invitations/invitations.h"
@@ -19,16 +20,40 @@ class InvitationServiceAdapter final : public enrol::v1::InvitationService::Call
   using Context = grpc::CallbackServerContext;
   using Reactor = grpc::ServerUnaryReactor;
 
-  Reactor* CreateInvitation(Context*, const enrol::v1::CreateInvitationRequest*,
-                            enrol::v1::CreateInvitationResponse*) override;
-  Reactor* GetInvitation(Context*, const enrol::v1::GetInvitationRequest*, enrol::v1::Invitation*) override;
-  Reactor* ListInvitations(Context*, const enrol::v1::ListInvitationsRequest*,
-                           enrol::v1::ListInvitationsResponse*) override;
-  Reactor* CancelInvitation(Context*, const enrol::v1::CancelInvitationRequest*, enrol::v1::Invitation*) override;
-  Reactor* ResendInvitation(Context*, const enrol::v1::ResendInvitationRequest*,
-                            enrol::v1::CreateInvitationResponse*) override;
-  Reactor* AwaitEndedInvitations(Context*, const enrol::v1::AwaitEndedInvitationsRequest*,
-                                 enrol::v1::AwaitEndedInvitationsResponse*) override;
+  Reactor* CreateInvitation(Context* context, const enrol::v1::CreateInvitationRequest* request,
+                            enrol::v1::CreateInvitationResponse* response) override {
+    return Run("CreateInvitation", &Invitations::Create, context, request, response);
+  }
+  Reactor* GetInvitation(Context* context, const enrol::v1::GetInvitationRequest* request,
+                         enrol::v1::Invitation* response) override {
+    return Run("GetInvitation", &Invitations::Get, context, request, response);
+  }
+  Reactor* ListInvitations(Context* context, const enrol::v1::ListInvitationsRequest* request,
+                           enrol::v1::ListInvitationsResponse* response) override {
+    return Run("ListInvitations", &Invitations::List, context, request, response);
+  }
+  Reactor* CancelInvitation(Context* context, const enrol::v1::CancelInvitationRequest* request,
+                            enrol::v1::Invitation* response) override {
+    return Run("CancelInvitation", &Invitations::Cancel, context, request, response);
+  }
+  Reactor* ResendInvitation(Context* context, const enrol::v1::ResendInvitationRequest* request,
+                            enrol::v1::CreateInvitationResponse* response) override {
+    return Run("ResendInvitation", &Invitations::Resend, context, request, response);
+  }
+  Reactor* AwaitEndedInvitations(Context* context, const enrol::v1::AwaitEndedInvitationsRequest* request,
+                                 enrol::v1::AwaitEndedInvitationsResponse* response) override {
+    return Run("AwaitEndedInvitations", &Invitations::AwaitEndedInvitations, context, request, response);
+  }
+
+  // Runs a method behind the gate.
+  template <typename Request, typename Response>
+  Reactor* Run(absl::string_view name,
+               absl::Status (Invitations::*method)(const rpc::Caller&, const Request&, Response*), Context* context,
+               const Request* request, Response* response) {
+    return gate_->Unary(
+        context, absl::StrCat("parley.enrol.v1.InvitationService.", name),
+        [=, this](const rpc::Caller& caller) { return (invitations_->*method)(caller, *request, response); });
+  }
 
   const rpc::Gate* const gate_;
   Invitations* const invitations_;

@@ -77,6 +77,15 @@ absl::StatusOr<Payload> CheckSigned(const task::v1::SignedManifest& signed_manif
                             "then repeat the request"));
 }
 
+absl::Status FindMissingChunks(const ChunkStore& chunks, const task::v1::FindMissingChunksRequest& request,
+                               task::v1::FindMissingChunksResponse* response) {
+  RETURN_IF_ERROR(ValidateFindMissing(request));
+  ASSIGN_OR_RETURN(const std::vector<std::string> missing,
+                   chunks.Missing({request.digests().begin(), request.digests().end()}));
+  response->mutable_missing()->Add(missing.begin(), missing.end());
+  return absl::OkStatus();
+}
+
 void SetPayload(const Payload& payload, TaskRecord* record) {
   task::v1::Task& task = *record->mutable_task();
   task.set_revision(payload.manifest.revision());

@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "lib/crypto/signature.h"
 #include "lib/payload/manifest.h"
+#include "parley/task/v1/artifact_service.pb.h"
 #include "parley/task/v1/task_service.pb.h"
 #include "services/taskd/domain/record.pb.h"
 #include "services/taskd/store/chunk_store.h"
@@ -42,6 +43,10 @@ struct Expected {
 // takes the place of another task than expected; FAILED_PRECONDITION: REVISION_NOT_NEXT, CHUNKS_MISSING.
 absl::StatusOr<Payload> CheckSigned(const task::v1::SignedManifest& signed_manifest, const Expected& expected,
                                     absl::Time now, const ChunkStore& chunks);
+
+// Does what ArtifactService.FindMissingChunks says, and returns its errors.
+absl::Status FindMissingChunks(const ChunkStore& chunks, const task::v1::FindMissingChunksRequest& request,
+                               task::v1::FindMissingChunksResponse* response);
 
 // Writes into the task what it says of its current revision.
 void SetPayload(const Payload& payload, TaskRecord* record);

@@ -18,6 +18,7 @@ using task::v1::NegotiateRequest;
 using task::v1::Participant;
 
 constexpr absl::string_view kMethod = "parley.task.v1.ParticipationService.Negotiate";
+constexpr absl::string_view kConfirmMethod = "parley.task.v1.ParticipationService.Confirm";
 // Messages and answers that may wait: a client that sends without reading is not read from.
 constexpr size_t kMaxInbox = 16;
 constexpr size_t kMaxOutbox = 32;
@@ -311,6 +312,26 @@ void NegotiateStream::Send(Response response) {
   } else {
     Send(std::move(response));
   }
+}
+
+absl::Status Confirm(const TaskdParts& parts, const rpc::Caller& caller, const task::v1::ConfirmRequest& request,
+                     task::v1::ConfirmResponse* response) {
+  RETURN_IF_ERROR(ValidateConfirm(request));
+  ASSIGN_OR_RETURN(const Member member, parts.callers->Identify(caller, kConfirmMethod, request.task()));
+  ASSIGN_OR_RETURN(ParticipantSnapshot snapshot, parts.callers->Load(caller, member));
+  Event event{Event::Kind::kConfirm};
+  event.confirm = &request;
+  const std::string connection = caller.peer->connection_id.ToString();
+  event.connection = connection;
+  const auto decide = [&](const ParticipantRecord& record,
+                          const TaskRecord& task) -> absl::StatusOr<std::optional<ParticipantRecord>> {
+    RETURN_IF_ERROR(CallerResolver::CheckKey(caller, record));
+    return Advance(record, event, task, parts.clock->Now());
+  };
+  RETURN_IF_ERROR(parts.updater->Update(member.task, member.client, &snapshot, decide).status());
+  response->set_version(snapshot.participant().version());
+  response->set_state(snapshot.participant().state());
+  return absl::OkStatus();
 }
 
 }  // namespace parley::taskd

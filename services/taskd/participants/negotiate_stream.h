@@ -100,6 +100,11 @@ class NegotiateStream final
   task::v1::Task::State told_task_state_ = task::v1::Task::STATE_UNSPECIFIED;
 };
 
+// Does what ParticipationService.Confirm says, and returns its errors: a negotiation's last word comes over another
+// connection.
+absl::Status Confirm(const TaskdParts& parts, const rpc::Caller& caller, const task::v1::ConfirmRequest& request,
+                     task::v1::ConfirmResponse* response);
+
 }  // namespace parley::taskd
 
 #endif  // PARLEY_SERVICES_TASKD_PARTICIPANTS_NEGOTIATE_STREAM_H_

@@ -206,8 +206,8 @@ absl::Status Roster::ListParticipants(const task::v1::ListParticipantsRequest& r
   }
 }
 
-absl::Status Roster::GetParticipant(absl::string_view name, task::v1::Participant* response) {
-  ASSIGN_OR_RETURN(const ParticipantId id, ParseParticipantName(name));
+absl::Status Roster::GetParticipant(const task::v1::GetParticipantRequest& request, task::v1::Participant* response) {
+  ASSIGN_OR_RETURN(const ParticipantId id, ParseParticipantName(request.name()));
   ASSIGN_OR_RETURN(auto client, parts_->store->GetParticipant(id.task, id.client));
   parts_->task_index->Committed(client.revision);
   ShowLabels(*parts_->labels, &client.value);

@@ -4,9 +4,13 @@
 #ifndef PARLEY_SERVICES_TASKD_SERVICE_ARTIFACT_SERVICE_H_
 #define PARLEY_SERVICES_TASKD_SERVICE_ARTIFACT_SERVICE_H_
 
-#include "lib/rpc/gate.h"
+#include <memory>
+
+#include "lib/rpc/start_stream.h"
 #include "parley/task/v1/artifact_service.grpc.pb.h"
 #include "services/taskd/artifacts/fetch_stream.h"
+#include "services/taskd/artifacts/payloads.h"
+#include "services/taskd/artifacts/upload_stream.h"
 
 namespace parley::taskd {
 
@@ -18,12 +22,28 @@ class ArtifactServiceAdapter final : public task::v1::ArtifactService::CallbackS
  private:
   using Context = grpc::CallbackServerContext;
 
-  grpc::ServerUnaryReactor* FindMissingChunks(Context*, const task::v1::FindMissingChunksRequest*,
-                                              task::v1::FindMissingChunksResponse*) override;
-  grpc::ServerReadReactor<task::v1::UploadChunksRequest>* UploadChunks(Context*,
-                                                                       task::v1::UploadChunksResponse*) override;
-  grpc::ServerWriteReactor<task::v1::FetchChunksResponse>* FetchChunks(Context*,
-                                                                       const task::v1::FetchChunksRequest*) override;
+  grpc::ServerUnaryReactor* FindMissingChunks(Context* context, const task::v1::FindMissingChunksRequest* request,
+                                              task::v1::FindMissingChunksResponse* response) override {
+    return gate_->Unary(context, "parley.task.v1.ArtifactService.FindMissingChunks", [=, this](const rpc::Caller&) {
+      return taskd::FindMissingChunks(*parts_->chunks, *request, response);
+    });
+  }
+  grpc::ServerReadReactor<task::v1::UploadChunksRequest>* UploadChunks(
+      Context* context, task::v1::UploadChunksResponse* response) override {
+    const auto caller = gate_->Admit(*context, "parley.task.v1.ArtifactService.UploadChunks");
+    auto* const stream = new UploadStream(parts_->chunks, gate_->workers(), caller.value_or(rpc::Caller()), response);
+    if (caller.ok()) {
+      stream->Begin();
+    } else {
+      stream->RefuseWith(caller.status());
+    }
+    return stream;  // It deletes itself.
+  }
+  FetchStream::Reactor* FetchChunks(Context* context, const task::v1::FetchChunksRequest* request) override {
+    return rpc::StartStream(
+        *gate_, context, "parley.task.v1.ArtifactService.FetchChunks",
+        [&](const rpc::Caller& caller) { return std::make_shared<FetchStream>(parts_, caller, *request); });
+  }
 
   const rpc::Gate* const gate_;
   const TaskdParts* const parts_;

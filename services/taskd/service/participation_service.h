@@ -4,7 +4,9 @@
 #ifndef PARLEY_SERVICES_TASKD_SERVICE_PARTICIPATION_SERVICE_H_
 #define PARLEY_SERVICES_TASKD_SERVICE_PARTICIPATION_SERVICE_H_
 
-#include "lib/rpc/gate.h"
+#include <memory>
+
+#include "lib/rpc/start_stream.h"
 #include "parley/task/v1/participation_service.grpc.pb.h"
 #include "services/taskd/participants/assignments.h"
 #include "services/taskd/participants/joining.h"
@@ -22,14 +24,28 @@ class ParticipationServiceAdapter final : public task::v1::ParticipationService:
  private:
   using Context = grpc::CallbackServerContext;
 
-  grpc::ServerUnaryReactor* Join(Context*, const task::v1::JoinRequest*, task::v1::JoinResponse*) override;
-  grpc::ServerBidiReactor<task::v1::NegotiateRequest, task::v1::NegotiateResponse>* Negotiate(Context*) override;
-  grpc::ServerUnaryReactor* Confirm(Context*, const task::v1::ConfirmRequest*, task::v1::ConfirmResponse*) override;
-  grpc::ServerWriteReactor<task::v1::WatchAssignmentsResponse>* WatchAssignments(
-      Context*, const task::v1::WatchAssignmentsRequest*) override;
-
-  absl::Status DoConfirm(const rpc::Caller& caller, const task::v1::ConfirmRequest& request,
-                         task::v1::ConfirmResponse* response) const;
+  grpc::ServerUnaryReactor* Join(Context* context, const task::v1::JoinRequest* request,
+                                 task::v1::JoinResponse* response) override {
+    return gate_->Unary(context, "parley.task.v1.ParticipationService.Join",
+                        [=, this](const rpc::Caller& caller) { return joining_->Join(caller, *request, response); });
+  }
+  NegotiateStream::Reactor* Negotiate(Context* context) override {
+    return rpc::StartStream(
+        *gate_, context, "parley.task.v1.ParticipationService.Negotiate",
+        [&](const rpc::Caller& caller) { return std::make_shared<NegotiateStream>(parts_, caller); });
+  }
+  grpc::ServerUnaryReactor* Confirm(Context* context, const task::v1::ConfirmRequest* request,
+                                    task::v1::ConfirmResponse* response) override {
+    return gate_->Unary(context, "parley.task.v1.ParticipationService.Confirm", [=, this](const rpc::Caller& caller) {
+      return taskd::Confirm(*parts_, caller, *request, response);
+    });
+  }
+  AssignmentStream::Reactor* WatchAssignments(Context* context,
+                                              const task::v1::WatchAssignmentsRequest* request) override {
+    return rpc::StartStream(
+        *gate_, context, "parley.task.v1.ParticipationService.WatchAssignments",
+        [&](const rpc::Caller& caller) { return std::make_shared<AssignmentStream>(assignments_, caller, *request); });
+  }
 
   const rpc::Gate* const gate_;
   Joining* const joining_;

@@ -180,9 +180,9 @@ absl::Status Tasks::Publish(const rpc::Caller& caller, const task::v1::PublishRe
     return NewRevision(request, id, &done);
   };
   ASSIGN_OR_RETURN(const int64_t revision, store::Update(parts_->store->store(), request.name(), decide));
-  if (earlier.has_value()) return Get(request.name(), response);
+  if (earlier.has_value()) return Answer(request.name(), response);
   parts_->task_index->Committed(revision);
-  RETURN_IF_ERROR(Get(request.name(), response));
+  RETURN_IF_ERROR(Answer(request.name(), response));
   RecordAction(parts_->audit, caller.Name(), "task.revision_published", request.name(),
                absl::StrCat("r", response->revision()));
   return absl::OkStatus();
@@ -220,7 +220,7 @@ absl::StatusOr<store::Transaction> Tasks::NewRevision(const task::v1::PublishRev
   return transaction;
 }
 
-absl::Status Tasks::Get(absl::string_view name, Task* response) {
+absl::Status Tasks::Answer(absl::string_view name, Task* response) const {
   ASSIGN_OR_RETURN(const std::string id, ParseTaskName(name));
   parts_->task_index->CatchUp();
   ASSIGN_OR_RETURN(const auto task, parts_->store->GetTask(id));
@@ -270,7 +270,7 @@ absl::Status Tasks::ChangeTask(const rpc::Caller& caller, absl::string_view name
     parts_->task_index->Committed(revision);
     RecordAction(parts_->audit, caller.Name(), action, name, detail);
   }
-  return Get(name, response);
+  return Answer(name, response);
 }
 
 absl::Status Tasks::Pause(const rpc::Caller& caller, const task::v1::PauseTaskRequest& request, Task* response) {

@@ -23,7 +23,9 @@ class Tasks {
                       task::v1::CreateTaskResponse* response);
   absl::Status Publish(const rpc::Caller& caller, const task::v1::PublishRevisionRequest& request,
                        task::v1::Task* response);
-  absl::Status Get(absl::string_view name, task::v1::Task* response);
+  absl::Status Get(const task::v1::GetTaskRequest& request, task::v1::Task* response) {
+    return Answer(request.name(), response);
+  }
   absl::Status List(const task::v1::ListTasksRequest& request, task::v1::ListTasksResponse* response);
   absl::Status Pause(const rpc::Caller& caller, const task::v1::PauseTaskRequest& request, task::v1::Task* response);
   absl::Status Resume(const rpc::Caller& caller, const task::v1::ResumeTaskRequest& request, task::v1::Task* response);
@@ -44,6 +46,7 @@ class Tasks {
                                              const std::string& id, RequestLog::Request* done);
   absl::Status SupersedeOld(const std::string& old_name, const std::string& name,
                             store::Transaction* transaction) const;
+  absl::Status Answer(absl::string_view name, task::v1::Task* response) const;
   absl::Status AnswerCreate(const RequestRecord& record, task::v1::CreateTaskResponse* response) const;
   // A commit that makes the task's next revision.
   absl::StatusOr<store::Transaction> NewRevision(const task::v1::PublishRevisionRequest& request, const std::string& id,
