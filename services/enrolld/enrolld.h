@@ -18,19 +18,12 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "lib/audit/audit_log.h"
-#include "lib/base/clock.h"
-#include "lib/keyd_client/ended_credentials.h"
+#include "grpcpp/server_builder.h"
 #include "lib/keys/identity.h"
-#include "lib/rpc/gate.h"
 #include "lib/rpc/metrics.h"
-#include "lib/store/store.h"
-#include "services/enrolld/domain/exchange_rules.h"
 #include "services/enrolld/mail/mailer.h"
-
-namespace grpc {
-class ServerBuilder;
-}  // namespace grpc
+#include "services/enrolld/service/exchange_service.h"
+#include "services/enrolld/service/invitation_service.h"
 
 namespace parley::enrolld {
 
@@ -68,14 +61,37 @@ class Enrolld {
   // Registers both services.
   void Register(grpc::ServerBuilder* builder);
   // Returns what must be told of the credentials that keyd has revoked; what depends on them then ends.
-  keyd_client::EndedCredentials& ended_credentials();
+  keyd_client::EndedCredentials& ended_credentials() { return invitations_.ended(); }
   // Ends the streams, so that a server that stops does not wait for them.
-  void Drain();
+  void Drain() { streams_.Close(rpc::ServerStopping()); }
 
  private:
-  class Impl;
-  explicit Enrolld(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  explicit Enrolld(Config config);
+  absl::Status Start();
+
+  const Config config_;
+  InvitationStore store_;
+  const InviteeKeys keys_{config_.keyring, config_.organisation, config_.public_address};
+  std::unique_ptr<TimerQueue> timers_;
+  std::unique_ptr<rpc::WorkerPool> workers_;
+  rpc::LiveStreams streams_;
+  const EnrolldParts parts_{&store_,
+                            config_.clock,
+                            timers_.get(),
+                            workers_.get(),
+                            &streams_,
+                            config_.audit,
+                            config_.organisation,
+                            config_.leases,
+                            config_.revoke,
+                            [this](const std::string& id) { sessions_.Leave(id); }};
+  ExchangeSessions sessions_{&parts_};
+  const std::unique_ptr<Outbox> outbox_;
+  const rpc::Gate gate_{config_.find_peer, config_.audit, workers_.get(), config_.metrics};
+  Invitations invitations_{&parts_, &sessions_, &keys_, outbox_.get()};
+  rpc::Metrics::Source figure_;
+  InvitationServiceAdapter invitation_service_{&gate_, &invitations_};
+  ExchangeServiceAdapter exchange_service_{&gate_, &parts_, &sessions_};
 };
 
 }  // namespace parley::enrolld

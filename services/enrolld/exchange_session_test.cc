@@ -75,7 +75,7 @@ class RoomTest : public testing::Test {
   TimerQueue timers_;
   rpc::WorkerPool workers_;
   FakeAuditLog audit_;
-  ExchangeSession::Parts parts_;
+  EnrolldParts parts_;
   int revoked_ = 0;
   std::shared_ptr<ExchangeSession> session_;
 };

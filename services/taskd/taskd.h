@@ -12,24 +12,18 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "lib/audit/audit_log.h"
-#include "lib/base/clock.h"
-#include "lib/base/secret.h"
-#include "lib/keyd_client/device_labels.h"
-#include "lib/keyd_client/ended_credentials.h"
+#include "grpcpp/server_builder.h"
 #include "lib/keys/identity.h"
-#include "lib/rpc/gate.h"
 #include "lib/rpc/metrics.h"
-#include "lib/store/store.h"
-#include "services/taskd/participants/revoked_keys.h"
-#include "services/taskd/tasks/clock_jumps.h"
-
-namespace grpc {
-class ServerBuilder;
-}  // namespace grpc
+#include "services/taskd/participants/fan_out.h"
+#include "services/taskd/service/artifact_service.h"
+#include "services/taskd/service/participation_service.h"
+#include "services/taskd/service/task_service.h"
+#include "services/taskd/tasks/lifecycle.h"
 
 namespace parley::taskd {
 
@@ -70,14 +64,51 @@ class Taskd {
   // Registers the three services.
   void Register(grpc::ServerBuilder* builder);
   // Returns what must be told of the credentials that keyd has revoked; what depends on them then ends.
-  keyd_client::EndedCredentials& ended_credentials();
+  keyd_client::EndedCredentials& ended_credentials() { return dependents_.ended(); }
   // Ends the streams that last, so that a server that stops does not wait for them.
   void Drain();
 
  private:
-  class Impl;
-  explicit Taskd(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  Taskd(Config config, TaskKeys keys);
+  absl::Status Start();
+  // Labels of this device have changed; of any device, when the name is empty.
+  void OnRelabelled(const std::string& device);
+  void OnTaskChanged(const TaskSnapshot& task);
+  // Tells the session of the client, if it is connected.
+  void Notify(const std::string& task, const std::string& client, int64_t version);
+  void OnParticipantDue(const std::string& task, const std::string& client, TaskIndex::Due due, int64_t version);
+
+  const Config config_;
+  const TaskKeys keys_;
+  const TaskStore store_;
+  ChunkStore chunks_;
+  ManifestCache manifests_;
+  Sessions sessions_;
+  rpc::LiveStreams streams_;
+  std::unique_ptr<TimerQueue> timers_;
+  std::unique_ptr<rpc::WorkerPool> workers_;
+  ClockJumps jumps_;
+  TaskIndex task_index_;
+  RevokedKeys revoked_;
+  const rpc::Gate gate_{config_.find_peer, config_.audit, workers_.get(), config_.metrics};
+  const ParticipantUpdater updater_{&store_, &task_index_, config_.clock};
+  const RequestLog request_log_{&store_};
+  const CallerResolver callers_{&store_, &updater_, config_.audit};
+  DeclarePace pace_{config_.clock};
+  const TaskdParts parts_{&store_,        &chunks_,      &manifests_,   &task_index_,   &updater_,    &request_log_,
+                          &callers_,      &keys_,        &revoked_,     &sessions_,     &pace_,       &streams_,
+                          config_.labels, config_.clock, timers_.get(), workers_.get(), config_.audit};
+  FanOut fan_out_{&parts_};
+  Roster roster_{&parts_};
+  Dependents dependents_{&parts_, &roster_};
+  Tasks tasks_{&parts_, &roster_};
+  Joining joining_{&parts_};
+  Lifecycle lifecycle_{&parts_, &jumps_};
+  Assignments assignments_{&parts_};
+  TaskServiceAdapter task_service_{&gate_, &tasks_, &roster_, &dependents_, &parts_};
+  ArtifactServiceAdapter artifact_service_{&gate_, &parts_};
+  std::vector<rpc::Metrics::Source> figures_;
+  ParticipationServiceAdapter participation_service_{&gate_, &joining_, &assignments_, &parts_};
 };
 
 }  // namespace parley::taskd

@@ -29,6 +29,22 @@
 
 namespace parley::enrolld {
 
+// What the classes of enrolld work with. All that this points to must outlive whoever has it.
+struct EnrolldParts {
+  InvitationStore* store;
+  Clock* clock;
+  TimerQueue* timers;
+  rpc::WorkerPool* workers;
+  rpc::LiveStreams* streams;
+  audit::AuditLog* audit;
+  std::string organisation;
+  Leases leases;
+  // Refuses a key (16 bytes of serial) from now on and closes its connections. Must not block.
+  std::function<void(const std::string& serial, absl::Time not_after)> revoke;
+  // Called when nothing goes on in a session any more.
+  std::function<void(const std::string& id)> idle;
+};
+
 // A party's stream, in a session's view.
 class SessionStream : public rpc::LiveStream {
  public:
@@ -38,22 +54,8 @@ class SessionStream : public rpc::LiveStream {
 
 class ExchangeSession : public std::enable_shared_from_this<ExchangeSession> {
  public:
-  // All must outlive every session.
-  struct Parts {
-    InvitationStore* store;
-    Clock* clock;
-    TimerQueue* timers;
-    rpc::WorkerPool* workers;
-    audit::AuditLog* audit;
-    std::string organisation;
-    Leases leases;
-    // Refuses a key (16 bytes of serial) from now on and closes its connections. Must not block.
-    std::function<void(const std::string& serial, absl::Time not_after)> revoke;
-    // Called when nothing goes on in the session any more.
-    std::function<void(const std::string& id)> idle;
-  };
-
-  ExchangeSession(const Parts* parts, std::string id) : parts_(parts), id_(std::move(id)) {}
+  // `parts` must outlive every session.
+  ExchangeSession(const EnrolldParts* parts, std::string id) : parts_(parts), id_(std::move(id)) {}
 
   // Reads what is stored, and begins to wait for what is due. Returns NOT_FOUND (INVITATION_NOT_FOUND), or the errors
   // of the store.
@@ -95,7 +97,7 @@ class ExchangeSession : public std::enable_shared_from_this<ExchangeSession> {
   void OnTime();
   void Record(const Effects& effects) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  const Parts* const parts_;
+  const EnrolldParts* const parts_;
   const std::string id_;
   Mutex mutex_;
   // Unset from a failure of the store until somebody comes.

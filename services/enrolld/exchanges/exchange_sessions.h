@@ -20,7 +20,7 @@ namespace parley::enrolld {
 class ExchangeSessions {
  public:
   // `parts` must outlive this.
-  explicit ExchangeSessions(const ExchangeSession::Parts* parts) : parts_(parts) {}
+  explicit ExchangeSessions(const EnrolldParts* parts) : parts_(parts) {}
 
   // Opens the sessions of all that is not over, and refuses the keys of all that is. From then on it deletes, once a
   // day, what ended long ago. Returns the errors of the store.
@@ -40,7 +40,7 @@ class ExchangeSessions {
   void ForgetAt(absl::Time time);
   absl::Status Forget(const std::vector<InvitationStore::Stored>& all);
 
-  const ExchangeSession::Parts* const parts_;
+  const EnrolldParts* const parts_;
   std::atomic<StreamId> last_stream_{0};
   mutable Mutex mutex_;
   std::unordered_map<std::string, std::shared_ptr<ExchangeSession>> sessions_ ABSL_GUARDED_BY(mutex_);

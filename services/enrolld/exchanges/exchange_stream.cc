@@ -18,8 +18,8 @@ constexpr size_t kMaxOutbox = 16;
 
 }  // namespace
 
-ExchangeStream::ExchangeStream(const Parts* parts, rpc::Caller caller)
-    : parts_(parts), caller_(std::move(caller)), strand_(parts->workers, caller_.flow()) {}
+ExchangeStream::ExchangeStream(const EnrolldParts* parts, ExchangeSessions* sessions, rpc::Caller caller)
+    : parts_(parts), sessions_(sessions), caller_(std::move(caller)), strand_(parts->workers, caller_.flow()) {}
 
 void ExchangeStream::Begin() {
   parts_->streams->Add(self());
@@ -44,7 +44,7 @@ void ExchangeStream::OnClosed() {
     self->parts_->streams->Remove(self.get());
     if (self->session_ == nullptr) return;
     self->session_->Gone(self->id_);
-    self->parts_->sessions->Leave(self->invitation_);
+    self->sessions_->Leave(self->invitation_);
   });
 }
 
@@ -107,16 +107,16 @@ absl::Status ExchangeStream::Open(const std::string& name) {
                            "this link is of another invitation");
     }
   }
-  absl::StatusOr<std::shared_ptr<ExchangeSession>> session = parts_->sessions->Find(id);
+  absl::StatusOr<std::shared_ptr<ExchangeSession>> session = sessions_->Find(id);
   if (absl::IsNotFound(session.status())) return NoInvitation(name);
   RETURN_IF_ERROR(session.status());
   if (who.role == sas::Role::kGreeter) {
     ASSIGN_OR_RETURN(const enrol::v1::Invitation invitation, (*session)->Show());
     const absl::Status handles = CheckHandles(parts_->audit, caller_, kMethod, invitation);
-    if (!handles.ok()) parts_->sessions->Leave(id);
+    if (!handles.ok()) sessions_->Leave(id);
     RETURN_IF_ERROR(handles);
   }
-  id_ = parts_->sessions->NewStream();
+  id_ = sessions_->NewStream();
   invitation_ = id;
   session_ = *std::move(session);
   who_ = std::move(who);

@@ -11,9 +11,7 @@
 #include <string>
 
 #include "lib/rpc/gate.h"
-#include "lib/rpc/live_streams.h"
 #include "lib/rpc/out_stream.h"
-#include "lib/rpc/worker_pool.h"
 #include "parley/enrol/v1/exchange_service.pb.h"
 #include "services/enrolld/exchanges/exchange_sessions.h"
 
@@ -24,14 +22,8 @@ class ExchangeStream final
                             enrol::v1::ExchangeResponse>,
       public SessionStream {
  public:
-  // All parts must outlive every stream.
-  struct Parts {
-    ExchangeSessions* sessions;
-    rpc::LiveStreams* streams;
-    audit::AuditLog* audit;
-    rpc::WorkerPool* workers;
-  };
-  ExchangeStream(const Parts* parts, rpc::Caller caller);
+  // Both must outlive every stream.
+  ExchangeStream(const EnrolldParts* parts, ExchangeSessions* sessions, rpc::Caller caller);
 
   // Reads the first message.
   void Begin();
@@ -51,7 +43,8 @@ class ExchangeStream final
   absl::Status Open(const std::string& name);
   void ReadMore();
 
-  const Parts* const parts_;
+  const EnrolldParts* const parts_;
+  ExchangeSessions* const sessions_;
   const rpc::Caller caller_;
   rpc::Strand strand_;
   // This belongs to gRPC while it reads, and then to the strand.

@@ -42,21 +42,24 @@ void SetQueued(const std::string& email, Invitation* invitation) {
 
 }  // namespace
 
-Invitations::Invitations(Parts parts)
-    : parts_(parts), ended_(parts.clock, [this](const keyd_client::EndedCredentials::Credential& credential) {
-        return EndThoseOf(credential);
-      }) {}
+Invitations::Invitations(const EnrolldParts* parts, ExchangeSessions* sessions, const InviteeKeys* keys, Outbox* outbox)
+    : parts_(parts),
+      sessions_(sessions),
+      keys_(keys),
+      outbox_(outbox),
+      ended_(parts->clock,
+             [this](const keyd_client::EndedCredentials::Credential& credential) { return EndThoseOf(credential); }) {}
 
 absl::Status Invitations::EndThoseOf(const keyd_client::EndedCredentials::Credential& credential) {
   // First, so that none is made behind the list.
-  RETURN_IF_ERROR(parts_.store->NoteRevoked(credential.serial, credential.NoteLifetime(parts_.clock->Now())));
-  ASSIGN_OR_RETURN(const auto all, parts_.store->All());
+  RETURN_IF_ERROR(parts_->store->NoteRevoked(credential.serial, credential.NoteLifetime(parts_->clock->Now())));
+  ASSIGN_OR_RETURN(const auto all, parts_->store->All());
   for (const InvitationStore::Stored& stored : all) {
     const Invitation& invitation = stored.record.invitation();
     if (HexEncode(stored.record.credential()) != credential.serial) continue;
     if (invitation.state() != Invitation::STATE_PENDING) continue;
     const std::string id = InvitationId(invitation);
-    ASSIGN_OR_RETURN(const auto session, parts_.sessions->Find(id));
+    ASSIGN_OR_RETURN(const auto session, sessions_->Find(id));
     RETURN_IF_ERROR(session->Change([](InvitationRecord* record, InvitationStore::Change*) -> absl::StatusOr<bool> {
       record->set_ended_with_credential(true);
       return true;
@@ -64,7 +67,7 @@ absl::Status Invitations::EndThoseOf(const keyd_client::EndedCredentials::Creden
     const absl::Status canceled = session->Cancel("enrolld", "the credential that it was made with was revoked");
     // It has ended by itself meanwhile.
     if (!absl::IsFailedPrecondition(canceled)) RETURN_IF_ERROR(canceled);
-    parts_.sessions->Leave(id);
+    sessions_->Leave(id);
   }
   return absl::OkStatus();
 }
@@ -73,7 +76,7 @@ absl::Status Invitations::AwaitEndedInvitations(const rpc::Caller&,
                                                 const enrol::v1::AwaitEndedInvitationsRequest& request,
                                                 enrol::v1::AwaitEndedInvitationsResponse* response) {
   ASSIGN_OR_RETURN(const std::vector<std::string> serials, ended_.Await(request.credentials()));
-  ASSIGN_OR_RETURN(const auto all, parts_.store->All());
+  ASSIGN_OR_RETURN(const auto all, parts_->store->All());
   for (const InvitationStore::Stored& stored : all) {
     const auto state = stored.record.invitation().state();
     const bool over = state == Invitation::STATE_CANCELED || state == Invitation::STATE_CLOSED;
@@ -86,7 +89,7 @@ absl::Status Invitations::AwaitEndedInvitations(const rpc::Caller&,
 }
 
 absl::Status Invitations::CheckMail(const std::string& email) const {
-  if (email.empty() || parts_.outbox != nullptr) return absl::OkStatus();
+  if (email.empty() || outbox_ != nullptr) return absl::OkStatus();
   return Error(absl::StatusCode::kFailedPrecondition, "MAIL_NOT_SET_UP",
                "this enrolld sends no e-mail (--smtp-url); invite without an address, and carry the link yourself");
 }
@@ -95,20 +98,20 @@ MailRecord Invitations::NewMail(const std::string& id, const std::string& email)
   MailRecord mail;
   mail.set_invitation(id);
   mail.set_email(email);
-  *mail.mutable_create_time() = *mail.mutable_next_time() = ToProto(parts_.clock->Now());
+  *mail.mutable_create_time() = *mail.mutable_next_time() = ToProto(parts_->clock->Now());
   return mail;
 }
 
 absl::StatusOr<InvitationRecord> Invitations::NewRecord(const rpc::Caller& caller,
                                                         const enrol::v1::CreateInvitationRequest& request,
                                                         const std::string& id, std::string fingerprint) const {
-  if (parts_.sessions->open() >= kMaxOpen) {
+  if (sessions_->open() >= kMaxOpen) {
     return Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_INVITATIONS",
                  "10,000 invitations are pending; cancel some with: parley invite cancel");
   }
   InvitationRecord record;
   record.set_create_request(std::move(fingerprint));
-  parts_.keys->FillNew(&record);
+  keys_->FillNew(&record);
   Invitation& invitation = *record.mutable_invitation();
   invitation.set_name(InvitationName(id));
   invitation.set_kind(request.kind());
@@ -116,7 +119,7 @@ absl::StatusOr<InvitationRecord> Invitations::NewRecord(const rpc::Caller& calle
   invitation.set_user_name(user ? request.user_name() : caller.subject());
   if (user) invitation.set_role(request.role());
   invitation.set_creator(caller.subject());
-  const absl::Time now = parts_.clock->Now();
+  const absl::Time now = parts_->clock->Now();
   *invitation.mutable_create_time() = ToProto(now);
   // In whole seconds, as its key's; and not beyond the credential of who makes it.
   const absl::Time end = std::min(now + TtlOf(request), caller.peer->key.not_after);
@@ -131,29 +134,29 @@ absl::Status Invitations::Create(const rpc::Caller& caller, const enrol::v1::Cre
                                  enrol::v1::CreateInvitationResponse* response) {
   RETURN_IF_ERROR(ValidateCreate(request));
   if (request.kind() == Invitation::KIND_USER && caller.role() != access::v1::ROLE_ADMIN) {
-    return RecordRefusal(parts_.audit, caller.Name(), Method("CreateInvitation"), "NOT_YOUR_INVITATION",
+    return RecordRefusal(parts_->audit, caller.Name(), Method("CreateInvitation"), "NOT_YOUR_INVITATION",
                          "only admins invite users; you may invite a further device of your own");
   }
   RETURN_IF_ERROR(CheckMail(request.email()));
   const std::string id = IdOf(caller, request.request_id());
   const std::string fingerprint = rpc::RequestDigest(/*prefix=*/"", request);
-  ASSIGN_OR_RETURN(auto found, parts_.store->Find(id));
+  ASSIGN_OR_RETURN(auto found, parts_->store->Find(id));
   if (!found.has_value()) {
     ASSIGN_OR_RETURN(const InvitationRecord record, NewRecord(caller, request, id, fingerprint));
     const MailRecord mail = NewMail(id, request.email());
-    const absl::Status created = parts_.store->Create(record, request.email().empty() ? nullptr : &mail).status();
+    const absl::Status created = parts_->store->Create(record, request.email().empty() ? nullptr : &mail).status();
     // Otherwise the same request was faster on another connection.
     if (!absl::IsAborted(created)) {
       RETURN_IF_ERROR(created);
       RecordAction(
-          parts_.audit, caller.Name(), "invitation.created", record.invitation().name(),
+          parts_->audit, caller.Name(), "invitation.created", record.invitation().name(),
           absl::StrCat(record.invitation().kind() == Invitation::KIND_USER ? keys::RoleName(record.invitation().role())
                                                                            : "a further device of",
                        " ", record.invitation().user_name()));
-      if (!request.email().empty()) parts_.outbox->Add(mail);
+      if (!request.email().empty()) outbox_->Add(mail);
     }
-    ASSIGN_OR_RETURN(found, parts_.store->Find(id));
-    ASSIGN_OR_RETURN(const bool revoked, parts_.store->IsRevoked(caller.peer->key.key_id));
+    ASSIGN_OR_RETURN(found, parts_->store->Find(id));
+    ASSIGN_OR_RETURN(const bool revoked, parts_->store->IsRevoked(caller.peer->key.key_id));
     if (!found.has_value() && revoked) {
       return Error(absl::StatusCode::kUnauthenticated, "KEY_REVOKED",
                    "the key of this connection was revoked; ask an admin for another");
@@ -164,9 +167,9 @@ absl::Status Invitations::Create(const rpc::Caller& caller, const enrol::v1::Cre
 }
 
 absl::Status Invitations::Answer(const std::string& id, enrol::v1::CreateInvitationResponse* response) {
-  ASSIGN_OR_RETURN(const auto session, parts_.sessions->Find(id));
+  ASSIGN_OR_RETURN(const auto session, sessions_->Find(id));
   ASSIGN_OR_RETURN(const InvitationRecord record, session->Record());
-  ASSIGN_OR_RETURN(const Secret link, parts_.keys->Link(record));
+  ASSIGN_OR_RETURN(const Secret link, keys_->Link(record));
   response->set_link(std::string(link.Expose()));
   ASSIGN_OR_RETURN(*response->mutable_invitation(), session->Show());
   return absl::OkStatus();
@@ -174,10 +177,10 @@ absl::Status Invitations::Answer(const std::string& id, enrol::v1::CreateInvitat
 
 absl::Status Invitations::Find(const rpc::Caller& caller, const std::string& name, Invitation* response) {
   ASSIGN_OR_RETURN(const std::string id, ParseInvitationName(name));
-  if (const auto session = parts_.sessions->FindOpen(id)) {
+  if (const auto session = sessions_->FindOpen(id)) {
     ASSIGN_OR_RETURN(*response, session->Show());
   } else {
-    ASSIGN_OR_RETURN(const auto found, parts_.store->Find(id));
+    ASSIGN_OR_RETURN(const auto found, parts_->store->Find(id));
     if (found.has_value()) *response = found->record.invitation();
   }
   if (!response->name().empty() && MaySee(caller, *response)) return absl::OkStatus();
@@ -197,10 +200,10 @@ absl::Status Invitations::List(const rpc::Caller& caller, const enrol::v1::ListI
   const auto& states = request.states();
   do {
     ASSIGN_OR_RETURN(InvitationStore::Listed listed,
-                     parts_.store->List(range, static_cast<size_t>(page_size - response->invitations_size())));
+                     parts_->store->List(range, static_cast<size_t>(page_size - response->invitations_size())));
     for (InvitationStore::Stored& stored : listed.invitations) {
       Invitation invitation = std::move(*stored.record.mutable_invitation());
-      if (const auto session = parts_.sessions->FindOpen(InvitationId(invitation))) {
+      if (const auto session = sessions_->FindOpen(InvitationId(invitation))) {
         ASSIGN_OR_RETURN(invitation, session->Show());
       }
       if (!MaySee(caller, invitation)) continue;
@@ -219,12 +222,12 @@ absl::Status Invitations::Cancel(const rpc::Caller& caller, const enrol::v1::Can
   RETURN_IF_ERROR(ValidateText(request.reason(), "reason"));
   RETURN_IF_ERROR(Find(caller, request.name(), response));
   if (caller.role() != access::v1::ROLE_ADMIN) {
-    RETURN_IF_ERROR(CheckHandles(parts_.audit, caller, Method("CancelInvitation"), *response));
+    RETURN_IF_ERROR(CheckHandles(parts_->audit, caller, Method("CancelInvitation"), *response));
   }
-  ASSIGN_OR_RETURN(const auto session, parts_.sessions->Find(InvitationId(*response)));
+  ASSIGN_OR_RETURN(const auto session, sessions_->Find(InvitationId(*response)));
   RETURN_IF_ERROR(session->Cancel(caller.Name(), request.reason()));
   ASSIGN_OR_RETURN(*response, session->Show());
-  parts_.sessions->Leave(InvitationId(*response));
+  sessions_->Leave(InvitationId(*response));
   return absl::OkStatus();
 }
 
@@ -235,9 +238,9 @@ absl::Status Invitations::Resend(const rpc::Caller& caller, const enrol::v1::Res
   RETURN_IF_ERROR(CheckMail(request.email()));
   Invitation invitation;
   RETURN_IF_ERROR(Find(caller, request.name(), &invitation));
-  RETURN_IF_ERROR(CheckHandles(parts_.audit, caller, Method("ResendInvitation"), invitation));
+  RETURN_IF_ERROR(CheckHandles(parts_->audit, caller, Method("ResendInvitation"), invitation));
   const std::string id = InvitationId(invitation);
-  ASSIGN_OR_RETURN(const auto session, parts_.sessions->Find(id));
+  ASSIGN_OR_RETURN(const auto session, sessions_->Find(id));
   const std::string fingerprint = rpc::RequestDigest(/*prefix=*/"", request);
   MailRecord mail;
   RETURN_IF_ERROR(
@@ -246,15 +249,15 @@ absl::Status Invitations::Resend(const rpc::Caller& caller, const enrol::v1::Res
         if (record->resend_request() == fingerprint) return false;
         record->set_resend_request(fingerprint);
         const std::string email = request.email().empty() ? record->invitation().email() : request.email();
-        if (!email.empty() && parts_.outbox != nullptr) {
+        if (!email.empty() && outbox_ != nullptr) {
           mail = NewMail(id, email);
           SetQueued(email, record->mutable_invitation());
           change->mail = &mail;
         }
-        RecordAction(parts_.audit, caller.Name(), "invitation.sent_again", record->invitation().name());
+        RecordAction(parts_->audit, caller.Name(), "invitation.sent_again", record->invitation().name());
         return true;
       }));
-  if (!mail.email().empty()) parts_.outbox->Add(mail);
+  if (!mail.email().empty()) outbox_->Add(mail);
   return Answer(id, response);
 }
 

@@ -12,29 +12,19 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "lib/base/clock.h"
 #include "lib/keyd_client/ended_credentials.h"
 #include "lib/rpc/gate.h"
 #include "parley/enrol/v1/invitation_service.pb.h"
 #include "services/enrolld/exchanges/exchange_sessions.h"
 #include "services/enrolld/invitations/invitee_keys.h"
 #include "services/enrolld/invitations/outbox.h"
-#include "services/enrolld/store/invitation_store.h"
 
 namespace parley::enrolld {
 
 class Invitations {
  public:
-  // All parts must outlive this. `outbox` may be null, which means no e-mail.
-  struct Parts {
-    InvitationStore* store;
-    ExchangeSessions* sessions;
-    const InviteeKeys* keys;
-    Outbox* outbox;
-    Clock* clock;
-    audit::AuditLog* audit;
-  };
-  explicit Invitations(Parts parts);
+  // All of these must outlive this. `outbox` may be null, which means no e-mail.
+  Invitations(const EnrolldParts* parts, ExchangeSessions* sessions, const InviteeKeys* keys, Outbox* outbox);
 
   absl::Status Create(const rpc::Caller& caller, const enrol::v1::CreateInvitationRequest& request,
                       enrol::v1::CreateInvitationResponse* response);
@@ -66,7 +56,10 @@ class Invitations {
   MailRecord NewMail(const std::string& id, const std::string& email) const;
   absl::Status Answer(const std::string& id, enrol::v1::CreateInvitationResponse* response);
 
-  const Parts parts_;
+  const EnrolldParts* const parts_;
+  ExchangeSessions* const sessions_;
+  const InviteeKeys* const keys_;
+  Outbox* const outbox_;
   keyd_client::EndedCredentials ended_;
 };
 

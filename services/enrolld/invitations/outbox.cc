@@ -24,7 +24,7 @@ constexpr absl::Duration kLastRetry = absl::Minutes(30);
 }  // namespace
 
 absl::Status Outbox::Start() {
-  ASSIGN_OR_RETURN(const std::vector<MailRecord> mails, parts_.store->Mails());
+  ASSIGN_OR_RETURN(const std::vector<MailRecord> mails, parts_->store->Mails());
   for (const MailRecord& mail : mails) Add(mail);
   thread_ = std::thread([this] { Run(); });
   return absl::OkStatus();
@@ -36,7 +36,7 @@ void Outbox::Add(const MailRecord& mail) {
     waiting_[mail.invitation()] = mail;
     changed_.NotifyAll();
   }
-  parts_.timers->Schedule(ToTime(mail.next_time()), [this] {
+  parts_->timers->Schedule(ToTime(mail.next_time()), [this] {
     MutexLock lock(&mutex_);
     changed_.NotifyAll();
   });
@@ -57,7 +57,7 @@ void Outbox::Run() {
     {
       MutexLock lock(&mutex_);
       while (!stopping_) {
-        const absl::Time now = parts_.clock->Now();
+        const absl::Time now = parts_->clock->Now();
         const auto due = std::find_if(waiting_.begin(), waiting_.end(),
                                       [now](const auto& item) { return ToTime(item.second.next_time()) <= now; });
         if (due != waiting_.end()) {
@@ -77,14 +77,14 @@ void Outbox::Try(MailRecord mail) {
   absl::Status sent;
   bool again = false;
   bool given_up = false;
-  const absl::StatusOr<std::shared_ptr<ExchangeSession>> session = parts_.sessions->Find(mail.invitation());
+  const absl::StatusOr<std::shared_ptr<ExchangeSession>> session = sessions_->Find(mail.invitation());
   const absl::StatusOr<InvitationRecord> record =
       session.ok() ? (*session)->Record() : absl::StatusOr<InvitationRecord>(session.status());
   if (!record.ok()) return;  // The invitation is gone; or the store fails, and the next start looks again.
   const bool pending = record->invitation().state() == Invitation::STATE_PENDING;
   if (pending) sent = Send(mail, *record);
   mail.set_tries(mail.tries() + 1);
-  const absl::Time now = parts_.clock->Now();
+  const absl::Time now = parts_->clock->Now();
   again = pending && absl::IsUnavailable(sent);
   given_up = !pending || (!sent.ok() && !again);
   if (again) *mail.mutable_next_time() = ToProto(now + DoubledPause(kFirstRetry, kLastRetry, mail.tries() - 1));
@@ -104,32 +104,32 @@ void Outbox::Try(MailRecord mail) {
     return absl::StatusOr<bool>(true);
   });
   if (!stored.ok()) LogError("what became of a mail can not be stored", {{"error", std::string(stored.message())}});
-  RecordAction(parts_.audit, "enrolld", again || given_up ? "invitation.mail_failed" : "invitation.mailed",
+  RecordAction(parts_->audit, "enrolld", again || given_up ? "invitation.mail_failed" : "invitation.mailed",
                record->invitation().name(),
                sent.ok() ? mail.email() : absl::StrCat(mail.email(), ": ", sent.message()));
   if (!again) return;
   MutexLock lock(&mutex_);
   if (waiting_.count(mail.invitation()) > 0) return;
   waiting_[mail.invitation()] = mail;
-  parts_.timers->Schedule(ToTime(mail.next_time()), [this] {
+  parts_->timers->Schedule(ToTime(mail.next_time()), [this] {
     MutexLock timer_lock(&mutex_);
     changed_.NotifyAll();
   });
 }
 
 absl::Status Outbox::Send(const MailRecord& mail, const InvitationRecord& record) {
-  ASSIGN_OR_RETURN(const Secret link, parts_.keys->Link(record));
+  ASSIGN_OR_RETURN(const Secret link, keys_->Link(record));
   MailText text;
-  text.from = parts_.mailer->from();
+  text.from = mailer_->from();
   text.to = mail.email();
-  text.organisation = parts_.organisation;
+  text.organisation = parts_->organisation;
   text.creator = record.invitation().creator();
   text.user_name = record.invitation().user_name();
   text.device = record.invitation().kind() == Invitation::KIND_DEVICE;
   text.expire_time = ToTime(record.invitation().expire_time());
-  text.time = parts_.clock->Now();
+  text.time = parts_->clock->Now();
   text.message_id = absl::StrCat(mail.invitation(), ".", absl::ToUnixSeconds(text.time));
-  return parts_.mailer->Send(mail.email(), WriteMail(text, link));
+  return mailer_->Send(mail.email(), WriteMail(text, link));
 }
 
 }  // namespace parley::enrolld

@@ -11,10 +11,7 @@
 #include <thread>
 
 #include "absl/status/status.h"
-#include "lib/audit/audit_log.h"
-#include "lib/base/clock.h"
 #include "lib/base/mutex.h"
-#include "lib/base/timer_queue.h"
 #include "services/enrolld/exchanges/exchange_sessions.h"
 #include "services/enrolld/invitations/invitee_keys.h"
 #include "services/enrolld/mail/mailer.h"
@@ -23,18 +20,9 @@ namespace parley::enrolld {
 
 class Outbox {
  public:
-  // All parts must outlive this.
-  struct Parts {
-    InvitationStore* store;
-    ExchangeSessions* sessions;
-    const InviteeKeys* keys;
-    Mailer* mailer;
-    Clock* clock;
-    TimerQueue* timers;
-    audit::AuditLog* audit;
-    std::string organisation;
-  };
-  explicit Outbox(Parts parts) : parts_(std::move(parts)) {}
+  // All of these must outlive this.
+  Outbox(const EnrolldParts* parts, ExchangeSessions* sessions, const InviteeKeys* keys, Mailer* mailer)
+      : parts_(parts), sessions_(sessions), keys_(keys), mailer_(mailer) {}
   ~Outbox() { Stop(); }
 
   // Takes up what waits in the store. Returns the errors of the store.
@@ -49,7 +37,10 @@ class Outbox {
   void Try(MailRecord mail);
   absl::Status Send(const MailRecord& mail, const InvitationRecord& record);
 
-  const Parts parts_;
+  const EnrolldParts* const parts_;
+  ExchangeSessions* const sessions_;
+  const InviteeKeys* const keys_;
+  Mailer* const mailer_;
   Mutex mutex_;
   CondVar changed_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

@@ -15,17 +15,19 @@ namespace parley::enrolld {
 // All parts must outlive the service.
 class ExchangeServiceAdapter final : public enrol::v1::ExchangeService::CallbackService {
  public:
-  ExchangeServiceAdapter(const rpc::Gate* gate, const ExchangeStream::Parts* parts) : gate_(gate), parts_(parts) {}
+  ExchangeServiceAdapter(const rpc::Gate* gate, const EnrolldParts* parts, ExchangeSessions* sessions)
+      : gate_(gate), parts_(parts), sessions_(sessions) {}
 
  private:
   ExchangeStream::Reactor* Exchange(grpc::CallbackServerContext* context) override {
     return rpc::StartStream(
         *gate_, context, "parley.enrol.v1.ExchangeService.Exchange",
-        [&](const rpc::Caller& caller) { return std::make_shared<ExchangeStream>(parts_, caller); });
+        [&](const rpc::Caller& caller) { return std::make_shared<ExchangeStream>(parts_, sessions_, caller); });
   }
 
   const rpc::Gate* const gate_;
-  const ExchangeStream::Parts* const parts_;
+  const EnrolldParts* const parts_;
+  ExchangeSessions* const sessions_;
 };
 
 }  // namespace parley::enrolld
