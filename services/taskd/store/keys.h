@@ -14,50 +14,76 @@
 #define PARLEY_SERVICES_TASKD_STORE_KEYS_H_
 
 #include <cstdint>
+#include <limits>
 #include <string>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "lib/base/encoding.h"
 #include "lib/store/store.h"
 
 namespace parley::taskd {
 
-std::string TaskKey(absl::string_view task);
-std::string ParticipantKey(absl::string_view task, absl::string_view client);
+using store::KeyRange;
+
+inline std::string TaskKey(absl::string_view task) { return absl::StrCat("t/", task, "/task"); }
+inline std::string ParticipantKey(absl::string_view task, absl::string_view client) {
+  return absl::StrCat("t/", task, "/p/", client);
+}
 // The ranges of all of a task that can be watched, of all its participants, and of all of all tasks.
-store::KeyRange TaskRange(absl::string_view task);
-store::KeyRange ParticipantRange(absl::string_view task);
-store::KeyRange AllTasksRange();
+inline KeyRange TaskRange(absl::string_view task) { return KeyRange::Prefix(absl::StrCat("t/", task, "/")); }
+inline KeyRange ParticipantRange(absl::string_view task) { return KeyRange::Prefix(absl::StrCat("t/", task, "/p/")); }
+inline KeyRange AllTasksRange() { return KeyRange::Prefix("t/"); }
 
 // What a key of AllTasksRange stands for: a task if `client` is empty.
 struct WatchedKey {
   absl::string_view task;
   absl::string_view client;
 };
-WatchedKey ParseWatchedKey(absl::string_view key);
+inline WatchedKey ParseWatchedKey(absl::string_view key) {
+  key.remove_prefix(2);
+  const size_t slash = key.find('/');
+  const absl::string_view rest = key.substr(slash + 1);
+  return {key.substr(0, slash), rest.substr(0, 2) == "p/" ? rest.substr(2) : absl::string_view()};
+}
 
-std::string TagKey(absl::string_view task, absl::string_view tag);
-std::string JoinKeyKey(absl::string_view task, absl::string_view serial_hex);
-store::KeyRange JoinKeyRange(absl::string_view task);
-std::string ManifestPartKey(absl::string_view task, int64_t revision, int part);
-store::KeyRange ManifestRange(absl::string_view task, int64_t revision);
-std::string SeedKey(absl::string_view task);
-std::string UnsettledKey(absl::string_view task);
-store::KeyRange UnsettledRange();
-std::string CreatedKey(absl::Time created, absl::string_view task);
-store::KeyRange CreatedRange();
+inline std::string TagKey(absl::string_view task, absl::string_view tag) { return absl::StrCat("g/", task, "/", tag); }
+inline std::string JoinKeyKey(absl::string_view task, absl::string_view serial_hex) {
+  return absl::StrCat("k/", task, "/", serial_hex);
+}
+inline KeyRange JoinKeyRange(absl::string_view task) { return KeyRange::Prefix(absl::StrCat("k/", task, "/")); }
+inline std::string ManifestPartKey(absl::string_view task, int64_t revision, int part) {
+  return absl::StrFormat("m/%s/%012d/%03d", std::string(task), revision, part);
+}
+inline KeyRange ManifestRange(absl::string_view task, int64_t revision) {
+  return KeyRange::Prefix(absl::StrFormat("m/%s/%012d/", std::string(task), revision));
+}
+inline std::string SeedKey(absl::string_view task) { return absl::StrCat("s/", task); }
+inline std::string UnsettledKey(absl::string_view task) { return absl::StrCat("l/", task); }
+inline KeyRange UnsettledRange() { return KeyRange::Prefix("l/"); }
+inline std::string CreatedKey(absl::Time created, absl::string_view task) {
+  const int64_t inverted = std::numeric_limits<int64_t>::max() - absl::ToUnixMicros(created);
+  return absl::StrFormat("o/%016x/%s", inverted, std::string(task));
+}
+inline KeyRange CreatedRange() { return KeyRange::Prefix("o/"); }
 // Returns the part of a key after its last '/'.
-std::string LastPart(absl::string_view key);
-std::string RequestKey(absl::string_view hash_hex);
-std::string ChunkKey(absl::string_view digest);
-std::string ChunkInfoKey(absl::string_view digest);
-std::string RevocationKey(absl::string_view serial_hex);
-store::KeyRange RevocationRange();
+inline std::string LastPart(absl::string_view key) { return std::string(key.substr(key.rfind('/') + 1)); }
+inline std::string RequestKey(absl::string_view hash_hex) { return absl::StrCat("q/", hash_hex); }
+inline std::string ChunkKey(absl::string_view digest) { return absl::StrCat("c/", HexEncode(digest)); }
+inline std::string ChunkInfoKey(absl::string_view digest) { return absl::StrCat("d/", HexEncode(digest)); }
+inline std::string RevocationKey(absl::string_view serial_hex) { return absl::StrCat("x/", serial_hex); }
+inline KeyRange RevocationRange() { return KeyRange::Prefix("x/"); }
 // Credentials are serials in hex. What depends on one is named by the key that it is stored at.
-std::string DependentKey(absl::string_view credential, absl::string_view key);
-store::KeyRange DependentRange(absl::string_view credential);
-absl::string_view DependentOf(absl::string_view dependent_key);
-std::string EndedKey(absl::string_view credential);
+inline std::string DependentKey(absl::string_view credential, absl::string_view key) {
+  return absl::StrCat("h/", credential, "/", key);
+}
+inline KeyRange DependentRange(absl::string_view credential) { return KeyRange::Prefix(DependentKey(credential, "")); }
+inline absl::string_view DependentOf(absl::string_view dependent_key) {
+  return dependent_key.substr(dependent_key.find('/', 2) + 1);
+}
+inline std::string EndedKey(absl::string_view credential) { return absl::StrCat("e/", credential); }
 
 }  // namespace parley::taskd
 
