@@ -133,13 +133,17 @@ bool ExchangeRules::Suspect(uint32_t attempt) {
   return true;
 }
 
+void ExchangeRules::StopWaiting(StreamId stream) {
+  for (Waiting* const place : {&greeter_waits_, &claimer_waits_}) {
+    if (place->stream == stream) *place = Waiting();
+  }
+}
+
 // --- Who comes ------------------------------------------------------------------------------------------------------
 
 Effects ExchangeRules::Hello(StreamId stream, const CallingParty& who, const enrol::v1::Hello& hello, absl::Time now) {
   Effects effects;
-  for (Waiting* const place : {&greeter_waits_, &claimer_waits_}) {
-    if (place->stream == stream) *place = Waiting();
-  }
+  StopWaiting(stream);
   if (const absl::Status status = ValidateHello(hello); !status.ok()) {
     effects.refuse.emplace_back(stream, status);
   } else if (hello.attempt() > 0) {
@@ -189,8 +193,7 @@ bool ExchangeRules::MakeWay(StreamId stream, const CallingParty& who, const enro
   const bool same = party.instance() == hello.instance() || side.stream == stream;
   // The greeter's key is its own, so it is known again. All claimers have the same.
   const bool came_back = who.role == Role::kGreeter && side.stream == 0 && party.actor() == who.actor;
-  Ending ending;
-  ending.actor = who.actor;
+  Ending ending{.actor = who.actor};
   if (same || came_back) {
     if (side.stream != 0 && side.stream != stream) effects->refuse.emplace_back(side.stream, Replaced());
     side.stream = 0;
@@ -288,14 +291,9 @@ Effects ExchangeRules::TakeMessage(StreamId stream, const enrol::v1::Message& me
       reason = std::string(sas::kWrongStep);
     }
   }
-  Ending ending;
-  ending.reason = "MESSAGE_REFUSED";
-  ending.sentence =
+  const std::string sentence =
       absl::StrCat("a message of the ", RoleNoun(*role), " is not one that the exchange allows now (", reason, ")");
-  ending.suspected = sas::SuspectsAttack(reason);
-  ending.peer_reason = std::move(reason);
-  ending.actor = PartyOf(*role).actor();
-  EndAttempt(std::move(ending), now, &effects);
+  EndAttempt({"MESSAGE_REFUSED", reason, sentence, sas::SuspectsAttack(reason), PartyOf(*role).actor()}, now, &effects);
   return effects;
 }
 
@@ -348,23 +346,15 @@ Effects ExchangeRules::Stop(StreamId stream, const CallingParty& who, const enro
     effects.refuse.emplace_back(stream, status);
     return effects;
   }
-  for (Waiting* const place : {&greeter_waits_, &claimer_waits_}) {
-    if (place->stream == stream) *place = Waiting();
-  }
+  StopWaiting(stream);
   if (stop.attempt() == 0) return effects;
   effects.events.push_back({who.actor, "enrolment.side_ended", stop.reason(),
                             absl::StrCat("attempt ", stop.attempt(), " at the ", RoleNoun(who.role),
                                          stop.suspected() ? ", suspected attack" : "")});
   if (exchanging() && RoleInAttempt(stream).has_value() && stop.attempt() == record_.attempt().number()) {
-    Ending ending;
-    ending.reason = "PEER_STOPPED";
-    ending.peer_reason = stop.reason();
-    ending.sentence =
+    const std::string sentence =
         stop.sentence().empty() ? absl::StrCat("the other side stopped (", stop.reason(), ")") : stop.sentence();
-    ending.suspected = stop.suspected();
-    ending.actor = who.actor;
-    ending.stopped_by = stream;
-    EndAttempt(std::move(ending), now, &effects);
+    EndAttempt({"PEER_STOPPED", stop.reason(), sentence, stop.suspected(), who.actor, stream}, now, &effects);
   } else if (stop.suspected() && record_.invitation().state() != Invitation::STATE_COMPLETED &&
              Suspect(stop.attempt())) {
     effects.record_changed = true;
@@ -379,13 +369,10 @@ Effects ExchangeRules::Stop(StreamId stream, const CallingParty& who, const enro
 
 Effects ExchangeRules::Gone(StreamId stream, absl::Time now) {
   Effects effects;
-  for (Waiting* const place : {&greeter_waits_, &claimer_waits_}) {
-    if (place->stream == stream) *place = Waiting();
-  }
+  StopWaiting(stream);
   const std::optional<Role> role = RoleInAttempt(stream);
   if (!role.has_value()) return effects;
-  SideOf(*role).stream = 0;
-  SideOf(*role).away_since = now;
+  SideOf(*role) = {0, now};
   if (exchanging()) TellState(sas::Other(*role), &effects);
   return effects;
 }
@@ -477,13 +464,10 @@ void ExchangeRules::EndAttempt(Ending ending, absl::Time now, Effects* effects) 
 void ExchangeRules::EndInvitation(Invitation::State state, absl::string_view actor, absl::string_view sentence,
                                   absl::Time now, Effects* effects) {
   if (exchanging()) {
-    Ending ending;
-    ending.reason = StateReason(state);
-    ending.sentence = std::string(sentence);
-    ending.actor = std::string(actor);
     // The state first, so that both sides hear of it; unless the attempt had gone too far.
     if (!Has(kSpendingStep, Role::kGreeter)) EndState(state, actor, sentence, now, effects);
-    EndAttempt(std::move(ending), now, effects);
+    EndAttempt({.reason = StateReason(state), .sentence = std::string(sentence), .actor = std::string(actor)}, now,
+               effects);
   }
   if (pending()) EndState(state, actor, sentence, now, effects);
   for (Waiting* const place : {&greeter_waits_, &claimer_waits_}) {

@@ -141,6 +141,7 @@ class ExchangeRules {
   std::optional<sas::Role> RoleInAttempt(StreamId stream) const;
   bool exchanging() const { return pending() && record_.has_attempt(); }
   bool Has(int step, sas::Role sender) const { return steps_.count({step, sender}) > 0; }
+  void StopWaiting(StreamId stream);
   // Returns the step that is open: all messages of the steps before it are here. 9 means that all are.
   int OpenStep() const;
   absl::Time StepDeadline() const;

@@ -49,10 +49,9 @@ absl::StatusOr<std::optional<InvitationStore::Stored>> InvitationStore::Find(abs
   const absl::StatusOr<Entry> entry = store_->Get(RecordKey(id));
   if (absl::IsNotFound(entry.status())) return std::optional<Stored>();
   RETURN_IF_ERROR(entry.status());
-  Stored stored;
-  stored.revision = entry->mod_revision;
-  RETURN_IF_ERROR(Parse(*entry, &stored.record));
-  return std::optional<Stored>(std::move(stored));
+  std::optional<Stored> stored({{}, entry->mod_revision});
+  RETURN_IF_ERROR(Parse(*entry, &stored->record));
+  return stored;
 }
 
 absl::StatusOr<Steps> InvitationStore::FindSteps(absl::string_view id) const {
