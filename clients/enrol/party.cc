@@ -46,6 +46,12 @@ std::string Shortened(absl::string_view sentence) {
   return std::string(sentence.substr(0, size));
 }
 
+// Takes back that the latest attempt was counted before its nonce left.
+void TakeBack(sas::Attempts* attempts) {
+  attempts->suspected -= 1;
+  attempts->Acknowledge();
+}
+
 absl::Status EndedStatus(const v1::Ended& ended) {
   const std::string& reason = ended.peer_reason().empty() ? ended.reason() : ended.peer_reason();
   return Error(absl::StatusCode::kFailedPrecondition, reason.empty() ? "ATTEMPT_ENDED" : reason,
@@ -79,6 +85,13 @@ absl::Status Party::UpdateEnrolment(const std::function<absl::Status(device::Con
   });
 }
 
+absl::Status Party::UpdateAttempts(void (*change)(sas::Attempts*)) {
+  return UpdateEnrolment([change](device::Contents*, device::Enrolment* enrolment) {
+    change(&enrolment->attempts);
+    return absl::OkStatus();
+  });
+}
+
 // --- Streams --------------------------------------------------------------------------------------------------------
 
 absl::Status Party::Run() {
@@ -109,10 +122,7 @@ absl::Status Party::Restore() {
                           !kept.attempts.locked()};
   ASSIGN_OR_RETURN(const bool go_on, options_.person->OnAttemptEnded(end));
   if (!go_on || !end.may_go_on) return end.why;
-  return UpdateEnrolment([](device::Contents*, device::Enrolment* enrolment) {
-    enrolment->attempts.Acknowledge();
-    return absl::OkStatus();
-  });
+  return UpdateAttempts([](sas::Attempts* attempts) { attempts->Acknowledge(); });
 }
 
 absl::Status Party::RunStream() {
@@ -194,10 +204,7 @@ void Party::SendMessage(const std::string& message) {
 
 absl::StatusOr<std::optional<v1::ExchangeResponse>> Party::TakeNext() {
   // What interrupted a question came before all that the relay still has, and nothing behind it may be lost.
-  if (!interruption_.has_value()) return options_.relay->Take();
-  const absl::StatusOr<v1::ExchangeResponse> interruption = *std::exchange(interruption_, std::nullopt);
-  RETURN_IF_ERROR(interruption.status());
-  return std::optional<v1::ExchangeResponse>(*interruption);
+  return interruption_.has_value() ? *std::exchange(interruption_, std::nullopt) : options_.relay->Take();
 }
 
 absl::StatusOr<std::optional<v1::ExchangeResponse>> Party::Await(absl::Time until, bool may_cancel) {
@@ -332,11 +339,7 @@ absl::Status Party::Choose() {
          Reason(exchange_->Receive((*taken)->message().message()).status()) == sas::kReplayed)) {
       return true;
     }
-    if (taken.ok()) {
-      interruption_ = **std::move(taken);
-    } else {
-      interruption_ = taken.status();
-    }
+    interruption_ = std::move(taken);
     return false;
   };
   const absl::StatusOr<std::optional<size_t>> choice =
@@ -394,10 +397,7 @@ absl::Status Party::Finish() {
 absl::Status Party::CountBeforeNonce() {
   if (counted_) return absl::OkStatus();
   counted_ = true;
-  return UpdateEnrolment([](device::Contents*, device::Enrolment* enrolment) {
-    enrolment->attempts.Suspect();
-    return absl::OkStatus();
-  });
+  return UpdateAttempts([](sas::Attempts* attempts) { attempts->Suspect(); });
 }
 
 absl::Status Party::StoreState() {
@@ -407,8 +407,7 @@ absl::Status Party::StoreState() {
     enrolment->instance = instance_;
     if (!counted_) return absl::OkStatus();
     counted_ = false;
-    enrolment->attempts.suspected -= 1;
-    enrolment->attempts.Acknowledge();
+    TakeBack(&enrolment->attempts);
     return absl::OkStatus();
   });
 }
@@ -456,10 +455,7 @@ absl::Status Party::AttemptOver(const absl::Status& why, bool may_go_on) {
     enrolment->exchange = Secret();
     enrolment->instance.clear();
     if (suspected && !was_counted) enrolment->attempts.Suspect();
-    if (!suspected && was_counted) {
-      enrolment->attempts.suspected -= 1;
-      enrolment->attempts.Acknowledge();
-    }
+    if (!suspected && was_counted) TakeBack(&enrolment->attempts);
     return absl::OkStatus();
   }));
   const sas::Attempts attempts = enrolment().attempts;
@@ -467,10 +463,7 @@ absl::Status Party::AttemptOver(const absl::Status& why, bool may_go_on) {
   const AttemptEnd end = {attempt, why, suspected, person_decides, attempts.suspected, may_go_on && !attempts.locked()};
   ASSIGN_OR_RETURN(const bool go_on, options_.person->OnAttemptEnded(end));
   if (!go_on || !end.may_go_on) return why;
-  RETURN_IF_ERROR(UpdateEnrolment([](device::Contents*, device::Enrolment* enrolment) {
-    enrolment->attempts.Acknowledge();
-    return absl::OkStatus();
-  }));
+  RETURN_IF_ERROR(UpdateAttempts([](sas::Attempts* attempts) { attempts->Acknowledge(); }));
   SayHello();
   return absl::OkStatus();
 }

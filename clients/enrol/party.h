@@ -106,6 +106,7 @@ class Party {
   absl::Status SendPayload();
   absl::Status Finish();
 
+  absl::Status UpdateAttempts(void (*change)(sas::Attempts*));
   absl::Status CountBeforeNonce();
   // Stores what a restart goes on from, in place of the count, once both codes were compared.
   absl::Status StoreState();
@@ -129,7 +130,7 @@ class Party {
   bool person_decides_ = false;
   int quiet_ends_ = 0;
   // What came while the person was asked, and made the question void.
-  std::optional<absl::StatusOr<v1::ExchangeResponse>> interruption_;
+  std::optional<absl::StatusOr<std::optional<v1::ExchangeResponse>>> interruption_;
   absl::Time give_up_at_ = absl::InfiniteFuture();
   Backoff backoff_;
   bool stream_broke_ = false;
