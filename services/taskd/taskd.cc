@@ -100,11 +100,11 @@ void Taskd::Notify(const std::string& task, const std::string& client, int64_t v
 void Taskd::OnParticipantDue(const std::string& task, const std::string& client, TaskIndex::Due due, int64_t version) {
   switch (due) {
     case TaskIndex::Due::kLease:
-      return lifecycle_.OnLease(task, client, version);
+      return lifecycle_.ApplyEvent(task, client, Event::Kind::kLeaseRanOut, version);
     case TaskIndex::Due::kSession:
       // It may be back. When it comes in the very next moment, its session finds it lost, and takes it back.
       if (sessions_.Find(task, client) != nullptr) return;
-      return lifecycle_.OnSessionLost(task, client, version);
+      return lifecycle_.ApplyEvent(task, client, Event::Kind::kSessionLost, version);
     case TaskIndex::Due::kOffer:
       return Notify(task, client, 0);
   }

@@ -21,6 +21,7 @@ using task::v1::Window;
 constexpr size_t kMaxTextChars = 200;
 constexpr size_t kMaxDetailBytes = 4096;
 constexpr size_t kMaxReasonBytes = 64;
+constexpr size_t kMaxReasonOfOperatorBytes = 800;
 constexpr int kMaxWindows = 64;
 constexpr int kMaxEncodings = 16;
 constexpr absl::Duration kMaxLease = absl::Hours(24 * 7);
@@ -44,6 +45,11 @@ absl::Status ValidateWindow(const Window& window) {
 absl::Status ValidateText(absl::string_view text, size_t limit, absl::string_view what) {
   if (text.size() <= limit) return absl::OkStatus();
   return Invalid("TEXT_TOO_LONG", absl::StrCat(what, " has ", text.size(), " bytes, over the limit of ", limit));
+}
+
+absl::Status ValidateDigest(absl::string_view digest, absl::string_view what) {
+  if (digest.size() == kDigestBytes) return absl::OkStatus();
+  return Invalid("DIGEST_MALFORMED", absl::StrCat(what, " must have 32 bytes"));
 }
 
 absl::Status ValidateHindrance(const task::v1::Hindrance& hindrance) {
@@ -148,13 +154,8 @@ absl::Status ValidateCreateTask(const task::v1::CreateTaskRequest& request, absl
                    "task_id must have 3 to 32 characters of a-z, 0-9 and '-', a letter first and no '-' last");
   }
   if (Chars(request.title()) > kMaxTextChars) return Invalid("TITLE_TOO_LONG", "title has over 200 characters");
-  if (request.has_ttl()) {
-    const absl::Duration ttl = ToDuration(request.ttl());
-    if (ttl < kMinTaskTtl || ttl > kMaxTtl) {
-      return Invalid("TTL_OUT_OF_RANGE", "ttl must be from 1 minute to 366 days");
-    }
-  }
   const absl::Duration ttl = request.has_ttl() ? ToDuration(request.ttl()) : kDefaultTaskTtl;
+  if (ttl < kMinTaskTtl || ttl > kMaxTtl) return Invalid("TTL_OUT_OF_RANGE", "ttl must be from 1 minute to 366 days");
   if (request.has_start_time() && ToTime(request.start_time()) >= now + ttl) {
     return Invalid("START_TIME_OUT_OF_RANGE", "start_time must come before the task ends; give a longer ttl");
   }
@@ -227,15 +228,12 @@ absl::Status ValidateNegotiate(const NegotiateRequest& request) {
 }
 
 absl::Status ValidateConfirm(const task::v1::ConfirmRequest& request) {
-  if (request.installed_digest().size() == kDigestBytes) return absl::OkStatus();
-  return Invalid("DIGEST_MALFORMED", "installed_digest must have 32 bytes");
+  return ValidateDigest(request.installed_digest(), "installed_digest");
 }
 
 absl::Status ValidateFindMissing(const task::v1::FindMissingChunksRequest& request) {
   if (request.digests_size() > kMaxChunksPerRequest) return Invalid("CHUNK_COUNT", "ask for at most 20,000 chunks");
-  for (const std::string& digest : request.digests()) {
-    if (digest.size() != kDigestBytes) return Invalid("DIGEST_MALFORMED", "a digest must have 32 bytes");
-  }
+  for (const std::string& digest : request.digests()) RETURN_IF_ERROR(ValidateDigest(digest, "a digest"));
   return absl::OkStatus();
 }
 
@@ -244,7 +242,7 @@ absl::Status ValidateFetch(const task::v1::FetchChunksRequest& request) {
     return Invalid("CHUNK_COUNT", "ask for 1 to 20,000 chunks");
   }
   for (const auto& chunk : request.chunks()) {
-    if (chunk.digest().size() != kDigestBytes) return Invalid("DIGEST_MALFORMED", "a digest must have 32 bytes");
+    RETURN_IF_ERROR(ValidateDigest(chunk.digest(), "a digest"));
     if (chunk.offset() < 0) return Error(absl::StatusCode::kOutOfRange, "OFFSET_OUT_OF_RANGE", "an offset is below 0");
   }
   return absl::OkStatus();
@@ -278,6 +276,11 @@ absl::StatusOr<absl::Time> JoinKeyExpiry(const google::protobuf::Duration* ttl, 
                                                     ShowTime(task_end), "; give a shorter ttl"));
   }
   return now + duration;
+}
+
+absl::Status ValidateReason(absl::string_view reason) {
+  if (reason.size() <= kMaxReasonOfOperatorBytes) return absl::OkStatus();
+  return Invalid("TEXT_TOO_LONG", "reason has over 200 characters");
 }
 
 absl::StatusOr<int> PageSize(int page_size) {

@@ -38,6 +38,8 @@ absl::Status ValidateWatchAssignments(const task::v1::WatchAssignmentsRequest& r
 absl::StatusOr<task::v1::Leases> CompleteLeases(const task::v1::Leases& leases);
 // Returns when a join key that is made now ends: after `ttl` if it is set, or else with the task.
 absl::StatusOr<absl::Time> JoinKeyExpiry(const google::protobuf::Duration* ttl, absl::Time now, absl::Time task_end);
+// Checks the words of an operator for what it does.
+absl::Status ValidateReason(absl::string_view reason);
 // Returns 100 for 0.
 absl::StatusOr<int> PageSize(int page_size);
 

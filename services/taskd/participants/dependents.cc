@@ -23,27 +23,19 @@ Dependents::Dependents(const TaskdParts* parts, Roster* roster)
       roster_(roster),
       ended_(parts->clock, [this](const Credential& credential) { return End(credential); }) {}
 
-absl::StatusOr<std::optional<store::Entry>> Dependents::FindNote(absl::string_view serial) const {
-  absl::StatusOr<store::Entry> note = parts_->store->store()->Get(EndedKey(serial));
-  if (absl::IsNotFound(note.status())) return std::nullopt;
-  RETURN_IF_ERROR(note.status());
-  return std::optional<store::Entry>(*std::move(note));
-}
-
-absl::Status Dependents::Note(const Credential& credential, const EndedRecord& ended,
-                              const std::optional<store::Entry>& before, store::Transaction transaction) const {
+absl::Status Dependents::Note(const Credential& credential, const Stored<EndedRecord>& ended,
+                              store::Transaction transaction) const {
   const absl::Duration kept = std::min(credential.NoteLifetime(parts_->clock->Now()), kMaxTtl);
   ASSIGN_OR_RETURN(const store::LeaseId lease, parts_->store->store()->GrantLease(kept));
-  const std::string key = EndedKey(credential.serial);
-  before.has_value() ? transaction.IfUnchanged(*before) : transaction.IfAbsent(key);
-  transaction.Set(key, ended.SerializeAsString(), lease);
+  transaction.conditions.push_back({EndedKey(credential.serial), ended.revision});
+  transaction.Set(EndedKey(credential.serial), ended.value.SerializeAsString(), lease);
   return parts_->store->store()->Commit(std::move(transaction)).status();
 }
 
 absl::Status Dependents::End(const Credential& credential) const {
   // First, so that nothing is tied behind the list.
-  ASSIGN_OR_RETURN(const auto note, FindNote(credential.serial));
-  if (!note.has_value()) RETURN_IF_ERROR(Note(credential, EndedRecord(), note, store::Transaction()));
+  ASSIGN_OR_RETURN(const Stored<EndedRecord> noted, parts_->store->FindEnded(credential.serial));
+  if (noted.revision == 0) RETURN_IF_ERROR(Note(credential, noted, store::Transaction()));
   store::KeyRange range = DependentRange(credential.serial);
   while (true) {
     ASSIGN_OR_RETURN(const bool more, EndPage(credential, &range));
@@ -53,9 +45,7 @@ absl::Status Dependents::End(const Credential& credential) const {
 
 absl::StatusOr<bool> Dependents::EndPage(const Credential& credential, store::KeyRange* range) const {
   ASSIGN_OR_RETURN(const store::Page page, parts_->store->store()->List(*range, kPerPage));
-  ASSIGN_OR_RETURN(const auto note, FindNote(credential.serial));
-  EndedRecord ended;
-  if (note.has_value()) RETURN_IF_ERROR(ParseRecord(note->key, note->value, &ended));
+  ASSIGN_OR_RETURN(Stored<EndedRecord> ended, parts_->store->FindEnded(credential.serial));
   store::Transaction over;
   for (const store::Entry& entry : page.entries) {
     range->begin = entry.key + '\0';
@@ -65,14 +55,14 @@ absl::StatusOr<bool> Dependents::EndPage(const Credential& credential, store::Ke
     const WatchedKey place = ParseWatchedKey(key);
     if (!place.client.empty()) {
       ASSIGN_OR_RETURN(const bool had, roster_->EndMember(place.task, place.client, credential.serial));
-      ended.set_member_keys(ended.member_keys() + had);
+      ended.value.set_member_keys(ended.value.member_keys() + had);
     } else {
       ASSIGN_OR_RETURN(const bool had, roster_->EndJoinKey(place.task, LastPart(key), credential.serial));
-      ended.set_join_keys(ended.join_keys() + had);
+      ended.value.set_join_keys(ended.value.join_keys() + had);
     }
   }
   // Together, so that each is counted once, whatever happens in between.
-  if (!over.deletes.empty()) RETURN_IF_ERROR(Note(credential, ended, note, std::move(over)));
+  if (!over.deletes.empty()) RETURN_IF_ERROR(Note(credential, ended, std::move(over)));
   return page.more;
 }
 
@@ -84,11 +74,9 @@ absl::Status Dependents::AwaitEndedKeys(const task::v1::AwaitEndedKeysRequest& r
 }
 
 absl::Status Dependents::AddTo(const std::string& serial, task::v1::AwaitEndedKeysResponse* response) const {
-  ASSIGN_OR_RETURN(const auto note, FindNote(serial));
-  EndedRecord ended;
-  if (note.has_value()) RETURN_IF_ERROR(ParseRecord(note->key, note->value, &ended));
-  response->set_member_keys(response->member_keys() + ended.member_keys());
-  response->set_join_keys(response->join_keys() + ended.join_keys());
+  ASSIGN_OR_RETURN(const Stored<EndedRecord> ended, parts_->store->FindEnded(serial));
+  response->set_member_keys(response->member_keys() + ended.value.member_keys());
+  response->set_join_keys(response->join_keys() + ended.value.join_keys());
   ASSIGN_OR_RETURN(const store::Page page, parts_->store->store()->List(DependentRange(serial)));
   for (const store::Entry& entry : page.entries) {
     const absl::string_view key = DependentOf(entry.key);

@@ -11,7 +11,6 @@
 #ifndef PARLEY_SERVICES_TASKD_PARTICIPANTS_DEPENDENTS_H_
 #define PARLEY_SERVICES_TASKD_PARTICIPANTS_DEPENDENTS_H_
 
-#include <optional>
 #include <string>
 
 #include "lib/keyd_client/ended_credentials.h"
@@ -38,10 +37,9 @@ class Dependents {
   absl::Status End(const Credential& credential) const;
   // Ends what one page of the range names, and moves on. Returns false at the end.
   absl::StatusOr<bool> EndPage(const Credential& credential, store::KeyRange* range) const;
-  // Commits what has ended, in the place of `before`, which is empty the first time.
-  absl::Status Note(const Credential& credential, const EndedRecord& ended, const std::optional<store::Entry>& before,
+  // Commits what has ended, in the place of the record of its revision, which is 0 the first time.
+  absl::Status Note(const Credential& credential, const Stored<EndedRecord>& ended,
                     store::Transaction transaction) const;
-  absl::StatusOr<std::optional<store::Entry>> FindNote(absl::string_view serial) const;
   absl::Status AddTo(const std::string& serial, task::v1::AwaitEndedKeysResponse* response) const;
 
   const TaskdParts* const parts_;

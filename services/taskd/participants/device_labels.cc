@@ -1,5 +1,7 @@
 #include "services/taskd/participants/device_labels.h"
 
+#include <utility>
+
 #include "lib/base/error.h"
 #include "services/taskd/domain/names.h"
 #include "services/taskd/domain/reasons.h"
@@ -18,12 +20,15 @@ absl::Status CheckSelected(Selected selected, const absl::Status& differs) {
   return differs;
 }
 
-void ShowLabels(const keyd_client::DeviceLabels& labels, ParticipantRecord* record) {
-  task::v1::Participant& participant = *record->mutable_participant();
+task::v1::Participant ShowParticipant(const TaskdParts& parts, ParticipantRecord record) {
+  task::v1::Participant& participant = *record.mutable_participant();
   participant.clear_labels();
   const absl::StatusOr<ParticipantId> id = ParseParticipantName(participant.name());
-  if (!record->own_credential() || !id.ok()) return;
-  if (const auto known = labels.Find(id->client)) *participant.mutable_labels() = *known;
+  if (record.own_credential() && id.ok()) {
+    if (const auto known = parts.labels->Find(id->client)) *participant.mutable_labels() = *known;
+  }
+  parts.task_index->ShowPresence(&participant);
+  return std::move(participant);
 }
 
 }  // namespace parley::taskd

@@ -264,9 +264,7 @@ absl::StatusOr<std::optional<store::Transaction>> Joining::NewTransaction(const 
       if (batch->empty()) return std::nullopt;
     }
     join_key.set_members(join_key.members() + static_cast<int>(batch->size()));
-    const std::string name = JoinKeyKey(group.task, group.join_key);
-    transaction.conditions.push_back({name, key.revision});
-    transaction.Set(name, key.value.SerializeAsString());
+    Replace(JoinKeyKey(group.task, group.join_key), key.revision, key.value, &transaction);
   }
   for (const Pending* const pending : *batch) RETURN_IF_ERROR(AddToTransaction(group, *pending, &transaction));
   return transaction;
@@ -286,7 +284,7 @@ absl::Status Joining::AddToTransaction(const Group& group, const Pending& pendin
     transaction->IfAbsent(key).IfAbsent(tag);
   }
   transaction->Set(key, pending.record.SerializeAsString()).Set(tag, pending.client);
-  if (pending.record.own_credential()) TaskStore::Tie(HexEncode(pending.record.credential()), {key}, transaction);
+  if (pending.record.own_credential()) TaskStore::Tie(HexEncode(pending.record.credential()), key, transaction);
   return absl::OkStatus();
 }
 

@@ -166,13 +166,11 @@ absl::Status NegotiateStream::Open(const Request& first) {
 
 void NegotiateStream::Handle(const std::deque<Request>& batch) {
   Outcome outcome;
-  const absl::Status status = parts_->updater
-                                  ->Update(member_.task, member_.client, &snapshot_,
-                                           [&](const ParticipantRecord& record, const TaskRecord& task) {
-                                             outcome = Outcome{.last_sequence = last_sequence_};
-                                             return Decide(batch, record, task, &outcome);
-                                           })
-                                  .status();
+  const auto decide = [&](const ParticipantRecord& record, const TaskRecord& task) {
+    outcome = Outcome{.last_sequence = last_sequence_};
+    return Decide(batch, record, task, &outcome);
+  };
+  const absl::Status status = parts_->updater->Update(member_.task, member_.client, &snapshot_, decide).status();
   if (!status.ok()) return Close(status);
   last_sequence_ = outcome.last_sequence;
   if (outcome.transfer_moved) {
@@ -274,12 +272,7 @@ void NegotiateStream::Reevaluate(int64_t version) {
   if (!UseSnapshot(*std::move(snapshot))) return;
   Event event{Event::Kind::kOfferDue};
   event.labels = parts_->labels->Find(member_.client);
-  const absl::Status status = parts_->updater
-                                  ->Update(member_.task, member_.client, &snapshot_,
-                                           [&](const ParticipantRecord& record, const TaskRecord& task) {
-                                             return Advance(record, event, task, parts_->clock->Now());
-                                           })
-                                  .status();
+  const absl::Status status = parts_->updater->Apply(member_.task, member_.client, event, &snapshot_).status();
   if (!status.ok()) return Close(status);
   TellNews();
 }

@@ -24,7 +24,6 @@
 namespace parley::taskd {
 namespace {
 
-constexpr size_t kMaxReasonBytes = 800;
 constexpr size_t kMaxPageBytes = 1'000'000;
 constexpr int kMaxClientsToRetry = 1000;
 constexpr int kClientsPerPage = 200;
@@ -67,21 +66,29 @@ absl::StatusOr<store::Transaction> Roster::NewJoinKey(const rpc::Caller& caller,
                                                       const std::string& id, RequestLog::Request* done) const {
   ASSIGN_OR_RETURN(const auto task, parts_->store->GetTask(id));
   RETURN_IF_ERROR(CheckNotEnded(task.value));
+  store::Transaction transaction;
+  transaction.conditions.push_back({TaskKey(id), task.revision});
+  RETURN_IF_ERROR(AddJoinKey(caller, task.value.task(), request.has_ttl() ? &request.ttl() : nullptr,
+                             request.max_members(), done, &transaction));
+  RETURN_IF_ERROR(parts_->request_log->Record(done, &transaction));
+  return transaction;
+}
+
+absl::Status Roster::AddJoinKey(const rpc::Caller& caller, const task::v1::Task& task,
+                                const google::protobuf::Duration* ttl, int max_members, RequestLog::Request* done,
+                                store::Transaction* transaction) const {
+  const std::string id = *ParseTaskName(task.name());
   const absl::Time now = parts_->clock->Now();
-  ASSIGN_OR_RETURN(const absl::Time end, JoinKeyExpiry(request.has_ttl() ? &request.ttl() : nullptr, now,
-                                                       ToTime(task.value.task().expire_time())));
+  ASSIGN_OR_RETURN(const absl::Time end, JoinKeyExpiry(ttl, now, ToTime(task.expire_time())));
   JoinKeyRecord record = parts_->keys->NewJoinKey(id, now, end, caller.peer->key);
-  record.mutable_join_key()->set_max_members(request.max_members());
+  record.mutable_join_key()->set_max_members(max_members);
   record.mutable_join_key()->set_creator(caller.subject());
   const std::string serial = HexEncode(record.serial());
   done->record.set_task(id);
   done->record.set_join_key(serial);
-  store::Transaction transaction;
-  transaction.conditions.push_back({TaskKey(id), task.revision});
-  transaction.Set(JoinKeyKey(id, serial), record.SerializeAsString());
-  TaskStore::Tie(caller.peer->key.key_id, {JoinKeyKey(id, serial)}, &transaction);
-  RETURN_IF_ERROR(parts_->request_log->Record(done, &transaction));
-  return transaction;
+  transaction->Set(JoinKeyKey(id, serial), record.SerializeAsString());
+  TaskStore::Tie(caller.peer->key.key_id, JoinKeyKey(id, serial), transaction);
+  return absl::OkStatus();
 }
 
 absl::Status Roster::AnswerJoinKey(const std::string& task, const std::string& serial,
@@ -117,10 +124,8 @@ absl::StatusOr<bool> Roster::RevokeKey(const JoinKeyId& id, bool with_credential
     if (join_key.has_revoke_time()) return std::nullopt;
     *join_key.mutable_revoke_time() = ToProto(parts_->clock->Now());
     record->set_ended_with_credential(with_credential);
-    const std::string stored_at = JoinKeyKey(id.task, id.serial);
     store::Transaction transaction;
-    transaction.conditions.push_back({stored_at, key.revision});
-    transaction.Set(stored_at, record->SerializeAsString());
+    Replace(JoinKeyKey(id.task, id.serial), key.revision, *record, &transaction);
     RETURN_IF_ERROR(parts_->revoked->Add(record->serial(), ToTime(join_key.expire_time()), &transaction));
     return transaction;
   };
@@ -156,24 +161,17 @@ absl::StatusOr<bool> Roster::EndJoinKey(absl::string_view task, absl::string_vie
 }
 
 absl::StatusOr<int> Roster::EndMembersOf(const rpc::Caller& caller, const JoinKeyId& id) {
-  int ended = 0;
-  store::KeyRange range = ParticipantRange(id.task);
-  for (bool more = true; more;) {
-    ASSIGN_OR_RETURN(const store::Page page, parts_->store->store()->List(range, kClientsPerPage));
-    ASSIGN_OR_RETURN(const auto records, ParseEntries<ParticipantRecord>(page.entries));
-    for (size_t i = 0; i < records.size(); ++i) {
-      range.begin = page.entries[i].key + '\0';
-      if (HexEncode(records[i].credential()) != id.serial || records[i].participant().has_revoke_time()) continue;
-      task::v1::RevokeParticipantRequest one;
-      one.set_name(records[i].participant().name());
-      one.set_reason("its join key was revoked, with all who have joined with it");
-      task::v1::Participant revoked;
-      RETURN_IF_ERROR(RevokeParticipant(caller, one, &revoked));
-      ++ended;
-    }
-    more = page.more;
+  ASSIGN_OR_RETURN(const std::vector<std::string> members, ClientsThat(id.task, [&](const ParticipantRecord& record) {
+                     return HexEncode(record.credential()) == id.serial && !record.participant().has_revoke_time();
+                   }));
+  for (const std::string& client : members) {
+    task::v1::RevokeParticipantRequest one;
+    one.set_name(ParticipantName(id.task, client));
+    one.set_reason("its join key was revoked, with all who have joined with it");
+    task::v1::Participant revoked;
+    RETURN_IF_ERROR(RevokeParticipant(caller, one, &revoked));
   }
-  return ended;
+  return static_cast<int>(members.size());
 }
 
 absl::Status Roster::ListParticipants(const task::v1::ListParticipantsRequest& request,
@@ -191,11 +189,9 @@ absl::Status Roster::ListParticipants(const task::v1::ListParticipantsRequest& r
     for (size_t i = 0; i < records.size(); ++i) {
       range.begin = page.entries[i].key + '\0';
       const auto& states = request.states();
-      task::v1::Participant& participant = *records[i].mutable_participant();
-      ShowLabels(*parts_->labels, &records[i]);
-      if (!states.empty() && std::find(states.begin(), states.end(), participant.state()) == states.end()) continue;
-      parts_->task_index->ShowPresence(&participant);
-      *response->add_participants() = std::move(participant);
+      const auto state = records[i].participant().state();
+      if (!states.empty() && std::find(states.begin(), states.end(), state) == states.end()) continue;
+      *response->add_participants() = ShowParticipant(*parts_, std::move(records[i]));
       bytes += page.entries[i].value.size();
       // A page may be shorter than asked for: clients say how large their records are.
       if (response->participants_size() < page_size && bytes < kMaxPageBytes) continue;
@@ -210,9 +206,7 @@ absl::Status Roster::GetParticipant(const task::v1::GetParticipantRequest& reque
   ASSIGN_OR_RETURN(const ParticipantId id, ParseParticipantName(request.name()));
   ASSIGN_OR_RETURN(auto client, parts_->store->GetParticipant(id.task, id.client));
   parts_->task_index->Committed(client.revision);
-  ShowLabels(*parts_->labels, &client.value);
-  *response = std::move(*client.value.mutable_participant());
-  parts_->task_index->ShowPresence(response);
+  *response = ShowParticipant(*parts_, std::move(client.value));
   return absl::OkStatus();
 }
 
@@ -234,22 +228,28 @@ absl::StatusOr<std::set<std::string>> Roster::NamedClients(const std::string& ta
   return named;
 }
 
-absl::StatusOr<std::vector<std::string>> Roster::FailedClients(const std::string& task) const {
+absl::StatusOr<std::vector<std::string>> Roster::ClientsThat(
+    const std::string& task, const std::function<bool(const ParticipantRecord&)>& match) const {
   std::vector<std::string> clients;
   store::KeyRange range = ParticipantRange(task);
   for (bool more = true; more;) {
     ASSIGN_OR_RETURN(const store::Page page, parts_->store->store()->List(range, kClientsPerPage));
     ASSIGN_OR_RETURN(const auto records, ParseEntries<ParticipantRecord>(page.entries));
     for (size_t i = 0; i < records.size(); ++i) {
-      const task::v1::Participant& participant = records[i].participant();
-      // Why a client cannot take part is not mended by another attempt, unless a person means just that client.
-      const bool cannot = participant.state() == task::v1::Participant::STATE_INELIGIBLE;
-      if (task::MayRetry(participant) && !cannot) clients.push_back(LastPart(page.entries[i].key));
+      if (match(records[i])) clients.push_back(LastPart(page.entries[i].key));
       range.begin = page.entries[i].key + '\0';
     }
     more = page.more;
   }
   return clients;
+}
+
+absl::StatusOr<std::vector<std::string>> Roster::FailedClients(const std::string& task) const {
+  return ClientsThat(task, [](const ParticipantRecord& record) {
+    // Why a client cannot take part is not mended by another attempt, unless a person means just that client.
+    const bool cannot = record.participant().state() == task::v1::Participant::STATE_INELIGIBLE;
+    return task::MayRetry(record.participant()) && !cannot;
+  });
 }
 
 absl::Status Roster::BearFailures(const std::string& task) const {
@@ -277,15 +277,11 @@ absl::Status Roster::RetryClients(const rpc::Caller& caller, const task::v1::Ret
 absl::Status Roster::RevokeParticipant(const rpc::Caller& caller, const task::v1::RevokeParticipantRequest& request,
                                        task::v1::Participant* response) {
   ASSIGN_OR_RETURN(const ParticipantId id, ParseParticipantName(request.name()));
-  if (request.reason().size() > kMaxReasonBytes) {
-    return Error(absl::StatusCode::kInvalidArgument, "TEXT_TOO_LONG", "reason has over 200 characters");
-  }
+  RETURN_IF_ERROR(ValidateReason(request.reason()));
   ASSIGN_OR_RETURN(ParticipantSnapshot snapshot, parts_->updater->Load(id.task, id.client));
   ASSIGN_OR_RETURN(const bool revoked, RevokeKey(id, request.reason(), /*credential=*/"", &snapshot));
   if (revoked) RecordAction(parts_->audit, caller.Name(), "participant.revoked", request.name(), request.reason());
-  ShowLabels(*parts_->labels, &snapshot.client.value);
-  *response = snapshot.participant();
-  parts_->task_index->ShowPresence(response);
+  *response = ShowParticipant(*parts_, std::move(snapshot.client.value));
   return absl::OkStatus();
 }
 

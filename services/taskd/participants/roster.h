@@ -5,6 +5,7 @@
 #ifndef PARLEY_SERVICES_TASKD_PARTICIPANTS_ROSTER_H_
 #define PARLEY_SERVICES_TASKD_PARTICIPANTS_ROSTER_H_
 
+#include <functional>
 #include <set>
 #include <string>
 #include <vector>
@@ -36,6 +37,10 @@ class Roster {
   absl::Status RevokeParticipant(const rpc::Caller& caller, const task::v1::RevokeParticipantRequest& request,
                                  task::v1::Participant* response);
 
+  // Adds to a commit that it makes a join key, which is tied to the key of its maker, and which `done` then names.
+  // `ttl` may be null. Returns the errors of JoinKeyExpiry.
+  absl::Status AddJoinKey(const rpc::Caller& caller, const task::v1::Task& task, const google::protobuf::Duration* ttl,
+                          int max_members, RequestLog::Request* done, store::Transaction* transaction) const;
   // Returns a join key that was made before, in its pasted form too.
   absl::Status AnswerJoinKey(const std::string& task, const std::string& serial,
                              task::v1::CreateJoinKeyResponse* response) const;
@@ -63,6 +68,8 @@ class Roster {
   absl::StatusOr<bool> RevokeKey(const JoinKeyId& id, bool with_credential, JoinKeyRecord* record);
   // Returns how many keys of clients that had joined with the join key have ended.
   absl::StatusOr<int> EndMembersOf(const rpc::Caller& caller, const JoinKeyId& id);
+  absl::StatusOr<std::vector<std::string>> ClientsThat(
+      const std::string& task, const std::function<bool(const ParticipantRecord&)>& match) const;
   // Returns all clients that have failed, declined or timed out.
   absl::StatusOr<std::vector<std::string>> FailedClients(const std::string& task) const;
 

@@ -35,10 +35,8 @@ absl::StatusOr<bool> ParticipantUpdater::Update(absl::string_view task, absl::st
     ASSIGN_OR_RETURN(next, decide(snapshot->client.value, snapshot->task->value));
     if (!next.has_value()) return std::nullopt;
     store::Transaction transaction;
-    const std::string key = ParticipantKey(task, client);
-    transaction.conditions.push_back({key, snapshot->client.revision});
+    Replace(ParticipantKey(task, client), snapshot->client.revision, *next, &transaction);
     transaction.conditions.push_back({TaskKey(task), snapshot->task->revision});
-    transaction.Set(key, next->SerializeAsString());
     if (extra != nullptr) extra(*next, &transaction);
     return transaction;
   };
@@ -51,14 +49,17 @@ absl::StatusOr<bool> ParticipantUpdater::Update(absl::string_view task, absl::st
   return true;
 }
 
-absl::StatusOr<ParticipantSnapshot> ParticipantUpdater::Apply(absl::string_view task, absl::string_view client,
-                                                              const Event& event, const Extra& extra) const {
-  ASSIGN_OR_RETURN(ParticipantSnapshot snapshot, Load(task, client));
-  const auto decide = [&](const ParticipantRecord& record, const TaskRecord& of_task) {
+absl::StatusOr<bool> ParticipantUpdater::Apply(absl::string_view task, absl::string_view client, const Event& event,
+                                               ParticipantSnapshot* snapshot) const {
+  return Update(task, client, snapshot, [&](const ParticipantRecord& record, const TaskRecord& of_task) {
     return Advance(record, event, of_task, clock_->Now());
-  };
-  RETURN_IF_ERROR(Update(task, client, &snapshot, decide, extra).status());
-  return snapshot;
+  });
+}
+
+absl::StatusOr<bool> ParticipantUpdater::Apply(absl::string_view task, absl::string_view client,
+                                               const Event& event) const {
+  ASSIGN_OR_RETURN(ParticipantSnapshot snapshot, Load(task, client));
+  return Apply(task, client, event, &snapshot);
 }
 
 absl::StatusOr<ParticipantUpdater::Applied> ParticipantUpdater::TryApply(absl::string_view task,
@@ -77,9 +78,7 @@ absl::StatusOr<ParticipantUpdater::Applied> ParticipantUpdater::TryApply(absl::s
     const Event& event = events[applied.snapshots.size() - 1];
     ASSIGN_OR_RETURN(auto next, Advance(snapshot.client.value, event, of_task->value, clock_->Now()));
     if (!next.has_value()) continue;
-    const std::string key = ParticipantKey(task, name);
-    transaction.conditions.push_back({key, snapshot.client.revision});
-    transaction.Set(key, next->SerializeAsString());
+    Replace(ParticipantKey(task, name), snapshot.client.revision, *next, &transaction);
     snapshot.client.value = *std::move(next);
     changed.push_back(applied.snapshots.size() - 1);
     if (expect != nullptr) expect(changed.back(), snapshot.participant().version());
@@ -104,11 +103,7 @@ absl::StatusOr<int> ParticipantUpdater::ApplyToAll(absl::string_view task, const
     if (!absl::IsAborted(applied.status())) return applied.status();
     // One of them moved meanwhile: each by itself.
     for (const std::string& name : some) {
-      ASSIGN_OR_RETURN(ParticipantSnapshot snapshot, Load(task, name));
-      const auto decide = [&](const ParticipantRecord& record, const TaskRecord& of_task) {
-        return Advance(record, event, of_task, clock_->Now());
-      };
-      ASSIGN_OR_RETURN(const bool one, Update(task, name, &snapshot, decide));
+      ASSIGN_OR_RETURN(const bool one, Apply(task, name, event));
       changed += one ? 1 : 0;
     }
   }

@@ -53,9 +53,10 @@ class ParticipantUpdater {
   // what holds afterwards. Returns whether it changed, the decision's error, or ABORTED if conflicts do not end.
   absl::StatusOr<bool> Update(absl::string_view task, absl::string_view client, ParticipantSnapshot* snapshot,
                               const Decide& decide, const Extra& extra = nullptr) const;
-  // Loads, and applies one event. Returns the errors of Load and of Advance.
-  absl::StatusOr<ParticipantSnapshot> Apply(absl::string_view task, absl::string_view client, const Event& event,
-                                            const Extra& extra = nullptr) const;
+  // Applies one event to `snapshot`, or to what is stored. Return the errors of Update, of Load and of Advance.
+  absl::StatusOr<bool> Apply(absl::string_view task, absl::string_view client, const Event& event,
+                             ParticipantSnapshot* snapshot) const;
+  absl::StatusOr<bool> Apply(absl::string_view task, absl::string_view client, const Event& event) const;
   // Applies one event to each of these clients, many in one commit. Returns how many it changed, or NOT_FOUND if one of
   // them is unknown; those before it may have changed then.
   absl::StatusOr<int> ApplyToAll(absl::string_view task, const std::vector<std::string>& clients,

@@ -207,15 +207,11 @@ void TaskIndex::OnTimer(const std::string& task, const std::string& name) {
   for (const auto& notice : notices) notice();
 }
 
-const TaskIndex::Client* TaskIndex::FindClient(absl::string_view task, absl::string_view client) const {
+TaskIndex::Client* TaskIndex::FindClient(absl::string_view task, absl::string_view client) {
   const auto entry = entries_.find(task);
   if (entry == entries_.end()) return nullptr;
   const auto found = entry->second.clients.find(std::string(client));
   return found == entry->second.clients.end() ? nullptr : &found->second;
-}
-
-TaskIndex::Client* TaskIndex::FindClient(absl::string_view task, absl::string_view client) {
-  return const_cast<Client*>(static_cast<const TaskIndex*>(this)->FindClient(task, client));
 }
 
 TaskSnapshot TaskIndex::Find(absl::string_view task) const {
@@ -261,13 +257,13 @@ TaskIndex::Unended TaskIndex::FindUnended(absl::string_view task) const {
   return unended;
 }
 
-bool TaskIndex::IsConnected(absl::string_view task, absl::string_view name) const {
+bool TaskIndex::IsConnected(absl::string_view task, absl::string_view name) {
   MutexLock lock(&mutex_);
   const Client* const client = FindClient(task, name);
   return client != nullptr && client->connected;
 }
 
-void TaskIndex::ShowPresence(Participant* participant) const {
+void TaskIndex::ShowPresence(Participant* participant) {
   const absl::StatusOr<ParticipantId> id = ParseParticipantName(participant->name());
   if (!id.ok()) return;
   MutexLock lock(&mutex_);

@@ -81,8 +81,8 @@ class TaskIndex {
   Unended FindUnended(absl::string_view task) const;
 
   // Writes into `participant` whether the client is connected to this process, and otherwise since when not.
-  void ShowPresence(task::v1::Participant* participant) const;
-  bool IsConnected(absl::string_view task, absl::string_view client) const;
+  void ShowPresence(task::v1::Participant* participant);
+  bool IsConnected(absl::string_view task, absl::string_view client);
 
   void SessionBegan(absl::string_view task, absl::string_view client);
   // Begins the client's session lease.
@@ -128,8 +128,6 @@ class TaskIndex {
   void Schedule(const std::string& task, const std::string& name, Client* client) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnTimer(const std::string& task, const std::string& name);
   Client* FindClient(absl::string_view task, absl::string_view client) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  const Client* FindClient(absl::string_view task, absl::string_view client) const
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const TaskStore* const store_;
   Clock* const clock_;

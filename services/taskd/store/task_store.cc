@@ -32,6 +32,12 @@ absl::Status ParseRecord(absl::string_view key, absl::string_view value, TaskRec
   return absl::OkStatus();
 }
 
+void Replace(const std::string& key, int64_t revision, const google::protobuf::MessageLite& record,
+             store::Transaction* transaction) {
+  transaction->conditions.push_back({key, revision});
+  transaction->Set(key, record.SerializeAsString());
+}
+
 int64_t NewestOf(const std::vector<store::Entry>& entries) {
   int64_t newest = 0;
   for (const store::Entry& entry : entries) newest = std::max(newest, entry.mod_revision);
@@ -95,16 +101,18 @@ absl::StatusOr<SealedSeed> TaskStore::GetSeed(absl::string_view task) const {
                absl::StrCat(TaskName(task), " is signed by its creator's own key; give a signed_manifest"));
 }
 
-void TaskStore::Tie(absl::string_view credential, const std::vector<std::string>& keys,
-                    store::Transaction* transaction) {
-  transaction->IfAbsent(EndedKey(credential));
-  for (const std::string& key : keys) transaction->Set(DependentKey(credential, key), "");
+void TaskStore::Tie(absl::string_view credential, absl::string_view key, store::Transaction* transaction) {
+  transaction->IfAbsent(EndedKey(credential)).Set(DependentKey(credential, key), "");
+}
+
+absl::StatusOr<Stored<EndedRecord>> TaskStore::FindEnded(absl::string_view credential) const {
+  ASSIGN_OR_RETURN(auto found, Find<EndedRecord>(EndedKey(credential)));
+  return std::move(found).value_or(Stored<EndedRecord>());
 }
 
 absl::Status TaskStore::CheckNotRevoked(absl::string_view credential) const {
-  const absl::Status ended = store_->Get(EndedKey(credential)).status();
-  if (absl::IsNotFound(ended)) return absl::OkStatus();
-  RETURN_IF_ERROR(ended);
+  ASSIGN_OR_RETURN(const Stored<EndedRecord> ended, FindEnded(credential));
+  if (ended.revision == 0) return absl::OkStatus();
   return Error(absl::StatusCode::kUnauthenticated, "KEY_REVOKED",
                "the key of this connection was revoked; ask an admin for another");
 }

@@ -61,9 +61,11 @@ class TaskStore {
   absl::StatusOr<std::string> ClientOfTag(absl::string_view task, absl::string_view tag) const;
   absl::StatusOr<SealedSeed> GetSeed(absl::string_view task) const;
 
-  // Adds to a commit that what it stores at these keys depends on a credential of keyd's, whose serial is in hex. The
+  // Adds to a commit that what it stores at `key` depends on a credential of keyd's, whose serial is in hex. The
   // commit is ABORTED if that credential has been revoked meanwhile.
-  static void Tie(absl::string_view credential, const std::vector<std::string>& keys, store::Transaction* transaction);
+  static void Tie(absl::string_view credential, absl::string_view key, store::Transaction* transaction);
+  // Returns what has ended with a credential; of revision 0 if keyd has not revoked it.
+  absl::StatusOr<Stored<EndedRecord>> FindEnded(absl::string_view credential) const;
   // Returns UNAUTHENTICATED (KEY_REVOKED) if nothing can depend on the credential any more.
   absl::Status CheckNotRevoked(absl::string_view credential) const;
 
@@ -78,6 +80,10 @@ class TaskStore {
 
   store::Store* const store_;
 };
+
+// Adds to a commit that it puts the record in the place of the one of `revision`, and fails if another has taken it.
+void Replace(const std::string& key, int64_t revision, const google::protobuf::MessageLite& record,
+             store::Transaction* transaction);
 
 // Returns the revision that the newest of the entries was put in; 0 without one.
 int64_t NewestOf(const std::vector<store::Entry>& entries);

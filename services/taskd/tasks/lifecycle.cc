@@ -78,8 +78,7 @@ absl::Status Lifecycle::LookOnce(const std::string& task) {
 absl::Status Lifecycle::Change(const TaskSnapshot& task, const TaskRecord& next) {
   const std::string id = *ParseTaskName(next.task().name());
   store::Transaction transaction;
-  transaction.conditions.push_back({TaskKey(id), task->revision});
-  transaction.Set(TaskKey(id), next.SerializeAsString());
+  Replace(TaskKey(id), task->revision, next, &transaction);
   if (next.settled()) transaction.Delete(UnsettledKey(id));
   const absl::StatusOr<int64_t> revision = parts_->store->store()->Commit(std::move(transaction));
   if (!absl::IsAborted(revision.status())) RETURN_IF_ERROR(revision.status());
@@ -106,14 +105,6 @@ absl::Status Lifecycle::EndParticipants(const TaskSnapshot& task) {
   settled.set_settled(true);
   *settled.mutable_task()->mutable_counts() = parts_->task_index->CountsOf(id).value_or(task::v1::Counts());
   return Change(task, settled);
-}
-
-void Lifecycle::OnLease(const std::string& task, const std::string& client, int64_t version) {
-  ApplyEvent(task, client, Event::Kind::kLeaseRanOut, version);
-}
-
-void Lifecycle::OnSessionLost(const std::string& task, const std::string& client, int64_t version) {
-  ApplyEvent(task, client, Event::Kind::kSessionLost, version);
 }
 
 void Lifecycle::ApplyEvent(const std::string& task, const std::string& client, Event::Kind kind, int64_t version) {

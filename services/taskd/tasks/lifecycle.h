@@ -24,8 +24,8 @@ class Lifecycle {
 
   // Looks at the task soon. Further calls meanwhile make it look once more afterwards.
   void Reevaluate(const std::string& task);
-  void OnLease(const std::string& task, const std::string& client, int64_t version);
-  void OnSessionLost(const std::string& task, const std::string& client, int64_t version);
+  // Ends the lease or the session of a client, by this event, soon.
+  void ApplyEvent(const std::string& task, const std::string& client, Event::Kind kind, int64_t version);
   // Begins nothing any more.
   void Stop();
 
@@ -34,7 +34,6 @@ class Lifecycle {
   absl::Status LookOnce(const std::string& task);
   absl::Status Change(const TaskSnapshot& task, const TaskRecord& next);
   absl::Status EndParticipants(const TaskSnapshot& task);
-  void ApplyEvent(const std::string& task, const std::string& client, Event::Kind kind, int64_t version);
   void RetryLater(absl::Duration after, std::function<void()> work);
 
   const TaskdParts* const parts_;

@@ -23,8 +23,6 @@ namespace {
 using task::v1::CreateTaskRequest;
 using task::v1::Task;
 
-constexpr size_t kMaxReasonBytes = 800;
-
 absl::Status CheckEtag(const Stored<TaskRecord>& task, absl::string_view etag) {
   if (etag.empty() || etag == absl::StrCat(task.revision)) return absl::OkStatus();
   return Error(absl::StatusCode::kAborted, "ETAG_DIFFERS",
@@ -131,21 +129,14 @@ absl::StatusOr<store::Transaction> Tasks::NewTask(const rpc::Caller& caller, con
     task.set_verification_key(request.verification_key());
   }
   SetPayload(payload, &record);
-  ASSIGN_OR_RETURN(const absl::Time key_end,
-                   JoinKeyExpiry(request.has_join_key_ttl() ? &request.join_key_ttl() : nullptr, now, end));
-  JoinKeyRecord join_key = parts_->keys->NewJoinKey(id, now, key_end, caller.peer->key);
-  join_key.mutable_join_key()->set_max_members(request.join_key_max_members());
-  join_key.mutable_join_key()->set_creator(caller.subject());
-  const std::string serial = HexEncode(join_key.serial());
-  done->record.set_task(id);
-  done->record.set_join_key(serial);
+  RETURN_IF_ERROR(roster_->AddJoinKey(caller, task, request.has_join_key_ttl() ? &request.join_key_ttl() : nullptr,
+                                      request.join_key_max_members(), done, &transaction));
   if (!request.supersedes().empty()) RETURN_IF_ERROR(SupersedeOld(request.supersedes(), task.name(), &transaction));
   RETURN_IF_ERROR(parts_->chunks->Put(std::move(payload.chunks)));
   TaskStore::PutManifest(id, 1, payload.signed_manifest, &transaction);
   transaction.IfAbsent(TaskKey(id)).Set(TaskKey(id), record.SerializeAsString());
   transaction.Set(UnsettledKey(id), "").Set(CreatedKey(now, id), "");
-  transaction.Set(JoinKeyKey(id, serial), join_key.SerializeAsString());
-  TaskStore::Tie(caller.peer->key.key_id, {TaskKey(id), JoinKeyKey(id, serial)}, &transaction);
+  TaskStore::Tie(caller.peer->key.key_id, TaskKey(id), &transaction);
   RETURN_IF_ERROR(parts_->request_log->Record(done, &transaction));
   return transaction;
 }
@@ -155,15 +146,12 @@ absl::Status Tasks::SupersedeOld(const std::string& old_name, const std::string&
   ASSIGN_OR_RETURN(const std::string id, ParseTaskName(old_name));
   ASSIGN_OR_RETURN(auto old, parts_->store->GetTask(id));
   RETURN_IF_ERROR(Supersede(&old.value, name, parts_->clock->Now()));
-  transaction->conditions.push_back({TaskKey(id), old.revision});
-  transaction->Set(TaskKey(id), old.value.SerializeAsString());
+  Replace(TaskKey(id), old.revision, old.value, transaction);
   return absl::OkStatus();
 }
 
 absl::Status Tasks::AnswerCreate(const RequestRecord& record, task::v1::CreateTaskResponse* response) const {
-  parts_->task_index->CatchUp();
-  ASSIGN_OR_RETURN(const auto task, parts_->store->GetTask(record.task()));
-  *response->mutable_task() = Show(task);
+  RETURN_IF_ERROR(Answer(TaskName(record.task()), response->mutable_task()));
   return roster_->AnswerJoinKey(record.task(), record.join_key(), response->mutable_join_key());
 }
 
@@ -214,8 +202,7 @@ absl::StatusOr<store::Transaction> Tasks::NewRevision(const task::v1::PublishRev
   RETURN_IF_ERROR(parts_->chunks->Put(std::move(payload.chunks)));
   store::Transaction transaction;
   TaskStore::PutManifest(id, revision, payload.signed_manifest, &transaction);
-  transaction.conditions.push_back({TaskKey(id), stored.revision});
-  transaction.Set(TaskKey(id), stored.value.SerializeAsString());
+  Replace(TaskKey(id), stored.revision, stored.value, &transaction);
   RETURN_IF_ERROR(parts_->request_log->Record(done, &transaction));
   return transaction;
 }
@@ -261,8 +248,7 @@ absl::Status Tasks::ChangeTask(const rpc::Caller& caller, absl::string_view name
     ASSIGN_OR_RETURN(const bool changed, change(&task.value));
     if (!changed) return std::nullopt;
     store::Transaction transaction;
-    transaction.conditions.push_back({TaskKey(id), task.revision});
-    transaction.Set(TaskKey(id), task.value.SerializeAsString());
+    Replace(TaskKey(id), task.revision, task.value, &transaction);
     return transaction;
   };
   ASSIGN_OR_RETURN(const int64_t revision, store::Update(parts_->store->store(), name, decide));
@@ -293,9 +279,7 @@ absl::Status Tasks::Resume(const rpc::Caller& caller, const task::v1::ResumeTask
 }
 
 absl::Status Tasks::Abort(const rpc::Caller& caller, const task::v1::AbortTaskRequest& request, Task* response) {
-  if (request.reason().size() > kMaxReasonBytes) {
-    return Error(absl::StatusCode::kInvalidArgument, "TEXT_TOO_LONG", "reason has over 200 characters");
-  }
+  RETURN_IF_ERROR(ValidateReason(request.reason()));
   return ChangeTask(
       caller, request.name(), request.etag(), "task.aborted", request.reason(),
       [&](TaskRecord* task) { return taskd::Abort(task, request.reason(), parts_->clock->Now()); }, response);

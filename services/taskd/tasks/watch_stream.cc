@@ -50,24 +50,13 @@ absl::Status WatchStream::Start() {
   WatchTaskResponse first;
   first.set_cursor(cursor_);
   ShowTask(&first);
-  if (task.value.settled() && task.revision <= cursor_) {
-    SendLast(std::move(first));
-    return absl::OkStatus();
-  }
-  Send(std::move(first));
-  return Watch(cursor_);
+  return SendAndWatch(std::move(first), /*settled=*/task.value.settled() && task.revision <= cursor_);
 }
 
 void WatchStream::ShowTask(WatchTaskResponse* response) {
   parts_->task_index->CatchUp();
   const auto task = parts_->store->GetTask(task_);
   if (task.ok()) *response->mutable_task() = tasks_->Show(*task);
-}
-
-void WatchStream::AddParticipant(ParticipantRecord record, WatchTaskResponse* response) const {
-  ShowLabels(*parts_->labels, &record);
-  parts_->task_index->ShowPresence(record.mutable_participant());
-  *response->add_participants() = std::move(*record.mutable_participant());
 }
 
 // One message of the present state; its cursor only with the last, so that who is cut off in between starts again.
@@ -78,7 +67,7 @@ absl::Status WatchStream::SendSnapshotPage() {
   ASSIGN_OR_RETURN(auto records, ParseEntries<ParticipantRecord>(page.entries));
   WatchTaskResponse message;
   if (snapshot_rest_.begin == ParticipantRange(task_).begin) ShowTask(&message);
-  for (ParticipantRecord& record : records) AddParticipant(std::move(record), &message);
+  for (ParticipantRecord& record : records) *message.add_participants() = ShowParticipant(*parts_, std::move(record));
   if (page.more) {
     snapshot_rest_.begin = page.entries.back().key + '\0';
     Send(std::move(message));
@@ -88,17 +77,17 @@ absl::Status WatchStream::SendSnapshotPage() {
   cursor_ = snapshot_;
   snapshot_ = 0;
   ASSIGN_OR_RETURN(const auto task, parts_->store->GetTask(task_, cursor_));
-  if (task.value.settled()) {
+  return SendAndWatch(std::move(message), task.value.settled());
+}
+
+absl::Status WatchStream::SendAndWatch(WatchTaskResponse message, bool settled) {
+  if (settled) {
     SendLast(std::move(message));
     return absl::OkStatus();
   }
   Send(std::move(message));
-  return Watch(cursor_);
-}
-
-absl::Status WatchStream::Watch(int64_t cursor) {
   if (closed_) return absl::OkStatus();
-  ASSIGN_OR_RETURN(watch_, parts_->store->store()->WatchRange(TaskRange(task_), cursor,
+  ASSIGN_OR_RETURN(watch_, parts_->store->store()->WatchRange(TaskRange(task_), cursor_,
                                                               [self = self()](auto changes, int64_t revision) {
                                                                 self->OnChanges(std::move(changes), revision);
                                                               }));
@@ -167,7 +156,7 @@ absl::Status WatchStream::SendChanges() {
   for (const std::string& value : values) {
     ParticipantRecord record;
     RETURN_IF_ERROR(ParseRecord(task_, value, &record));
-    AddParticipant(std::move(record), &message);
+    *message.add_participants() = ShowParticipant(*parts_, std::move(record));
   }
   if (settled) {
     SendLast(std::move(message));

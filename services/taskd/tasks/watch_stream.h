@@ -41,11 +41,11 @@ class WatchStream final
   // These run on the strand.
   absl::Status Start();
   absl::Status SendSnapshotPage();
-  absl::Status Watch(int64_t cursor);
+  // Sends the message, and then what follows its cursor, or nothing more if the task is settled.
+  absl::Status SendAndWatch(task::v1::WatchTaskResponse message, bool settled);
   void Continue();
   absl::Status SendChanges();
   void ShowTask(task::v1::WatchTaskResponse* response);
-  void AddParticipant(ParticipantRecord record, task::v1::WatchTaskResponse* response) const;
 
   const TaskdParts* const parts_;
   const Tasks* const tasks_;
