@@ -52,22 +52,13 @@ void ExchangeSession::Hello(StreamId id, const std::shared_ptr<SessionStream>& s
   (void)Apply(relay_->Hello(id, who, hello, parts_->clock->Now()));
 }
 
-void ExchangeSession::TakeMessage(StreamId id, const enrol::v1::Message& message) {
+void ExchangeSession::Handle(StreamId id, const CallingParty& who, const enrol::v1::ExchangeRequest& request) {
   MutexLock lock(&mutex_);
   if (members_.count(id) == 0) return;
-  (void)Apply(relay_->TakeMessage(id, message, parts_->clock->Now()));
-}
-
-void ExchangeSession::Stop(StreamId id, const CallingParty& who, const enrol::v1::Stop& stop) {
-  MutexLock lock(&mutex_);
-  if (members_.count(id) == 0) return;
-  (void)Apply(relay_->Stop(id, who, stop, parts_->clock->Now()));
-}
-
-void ExchangeSession::Done(StreamId id, const enrol::v1::Done& done) {
-  MutexLock lock(&mutex_);
-  if (members_.count(id) == 0) return;
-  (void)Apply(relay_->Done(id, done));
+  const absl::Time now = parts_->clock->Now();
+  if (request.has_message()) (void)Apply(relay_->TakeMessage(id, request.message(), now));
+  if (request.has_stop()) (void)Apply(relay_->Stop(id, who, request.stop(), now));
+  if (request.has_done()) (void)Apply(relay_->Done(id, request.done()));
 }
 
 void ExchangeSession::Gone(StreamId id) {

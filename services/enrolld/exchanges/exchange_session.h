@@ -63,9 +63,8 @@ class ExchangeSession : public std::enable_shared_from_this<ExchangeSession> {
 
   void Hello(StreamId id, const std::shared_ptr<SessionStream>& stream, const CallingParty& who,
              const enrol::v1::Hello& hello);
-  void TakeMessage(StreamId id, const enrol::v1::Message& message);
-  void Stop(StreamId id, const CallingParty& who, const enrol::v1::Stop& stop);
-  void Done(StreamId id, const enrol::v1::Done& done);
+  // Takes what a party says after its hello.
+  void Handle(StreamId id, const CallingParty& who, const enrol::v1::ExchangeRequest& request);
   void Gone(StreamId id);
   // Returns the errors of ExchangeRules::Cancel, or of the store.
   absl::Status Cancel(absl::string_view actor, absl::string_view reason);

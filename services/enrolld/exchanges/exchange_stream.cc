@@ -10,8 +10,6 @@
 namespace parley::enrolld {
 namespace {
 
-using enrol::v1::ExchangeRequest;
-
 constexpr absl::string_view kMethod = "parley.enrol.v1.ExchangeService.Exchange";
 // Answers that may wait; a hello is answered with four at most.
 constexpr size_t kMaxOutbox = 16;
@@ -73,23 +71,12 @@ absl::Status ExchangeStream::Dispatch() {
   if (session_ == nullptr) {
     return Error(absl::StatusCode::kInvalidArgument, "HELLO_MISSING", "a stream begins with hello");
   }
-  switch (incoming_.request_case()) {
-    case ExchangeRequest::kMessage:
-      session_->TakeMessage(id_, incoming_.message());
-      return absl::OkStatus();
-    case ExchangeRequest::kStop:
-      session_->Stop(id_, who_, incoming_.stop());
-      return absl::OkStatus();
-    case ExchangeRequest::kDone:
-      if (who_.role == sas::Role::kGreeter) {
-        session_->Done(id_, incoming_.done());
-        return absl::OkStatus();
-      }
-      break;
-    default:
-      break;
+  const bool done = incoming_.has_done() && who_.role == sas::Role::kGreeter;
+  if (!incoming_.has_message() && !incoming_.has_stop() && !done) {
+    return Error(absl::StatusCode::kInvalidArgument, "REQUEST_MALFORMED", "this message is not one of this side's");
   }
-  return Error(absl::StatusCode::kInvalidArgument, "REQUEST_MALFORMED", "this message is not one of this side's");
+  session_->Handle(id_, who_, incoming_);
+  return absl::OkStatus();
 }
 
 // Finds out whose stream this is, and whether it may be here.

@@ -30,9 +30,10 @@ absl::Status Outbox::Start() {
   return absl::OkStatus();
 }
 
-void Outbox::Add(const MailRecord& mail) {
+void Outbox::Add(const MailRecord& mail, bool replaces) {
   {
     MutexLock lock(&mutex_);
+    if (!replaces && waiting_.count(mail.invitation()) > 0) return;
     waiting_[mail.invitation()] = mail;
     changed_.NotifyAll();
   }
@@ -74,19 +75,16 @@ void Outbox::Run() {
 }
 
 void Outbox::Try(MailRecord mail) {
-  absl::Status sent;
-  bool again = false;
-  bool given_up = false;
   const absl::StatusOr<std::shared_ptr<ExchangeSession>> session = sessions_->Find(mail.invitation());
   const absl::StatusOr<InvitationRecord> record =
       session.ok() ? (*session)->Record() : absl::StatusOr<InvitationRecord>(session.status());
   if (!record.ok()) return;  // The invitation is gone; or the store fails, and the next start looks again.
   const bool pending = record->invitation().state() == Invitation::STATE_PENDING;
-  if (pending) sent = Send(mail, *record);
+  const absl::Status sent = pending ? Send(mail, *record) : absl::OkStatus();
   mail.set_tries(mail.tries() + 1);
   const absl::Time now = parts_->clock->Now();
-  again = pending && absl::IsUnavailable(sent);
-  given_up = !pending || (!sent.ok() && !again);
+  const bool again = pending && absl::IsUnavailable(sent);
+  const bool given_up = !pending || (!sent.ok() && !again);
   if (again) *mail.mutable_next_time() = ToProto(now + DoubledPause(kFirstRetry, kLastRetry, mail.tries() - 1));
   const absl::Status stored = (*session)->Change([&](InvitationRecord* changed, InvitationStore::Change* change) {
     // Sent again meanwhile, to somebody else: that is another mail.
@@ -107,14 +105,8 @@ void Outbox::Try(MailRecord mail) {
   RecordAction(parts_->audit, "enrolld", again || given_up ? "invitation.mail_failed" : "invitation.mailed",
                record->invitation().name(),
                sent.ok() ? mail.email() : absl::StrCat(mail.email(), ": ", sent.message()));
-  if (!again) return;
-  MutexLock lock(&mutex_);
-  if (waiting_.count(mail.invitation()) > 0) return;
-  waiting_[mail.invitation()] = mail;
-  parts_->timers->Schedule(ToTime(mail.next_time()), [this] {
-    MutexLock timer_lock(&mutex_);
-    changed_.NotifyAll();
-  });
+  // An invitation that was sent again meanwhile has a newer mail.
+  if (again) Add(mail, /*replaces=*/false);
 }
 
 absl::Status Outbox::Send(const MailRecord& mail, const InvitationRecord& record) {

@@ -27,8 +27,9 @@ class Outbox {
 
   // Takes up what waits in the store. Returns the errors of the store.
   absl::Status Start();
-  // Sends what has been stored as soon as its time has come. It replaces an earlier mail of the invitation.
-  void Add(const MailRecord& mail);
+  // Sends what has been stored as soon as its time has come. It replaces an earlier mail of the invitation, or is
+  // dropped if there is one.
+  void Add(const MailRecord& mail, bool replaces = true);
   // Waits for a mail that is being sent.
   void Stop();
 

@@ -27,14 +27,13 @@ class UploadStream final : public grpc::ServerReadReactor<task::v1::UploadChunks
                task::v1::UploadChunksResponse* response);
 
   void Begin() { StartRead(&request_); }
-  // Called in place of Begin.
-  void RefuseWith(const absl::Status& status) { End(status); }
+  // Ends the stream, and may be called in place of Begin.
+  void End(const absl::Status& status);
 
  private:
   void OnReadDone(bool ok) override;
   void OnDone() override { delete this; }
 
-  void End(const absl::Status& status);
   absl::Status AcceptChunk();
   absl::Status Store();
 

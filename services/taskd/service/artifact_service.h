@@ -35,7 +35,7 @@ class ArtifactServiceAdapter final : public task::v1::ArtifactService::CallbackS
     if (caller.ok()) {
       stream->Begin();
     } else {
-      stream->RefuseWith(caller.status());
+      stream->End(caller.status());
     }
     return stream;  // It deletes itself.
   }

@@ -43,7 +43,7 @@ std::vector<Metrics::Sample> Clients(const TaskIndex& task_index) {
   }
   for (const TaskSnapshot& task : task_index.Tasks()) {
     const task::v1::Counts counts =
-        task_index.CountsOf(*ParseTaskName(task->value.task().name())).value_or(task::v1::Counts());
+        task_index.TallyOf(*ParseTaskName(task->value.task().name())).value_or(Tally()).counts;
     for (auto& [name, sum] : sums) sum += counts.GetReflection()->GetInt32(counts, descriptor->FindFieldByName(name));
   }
   return ByState(sums);

@@ -57,10 +57,7 @@ absl::Status Follower::Connect() {
 
 void Follower::OnChanges(absl::StatusOr<std::vector<store::Change>> changes, int64_t revision) {
   if (!changes.ok()) {
-    LogError("a watch of the store broke; reading it anew", {{"error", std::string(changes.status().message())}});
-    MutexLock lock(&mutex_);
-    if (!stopped_) retry_ = timers_->Schedule(clock_->Now() + kRetryAfter, [this] { Reconnect(); });
-    return;
+    return ReconnectLater("a watch of the store broke; reading it anew", changes.status());
   }
   apply_(*changes);
   MutexLock lock(&mutex_);
@@ -76,8 +73,11 @@ void Follower::Reconnect() {
   }
   watch_.reset();
   const absl::Status status = Connect();
-  if (status.ok()) return;
-  LogError("the store can not be watched", {{"error", std::string(status.message())}});
+  if (!status.ok()) ReconnectLater("the store can not be watched", status);
+}
+
+void Follower::ReconnectLater(absl::string_view what, const absl::Status& why) {
+  LogError(what, {{"error", std::string(why.message())}});
   MutexLock lock(&mutex_);
   if (!stopped_) retry_ = timers_->Schedule(clock_->Now() + kRetryAfter, [this] { Reconnect(); });
 }

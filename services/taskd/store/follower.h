@@ -44,6 +44,7 @@ class Follower {
   absl::Status Connect() ABSL_EXCLUSIVE_LOCKS_REQUIRED(connecting_);
   void OnChanges(absl::StatusOr<std::vector<store::Change>> changes, int64_t revision);
   void Reconnect();
+  void ReconnectLater(absl::string_view what, const absl::Status& why);
 
   store::Store* const store_;
   const store::KeyRange range_;

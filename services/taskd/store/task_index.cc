@@ -12,7 +12,6 @@
 
 namespace parley::taskd {
 
-using task::v1::Counts;
 using task::v1::Participant;
 
 TaskIndex::TaskIndex(const TaskStore* store, Clock* clock, TimerQueue* timers)
@@ -232,12 +231,6 @@ std::optional<Tally> TaskIndex::TallyOf(absl::string_view task) const {
   const auto entry = entries_.find(task);
   if (entry == entries_.end()) return std::nullopt;
   return entry->second.tally;
-}
-
-std::optional<Counts> TaskIndex::CountsOf(absl::string_view task) const {
-  std::optional<Tally> tally = TallyOf(task);
-  if (!tally.has_value()) return std::nullopt;
-  return std::move(tally->counts);
 }
 
 TaskIndex::Unended TaskIndex::FindUnended(absl::string_view task) const {

@@ -71,7 +71,6 @@ class TaskIndex {
   // Returns all tasks that are not settled.
   std::vector<TaskSnapshot> Tasks() const;
   // Returns no value if the task does not exist or is settled.
-  std::optional<task::v1::Counts> CountsOf(absl::string_view task) const;
   std::optional<Tally> TallyOf(absl::string_view task) const;
   // The clients whose end the end of the task demands, and whether none is left that has not ended.
   struct Unended {

@@ -103,7 +103,7 @@ absl::Status Lifecycle::EndParticipants(const TaskSnapshot& task) {
   if (!parts_->task_index->FindUnended(id).all_ended) return absl::OkStatus();
   TaskRecord settled = task->value;
   settled.set_settled(true);
-  *settled.mutable_task()->mutable_counts() = parts_->task_index->CountsOf(id).value_or(task::v1::Counts());
+  *settled.mutable_task()->mutable_counts() = parts_->task_index->TallyOf(id).value_or(Tally()).counts;
   return Change(task, settled);
 }
 

@@ -34,8 +34,8 @@ absl::Status CheckEtag(const Stored<TaskRecord>& task, absl::string_view etag) {
 Task Tasks::Show(Stored<TaskRecord> task) const {
   if (!task.value.settled()) {
     const std::string id = *ParseTaskName(task.value.task().name());
-    if (const auto counts = parts_->task_index->CountsOf(id)) {
-      *task.value.mutable_task()->mutable_counts() = *counts;
+    if (const auto tally = parts_->task_index->TallyOf(id)) {
+      *task.value.mutable_task()->mutable_counts() = tally->counts;
     } else if (auto settled = parts_->store->GetTask(id); settled.ok()) {
       // Since it was read.
       task = *std::move(settled);
