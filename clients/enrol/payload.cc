@@ -1,7 +1,6 @@
 #include "clients/enrol/payload.h"
 
 #include <string>
-#include <utility>
 
 #include "lib/base/error.h"
 #include "lib/crypto/signature.h"

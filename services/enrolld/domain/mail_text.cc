@@ -1,7 +1,6 @@
 #include "services/enrolld/domain/mail_text.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"

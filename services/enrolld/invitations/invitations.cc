@@ -1,7 +1,6 @@
 #include "services/enrolld/invitations/invitations.h"
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"

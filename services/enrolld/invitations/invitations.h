@@ -7,7 +7,6 @@
 #ifndef PARLEY_SERVICES_ENROLLD_INVITATIONS_INVITATIONS_H_
 #define PARLEY_SERVICES_ENROLLD_INVITATIONS_INVITATIONS_H_
 
-#include <memory>
 #include <string>
 
 #include "absl/status/status.h"

@@ -1,7 +1,6 @@
 #include "services/enrolld/invitations/outbox.h"
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,7 +10,6 @@
 #include "lib/base/log.h"
 #include "lib/base/proto_time.h"
 #include "services/enrolld/domain/mail_text.h"
-#include "services/enrolld/domain/names.h"
 
 namespace parley::enrolld {
 namespace {

@@ -1,6 +1,5 @@
 #include "services/enrolld/store/invitation_store.h"
 
-#include <algorithm>
 #include <limits>
 #include <utility>
 

@@ -7,7 +7,6 @@
 #ifndef PARLEY_SERVICES_TASKD_ARTIFACTS_UPLOAD_STREAM_H_
 #define PARLEY_SERVICES_TASKD_ARTIFACTS_UPLOAD_STREAM_H_
 
-#include <memory>
 #include <vector>
 
 #include "absl/status/status.h"

@@ -1,6 +1,5 @@
 #include "services/taskd/domain/declared.h"
 
-#include "absl/strings/str_cat.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "lib/base/proto_time.h"

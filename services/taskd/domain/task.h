@@ -5,7 +5,6 @@
 #define PARLEY_SERVICES_TASKD_DOMAIN_TASK_H_
 
 #include <optional>
-#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"

@@ -11,7 +11,6 @@
 #include <atomic>
 #include <deque>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "lib/rpc/out_stream.h"

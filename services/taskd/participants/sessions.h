@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/string_view.h"
 #include "lib/base/mutex.h"
 #include "lib/rpc/live_streams.h"
 #include "services/taskd/store/participant_updater.h"

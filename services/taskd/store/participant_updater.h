@@ -8,7 +8,6 @@
 #define PARLEY_SERVICES_TASKD_STORE_PARTICIPANT_UPDATER_H_
 
 #include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>

@@ -5,7 +5,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/audit/audit_log.h"
-#include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
 #include "lib/crypto/kdf.h"

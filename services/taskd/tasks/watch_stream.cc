@@ -1,9 +1,7 @@
 #include "services/taskd/tasks/watch_stream.h"
 
-#include <algorithm>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "services/taskd/domain/names.h"
 #include "services/taskd/participants/device_labels.h"
