@@ -20,26 +20,18 @@ int TagAt(absl::string_view acl, size_t at) {
   return static_cast<uint8_t>(acl[at]) | static_cast<uint8_t>(acl[at + 1]) << 8;
 }
 
+// Returns where a mode has the bits of this tag, or -1 if it has none.
+int ShiftOf(int tag) { return tag == kOwner ? 6 : tag == kGroup ? 3 : tag == kOthers ? 0 : -1; }
+
 }  // namespace
 
 mode_t PermissionsIn(absl::string_view acl, mode_t mode) {
   if (!IsList(acl)) return mode & 07777;
   mode_t permissions = mode & 07777;
   for (size_t at = kHeaderBytes; at < acl.size(); at += kEntryBytes) {
+    const int shift = ShiftOf(TagAt(acl, at));
     const mode_t allowed = static_cast<uint8_t>(acl[at + 2]) & 7;
-    switch (TagAt(acl, at)) {
-      case kOwner:
-        permissions = (permissions & ~0700u) | allowed << 6;
-        break;
-      case kGroup:
-        permissions = (permissions & ~0070u) | allowed << 3;
-        break;
-      case kOthers:
-        permissions = (permissions & ~0007u) | allowed;
-        break;
-      default:
-        break;
-    }
+    if (shift >= 0) permissions = (permissions & ~(7u << shift)) | allowed << shift;
   }
   return permissions;
 }
@@ -55,10 +47,10 @@ std::string AclWithMode(absl::string_view acl, mode_t mode) {
   std::string changed(acl);
   bool masked = false;
   for (size_t at = kHeaderBytes; at < changed.size(); at += kEntryBytes) {
-    const int tag = TagAt(changed, at);
-    masked = masked || tag == kMask;
-    if (tag != kOwner && tag != kGroup && tag != kOthers) continue;
-    changed[at + 2] = static_cast<char>((tag == kOwner ? mode >> 6 : tag == kGroup ? mode >> 3 : mode) & 7);
+    masked = masked || TagAt(changed, at) == kMask;
+    const int shift = ShiftOf(TagAt(changed, at));
+    if (shift < 0) continue;
+    changed[at + 2] = static_cast<char>(mode >> shift & 7);
     changed[at + 3] = 0;
   }
   return masked ? changed : "";

@@ -67,10 +67,6 @@ const std::string& EndOf(const KeyRange& range) {
   return range.end.empty() ? *last : range.end;
 }
 
-absl::Status KeyNotFound(absl::string_view key) {
-  return Error(absl::StatusCode::kNotFound, "KEY_NOT_FOUND", "there is no ", absl::CHexEscape(key));
-}
-
 // Row of the newest version of a key; 0 when there is none.
 absl::StatusOr<int64_t> NewestRow(Database* database, absl::string_view key, int64_t max_row) {
   Database::Statement newest = database->Prepare(kNewest);
@@ -121,12 +117,6 @@ absl::Status ListRows(Database* database, const KeyRange& range, size_t limit, i
     ASSIGN_OR_RETURN(const bool added, AddToPage(database, std::move(key), newest, limit, page));
     if (!added) return absl::OkStatus();
   }
-}
-
-absl::StatusOr<bool> ConditionHolds(Writer* writer, const Transaction::Condition& condition) {
-  ASSIGN_OR_RETURN(const int64_t row, NewestRow(writer->database, condition.key, kNewestId));
-  const int64_t mod_revision = IsDeletion(row) ? 0 : RevisionOf(row);
-  return mod_revision == condition.mod_revision;
 }
 
 absl::Status InsertVersion(Writer* writer, int64_t row, absl::string_view key, int64_t create_revision, LeaseId lease,
@@ -240,7 +230,9 @@ absl::StatusOr<Entry> ReadEntry(Database* database, absl::string_view key, int64
   Database::Statement read = database->Prepare(kRead);
   read.Bind(key).Bind(revision == 0 ? kNewestId : LastRowOf(revision));
   ASSIGN_OR_RETURN(const bool found, read.Next());
-  if (!found || IsDeletion(read.Number(0))) return KeyNotFound(key);
+  if (!found || IsDeletion(read.Number(0))) {
+    return Error(absl::StatusCode::kNotFound, "KEY_NOT_FOUND", "there is no ", absl::CHexEscape(key));
+  }
   return Entry{std::string(key), std::string(read.Bytes(2)), read.Number(1), RevisionOf(read.Number(0))};
 }
 
@@ -276,8 +268,8 @@ absl::StatusOr<WatchDispatcher::History> ReadChanges(Database* database, const K
 
 absl::StatusOr<int64_t> ApplyTransaction(Writer* writer, Transaction transaction) {
   for (const Transaction::Condition& condition : transaction.conditions) {
-    ASSIGN_OR_RETURN(const bool holds, ConditionHolds(writer, condition));
-    if (!holds) {
+    ASSIGN_OR_RETURN(const int64_t row, NewestRow(writer->database, condition.key, kNewestId));
+    if (condition.mod_revision != (IsDeletion(row) ? 0 : RevisionOf(row))) {
       return Error(absl::StatusCode::kAborted, "CONFLICT", absl::CHexEscape(condition.key),
                    " was changed meanwhile; read it and try again");
     }
