@@ -74,17 +74,12 @@ absl::Status Keyring::Replace(std::map<uint32_t, Secret> keys, uint32_t primary)
     if (key.size() != kSecretBytes) {
       return Error(absl::StatusCode::kInvalidArgument, "KEYRING", "an audience's key has 32 bytes");
     }
-    epochs->emplace(number, MakeEpoch(std::move(key)));
+    epochs->live.emplace(number, MakeEpoch(std::move(key)));
   }
+  epochs->primary = primary;
   MutexLock lock(&mutex_);
   epochs_ = std::move(epochs);
-  primary_ = primary;
   return absl::OkStatus();
-}
-
-uint32_t Keyring::primary_epoch() const {
-  MutexLock lock(&mutex_);
-  return primary_;
 }
 
 std::shared_ptr<const Keyring::Epochs> Keyring::epochs() const {
@@ -93,24 +88,18 @@ std::shared_ptr<const Keyring::Epochs> Keyring::epochs() const {
 }
 
 absl::StatusOr<Keyring::Minted> Keyring::Mint(const Claims& claims) const {
-  std::shared_ptr<const Epochs> epochs;
-  uint32_t primary;
-  {
-    MutexLock lock(&mutex_);
-    epochs = epochs_;
-    primary = primary_;
-  }
-  if (epochs->empty()) {
+  const std::shared_ptr<const Epochs> current = epochs();
+  if (current->live.empty()) {
     return Error(absl::StatusCode::kFailedPrecondition, "KEYRING_EMPTY",
                  "there is no key to issue under yet; try again");
   }
-  return MintUnder(claims, primary, epochs->at(primary));
+  return MintUnder(claims, current->primary, current->live.at(current->primary));
 }
 
 absl::StatusOr<Keyring::Minted> Keyring::Mint(const Claims& claims, uint32_t epoch) const {
-  const std::shared_ptr<const Epochs> live = epochs();
-  const auto found = live->find(epoch);
-  if (found == live->end()) {
+  const std::shared_ptr<const Epochs> current = epochs();
+  const auto found = current->live.find(epoch);
+  if (found == current->live.end()) {
     return Error(absl::StatusCode::kNotFound, "EPOCH_RETIRED", "key epoch ", epoch, " is not live");
   }
   return MintUnder(claims, epoch, found->second);
@@ -147,9 +136,9 @@ absl::StatusOr<Keyring::Opened> Keyring::OpenWithSecret(absl::string_view identi
   const absl::string_view bytes = *raw;
   const absl::string_view header = bytes.substr(0, kHeaderBytes);
 
-  const std::shared_ptr<const Epochs> live = epochs();
-  const auto found = live->find(static_cast<uint32_t>(FromBigEndian(header.substr(1))));
-  const Epoch& epoch = formed && found != live->end() ? found->second : decoy_;
+  const std::shared_ptr<const Epochs> current = epochs();
+  const auto found = current->live.find(static_cast<uint32_t>(FromBigEndian(header.substr(1))));
+  const Epoch& epoch = formed && found != current->live.end() ? found->second : decoy_;
   const absl::StatusOr<Secret> plaintext = epoch.aead.Open(Nonce(), bytes.substr(kHeaderBytes), header);
   Secret secret = DeriveSecret(epoch.key, identity);
   if (!formed || !plaintext.ok()) return NotAnIdentity();

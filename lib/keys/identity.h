@@ -75,7 +75,7 @@ class Keyring {
   // Replaces all epochs. Returns INVALID_ARGUMENT (KEYRING) unless every key has 32 bytes and the primary is among
   // them.
   absl::Status Replace(std::map<uint32_t, Secret> keys, uint32_t primary);
-  uint32_t primary_epoch() const;
+  uint32_t primary_epoch() const { return epochs()->primary; }
 
   // Seals the claims under the primary epoch. The same claims give the same identity, so a service that stored claims
   // can make their key again. Returns INVALID_ARGUMENT (CLAIMS) for a role, subject, serial or time that does not fit;
@@ -97,7 +97,10 @@ class Keyring {
     Secret key;
     crypto::Aead aead;
   };
-  using Epochs = std::map<uint32_t, Epoch>;
+  struct Epochs {
+    std::map<uint32_t, Epoch> live;
+    uint32_t primary = 0;
+  };
   static Epoch MakeEpoch(Secret key);
   static absl::StatusOr<Minted> MintUnder(const Claims& claims, uint32_t number, const Epoch& epoch);
   std::shared_ptr<const Epochs> epochs() const;
@@ -106,7 +109,6 @@ class Keyring {
   const Epoch decoy_;
   mutable Mutex mutex_;
   std::shared_ptr<const Epochs> epochs_ ABSL_GUARDED_BY(mutex_);
-  uint32_t primary_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace parley::keys

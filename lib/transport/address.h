@@ -1,6 +1,6 @@
 // Parses, resolves and writes "host:port".
 //
-// Threads: free functions without state; a SocketAddress belongs to one thread at a time.
+// Threads: free functions without state; a SocketAddress or SocketPair belongs to one thread at a time.
 #ifndef PARLEY_LIB_TRANSPORT_ADDRESS_H_
 #define PARLEY_LIB_TRANSPORT_ADDRESS_H_
 
@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "lib/base/fd.h"
 
 namespace parley::transport {
 
@@ -49,6 +50,15 @@ std::string SourceOf(const SocketAddress& address);
 
 // Returns the abstract Unix address "\0{name}".
 SocketAddress AbstractAddress(absl::string_view name);
+
+// Two ends of a stream that belong together, non-blocking; both are none if there are no descriptors.
+struct SocketPair {
+  // The end whose name the other one sees.
+  Fd named;
+  Fd other;
+};
+// Connects two sockets, the first of which has this abstract name.
+SocketPair MakeSocketPair(absl::string_view name);
 
 }  // namespace parley::transport
 

@@ -93,14 +93,11 @@ int GrpcDoor::ConnectAs(const Peer& peer) {
     MutexLock lock(&mutex_);
     if (!serving_) return -1;
   }
-  int pair[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) return -1;
-  const SocketAddress name =
-      AbstractAddress(peer.connection_id.SocketName(absl::StrCat("-rest", rest_connections_.fetch_add(1))));
-  Fd ours(pair[0]), theirs(pair[1]);
-  if (bind(ours.get(), name.get(), name.size) != 0) return -1;
-  HandOver(theirs.release());
-  return ours.release();
+  SocketPair pair =
+      MakeSocketPair(peer.connection_id.SocketName(absl::StrCat("-rest", rest_connections_.fetch_add(1))));
+  if (!pair.named.ok()) return -1;
+  HandOver(pair.other.release());
+  return pair.named.release();
 }
 
 void GrpcDoor::HandOver(int fd) {

@@ -79,17 +79,16 @@ absl::StatusOr<int> Listen(const std::string& address) {
   }
   int error = EINVAL;
   for (const SocketAddress& each : found) {
-    const int fd = socket(each.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
+    Fd fd(socket(each.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (!fd.ok()) {
       error = errno;
       continue;
     }
     const int yes = 1, no = 0;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-    if (where.host.empty()) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof(no));
-    if (bind(fd, each.get(), each.size) == 0 && listen(fd, kBacklog) == 0) return fd;
+    setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+    if (where.host.empty()) setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof(no));
+    if (bind(fd.get(), each.get(), each.size) == 0 && listen(fd.get(), kBacklog) == 0) return fd.release();
     error = errno;
-    close(fd);
     if (error != EAFNOSUPPORT && error != EADDRNOTAVAIL) break;
   }
   return ListenError(address, error);
@@ -248,26 +247,19 @@ void Listener::Connection::OnHandshakeDone() {
     EndHandshake(kRefused);
     return Close();
   }
-  int pair[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) {
-    EndHandshake(kOverloaded);
-    return Close();
-  }
-  const SocketAddress name = AbstractAddress(connection_id_->SocketName());
-  if (bind(pair[0], name.get(), name.size) != 0) {
-    close(pair[0]);
-    close(pair[1]);
+  SocketPair pair = MakeSocketPair(connection_id_->SocketName());
+  if (!pair.named.ok()) {
     EndHandshake(kOverloaded);
     return Close();
   }
   EndHandshake(kOk);
   timer_ = CloseAt(peer->key.not_after, /*handshake=*/false);
-  listener_->handover_(pair[1], peer, application);
+  listener_->handover_(pair.other.release(), peer, application);
   std::unique_ptr<FrameGuard> guard;
   if (const auto& limits = listener_->options_.frame_limits; limits.has_value() && application == Application::kGrpc) {
     guard = std::make_unique<FrameGuard>(&*limits, listener_->options_.clock);
   }
-  relay_->Attach(pair[0], std::move(guard));
+  relay_->Attach(pair.named.release(), std::move(guard));
 }
 
 void Listener::Connection::OnHandshakeFailed() {
