@@ -2,18 +2,11 @@
 
 #include <algorithm>
 
-#include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/crypto/hash.h"
 
 namespace parley::audit {
-namespace {
-
-absl::Status Broken(absl::string_view reason, absl::string_view sentence) {
-  return Error(absl::StatusCode::kDataLoss, reason, sentence);
-}
-
-}  // namespace
+namespace {}  // namespace
 
 std::string ChainHash(absl::string_view previous, absl::string_view event_bytes) {
   crypto::Sha256Stream hash;
@@ -27,20 +20,19 @@ absl::Status AuditVerifier::Add(const key::v1::AuditEntry& entry) {
   const int64_t expected = mark_.sequence + 1;
   key::v1::AuditEvent event;
   if (!event.ParseFromString(entry.event_bytes()) || entry.hash() != ChainHash(mark_.hash, entry.event_bytes())) {
-    return Broken("AUDIT_TAMPERED", absl::StrCat("audit entry ", expected,
-                                                 " does not follow from the one before it: it, or an entry before it, "
-                                                 "was changed, dropped or moved"));
+    return DataLoss("AUDIT_TAMPERED", "audit entry ", expected,
+                    " does not follow from the one before it: it, or an entry before it, "
+                    "was changed, dropped or moved");
   }
   if (event.sequence() != expected) {
-    return Broken("AUDIT_GAP", absl::StrCat("audit entry ", expected, " is missing: after ", mark_.sequence, " comes ",
-                                            event.sequence()));
+    return DataLoss("AUDIT_GAP", "audit entry ", expected, " is missing: after ", mark_.sequence, " comes ",
+                    event.sequence());
   }
   mark_ = {expected, entry.hash()};
   if (known_.has_value() && known_->sequence == expected && known_->hash != mark_.hash) {
-    return Broken("AUDIT_REWRITTEN",
-                  absl::StrCat("audit entry ", expected,
-                               " is not the one that was there at the last verification: the log was "
-                               "written anew"));
+    return DataLoss("AUDIT_REWRITTEN", "audit entry ", expected,
+                    " is not the one that was there at the last verification: the log was "
+                    "written anew");
   }
   return absl::OkStatus();
 }
@@ -48,8 +40,8 @@ absl::Status AuditVerifier::Add(const key::v1::AuditEntry& entry) {
 absl::Status AuditVerifier::Finish(int64_t last_sequence) const {
   const int64_t needed = std::max(last_sequence, known_.has_value() ? known_->sequence : 0);
   if (mark_.sequence >= needed) return absl::OkStatus();
-  return Broken("AUDIT_TRUNCATED", absl::StrCat("the audit log ends at entry ", mark_.sequence, " but had ", needed,
-                                                ": its end was cut off"));
+  return DataLoss("AUDIT_TRUNCATED", "the audit log ends at entry ", mark_.sequence, " but had ", needed,
+                  ": its end was cut off");
 }
 
 }  // namespace parley::audit

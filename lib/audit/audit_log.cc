@@ -29,7 +29,7 @@ void RecordAction(AuditLog* audit, absl::string_view actor, absl::string_view ac
 absl::Status RecordRefusal(AuditLog* audit, absl::string_view actor, absl::string_view method, absl::string_view reason,
                            absl::string_view sentence) {
   Record(audit, actor, "rpc.refused", method, reason, "");
-  return Error(absl::StatusCode::kPermissionDenied, reason, sentence);
+  return PermissionDenied(reason, sentence);
 }
 
 }  // namespace parley::audit

@@ -3,7 +3,6 @@
 #include <zstd.h>
 
 #include <algorithm>
-#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -29,8 +28,8 @@ std::string Name(absl::string_view name) { return absl::StrCat(BigEndian(name.si
 // A wrong password and a damaged key cannot be told apart; what else is wrong with the sealed key is damage.
 absl::Status KeyError(const absl::Status& status, const std::string& path) {
   if (Reason(status) == "DEVICE_FILE_PASSWORD") {
-    return Error(absl::StatusCode::kUnauthenticated, "BACKUP_PASSWORD", "the password is not the one of ", path,
-                 ", or its beginning is damaged; try again");
+    return Unauthenticated("BACKUP_PASSWORD", "the password is not the one of ", path,
+                           ", or its beginning is damaged; try again");
   }
   return absl::IsInvalidArgument(status) ? Damaged(path) : status;
 }
@@ -184,12 +183,10 @@ absl::StatusOr<std::unique_ptr<ArchiveReader>> ArchiveReader::Open(int fd, const
   const absl::string_view magic = absl::string_view(header).substr(0, std::min(got, kMagic.size()));
   if (magic != kMagic && magic.size() == kMagic.size() && magic.substr(0, 3) == kMagic.substr(0, 3) &&
       absl::ascii_isdigit(static_cast<unsigned char>(magic[3]))) {
-    return Error(absl::StatusCode::kInvalidArgument, "BACKUP_VERSION", path,
-                 " is of a newer version of Parley; upgrade parley on this machine");
+    return InvalidArgument("BACKUP_VERSION", path, " is of a newer version of Parley; upgrade parley on this machine");
   }
   if (magic != kMagic) {
-    return Error(absl::StatusCode::kInvalidArgument, "BACKUP_NOT_ONE", path,
-                 " is no backup; one is made by `parley backup`");
+    return InvalidArgument("BACKUP_NOT_ONE", path, " is no backup; one is made by `parley backup`");
   }
   if (got != header.size()) return Damaged(path);
   const absl::string_view sealed_key = absl::string_view(header).substr(kMagic.size());

@@ -1,6 +1,5 @@
 #include "lib/backup/archive.h"
 
-#include <stdlib.h>
 #include <unistd.h>
 
 #include <vector>

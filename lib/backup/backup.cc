@@ -40,8 +40,8 @@ absl::Status CheckOwner(const std::string& folder) {
   struct stat info;
   if (stat(folder.c_str(), &info) != 0) return FileError("open", folder, errno);
   if (info.st_uid == geteuid()) return absl::OkStatus();
-  return Error(absl::StatusCode::kPermissionDenied, "BACKUP_OTHER_USER", folder,
-               " belongs to another user; run this as that one, with runuser or sudo -u");
+  return PermissionDenied("BACKUP_OTHER_USER", folder,
+                          " belongs to another user; run this as that one, with runuser or sudo -u");
 }
 
 absl::StatusOr<std::vector<Source>> FindSources(const std::string& data) {
@@ -55,8 +55,8 @@ absl::StatusOr<std::vector<Source>> FindSources(const std::string& data) {
     }
   }
   if (!sources.empty()) return sources;
-  return Error(absl::StatusCode::kNotFound, "NOTHING_TO_BACK_UP", "there is no data of a service in ", data,
-               " that this user can see; say with --data where the services keep theirs");
+  return NotFound("NOTHING_TO_BACK_UP", "there is no data of a service in ", data,
+                  " that this user can see; say with --data where the services keep theirs");
 }
 
 absl::Status AddFile(const Source& source, const std::string& name, ArchiveWriter* archive, Summary* summary) {
@@ -125,8 +125,8 @@ absl::StatusOr<Summary> ReadArchive(const std::string& path, ArchiveReader* arch
   for (const std::string& service : summary.label.services) {
     const Part* const part = FindPart(service);
     if (part == nullptr) {
-      return Error(absl::StatusCode::kInvalidArgument, "BACKUP_VERSION", path,
-                   " has data of a service that this version of Parley does not know; upgrade it");
+      return InvalidArgument("BACKUP_VERSION", path,
+                             " has data of a service that this version of Parley does not know; upgrade it");
     }
     databases.push_back(absl::StrCat(service, "/", part->database));
   }
@@ -167,8 +167,8 @@ absl::Status CheckEmpty(const std::string& place) {
   // A folder with something in it cannot be removed, and an empty one is no loss.
   if (rmdir(place.c_str()) == 0 || errno == ENOENT) return absl::OkStatus();
   if (errno != ENOTEMPTY && errno != EEXIST && errno != ENOTDIR) return FileError("replace", place, errno);
-  return Error(absl::StatusCode::kFailedPrecondition, "RESTORE_NOT_EMPTY", "there is something at ", place,
-               "; move it away, or restore elsewhere with --data");
+  return FailedPrecondition("RESTORE_NOT_EMPTY", "there is something at ", place,
+                            "; move it away, or restore elsewhere with --data");
 }
 
 }  // namespace

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <filesystem>
-#include <map>
 #include <set>
 
 #include "absl/strings/str_cat.h"

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -22,8 +21,7 @@ std::string Nonce(uint64_t number, bool last) { return BigEndian(number, 8) + Bi
 }  // namespace
 
 absl::Status Damaged(const std::string& path) {
-  return Error(absl::StatusCode::kDataLoss, "BACKUP_DAMAGED", path,
-               " is damaged or cut short; use another copy of it, or another backup");
+  return DataLoss("BACKUP_DAMAGED", path, " is damaged or cut short; use another copy of it, or another backup");
 }
 
 SealedWriter::SealedWriter(const Secret& key, int fd, std::string path)

@@ -1,9 +1,6 @@
 #include "lib/backup/sealed_stream.h"
 
-#include <stdlib.h>
 #include <unistd.h>
-
-#include <vector>
 
 #include "gtest/gtest.h"
 #include "lib/base/error.h"

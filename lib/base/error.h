@@ -22,6 +22,36 @@ absl::Status Error(absl::StatusCode code, absl::string_view reason, const Parts&
   return Error(code, reason, absl::string_view(absl::StrCat(parts...)));
 }
 
+// Make an error of the code that names them.
+template <typename... Parts>
+absl::Status DataLoss(absl::string_view reason, const Parts&... parts) {
+  return Error(absl::StatusCode::kDataLoss, reason, parts...);
+}
+template <typename... Parts>
+absl::Status FailedPrecondition(absl::string_view reason, const Parts&... parts) {
+  return Error(absl::StatusCode::kFailedPrecondition, reason, parts...);
+}
+template <typename... Parts>
+absl::Status InvalidArgument(absl::string_view reason, const Parts&... parts) {
+  return Error(absl::StatusCode::kInvalidArgument, reason, parts...);
+}
+template <typename... Parts>
+absl::Status NotFound(absl::string_view reason, const Parts&... parts) {
+  return Error(absl::StatusCode::kNotFound, reason, parts...);
+}
+template <typename... Parts>
+absl::Status PermissionDenied(absl::string_view reason, const Parts&... parts) {
+  return Error(absl::StatusCode::kPermissionDenied, reason, parts...);
+}
+template <typename... Parts>
+absl::Status Unauthenticated(absl::string_view reason, const Parts&... parts) {
+  return Error(absl::StatusCode::kUnauthenticated, reason, parts...);
+}
+template <typename... Parts>
+absl::Status Unavailable(absl::string_view reason, const Parts&... parts) {
+  return Error(absl::StatusCode::kUnavailable, reason, parts...);
+}
+
 // Returns the reason, or an empty text if the status carries none.
 std::string Reason(const absl::Status& status);
 

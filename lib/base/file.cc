@@ -22,8 +22,7 @@ absl::Status ReadAll(int fd, const std::string& path, size_t max_bytes, std::str
     ASSIGN_OR_RETURN(const size_t count, ReadUpTo(fd, path, buffer, sizeof(buffer)));
     if (count == 0) return absl::OkStatus();
     if (content->size() + count > max_bytes) {
-      return Error(absl::StatusCode::kInvalidArgument, "FILE_TOO_LARGE", path, " is larger than the ", max_bytes,
-                   " bytes allowed");
+      return InvalidArgument("FILE_TOO_LARGE", path, " is larger than the ", max_bytes, " bytes allowed");
     }
     content->append(buffer, count);
   }
@@ -33,7 +32,7 @@ absl::StatusOr<Fd> OpenRegular(const std::string& path, struct stat* info) {
   Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!fd.ok()) return FileError("read", path, errno);
   if (fstat(fd.get(), info) != 0 || !S_ISREG(info->st_mode)) {
-    return Error(absl::StatusCode::kInvalidArgument, "FILE_IO", path, " is not a regular file");
+    return InvalidArgument("FILE_IO", path, " is not a regular file");
   }
   return fd;
 }
@@ -45,17 +44,17 @@ absl::Status FileError(absl::string_view doing, absl::string_view path, int erro
   switch (error_number) {
     case ENOENT:
     case ENOTDIR:
-      return Error(absl::StatusCode::kNotFound, "FILE_NOT_FOUND", sentence);
+      return NotFound("FILE_NOT_FOUND", sentence);
     case EACCES:
     case EPERM:
-      return Error(absl::StatusCode::kPermissionDenied, "FILE_PERMISSION", sentence);
+      return PermissionDenied("FILE_PERMISSION", sentence);
     case ENOSPC:
     case EDQUOT:
       return Error(absl::StatusCode::kResourceExhausted, "DISK_FULL", sentence, "; free some space");
     case EROFS:
-      return Error(absl::StatusCode::kFailedPrecondition, "DISK_READ_ONLY", sentence);
+      return FailedPrecondition("DISK_READ_ONLY", sentence);
     default:
-      return Error(absl::StatusCode::kUnavailable, "FILE_IO", sentence);
+      return Unavailable("FILE_IO", sentence);
   }
 }
 
@@ -71,12 +70,10 @@ absl::StatusOr<Secret> ReadSecretFile(const std::string& path, size_t max_bytes)
   struct stat info;
   ASSIGN_OR_RETURN(const Fd fd, OpenRegular(path, &info));
   if ((info.st_mode & 0077) != 0) {
-    return Error(absl::StatusCode::kFailedPrecondition, "FILE_EXPOSED", path,
-                 " holds a secret but others may open it; run: chmod 600 ", path);
+    return FailedPrecondition("FILE_EXPOSED", path, " holds a secret but others may open it; run: chmod 600 ", path);
   }
   if (info.st_uid != geteuid() && info.st_uid != 0) {
-    return Error(absl::StatusCode::kFailedPrecondition, "FILE_EXPOSED", path,
-                 " holds a secret but belongs to another user");
+    return FailedPrecondition("FILE_EXPOSED", path, " holds a secret but belongs to another user");
   }
   std::string content;
   content.reserve(max_bytes + 1);  // No reallocation leaves a copy behind.

@@ -12,7 +12,7 @@ namespace parley::crypto {
 
 absl::StatusOr<Aead> Aead::Create(const Secret& key) {
   if (key.size() != kAeadKeyBytes) {
-    return Error(absl::StatusCode::kInvalidArgument, "KEY_LENGTH", "an AEAD key has 32 bytes");
+    return InvalidArgument("KEY_LENGTH", "an AEAD key has 32 bytes");
   }
   Context context(EVP_AEAD_CTX_new(EVP_aead_aes_256_gcm_siv(), Bytes(key.Expose()), key.size(), kAeadTagBytes),
                   &EVP_AEAD_CTX_free);
@@ -35,7 +35,7 @@ absl::StatusOr<Secret> Aead::Open(absl::string_view nonce, absl::string_view sea
                                   absl::string_view associated_data) const {
   const auto refusal = [] {
     ERR_clear_error();
-    return Error(absl::StatusCode::kInvalidArgument, "NOT_AUTHENTIC", "sealed data is damaged or of another key");
+    return InvalidArgument("NOT_AUTHENTIC", "sealed data is damaged or of another key");
   };
   if (nonce.size() != kAeadNonceBytes || sealed.size() < kAeadTagBytes) return refusal();
   Secret plaintext(sealed.size() - kAeadTagBytes);

@@ -33,7 +33,7 @@ constexpr absl::Duration kClockSkew = absl::Hours(1);
 
 absl::Status Invalid(absl::string_view sentence) {
   ERR_clear_error();
-  return Error(absl::StatusCode::kInvalidArgument, "CERTIFICATE", sentence);
+  return InvalidArgument("CERTIFICATE", sentence);
 }
 
 bool IsP256(const EVP_PKEY* key) {
@@ -189,7 +189,7 @@ EcKey EcKey::Generate() {
 
 absl::StatusOr<EcKey> EcKey::Derive(const Secret& secret) {
   if (secret.size() < 16) {
-    return Error(absl::StatusCode::kInvalidArgument, "KEY_LENGTH", "a P-256 key is derived from at least 16 bytes");
+    return InvalidArgument("KEY_LENGTH", "a P-256 key is derived from at least 16 bytes");
   }
   bssl::UniquePtr<EC_KEY> ec(EC_KEY_derive_from_secret(P256().get(), Bytes(secret.Expose()), secret.size()));
   return EcKey(Wrap(std::move(ec)));

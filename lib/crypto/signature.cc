@@ -20,7 +20,7 @@ SigningKey SigningKey::Generate() { return *FromSeed(RandomSecret(kSigningSeedBy
 
 absl::StatusOr<SigningKey> SigningKey::FromSeed(const Secret& seed) {
   if (seed.size() != kSigningSeedBytes) {
-    return Error(absl::StatusCode::kInvalidArgument, "KEY_LENGTH", "the seed of a signing key has 32 bytes");
+    return InvalidArgument("KEY_LENGTH", "the seed of a signing key has 32 bytes");
   }
   Secret expanded(ED25519_PRIVATE_KEY_LEN);
   std::string verification_key(kVerificationKeyBytes, '\0');

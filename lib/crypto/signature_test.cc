@@ -1,6 +1,5 @@
 #include "lib/crypto/signature.h"
 
-#include <algorithm>
 #include <string>
 
 #include "gtest/gtest.h"

@@ -20,7 +20,7 @@ AgreementKey AgreementKey::Generate() { return *FromBytes(RandomSecret(kX25519By
 
 absl::StatusOr<AgreementKey> AgreementKey::FromBytes(const Secret& private_key) {
   if (private_key.size() != kX25519Bytes) {
-    return Error(absl::StatusCode::kInvalidArgument, "KEY_LENGTH", "an X25519 private key has 32 bytes");
+    return InvalidArgument("KEY_LENGTH", "an X25519 private key has 32 bytes");
   }
   std::string public_key(kX25519Bytes, '\0');
   X25519_public_from_private(MutableBytes(&public_key), Bytes(private_key.Expose()));
@@ -29,13 +29,13 @@ absl::StatusOr<AgreementKey> AgreementKey::FromBytes(const Secret& private_key) 
 
 absl::StatusOr<Secret> AgreementKey::Agree(absl::string_view peer_public_key) const {
   if (peer_public_key.size() != kX25519Bytes) {
-    return Error(absl::StatusCode::kInvalidArgument, "KEY_LENGTH", "an X25519 public key has 32 bytes");
+    return InvalidArgument("KEY_LENGTH", "an X25519 public key has 32 bytes");
   }
   Secret shared(kX25519Bytes);
   // BoringSSL fails exactly when the result is all zero, which is what points of small order give.
   if (X25519(shared.mutable_bytes(), Bytes(private_key_.Expose()), Bytes(peer_public_key)) != 1) {
-    return Error(absl::StatusCode::kInvalidArgument, "SMALL_ORDER",
-                 "the other side's key is a point of small order, which would leave nothing secret");
+    return InvalidArgument("SMALL_ORDER",
+                           "the other side's key is a point of small order, which would leave nothing secret");
   }
   return shared;
 }

@@ -14,9 +14,10 @@ constexpr size_t kInstanceBytes = 16;
 constexpr int64_t kMaxUnixSeconds = 253'402'300'799;
 
 absl::Status Damaged() {
-  return Error(absl::StatusCode::kInvalidArgument, "DEVICE_FILE_DAMAGED",
-               "the device file opens but does not hold what a device file holds; restore it from a backup, or have "
-               "this device enrolled again");
+  return InvalidArgument(
+      "DEVICE_FILE_DAMAGED",
+      "the device file opens but does not hold what a device file holds; restore it from a backup, or have "
+      "this device enrolled again");
 }
 
 // Wipes the secrets that protobuf keeps in ordinary strings.

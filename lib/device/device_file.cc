@@ -29,8 +29,8 @@ absl::StatusOr<Fd> LockFolderOf(const std::string& path) {
 absl::StatusOr<std::string> ReadSealed(const std::string& path) {
   absl::StatusOr<std::string> sealed = ReadFile(path, kMaxFileBytes);
   if (Reason(sealed.status()) == "FILE_NOT_FOUND") {
-    return Error(absl::StatusCode::kNotFound, "NO_DEVICE_FILE", "there is no device file at ", path,
-                 "; one is made by `parley claim` with an invitation, or by `parley org init`");
+    return NotFound("NO_DEVICE_FILE", "there is no device file at ", path,
+                    "; one is made by `parley claim` with an invitation, or by `parley org init`");
   }
   return sealed;
 }
@@ -50,8 +50,8 @@ std::string KeyringName(const KeyParameters& parameters) {
 
 absl::Status CheckPassword(const Secret& password) {
   if (password.size() >= kMinPasswordBytes && password.size() <= kMaxPasswordBytes) return absl::OkStatus();
-  return Error(absl::StatusCode::kInvalidArgument, "DEVICE_PASSWORD_LENGTH", "a device file's password has at least ",
-               kMinPasswordBytes, " characters and at most ", kMaxPasswordBytes, "; four random words are a good one");
+  return InvalidArgument("DEVICE_PASSWORD_LENGTH", "a device file's password has at least ", kMinPasswordBytes,
+                         " characters and at most ", kMaxPasswordBytes, "; four random words are a good one");
 }
 
 DeviceFile::DeviceFile(std::string path, KeyParameters parameters, Secret key, Contents contents)
@@ -96,8 +96,9 @@ absl::StatusOr<Contents> DeviceFile::Read() const {
   ASSIGN_OR_RETURN(const std::string sealed, ReadSealed(path_));
   ASSIGN_OR_RETURN(const KeyParameters parameters, ReadKeyParameters(sealed));
   if (parameters.salt != parameters_.salt) {
-    return Error(absl::StatusCode::kFailedPrecondition, "DEVICE_FILE_CHANGED",
-                 "the device file got another password, or was replaced, while this command ran; run it again");
+    return FailedPrecondition(
+        "DEVICE_FILE_CHANGED",
+        "the device file got another password, or was replaced, while this command ran; run it again");
   }
   ASSIGN_OR_RETURN(const Secret plaintext, OpenFile(key_, sealed));
   return ParseContents(plaintext);

@@ -2,8 +2,6 @@
 #include <google/protobuf/stubs/logging.h>
 #include <stdlib.h>
 
-#include <string>
-
 #include "absl/strings/match.h"
 #include "lib/base/error.h"
 #include "lib/device/contents.h"

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 
-#include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 
 namespace parley::device {
@@ -28,16 +27,16 @@ absl::Status KeepInKeyring(const std::string& name, const Secret& secret, absl::
   const absl::string_view bytes = secret.Expose();
   const long key = syscall(SYS_add_key, kType, name.c_str(), bytes.data(), bytes.size(), KEY_SPEC_SESSION_KEYRING);
   if (key < 0) {
-    return Error(absl::StatusCode::kFailedPrecondition, "NO_KEYRING", "this system keeps no keys for a session (",
-                 ErrnoText(errno), "); do without --remember, or give the password by --password-file");
+    return FailedPrecondition("NO_KEYRING", "this system keeps no keys for a session (", ErrnoText(errno),
+                              "); do without --remember, or give the password by --password-file");
   }
   const auto seconds = static_cast<unsigned>(std::max<int64_t>(1, absl::ToInt64Seconds(lifetime)));
   if (syscall(SYS_keyctl, KEYCTL_SET_TIMEOUT, key, seconds) != 0 ||
       syscall(SYS_keyctl, KEYCTL_SETPERM, key, kPermissions) != 0) {
     const std::string why = ErrnoText(errno);
     DropFromKeyring(name);
-    return Error(absl::StatusCode::kFailedPrecondition, "NO_KEYRING",
-                 "the session's keyring does not let its keys expire (", why, "); do without --remember");
+    return FailedPrecondition("NO_KEYRING", "the session's keyring does not let its keys expire (", why,
+                              "); do without --remember");
   }
   return absl::OkStatus();
 }
@@ -48,7 +47,7 @@ absl::StatusOr<Secret> FindInKeyring(const std::string& name) {
   const long size =
       key < 0 ? -1 : syscall(SYS_keyctl, KEYCTL_READ, key, secret.mutable_bytes(), static_cast<size_t>(secret.size()));
   if (size < 0 || static_cast<size_t>(size) > secret.size()) {
-    return Error(absl::StatusCode::kNotFound, "NOT_REMEMBERED", "this session remembers no password of this file");
+    return NotFound("NOT_REMEMBERED", "this session remembers no password of this file");
   }
   return Secret::CopyOf(secret.Expose().substr(0, static_cast<size_t>(size)));
 }

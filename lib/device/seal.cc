@@ -2,8 +2,6 @@
 
 #include <argon2.h>
 
-#include <utility>
-
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -30,11 +28,11 @@ std::string EncodeHeader(const KeyParameters& parameters, absl::string_view nonc
 absl::Status CheckMagic(absl::string_view file) {
   if (absl::ConsumePrefix(&file, kMagic)) return absl::OkStatus();
   if (file.size() > 4 && file.substr(0, 3) == kMagic.substr(0, 3) && absl::ascii_isdigit(file[3])) {
-    return Error(absl::StatusCode::kInvalidArgument, "DEVICE_FILE_VERSION",
-                 "the device file is of a newer version of Parley; upgrade parley on this machine");
+    return InvalidArgument("DEVICE_FILE_VERSION",
+                           "the device file is of a newer version of Parley; upgrade parley on this machine");
   }
-  return Error(absl::StatusCode::kInvalidArgument, "DEVICE_FILE_NOT_ONE",
-               "this is not a device file; one is made by `parley claim` and `parley org init`");
+  return InvalidArgument("DEVICE_FILE_NOT_ONE",
+                         "this is not a device file; one is made by `parley claim` and `parley org init`");
 }
 
 }  // namespace
@@ -46,8 +44,9 @@ KeyParameters NewKeyParameters() {
 absl::StatusOr<KeyParameters> ReadKeyParameters(absl::string_view file) {
   RETURN_IF_ERROR(CheckMagic(file));
   if (file.size() < kFileHeaderBytes + crypto::kAeadTagBytes) {
-    return Error(absl::StatusCode::kInvalidArgument, "DEVICE_FILE_DAMAGED",
-                 "the device file is cut short; restore it from a backup, or have this device enrolled again");
+    return InvalidArgument(
+        "DEVICE_FILE_DAMAGED",
+        "the device file is cut short; restore it from a backup, or have this device enrolled again");
   }
   ByteReader reader(file.substr(kMagic.size()));
   KeyParameters parameters;
@@ -57,11 +56,10 @@ absl::StatusOr<KeyParameters> ReadKeyParameters(absl::string_view file) {
   parameters.salt = std::string(reader.Take(kSaltBytes));
   if (parameters.memory_kib < kLeastMemoryKib || parameters.passes < kLeastPasses || parameters.lanes < 1 ||
       parameters.memory_kib > kMostMemoryKib || parameters.passes > kMostPasses || parameters.lanes > kMostLanes) {
-    return Error(absl::StatusCode::kInvalidArgument, "DEVICE_FILE_PARAMETERS",
-                 "the device file asks for Argon2id with ", parameters.memory_kib / 1024, " MiB and ",
-                 parameters.passes,
-                 " passes, which Parley never writes: somebody changed it; restore it "
-                 "from a backup, or have this device enrolled again");
+    return InvalidArgument("DEVICE_FILE_PARAMETERS", "the device file asks for Argon2id with ",
+                           parameters.memory_kib / 1024, " MiB and ", parameters.passes,
+                           " passes, which Parley never writes: somebody changed it; restore it "
+                           "from a backup, or have this device enrolled again");
   }
   return parameters;
 }
@@ -92,9 +90,10 @@ absl::StatusOr<Secret> OpenFile(const Secret& key, absl::string_view file) {
   absl::StatusOr<Secret> plaintext =
       aead.Open(header.substr(kFileHeaderBytes - crypto::kAeadNonceBytes), file.substr(kFileHeaderBytes), header);
   if (plaintext.ok()) return plaintext;
-  return Error(absl::StatusCode::kUnauthenticated, "DEVICE_FILE_PASSWORD",
-               "the password is not this device file's, or the file is damaged; try again, or restore the file from a "
-               "backup");
+  return Unauthenticated(
+      "DEVICE_FILE_PASSWORD",
+      "the password is not this device file's, or the file is damaged; try again, or restore the file from a "
+      "backup");
 }
 
 }  // namespace parley::device

@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
 
@@ -56,7 +55,7 @@ void Contact::Failed(const absl::Status& why) {
 absl::Status Contact::CheckAdmits() const {
   MutexLock lock(&mutex_);
   if (!PastLimit()) return absl::OkStatus();
-  return Error(absl::StatusCode::kUnavailable, "KEYD_AWAY", "keyd has not been heard for too long");
+  return Unavailable("KEYD_AWAY", "keyd has not been heard for too long");
 }
 
 absl::Time Contact::last() const {

@@ -1,7 +1,6 @@
 #include "lib/keyd_client/ended_credentials.h"
 
 #include <algorithm>
-#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -26,8 +25,8 @@ absl::StatusOr<std::string> SerialOf(absl::string_view name) {
   const std::optional<std::string> serial =
       absl::ConsumePrefix(&name, "credentials/") ? HexDecode(name) : std::optional<std::string>();
   if (serial.has_value() && serial->size() == keys::kSerialBytes) return HexEncode(*serial);
-  return Error(absl::StatusCode::kInvalidArgument, "CREDENTIAL_NAME",
-               "a credential's name is credentials/ and 32 hexadecimal digits; `parley key list` shows them");
+  return InvalidArgument("CREDENTIAL_NAME",
+                         "a credential's name is credentials/ and 32 hexadecimal digits; `parley key list` shows them");
 }
 
 }  // namespace
@@ -97,8 +96,7 @@ absl::Status EndedCredentials::CatchUp() {
   MutexLock lock(&mutex_);
   while (!waiting_.empty() && !stopping_) {
     if (!moved_.WaitUntil(&mutex_, until)) {
-      return Error(absl::StatusCode::kUnavailable, "REVOCATIONS_PENDING",
-                   "what hangs on revoked credentials has not ended; the log says why");
+      return Unavailable("REVOCATIONS_PENDING", "what hangs on revoked credentials has not ended; the log says why");
     }
   }
   return absl::OkStatus();
@@ -107,7 +105,7 @@ absl::Status EndedCredentials::CatchUp() {
 absl::StatusOr<std::vector<std::string>> EndedCredentials::Await(
     const google::protobuf::RepeatedPtrField<std::string>& names) {
   if (names.empty() || names.size() > kMaxNames) {
-    return Error(absl::StatusCode::kInvalidArgument, "CREDENTIALS", "name 1 to 1000 credentials");
+    return InvalidArgument("CREDENTIALS", "name 1 to 1000 credentials");
   }
   std::vector<std::string> serials;
   for (const std::string& name : names) {
@@ -129,8 +127,8 @@ absl::StatusOr<std::vector<std::string>> EndedCredentials::Await(
   }
   --callers_;
   if (all_done()) return serials;
-  return Error(
-      absl::StatusCode::kUnavailable, "REVOCATION_UNKNOWN",
+  return Unavailable(
+      "REVOCATION_UNKNOWN",
       "this service has not heard from keyd that the credential was revoked; when it does, it ends what hangs on "
       "it");
 }

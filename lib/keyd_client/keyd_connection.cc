@@ -4,7 +4,6 @@
 
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
 #include "lib/base/trace.h"
@@ -18,8 +17,8 @@ namespace {
 absl::StatusOr<keys::Credential> ReadServiceCredential(const std::string& path) {
   ASSIGN_OR_RETURN(keys::Credential credential, keys::ReadCredentialFile(path));
   if (credential.role == access::v1::ROLE_SERVICE && credential.KeyFor(keys::kKeyd).ok()) return credential;
-  return Error(absl::StatusCode::kInvalidArgument, "CREDENTIAL_ROLE", path,
-               " is not a service's credential; use the one that keyd wrote for this service");
+  return InvalidArgument("CREDENTIAL_ROLE", path,
+                         " is not a service's credential; use the one that keyd wrote for this service");
 }
 
 }  // namespace
@@ -27,8 +26,8 @@ absl::StatusOr<keys::Credential> ReadServiceCredential(const std::string& path) 
 absl::Status KeydConnection::Check(const std::string& credential_path) {
   ASSIGN_OR_RETURN(const keys::Credential credential, ReadServiceCredential(credential_path));
   if (credential.not_after > Clock::System()->Now()) return absl::OkStatus();
-  return Error(absl::StatusCode::kFailedPrecondition, "CREDENTIAL_EXPIRED", credential_path,
-               " has expired; start keyd anew, which writes another one");
+  return FailedPrecondition("CREDENTIAL_EXPIRED", credential_path,
+                            " has expired; start keyd anew, which writes another one");
 }
 
 absl::StatusOr<std::unique_ptr<KeydConnection>> KeydConnection::Create(const std::string& credential_path,

@@ -38,7 +38,7 @@ constexpr Known kKnown[] = {{"prc1.", "a credential"},
                             {kInvitationLinkFormat.prefix, kInvitationLinkFormat.a_noun}};
 
 absl::Status Refused(const ArmorFormat& format, absl::string_view reason, absl::string_view sentence) {
-  return Error(absl::StatusCode::kInvalidArgument, absl::StrCat(format.reason, "_", reason), sentence);
+  return InvalidArgument(absl::StrCat(format.reason, "_", reason), sentence);
 }
 
 absl::Status Typo(const ArmorFormat& format, absl::string_view where) {
@@ -205,9 +205,8 @@ absl::Status CheckNotExpired(const ArmorFormat& format, absl::Time not_after, ab
                              absl::string_view remedy) {
   if (now < not_after) return absl::OkStatus();
   const auto minute = [](absl::Time time) { return absl::FormatTime("%Y-%m-%d %H:%M UTC", time, absl::UTCTimeZone()); };
-  return Error(absl::StatusCode::kFailedPrecondition, absl::StrCat(format.reason, "_EXPIRED"),
-               format.the_noun.substr(4), " expired at ", minute(not_after), " (it is ", minute(now),
-               " by this machine's clock); ", remedy);
+  return FailedPrecondition(absl::StrCat(format.reason, "_EXPIRED"), format.the_noun.substr(4), " expired at ",
+                            minute(not_after), " (it is ", minute(now), " by this machine's clock); ", remedy);
 }
 
 absl::StatusOr<Secret> StripPasted(const ArmorFormat& format, const Secret& pasted) {

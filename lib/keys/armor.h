@@ -5,8 +5,6 @@
 #ifndef PARLEY_LIB_KEYS_ARMOR_H_
 #define PARLEY_LIB_KEYS_ARMOR_H_
 
-#include <cstdint>
-#include <initializer_list>
 #include <string>
 
 #include "absl/status/status.h"

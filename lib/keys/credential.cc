@@ -25,8 +25,7 @@ constexpr size_t kMaxTextBytes = 64 * 1024;
 constexpr int64_t kMaxUnixSeconds = 253'402'300'799;
 
 absl::Status Damaged() {
-  return Error(absl::StatusCode::kInvalidArgument, "CREDENTIAL_DAMAGED",
-               "the credential is damaged; copy it again, the whole line");
+  return InvalidArgument("CREDENTIAL_DAMAGED", "the credential is damaged; copy it again, the whole line");
 }
 
 std::string Checksum(absl::string_view bytes) { return crypto::Sha256(bytes).substr(0, kChecksumBytes); }
@@ -63,8 +62,8 @@ absl::StatusOr<const AudienceKey*> Credential::KeyFor(absl::string_view audience
   for (const AudienceKey& key : keys) {
     if (key.audience == audience) return &key;
   }
-  return Error(absl::StatusCode::kNotFound, "CREDENTIAL_AUDIENCE", "this credential (role ", RoleName(role),
-               ") has no key for ", audience, "; use one whose role may talk to it");
+  return NotFound("CREDENTIAL_AUDIENCE", "this credential (role ", RoleName(role), ") has no key for ", audience,
+                  "; use one whose role may talk to it");
 }
 
 Secret FormatCredential(const Credential& credential) {
@@ -96,15 +95,13 @@ absl::StatusOr<Credential> ParseCredential(const Secret& text) {
   absl::string_view line = absl::StripAsciiWhitespace(text.Expose());
   if (!absl::ConsumePrefix(&line, kPrefix)) {
     if (absl::StartsWithIgnoreCase(line, "prl")) {
-      return Error(absl::StatusCode::kInvalidArgument, "CREDENTIAL_NOT_ONE",
-                   "this is a join key, not a credential; use it with: parley join");
+      return InvalidArgument("CREDENTIAL_NOT_ONE", "this is a join key, not a credential; use it with: parley join");
     }
     if (line.size() > 5 && absl::StartsWith(line, "prc") && absl::ascii_isdigit(line[3]) && line[4] == '.') {
-      return Error(absl::StatusCode::kInvalidArgument, "CREDENTIAL_VERSION",
-                   "the credential is of a newer version of Parley; upgrade parley on this machine");
+      return InvalidArgument("CREDENTIAL_VERSION",
+                             "the credential is of a newer version of Parley; upgrade parley on this machine");
     }
-    return Error(absl::StatusCode::kInvalidArgument, "CREDENTIAL_NOT_ONE",
-                 "this is not a credential; a credential starts with prc1.");
+    return InvalidArgument("CREDENTIAL_NOT_ONE", "this is not a credential; a credential starts with prc1.");
   }
   if (line.size() > kMaxTextBytes) return Damaged();
   std::optional<std::string> decoded = Base64UrlDecode(line);
@@ -152,9 +149,9 @@ absl::StatusOr<ExportedCredential> ExportCredential(const Credential& credential
                                                     absl::Time now) {
   ASSIGN_OR_RETURN(const AudienceKey* const key, credential.KeyFor(audience));
   if (now >= credential.not_after) {
-    return Error(absl::StatusCode::kFailedPrecondition, "CREDENTIAL_EXPIRED", "the credential of ", credential.subject,
-                 " expired at ", absl::FormatTime("%Y-%m-%d %H:%M UTC", credential.not_after, absl::UTCTimeZone()),
-                 "; ask an admin for a new one");
+    return FailedPrecondition("CREDENTIAL_EXPIRED", "the credential of ", credential.subject, " expired at ",
+                              absl::FormatTime("%Y-%m-%d %H:%M UTC", credential.not_after, absl::UTCTimeZone()),
+                              "; ask an admin for a new one");
   }
   ASSIGN_OR_RETURN(const crypto::EcKey ec, crypto::EcKey::Derive(DeriveCertificateSeed(key->secret)));
   ExportedCredential exported;

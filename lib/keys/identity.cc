@@ -26,9 +26,7 @@ absl::string_view Nonce() {
   return absl::string_view(kNonce, sizeof(kNonce));
 }
 
-absl::Status NotAnIdentity() {
-  return Error(absl::StatusCode::kUnauthenticated, "KEY_UNKNOWN", "this is not a key of this service");
-}
+absl::Status NotAnIdentity() { return Unauthenticated("KEY_UNKNOWN", "this is not a key of this service"); }
 
 absl::StatusOr<Claims> ParseClaims(absl::string_view bytes) {
   if (bytes.size() <= kFixedClaimBytes || bytes.size() > kFixedClaimBytes + kMaxSubjectBytes) return NotAnIdentity();
@@ -67,12 +65,12 @@ Keyring::Epoch Keyring::MakeEpoch(Secret key) {
 
 absl::Status Keyring::Replace(std::map<uint32_t, Secret> keys, uint32_t primary) {
   if (keys.count(primary) == 0) {
-    return Error(absl::StatusCode::kInvalidArgument, "KEYRING", "the primary epoch is not among the live ones");
+    return InvalidArgument("KEYRING", "the primary epoch is not among the live ones");
   }
   auto epochs = std::make_shared<Epochs>();
   for (auto& [number, key] : keys) {
     if (key.size() != kSecretBytes) {
-      return Error(absl::StatusCode::kInvalidArgument, "KEYRING", "an audience's key has 32 bytes");
+      return InvalidArgument("KEYRING", "an audience's key has 32 bytes");
     }
     epochs->live.emplace(number, MakeEpoch(std::move(key)));
   }
@@ -90,8 +88,7 @@ std::shared_ptr<const Keyring::Epochs> Keyring::epochs() const {
 absl::StatusOr<Keyring::Minted> Keyring::Mint(const Claims& claims) const {
   const std::shared_ptr<const Epochs> current = epochs();
   if (current->live.empty()) {
-    return Error(absl::StatusCode::kFailedPrecondition, "KEYRING_EMPTY",
-                 "there is no key to issue under yet; try again");
+    return FailedPrecondition("KEYRING_EMPTY", "there is no key to issue under yet; try again");
   }
   return MintUnder(claims, current->primary, current->live.at(current->primary));
 }
@@ -100,7 +97,7 @@ absl::StatusOr<Keyring::Minted> Keyring::Mint(const Claims& claims, uint32_t epo
   const std::shared_ptr<const Epochs> current = epochs();
   const auto found = current->live.find(epoch);
   if (found == current->live.end()) {
-    return Error(absl::StatusCode::kNotFound, "EPOCH_RETIRED", "key epoch ", epoch, " is not live");
+    return NotFound("EPOCH_RETIRED", "key epoch ", epoch, " is not live");
   }
   return MintUnder(claims, epoch, found->second);
 }
@@ -110,8 +107,8 @@ absl::StatusOr<Keyring::Minted> Keyring::MintUnder(const Claims& claims, uint32_
   if (claims.role == access::v1::ROLE_UNSPECIFIED || !access::v1::Role_IsValid(claims.role) || claims.subject.empty() ||
       claims.subject.size() > kMaxSubjectBytes || claims.serial.size() != kSerialBytes || not_after < 0 ||
       not_after > kMaxUnixSeconds) {
-    return Error(absl::StatusCode::kInvalidArgument, "CLAIMS",
-                 "a key needs a role, a subject of 1 to 50 bytes, a serial of 16 bytes and a time of expiry");
+    return InvalidArgument("CLAIMS",
+                           "a key needs a role, a subject of 1 to 50 bytes, a serial of 16 bytes and a time of expiry");
   }
   const std::string header = absl::StrCat(std::string(1, kVersion), BigEndian(number, 4));
   const std::string plaintext =

@@ -6,7 +6,6 @@
 
 #include "gtest/gtest.h"
 #include "lib/base/encoding.h"
-#include "lib/base/error.h"
 
 namespace parley::keys {
 namespace {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <optional>
-#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -60,9 +59,10 @@ absl::StatusOr<InvitationLink> ParseFields(absl::string_view fields) {
 absl::StatusOr<Secret> FormatInvitationLink(const InvitationLink& link) {
   const std::optional<std::string> identity = Base64UrlDecode(link.identity);
   if (!IsGood(link) || !identity.has_value()) {
-    return Error(absl::StatusCode::kInvalidArgument, "INVITATION_LINK_FIELDS",
-                 "an invitation link needs host:port, an organisation, an invitation's id and kind, an identity and a "
-                 "secret of 32 bytes");
+    return InvalidArgument(
+        "INVITATION_LINK_FIELDS",
+        "an invitation link needs host:port, an organisation, an invitation's id and kind, an identity and a "
+        "secret of 32 bytes");
   }
   const Secret dressed = EncodeFields(
       kInvitationLinkFormat,

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <optional>
-#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -50,8 +49,9 @@ absl::StatusOr<JoinKey> ParseFields(absl::string_view fields) {
 absl::StatusOr<Secret> FormatJoinKey(const JoinKey& key) {
   const std::optional<std::string> identity = Base64UrlDecode(key.identity);
   if (!IsGood(key) || !identity.has_value()) {
-    return Error(absl::StatusCode::kInvalidArgument, "JOIN_KEY_FIELDS",
-                 "a join key needs host:port, a task's id, an identity, a secret and a verification key of 32 bytes");
+    return InvalidArgument(
+        "JOIN_KEY_FIELDS",
+        "a join key needs host:port, a task's id, an identity, a secret and a verification key of 32 bytes");
   }
   return EncodeFields(kJoinKeyFormat, absl::StrCat(EncodeTime(key.not_after), key.secret.Expose(), key.verification_key,
                                                    Sized(key.address), Sized(key.task), Sized(*identity)));

@@ -56,10 +56,10 @@ absl::StatusOr<transport::KeySource::Key> AudienceKeySource::Find(absl::string_v
 
 absl::Status AudienceKeySource::Check(const Claims& claims) const {
   if (clock_->Now() >= claims.not_after) {
-    return Error(absl::StatusCode::kUnauthenticated, "KEY_EXPIRED", "the key has expired");
+    return Unauthenticated("KEY_EXPIRED", "the key has expired");
   }
   if (IsRevoked(claims.serial)) {
-    return Error(absl::StatusCode::kUnauthenticated, "KEY_REVOKED", "the key was revoked");
+    return Unauthenticated("KEY_REVOKED", "the key was revoked");
   }
   return refusal_ == nullptr ? absl::OkStatus() : refusal_(claims);
 }

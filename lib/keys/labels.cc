@@ -11,16 +11,14 @@
 namespace parley::keys {
 namespace {
 
-absl::Status Malformed(absl::string_view sentence) {
-  return Error(absl::StatusCode::kInvalidArgument, "LABEL_MALFORMED", sentence);
-}
+absl::Status Malformed(absl::string_view sentence) { return InvalidArgument("LABEL_MALFORMED", sentence); }
 
 }  // namespace
 
 absl::Status CheckSizes(const Labels& labels, absl::string_view what) {
   if (labels.size() > kMaxLabels) {
-    return Error(absl::StatusCode::kInvalidArgument, "TOO_MANY_LABELS", "there are ", labels.size(), " ", what,
-                 ", over the limit of ", kMaxLabels);
+    return InvalidArgument("TOO_MANY_LABELS", "there are ", labels.size(), " ", what, ", over the limit of ",
+                           kMaxLabels);
   }
   for (const auto& [key, value] : labels) {
     if (key.empty() || key.size() > kMaxLabelBytes || value.size() > kMaxLabelBytes) {

@@ -2,7 +2,6 @@
 
 #include <zstd.h>
 
-#include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/crypto/hash.h"
 #include "lib/payload/fileset.h"
@@ -14,7 +13,7 @@ namespace {
 constexpr absl::string_view kMagic("\x28\xb5\x2f\xfd", 4);
 
 absl::Status Malformed(absl::string_view why) {
-  return Error(absl::StatusCode::kInvalidArgument, "CHUNK_MALFORMED", "a chunk is not one zstd frame: ", why);
+  return InvalidArgument("CHUNK_MALFORMED", "a chunk is not one zstd frame: ", why);
 }
 
 }  // namespace
@@ -28,16 +27,15 @@ std::string CompressChunk(absl::string_view content) {
 
 absl::StatusOr<std::string> ExpandChunk(absl::string_view frame, absl::string_view digest) {
   if (frame.size() > kMaxFrameBytes) {
-    return Error(absl::StatusCode::kInvalidArgument, "CHUNK_TOO_LARGE", "a chunk's frame has ", frame.size(),
-                 " bytes, over the limit of ", kMaxFrameBytes);
+    return InvalidArgument("CHUNK_TOO_LARGE", "a chunk's frame has ", frame.size(), " bytes, over the limit of ",
+                           kMaxFrameBytes);
   }
   if (frame.substr(0, kMagic.size()) != kMagic) return Malformed("its first bytes are not zstd's");
   const unsigned long long size = ZSTD_getFrameContentSize(frame.data(), frame.size());
   if (size == ZSTD_CONTENTSIZE_UNKNOWN) return Malformed("it does not say its content's size");
   if (size == ZSTD_CONTENTSIZE_ERROR) return Malformed("its header is damaged");
   if (size > static_cast<unsigned long long>(kChunkBytes)) {
-    return Error(absl::StatusCode::kInvalidArgument, "CHUNK_TOO_LARGE", "a chunk promises ", size,
-                 " bytes, over the limit of ", kChunkBytes);
+    return InvalidArgument("CHUNK_TOO_LARGE", "a chunk promises ", size, " bytes, over the limit of ", kChunkBytes);
   }
   const size_t frame_size = ZSTD_findFrameCompressedSize(frame.data(), frame.size());
   if (ZSTD_isError(frame_size)) return Malformed("it is cut off or damaged");
@@ -47,7 +45,7 @@ absl::StatusOr<std::string> ExpandChunk(absl::string_view frame, absl::string_vi
   if (ZSTD_isError(written)) return Malformed(ZSTD_getErrorName(written));
   if (written != content.size()) return Malformed("its content is shorter than promised");
   if (crypto::Sha256(content) != digest) {
-    return Error(absl::StatusCode::kInvalidArgument, "CHUNK_DIGEST", "a chunk's content does not have its digest");
+    return InvalidArgument("CHUNK_DIGEST", "a chunk's content does not have its digest");
   }
   return content;
 }

@@ -26,7 +26,7 @@ std::string Shown(absl::string_view path) {
 }
 
 absl::Status Refuse(absl::string_view reason, absl::string_view path, absl::string_view why) {
-  return Error(absl::StatusCode::kInvalidArgument, reason, "payload entry ", Shown(path), " ", why);
+  return InvalidArgument(reason, "payload entry ", Shown(path), " ", why);
 }
 
 // Control characters would let a name act on the terminal of who reads it.
@@ -162,11 +162,10 @@ void AppendText(absl::string_view text, std::string* out) { absl::StrAppend(out,
 
 absl::Status ValidateFiles(const Files& files) {
   if (files.empty()) {
-    return Error(absl::StatusCode::kInvalidArgument, "PAYLOAD_EMPTY", "the payload has no files");
+    return InvalidArgument("PAYLOAD_EMPTY", "the payload has no files");
   }
   if (files.size() > kMaxFiles) {
-    return Error(absl::StatusCode::kInvalidArgument, "TOO_MANY_FILES", "the payload has ", files.size(),
-                 " files, over the limit of ", kMaxFiles);
+    return InvalidArgument("TOO_MANY_FILES", "the payload has ", files.size(), " files, over the limit of ", kMaxFiles);
   }
   int64_t total = 0;
   const FileEntry* previous = nullptr;
@@ -180,7 +179,7 @@ absl::Status ValidateFiles(const Files& files) {
     previous = &entry;
     total += entry.size();  // Each is at most kMaxPayloadBytes, and so is the sum after every round.
     if (total > kMaxPayloadBytes) {
-      return Error(absl::StatusCode::kInvalidArgument, "PAYLOAD_TOO_LARGE", "the payload is larger than 1 GiB");
+      return InvalidArgument("PAYLOAD_TOO_LARGE", "the payload is larger than 1 GiB");
     }
   }
   return ValidateNesting(files);

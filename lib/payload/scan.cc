@@ -23,19 +23,15 @@ namespace {
 
 using task::v1::FileEntry;
 
-absl::Status Refuse(absl::string_view reason, absl::string_view sentence) {
-  return Error(absl::StatusCode::kInvalidArgument, reason, sentence);
-}
-
 // Makes the error of FileError, with the payload's own reason for what may not be read.
 absl::Status ReadError(const std::string& path, int error_number) {
   if (error_number == ENAMETOOLONG) {
-    return Refuse("PATH_TOO_LONG", absl::StrCat("no file can have a name as long as the one that begins with ",
-                                                path.substr(0, 80), "; shorten it"));
+    return InvalidArgument("PATH_TOO_LONG", "no file can have a name as long as the one that begins with ",
+                           path.substr(0, 80), "; shorten it");
   }
   if (error_number == ENOENT || error_number == ENOTDIR) {
-    return Error(absl::StatusCode::kNotFound, "PAYLOAD_MISSING", "cannot read ", path, ": ", ErrnoText(error_number),
-                 "; give an existing file or folder");
+    return NotFound("PAYLOAD_MISSING", "cannot read ", path, ": ", ErrnoText(error_number),
+                    "; give an existing file or folder");
   }
   return FileError("read", path, error_number);
 }
@@ -132,12 +128,12 @@ class FolderScan {
     struct stat info;
     if (fstatat(folder, LastPart(path).c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return ReadError(Shown(path), errno);
     if (++entries_ > 2 * kMaxFiles || paths_.size() > kMaxFiles) {
-      return Refuse("TOO_MANY_FILES", absl::StrCat(root_path_, " has more than the ", kMaxFiles,
-                                                   " files that a payload may have; choose a smaller folder"));
+      return InvalidArgument("TOO_MANY_FILES", root_path_, " has more than the ", kMaxFiles,
+                             " files that a payload may have; choose a smaller folder");
     }
     if (path.size() > kMaxPathBytes) {
-      return Refuse("PATH_TOO_LONG", absl::StrCat(root_path_, " has a path of more than ", kMaxPathBytes,
-                                                  " bytes, which begins with ", path.substr(0, 80), "; shorten it"));
+      return InvalidArgument("PATH_TOO_LONG", root_path_, " has a path of more than ", kMaxPathBytes,
+                             " bytes, which begins with ", path.substr(0, 80), "; shorten it");
     }
     if (S_ISDIR(info.st_mode)) {
       folders->push_back(path);
@@ -146,11 +142,10 @@ class FolderScan {
     if (S_ISREG(info.st_mode)) {
       bytes_ += std::min<int64_t>(info.st_size, kMaxPayloadBytes + 1);
       if (bytes_ > kMaxPayloadBytes) {
-        return Refuse("PAYLOAD_TOO_LARGE",
-                      absl::StrCat(root_path_, " holds more than the 1 GiB that a payload may have"));
+        return InvalidArgument("PAYLOAD_TOO_LARGE", root_path_, " holds more than the 1 GiB that a payload may have");
       }
     } else if (!S_ISLNK(info.st_mode)) {
-      return Refuse("FILE_TYPE", absl::StrCat(Shown(path), " is a device, socket or pipe; take it out of the payload"));
+      return InvalidArgument("FILE_TYPE", Shown(path), " is a device, socket or pipe; take it out of the payload");
     }
     paths_.push_back(path);
     return absl::OkStatus();
@@ -185,7 +180,7 @@ class FolderScan {
 
 absl::StatusOr<Files> ScanFile(int fd, const struct stat& info, const std::string& path, const OnChunk& on_chunk) {
   if (info.st_size > kMaxPayloadBytes) {
-    return Refuse("PAYLOAD_TOO_LARGE", absl::StrCat(path, " is larger than the 1 GiB that a payload may have"));
+    return InvalidArgument("PAYLOAD_TOO_LARGE", path, " is larger than the 1 GiB that a payload may have");
   }
   Files files;
   FileEntry* entry = files.Add();
@@ -235,11 +230,11 @@ absl::StatusOr<Files> ScanPayload(const std::string& path, const OnChunk& on_chu
   if (fstat(root.get(), &info) != 0) return ReadError(trimmed, errno);
   if (S_ISREG(info.st_mode)) return ScanFile(root.get(), info, trimmed, on_chunk);
   if (!S_ISDIR(info.st_mode)) {
-    return Refuse("FILE_TYPE", absl::StrCat(trimmed, " is a device, socket or pipe; give a file or folder"));
+    return InvalidArgument("FILE_TYPE", trimmed, " is a device, socket or pipe; give a file or folder");
   }
   absl::StatusOr<Files> files = FolderScan(root.get(), trimmed).Run(on_chunk);
   if (Reason(files.status()) == "PAYLOAD_EMPTY") {
-    return Refuse("PAYLOAD_EMPTY", absl::StrCat(trimmed, " has no files; give a folder that has some"));
+    return InvalidArgument("PAYLOAD_EMPTY", trimmed, " has no files; give a folder that has some");
   }
   return files;
 }

@@ -3,7 +3,6 @@
 #include <stdio.h>
 
 #include <fstream>
-#include <iterator>
 #include <string>
 #include <vector>
 

@@ -2,9 +2,6 @@
 
 #include <zlib.h>
 
-#include <algorithm>
-
-#include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 
 namespace parley::rest {
@@ -61,12 +58,12 @@ absl::StatusOr<std::string> Gunzip(absl::string_view zipped, size_t max_bytes) {
   }
   inflateEnd(&stream);
   if (plain.size() > max_bytes) {
-    return Error(absl::StatusCode::kInvalidArgument, "BODY_TOO_LARGE", "the body unpacks to more than ", max_bytes,
-                 " bytes; upload large payloads in chunks");
+    return InvalidArgument("BODY_TOO_LARGE", "the body unpacks to more than ", max_bytes,
+                           " bytes; upload large payloads in chunks");
   }
   if (result != Z_STREAM_END || stream.avail_in != 0) {
-    return Error(absl::StatusCode::kInvalidArgument, "GZIP_MALFORMED",
-                 "the body is not one whole gzip member; leave Content-Encoding out, or pack it anew");
+    return InvalidArgument("GZIP_MALFORMED",
+                           "the body is not one whole gzip member; leave Content-Encoding out, or pack it anew");
   }
   return plain;
 }

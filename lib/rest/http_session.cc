@@ -156,7 +156,7 @@ absl::Status HttpSession::FindRoute() {
   variables_ = std::move(found.variables);
   if (route_ != nullptr) return absl::OkStatus();
   if (found.allow.empty()) {
-    return Error(absl::StatusCode::kNotFound, "ROUTE_NOT_FOUND", "nothing is served here; see /openapi.json");
+    return NotFound("ROUTE_NOT_FOUND", "nothing is served here; see /openapi.json");
   }
   allow_ = found.allow;
   return Error(absl::StatusCode::kUnimplemented, "METHOD_NOT_ALLOWED", "this path is not served by that method; use ",
@@ -185,15 +185,15 @@ void HttpSession::OnBadRead(ErrorCode error) {
                              "the request did not come whole in the time for it; send it faster, or in parts"));
   }
   if (error == http::error::header_limit || error == http::error::buffer_overflow) {
-    return AnswerError(BadRequest("HEADER_TOO_LARGE", "the request's header is too large; send fewer headers"));
+    return AnswerError(InvalidArgument("HEADER_TOO_LARGE", "the request's header is too large; send fewer headers"));
   }
   if (error == http::error::body_limit) {
-    return AnswerError(BadRequest("BODY_TOO_LARGE", absl::StrCat("the body has more than ", options_->max_body_bytes,
-                                                                 " bytes; upload large payloads in chunks")));
+    return AnswerError(InvalidArgument("BODY_TOO_LARGE", "the body has more than ", options_->max_body_bytes,
+                                       " bytes; upload large payloads in chunks"));
   }
   if (error.category() == make_error_code(http::error::end_of_stream).category() &&
       error != http::error::end_of_stream && error != http::error::partial_message) {
-    return AnswerError(BadRequest("HTTP_MALFORMED", "this is not HTTP/1.1; use a client that speaks it"));
+    return AnswerError(InvalidArgument("HTTP_MALFORMED", "this is not HTTP/1.1; use a client that speaks it"));
   }
   Close();
 }
@@ -221,7 +221,7 @@ absl::StatusOr<std::vector<std::string>> HttpSession::Requests() {
   if (request.count(http::field::if_match) > 0 && route_->http_method != "GET") {
     std::optional<std::string> if_match = ParseIfMatch(View(request[http::field::if_match]));
     if (!if_match.has_value()) {
-      return BadRequest("IF_MATCH_MALFORMED", "If-Match must be one entity tag as ETag gave it, or *");
+      return InvalidArgument("IF_MATCH_MALFORMED", "If-Match must be one entity tag as ETag gave it, or *");
     }
     call.if_match = *std::move(if_match);
   }
@@ -235,8 +235,8 @@ void HttpSession::StartCall(std::vector<std::string> requests) {
   grpc::GenericStub* const stub = backend_.stub();
   if (stub == nullptr) {
     keep_alive_ = false;
-    return AnswerError(Error(absl::StatusCode::kUnavailable, "SERVER_STOPPING",
-                             "the server stops, or has too many connections; try again in a moment"));
+    return AnswerError(
+        Unavailable("SERVER_STOPPING", "the server stops, or has too many connections; try again in a moment"));
   }
   BackendCall::Metadata metadata;
   for (const char* const name : {"traceparent", "tracestate"}) {

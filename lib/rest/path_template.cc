@@ -13,8 +13,8 @@ namespace parley::rest {
 namespace {
 
 absl::Status Malformed(absl::string_view text) {
-  return Error(absl::StatusCode::kInvalidArgument, "PATH_TEMPLATE", "the path template '", text,
-               "' is malformed; write it as /v1/{name=things/*}:verb");
+  return InvalidArgument("PATH_TEMPLATE", "the path template '", text,
+                         "' is malformed; write it as /v1/{name=things/*}:verb");
 }
 
 bool IsSegment(absl::string_view text) {

@@ -17,32 +17,29 @@ namespace http = boost::beast::http;
 
 // What two readers could understand differently is refused, so that nobody smuggles one request inside another.
 absl::Status CheckFraming(const RequestHeader& header) {
-  if (header.version() != kHttp11) return BadRequest("HTTP_VERSION", "the server speaks HTTP/1.1");
-  if (header.count(http::field::host) != 1) return BadRequest("HOST", "a request must name exactly one Host");
+  if (header.version() != kHttp11) return InvalidArgument("HTTP_VERSION", "the server speaks HTTP/1.1");
+  if (header.count(http::field::host) != 1) return InvalidArgument("HOST", "a request must name exactly one Host");
   const size_t codings = header.count(http::field::transfer_encoding);
   if (codings > 1 ||
       (codings == 1 && !absl::EqualsIgnoreCase(View(header[http::field::transfer_encoding]), "chunked"))) {
-    return BadRequest("TRANSFER_ENCODING", "the server knows no Transfer-Encoding but chunked, once");
+    return InvalidArgument("TRANSFER_ENCODING", "the server knows no Transfer-Encoding but chunked, once");
   }
   if (header.count(http::field::content_length) + codings > 1) {
-    return BadRequest("CONTENT_LENGTH", "a request must say its length once, by one of the two ways");
+    return InvalidArgument("CONTENT_LENGTH", "a request must say its length once, by one of the two ways");
   }
   const absl::string_view length = View(header[http::field::content_length]);
   if (!std::all_of(length.begin(), length.end(), absl::ascii_isdigit)) {
-    return BadRequest("CONTENT_LENGTH", "Content-Length must be a decimal number");
+    return InvalidArgument("CONTENT_LENGTH", "Content-Length must be a decimal number");
   }
   for (const auto& field : {http::field::content_type, http::field::content_encoding, http::field::expect,
                             http::field::origin, http::field::if_match}) {
-    if (header.count(field) > 1) return BadRequest("HEADER_REPEATED", "a request must give each of these headers once");
+    if (header.count(field) > 1)
+      return InvalidArgument("HEADER_REPEATED", "a request must give each of these headers once");
   }
   return absl::OkStatus();
 }
 
 }  // namespace
-
-absl::Status BadRequest(absl::string_view reason, absl::string_view sentence) {
-  return Error(absl::StatusCode::kInvalidArgument, reason, sentence);
-}
 
 bool IsFolded(absl::string_view bytes) {
   if (absl::StartsWith(bytes, "\r\n")) return false;
@@ -54,16 +51,16 @@ absl::Status CheckHeader(const RequestHeader& header) {
   RETURN_IF_ERROR(CheckFraming(header));
   if (const auto expect = header[http::field::expect];
       !expect.empty() && !absl::EqualsIgnoreCase(View(expect), "100-continue")) {
-    return BadRequest("EXPECT", "the server knows no expectation but 100-continue");
+    return InvalidArgument("EXPECT", "the server knows no expectation but 100-continue");
   }
   const absl::string_view origin = View(header[http::field::origin]);
   if (!origin.empty() && origin != absl::StrCat("https://", View(header[http::field::host]))) {
-    return Error(absl::StatusCode::kPermissionDenied, "ORIGIN_NOT_ALLOWED",
-                 "a page of another origin may not call this server; use a program of your own");
+    return PermissionDenied("ORIGIN_NOT_ALLOWED",
+                            "a page of another origin may not call this server; use a program of your own");
   }
   const absl::string_view coding = View(header[http::field::content_encoding]);
   if (!coding.empty() && !absl::EqualsIgnoreCase(coding, "gzip") && !absl::EqualsIgnoreCase(coding, "identity")) {
-    return BadRequest("CONTENT_ENCODING", "the server reads bodies as they are, or in gzip");
+    return InvalidArgument("CONTENT_ENCODING", "the server reads bodies as they are, or in gzip");
   }
   return absl::OkStatus();
 }
@@ -74,7 +71,7 @@ absl::Status CheckContentType(const RequestHeader& header) {
   if (absl::EqualsIgnoreCase(type, "application/json") || absl::EqualsIgnoreCase(type, "application/x-ndjson")) {
     return absl::OkStatus();
   }
-  return BadRequest("CONTENT_TYPE", "the body must be JSON; send Content-Type: application/json");
+  return InvalidArgument("CONTENT_TYPE", "the body must be JSON; send Content-Type: application/json");
 }
 
 bool AcceptsGzip(const RequestHeader& header) {

@@ -20,9 +20,6 @@ constexpr int kHttp11 = 11;
 
 inline absl::string_view View(boost::beast::string_view text) { return absl::string_view(text.data(), text.size()); }
 
-// Returns INVALID_ARGUMENT with this reason and sentence.
-absl::Status BadRequest(absl::string_view reason, absl::string_view sentence);
-
 // Returns whether a field goes on in a further line, which readers understand differently. `bytes` begin where a line
 // does, and may go on behind the header.
 bool IsFolded(absl::string_view bytes);

@@ -14,8 +14,7 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::MethodDescriptor;
 
 absl::Status RuleError(const MethodDescriptor& rpc, absl::string_view what) {
-  return Error(absl::StatusCode::kInvalidArgument, "HTTP_RULE", "the google.api.http option of ", rpc.full_name(),
-               " is wrong: ", what);
+  return InvalidArgument("HTTP_RULE", "the google.api.http option of ", rpc.full_name(), " is wrong: ", what);
 }
 
 std::pair<std::string, std::string> MethodAndPath(const google::api::HttpRule& rule) {
@@ -70,8 +69,8 @@ absl::StatusOr<Routes> Routes::Of(const std::vector<std::string>& services,
   for (const std::string& name : services) {
     const google::protobuf::ServiceDescriptor* const service = pool->FindServiceByName(name);
     if (service == nullptr) {
-      return Error(absl::StatusCode::kInvalidArgument, "SERVICE_UNKNOWN", "there is no service ", name,
-                   " in this program; link its proto library");
+      return InvalidArgument("SERVICE_UNKNOWN", "there is no service ", name,
+                             " in this program; link its proto library");
     }
     for (int i = 0; i < service->method_count(); ++i) {
       const MethodDescriptor& rpc = *service->method(i);

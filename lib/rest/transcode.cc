@@ -9,7 +9,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
 #include "google/protobuf/util/json_util.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
@@ -28,10 +27,6 @@ using google::protobuf::MessageFactory;
 // The limit for a field's name, or the parser's sentence, in an error: enough to find the place.
 constexpr size_t kMaxQuotedBytes = 200;
 
-absl::Status Invalid(absl::string_view reason, absl::string_view sentence) {
-  return Error(absl::StatusCode::kInvalidArgument, reason, sentence);
-}
-
 std::string Quoted(absl::string_view text) { return JsonString(text.substr(0, kMaxQuotedBytes)); }
 
 std::unique_ptr<Message> New(const Descriptor& type) {
@@ -39,14 +34,13 @@ std::unique_ptr<Message> New(const Descriptor& type) {
 }
 
 absl::Status ParseJson(absl::string_view json, Message* message) {
-  if (!IsUtf8(json)) return Invalid("JSON_MALFORMED", "the body is not UTF-8; send JSON as UTF-8");
+  if (!IsUtf8(json)) return InvalidArgument("JSON_MALFORMED", "the body is not UTF-8; send JSON as UTF-8");
   const auto status = google::protobuf::util::JsonStringToMessage(std::string(json), message);
   if (status.ok()) return absl::OkStatus();
   const std::string said(status.message());
   // The first line says what; the others draw an arrow below a copy of the input, which may hold a secret.
-  return Invalid("JSON_MALFORMED",
-                 absl::StrCat("the body is not the JSON of a ", message->GetDescriptor()->full_name(), ": ",
-                              said.substr(0, std::min(said.find('\n'), kMaxQuotedBytes)), "; see /openapi.json"));
+  return InvalidArgument("JSON_MALFORMED", "the body is not the JSON of a ", message->GetDescriptor()->full_name(),
+                         ": ", said.substr(0, std::min(said.find('\n'), kMaxQuotedBytes)), "; see /openapi.json");
 }
 
 // By its name in the .proto file or in JSON.
@@ -73,18 +67,18 @@ absl::Status SetFromQuery(absl::string_view name, absl::string_view value, std::
   for (size_t i = 0; i < path.size(); ++i) {
     field = FindField(*message->GetDescriptor(), path[i]);
     if (field == nullptr || (i + 1 < path.size() && (field->is_repeated() || field->message_type() == nullptr))) {
-      return Invalid("QUERY_UNKNOWN", absl::StrCat("the query parameter ", Quoted(name),
-                                                   " is no field of the request; see /openapi.json"));
+      return InvalidArgument("QUERY_UNKNOWN", "the query parameter ", Quoted(name),
+                             " is no field of the request; see /openapi.json");
     }
     absl::StrAppend(&canonical, field->name(), ".");
     if (i + 1 < path.size()) message = message->GetReflection()->MutableMessage(message, field);
   }
   if (key.has_value() != field->is_map()) {
-    return Invalid("QUERY_MALFORMED", absl::StrCat("write the query parameter ", Quoted(name), " as ",
-                                                   field->is_map() ? "map[key]=value" : "name=value"));
+    return InvalidArgument("QUERY_MALFORMED", "write the query parameter ", Quoted(name), " as ",
+                           field->is_map() ? "map[key]=value" : "name=value");
   }
   if (!field->is_repeated() && !seen->insert(canonical).second) {
-    return Invalid("QUERY_REPEATED", absl::StrCat("the query parameter ", Quoted(name), " is given twice"));
+    return InvalidArgument("QUERY_REPEATED", "the query parameter ", Quoted(name), " is given twice");
   }
   std::string json = JsonString(value);
   if (field->is_map()) {
@@ -94,8 +88,8 @@ absl::Status SetFromQuery(absl::string_view name, absl::string_view value, std::
   }
   const std::unique_ptr<Message> part = New(*message->GetDescriptor());
   if (!ParseJson(absl::StrCat("{", JsonString(field->json_name()), ":", json, "}"), part.get()).ok()) {
-    return Invalid("QUERY_MALFORMED", absl::StrCat("the query parameter ", Quoted(name), " cannot be ", Quoted(value),
-                                                   "; see /openapi.json"));
+    return InvalidArgument("QUERY_MALFORMED", "the query parameter ", Quoted(name), " cannot be ", Quoted(value),
+                           "; see /openapi.json");
   }
   message->MergeFrom(*part);
   return absl::OkStatus();
@@ -107,19 +101,19 @@ absl::Status AddQuery(const HttpCall& call, Message* request) {
   for (const PathTemplate::Variable& variable : call.route->path.variables()) seen.insert(variable.field + ".");
   for (const absl::string_view parameter : absl::StrSplit(call.query, '&', absl::SkipEmpty())) {
     if (call.route->body == "*") {
-      return Invalid("QUERY_UNKNOWN", "this request takes no query parameters; put every field into the body");
+      return InvalidArgument("QUERY_UNKNOWN", "this request takes no query parameters; put every field into the body");
     }
     const size_t equals = parameter.find('=');
     const std::optional<std::string> name = Unescape(parameter.substr(0, equals), /*query=*/true);
     const std::optional<std::string> value = Unescape(
         equals == absl::string_view::npos ? absl::string_view() : parameter.substr(equals + 1), /*query=*/true);
     if (!name.has_value() || !value.has_value()) {
-      return Invalid("QUERY_MALFORMED", absl::StrCat("the query parameter ", Quoted(parameter),
-                                                     " has a malformed escape, or is not UTF-8"));
+      return InvalidArgument("QUERY_MALFORMED", "the query parameter ", Quoted(parameter),
+                             " has a malformed escape, or is not UTF-8");
     }
     if (call.route->body == *name || absl::StartsWith(*name, call.route->body + ".")) {
       if (!call.route->body.empty()) {
-        return Invalid("QUERY_UNKNOWN", absl::StrCat("put ", Quoted(call.route->body), " into the body"));
+        return InvalidArgument("QUERY_UNKNOWN", "put ", Quoted(call.route->body), " into the body");
       }
     }
     RETURN_IF_ERROR(SetFromQuery(*name, *value, &seen, request));
@@ -132,7 +126,7 @@ absl::Status SetString(absl::string_view field_name, const std::string& value, a
                        absl::string_view sentence, Message* request) {
   const FieldDescriptor* const field = request->GetDescriptor()->FindFieldByName(std::string(field_name));
   const std::string before = request->GetReflection()->GetString(*request, field);
-  if (!before.empty() && before != value) return Invalid(reason, sentence);
+  if (!before.empty() && before != value) return InvalidArgument(reason, sentence);
   request->GetReflection()->SetString(request, field, value);
   return absl::OkStatus();
 }
@@ -141,7 +135,7 @@ absl::Status SetIfMatch(const HttpCall& call, Message* request) {
   if (call.if_match.empty()) return absl::OkStatus();
   const FieldDescriptor* const field = request->GetDescriptor()->FindFieldByName("etag");
   if (field == nullptr || field->type() != FieldDescriptor::TYPE_STRING || field->is_repeated()) {
-    return Invalid("IF_MATCH_NOT_SUPPORTED", "this request takes no If-Match; send it without");
+    return InvalidArgument("IF_MATCH_NOT_SUPPORTED", "this request takes no If-Match; send it without");
   }
   return SetString("etag", call.if_match, "IF_MATCH_DIFFERS",
                    "If-Match and the body's etag differ; send one of the two", request);
@@ -150,7 +144,7 @@ absl::Status SetIfMatch(const HttpCall& call, Message* request) {
 absl::StatusOr<std::string> ToRequest(const HttpCall& call, absl::string_view body) {
   const std::unique_ptr<Message> request = New(*call.route->rpc->input_type());
   if (call.route->body.empty() && !body.empty()) {
-    return Invalid("BODY_NOT_WANTED", "this request takes no body; send its fields in the query");
+    return InvalidArgument("BODY_NOT_WANTED", "this request takes no body; send its fields in the query");
   }
   if (!body.empty()) {
     Message* into = request.get();

@@ -1,7 +1,5 @@
 #include "lib/rpc/call.h"
 
-#include <optional>
-
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "grpcpp/server_context.h"

@@ -46,8 +46,8 @@ absl::StatusOr<Caller> Gate::Admit(const grpc::ServerContextBase& context, absl:
   const MethodDescriptor* const descriptor = FindMethod(method);
   Caller caller{find_peer_(context), std::make_shared<Call>(metrics_, context, method, TypeOf(descriptor))};
   if (caller.peer == nullptr) {
-    const absl::Status gone = Error(absl::StatusCode::kUnauthenticated, "CONNECTION_CLOSED",
-                                    "the connection's key was revoked or has expired; connect again with a valid one");
+    const absl::Status gone = Unauthenticated(
+        "CONNECTION_CLOSED", "the connection's key was revoked or has expired; connect again with a valid one");
     caller.call->End(gone);
     return gone;
   }

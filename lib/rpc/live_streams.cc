@@ -7,8 +7,7 @@
 namespace parley::rpc {
 
 absl::Status ServerStopping() {
-  return Error(absl::StatusCode::kUnavailable, "SERVER_STOPPING",
-               "the server is being stopped; connect again in a moment");
+  return Unavailable("SERVER_STOPPING", "the server is being stopped; connect again in a moment");
 }
 
 // gRPC waits for the streams' last calls by atomics of its own; by the lock they come before this for all who look.

@@ -13,8 +13,7 @@ absl::Status ApplyPageToken(absl::string_view token, absl::string_view end, std:
   if (token.empty()) return absl::OkStatus();
   const std::optional<std::string> last = Base64UrlDecode(token);
   if (!last.has_value() || *last < *begin || *last >= end) {
-    return Error(absl::StatusCode::kInvalidArgument, "PAGE_TOKEN",
-                 "page_token is not one that this list gave; begin again without it");
+    return InvalidArgument("PAGE_TOKEN", "page_token is not one that this list gave; begin again without it");
   }
   *begin = *last + '\0';
   return absl::OkStatus();

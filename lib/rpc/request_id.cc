@@ -25,8 +25,8 @@ std::string RequestDigest(absl::string_view prefix, const google::protobuf::Mess
 }
 
 absl::Status RequestIdReused() {
-  return Error(absl::StatusCode::kFailedPrecondition, "REQUEST_ID_REUSED",
-               "another request was made under this request_id; make a new one with uuidgen");
+  return FailedPrecondition("REQUEST_ID_REUSED",
+                            "another request was made under this request_id; make a new one with uuidgen");
 }
 
 }  // namespace parley::rpc

@@ -7,7 +7,7 @@ namespace parley::sas {
 
 absl::Status Attempts::Begin(uint32_t attempt) {
   const auto refusal = [](absl::string_view reason, absl::string_view sentence) {
-    return Error(absl::StatusCode::kFailedPrecondition, reason, sentence);
+    return FailedPrecondition(reason, sentence);
   };
   if (locked()) {
     return refusal(kLocked, "the invitation is locked after three suspected attacks; cancel it and invite again");

@@ -11,13 +11,7 @@
 namespace parley::sas {
 namespace {
 
-absl::Status Refusal(absl::string_view reason, absl::string_view sentence) {
-  return Error(absl::StatusCode::kInvalidArgument, reason, sentence);
-}
-
-absl::Status NotNow(absl::string_view sentence) {
-  return Error(absl::StatusCode::kFailedPrecondition, kNotNow, sentence);
-}
+absl::Status NotNow(absl::string_view sentence) { return FailedPrecondition(kNotNow, sentence); }
 
 bool Same(absl::string_view expected, absl::string_view actual) {
   return Secret::CopyOf(expected) == Secret::CopyOf(actual);
@@ -65,19 +59,19 @@ absl::StatusOr<std::string> Exchange::Receive(absl::string_view bytes) {
 
 absl::Status Exchange::CheckTurn(const Message& message, absl::string_view bytes) {
   if (message.sender == role_) {
-    return Refusal(kWrongRole, "a message of this side came back to it; the server is faulty or hostile");
+    return InvalidArgument(kWrongRole, "a message of this side came back to it; the server is faulty or hostile");
   }
   if (!received_[message.step].empty()) {
     if (received_[message.step] == crypto::Sha256(bytes)) {
-      return Refusal(kReplayed, absl::StrCat("the message of step ", message.step, " came again and was ignored"));
+      return InvalidArgument(kReplayed, "the message of step ", message.step, " came again and was ignored");
     }
-    return Refusal(kChanged, absl::StrCat("a second, different message of step ", message.step, " came"));
+    return InvalidArgument(kChanged, "a second, different message of step ", message.step, " came");
   }
   if (next_ == Next::kChoice && message.step == 4) {
-    return Refusal(kTooEarly, "the claimer confirmed a code that was not shown yet; compare both codes aloud");
+    return InvalidArgument(kTooEarly, "the claimer confirmed a code that was not shown yet; compare both codes aloud");
   }
   if (next_ != Next::kMessage || message.step != step_) {
-    return Refusal(kWrongStep, absl::StrCat("the message of step ", message.step, " came out of order"));
+    return InvalidArgument(kWrongStep, "the message of step ", message.step, " came out of order");
   }
   return absl::OkStatus();
 }
@@ -102,14 +96,14 @@ absl::StatusOr<std::string> Exchange::Take(const Message& message, absl::string_
 
 absl::StatusOr<std::string> Exchange::TakePublicKey(absl::string_view key, absl::string_view bytes) {
   if (!crypto::IsCanonicalPoint(key)) {
-    return Refusal(kInvalidPoint, absl::StrCat("the ", peer_name(), "'s key is not encoded as any honest key is"));
+    return InvalidArgument(kInvalidPoint, "the ", peer_name(), "'s key is not encoded as any honest key is");
   }
   if (key == key_->public_key()) {
-    return Refusal(kReflectedKey, "this side's own key came back as the other side's");
+    return InvalidArgument(kReflectedKey, "this side's own key came back as the other side's");
   }
   absl::StatusOr<Secret> shared = key_->Agree(key);
   if (!shared.ok()) {
-    return Refusal(kSmallOrder, absl::StrCat("the ", peer_name(), "'s key is of small order and would hide nothing"));
+    return InvalidArgument(kSmallOrder, "the ", peer_name(), "'s key is of small order and would hide nothing");
   }
   shared_ = *std::move(shared);
   const bool greeter = role_ == Role::kGreeter;
@@ -148,7 +142,8 @@ absl::StatusOr<std::string> Exchange::TakeGreeterNonce(absl::string_view bytes) 
 
 absl::StatusOr<std::string> Exchange::TakeClaimerNonce(absl::string_view nonce, absl::string_view bytes) {
   if (!Same(Commitment(Secret::CopyOf(nonce), context_, claimer_key_, greeter_key_), commitment_)) {
-    return Refusal(kBadCommitment, "the claimer's nonce is not the one it had committed to; someone is in between");
+    return InvalidArgument(kBadCommitment,
+                           "the claimer's nonce is not the one it had committed to; someone is in between");
   }
   transcript_.Add(bytes);
   OfferChoices();
@@ -172,12 +167,12 @@ absl::StatusOr<std::string> Exchange::Pick(std::optional<size_t> choice) {
   if (next_ != Next::kChoice) return NotNow("there is no code to choose now");
   if (choice.has_value() && *choice >= kChoices) return NotNow("choose one of the four codes, or none of them");
   if (!choice.has_value()) {
-    return End(Refusal(kNoneOfThese, absl::StrCat("the code that the ", peer_name(),
-                                                  " read is none of those here; someone may stand in between")));
+    return End(InvalidArgument(kNoneOfThese, "the code that the ", peer_name(),
+                               " read is none of those here; someone may stand in between"));
   }
   if (*choice != right_choice_) {
-    return End(Refusal(kWrongChoice, absl::StrCat("this is not the ", peer_name(),
-                                                  "'s code; someone may stand in between, or it was misheard")));
+    return End(InvalidArgument(kWrongChoice, "this is not the ", peer_name(),
+                               "'s code; someone may stand in between, or it was misheard"));
   }
   choices_.clear();
   if (role_ == Role::kGreeter) {
@@ -198,7 +193,7 @@ std::string Exchange::SayConfirmation() {
 absl::StatusOr<std::string> Exchange::TakeConfirmation(absl::string_view mac, absl::string_view bytes) {
   const Secret& key = role_ == Role::kGreeter ? keys_.confirm_claimer : keys_.confirm_greeter;
   if (!Same(crypto::HmacSha256(key, transcript_.hash()), mac)) {
-    return Refusal(kBadMac, absl::StrCat("the ", peer_name(), " did not see the same exchange; someone is in between"));
+    return InvalidArgument(kBadMac, "the ", peer_name(), " did not see the same exchange; someone is in between");
   }
   transcript_.Add(bytes);
   std::string reply;
@@ -220,7 +215,7 @@ absl::StatusOr<std::string> Exchange::SendPayload(const Secret& payload) {
   if (next_ == Next::kEnded) return ending_;
   if (next_ != Next::kPayload) return NotNow("it is not this side's turn to send");
   if (payload.size() > kMaxPayloadBytes) {
-    return Refusal(kWrongLength, absl::StrCat("a payload has at most ", kMaxPayloadBytes, " bytes"));
+    return InvalidArgument(kWrongLength, "a payload has at most ", kMaxPayloadBytes, " bytes");
   }
   const Secret& key = role_ == Role::kGreeter ? keys_.seal_greeter : keys_.seal_claimer;
   std::string message = Say(step_, Seal(key, transcript_, EncodeHeader(context_, role_, step_), step_, payload));

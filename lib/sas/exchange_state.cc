@@ -1,5 +1,4 @@
 // The saved state of a confirmed exchange (docs/protocol/sas.md, "Saved state").
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/encoding.h"
@@ -24,16 +23,14 @@ bool IsMoment(Role role, Next next, int step) {
 }
 
 absl::Status Damaged() {
-  return Error(absl::StatusCode::kInvalidArgument, kBadState,
-               "the saved enrolment is damaged or of another version; start a new attempt");
+  return InvalidArgument(kBadState, "the saved enrolment is damaged or of another version; start a new attempt");
 }
 
 }  // namespace
 
 absl::StatusOr<Secret> Exchange::SaveState() const {
   if (!confirmed_ || next_ == Next::kEnded) {
-    return Error(absl::StatusCode::kFailedPrecondition, kNotNow,
-                 "an enrolment can be saved only after both codes were confirmed");
+    return FailedPrecondition(kNotNow, "an enrolment can be saved only after both codes were confirmed");
   }
   const auto key_bytes = [](const Secret& key) { return key.empty() ? Secret(kSealKeyBytes) : key.Clone(); };
   const Secret seal_greeter = key_bytes(keys_.seal_greeter);

@@ -63,8 +63,7 @@ absl::StatusOr<Secret> Open(const Secret& key, const Transcript& transcript, abs
   const absl::StatusOr<crypto::Aead> aead = crypto::Aead::Create(key);
   absl::StatusOr<Secret> payload = aead->Open(StepNonce(step), sealed, absl::StrCat(transcript.hash(), header));
   if (!payload.ok()) {
-    return Error(absl::StatusCode::kInvalidArgument, kNotAuthentic, "the message of step ", step,
-                 " was changed on its way; start a new attempt");
+    return InvalidArgument(kNotAuthentic, "the message of step ", step, " was changed on its way; start a new attempt");
   }
   return payload;
 }

@@ -24,10 +24,6 @@ std::string Tag(absl::string_view name) { return crypto::Sha256(name).substr(0, 
 
 std::string WithLength(absl::string_view name) { return absl::StrCat(BigEndian(name.size(), 1), name); }
 
-absl::Status Refusal(absl::string_view reason, absl::string_view sentence) {
-  return Error(absl::StatusCode::kInvalidArgument, reason, sentence);
-}
-
 bool IsBodySize(int step, size_t size) {
   if (step <= 5) return size == 32;
   return size >= kSealTagBytes && size <= kMaxPayloadBytes + kSealTagBytes;
@@ -40,12 +36,12 @@ static_assert(kKeyBytes == 32 && kNonceBytes == 32 && kMacBytes == 32);
 absl::Status CheckContext(const Context& context) {
   for (const std::string* name : {&context.organisation, &context.invitation}) {
     if (name->empty() || name->size() > kMaxNameBytes) {
-      return Refusal(kBadContext, "the organisation's and the invitation's name have 1 to 255 bytes each");
+      return InvalidArgument(kBadContext, "the organisation's and the invitation's name have 1 to 255 bytes each");
     }
   }
-  if (context.attempt == 0) return Refusal(kBadContext, "attempts of an invitation are counted from 1");
+  if (context.attempt == 0) return InvalidArgument(kBadContext, "attempts of an invitation are counted from 1");
   if (context.kind != Kind::kUser && context.kind != Kind::kDevice) {
-    return Refusal(kBadContext, "an invitation is for a user or for a device");
+    return InvalidArgument(kBadContext, "an invitation is for a user or for a device");
   }
   return absl::OkStatus();
 }
@@ -63,33 +59,35 @@ std::string EncodeHeader(const Context& context, Role sender, int step) {
 
 absl::StatusOr<Message> ReadMessage(const Context& context, absl::string_view bytes) {
   if (!bytes.empty() && bytes[0] != kVersion) {
-    return Refusal(kWrongVersion, "the other side speaks another version of enrolment; update the older parley");
+    return InvalidArgument(kWrongVersion,
+                           "the other side speaks another version of enrolment; update the older parley");
   }
   if (bytes.size() < kHeaderBytes) {
-    return Refusal(kWrongLength, "an enrolment message is cut short; start a new attempt");
+    return InvalidArgument(kWrongLength, "an enrolment message is cut short; start a new attempt");
   }
   if (bytes.substr(kOrganisationAt, kTagBytes) != Tag(context.organisation)) {
-    return Refusal(kOtherOrganisation, "the other side is enrolling into another organisation; compare your links");
+    return InvalidArgument(kOtherOrganisation,
+                           "the other side is enrolling into another organisation; compare your links");
   }
   if (bytes.substr(kInvitationAt, kTagBytes) != Tag(context.invitation)) {
-    return Refusal(kOtherInvitation, "the other side is using another invitation; compare your links");
+    return InvalidArgument(kOtherInvitation, "the other side is using another invitation; compare your links");
   }
   if (bytes[kKindAt] != static_cast<char>(context.kind)) {
-    return Refusal(kOtherKind, "one side enrols a user and the other a device; compare your links");
+    return InvalidArgument(kOtherKind, "one side enrols a user and the other a device; compare your links");
   }
   if (bytes.substr(kAttemptAt, 4) != BigEndian(context.attempt, 4)) {
-    return Refusal(kOtherAttempt, "a message of another attempt came into this one; start a new attempt");
+    return InvalidArgument(kOtherAttempt, "a message of another attempt came into this one; start a new attempt");
   }
   const int step = static_cast<uint8_t>(bytes[kStepAt]);
-  if (step > kLastStep) return Refusal(kWrongStep, "a message names a step that enrolment does not have");
+  if (step > kLastStep) return InvalidArgument(kWrongStep, "a message names a step that enrolment does not have");
   const Role sender = static_cast<Role>(bytes[kSenderAt]);
   if ((sender != Role::kGreeter && sender != Role::kClaimer) || !SpeaksAt(sender, step)) {
-    return Refusal(kWrongRole, "a message claims to be from a side that does not speak at its step");
+    return InvalidArgument(kWrongRole, "a message claims to be from a side that does not speak at its step");
   }
   const absl::string_view body = bytes.substr(kHeaderBytes);
   if (!IsBodySize(step, body.size())) {
-    return Refusal(kWrongLength, absl::StrCat("the message of step ", step, " has ", body.size(),
-                                              " bytes, which no honest side sends; start a new attempt"));
+    return InvalidArgument(kWrongLength, "the message of step ", step, " has ", body.size(),
+                           " bytes, which no honest side sends; start a new attempt");
   }
   return Message{sender, step, body};
 }

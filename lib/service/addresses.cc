@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 
 namespace parley::service {
@@ -16,8 +15,9 @@ absl::StatusOr<std::string> PublicAddress(absl::string_view flag, const std::str
                                           const std::string& listening) {
   if (!given.empty()) return given;
   if (!IsEveryAddress(listening)) return listening;
-  return Error(absl::StatusCode::kInvalidArgument, "PUBLIC_ADDRESS_MISSING", "nobody can connect to ", listening,
-               ", which means every address; say with ", flag, " what others connect to, like parley.example:7443");
+  return InvalidArgument("PUBLIC_ADDRESS_MISSING", "nobody can connect to ", listening,
+                         ", which means every address; say with ", flag,
+                         " what others connect to, like parley.example:7443");
 }
 
 std::vector<std::string> NamesOrDefault(const std::vector<std::string>& names) {

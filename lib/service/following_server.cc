@@ -4,7 +4,6 @@
 
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
@@ -27,8 +26,8 @@ absl::StatusOr<absl::Duration> ParseAwayLimit(const std::string& text) {
   absl::Duration limit;
   if (text == "unlimited") return absl::InfiniteDuration();
   if (absl::ParseDuration(text, &limit) && limit >= absl::Minutes(1)) return limit;
-  return Error(absl::StatusCode::kInvalidArgument, "KEYD_AWAY_LIMIT", kKeydAwayLimit, " is '", text,
-               "'; give 1m or more, such as 24h, or unlimited");
+  return InvalidArgument("KEYD_AWAY_LIMIT", kKeydAwayLimit, " is '", text,
+                         "'; give 1m or more, such as 24h, or unlimited");
 }
 
 // What a probe sees of how the service hears from keyd.

@@ -200,8 +200,8 @@ absl::StatusOr<std::unique_ptr<HealthPort>> HealthPort::Open(const std::string& 
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   opened->server_ = builder.BuildAndStart();
   if (opened->server_ == nullptr || port == 0) {
-    return Error(absl::StatusCode::kFailedPrecondition, "ADDRESS_IN_USE", "cannot listen on ", address,
-                 " for health checks; give a free port and an address of this machine");
+    return FailedPrecondition("ADDRESS_IN_USE", "cannot listen on ", address,
+                              " for health checks; give a free port and an address of this machine");
   }
   opened->address_ = absl::StrCat(host, ":", port);
   return opened;

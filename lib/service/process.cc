@@ -68,8 +68,7 @@ absl::Status Notify(const std::string& line) {
   if (notify_fd == nullptr) return absl::OkStatus();
   int fd = -1;
   if (!absl::SimpleAtoi(notify_fd, &fd) || fd < 0 || write(fd, line.data(), line.size()) < 0) {
-    return Error(absl::StatusCode::kInvalidArgument, "NOTIFY_FD", "NOTIFY_FD is '", notify_fd,
-                 "', which is not an open descriptor's number");
+    return InvalidArgument("NOTIFY_FD", "NOTIFY_FD is '", notify_fd, "', which is not an open descriptor's number");
   }
   close(fd);
   return absl::OkStatus();

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 
@@ -16,15 +15,15 @@ std::string UnkeptPath(const CompanionSecret& companion) { return companion.path
 absl::StatusOr<Secret> Find(const CompanionSecret& companion, bool has_data) {
   absl::StatusOr<Secret> kept = companion.read(companion.path);
   if (kept.ok() && !has_data) {
-    return Error(absl::StatusCode::kFailedPrecondition, "DATABASE_MISSING", "there is ", companion.what, " ",
-                 companion.path, ", but nothing in its database ", companion.database,
-                 "; restore that from a backup, or move the whole folder away to begin anew");
+    return FailedPrecondition("DATABASE_MISSING", "there is ", companion.what, " ", companion.path,
+                              ", but nothing in its database ", companion.database,
+                              "; restore that from a backup, or move the whole folder away to begin anew");
   }
   if (!absl::IsNotFound(kept.status())) return kept;
   absl::StatusOr<Secret> unkept = companion.read(UnkeptPath(companion));
   if (!absl::IsNotFound(unkept.status()) || !has_data) return unkept;
-  return Error(absl::StatusCode::kFailedPrecondition, companion.missing, companion.what, " ", companion.path,
-               " is missing; put the file back from a backup");
+  return FailedPrecondition(companion.missing, companion.what, " ", companion.path,
+                            " is missing; put the file back from a backup");
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 
@@ -125,13 +124,12 @@ absl::Status Database::Failure() const {
       return FileError("write", path_, EROFS);
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-      return Error(absl::StatusCode::kDataLoss, "STORE_DAMAGED", path_, " is damaged or not a store of Parley's (",
-                   sqlite3_errstr(code), "); restore it from a backup");
+      return DataLoss("STORE_DAMAGED", path_, " is damaged or not a store of Parley's (", sqlite3_errstr(code),
+                      "); restore it from a backup");
     case SQLITE_CANTOPEN:
     case SQLITE_IOERR:
       if (code == SQLITE_IOERR_SHORT_READ) {
-        return Error(absl::StatusCode::kDataLoss, "STORE_DAMAGED", path_,
-                     " is shorter than it should be; restore it from a backup");
+        return DataLoss("STORE_DAMAGED", path_, " is shorter than it should be; restore it from a backup");
       }
       switch (const int cause = LastErrno(); cause) {
         case ENOSPC:
@@ -147,8 +145,7 @@ absl::Status Database::Failure() const {
       }
       [[fallthrough]];
     default:
-      return Error(absl::StatusCode::kUnavailable, "STORE_UNAVAILABLE", "cannot use ", path_, ": ",
-                   sqlite3_errmsg(connection_));
+      return Unavailable("STORE_UNAVAILABLE", "cannot use ", path_, ": ", sqlite3_errmsg(connection_));
   }
 }
 

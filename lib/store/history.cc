@@ -85,7 +85,7 @@ absl::StatusOr<bool> AddToPage(Database* database, std::string key, int64_t row,
   Database::Statement read = database->Prepare(kReadRow);
   read.Bind(row);
   ASSIGN_OR_RETURN(const bool found, read.Next());
-  if (!found) return Error(absl::StatusCode::kDataLoss, "STORE_DAMAGED", "the store's index names a missing row");
+  if (!found) return DataLoss("STORE_DAMAGED", "the store's index names a missing row");
   page->entries.push_back({std::move(key), std::string(read.Bytes(1)), read.Number(0), RevisionOf(row)});
   return true;
 }
@@ -159,8 +159,8 @@ absl::Status CheckLease(Writer* writer, LeaseId lease) {
 absl::Status PrepareSchema(Database* database, const std::string& path) {
   ASSIGN_OR_RETURN(const std::string mode, database->Value("PRAGMA journal_mode=WAL"));
   if (mode != "wal") {
-    return Error(absl::StatusCode::kUnavailable, "STORE_UNAVAILABLE", "the file system of ", path,
-                 " cannot share memory between processes; use a local one");
+    return Unavailable("STORE_UNAVAILABLE", "the file system of ", path,
+                       " cannot share memory between processes; use a local one");
   }
   ASSIGN_OR_RETURN(const std::string application, database->Value("PRAGMA application_id"));
   ASSIGN_OR_RETURN(const std::string version, database->Value("PRAGMA user_version"));
@@ -171,25 +171,20 @@ absl::Status PrepareSchema(Database* database, const std::string& path) {
     return database->Execute("COMMIT");
   }
   if (application != kApplicationId) {
-    return Error(absl::StatusCode::kDataLoss, "STORE_DAMAGED", path,
-                 " is not a store of Parley's; restore it from a backup, or choose another folder");
+    return DataLoss("STORE_DAMAGED", path,
+                    " is not a store of Parley's; restore it from a backup, or choose another folder");
   }
   if (version != absl::StrCat(kSchemaVersion)) {
-    return Error(absl::StatusCode::kFailedPrecondition, "STORE_NEWER", path, " has schema ", version,
-                 " and this program knows ", kSchemaVersion,
-                 "; run the version of Parley that wrote it, or a newer one");
+    return FailedPrecondition("STORE_NEWER", path, " has schema ", version, " and this program knows ", kSchemaVersion,
+                              "; run the version of Parley that wrote it, or a newer one");
   }
   return absl::OkStatus();
 }
 
-absl::Status LeaseNotFound() {
-  return Error(absl::StatusCode::kNotFound, "LEASE_NOT_FOUND", "the lease has run out; take a new one");
-}
+absl::Status LeaseNotFound() { return NotFound("LEASE_NOT_FOUND", "the lease has run out; take a new one"); }
 
 absl::Status CheckTransaction(const Transaction& transaction) {
-  const auto invalid = [](absl::string_view what) {
-    return Error(absl::StatusCode::kInvalidArgument, "STORE_TRANSACTION", what);
-  };
+  const auto invalid = [](absl::string_view what) { return InvalidArgument("STORE_TRANSACTION", what); };
   if (transaction.puts.size() + transaction.deletes.size() > kMaxChangesPerCommit) {
     return invalid(absl::StrCat("a commit may have at most ", kMaxChangesPerCommit, " changes"));
   }
@@ -210,7 +205,7 @@ absl::Status CheckTransaction(const Transaction& transaction) {
 absl::StatusOr<State> ReadState(Database* database) {
   Database::Statement read = database->Prepare(kReadState);
   ASSIGN_OR_RETURN(const bool found, read.Next());
-  if (!found) return Error(absl::StatusCode::kDataLoss, "STORE_DAMAGED", "the store has lost its state row");
+  if (!found) return DataLoss("STORE_DAMAGED", "the store has lost its state row");
   return State{read.Number(0), read.Number(1)};
 }
 
@@ -231,7 +226,7 @@ absl::StatusOr<Entry> ReadEntry(Database* database, absl::string_view key, int64
   read.Bind(key).Bind(revision == 0 ? kNewestId : LastRowOf(revision));
   ASSIGN_OR_RETURN(const bool found, read.Next());
   if (!found || IsDeletion(read.Number(0))) {
-    return Error(absl::StatusCode::kNotFound, "KEY_NOT_FOUND", "there is no ", absl::CHexEscape(key));
+    return NotFound("KEY_NOT_FOUND", "there is no ", absl::CHexEscape(key));
   }
   return Entry{std::string(key), std::string(read.Bytes(2)), read.Number(1), RevisionOf(read.Number(0))};
 }

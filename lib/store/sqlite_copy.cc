@@ -2,7 +2,6 @@
 
 #include <memory>
 
-#include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/store/database.h"
 
@@ -12,8 +11,7 @@ namespace {
 absl::Status Check(Database* copy, const std::string& from) {
   ASSIGN_OR_RETURN(const std::string found, copy->Value("PRAGMA integrity_check(1)"));
   if (found == "ok") return absl::OkStatus();
-  return Error(absl::StatusCode::kDataLoss, "STORE_DAMAGED", from, " is damaged (", found,
-               "); restore it from an earlier backup");
+  return DataLoss("STORE_DAMAGED", from, " is damaged (", found, "); restore it from an earlier backup");
 }
 
 }  // namespace

@@ -12,7 +12,6 @@
 #include <utility>
 
 #include "absl/functional/function_ref.h"
-#include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/fd.h"
 #include "lib/base/file.h"
@@ -46,8 +45,7 @@ absl::StatusOr<Fd> LockStore(const std::string& path) {
   if (!lock.ok()) return FileError("open", lock_path, errno);
   if (TryLockFile(lock)) return lock;
   if (errno != EWOULDBLOCK) return FileError("lock", lock_path, errno);
-  return Error(absl::StatusCode::kFailedPrecondition, "STORE_LOCKED", "another process has ", path,
-               " open; stop it, or choose another folder");
+  return FailedPrecondition("STORE_LOCKED", "another process has ", path, " open; stop it, or choose another folder");
 }
 
 class SqliteStore final : public Store {
@@ -286,7 +284,7 @@ absl::StatusOr<WatchDispatcher::History> SqliteStore::ReadHistory(const KeyRange
 
 absl::StatusOr<LeaseId> SqliteStore::GrantLease(absl::Duration ttl) {
   if (ttl < absl::Milliseconds(1) || ttl > absl::Hours(24 * 366)) {
-    return Error(absl::StatusCode::kInvalidArgument, "STORE_LEASE", "a lease takes a millisecond to 366 days");
+    return InvalidArgument("STORE_LEASE", "a lease takes a millisecond to 366 days");
   }
   // Random, so that an id is not used again once its lease has gone.
   LeaseId lease = 0;
@@ -388,8 +386,7 @@ absl::Status MakePrivateFile(const std::string& path) {
   struct stat info;
   if (fstat(fd.get(), &info) != 0) return FileError("open", path, errno);
   if ((info.st_mode & 0077) != 0) {
-    return Error(absl::StatusCode::kFailedPrecondition, "FILE_EXPOSED", "others may open ", path, "; run: chmod 600 ",
-                 path);
+    return FailedPrecondition("FILE_EXPOSED", "others may open ", path, "; run: chmod 600 ", path);
   }
   return absl::OkStatus();
 }

@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 
 namespace parley::store {

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
@@ -24,8 +23,8 @@ const uint8_t* MappedIpv4(const sockaddr_in6& address) {
 }
 
 absl::Status Malformed(absl::string_view text) {
-  return Error(absl::StatusCode::kInvalidArgument, "ADDRESS_INVALID", "\"", text,
-               "\" is not an address; write it as host:port, e.g. taskd.example:7443");
+  return InvalidArgument("ADDRESS_INVALID", "\"", text,
+                         "\" is not an address; write it as host:port, e.g. taskd.example:7443");
 }
 
 }  // namespace
@@ -59,8 +58,8 @@ absl::StatusOr<std::vector<SocketAddress>> Resolve(const HostPort& where, bool p
   addrinfo* found = nullptr;
   const int error = getaddrinfo(where.host.empty() ? nullptr : where.host.c_str(), where.port.c_str(), &hints, &found);
   if (error != 0) {
-    return Error(absl::StatusCode::kNotFound, "NAME_NOT_FOUND", "cannot find the address of \"", where.host, "\" (",
-                 gai_strerror(error), "); check the name, and the name service of this machine");
+    return NotFound("NAME_NOT_FOUND", "cannot find the address of \"", where.host, "\" (", gai_strerror(error),
+                    "); check the name, and the name service of this machine");
   }
   std::vector<SocketAddress> addresses;
   for (const addrinfo* each = found; each != nullptr; each = each->ai_next) {

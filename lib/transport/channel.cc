@@ -8,7 +8,6 @@
 #include <string>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/transport/grpc_status.h"
 #include "lib/transport/quiet_grpc.h"

@@ -53,49 +53,49 @@ std::shared_ptr<TimerQueue> SharedTimers(Clock* clock) {
 absl::Status ConnectError(const std::string& address, int error_number) {
   switch (error_number) {
     case ECONNREFUSED:
-      return Error(absl::StatusCode::kUnavailable, "CONNECTION_REFUSED", address,
-                   " refused the connection; check that the server runs and the port is right");
+      return Unavailable("CONNECTION_REFUSED", address,
+                         " refused the connection; check that the server runs and the port is right");
     case ETIMEDOUT:
-      return Error(absl::StatusCode::kUnavailable, "CONNECTION_TIMEOUT", address,
-                   " did not answer in time; check the address and the firewalls between");
+      return Unavailable("CONNECTION_TIMEOUT", address,
+                         " did not answer in time; check the address and the firewalls between");
     default:
-      return Error(absl::StatusCode::kUnavailable, "UNREACHABLE", "cannot reach ", address, ": ",
-                   ErrnoText(error_number), "; check the network and the address");
+      return Unavailable("UNREACHABLE", "cannot reach ", address, ": ", ErrnoText(error_number),
+                         "; check the network and the address");
   }
 }
 
 absl::Status KeyExpired(const Dialer::Options& options) {
-  return Error(absl::StatusCode::kUnauthenticated, "KEY_EXPIRED", "the key for ", options.address, " ended at ",
-               absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", options.not_after, absl::UTCTimeZone()),
-               " by this machine's clock; ask for a new one");
+  return Unauthenticated("KEY_EXPIRED", "the key for ", options.address, " ended at ",
+                         absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", options.not_after, absl::UTCTimeZone()),
+                         " by this machine's clock; ask for a new one");
 }
 
 absl::Status ServerFull(const std::string& address) {
-  return Error(absl::StatusCode::kUnavailable, "SERVER_FULL", address,
-               " has no place for another connection under this key or from this address; try ",
-               "again later, or ask the operator to raise its limit of open files");
+  return Unavailable("SERVER_FULL", address,
+                     " has no place for another connection under this key or from this address; try ",
+                     "again later, or ask the operator to raise its limit of open files");
 }
 
 absl::Status HandshakeError(const std::string& address, const TlsSession& tls, bool heard) {
   switch (tls.failure()) {
     case TlsSession::Failure::kNone:
       if (!heard) break;
-      return Error(absl::StatusCode::kUnavailable, "CONNECTION_CLOSED", address,
-                   " closed the connection in the middle of the handshake; try again");
+      return Unavailable("CONNECTION_CLOSED", address,
+                         " closed the connection in the middle of the handshake; try again");
     case TlsSession::Failure::kKeyRefused:
-      return Error(absl::StatusCode::kUnauthenticated, "KEY_REFUSED", address,
-                   " refused the key: it is wrong, unknown, revoked or expired (a server does "
-                   "not say which); ask for a new one");
+      return Unauthenticated("KEY_REFUSED", address,
+                             " refused the key: it is wrong, unknown, revoked or expired (a server does "
+                             "not say which); ask for a new one");
     case TlsSession::Failure::kRefused:
-      return Error(absl::StatusCode::kUnauthenticated, "SERVER_NOT_GENUINE", address,
-                   " does not know this key, so it is not the server that the key is for; "
-                   "check the address, and do not go on");
+      return Unauthenticated("SERVER_NOT_GENUINE", address,
+                             " does not know this key, so it is not the server that the key is for; "
+                             "check the address, and do not go on");
     case TlsSession::Failure::kMalformed:
-      return Error(absl::StatusCode::kFailedPrecondition, "NOT_A_PARLEY_SERVER", "what answers at ", address,
-                   " is not a Parley server (", tls.failure_text(), "); check the host and the port");
+      return FailedPrecondition("NOT_A_PARLEY_SERVER", "what answers at ", address, " is not a Parley server (",
+                                tls.failure_text(), "); check the host and the port");
   }
-  return Error(absl::StatusCode::kUnavailable, "CONNECTION_CLOSED", address,
-               " closed the connection without a word; it is overloaded, or not a Parley server");
+  return Unavailable("CONNECTION_CLOSED", address,
+                     " closed the connection without a word; it is overloaded, or not a Parley server");
 }
 
 }  // namespace
@@ -312,8 +312,8 @@ absl::Status Dialer::Impl::Listen() {
   const SocketAddress local = AbstractAddress(name_);
   if (listen_fd_ < 0 || bind(listen_fd_, local.get(), local.size) != 0 || listen(listen_fd_, kBacklog) != 0 ||
       !loop_->Add(listen_fd_, EPOLLIN, this)) {
-    return Error(absl::StatusCode::kUnavailable, "SOCKET_FAILED", "cannot open a local socket: ", ErrnoText(errno),
-                 "; raise the limit of open files of this process");
+    return Unavailable("SOCKET_FAILED", "cannot open a local socket: ", ErrnoText(errno),
+                       "; raise the limit of open files of this process");
   }
   return absl::OkStatus();
 }
@@ -359,17 +359,16 @@ void Dialer::Impl::Shutdown() {
 absl::StatusOr<std::unique_ptr<Dialer>> Dialer::Create(Options options) {
   ASSIGN_OR_RETURN(HostPort where, ParseHostPort(options.address));
   if (where.host.empty() || where.port == "0") {
-    return Error(absl::StatusCode::kInvalidArgument, "ADDRESS_INVALID", "\"", options.address,
-                 "\" names no server; write it as host:port");
+    return InvalidArgument("ADDRESS_INVALID", "\"", options.address, "\" names no server; write it as host:port");
   }
   if (options.identity.empty() || options.identity.size() > kMaxIdentityBytes ||
       options.identity.find('\0') != std::string::npos) {
-    return Error(absl::StatusCode::kInvalidArgument, "IDENTITY_INVALID",
-                 "a key's identity has 1 to 128 bytes, none of them zero; give the credential as it was issued");
+    return InvalidArgument(
+        "IDENTITY_INVALID",
+        "a key's identity has 1 to 128 bytes, none of them zero; give the credential as it was issued");
   }
   if (options.psk.size() != kPskBytes) {
-    return Error(absl::StatusCode::kInvalidArgument, "KEY_INVALID",
-                 "a key has 32 bytes; give the credential as it was issued");
+    return InvalidArgument("KEY_INVALID", "a key has 32 bytes; give the credential as it was issued");
   }
   auto impl = std::make_shared<Impl>(std::move(options), std::move(where));
   std::unique_ptr<Dialer> dialer(new Dialer(impl));

@@ -1,8 +1,6 @@
 // The guard under any bytes from both sides: how they are cut makes no difference, and the budgets hold.
 #include <stdlib.h>
 
-#include <algorithm>
-
 #include "lib/transport/frame_guard.h"
 #include "lib/transport/testing/frames.h"
 

@@ -9,12 +9,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
-#include "lib/base/fd.h"
 #include "lib/base/memory.h"
 #include "lib/transport/address.h"
 #include "lib/transport/channel.h"

@@ -2,7 +2,6 @@
 
 #include <grpc/support/log.h>
 
-#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"

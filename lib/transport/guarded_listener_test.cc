@@ -1,6 +1,5 @@
 // How a relay ends a connection for a breach: what it passes on before that, and where its last frame stands.
 #include <string>
-#include <vector>
 
 #include "lib/transport/testing/door.h"
 #include "lib/transport/testing/frames.h"

@@ -13,11 +13,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
-#include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
-#include "lib/crypto/kdf.h"
 #include "lib/transport/address.h"
 
 namespace parley::transport {
@@ -58,15 +55,15 @@ void FitIntoDescriptors(Listener::Options* options) {
 
 absl::Status ListenError(const std::string& address, int error_number) {
   if (error_number == EADDRINUSE) {
-    return Error(absl::StatusCode::kFailedPrecondition, "ADDRESS_IN_USE", "cannot listen on ", address,
-                 ": another process does; stop it, or choose another port");
+    return FailedPrecondition("ADDRESS_IN_USE", "cannot listen on ", address,
+                              ": another process does; stop it, or choose another port");
   }
   if (error_number == EACCES || error_number == EPERM) {
-    return Error(absl::StatusCode::kPermissionDenied, "ADDRESS_PERMISSION", "cannot listen on ", address,
-                 ": this user may not; choose a port above 1023");
+    return PermissionDenied("ADDRESS_PERMISSION", "cannot listen on ", address,
+                            ": this user may not; choose a port above 1023");
   }
-  return Error(absl::StatusCode::kInvalidArgument, "ADDRESS_INVALID", "cannot listen on ", address, ": ",
-               ErrnoText(error_number), "; give an address of this machine");
+  return InvalidArgument("ADDRESS_INVALID", "cannot listen on ", address, ": ", ErrnoText(error_number),
+                         "; give an address of this machine");
 }
 
 absl::StatusOr<int> Listen(const std::string& address) {

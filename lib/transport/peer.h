@@ -2,7 +2,6 @@
 #ifndef PARLEY_LIB_TRANSPORT_PEER_H_
 #define PARLEY_LIB_TRANSPORT_PEER_H_
 
-#include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"

@@ -7,7 +7,6 @@
 #include <openssl/ssl.h>
 #include <string.h>
 
-#include <utility>
 #include <vector>
 
 #include "lib/base/error.h"
@@ -120,7 +119,7 @@ bssl::UniquePtr<SSL_CTX> MakeContext() {
 
 absl::Status CertificateInvalid(absl::string_view what) {
   ERR_clear_error();
-  return Error(absl::StatusCode::kInvalidArgument, "CERTIFICATE_INVALID", what);
+  return InvalidArgument("CERTIFICATE_INVALID", what);
 }
 
 absl::Status UseCertificate(SSL_CTX* context, absl::string_view certificate_pem, const Secret& key_pem) {

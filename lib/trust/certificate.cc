@@ -27,9 +27,7 @@ constexpr absl::string_view kDevicePrefix = "devices/";
 
 std::string SignedBytes(absl::string_view certificate) { return absl::StrCat(kSignatureContext, certificate); }
 
-absl::Status Malformed(absl::string_view why) {
-  return Error(absl::StatusCode::kInvalidArgument, "CHAIN_MALFORMED", "a certificate ", why);
-}
+absl::Status Malformed(absl::string_view why) { return InvalidArgument("CHAIN_MALFORMED", "a certificate ", why); }
 
 bool IsId(absl::string_view bytes) { return bytes.size() == kIdBytes; }
 

@@ -57,8 +57,7 @@ std::string VerificationKeyMark(absl::string_view key) { return absl::StrCat("v"
 
 absl::StatusOr<Chain> Chain::Create(absl::string_view root_verification_key) {
   if (root_verification_key.size() != crypto::kVerificationKeyBytes) {
-    return Error(absl::StatusCode::kInvalidArgument, "CHAIN_ROOT_KEY",
-                 "the organisation's root verification key must have 32 bytes");
+    return InvalidArgument("CHAIN_ROOT_KEY", "the organisation's root verification key must have 32 bytes");
   }
   return Chain(std::string(root_verification_key));
 }
@@ -184,7 +183,7 @@ absl::StatusOr<Chain::Undo> Chain::State(const Certificate& certificate, absl::T
     case Certificate::STATEMENT_NOT_SET:
       break;
   }
-  return Error(absl::StatusCode::kInvalidArgument, "CHAIN_MALFORMED", "a certificate states nothing");
+  return InvalidArgument("CHAIN_MALFORMED", "a certificate states nothing");
 }
 
 absl::StatusOr<Chain::Undo> Chain::StateUser(const Certificate& certificate, absl::Time time) {
@@ -300,23 +299,23 @@ bool Chain::AdminRemains(absl::string_view without_user, absl::string_view witho
 
 absl::Status Chain::CheckWhole() const {
   if (hashes_.empty()) {
-    return Error(absl::StatusCode::kFailedPrecondition, "CHAIN_EMPTY",
-                 "there is no chain of trust yet; found it with `parley org init`");
+    return FailedPrecondition("CHAIN_EMPTY", "there is no chain of trust yet; found it with `parley org init`");
   }
   if (awaiting_device_.has_value()) {
-    return Error(absl::StatusCode::kFailedPrecondition, "CHAIN_INCOMPLETE",
-                 "the chain of trust ends with a user without a device, as an honest one never does; do not believe "
-                 "the server that gave it");
+    return FailedPrecondition(
+        "CHAIN_INCOMPLETE",
+        "the chain of trust ends with a user without a device, as an honest one never does; do not believe "
+        "the server that gave it");
   }
   return absl::OkStatus();
 }
 
 absl::Status Chain::Remembers(const Head& seen) const {
   if (seen.sequence == 0 || HashAt(seen.sequence) == seen.hash) return absl::OkStatus();
-  return Error(absl::StatusCode::kDataLoss, "CHAIN_ROLLED_BACK", "the chain of trust, of ", hashes_.size(),
-               " certificates, is not the one that was seen "
-               "before, up to ",
-               seen.sequence, "; somebody cut it off or replaced it: do not go on, and ask your admin");
+  return DataLoss("CHAIN_ROLLED_BACK", "the chain of trust, of ", hashes_.size(),
+                  " certificates, is not the one that was seen "
+                  "before, up to ",
+                  seen.sequence, "; somebody cut it off or replaced it: do not go on, and ask your admin");
 }
 
 Head Chain::head() const {

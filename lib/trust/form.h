@@ -3,7 +3,6 @@
 #define PARLEY_LIB_TRUST_FORM_H_
 
 #include "absl/strings/string_view.h"
-#include "absl/time/time.h"
 #include "google/protobuf/timestamp.pb.h"
 #include "parley/access/v1/access.pb.h"
 #include "parley/trust/v1/certificate.pb.h"

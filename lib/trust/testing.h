@@ -3,7 +3,6 @@
 #define PARLEY_LIB_TRUST_TESTING_H_
 
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "lib/crypto/x25519.h"

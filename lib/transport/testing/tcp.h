@@ -2,7 +2,6 @@
 #ifndef PARLEY_LIB_TRANSPORT_TESTING_TCP_H_
 #define PARLEY_LIB_TRANSPORT_TESTING_TCP_H_
 
-#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
