@@ -46,16 +46,16 @@ void Connection::Open(transport::EventLoop* loop, const sockaddr_in& server, in_
 }
 
 void Connection::Start(const sockaddr_in& server, in_addr source) {
-  fd_ = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  fd_ = Fd(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   // The port is chosen by connect. It needs to be free for this server only, not for the whole address.
   const int yes = 1;
-  setsockopt(fd_, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &yes, sizeof(yes));
+  setsockopt(fd_.get(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &yes, sizeof(yes));
   sockaddr_in from{};
   from.sin_family = AF_INET;
   from.sin_addr = source;
-  if (fd_ < 0 || bind(fd_, reinterpret_cast<const sockaddr*>(&from), sizeof(from)) != 0 ||
-      (connect(fd_, reinterpret_cast<const sockaddr*>(&server), sizeof(server)) != 0 && errno != EINPROGRESS) ||
-      !loop_->Add(fd_, EPOLLOUT | EPOLLET, this)) {
+  if (!fd_.ok() || bind(fd_.get(), reinterpret_cast<const sockaddr*>(&from), sizeof(from)) != 0 ||
+      (connect(fd_.get(), reinterpret_cast<const sockaddr*>(&server), sizeof(server)) != 0 && errno != EINPROGRESS) ||
+      !loop_->Add(fd_.get(), EPOLLOUT | EPOLLET, this)) {
     return Fail("UNREACHABLE", ErrnoText(errno));
   }
   loop_->PostAfter(kTimeout, [weak = weak_from_this()] {
@@ -67,15 +67,14 @@ void Connection::Start(const sockaddr_in& server, in_addr source) {
 }
 
 void Connection::OnEvents(uint32_t) {
-  if (relay_ != nullptr || fd_ < 0) return;
+  if (relay_ != nullptr || !fd_.ok()) return;
   int error = 0;
   socklen_t size = sizeof(error);
-  getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size);
+  getsockopt(fd_.get(), SOL_SOCKET, SO_ERROR, &error, &size);
   if (error != 0) return Fail("CONNECTION_REFUSED", ErrnoText(error));
-  loop_->Remove(fd_);
-  relay_ = std::make_shared<transport::Relay>(loop_, std::exchange(fd_, -1),
-                                              transport::TlsSession::Connect(transport::ClientContext(), key_), this,
-                                              Counters());
+  loop_->Remove(fd_.get());
+  relay_ = std::make_shared<transport::Relay>(
+      loop_, std::move(fd_), transport::TlsSession::Connect(transport::ClientContext(), key_), this, Counters());
   relay_->Start(kKeepalive);
 }
 
@@ -84,7 +83,7 @@ void Connection::OnHandshakeDone() {
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) {
     return Fail("SOCKET_FAILED", ErrnoText(errno));
   }
-  relay_->Attach(pair[0]);
+  relay_->Attach(Fd(pair[0]));
   Answer(MakeChannel(pair[1]));
 }
 

@@ -14,6 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "grpcpp/channel.h"
+#include "lib/base/fd.h"
 #include "lib/transport/event_loop.h"
 #include "lib/transport/relay.h"
 #include "lib/transport/tls_session.h"
@@ -46,7 +47,7 @@ class Connection final : public transport::EventLoop::Watch,
   transport::EventLoop* const loop_;
   const transport::ClientKey* key_ = nullptr;
   Done done_;
-  int fd_ = -1;
+  Fd fd_;
   std::shared_ptr<transport::Relay> relay_;
   // The connection keeps itself until it has closed.
   std::shared_ptr<Connection> self_;

@@ -143,7 +143,7 @@ class Dialer::Impl final : public EventLoop::Watch, public std::enable_shared_fr
   std::shared_ptr<TimerQueue> timers_;
   RelayCounters counters_;
   // In the loop's thread, once it listens.
-  int listen_fd_ = -1;
+  Fd listen_fd_;
   std::unordered_map<Dial*, std::shared_ptr<Dial>> dials_;
   mutable Mutex mutex_;
   absl::Status last_error_ ABSL_GUARDED_BY(mutex_);
@@ -155,8 +155,7 @@ class Dialer::Impl::Dial final : public EventLoop::Watch,
                                  public Relay::Owner,
                                  public std::enable_shared_from_this<Dial> {
  public:
-  Dial(Impl* dialer, int local_fd) : dialer_(dialer), local_fd_(local_fd) {}
-  ~Dial() override;
+  Dial(Impl* dialer, Fd local_fd) : dialer_(dialer), local_fd_(std::move(local_fd)) {}
 
   void Start();
   void Close();
@@ -175,8 +174,8 @@ class Dialer::Impl::Dial final : public EventLoop::Watch,
   void Drop();
 
   Impl* const dialer_;
-  int local_fd_;
-  int tcp_fd_ = -1;
+  Fd local_fd_;
+  Fd tcp_fd_;
   std::vector<SocketAddress> addresses_;
   size_t tried_ = 0;
   int last_errno_ = 0;
@@ -187,11 +186,6 @@ class Dialer::Impl::Dial final : public EventLoop::Watch,
   bool dialling_ = true;
   bool dropped_ = false;
 };
-
-Dialer::Impl::Dial::~Dial() {
-  if (local_fd_ >= 0) close(local_fd_);
-  if (tcp_fd_ >= 0) close(tcp_fd_);
-}
 
 void Dialer::Impl::Dial::Start() {
   const Options& options = dialer_->options_;
@@ -228,10 +222,10 @@ void Dialer::Impl::Dial::TryNext() {
   if (tried_ == addresses_.size()) return Fail(ConnectError(dialer_->options_.address, last_errno_));
   const SocketAddress& address = addresses_[tried_++];
   ++attempt_;
-  tcp_fd_ = socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (tcp_fd_ < 0) return OnAddressFailed(errno);
-  if (connect(tcp_fd_, address.get(), address.size) != 0 && errno != EINPROGRESS) return OnAddressFailed(errno);
-  if (!dialer_->loop_->Add(tcp_fd_, EPOLLOUT | EPOLLET, this)) return OnAddressFailed(errno);
+  tcp_fd_ = Fd(socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!tcp_fd_.ok()) return OnAddressFailed(errno);
+  if (connect(tcp_fd_.get(), address.get(), address.size) != 0 && errno != EINPROGRESS) return OnAddressFailed(errno);
+  if (!dialer_->loop_->Add(tcp_fd_.get(), EPOLLOUT | EPOLLET, this)) return OnAddressFailed(errno);
   if (tried_ == addresses_.size()) return;
   // An address that swallows packets must not use up the time of the others.
   const absl::Duration share = dialer_->options_.timeout / static_cast<int64_t>(addresses_.size());
@@ -251,13 +245,13 @@ void Dialer::Impl::Dial::OnAddressFailed(int error_number) {
 }
 
 void Dialer::Impl::Dial::OnEvents(uint32_t) {
-  if (!dialling_ || relay_ != nullptr || tcp_fd_ < 0) return;
+  if (!dialling_ || relay_ != nullptr || !tcp_fd_.ok()) return;
   int error = 0;
   socklen_t size = sizeof(error);
-  getsockopt(tcp_fd_, SOL_SOCKET, SO_ERROR, &error, &size);
+  getsockopt(tcp_fd_.get(), SOL_SOCKET, SO_ERROR, &error, &size);
   if (error != 0) return OnAddressFailed(error);
-  dialer_->loop_->Remove(tcp_fd_);
-  relay_ = std::make_shared<Relay>(dialer_->loop_, std::exchange(tcp_fd_, -1),
+  dialer_->loop_->Remove(tcp_fd_.get());
+  relay_ = std::make_shared<Relay>(dialer_->loop_, std::move(tcp_fd_),
                                    TlsSession::Connect(ClientContext(), &dialer_->key_), this, &dialer_->counters_);
   relay_->Start(dialer_->options_.keepalive);
 }
@@ -266,7 +260,7 @@ void Dialer::Impl::Dial::OnHandshakeDone() {
   dialling_ = false;
   dialer_->timers_->Cancel(deadline_);
   dialer_->Report(absl::OkStatus(), relay_->tls().protocol());
-  relay_->Attach(std::exchange(local_fd_, -1));
+  relay_->Attach(std::move(local_fd_));
 }
 
 void Dialer::Impl::Dial::OnHandshakeFailed() {
@@ -308,10 +302,10 @@ void Dialer::Impl::Dial::Drop() {
 }
 
 absl::Status Dialer::Impl::Listen() {
-  listen_fd_ = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  listen_fd_ = Fd(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   const SocketAddress local = AbstractAddress(name_);
-  if (listen_fd_ < 0 || bind(listen_fd_, local.get(), local.size) != 0 || listen(listen_fd_, kBacklog) != 0 ||
-      !loop_->Add(listen_fd_, EPOLLIN, this)) {
+  if (!listen_fd_.ok() || bind(listen_fd_.get(), local.get(), local.size) != 0 ||
+      listen(listen_fd_.get(), kBacklog) != 0 || !loop_->Add(listen_fd_.get(), EPOLLIN, this)) {
     return Unavailable("SOCKET_FAILED", "cannot open a local socket: ", ErrnoText(errno),
                        "; raise the limit of open files of this process");
   }
@@ -319,26 +313,23 @@ absl::Status Dialer::Impl::Listen() {
 }
 
 void Dialer::Impl::OnEvents(uint32_t) {
-  if (listen_fd_ < 0) return;
-  const int fd = accept4(listen_fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-  if (fd < 0) {
+  if (!listen_fd_.ok()) return;
+  Fd fd(accept4(listen_fd_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  if (!fd.ok()) {
     if (errno != EMFILE && errno != ENFILE) return;
     // Level-triggered, so this would spin: look away for a moment.
-    loop_->Remove(listen_fd_);
+    loop_->Remove(listen_fd_.get());
     loop_->PostAfter(absl::Milliseconds(50), [weak = weak_from_this()] {
       const auto impl = weak.lock();
-      if (impl != nullptr && impl->listen_fd_ >= 0) impl->loop_->Add(impl->listen_fd_, EPOLLIN, impl.get());
+      if (impl != nullptr && impl->listen_fd_.ok()) impl->loop_->Add(impl->listen_fd_.get(), EPOLLIN, impl.get());
     });
     return;
   }
   // An abstract socket has no file permissions: any process of the host can connect, and would speak with our key.
   ucred peer{};
   socklen_t size = sizeof(peer);
-  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.pid != getpid()) {
-    close(fd);
-    return;
-  }
-  auto dial = std::make_shared<Dial>(this, fd);
+  if (getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.pid != getpid()) return;
+  auto dial = std::make_shared<Dial>(this, std::move(fd));
   dials_.emplace(dial.get(), dial);
   dial->Start();
 }

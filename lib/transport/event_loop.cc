@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
@@ -18,7 +17,7 @@ constexpr int kEventsAtOnce = 128;
 
 EventLoop::EventLoop() : epoll_fd_(epoll_create1(EPOLL_CLOEXEC)), wake_fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
   epoll_event event{.events = EPOLLIN | EPOLLET, .data = {.ptr = nullptr}};
-  epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, wake_fd_, &event);
+  epoll_ctl(epoll_fd_.get(), EPOLL_CTL_ADD, wake_fd_.get(), &event);
   // Signals are the process's business, never this thread's.
   sigset_t all, before;
   sigfillset(&all);
@@ -27,28 +26,24 @@ EventLoop::EventLoop() : epoll_fd_(epoll_create1(EPOLL_CLOEXEC)), wake_fd_(event
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-EventLoop::~EventLoop() {
-  Stop();
-  close(wake_fd_);
-  close(epoll_fd_);
-}
+EventLoop::~EventLoop() { Stop(); }
 
 bool EventLoop::Add(int fd, uint32_t events, Watch* watch) {
   epoll_event event{.events = events, .data = {.ptr = watch}};
-  return epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &event) == 0;
+  return epoll_ctl(epoll_fd_.get(), EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
 void EventLoop::Change(int fd, uint32_t events, Watch* watch) {
   epoll_event event{.events = events, .data = {.ptr = watch}};
-  epoll_ctl(epoll_fd_, EPOLL_CTL_MOD, fd, &event);
+  epoll_ctl(epoll_fd_.get(), EPOLL_CTL_MOD, fd, &event);
 }
 
-void EventLoop::Remove(int fd) { epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, fd, nullptr); }
+void EventLoop::Remove(int fd) { epoll_ctl(epoll_fd_.get(), EPOLL_CTL_DEL, fd, nullptr); }
 
-void EventLoop::Close(int* fd) {
-  if (*fd < 0) return;
-  Remove(*fd);
-  close(std::exchange(*fd, -1));
+void EventLoop::Close(Fd* fd) {
+  if (!fd->ok()) return;
+  Remove(fd->get());
+  *fd = Fd();
 }
 
 void EventLoop::Post(std::function<void()> task) {
@@ -60,7 +55,7 @@ void EventLoop::Post(std::function<void()> task) {
     posted_.push_back(std::move(task));
   }
   // In the loop's own thread too: it may be past RunPosted, and about to sleep.
-  if (first) eventfd_write(wake_fd_, 1);
+  if (first) eventfd_write(wake_fd_.get(), 1);
 }
 
 void EventLoop::PostAfter(absl::Duration delay, std::function<void()> task) {
@@ -86,7 +81,7 @@ void EventLoop::Run(const std::function<void()>& task) {
 
 void EventLoop::Stop() {
   if (stopping_.exchange(true)) return;
-  eventfd_write(wake_fd_, 1);
+  eventfd_write(wake_fd_.get(), 1);
   thread_.join();
   std::vector<std::function<void()>> dropped;
   {
@@ -128,7 +123,7 @@ void EventLoop::Loop() {
   pthread_setname_np(pthread_self(), "parley-relay");
   epoll_event events[kEventsAtOnce];
   while (!stopping_.load(std::memory_order_relaxed)) {
-    const int count = epoll_wait(epoll_fd_, events, kEventsAtOnce, TimeoutMillis());
+    const int count = epoll_wait(epoll_fd_.get(), events, kEventsAtOnce, TimeoutMillis());
     bool woken = false;
     for (int i = 0; i < count; ++i) {
       if (events[i].data.ptr == nullptr) {

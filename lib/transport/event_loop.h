@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "lib/base/fd.h"
 #include "lib/base/mutex.h"
 
 namespace parley::transport {
@@ -54,9 +55,10 @@ class EventLoop {
   bool Add(int fd, uint32_t events, Watch* watch);
   void Change(int fd, uint32_t events, Watch* watch);
   void Remove(int fd);
-  // Removes and closes `*fd`, which becomes -1; does nothing if it is -1 already. A process that forks lends its child
-  // a copy of each fd until that execs: close alone would leave the kernel with a pointer to a watch that has gone.
-  void Close(int* fd);
+  // Removes and closes `*fd`, which is none afterwards; does nothing if it is none already. A process that forks lends
+  // its child a copy of each fd until that execs: close alone would leave the kernel with a pointer to a watch that has
+  // gone.
+  void Close(Fd* fd);
 
   // Runs `task` in the loop's thread, in order. Drops it once the loop has stopped.
   void Post(std::function<void()> task);
@@ -82,8 +84,8 @@ class EventLoop {
   void RunPosted();
   int TimeoutMillis();
 
-  const int epoll_fd_;
-  const int wake_fd_;
+  const Fd epoll_fd_;
+  const Fd wake_fd_;
   Scratch scratch_;
   std::vector<std::shared_ptr<void>> retired_;
   std::multimap<Instant, std::function<void()>> delayed_;

@@ -66,7 +66,7 @@ absl::Status ListenError(const std::string& address, int error_number) {
                          "; give an address of this machine");
 }
 
-absl::StatusOr<int> Listen(const std::string& address) {
+absl::StatusOr<Fd> Listen(const std::string& address) {
   ASSIGN_OR_RETURN(const HostPort where, ParseHostPort(address));
   ASSIGN_OR_RETURN(std::vector<SocketAddress> found, Resolve(where, /*passive=*/true, /*numeric_only=*/false));
   // For "every address" the name service puts 0.0.0.0 first; "::" takes IPv4 as well, where there is IPv6.
@@ -84,18 +84,19 @@ absl::StatusOr<int> Listen(const std::string& address) {
     const int yes = 1, no = 0;
     setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
     if (where.host.empty()) setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof(no));
-    if (bind(fd.get(), each.get(), each.size) == 0 && listen(fd.get(), kBacklog) == 0) return fd.release();
+    if (bind(fd.get(), each.get(), each.size) == 0 && listen(fd.get(), kBacklog) == 0) return fd;
     error = errno;
     if (error != EAFNOSUPPORT && error != EADDRNOTAVAIL) break;
   }
   return ListenError(address, error);
 }
 
+Fd OpenReserve() { return Fd(open("/dev/null", O_RDONLY | O_CLOEXEC)); }
+
 // A closing that tells the peer at once, and leaves nothing in the kernel.
-void Reset(int fd) {
+void Reset(Fd fd) {
   const linger now{.l_onoff = 1, .l_linger = 0};
-  setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-  close(fd);
+  setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 }
 
 }  // namespace
@@ -106,17 +107,17 @@ struct Listener::Loop {
   std::unordered_map<Connection*, std::shared_ptr<Connection>> connections;
 };
 
-Listener::Listener(Options options, KeySource* keys, std::shared_ptr<SSL_CTX> context, int fd, std::string address)
+Listener::Listener(Options options, KeySource* keys, std::shared_ptr<SSL_CTX> context, Fd fd, std::string address)
     : options_(std::move(options)),
       check_{keys, options_.clock, options_.accept_rest},
       address_(std::move(address)),
       handshakes_(options_.max_handshakes),
       places_(options_.max_connections),
       context_(std::move(context)),
-      listen_fd_(fd),
       breach_lines_(kBreachLines, options_.clock),
       full_lines_(kFullLines, options_.clock),
-      reserve_fd_(open("/dev/null", O_RDONLY | O_CLOEXEC)),
+      listen_fd_(std::move(fd)),
+      reserve_fd_(OpenReserve()),
       timers_(options_.clock) {
   for (int i = 0; i < std::max(1, options_.threads); ++i) loops_.push_back(std::make_unique<Loop>());
 }
@@ -136,7 +137,7 @@ class Listener::Connection final : public Relay::Owner, public std::enable_share
 
   // Before Start. False when there is no place for another handshake.
   bool TakePlace();
-  void Start(int fd);
+  void Start(Fd fd);
   void Close() { relay_->Close(); }
   // Also while it is told that there is no place for it.
   bool shaking_hands() const { return shaking_hands_; }
@@ -179,11 +180,11 @@ bool Listener::Connection::TakePlace() {
   return ticket.has_value();
 }
 
-void Listener::Connection::Start(int fd) {
+void Listener::Connection::Start(Fd fd) {
   timer_ = CloseAt(listener_->options_.clock->Now() + listener_->options_.handshake_timeout, /*handshake=*/true);
-  relay_ =
-      std::make_shared<Relay>(&loop_->events, fd, TlsSession::Accept(listener_->context().get(), &listener_->check_),
-                              this, &listener_->counters_);
+  relay_ = std::make_shared<Relay>(&loop_->events, std::move(fd),
+                                   TlsSession::Accept(listener_->context().get(), &listener_->check_), this,
+                                   &listener_->counters_);
   relay_->Start(listener_->options_.keepalive);
 }
 
@@ -256,7 +257,7 @@ void Listener::Connection::OnHandshakeDone() {
   if (const auto& limits = listener_->options_.frame_limits; limits.has_value() && application == Application::kGrpc) {
     guard = std::make_unique<FrameGuard>(&*limits, listener_->options_.clock);
   }
-  relay_->Attach(pair.named.release(), std::move(guard));
+  relay_->Attach(std::move(pair.named), std::move(guard));
 }
 
 void Listener::Connection::OnHandshakeFailed() {
@@ -288,7 +289,7 @@ void Listener::Connection::OnClosed() {
 void Listener::Start(Handover handover) {
   handover_ = std::move(handover);
   loops_[0]->events.Run([this] {
-    if (listen_fd_ >= 0) loops_[0]->events.Add(listen_fd_, EPOLLIN, this);
+    if (listen_fd_.ok()) loops_[0]->events.Add(listen_fd_.get(), EPOLLIN, this);
   });
 }
 
@@ -298,12 +299,12 @@ void Listener::OnEvents(uint32_t) {
 }
 
 bool Listener::AcceptOne() {
-  if (listen_fd_ < 0) return false;
+  if (!listen_fd_.ok()) return false;
   SocketAddress from;
   from.size = sizeof(from.storage);
-  const int fd = accept4(listen_fd_, from.get(), &from.size, SOCK_NONBLOCK | SOCK_CLOEXEC);
-  if (fd >= 0) {
-    Admit(fd, from);
+  Fd fd(accept4(listen_fd_.get(), from.get(), &from.size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  if (fd.ok()) {
+    Admit(std::move(fd), from);
     return true;
   }
   if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
@@ -318,33 +319,34 @@ bool Listener::AcceptOne() {
 // that its peer learns at once, and the loop does not spin.
 void Listener::SurviveShortage() {
   Count(kOverloaded);
-  if (reserve_fd_ >= 0) {
-    close(reserve_fd_);
-    const int fd = accept4(listen_fd_, nullptr, nullptr, SOCK_CLOEXEC);
-    if (fd >= 0) Reset(fd);
-    reserve_fd_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (fd >= 0 && reserve_fd_ >= 0) return;
+  if (reserve_fd_.ok()) {
+    reserve_fd_ = Fd();
+    Fd fd(accept4(listen_fd_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    const bool accepted = fd.ok();
+    if (accepted) Reset(std::move(fd));
+    reserve_fd_ = OpenReserve();
+    if (accepted && reserve_fd_.ok()) return;
   }
   // Another thread took even that one: look away for a moment.
   EventLoop& events = loops_[0]->events;
-  events.Remove(listen_fd_);
+  events.Remove(listen_fd_.get());
   events.PostAfter(kAcceptRetry, [this, &events] {
-    if (reserve_fd_ < 0) reserve_fd_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (listen_fd_ >= 0) events.Add(listen_fd_, EPOLLIN, this);
+    if (!reserve_fd_.ok()) reserve_fd_ = OpenReserve();
+    if (listen_fd_.ok()) events.Add(listen_fd_.get(), EPOLLIN, this);
   });
 }
 
-void Listener::Admit(int fd, const SocketAddress& from) {
+void Listener::Admit(Fd fd, const SocketAddress& from) {
   Loop* loop = loops_[next_loop_++ % loops_.size()].get();
   auto connection = std::make_shared<Connection>(this, loop, from);
   if (!connection->TakePlace()) {
     Count(kOverloaded);
-    return Reset(fd);
+    return Reset(std::move(fd));
   }
   open_.fetch_add(1);
-  const auto start = [loop, connection, fd] {
+  const auto start = [loop, connection, fd = fd.release()] {
     loop->connections.emplace(connection.get(), connection);
-    connection->Start(fd);
+    connection->Start(Fd(fd));
   };
   if (loop->events.InLoop()) {
     start();
@@ -413,7 +415,6 @@ void Listener::CloseAll() {
   // No callback after this; then no task.
   timers_.Stop();
   for (const auto& loop : loops_) loop->events.Stop();
-  if (reserve_fd_ >= 0) close(std::exchange(reserve_fd_, -1));
 }
 
 void Listener::Recheck() {
@@ -441,12 +442,12 @@ absl::StatusOr<std::unique_ptr<Listener>> Listener::Create(Options options, KeyS
   ASSIGN_OR_RETURN(auto context, MakeServerContext(options.certificate_pem, options.private_key_pem));
   options.private_key_pem = Secret();
   FitIntoDescriptors(&options);
-  ASSIGN_OR_RETURN(const int fd, Listen(options.address));
+  ASSIGN_OR_RETURN(Fd fd, Listen(options.address));
   SocketAddress bound;
   bound.size = sizeof(bound.storage);
-  getsockname(fd, bound.get(), &bound.size);
+  getsockname(fd.get(), bound.get(), &bound.size);
   return std::unique_ptr<Listener>(
-      new Listener(std::move(options), keys, std::move(context), fd, FormatAddress(bound)));
+      new Listener(std::move(options), keys, std::move(context), std::move(fd), FormatAddress(bound)));
 }
 
 absl::Status Listener::ReplaceCertificate(absl::string_view certificate_pem, const Secret& private_key_pem) {

@@ -28,6 +28,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "lib/base/clock.h"
+#include "lib/base/fd.h"
 #include "lib/base/mutex.h"
 #include "lib/base/secret.h"
 #include "lib/base/timer_queue.h"
@@ -129,7 +130,7 @@ class Listener final : private EventLoop::Watch {
   struct Loop;
   enum Outcome { kOk, kRefused, kTimeout, kMalformed, kOverloaded, kLeft, kOutcomes };
 
-  Listener(Options options, KeySource* keys, std::shared_ptr<SSL_CTX> context, int fd, std::string address);
+  Listener(Options options, KeySource* keys, std::shared_ptr<SSL_CTX> context, Fd fd, std::string address);
 
   void OnEvents(uint32_t events) override;
   bool AcceptOne();
@@ -137,7 +138,7 @@ class Listener final : private EventLoop::Watch {
   template <typename Condition>
   void CloseIf(Condition condition);
   void CloseAll();
-  void Admit(int fd, const SocketAddress& from);
+  void Admit(Fd fd, const SocketAddress& from);
   void Count(Outcome outcome) { outcomes_[outcome].fetch_add(1, std::memory_order_relaxed); }
   void CountBreach(FrameGuard::Breach breach, const ConnectionId& connection_id);
   void SayFull(ConnectionPlaces::Limit limit, const KeyInfo& key, const std::string& from);
@@ -161,8 +162,8 @@ class Listener final : private EventLoop::Watch {
   TokenBucket breach_lines_ ABSL_GUARDED_BY(mutex_);
   TokenBucket full_lines_ ABSL_GUARDED_BY(mutex_);
   // In the first loop's thread, once started.
-  int listen_fd_;
-  int reserve_fd_;
+  Fd listen_fd_;
+  Fd reserve_fd_;
   size_t next_loop_ = 0;
   std::once_flag shut_down_;
   std::vector<std::unique_ptr<Loop>> loops_;

@@ -5,7 +5,6 @@
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
@@ -28,19 +27,14 @@ void SetOption(int fd, int level, int name, int value) { setsockopt(fd, level, n
 
 }  // namespace
 
-Relay::Relay(EventLoop* loop, int tcp_fd, std::unique_ptr<TlsSession> tls, Owner* owner, RelayCounters* counters)
+Relay::Relay(EventLoop* loop, Fd tcp_fd, std::unique_ptr<TlsSession> tls, Owner* owner, RelayCounters* counters)
     : loop_(loop),
       tls_(std::move(tls)),
       owner_(owner),
       counters_(counters),
       tcp_(this, /*local=*/false),
       local_(this, /*local=*/true) {
-  tcp_.fd = tcp_fd;
-}
-
-Relay::~Relay() {
-  if (tcp_.fd >= 0) close(tcp_.fd);
-  if (local_.fd >= 0) close(local_.fd);
+  tcp_.fd = std::move(tcp_fd);
 }
 
 void Relay::Side::OnEvents(uint32_t events) {
@@ -52,7 +46,7 @@ void Relay::Side::OnEvents(uint32_t events) {
 }
 
 ssize_t Relay::Side::Read(char* to, size_t size) {
-  const ssize_t count = recv(fd, to, size, MSG_DONTWAIT);
+  const ssize_t count = recv(fd.get(), to, size, MSG_DONTWAIT);
   if (count < 0 && (errno == EAGAIN || errno == EINTR)) {
     readable = errno == EINTR;
     return -1;
@@ -70,7 +64,7 @@ bool Relay::Side::Write(absl::string_view bytes) {
   }
   size_t sent = 0;
   while (writable && sent < bytes.size()) {
-    const ssize_t count = send(fd, bytes.data() + sent, bytes.size() - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+    const ssize_t count = send(fd.get(), bytes.data() + sent, bytes.size() - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (count >= 0) {
       sent += count;
     } else if (errno == EAGAIN) {
@@ -91,31 +85,31 @@ bool Relay::Side::Write(absl::string_view bytes) {
 void Relay::Side::AskWhenWritable(bool ask) {
   if (!local || asked == ask) return;
   asked = ask;
-  relay->loop_->Change(fd, ask ? kEvents : kReadEvents, this);
+  relay->loop_->Change(fd.get(), ask ? kEvents : kReadEvents, this);
 }
 
 void Relay::Start(absl::Duration keepalive) {
-  SetOption(tcp_.fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  SetOption(tcp_.fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  SetOption(tcp_.fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+  SetOption(tcp_.fd.get(), SOL_SOCKET, SO_KEEPALIVE, 1);
   const int seconds = static_cast<int>(std::clamp<int64_t>(absl::ToInt64Seconds(keepalive), 1, 3600));
-  SetOption(tcp_.fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds);
-  SetOption(tcp_.fd, IPPROTO_TCP, TCP_KEEPINTVL, std::max(1, seconds / 3));
-  SetOption(tcp_.fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+  SetOption(tcp_.fd.get(), IPPROTO_TCP, TCP_KEEPIDLE, seconds);
+  SetOption(tcp_.fd.get(), IPPROTO_TCP, TCP_KEEPINTVL, std::max(1, seconds / 3));
+  SetOption(tcp_.fd.get(), IPPROTO_TCP, TCP_KEEPCNT, 3);
   // Keep-alive probes do not run while bytes are unacknowledged.
-  SetOption(tcp_.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 2000 * seconds);
+  SetOption(tcp_.fd.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, 2000 * seconds);
   // Bytes that came before the socket was watched make no edge.
   tcp_.readable = true;
-  if (!loop_->Add(tcp_.fd, kEvents, &tcp_)) return Close();
+  if (!loop_->Add(tcp_.fd.get(), kEvents, &tcp_)) return Close();
   StepHandshake();
 }
 
-void Relay::Attach(int local_fd, std::unique_ptr<FrameGuard> guard) {
-  local_.fd = local_fd;
+void Relay::Attach(Fd local_fd, std::unique_ptr<FrameGuard> guard) {
+  local_.fd = std::move(local_fd);
   guard_ = std::move(guard);
   local_.readable = true;
   phase_ = Phase::kRelaying;
   tls_->ForgetHandshake();
-  if (!loop_->Add(local_.fd, kReadEvents, &local_)) return Close();
+  if (!loop_->Add(local_.fd.get(), kReadEvents, &local_)) return Close();
   // What came together with the end of the handshake.
   FromNetwork("");
   Pump();
@@ -299,7 +293,7 @@ void Relay::SettleSide(Side* side) {
   }
   if (side->kept.empty() && side->shut_after && !side->shut) {
     side->shut = true;
-    shutdown(side->fd, SHUT_WR);
+    shutdown(side->fd.get(), SHUT_WR);
   }
 }
 
@@ -315,7 +309,7 @@ void Relay::FinishIfDone() {
 void Relay::Linger() {
   phase_ = Phase::kLingering;
   loop_->Close(&local_.fd);
-  if (tcp_.kept.empty()) shutdown(tcp_.fd, SHUT_WR);
+  if (tcp_.kept.empty()) shutdown(tcp_.fd.get(), SHUT_WR);
   tcp_.ended = false;
   loop_->PostAfter(kLinger, [weak = weak_from_this()] {
     if (const auto relay = weak.lock(); relay != nullptr) relay->Close();
@@ -327,7 +321,7 @@ void Relay::Discard() {
   const std::shared_ptr<Relay> alive = shared_from_this();
   if (!tcp_.kept.empty() && tcp_.writable) {
     if (!tcp_.Write("")) return Close();
-    if (tcp_.kept.empty()) shutdown(tcp_.fd, SHUT_WR);
+    if (tcp_.kept.empty()) shutdown(tcp_.fd.get(), SHUT_WR);
   }
   for (int reads = 0; tcp_.readable; ++reads) {
     if (tcp_.Read(loop_->scratch().input.get(), EventLoop::Scratch::kReadBytes) == 0) return Close();

@@ -17,6 +17,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "lib/base/fd.h"
 #include "lib/transport/event_loop.h"
 #include "lib/transport/frame_guard.h"
 #include "lib/transport/tls_session.h"
@@ -47,14 +48,13 @@ class Relay : public std::enable_shared_from_this<Relay> {
     virtual void OnClosed() = 0;
   };
 
-  // Takes the fd. `loop`, `owner` and `counters` must outlive the relay.
-  Relay(EventLoop* loop, int tcp_fd, std::unique_ptr<TlsSession> tls, Owner* owner, RelayCounters* counters);
-  ~Relay();
+  // `loop`, `owner` and `counters` must outlive the relay.
+  Relay(EventLoop* loop, Fd tcp_fd, std::unique_ptr<TlsSession> tls, Owner* owner, RelayCounters* counters);
 
   // Sets the socket's options and begins the handshake.
   void Start(absl::Duration keepalive);
-  // Takes the fd and begins to relay. `guard`, if there is one, sees every byte before it is passed on.
-  void Attach(int local_fd, std::unique_ptr<FrameGuard> guard = nullptr);
+  // Begins to relay. `guard`, if there is one, sees every byte before it is passed on.
+  void Attach(Fd local_fd, std::unique_ptr<FrameGuard> guard = nullptr);
   // Sends these bytes to the peer and nothing more. No local socket is ever attached.
   void Refuse(absl::string_view bytes);
   // Closes both sockets now. The peer is told if the kernel takes the few bytes.
@@ -80,7 +80,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
 
     Relay* const relay;
     const bool local;
-    int fd = -1;
+    Fd fd;
     bool asked = false;
     bool readable = false;
     bool writable = true;
