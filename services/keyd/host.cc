@@ -1,9 +1,13 @@
 #include "services/keyd/host.h"
 
+#include <dirent.h>
+#include <errno.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -12,7 +16,7 @@
 #include "lib/service/config_check.h"
 #include "lib/store/companion_secret.h"
 #include "lib/store/sqlite_store.h"
-#include "services/keyd/keys/credential_files.h"
+#include "services/keyd/store/key_store.h"
 #include "services/keyd/store/sealer.h"
 
 namespace parley::keyd {
@@ -49,6 +53,25 @@ absl::Status CheckFounding(const Options& options, bool founded) {
                             "; restore that from a backup, or move the whole folder away to found another one"));
 }
 
+// FILE_EXPOSED when a file in the folder may be opened by others. A folder that is not there holds none.
+absl::Status CheckCredentialFiles(const std::string& folder) {
+  DIR* const directory = opendir(folder.c_str());
+  if (directory == nullptr) return errno == ENOENT ? absl::OkStatus() : FileError("read", folder, errno);
+  absl::Cleanup close_it = [directory] { closedir(directory); };
+  while (const dirent* const entry = readdir(directory)) {
+    const std::string path = absl::StrCat(folder, "/", entry->d_name);
+    struct stat info;
+    if (lstat(path.c_str(), &info) != 0) return FileError("read", path, errno);
+    if (!S_ISREG(info.st_mode) || (info.st_mode & 0077) == 0) continue;
+    return Error(absl::StatusCode::kFailedPrecondition, "FILE_EXPOSED",
+                 absl::StrCat(path,
+                              " holds a secret but others may open it; revoke that credential if they may have, "
+                              "then run: chmod 600 ",
+                              path));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckAddress(const Options& options) {
   return service::PublicAddress("--keyd-address", options.keyd_address, options.listen).status();
 }
@@ -61,9 +84,9 @@ absl::StatusOr<std::unique_ptr<Host>> Host::Open(const Options& options, Clock* 
   RETURN_IF_ERROR(CheckCredentialFiles(CredentialFolder(options)));
   std::unique_ptr<Host> host(new Host(options, clock));
   ASSIGN_OR_RETURN(host->store_, store::OpenSqliteStore({.path = DatabasePath(options), .clock = clock}));
-  ASSIGN_OR_RETURN(const auto organisation, KeyStore(host->store_.get()).FindOrganisation());
-  RETURN_IF_ERROR(CheckFounding(options, organisation.has_value()));
-  ASSIGN_OR_RETURN(host->kek_, FindKek(options, organisation.has_value()));
+  ASSIGN_OR_RETURN(const auto organisation, KeyStore(host->store_.get(), clock).FindOrganisation());
+  RETURN_IF_ERROR(CheckFounding(options, organisation.exists()));
+  ASSIGN_OR_RETURN(host->kek_, FindKek(options, organisation.exists()));
   return host;
 }
 

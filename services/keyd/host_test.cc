@@ -52,9 +52,9 @@ TEST(KeydStart, FinishesAFoundingThatWasCutShort) {
   ASSERT_TRUE(MakeFolders(keyd.options.data, 0700).ok());
   {
     const auto store = *store::OpenSqliteStore({.path = keyd.options.data + "/keyd.db"});
-    AuditTrail trail(store.get());
+    const KeyStore keys(store.get(), &keyd.clock);
     const Secret kek = *MakeKek(keyd.options.data + "/kek");
-    ASSERT_TRUE(Organisation::Open(KeyStore(store.get()), &trail, keyd.clock, kek, "parley").ok());
+    ASSERT_TRUE(Organisation::Open(&keys, kek, "parley").ok());
   }
   ASSERT_TRUE(keyd.Start().ok());
   EXPECT_TRUE(keyd.ConnectAs("admin")->Issue(ROLE_DEVICE, "web-1").ok());

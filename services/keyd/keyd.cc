@@ -12,16 +12,9 @@
 #include "lib/crypto/certificate.h"
 #include "lib/keys/key_source.h"
 #include "lib/rpc/worker_pool.h"
-#include "services/keyd/keys/certificate_authority.h"
 #include "services/keyd/keys/credential_files.h"
-#include "services/keyd/keys/credentials.h"
-#include "services/keyd/keys/organisation.h"
-#include "services/keyd/keys/root_keys.h"
-#include "services/keyd/service/key_service.h"
 #include "services/keyd/service/metrics.h"
-#include "services/keyd/service/trust_service.h"
 #include "services/keyd/store/device_names.h"
-#include "services/keyd/trust/trust_authority.h"
 
 namespace parley::keyd {
 namespace {
@@ -35,7 +28,7 @@ constexpr absl::Duration kAuditDrain = absl::Seconds(5);
 
 }  // namespace
 
-Keyd::Keyd(Config config) : config_(std::move(config)), store_(config_.store), trail_(config_.store) {}
+Keyd::Keyd(Config config) : config_(std::move(config)), store_(config_.store, config_.clock) {}
 
 Keyd::~Keyd() {
   metrics_ = nullptr;
@@ -57,16 +50,13 @@ absl::StatusOr<std::unique_ptr<Keyd>> Keyd::Create(Config config) {
 
 absl::Status Keyd::OpenKeys() {
   const Secret kek = std::exchange(config_.kek, Secret());
-  ASSIGN_OR_RETURN(organisation_, Organisation::Open(store_, &trail_, *config_.clock, kek, config_.organisation));
-  ASSIGN_OR_RETURN(certificates_, CertificateAuthority::Open(organisation_.get(), &trail_, config_.clock));
-  ASSIGN_OR_RETURN(roots_, RootKeys::Open(&store_, organisation_.get(), &trail_, config_.clock));
-  RETURN_IF_ERROR(DeviceNames::Fill(config_.store, config_.clock->Now()));
-  credentials_ = std::make_unique<Credentials>(
-      Credentials::Parts{&store_, organisation_.get(), roots_.get(), &trail_, config_.clock}, config_.addresses);
-  files_ = std::make_unique<CredentialFiles>(config_.credential_folder, credentials_.get(), roots_.get(), &store_,
-                                             config_.clock);
-  ASSIGN_OR_RETURN(trust_, TrustAuthority::Open(&store_, organisation_->name(), credentials_.get(), config_.clock));
-  RETURN_IF_ERROR(store_.Sweep(config_.clock->Now()));
+  ASSIGN_OR_RETURN(organisation_, Organisation::Open(&store_, kek, config_.organisation));
+  ASSIGN_OR_RETURN(roots_, RootKeys::Open(&store_, organisation_.get()));
+  RETURN_IF_ERROR(DeviceNames::Fill(store_));
+  credentials_ = std::make_unique<Credentials>(&store_, organisation_.get(), roots_.get(), config_.addresses);
+  files_ = std::make_unique<CredentialFiles>(config_.credential_folder, &store_, roots_.get(), credentials_.get());
+  ASSIGN_OR_RETURN(trust_, TrustAuthority::Open(&store_, organisation_.get(), credentials_.get()));
+  RETURN_IF_ERROR(store_.Sweep());
   key_source_ = std::make_unique<keys::AudienceKeySource>(roots_->keyring(keys::kKeyd), config_.clock);
   ASSIGN_OR_RETURN(const auto revocations, store_.Revocations());
   for (const key::v1::Revocation& revocation : revocations) {
@@ -79,18 +69,18 @@ void Keyd::MakeServices() {
   audit::AuditBuffer::Options audit;
   audit.service = "keyd";
   audit.clock = config_.clock;
-  audit.sink = [this](const std::vector<key::v1::AuditEvent>& events) { return trail_.Append("keyd", events); };
+  audit.sink = [this](const std::vector<key::v1::AuditEvent>& events) {
+    return store_.trail()->Append("keyd", events);
+  };
   audit_ = std::make_unique<audit::AuditBuffer>(std::move(audit));
   workers_ = std::make_unique<rpc::WorkerPool>(kWorkers);
   gate_ = std::make_unique<rpc::Gate>(config_.find_peer, audit_.get(), workers_.get(), config_.metrics);
-  const auto on_revoked = [this](absl::string_view serial, absl::Time expire_time, bool by_itself) {
-    OnRevoked(serial, expire_time, by_itself);
+  parts_ = {&store_,      organisation_.get(), roots_.get(), credentials_.get(),
+            trust_.get(), gate_.get(),         &streams_,    audit_.get()};
+  parts_.on_revoked = [this](const key::v1::CredentialRecord& record, const rpc::Caller& caller) {
+    OnRevoked(record, caller);
   };
-  key_service_ = std::make_unique<KeyService>(
-      KeyService::Options{&store_, roots_.get(), certificates_.get(), credentials_.get(), &trail_, trust_.get(),
-                          gate_.get(), &streams_, on_revoked, [this](bool retired) { OnRotated(retired); }});
-  trust_service_ = std::make_unique<TrustService>(
-      TrustService::Options{config_.store, trust_.get(), gate_.get(), &streams_, audit_.get(), on_revoked});
+  parts_.on_rotated = [this](bool retired) { OnRotated(retired); };
 }
 
 transport::KeySource* Keyd::key_source() { return key_source_.get(); }
@@ -100,7 +90,8 @@ absl::Status Keyd::Certify(transport::Listener::Options* listener) {
   key::v1::IssueServerCertificateRequest request;
   request.set_public_key(key.PublicKey());
   *request.mutable_names() = {config_.names.begin(), config_.names.end()};
-  ASSIGN_OR_RETURN(const key::v1::IssueServerCertificateResponse issued, certificates_->Issue("keyd", request));
+  key::v1::IssueServerCertificateResponse issued;
+  RETURN_IF_ERROR(organisation_->IssueServerCertificate("keyd", request, &issued));
   listener->certificate_pem = issued.certificate_pem();
   listener->private_key_pem = key.ToPem();
   certificate_expires_ = ToTime(issued.expire_time());
@@ -117,9 +108,9 @@ absl::Status Keyd::WriteCredentials(const std::string& listening) {
 absl::Status Keyd::MakeAdminCredential() { return files_->MakeAdmin(); }
 
 void Keyd::Register(grpc::ServerBuilder* builder) {
-  builder->RegisterService(key_service_.get());
-  builder->RegisterService(trust_service_.get());
-  if (config_.metrics != nullptr) metrics_ = CountCredentials(&store_, config_.clock, config_.metrics);
+  builder->RegisterService(&key_service_);
+  builder->RegisterService(&trust_service_);
+  if (config_.metrics != nullptr) metrics_ = CountCredentials(&store_, config_.metrics);
 }
 
 void Keyd::Drain() {
@@ -127,14 +118,13 @@ void Keyd::Drain() {
   streams_.Close(rpc::ServerStopping());
 }
 
-void Keyd::OnRevoked(absl::string_view serial, absl::Time expire_time, bool by_itself) {
-  key_source_->Revoke(*HexDecode(serial), expire_time);
-  if (!by_itself) {
-    config_.listener().CloseKey(serial);
-    return;
-  }
-  closing_.Schedule(Clock::System()->Now() + kAnswerFirst,
-                    [this, serial = std::string(serial)] { config_.listener().CloseKey(serial); });
+void Keyd::OnRevoked(const key::v1::CredentialRecord& record, const rpc::Caller& caller) {
+  const std::string serial = SerialOfName(record.name());
+  key_source_->Revoke(*HexDecode(serial), ToTime(record.expire_time()));
+  const auto close = [this, serial] { config_.listener().CloseKey(serial); };
+  // The caller's own connection still carries the answer.
+  if (serial != caller.peer->key.key_id) return close();
+  closing_.Schedule(Clock::System()->Now() + kAnswerFirst, close);
 }
 
 void Keyd::OnRotated(bool retired) {
@@ -153,7 +143,7 @@ absl::Status Keyd::RenewCertificate() {
 }
 
 void Keyd::Upkeep() {
-  for (const absl::Status& status : {store_.Sweep(config_.clock->Now()), RenewCertificate(), files_->Update()}) {
+  for (const absl::Status& status : {store_.Sweep(), RenewCertificate(), files_->Update()}) {
     if (!status.ok()) LogError("upkeep failed; trying again in an hour", {{"error", std::string(status.message())}});
   }
   upkeep_.Schedule(config_.clock->Now() + kUpkeep, [this] { Upkeep(); });

@@ -26,17 +26,11 @@
 #include "lib/base/clock.h"
 #include "lib/base/secret.h"
 #include "lib/base/timer_queue.h"
-#include "lib/rpc/gate.h"
-#include "lib/rpc/live_streams.h"
 #include "lib/rpc/metrics.h"
 #include "lib/store/store.h"
 #include "lib/transport/listener.h"
-#include "services/keyd/store/audit_trail.h"
-#include "services/keyd/store/key_store.h"
-
-namespace grpc {
-class ServerBuilder;
-}  // namespace grpc
+#include "services/keyd/service/key_service.h"
+#include "services/keyd/service/trust_service.h"
 
 namespace parley::audit {
 class AuditBuffer;
@@ -48,14 +42,7 @@ class AudienceKeySource;
 
 namespace parley::keyd {
 
-class CertificateAuthority;
 class CredentialFiles;
-class Credentials;
-class KeyService;
-class Organisation;
-class RootKeys;
-class TrustAuthority;
-class TrustService;
 
 class Keyd {
  public:
@@ -105,16 +92,14 @@ class Keyd {
   explicit Keyd(Config config);
   absl::Status OpenKeys();
   void MakeServices();
-  void OnRevoked(absl::string_view serial, absl::Time expire_time, bool by_itself);
+  void OnRevoked(const key::v1::CredentialRecord& record, const rpc::Caller& caller);
   void OnRotated(bool retired);
   absl::Status RenewCertificate();
   void Upkeep();
 
   Config config_;
   const KeyStore store_;
-  AuditTrail trail_;
   std::unique_ptr<Organisation> organisation_;
-  std::unique_ptr<CertificateAuthority> certificates_;
   std::unique_ptr<RootKeys> roots_;
   std::unique_ptr<Credentials> credentials_;
   std::unique_ptr<TrustAuthority> trust_;
@@ -124,8 +109,9 @@ class Keyd {
   std::unique_ptr<rpc::WorkerPool> workers_;
   std::unique_ptr<rpc::Gate> gate_;
   rpc::LiveStreams streams_;
-  std::unique_ptr<KeyService> key_service_;
-  std::unique_ptr<TrustService> trust_service_;
+  ServiceParts parts_;
+  KeyServiceAdapter key_service_{&parts_};
+  TrustServiceAdapter trust_service_{&parts_};
   rpc::Metrics::Source metrics_;
   absl::Time certificate_expires_;
   // By the system's clock: connections close in real time.

@@ -4,9 +4,8 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "lib/audit/audit_buffer.h"
 #include "lib/audit/audit_limits.h"
-#include "lib/base/error.h"
+#include "services/keyd/domain/credential_rules.h"
 
 namespace parley::keyd {
 namespace {
@@ -22,30 +21,26 @@ bool IsGood(const AuditEvent& event) {
          event.outcome().size() <= audit::kMaxOutcomeBytes && event.detail().size() <= audit::kMaxDetailBytes;
 }
 
-absl::Status Invalid(absl::string_view sentence) {
-  return Error(absl::StatusCode::kInvalidArgument, "AUDIT_EVENTS", sentence);
-}
-
 }  // namespace
 
-AuditEvent MakeEvent(const Clock& clock, absl::string_view actor, absl::string_view action, absl::string_view resource,
-                     absl::string_view detail) {
+AuditEvent NewEvent(absl::string_view actor, absl::string_view action, absl::string_view resource,
+                    absl::string_view detail) {
   AuditEvent event;
   event.set_actor(std::string(actor));
   event.set_action(std::string(action));
   event.set_resource(std::string(resource));
   event.set_outcome("ok");
   event.set_detail(std::string(detail));
-  audit::CompleteEvent("keyd", clock.Now(), &event);
   return event;
 }
 
 absl::Status CheckAuditEvents(const std::vector<AuditEvent>& events) {
   if (events.empty() || events.size() > kMaxEvents) {
-    return Invalid(absl::StrCat("a call appends 1 to ", kMaxEvents, " events"));
+    return Invalid("AUDIT_EVENTS", absl::StrCat("a call appends 1 to ", kMaxEvents, " events"));
   }
   if (std::all_of(events.begin(), events.end(), IsGood)) return absl::OkStatus();
   return Invalid(
+      "AUDIT_EVENTS",
       "an audit event must have a UUID as id, an action, and texts within the limits of docs/protocol/audit_log.md");
 }
 

@@ -15,16 +15,12 @@ using trust::v1::SignedCertificate;
 
 constexpr int kMaxCertificates = 100;
 
-absl::Status Invalid(absl::string_view sentence) {
-  return Error(absl::StatusCode::kInvalidArgument, "CERTIFICATES", sentence);
-}
-
 }  // namespace
 
 absl::StatusOr<CertificateBatch> CertificateBatch::Read(
     const google::protobuf::RepeatedPtrField<SignedCertificate>& certificates) {
   if (certificates.empty() || certificates.size() > kMaxCertificates) {
-    return Invalid(absl::StrCat("a call appends 1 to ", kMaxCertificates, " certificates"));
+    return Invalid("CERTIFICATES", absl::StrCat("a call appends 1 to ", kMaxCertificates, " certificates"));
   }
   CertificateBatch batch;
   for (const SignedCertificate& certificate : certificates) {
@@ -34,10 +30,11 @@ absl::StatusOr<CertificateBatch> CertificateBatch::Read(
   return batch;
 }
 
-absl::StatusOr<trust::v1::DeviceCertificate> CertificateBatch::EnrolledDevice() const {
+absl::Status CertificateBatch::CheckEnrolment() const {
   const bool new_user = read.size() == 2 && read[0].has_user() && read[1].has_device();
-  if (new_user || (read.size() == 1 && read[0].has_device())) return read.back().device();
-  return Invalid("an enrolment has two certificates, of a user and its first device, or one, of a device");
+  if (new_user || (read.size() == 1 && read[0].has_device())) return absl::OkStatus();
+  return Invalid("CERTIFICATES",
+                 "an enrolment has two certificates, of a user and its first device, or one, of a device");
 }
 
 std::string CertificateBatch::Content() const {
@@ -46,11 +43,10 @@ std::string CertificateBatch::Content() const {
   return content;
 }
 
-std::vector<key::v1::AuditEvent> CertificateBatch::Events(const Clock& clock, absl::string_view actor,
-                                                          absl::string_view reason) const {
+std::vector<key::v1::AuditEvent> CertificateBatch::Events(absl::string_view actor, absl::string_view reason) const {
   std::vector<key::v1::AuditEvent> events;
   const auto add = [&](absl::string_view action, const std::string& resource, absl::string_view detail) {
-    events.push_back(MakeEvent(clock, actor, action, resource, detail));
+    events.push_back(NewEvent(actor, action, resource, detail));
   };
   for (const Certificate& certificate : read) {
     if (certificate.has_user()) {

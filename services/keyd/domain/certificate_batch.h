@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "google/protobuf/repeated_ptr_field.h"
-#include "lib/base/clock.h"
 #include "parley/key/v1/key_service.pb.h"
 #include "parley/trust/v1/trust_service.pb.h"
 
@@ -25,13 +25,13 @@ struct CertificateBatch {
   static absl::StatusOr<CertificateBatch> Read(
       const google::protobuf::RepeatedPtrField<trust::v1::SignedCertificate>& certificates);
 
-  // Returns the device of an enrolment: of a user and its first device, or of one device. INVALID_ARGUMENT
-  // (CERTIFICATES) for any other batch.
-  absl::StatusOr<trust::v1::DeviceCertificate> EnrolledDevice() const;
+  // INVALID_ARGUMENT (CERTIFICATES) unless it is an enrolment: of a user and its first device, or of one device, which
+  // is the last certificate.
+  absl::Status CheckEnrolment() const;
   // Returns what the batch asks for, to tell a repetition from another request: the hashes, one after another.
   std::string Content() const;
   // Returns an audit event for each certificate. `reason`: why something is revoked.
-  std::vector<key::v1::AuditEvent> Events(const Clock& clock, absl::string_view actor, absl::string_view reason) const;
+  std::vector<key::v1::AuditEvent> Events(absl::string_view actor, absl::string_view reason) const;
 };
 
 }  // namespace parley::keyd

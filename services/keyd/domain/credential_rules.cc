@@ -8,7 +8,6 @@
 #include "absl/strings/strip.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
-#include "lib/base/proto_time.h"
 #include "lib/keys/identity.h"
 #include "lib/keys/roles.h"
 
@@ -18,10 +17,6 @@ namespace {
 constexpr absl::string_view kNamePrefix = "credentials/";
 constexpr size_t kMaxSubjectBytes = 48;
 constexpr size_t kMaxRevocationReasonBytes = 200;
-
-absl::Status Invalid(absl::string_view reason, absl::string_view sentence) {
-  return Error(absl::StatusCode::kInvalidArgument, reason, sentence);
-}
 
 bool IsSubject(absl::string_view text) {
   return !text.empty() && text.size() <= kMaxSubjectBytes && std::all_of(text.begin(), text.end(), [](unsigned char c) {
@@ -56,10 +51,6 @@ std::vector<absl::string_view> AudiencesOf(access::v1::Role role) {
   }
 }
 
-absl::Duration TtlOf(bool has_ttl, const google::protobuf::Duration& ttl) {
-  return has_ttl ? ToDuration(ttl) : kDefaultTtl;
-}
-
 absl::Status CheckTtl(absl::Duration ttl) {
   if (ttl >= absl::Seconds(1) && ttl <= kMaxTtl) return absl::OkStatus();
   return Invalid("TTL", "a ttl must be 1 second to 366 days");
@@ -88,9 +79,8 @@ absl::Status CheckRevocationReason(absl::string_view reason) {
 }
 
 std::string ContentOf(const key::v1::IssueCredentialRequest& request) {
-  std::string content =
-      absl::StrCat(static_cast<int>(request.role()), "\n", request.subject(), "\n",
-                   absl::ToInt64Nanoseconds(TtlOf(request.has_ttl(), request.ttl())), "\n", request.device());
+  std::string content = absl::StrCat(static_cast<int>(request.role()), "\n", request.subject(), "\n",
+                                     absl::ToInt64Nanoseconds(TtlOf(request)), "\n", request.device());
   // With their lengths: different labels may read the same.
   for (const auto& [key, value] :
        std::map<std::string, std::string>(request.labels().begin(), request.labels().end())) {
@@ -110,6 +100,15 @@ std::string Describe(const key::v1::CredentialRecord& record) {
 absl::StatusOr<int> PageSize(int requested) {
   if (requested < 0 || requested > 1000) return Invalid("PAGE_SIZE", "page_size must be 0 to 1000");
   return requested == 0 ? 100 : requested;
+}
+
+absl::Status CheckAfterSequence(int64_t after_sequence) {
+  if (after_sequence >= 0) return absl::OkStatus();
+  return Invalid("AFTER_SEQUENCE", "after_sequence must not be negative");
+}
+
+absl::Status Invalid(absl::string_view reason, absl::string_view sentence) {
+  return Error(absl::StatusCode::kInvalidArgument, reason, sentence);
 }
 
 }  // namespace parley::keyd

@@ -4,6 +4,7 @@
 #ifndef PARLEY_SERVICES_KEYD_DOMAIN_CREDENTIAL_RULES_H_
 #define PARLEY_SERVICES_KEYD_DOMAIN_CREDENTIAL_RULES_H_
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "lib/base/proto_time.h"
 #include "lib/keys/labels.h"
 #include "parley/key/v1/key_service.pb.h"
 
@@ -28,8 +30,11 @@ std::string SerialOfName(absl::string_view name);
 // Returns the audiences that a credential of the role has keys for; none for a role that has no credentials.
 std::vector<absl::string_view> AudiencesOf(access::v1::Role role);
 
-// Returns the life that a request asks for: `ttl`, or kDefaultTtl.
-absl::Duration TtlOf(bool has_ttl, const google::protobuf::Duration& ttl);
+// Returns the life that a request asks for: its `ttl`, or kDefaultTtl.
+template <typename Request>
+absl::Duration TtlOf(const Request& request) {
+  return request.has_ttl() ? ToDuration(request.ttl()) : kDefaultTtl;
+}
 // INVALID_ARGUMENT (TTL).
 absl::Status CheckTtl(absl::Duration ttl);
 // INVALID_ARGUMENT: ROLE, SUBJECT, TTL, LABEL_ROLE (labels for another role than device), LABEL_MALFORMED,
@@ -46,6 +51,11 @@ std::string Describe(const key::v1::CredentialRecord& record);
 
 // Returns the size of a page of a list: 100 for 0. INVALID_ARGUMENT (PAGE_SIZE).
 absl::StatusOr<int> PageSize(int requested);
+// INVALID_ARGUMENT (AFTER_SEQUENCE) unless that is where a list or a stream can begin.
+absl::Status CheckAfterSequence(int64_t after_sequence);
+
+// Returns INVALID_ARGUMENT with this reason and sentence.
+absl::Status Invalid(absl::string_view reason, absl::string_view sentence);
 
 }  // namespace parley::keyd
 

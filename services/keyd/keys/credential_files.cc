@@ -1,12 +1,5 @@
 #include "services/keyd/keys/credential_files.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <sys/stat.h>
-
-#include <memory>
-
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -15,30 +8,17 @@
 
 namespace parley::keyd {
 
-absl::Status CheckCredentialFiles(const std::string& folder) {
-  DIR* const directory = opendir(folder.c_str());
-  if (directory == nullptr) return errno == ENOENT ? absl::OkStatus() : FileError("read", folder, errno);
-  absl::Cleanup close_it = [directory] { closedir(directory); };
-  while (const dirent* const entry = readdir(directory)) {
-    const std::string path = absl::StrCat(folder, "/", entry->d_name);
-    struct stat info;
-    if (lstat(path.c_str(), &info) != 0) return FileError("read", path, errno);
-    if (!S_ISREG(info.st_mode) || (info.st_mode & 0077) == 0) continue;
-    return Error(absl::StatusCode::kFailedPrecondition, "FILE_EXPOSED",
-                 absl::StrCat(path,
-                              " holds a secret but others may open it; revoke that credential if they may have, "
-                              "then run: chmod 600 ",
-                              path));
-  }
-  return absl::OkStatus();
-}
-
 std::string CredentialFiles::PathOf(absl::string_view name) const {
   return absl::StrCat(folder_, "/", name, ".credential");
 }
 
 absl::Status CredentialFiles::Make(absl::string_view name, access::v1::Role role) const {
-  ASSIGN_OR_RETURN(const Credentials::Issued issued, credentials_->IssueOwn(role, name, kMaxTtl));
+  Credentials::IssueSpec spec;
+  spec.role = role;
+  spec.subject = std::string(name);
+  spec.ttl = kMaxTtl;
+  spec.issuer = spec.actor = "keyd";
+  ASSIGN_OR_RETURN(const Credentials::Issued issued, credentials_->IssueOnce(spec));
   const std::string path = PathOf(name);
   RETURN_IF_ERROR(keys::WriteCredentialFile(path, issued.credential));
   LogInfo("wrote a credential", {{"path", path}, {"name", issued.record.name()}});
@@ -46,7 +26,7 @@ absl::Status CredentialFiles::Make(absl::string_view name, access::v1::Role role
 }
 
 absl::Status CredentialFiles::UpdateAddresses(const std::string& path, keys::Credential credential) const {
-  const std::map<std::string, std::string> addresses = credentials_->addresses();
+  const std::map<std::string, std::string>& addresses = credentials_->addresses();
   bool changed = false;
   for (keys::AudienceKey& key : credential.keys) {
     const auto address = addresses.find(key.audience);
@@ -58,7 +38,7 @@ absl::Status CredentialFiles::UpdateAddresses(const std::string& path, keys::Cre
 }
 
 absl::StatusOr<bool> CredentialFiles::IsGoodForLong(const keys::Credential& credential) const {
-  if (credential.not_after - clock_->Now() < kMaxTtl / 3) return false;
+  if (credential.not_after - store_->Now() < kMaxTtl / 3) return false;
   const auto record = credentials_->Get(CredentialName(credential.serial));
   if (absl::IsNotFound(record.status())) return false;
   RETURN_IF_ERROR(record.status());
@@ -68,18 +48,15 @@ absl::StatusOr<bool> CredentialFiles::IsGoodForLong(const keys::Credential& cred
 absl::Status CredentialFiles::UpdateOne(absl::string_view name, access::v1::Role role, bool founding) const {
   const std::string path = PathOf(name);
   absl::StatusOr<keys::Credential> credential = keys::ReadCredentialFile(path);
-  const bool missing = absl::IsNotFound(credential.status());
-  if (!missing) RETURN_IF_ERROR(credential.status());
-  bool make = missing && founding;
-  if (role == access::v1::ROLE_SERVICE) {
-    make = missing;
-    if (!missing) {
-      ASSIGN_OR_RETURN(const bool good, IsGoodForLong(*credential));
-      make = !good;
-    }
+  if (absl::IsNotFound(credential.status())) {
+    return founding || role == access::v1::ROLE_SERVICE ? Make(name, role) : absl::OkStatus();
   }
-  if (make) return Make(name, role);
-  return missing ? absl::OkStatus() : UpdateAddresses(path, *std::move(credential));
+  RETURN_IF_ERROR(credential.status());
+  if (role == access::v1::ROLE_SERVICE) {
+    ASSIGN_OR_RETURN(const bool good, IsGoodForLong(*credential));
+    if (!good) return Make(name, role);
+  }
+  return UpdateAddresses(path, *std::move(credential));
 }
 
 absl::Status CredentialFiles::Update() const {
@@ -92,9 +69,6 @@ absl::Status CredentialFiles::Update() const {
   return founding ? store_->FoundingDone() : absl::OkStatus();
 }
 
-absl::Status CredentialFiles::MakeAdmin() const {
-  RETURN_IF_ERROR(MakeFolders(folder_, 0700));
-  return Make("admin", access::v1::ROLE_ADMIN);
-}
+absl::Status CredentialFiles::MakeAdmin() const { return Make("admin", access::v1::ROLE_ADMIN); }
 
 }  // namespace parley::keyd

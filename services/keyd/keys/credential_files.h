@@ -8,7 +8,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "lib/base/clock.h"
 #include "lib/keys/credential.h"
 #include "services/keyd/keys/credentials.h"
 #include "services/keyd/keys/root_keys.h"
@@ -16,16 +15,12 @@
 
 namespace parley::keyd {
 
-// FILE_EXPOSED when a file in the folder may be opened by others. A folder that is not there holds none.
-absl::Status CheckCredentialFiles(const std::string& folder);
-
 // Threads: all methods may be called from any thread; they block on the store and on files.
 class CredentialFiles {
  public:
   // All must outlive this.
-  CredentialFiles(std::string folder, Credentials* credentials, const RootKeys* roots, const KeyStore* store,
-                  const Clock* clock)
-      : folder_(std::move(folder)), credentials_(credentials), roots_(roots), store_(store), clock_(clock) {}
+  CredentialFiles(std::string folder, const KeyStore* store, const RootKeys* roots, Credentials* credentials)
+      : folder_(std::move(folder)), store_(store), roots_(roots), credentials_(credentials) {}
 
   // Brings the files up to date. The services' are made when missing, under an older root, or within a third of their
   // life from the end, so that a service which reads its file again never runs out; those of people are made at the
@@ -43,10 +38,9 @@ class CredentialFiles {
   absl::StatusOr<bool> IsGoodForLong(const keys::Credential& credential) const;
 
   const std::string folder_;
-  Credentials* const credentials_;
-  const RootKeys* const roots_;
   const KeyStore* const store_;
-  const Clock* const clock_;
+  const RootKeys* const roots_;
+  Credentials* const credentials_;
 };
 
 }  // namespace parley::keyd

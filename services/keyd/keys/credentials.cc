@@ -24,39 +24,26 @@ constexpr absl::Duration kRequestMemory = absl::Hours(24);
 
 }  // namespace
 
-void Credentials::SetAddress(absl::string_view audience, absl::string_view address) {
-  MutexLock lock(&addresses_mutex_);
-  addresses_[std::string(audience)] = std::string(address);
-}
-
-std::map<std::string, std::string> Credentials::addresses() const {
-  MutexLock lock(&addresses_mutex_);
-  return addresses_;
-}
-
-absl::Status Credentials::SetRequest(absl::string_view caller, absl::string_view request_id, absl::string_view content,
-                                     IssueSpec* spec) {
-  if (!IsUuid(request_id)) {
-    return Error(absl::StatusCode::kInvalidArgument, "REQUEST_ID",
-                 "request_id must be a UUID, a new one per credential");
-  }
-  spec->request_hash = HexEncode(crypto::Sha256(absl::StrCat(caller, "\n", absl::AsciiStrToLower(request_id))));
-  spec->request_digest = crypto::Sha256(content);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<Credentials::Issued> Credentials::Issue(absl::string_view caller,
-                                                       const key::v1::IssueCredentialRequest& request) {
+absl::StatusOr<Credentials::IssueSpec> Credentials::Requested(const rpc::Caller& caller, absl::string_view request_id,
+                                                              absl::Duration ttl, absl::string_view content) {
+  if (!IsUuid(request_id)) return Invalid("REQUEST_ID", "request_id must be a UUID, a new one per credential");
   IssueSpec spec;
+  spec.ttl = ttl;
+  spec.issuer = caller.subject();
+  spec.actor = caller.Name();
+  spec.request_hash = HexEncode(crypto::Sha256(absl::StrCat(spec.issuer, "\n", absl::AsciiStrToLower(request_id))));
+  spec.request_digest = crypto::Sha256(content);
+  return spec;
+}
+
+absl::Status Credentials::Issue(const rpc::Caller& caller, const key::v1::IssueCredentialRequest& request,
+                                key::v1::IssueCredentialResponse* response) {
+  ASSIGN_OR_RETURN(IssueSpec spec, Requested(caller, request.request_id(), TtlOf(request), ContentOf(request)));
   spec.role = request.role();
   spec.subject = request.subject();
-  spec.ttl = TtlOf(request.has_ttl(), request.ttl());
-  spec.issuer = std::string(caller);
-  spec.actor = absl::StrCat("admin/", caller);
   spec.device = request.device();
   spec.labels = request.labels();
-  RETURN_IF_ERROR(SetRequest(caller, request.request_id(), ContentOf(request), &spec));
-  return IssueOnce(spec);
+  return Answer(IssueOnce(spec), response);
 }
 
 absl::StatusOr<Credentials::Issued> Credentials::IssueOnce(const IssueSpec& spec) {
@@ -64,12 +51,13 @@ absl::StatusOr<Credentials::Issued> Credentials::IssueOnce(const IssueSpec& spec
   MutexLock lock(&mutex_);
   ASSIGN_OR_RETURN(std::optional<Issued> before, IssuedBefore(spec));
   if (before.has_value()) return *std::move(before);
-  return IssueNew(spec);
+  return roots_->WithoutRotation([&](const store::Transaction::Condition& unchanged)
+                                     ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return IssueNew(spec, unchanged); });
 }
 
 absl::StatusOr<std::optional<Credentials::Issued>> Credentials::IssuedBefore(const IssueSpec& spec) const {
   if (spec.request_hash.empty()) return std::nullopt;
-  ASSIGN_OR_RETURN(const auto answered, parts_.store->FindRequest(spec.request_hash, parts_.clock->Now()));
+  ASSIGN_OR_RETURN(const auto answered, store_->FindRequest(spec.request_hash));
   if (!answered.has_value()) return std::nullopt;
   if (answered->digest() != spec.request_digest) {
     return Error(absl::StatusCode::kFailedPrecondition, "REQUEST_ID_REUSED",
@@ -86,20 +74,23 @@ absl::StatusOr<Credentials::Issued> Credentials::IssuedAs(absl::string_view seri
   return issued;
 }
 
-absl::StatusOr<Credentials::Issued> Credentials::IssueOwn(access::v1::Role role, absl::string_view subject,
-                                                          absl::Duration ttl) {
-  RETURN_IF_ERROR(CheckIssue(role, subject, ttl, keys::Labels()));
-  MutexLock lock(&mutex_);
-  IssueSpec spec;
-  spec.role = role;
-  spec.subject = std::string(subject);
-  spec.ttl = ttl;
-  spec.issuer = spec.actor = "keyd";
-  return IssueNew(spec);
+absl::Status Credentials::Answer(const absl::StatusOr<Issued>& issued, key::v1::IssueCredentialResponse* response) {
+  RETURN_IF_ERROR(issued.status());
+  *response->mutable_record() = issued->record;
+  response->set_ca_pem(issued->credential.ca_pem);
+  for (const keys::AudienceKey& key : issued->credential.keys) {
+    key::v1::AudienceSecret* const secret = response->add_secrets();
+    secret->set_audience(key.audience);
+    secret->set_identity(key.identity);
+    secret->set_address(key.address);
+    secret->set_secret(key.secret.Expose().data(), key.secret.size());
+  }
+  return absl::OkStatus();
 }
 
-absl::StatusOr<Credentials::Issued> Credentials::IssueNew(const IssueSpec& spec) {
-  const absl::Time now = parts_.clock->Now();
+absl::StatusOr<Credentials::Issued> Credentials::IssueNew(const IssueSpec& spec,
+                                                          const store::Transaction::Condition& roots) {
+  const absl::Time now = store_->Now();
   Issued issued;
   CredentialRecord& record = issued.record;
   record.set_name(CredentialName(HexEncode(crypto::RandomBytes(keys::kSerialBytes))));
@@ -111,41 +102,29 @@ absl::StatusOr<Credentials::Issued> Credentials::IssueNew(const IssueSpec& spec)
   *record.mutable_expire_time() = ToProto(absl::UnixEpoch() + rounded_ttl);
   record.set_issuer(spec.issuer);
   record.set_device(spec.device);
-  RETURN_IF_ERROR(parts_.roots->WithoutRotation(
-      [&](const store::Transaction::Condition& unchanged)
-          ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return CommitNew(spec, unchanged, &issued); }));
-  return issued;
-}
-
-absl::Status Credentials::CommitNew(const IssueSpec& spec, const store::Transaction::Condition& roots, Issued* issued) {
-  const absl::Time now = parts_.clock->Now();
-  CredentialRecord& record = issued->record;
-  record.set_epoch(parts_.roots->primary_epoch());
-  ASSIGN_OR_RETURN(issued->credential, Mint(record));
+  record.set_epoch(roots_->primary_epoch());
+  ASSIGN_OR_RETURN(issued.credential, Mint(record));
   records::IssueRequest answered;
   answered.set_digest(spec.request_digest);
-  answered.set_serial(SerialOfName(record.name()));
+  answered.set_serial(issued.credential.serial);
   *answered.mutable_expire_time() = ToProto(now + kRequestMemory);
   // The labels are stored with the name.
   const CredentialRecord stored = record;
-  DeviceNames names(parts_.store->store(), now);
+  DeviceNames names(store_);
   if (spec.role == access::v1::ROLE_DEVICE) {
-    RETURN_IF_ERROR(names.AddCredential(record, spec.labels));
-    ASSIGN_OR_RETURN(*record.mutable_labels(),
-                     spec.labels.empty() ? DeviceNames::LabelsOf(parts_.store->store(), spec.subject) : spec.labels);
+    ASSIGN_OR_RETURN(*record.mutable_labels(), names.AddCredential(record, spec.labels));
   }
   std::vector<AuditEvent> events = spec.events;
-  events.push_back(MakeEvent(*parts_.clock, spec.actor, "credential.issued", record.name(), Describe(record)));
-  return parts_.trail
-      ->Commit(std::move(events),
-               [&](int64_t sequence, store::Transaction* transaction) {
-                 transaction->conditions.push_back(roots);
-                 KeyStore::PutIssued(stored, sequence, transaction);
-                 if (!spec.request_hash.empty()) KeyStore::PutRequest(spec.request_hash, answered, transaction);
-                 names.AddTo(transaction);
-                 if (spec.also) spec.also(transaction);
-               })
-      .status();
+  events.push_back(NewEvent(spec.actor, "credential.issued", record.name(), Describe(record)));
+  const auto together = [&](int64_t sequence, store::Transaction* transaction) {
+    transaction->conditions.push_back(roots);
+    KeyStore::PutIssued(stored, sequence, transaction);
+    if (!spec.request_hash.empty()) KeyStore::PutRequest(spec.request_hash, answered, transaction);
+    names.AddTo(transaction);
+    if (spec.also) spec.also(transaction);
+  };
+  RETURN_IF_ERROR(store_->trail()->Commit(std::move(events), together).status());
+  return issued;
 }
 
 absl::StatusOr<keys::Credential> Credentials::Mint(const CredentialRecord& record) const {
@@ -154,50 +133,48 @@ absl::StatusOr<keys::Credential> Credentials::Mint(const CredentialRecord& recor
   credential.subject = record.subject();
   credential.serial = SerialOfName(record.name());
   credential.not_after = ToTime(record.expire_time());
-  credential.ca_pem = parts_.organisation->ca_pem();
+  credential.ca_pem = organisation_->ca_pem();
   const keys::Claims claims{record.role(), record.subject(), *HexDecode(credential.serial), credential.not_after};
-  const std::map<std::string, std::string> addresses = this->addresses();
   for (const absl::string_view audience : AudiencesOf(record.role())) {
     const std::string name(audience);
-    absl::StatusOr<keys::Keyring::Minted> minted = parts_.roots->keyring(audience)->Mint(claims, record.epoch());
+    absl::StatusOr<keys::Keyring::Minted> minted = roots_->keyring(audience)->Mint(claims, record.epoch());
     if (absl::IsNotFound(minted.status())) {
       return Error(absl::StatusCode::kFailedPrecondition, "EPOCH_RETIRED",
                    "the root that this credential was issued under has been retired; issue a new one");
     }
     RETURN_IF_ERROR(minted.status());
-    const auto address = addresses.find(name);
-    credential.keys.push_back({name, address == addresses.end() ? "" : address->second, std::move(minted->identity),
+    const auto address = addresses_.find(name);
+    credential.keys.push_back({name, address == addresses_.end() ? "" : address->second, std::move(minted->identity),
                                std::move(minted->secret)});
   }
   return credential;
 }
 
 absl::StatusOr<CredentialRecord> Credentials::Get(absl::string_view name) const {
-  ASSIGN_OR_RETURN(auto stored, parts_.store->GetCredential(name));
+  ASSIGN_OR_RETURN(auto stored, store_->GetCredential(name));
   CredentialRecord& record = stored.value;
-  ASSIGN_OR_RETURN(const std::set<uint32_t> live, parts_.store->LiveEpochs());
+  ASSIGN_OR_RETURN(const std::set<uint32_t> live, store_->LiveEpochs());
   record.set_retired(live.count(record.epoch()) == 0);
   if (record.role() == access::v1::ROLE_DEVICE && !record.has_revoke_time()) {
-    ASSIGN_OR_RETURN(*record.mutable_labels(), DeviceNames::LabelsOf(parts_.store->store(), record.subject()));
+    ASSIGN_OR_RETURN(*record.mutable_labels(), DeviceNames::LabelsOf(*store_, record.subject()));
   }
   return std::move(record);
 }
 
-absl::StatusOr<key::v1::ListCredentialsResponse> Credentials::List(
-    const key::v1::ListCredentialsRequest& request) const {
+absl::Status Credentials::List(const key::v1::ListCredentialsRequest& request,
+                               key::v1::ListCredentialsResponse* response) const {
   ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size()));
-  ASSIGN_OR_RETURN(KeyStore::Issued issued, parts_.store->ListIssued(request.page_token(), page_size));
-  key::v1::ListCredentialsResponse response;
-  for (const std::string& serial : issued.serials) {
-    ASSIGN_OR_RETURN(*response.add_credentials(), Get(CredentialName(serial)));
+  ASSIGN_OR_RETURN(const std::vector<std::string> serials,
+                   store_->ListIssued(request.page_token(), page_size, response->mutable_next_page_token()));
+  for (const std::string& serial : serials) {
+    ASSIGN_OR_RETURN(*response->add_credentials(), Get(CredentialName(serial)));
   }
-  response.set_next_page_token(std::move(issued.next));
-  return response;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<CredentialRecord> Credentials::Revoke(absl::string_view actor,
                                                      const key::v1::RevokeCredentialRequest& request) {
-  RETURN_IF_ERROR(parts_.store->GetCredential(request.name()).status());
+  RETURN_IF_ERROR(store_->GetCredential(request.name()).status());
   const std::string serial = SerialOfName(request.name());
   RETURN_IF_ERROR(RevokeTogether({std::string(actor), {serial}, request.reason(), {}, nullptr}).status());
   return Get(request.name());
@@ -209,48 +186,39 @@ absl::StatusOr<std::vector<CredentialRecord>> Credentials::RevokeTogether(const 
   std::vector<CredentialRecord> revoked;
   std::vector<AuditEvent> events = spec.events;
   store::Transaction changes;
-  DeviceNames names(parts_.store->store(), parts_.clock->Now());
+  DeviceNames names(store_);
   for (const std::string& serial : spec.serials) {
-    ASSIGN_OR_RETURN(auto stored, parts_.store->GetCredential(CredentialName(serial)));
+    ASSIGN_OR_RETURN(auto stored, store_->GetCredential(CredentialName(serial)));
     CredentialRecord& record = stored.value;
     if (record.has_revoke_time()) continue;
     if (record.role() == access::v1::ROLE_DEVICE) RETURN_IF_ERROR(names.RemoveCredential(record));
-    *record.mutable_revoke_time() = ToProto(parts_.clock->Now());
+    *record.mutable_revoke_time() = ToProto(store_->Now());
     KeyStore::PutRevoked(record, stored.revision, &changes);
-    events.push_back(MakeEvent(*parts_.clock, spec.actor, "credential.revoked", record.name(), spec.reason));
+    events.push_back(NewEvent(spec.actor, "credential.revoked", record.name(), spec.reason));
     revoked.push_back(std::move(record));
   }
   if (events.empty()) return revoked;
   names.AddTo(&changes);
-  RETURN_IF_ERROR(parts_.trail
-                      ->Commit(std::move(events),
-                               [&](int64_t, store::Transaction* transaction) {
-                                 *transaction = changes;
-                                 if (spec.also) spec.also(transaction);
-                               })
-                      .status());
+  const auto together = [&](int64_t, store::Transaction* transaction) {
+    *transaction = changes;
+    if (spec.also) spec.also(transaction);
+  };
+  RETURN_IF_ERROR(store_->trail()->Commit(std::move(events), together).status());
   return revoked;
 }
 
-absl::StatusOr<key::v1::DeviceLabels> Credentials::Label(absl::string_view actor,
-                                                         const key::v1::LabelDeviceRequest& request) {
+absl::Status Credentials::Label(absl::string_view actor, const key::v1::LabelDeviceRequest& request,
+                                key::v1::DeviceLabels* response) {
   MutexLock lock(&mutex_);
-  DeviceNames names(parts_.store->store(), parts_.clock->Now());
-  ASSIGN_OR_RETURN(const bool changed, names.ChangeLabels(request));
-  key::v1::DeviceLabels after;
-  after.set_name(request.name());
-  if (changed) {
-    std::string detail = keys::ShowLabels(request.set());
-    for (const std::string& key : request.remove()) absl::StrAppend(&detail, detail.empty() ? "" : ", ", key, "-");
-    AuditEvent event = MakeEvent(*parts_.clock, actor, "device.labelled", request.name(), detail);
-    RETURN_IF_ERROR(
-        parts_.trail
-            ->Commit({std::move(event)}, [&](int64_t, store::Transaction* transaction) { names.AddTo(transaction); })
-            .status());
-  }
-  const absl::string_view subject = absl::StripPrefix(request.name(), keys::kDeviceLabelsPrefix);
-  ASSIGN_OR_RETURN(*after.mutable_labels(), DeviceNames::LabelsOf(parts_.store->store(), subject));
-  return after;
+  DeviceNames names(store_);
+  ASSIGN_OR_RETURN(const bool changed, names.ChangeLabels(request, response));
+  if (!changed) return absl::OkStatus();
+  std::string detail = keys::ShowLabels(request.set());
+  for (const std::string& key : request.remove()) absl::StrAppend(&detail, detail.empty() ? "" : ", ", key, "-");
+  return store_->trail()
+      ->Commit({NewEvent(actor, "device.labelled", request.name(), detail)},
+               [&](int64_t, store::Transaction* transaction) { names.AddTo(transaction); })
+      .status();
 }
 
 }  // namespace parley::keyd

@@ -19,30 +19,20 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "lib/base/clock.h"
 #include "lib/base/mutex.h"
 #include "lib/keys/credential.h"
 #include "lib/keys/labels.h"
+#include "lib/rpc/gate.h"
 #include "parley/key/v1/key_service.pb.h"
 #include "services/keyd/domain/credential_rules.h"
 #include "services/keyd/keys/organisation.h"
 #include "services/keyd/keys/root_keys.h"
-#include "services/keyd/store/audit_trail.h"
 #include "services/keyd/store/key_store.h"
 
 namespace parley::keyd {
 
 class Credentials {
  public:
-  // All must outlive this.
-  struct Parts {
-    const KeyStore* store;
-    const Organisation* organisation;
-    const RootKeys* roots;
-    AuditTrail* trail;
-    const Clock* clock;
-  };
-
   struct Issued {
     key::v1::CredentialRecord record;
     keys::Credential credential;
@@ -77,40 +67,40 @@ class Credentials {
     std::function<void(store::Transaction*)> also;
   };
 
-  // `addresses`: host:port by audience, as credentials say them.
-  Credentials(Parts parts, std::map<std::string, std::string> addresses)
-      : parts_(parts), addresses_(std::move(addresses)) {}
+  // `addresses`: host:port by audience, as credentials say them. The others must outlive this.
+  Credentials(const KeyStore* store, const Organisation* organisation, const RootKeys* roots,
+              std::map<std::string, std::string> addresses)
+      : store_(store), organisation_(organisation), roots_(roots), addresses_(std::move(addresses)) {}
 
-  // Before credentials are issued that should name it.
-  void SetAddress(absl::string_view audience, absl::string_view address);
-  std::map<std::string, std::string> addresses() const;
+  // Before the first credential is issued, and before another thread calls.
+  void SetAddress(absl::string_view audience, const std::string& address) {
+    addresses_[std::string(audience)] = address;
+  }
+  const std::map<std::string, std::string>& addresses() const { return addresses_; }
 
-  // Issues the credential that an admin asks for. `caller` is its subject. FAILED_PRECONDITION: REQUEST_ID_REUSED,
-  // EPOCH_RETIRED (the first answer's root is gone meanwhile); INVALID_ARGUMENT (REQUEST_ID), and the errors of
-  // CheckIssue.
-  absl::StatusOr<Issued> Issue(absl::string_view caller, const key::v1::IssueCredentialRequest& request);
+  // Returns what a caller asks for, but for the holder. `content` tells a repetition from another request with the same
+  // id. INVALID_ARGUMENT (REQUEST_ID).
+  static absl::StatusOr<IssueSpec> Requested(const rpc::Caller& caller, absl::string_view request_id,
+                                             absl::Duration ttl, absl::string_view content);
+  // Issues the credential that an admin asks for. FAILED_PRECONDITION: REQUEST_ID_REUSED, EPOCH_RETIRED (the first
+  // answer's root is gone meanwhile); INVALID_ARGUMENT (REQUEST_ID), and the errors of CheckIssue.
+  absl::Status Issue(const rpc::Caller& caller, const key::v1::IssueCredentialRequest& request,
+                     key::v1::IssueCredentialResponse* response);
   // Issues the credential, or answers a repetition as the first time. The errors of Issue, and CONFLICT when a
   // condition of `also` does not hold.
   absl::StatusOr<Issued> IssueOnce(const IssueSpec& spec);
-  // Issues a credential of keyd's own host. The errors of CheckIssue.
-  absl::StatusOr<Issued> IssueOwn(access::v1::Role role, absl::string_view subject, absl::Duration ttl);
   // Returns what IssueOnce answered to this request; nothing when it did not, or not within 24 hours.
   // FAILED_PRECONDITION: REQUEST_ID_REUSED, EPOCH_RETIRED.
   absl::StatusOr<std::optional<Issued>> IssuedBefore(const IssueSpec& spec) const;
   // Returns the credential of a serial (hex) once more. FAILED_PRECONDITION (EPOCH_RETIRED).
   absl::StatusOr<Issued> IssuedAs(absl::string_view serial) const;
-  // Fills in request_hash and request_digest. INVALID_ARGUMENT (REQUEST_ID).
-  static absl::Status SetRequest(absl::string_view caller, absl::string_view request_id, absl::string_view content,
-                                 IssueSpec* spec);
+  // Fills in the answer to the holder, with the secrets. Returns the error of `issued`.
+  static absl::Status Answer(const absl::StatusOr<Issued>& issued, key::v1::IssueCredentialResponse* response);
 
   // NOT_FOUND (CREDENTIAL_NOT_FOUND).
   absl::StatusOr<key::v1::CredentialRecord> Get(absl::string_view name) const;
   // INVALID_ARGUMENT: PAGE_SIZE, PAGE_TOKEN.
-  absl::StatusOr<key::v1::ListCredentialsResponse> List(const key::v1::ListCredentialsRequest& request) const;
-  // Returns the serials of the credentials that were issued to a device ("devices/{id}"), oldest first.
-  absl::StatusOr<std::vector<std::string>> SerialsOfDevice(absl::string_view device) const {
-    return parts_.store->SerialsOfDevice(device);
-  }
+  absl::Status List(const key::v1::ListCredentialsRequest& request, key::v1::ListCredentialsResponse* response) const;
 
   // `actor` as in the audit log. NOT_FOUND (CREDENTIAL_NOT_FOUND), INVALID_ARGUMENT (REVOCATION_REASON).
   absl::StatusOr<key::v1::CredentialRecord> Revoke(absl::string_view actor,
@@ -119,22 +109,23 @@ class Credentials {
   // that were not. The errors of Revoke, and CONFLICT when a condition of `also` does not hold.
   absl::StatusOr<std::vector<key::v1::CredentialRecord>> RevokeTogether(const RevokeSpec& spec);
 
-  // Changes the labels of a device, and returns all of them. `actor` as in the audit log. NOT_FOUND
+  // Changes the labels of a device, and answers with all of them. `actor` as in the audit log. NOT_FOUND
   // (DEVICE_NAME_UNKNOWN); INVALID_ARGUMENT: LABEL_MALFORMED, TOO_MANY_LABELS, LABEL_TWICE.
-  absl::StatusOr<key::v1::DeviceLabels> Label(absl::string_view actor, const key::v1::LabelDeviceRequest& request);
+  absl::Status Label(absl::string_view actor, const key::v1::LabelDeviceRequest& request,
+                     key::v1::DeviceLabels* response);
 
  private:
-  absl::StatusOr<Issued> IssueNew(const IssueSpec& spec) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status CommitNew(const IssueSpec& spec, const store::Transaction::Condition& roots, Issued* issued)
+  // `roots` holds as long as no root was rotated.
+  absl::StatusOr<Issued> IssueNew(const IssueSpec& spec, const store::Transaction::Condition& roots)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<keys::Credential> Mint(const key::v1::CredentialRecord& record) const;
 
-  const Parts parts_;
+  const KeyStore* const store_;
+  const Organisation* const organisation_;
+  const RootKeys* const roots_;
+  std::map<std::string, std::string> addresses_;
   // One operation at a time: each reads, decides and commits. Taken before that of RootKeys.
   Mutex mutex_;
-
-  mutable Mutex addresses_mutex_;
-  std::map<std::string, std::string> addresses_ ABSL_GUARDED_BY(addresses_mutex_);
 };
 
 }  // namespace parley::keyd

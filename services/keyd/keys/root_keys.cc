@@ -7,20 +7,19 @@
 #include "absl/strings/str_join.h"
 #include "lib/base/error.h"
 #include "services/keyd/domain/audit_events.h"
-#include "services/keyd/store/store_layout.h"
+#include "services/keyd/domain/credential_rules.h"
 
 namespace parley::keyd {
 
-RootKeys::RootKeys(const KeyStore* store, const Organisation* organisation, AuditTrail* trail, const Clock* clock)
-    : store_(store), organisation_(organisation), trail_(trail), clock_(clock) {
+RootKeys::RootKeys(const KeyStore* store, const Organisation* organisation)
+    : store_(store), organisation_(organisation) {
   for (const absl::string_view audience : {keys::kTaskd, keys::kEnrolld, keys::kKeyd}) {
-    keyrings_[std::string(audience)] = std::make_unique<keys::Keyring>();
+    keyrings_.try_emplace(std::string(audience));
   }
 }
 
-absl::StatusOr<std::unique_ptr<RootKeys>> RootKeys::Open(const KeyStore* store, const Organisation* organisation,
-                                                         AuditTrail* trail, const Clock* clock) {
-  std::unique_ptr<RootKeys> keys(new RootKeys(store, organisation, trail, clock));
+absl::StatusOr<std::unique_ptr<RootKeys>> RootKeys::Open(const KeyStore* store, const Organisation* organisation) {
+  std::unique_ptr<RootKeys> keys(new RootKeys(store, organisation));
   ASSIGN_OR_RETURN(const auto roots, store->Roots());
   MutexLock lock(&keys->mutex_);
   RETURN_IF_ERROR(keys->Use(roots));
@@ -35,30 +34,30 @@ absl::StatusOr<std::map<uint32_t, Secret>> RootKeys::OpenAll(const records::Root
   return opened;
 }
 
-absl::Status RootKeys::Use(const Stored<records::RootSet>& roots) {
+absl::Status RootKeys::Use(const Versioned<records::RootSet>& roots) {
   ASSIGN_OR_RETURN(const auto opened, OpenAll(roots.value));
-  for (const auto& [audience, keyring] : keyrings_) {
+  for (auto& [audience, keyring] : keyrings_) {
     std::map<uint32_t, Secret> derived;
     for (const auto& [epoch, root] : opened) derived[epoch] = keys::DeriveAudienceKey(root, audience);
-    RETURN_IF_ERROR(keyring->Replace(std::move(derived), roots.value.primary_epoch()));
+    RETURN_IF_ERROR(keyring.Replace(std::move(derived), roots.value.primary_epoch()));
   }
   revision_ = roots.revision;
   return absl::OkStatus();
 }
 
-absl::StatusOr<uint32_t> RootKeys::Rotate(absl::string_view actor, uint32_t retire_before) {
+absl::Status RootKeys::Rotate(absl::string_view actor, uint32_t retire_before, key::v1::RotateRootResponse* response) {
   MutexLock lock(&mutex_);
   ASSIGN_OR_RETURN(auto before, store_->Roots());
   // The epoch that is primary now stays, so that there is always one under which credentials were replaced before
   // the old ones stop working.
   if (retire_before > before.value.primary_epoch()) {
-    return Error(absl::StatusCode::kInvalidArgument, "RETIRE_BEFORE",
-                 absl::StrCat("retire_before must be at most ", before.value.primary_epoch(),
-                              ", the epoch that is primary now: rotate, replace the credentials, and "
-                              "retire with the next rotation"));
+    return Invalid("RETIRE_BEFORE",
+                   absl::StrCat("retire_before must be at most ", before.value.primary_epoch(),
+                                ", the epoch that is primary now: rotate, replace the credentials, and "
+                                "retire with the next rotation"));
   }
   const uint32_t epoch = before.value.primary_epoch() + 1;
-  Stored<records::RootSet> after;
+  Versioned<records::RootSet> after;
   std::vector<std::string> retired;
   for (records::RootSet::Root& root : *before.value.mutable_roots()) {
     if (root.epoch() < retire_before) {
@@ -67,32 +66,25 @@ absl::StatusOr<uint32_t> RootKeys::Rotate(absl::string_view actor, uint32_t reti
       *after.value.add_roots() = std::move(root);
     }
   }
-  *after.value.add_roots() = organisation_->NewRoot(epoch, clock_->Now());
+  *after.value.add_roots() = organisation_->NewRoot(epoch);
   after.value.set_primary_epoch(epoch);
   const std::string detail = retired.empty() ? "retired none" : absl::StrCat("retired ", absl::StrJoin(retired, ", "));
   ASSIGN_OR_RETURN(after.revision,
-                   trail_->Commit({MakeEvent(*clock_, actor, "root.rotated", absl::StrCat("roots/", epoch), detail)},
-                                  [&](int64_t, store::Transaction* transaction) {
-                                    transaction->conditions.push_back({kRootsKey, before.revision});
-                                    transaction->Set(kRootsKey, after.value.SerializeAsString());
-                                  }));
-  RETURN_IF_ERROR(Use(after));
-  return epoch;
-}
-
-absl::Status RootKeys::WithoutRotation(
-    const std::function<absl::Status(const store::Transaction::Condition& unchanged)>& use) const {
-  MutexLock lock(&mutex_);
-  return use({kRootsKey, revision_});
+                   store_->trail()->Commit({NewEvent(actor, "root.rotated", absl::StrCat("roots/", epoch), detail)},
+                                           [&](int64_t, store::Transaction* transaction) {
+                                             transaction->conditions.push_back({kRootsKey, before.revision});
+                                             transaction->Set(kRootsKey, after.value.SerializeAsString());
+                                           }));
+  response->set_primary_epoch(epoch);
+  return Use(after);
 }
 
 absl::StatusOr<key::v1::AudienceKeys> RootKeys::AudienceKeysOf(absl::string_view audience,
-                                                               absl::string_view stored_roots) const {
-  if (keyrings_.find(std::string(audience)) == keyrings_.end()) {
+                                                               const std::string& stored_roots) const {
+  if (keyrings_.find(audience) == keyrings_.end()) {
     return Error(absl::StatusCode::kNotFound, "AUDIENCE_UNKNOWN", absl::StrCat("there is no audience ", audience));
   }
-  records::RootSet roots;
-  if (!roots.ParseFromArray(stored_roots.data(), static_cast<int>(stored_roots.size()))) return Damaged(kRootsKey);
+  ASSIGN_OR_RETURN(const auto roots, ParseRecord<records::RootSet>(kRootsKey, stored_roots));
   ASSIGN_OR_RETURN(const auto opened, OpenAll(roots));
   key::v1::AudienceKeys message;
   message.set_primary_epoch(roots.primary_epoch());

@@ -2,7 +2,6 @@
 #ifndef PARLEY_SERVICES_KEYD_SERVICE_METRICS_H_
 #define PARLEY_SERVICES_KEYD_SERVICE_METRICS_H_
 
-#include "lib/base/clock.h"
 #include "lib/rpc/metrics.h"
 #include "services/keyd/store/key_store.h"
 
@@ -10,7 +9,7 @@ namespace parley::keyd {
 
 // parley_credentials. The store is read at most once a minute, however often somebody asks. All must outlive what is
 // returned.
-rpc::Metrics::Source CountCredentials(const KeyStore* store, const Clock* clock, rpc::Metrics* metrics);
+rpc::Metrics::Source CountCredentials(const KeyStore* store, rpc::Metrics* metrics);
 
 }  // namespace parley::keyd
 

@@ -9,6 +9,7 @@
 #define PARLEY_SERVICES_KEYD_SERVICE_STORE_STREAM_H_
 
 #include <algorithm>
+#include <deque>
 #include <iterator>
 #include <memory>
 #include <optional>
@@ -17,14 +18,18 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
 #include "lib/base/error.h"
 #include "lib/base/mutex.h"
 #include "lib/rpc/gate.h"
 #include "lib/rpc/live_streams.h"
 #include "lib/rpc/out_stream.h"
+#include "lib/rpc/start_stream.h"
 #include "lib/rpc/worker_pool.h"
 #include "lib/store/store.h"
+#include "services/keyd/service/service_parts.h"
 
 namespace parley::keyd {
 
@@ -39,7 +44,7 @@ class StreamSource {
   // anything to this client, or DATA_LOSS (STORE_DAMAGED).
   virtual absl::StatusOr<bool> Add(const store::Change& change, bool present, Message* message) = 0;
   // Completes a message: everything up to the revision has been told, or more follows at once when there is none.
-  virtual void Complete(std::optional<int64_t> revision, Message* message) = 0;
+  virtual void Complete(std::optional<int64_t> revision, Message* message) {}
   // Wipes what is secret in a message that was sent. On any thread.
   virtual void Wipe(Message*) const {}
 };
@@ -84,8 +89,14 @@ class StoreStream final : public rpc::OutStream<grpc::ServerWriteReactor<Message
   // On the strand: sends the next message, if the one before has gone and there is anything to say.
   absl::Status Continue() {
     while (!this->closed() && this->waiting() == 0) {
-      if (watch_ != nullptr) return SendChanges();
-      RETURN_IF_ERROR(SendPresent());
+      if (watch_ == nullptr) {
+        RETURN_IF_ERROR(SendPresent());
+        continue;
+      }
+      std::optional<int64_t> reached;
+      ASSIGN_OR_RETURN(const std::vector<store::Change> changes, TakeChanges(&reached));
+      if (changes.empty()) return absl::OkStatus();
+      RETURN_IF_ERROR(SendChanges(changes, reached));
     }
     return absl::OkStatus();
   }
@@ -98,22 +109,19 @@ class StoreStream final : public rpc::OutStream<grpc::ServerWriteReactor<Message
       rest_ = range_;
     }
     ASSIGN_OR_RETURN(store::Page page, store_->List(rest_, kEntriesPerMessage, revision_));
-    Message message;
-    bool says = false;
-    size_t bytes = 0, told = 0;
-    for (; told < page.entries.size() && bytes < kBytesPerMessage; ++told) {
-      store::Entry& entry = page.entries[told];
+    std::vector<store::Change> present;
+    size_t bytes = 0;
+    for (store::Entry& entry : page.entries) {
+      if (bytes >= kBytesPerMessage) {
+        page.more = true;
+        break;
+      }
       bytes += entry.value.size();
       rest_.begin = entry.key + '\0';
-      const store::Change change{std::move(entry.key), std::move(entry.value), entry.mod_revision};
-      ASSIGN_OR_RETURN(const bool added, source_->Add(change, true, &message));
-      says |= added;
+      present.push_back({std::move(entry.key), std::move(entry.value), entry.mod_revision});
     }
-    if (page.more || told < page.entries.size()) {
-      if (says) SendUpTo(std::nullopt, std::move(message));
-      return absl::OkStatus();
-    }
-    SendUpTo(revision_, std::move(message));
+    if (page.more) return SendChanges(present, std::nullopt);
+    RETURN_IF_ERROR(SendChanges(present, revision_));
     ASSIGN_OR_RETURN(watch_, store_->WatchRange(range_, revision_, [self = self()](auto changes, int64_t revision) {
       self->OnChanges(std::move(changes), revision);
     }));
@@ -137,37 +145,33 @@ class StoreStream final : public rpc::OutStream<grpc::ServerWriteReactor<Message
     Schedule();
   }
 
-  absl::Status SendChanges() {
-    std::vector<store::Change> changes;
-    std::optional<int64_t> reached;
-    {
-      MutexLock lock(&mutex_);
-      RETURN_IF_ERROR(broken_);
-      if (changes_.empty()) return absl::OkStatus();
-      size_t bytes = 0, told = 0;
-      for (; told < changes_.size() && told < kEntriesPerMessage && bytes < kBytesPerMessage; ++told) {
-        if (changes_[told].value.has_value()) bytes += changes_[told].value->size();
-      }
-      const auto end = changes_.begin() + static_cast<ptrdiff_t>(told);
-      changes.assign(std::make_move_iterator(changes_.begin()), std::make_move_iterator(end));
-      changes_.erase(changes_.begin(), end);
-      if (changes_.empty()) reached = reached_;
+  // Returns the next of the changes that wait, at most as many as a message takes; `reached` is set with the last.
+  absl::StatusOr<std::vector<store::Change>> TakeChanges(std::optional<int64_t>* reached) {
+    MutexLock lock(&mutex_);
+    RETURN_IF_ERROR(broken_);
+    std::vector<store::Change> taken;
+    for (size_t bytes = 0; !changes_.empty() && taken.size() < kEntriesPerMessage && bytes < kBytesPerMessage;) {
+      taken.push_back(std::move(changes_.front()));
+      changes_.pop_front();
+      if (taken.back().value.has_value()) bytes += taken.back().value->size();
     }
-    Message message;
-    bool says = false;
-    for (const store::Change& change : changes) {
-      ASSIGN_OR_RETURN(const bool added, source_->Add(change, false, &message));
-      says |= added;
-    }
-    if (says) SendUpTo(reached, std::move(message));
-    // Another message may be due without one having been sent.
-    if (!says && !reached.has_value()) Schedule();
-    return absl::OkStatus();
+    if (changes_.empty()) *reached = reached_;
+    return taken;
   }
 
-  void SendUpTo(std::optional<int64_t> revision, Message message) {
-    source_->Complete(revision, &message);
+  // Sends a message of these, if they say anything to this client; the one that ends the present is always sent.
+  absl::Status SendChanges(const std::vector<store::Change>& changes, std::optional<int64_t> reached) {
+    const bool present = watch_ == nullptr;
+    bool says = present && reached.has_value();
+    Message message;
+    for (const store::Change& change : changes) {
+      ASSIGN_OR_RETURN(const bool added, source_->Add(change, present, &message));
+      says |= added;
+    }
+    if (!says) return absl::OkStatus();
+    source_->Complete(reached, &message);
     this->Send(std::move(message));
+    return absl::OkStatus();
   }
 
   store::Store* const store_;
@@ -181,10 +185,20 @@ class StoreStream final : public rpc::OutStream<grpc::ServerWriteReactor<Message
   std::unique_ptr<store::Watch> watch_;
 
   Mutex mutex_;
-  std::vector<store::Change> changes_ ABSL_GUARDED_BY(mutex_);
+  std::deque<store::Change> changes_ ABSL_GUARDED_BY(mutex_);
   int64_t reached_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Status broken_ ABSL_GUARDED_BY(mutex_);
 };
+
+// Begins the handler of an RPC that is such a stream. `make_source` returns the source for the caller that is admitted.
+template <typename Message, typename MakeSource>
+grpc::ServerWriteReactor<Message>* FollowStore(const ServiceParts& parts, grpc::CallbackServerContext* context,
+                                               absl::string_view method, const MakeSource& make_source) {
+  return rpc::StartStream(*parts.gate, context, method, [&](const rpc::Caller& caller) {
+    return std::make_shared<StoreStream<Message>>(parts.store->store(), parts.gate->workers(), parts.streams, caller,
+                                                  make_source(caller));
+  });
+}
 
 }  // namespace parley::keyd
 

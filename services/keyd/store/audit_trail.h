@@ -11,10 +11,12 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "lib/audit/audit_chain.h"
+#include "lib/base/clock.h"
 #include "lib/base/mutex.h"
 #include "lib/store/store.h"
 #include "parley/key/v1/key_service.pb.h"
+#include "services/keyd/store/records.pb.h"
+#include "services/keyd/store/store_layout.h"
 
 namespace parley::keyd {
 
@@ -24,33 +26,30 @@ class AuditTrail {
   // again with a fresh transaction.
   using Operation = std::function<void(int64_t sequence, store::Transaction* transaction)>;
 
-  // `store` must outlive this.
-  explicit AuditTrail(store::Store* store) : store_(store) {}
+  // Both must outlive this.
+  AuditTrail(store::Store* store, const Clock* clock) : store_(store), clock_(clock) {}
 
-  // Commits the operation with the events, at least one; its revision. The errors of Store::Commit: CONFLICT when a
-  // condition of the operation does not hold.
+  // Commits the operation with events of keyd's own (NewEvent), at least one; its revision. The errors of
+  // Store::Commit: CONFLICT when a condition of the operation does not hold.
   absl::StatusOr<int64_t> Commit(std::vector<key::v1::AuditEvent> events, const Operation& operation);
 
   // Appends those of a service's events that the log does not have yet. The errors of CheckAuditEvents.
   absl::Status Append(absl::string_view service, const std::vector<key::v1::AuditEvent>& events);
 
   // INVALID_ARGUMENT: PAGE_SIZE, AFTER_SEQUENCE.
-  absl::StatusOr<key::v1::ListAuditEventsResponse> List(const key::v1::ListAuditEventsRequest& request) const;
+  absl::Status List(const key::v1::ListAuditEventsRequest& request, key::v1::ListAuditEventsResponse* response) const;
 
  private:
-  struct Head {
-    audit::AuditMark mark;
-    // 0 before the first entry.
-    int64_t mod_revision = 0;
-  };
   absl::Status LoadHead() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<int64_t> CommitComplete(const std::vector<key::v1::AuditEvent>& events, const Operation& operation);
   absl::StatusOr<int64_t> TryCommit(const std::vector<key::v1::AuditEvent>& events, const Operation& operation)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   store::Store* const store_;
+  const Clock* const clock_;
   Mutex mutex_;
   // What the next entry follows; unknown at first and after an error.
-  std::optional<Head> head_ ABSL_GUARDED_BY(mutex_);
+  std::optional<Versioned<records::AuditHead>> head_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace parley::keyd

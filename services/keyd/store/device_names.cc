@@ -7,7 +7,7 @@
 #include "absl/strings/strip.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
-#include "services/keyd/store/store_layout.h"
+#include "services/keyd/domain/credential_rules.h"
 
 namespace parley::keyd {
 namespace {
@@ -36,116 +36,105 @@ void Drop(const std::string& credential, absl::Time now, DeviceName* name) {
 
 }  // namespace
 
-absl::StatusOr<DeviceNames::Name*> DeviceNames::Find(const std::string& subject) {
+absl::StatusOr<DeviceName*> DeviceNames::Find(const std::string& subject) {
   const auto [at, added] = names_.try_emplace(subject);
-  if (!added) return &at->second;
-  absl::StatusOr<store::Entry> entry = store_->Get(KeyOf(subject));
-  if (absl::IsNotFound(entry.status())) return &at->second;
-  RETURN_IF_ERROR(entry.status());
-  if (!at->second.record.ParseFromString(entry->value)) return Damaged(entry->key);
-  at->second.before = *std::move(entry);
-  return &at->second;
+  if (added) {
+    ASSIGN_OR_RETURN(at->second, FindRecord<DeviceName>(store_->store(), KeyOf(subject)));
+  }
+  return &at->second.value;
 }
 
-absl::Status DeviceNames::AddCredential(const CredentialRecord& record, const keys::Labels& labels) {
-  ASSIGN_OR_RETURN(Name* const name, Find(record.subject()));
+absl::StatusOr<keys::Labels> DeviceNames::AddCredential(const CredentialRecord& record, const keys::Labels& labels) {
+  ASSIGN_OR_RETURN(DeviceName* const name, Find(record.subject()));
   // What has expired hands its labels on now, and is needed no more.
-  Drop(record.name(), now_, &name->record);
-  DeviceName::Credential* const added = name->record.add_credentials();
+  Drop(record.name(), now_, name);
+  DeviceName::Credential* const added = name->add_credentials();
   added->set_name(record.name());
   *added->mutable_expire_time() = record.expire_time();
-  if (!labels.empty()) *name->record.mutable_labels() = labels;
-  return absl::OkStatus();
+  if (!labels.empty()) *name->mutable_labels() = labels;
+  return name->labels();
 }
 
 absl::Status DeviceNames::RemoveCredential(const CredentialRecord& record) {
-  ASSIGN_OR_RETURN(Name* const name, Find(record.subject()));
-  Drop(record.name(), now_, &name->record);
-  if (name->record.credentials().empty()) name->record.clear_labels();
+  ASSIGN_OR_RETURN(DeviceName* const name, Find(record.subject()));
+  Drop(record.name(), now_, name);
+  if (name->credentials().empty()) name->clear_labels();
   return absl::OkStatus();
 }
 
-absl::StatusOr<bool> DeviceNames::ChangeLabels(const key::v1::LabelDeviceRequest& request) {
+absl::StatusOr<bool> DeviceNames::ChangeLabels(const key::v1::LabelDeviceRequest& request,
+                                               key::v1::DeviceLabels* response) {
   absl::string_view subject = request.name();
   if (!absl::ConsumePrefix(&subject, keys::kDeviceLabelsPrefix)) return Unknown(request.name());
   RETURN_IF_ERROR(keys::CheckLabels(request.set()));
   if (request.remove_size() > keys::kMaxLabels) {
-    return Error(absl::StatusCode::kInvalidArgument, "TOO_MANY_LABELS", "over 64 labels are to be removed");
+    return Invalid("TOO_MANY_LABELS", "over 64 labels are to be removed");
   }
-  ASSIGN_OR_RETURN(Name* const name, Find(std::string(subject)));
-  if (name->record.credentials().empty()) return Unknown(subject);
-  keys::Labels labels = name->record.labels();
+  ASSIGN_OR_RETURN(DeviceName* const name, Find(std::string(subject)));
+  if (name->credentials().empty()) return Unknown(subject);
+  keys::Labels labels = name->labels();
   for (const std::string& key : request.remove()) {
     if (request.set().contains(key)) {
-      return Error(absl::StatusCode::kInvalidArgument, "LABEL_TWICE",
-                   "one label is both set and removed; say one of the two");
+      return Invalid("LABEL_TWICE", "one label is both set and removed; say one of the two");
     }
     labels.erase(key);
   }
   for (const auto& [key, value] : request.set()) labels[key] = value;
   RETURN_IF_ERROR(keys::CheckLabels(labels));
-  const bool changed = !keys::AreSame(labels, name->record.labels());
-  *name->record.mutable_labels() = std::move(labels);
+  const bool changed = !keys::AreSame(labels, name->labels());
+  *name->mutable_labels() = std::move(labels);
+  response->set_name(request.name());
+  *response->mutable_labels() = name->labels();
   return changed;
 }
 
 void DeviceNames::AddTo(store::Transaction* transaction) const {
   for (const auto& [subject, name] : names_) {
     const std::string key = KeyOf(subject);
-    name.before.has_value() ? transaction->IfUnchanged(*name.before) : transaction->IfAbsent(key);
-    if (!name.record.credentials().empty()) {
-      transaction->Set(key, name.record.SerializeAsString());
-    } else if (name.before.has_value()) {
+    transaction->conditions.push_back({key, name.revision});
+    if (!name.value.credentials().empty()) {
+      transaction->Set(key, name.value.SerializeAsString());
+    } else if (name.exists()) {
       transaction->Delete(key);
     }
   }
 }
 
-absl::StatusOr<keys::Labels> DeviceNames::LabelsOf(store::Store* store, absl::string_view subject) {
-  const absl::StatusOr<store::Entry> entry = store->Get(KeyOf(subject));
-  if (absl::IsNotFound(entry.status())) return keys::Labels();
-  RETURN_IF_ERROR(entry.status());
-  DeviceName record;
-  if (!record.ParseFromString(entry->value)) return Damaged(entry->key);
-  return record.labels();
+absl::StatusOr<keys::Labels> DeviceNames::LabelsOf(const KeyStore& store, absl::string_view subject) {
+  ASSIGN_OR_RETURN(const auto name, FindRecord<DeviceName>(store.store(), KeyOf(subject)));
+  return name.value.labels();
 }
 
 absl::StatusOr<key::v1::DeviceLabels> DeviceNames::ToMessage(absl::string_view key,
                                                              const std::optional<std::string>& value) {
   key::v1::DeviceLabels message;
   message.set_name(absl::StrCat(keys::kDeviceLabelsPrefix, absl::StripPrefix(key, kDeviceNamePrefix)));
-  DeviceName record;
-  if (value.has_value() && !record.ParseFromString(*value)) return Damaged(key);
-  *message.mutable_labels() = record.labels();
+  ASSIGN_OR_RETURN(const DeviceName name, ParseRecord<DeviceName>(key, value.value_or("")));
+  *message.mutable_labels() = name.labels();
   return message;
 }
 
-absl::StatusOr<bool> DeviceNames::FillPage(store::Store* store, absl::Time now, store::KeyRange* range) {
-  ASSIGN_OR_RETURN(const store::Page page, store->List(*range, kPage));
-  DeviceNames names(store, now);
-  for (const store::Entry& issued : page.entries) {
-    ASSIGN_OR_RETURN(const store::Entry entry, store->Get(absl::StrCat(kCredentialPrefix, issued.value)));
-    CredentialRecord record;
-    if (!record.ParseFromString(entry.value)) return Damaged(entry.key);
-    if (record.role() != access::v1::ROLE_DEVICE || record.has_revoke_time()) continue;
-    RETURN_IF_ERROR(names.AddCredential(record, keys::Labels()));
-  }
-  if (!page.entries.empty()) range->begin = page.entries.back().key + '\0';
-  store::Transaction transaction;
-  names.AddTo(&transaction);
-  if (!page.more) transaction.Set(kDeviceNamesFilledKey, "");
-  RETURN_IF_ERROR(store->Commit(std::move(transaction)).status());
-  return page.more;
-}
-
-absl::Status DeviceNames::Fill(store::Store* store, absl::Time now) {
-  const absl::Status filled = store->Get(kDeviceNamesFilledKey).status();
+absl::Status DeviceNames::Fill(const KeyStore& store) {
+  const absl::Status filled = store.store()->Get(kDeviceNamesFilledKey).status();
   if (!absl::IsNotFound(filled)) return filled;
   store::KeyRange range = store::KeyRange::Prefix(kIssuedPrefix);
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, FillPage(store, now, &range));
-    if (!more) return absl::OkStatus();
+  for (bool more = true; more;) {
+    ASSIGN_OR_RETURN(const store::Page page, store.store()->List(range, kPage));
+    DeviceNames names(&store);
+    for (const store::Entry& issued : page.entries) {
+      range.begin = issued.key + '\0';
+      ASSIGN_OR_RETURN(const auto found, ReadRecord<CredentialRecord>(store.store(), kCredentialPrefix + issued.value));
+      const CredentialRecord& record = found.value;
+      if (record.role() != access::v1::ROLE_DEVICE || record.has_revoke_time()) continue;
+      RETURN_IF_ERROR(names.AddCredential(record, keys::Labels()).status());
+    }
+    more = page.more;
+    store::Transaction transaction;
+    names.AddTo(&transaction);
+    if (!more) transaction.Set(kDeviceNamesFilledKey, "");
+    RETURN_IF_ERROR(store.store()->Commit(std::move(transaction)).status());
   }
+  return absl::OkStatus();
 }
 
 }  // namespace parley::keyd

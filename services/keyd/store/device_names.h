@@ -16,6 +16,7 @@
 #include "lib/keys/labels.h"
 #include "lib/store/store.h"
 #include "parley/key/v1/key_service.pb.h"
+#include "services/keyd/store/key_store.h"
 #include "services/keyd/store/records.pb.h"
 
 namespace parley::keyd {
@@ -23,38 +24,37 @@ namespace parley::keyd {
 class DeviceNames {
  public:
   // `store` must outlive this.
-  DeviceNames(store::Store* store, absl::Time now) : store_(store), now_(now) {}
+  explicit DeviceNames(const KeyStore* store) : store_(store), now_(store->Now()) {}
 
   // Notes a credential that is issued to a device. It takes over the labels of the name, or replaces them by its own.
-  absl::Status AddCredential(const key::v1::CredentialRecord& record, const keys::Labels& labels);
-  // Notes that a device's credential is revoked. With the last good one of the name the labels end.
+  // Returns those that the name has from now on. The errors of FindRecord.
+  absl::StatusOr<keys::Labels> AddCredential(const key::v1::CredentialRecord& record, const keys::Labels& labels);
+  // Notes that a device's credential is revoked. With the last good one of the name the labels end. The errors of
+  // FindRecord.
   absl::Status RemoveCredential(const key::v1::CredentialRecord& record);
-  // Sets and removes labels. Returns whether that changed any. NOT_FOUND (DEVICE_NAME_UNKNOWN); INVALID_ARGUMENT:
-  // LABEL_MALFORMED, TOO_MANY_LABELS, LABEL_TWICE (a label is both set and removed).
-  absl::StatusOr<bool> ChangeLabels(const key::v1::LabelDeviceRequest& request);
+  // Sets and removes labels; the response gets all of them. Returns whether that changed any. NOT_FOUND
+  // (DEVICE_NAME_UNKNOWN); INVALID_ARGUMENT: LABEL_MALFORMED, TOO_MANY_LABELS, LABEL_TWICE (a label is both set and
+  // removed).
+  absl::StatusOr<bool> ChangeLabels(const key::v1::LabelDeviceRequest& request, key::v1::DeviceLabels* response);
   // Adds what was noted so far to the transaction.
   void AddTo(store::Transaction* transaction) const;
 
   // Returns the labels of a name as they are stored: none for a name that is unknown. DATA_LOSS (STORE_DAMAGED).
-  static absl::StatusOr<keys::Labels> LabelsOf(store::Store* store, absl::string_view subject);
+  static absl::StatusOr<keys::Labels> LabelsOf(const KeyStore& store, absl::string_view subject);
   // Returns what a stored record says, or what the absence of `value` says. DATA_LOSS (STORE_DAMAGED).
   static absl::StatusOr<key::v1::DeviceLabels> ToMessage(absl::string_view key,
                                                          const std::optional<std::string>& value);
-  // Notes the credentials of a store that was written before names were kept. Does nothing the second time.
-  static absl::Status Fill(store::Store* store, absl::Time now);
+  // Notes the credentials of a store that was written before names were kept. Does nothing the second time. The errors
+  // of ReadRecord and Store::Commit.
+  static absl::Status Fill(const KeyStore& store);
 
  private:
-  struct Name {
-    std::optional<store::Entry> before;
-    records::DeviceName record;
-  };
-  absl::StatusOr<Name*> Find(const std::string& subject);
-  static absl::StatusOr<bool> FillPage(store::Store* store, absl::Time now, store::KeyRange* range);
+  absl::StatusOr<records::DeviceName*> Find(const std::string& subject);
 
-  store::Store* const store_;
+  const KeyStore* const store_;
   const absl::Time now_;
-  // By subject: what is to be stored.
-  std::map<std::string, Name> names_;
+  // By subject: what is to be stored, and the revision of what is there now.
+  std::map<std::string, Versioned<records::DeviceName>> names_;
 };
 
 }  // namespace parley::keyd

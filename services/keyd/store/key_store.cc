@@ -1,7 +1,6 @@
 #include "services/keyd/store/key_store.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -22,28 +21,18 @@ using trust::v1::SignedCertificate;
 // A revocation is kept this long after its key has ended: clocks differ.
 constexpr absl::Duration kRevocationGrace = absl::Hours(24);
 
-absl::StatusOr<std::optional<store::Entry>> Find(store::Store* store, absl::string_view key) {
-  absl::StatusOr<store::Entry> entry = store->Get(key);
-  if (absl::IsNotFound(entry.status())) return std::nullopt;
-  RETURN_IF_ERROR(entry.status());
-  return std::optional<store::Entry>(*std::move(entry));
-}
-
-template <typename Record>
-absl::StatusOr<Record> Parse(const store::Entry& entry) {
-  Record record;
-  if (!record.ParseFromString(entry.value)) return Damaged(entry.key);
-  return record;
+std::vector<std::string> ValuesOf(const store::Page& page) {
+  std::vector<std::string> values;
+  for (const store::Entry& entry : page.entries) values.push_back(entry.value);
+  return values;
 }
 
 std::string CertificateKey(int64_t sequence) { return absl::StrCat(kCertificatePrefix, OrderedNumber(sequence)); }
 
 }  // namespace
 
-absl::StatusOr<std::optional<records::Organisation>> KeyStore::FindOrganisation() const {
-  ASSIGN_OR_RETURN(const auto entry, Find(store_, kOrganisationKey));
-  if (!entry.has_value()) return std::nullopt;
-  return Parse<records::Organisation>(*entry);
+absl::StatusOr<Versioned<records::Organisation>> KeyStore::FindOrganisation() const {
+  return FindRecord<records::Organisation>(store_, kOrganisationKey);
 }
 
 void KeyStore::PutFounding(const records::Organisation& organisation, const records::RootSet& roots,
@@ -55,18 +44,17 @@ void KeyStore::PutFounding(const records::Organisation& organisation, const reco
 }
 
 absl::StatusOr<bool> KeyStore::IsFounding() const {
-  ASSIGN_OR_RETURN(const auto entry, Find(store_, kFoundingKey));
-  return entry.has_value();
+  const absl::Status found = store_->Get(kFoundingKey).status();
+  if (!found.ok() && !absl::IsNotFound(found)) return found;
+  return found.ok();
 }
 
 absl::Status KeyStore::FoundingDone() const {
   return store_->Commit(store::Transaction().Delete(kFoundingKey)).status();
 }
 
-absl::StatusOr<Stored<records::RootSet>> KeyStore::Roots() const {
-  ASSIGN_OR_RETURN(const store::Entry entry, store_->Get(kRootsKey));
-  ASSIGN_OR_RETURN(auto roots, Parse<records::RootSet>(entry));
-  return Stored<records::RootSet>{std::move(roots), entry.mod_revision};
+absl::StatusOr<Versioned<records::RootSet>> KeyStore::Roots() const {
+  return ReadRecord<records::RootSet>(store_, kRootsKey);
 }
 
 absl::StatusOr<std::set<uint32_t>> KeyStore::LiveEpochs() const {
@@ -76,19 +64,16 @@ absl::StatusOr<std::set<uint32_t>> KeyStore::LiveEpochs() const {
   return live;
 }
 
-absl::StatusOr<Stored<CredentialRecord>> KeyStore::GetCredential(absl::string_view name) const {
+absl::StatusOr<Versioned<CredentialRecord>> KeyStore::GetCredential(absl::string_view name) const {
   const std::string serial = SerialOfName(name);
-  std::optional<store::Entry> entry;
+  Versioned<CredentialRecord> found;
   if (!serial.empty()) {
-    ASSIGN_OR_RETURN(entry, Find(store_, kCredentialPrefix + serial));
+    ASSIGN_OR_RETURN(found, FindRecord<CredentialRecord>(store_, kCredentialPrefix + serial));
   }
-  if (!entry.has_value()) {
-    return Error(
-        absl::StatusCode::kNotFound, "CREDENTIAL_NOT_FOUND",
-        absl::StrCat("there is no credential ", name.substr(0, 64), "; `parley key list` shows those there are"));
-  }
-  ASSIGN_OR_RETURN(auto record, Parse<CredentialRecord>(*entry));
-  return Stored<CredentialRecord>{std::move(record), entry->mod_revision};
+  if (found.exists()) return found;
+  return Error(
+      absl::StatusCode::kNotFound, "CREDENTIAL_NOT_FOUND",
+      absl::StrCat("there is no credential ", name.substr(0, 64), "; `parley key list` shows those there are"));
 }
 
 void KeyStore::PutIssued(const CredentialRecord& record, int64_t sequence, store::Transaction* transaction) {
@@ -110,44 +95,38 @@ void KeyStore::PutRevoked(const CredentialRecord& record, int64_t revision, stor
       .Set(kRevocationPrefix + serial, revocation.SerializeAsString());
 }
 
-absl::StatusOr<KeyStore::Issued> KeyStore::ListIssued(absl::string_view after, size_t limit) const {
+absl::StatusOr<std::vector<std::string>> KeyStore::ListIssued(absl::string_view after, size_t limit,
+                                                              std::string* next) const {
   store::KeyRange range = store::KeyRange::Prefix(kIssuedPrefix);
   if (!after.empty()) {
     if (after.size() != 16 || !std::all_of(after.begin(), after.end(), absl::ascii_isxdigit)) {
-      return Error(absl::StatusCode::kInvalidArgument, "PAGE_TOKEN", "page_token is not one that this service gave");
+      return Invalid("PAGE_TOKEN", "page_token is not one that this service gave");
     }
     range.begin = absl::StrCat(kIssuedPrefix, after, "0");  // The next key after it.
   }
   ASSIGN_OR_RETURN(const store::Page page, store_->List(range, limit));
-  Issued issued;
-  for (const store::Entry& entry : page.entries) issued.serials.push_back(entry.value);
-  if (page.more) issued.next = std::string(absl::StripPrefix(page.entries.back().key, kIssuedPrefix));
-  return issued;
+  if (page.more) *next = std::string(absl::StripPrefix(page.entries.back().key, kIssuedPrefix));
+  return ValuesOf(page);
 }
 
 absl::StatusOr<std::vector<std::string>> KeyStore::SerialsOfDevice(absl::string_view device) const {
   ASSIGN_OR_RETURN(const store::Page page, store_->List(store::KeyRange::Prefix(DeviceCredentialKey(device, ""))));
-  std::vector<std::string> serials;
-  for (const store::Entry& entry : page.entries) serials.push_back(entry.value);
-  return serials;
+  return ValuesOf(page);
 }
 
 absl::StatusOr<std::vector<key::v1::Revocation>> KeyStore::Revocations() const {
   ASSIGN_OR_RETURN(const store::Page page, store_->List(store::KeyRange::Prefix(kRevocationPrefix)));
   std::vector<key::v1::Revocation> revocations;
   for (const store::Entry& entry : page.entries) {
-    ASSIGN_OR_RETURN(revocations.emplace_back(), Parse<key::v1::Revocation>(entry));
+    ASSIGN_OR_RETURN(revocations.emplace_back(), ParseRecord<key::v1::Revocation>(entry.key, entry.value));
   }
   return revocations;
 }
 
-absl::StatusOr<std::optional<records::IssueRequest>> KeyStore::FindRequest(absl::string_view hash,
-                                                                           absl::Time now) const {
-  ASSIGN_OR_RETURN(const auto entry, Find(store_, absl::StrCat(kRequestPrefix, hash)));
-  if (!entry.has_value()) return std::nullopt;
-  ASSIGN_OR_RETURN(auto request, Parse<records::IssueRequest>(*entry));
-  if (ToTime(request.expire_time()) < now) return std::nullopt;
-  return std::optional<records::IssueRequest>(std::move(request));
+absl::StatusOr<std::optional<records::IssueRequest>> KeyStore::FindRequest(absl::string_view hash) const {
+  ASSIGN_OR_RETURN(auto request, FindRecord<records::IssueRequest>(store_, absl::StrCat(kRequestPrefix, hash)));
+  if (!request.exists() || ToTime(request.value.expire_time()) < Now()) return std::nullopt;
+  return std::move(request.value);
 }
 
 void KeyStore::PutRequest(absl::string_view hash, const records::IssueRequest& request,
@@ -155,16 +134,17 @@ void KeyStore::PutRequest(absl::string_view hash, const records::IssueRequest& r
   transaction->Set(absl::StrCat(kRequestPrefix, hash), request.SerializeAsString());
 }
 
-absl::Status KeyStore::Sweep(absl::Time now) const {
+absl::Status KeyStore::Sweep() const {
+  const absl::Time now = Now();
   ASSIGN_OR_RETURN(const store::Page revocations, store_->List(store::KeyRange::Prefix(kRevocationPrefix)));
   ASSIGN_OR_RETURN(const store::Page requests, store_->List(store::KeyRange::Prefix(kRequestPrefix)));
   store::Transaction over;
   for (const store::Entry& entry : revocations.entries) {
-    ASSIGN_OR_RETURN(const auto revocation, Parse<key::v1::Revocation>(entry));
+    ASSIGN_OR_RETURN(const auto revocation, ParseRecord<key::v1::Revocation>(entry.key, entry.value));
     if (ToTime(revocation.expire_time()) + kRevocationGrace < now) over.Delete(entry.key);
   }
   for (const store::Entry& entry : requests.entries) {
-    ASSIGN_OR_RETURN(const auto request, Parse<records::IssueRequest>(entry));
+    ASSIGN_OR_RETURN(const auto request, ParseRecord<records::IssueRequest>(entry.key, entry.value));
     if (ToTime(request.expire_time()) < now) over.Delete(entry.key);
   }
   if (over.deletes.empty()) return absl::OkStatus();
@@ -172,8 +152,9 @@ absl::Status KeyStore::Sweep(absl::Time now) const {
 }
 
 absl::StatusOr<std::optional<trust::Chain>> KeyStore::LoadChain() const {
-  ASSIGN_OR_RETURN(const auto root, Find(store_, kTrustRootKey));
-  if (!root.has_value()) return std::nullopt;
+  const absl::StatusOr<store::Entry> root = store_->Get(kTrustRootKey);
+  if (absl::IsNotFound(root.status())) return std::nullopt;
+  RETURN_IF_ERROR(root.status());
   ASSIGN_OR_RETURN(trust::Chain chain, trust::Chain::Create(root->value));
   ASSIGN_OR_RETURN(const store::Page page, store_->List(store::KeyRange::Prefix(kCertificatePrefix)));
   for (const store::Entry& entry : page.entries) {
@@ -194,14 +175,8 @@ void KeyStore::PutTrustRoot(const std::string& root, store::Transaction* transac
   transaction->IfAbsent(kTrustRootKey).Set(kTrustRootKey, root);
 }
 
-store::KeyRange KeyStore::CertificatesAfter(int64_t sequence) {
-  store::KeyRange range = store::KeyRange::Prefix(kCertificatePrefix);
-  range.begin = CertificateKey(std::min(sequence, std::numeric_limits<int64_t>::max() - 1) + 1);
-  return range;
-}
-
 absl::StatusOr<std::vector<SignedCertificate>> KeyStore::Certificates(int64_t after, int64_t last, size_t limit) const {
-  store::KeyRange range = CertificatesAfter(after);
+  store::KeyRange range = After(kCertificatePrefix, after);
   range.end = CertificateKey(last + 1);
   std::vector<SignedCertificate> certificates;
   if (range.begin >= range.end) return certificates;

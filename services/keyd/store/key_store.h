@@ -1,5 +1,5 @@
 // Typed reads and writes of what keyd stores (store_layout.h). What is written goes into a transaction of the caller's,
-// mostly that of the audit log.
+// mostly that of the audit log, and is dated by one clock.
 //
 // Errors, besides the store's: DATA_LOSS (STORE_DAMAGED) for an entry that cannot be read.
 // Threads: all methods may be called from any thread; they block on the store.
@@ -16,69 +16,59 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "lib/base/clock.h"
 #include "lib/store/store.h"
 #include "lib/trust/chain.h"
 #include "parley/key/v1/key_service.pb.h"
 #include "parley/trust/v1/trust_service.pb.h"
+#include "services/keyd/store/audit_trail.h"
 #include "services/keyd/store/records.pb.h"
+#include "services/keyd/store/store_layout.h"
 
 namespace parley::keyd {
 
-template <typename Record>
-struct Stored {
-  Record value;
-  // The revision of the commit that put it, for a condition.
-  int64_t revision = 0;
-};
-
 class KeyStore {
  public:
-  // `store` must outlive this.
-  explicit KeyStore(store::Store* store) : store_(store) {}
+  // Both must outlive this.
+  KeyStore(store::Store* store, const Clock* clock) : store_(store), clock_(clock), trail_(store, clock) {}
   store::Store* store() const { return store_; }
+  AuditTrail* trail() const { return &trail_; }
+  absl::Time Now() const { return clock_->Now(); }
 
-  // Returns nothing before the founding.
-  absl::StatusOr<std::optional<records::Organisation>> FindOrganisation() const;
+  absl::StatusOr<Versioned<records::Organisation>> FindOrganisation() const;
   static void PutFounding(const records::Organisation& organisation, const records::RootSet& roots,
                           store::Transaction* transaction);
   // Returns true from the founding until FoundingDone: the first credentials may not be on disk yet.
   absl::StatusOr<bool> IsFounding() const;
   absl::Status FoundingDone() const;
 
-  absl::StatusOr<Stored<records::RootSet>> Roots() const;
+  absl::StatusOr<Versioned<records::RootSet>> Roots() const;
   // Returns the epochs under which keys are still good.
   absl::StatusOr<std::set<uint32_t>> LiveEpochs() const;
 
   // `name`: "credentials/{serial}". NOT_FOUND (CREDENTIAL_NOT_FOUND).
-  absl::StatusOr<Stored<key::v1::CredentialRecord>> GetCredential(absl::string_view name) const;
+  absl::StatusOr<Versioned<key::v1::CredentialRecord>> GetCredential(absl::string_view name) const;
   // `sequence` is that of the audit entry, and gives the order of issue.
   static void PutIssued(const key::v1::CredentialRecord& record, int64_t sequence, store::Transaction* transaction);
   // The record, which says that it is revoked, takes the place of the one of `revision`.
   static void PutRevoked(const key::v1::CredentialRecord& record, int64_t revision, store::Transaction* transaction);
-  struct Issued {
-    // In hex, in the order of issue.
-    std::vector<std::string> serials;
-    // What the next page begins behind; empty at the end.
-    std::string next;
-  };
-  // `after` is a `next`, or empty. INVALID_ARGUMENT (PAGE_TOKEN).
-  absl::StatusOr<Issued> ListIssued(absl::string_view after, size_t limit) const;
+  // Returns serials in hex, in the order of issue. `after` is empty or a `next`, which is set when there are more.
+  // INVALID_ARGUMENT (PAGE_TOKEN).
+  absl::StatusOr<std::vector<std::string>> ListIssued(absl::string_view after, size_t limit, std::string* next) const;
   // Returns the serials of the credentials that were issued to a device ("devices/{id}"), oldest first.
   absl::StatusOr<std::vector<std::string>> SerialsOfDevice(absl::string_view device) const;
   absl::StatusOr<std::vector<key::v1::Revocation>> Revocations() const;
 
   // Returns the request that `hash` (hex) stands for, unless its time is over.
-  absl::StatusOr<std::optional<records::IssueRequest>> FindRequest(absl::string_view hash, absl::Time now) const;
+  absl::StatusOr<std::optional<records::IssueRequest>> FindRequest(absl::string_view hash) const;
   static void PutRequest(absl::string_view hash, const records::IssueRequest& request, store::Transaction* transaction);
   // Forgets revocations and requests whose time is over.
-  absl::Status Sweep(absl::Time now) const;
+  absl::Status Sweep() const;
 
   // Returns the chain of certificates, verified; nothing before its founding.
   absl::StatusOr<std::optional<trust::Chain>> LoadChain() const;
   // `root`: the root verification key, 32 bytes.
   static void PutTrustRoot(const std::string& root, store::Transaction* transaction);
-  // Returns the range of the certificates after a sequence.
-  static store::KeyRange CertificatesAfter(int64_t sequence);
   // Returns those after a sequence up to another, at most `limit` (0: all).
   absl::StatusOr<std::vector<trust::v1::SignedCertificate>> Certificates(int64_t after, int64_t last,
                                                                          size_t limit) const;
@@ -88,6 +78,8 @@ class KeyStore {
 
  private:
   store::Store* const store_;
+  const Clock* const clock_;
+  mutable AuditTrail trail_;
 };
 
 }  // namespace parley::keyd

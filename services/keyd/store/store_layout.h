@@ -1,16 +1,21 @@
-// The keys of keyd's store, and the error of an entry that cannot be read.
+// The keys of keyd's store, and how the records under them are read.
+//
+// Threads: free functions without state; those that read block on the store.
 #ifndef PARLEY_SERVICES_KEYD_STORE_STORE_LAYOUT_H_
 #define PARLEY_SERVICES_KEYD_STORE_STORE_LAYOUT_H_
 
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "lib/base/error.h"
+#include "lib/store/store.h"
 
 namespace parley::keyd {
 
@@ -52,6 +57,38 @@ inline absl::Status Damaged(absl::string_view key) {
                absl::StrCat("the store's entry ", key, " cannot be read; restore it from a backup"));
 }
 
+// A record, and the revision of the commit that put it, for a condition; 0 if there is none.
+template <typename Record>
+struct Versioned {
+  Record value;
+  int64_t revision = 0;
+  bool exists() const { return revision > 0; }
+};
+
+// Returns the record in a value. DATA_LOSS (STORE_DAMAGED).
+template <typename Record>
+absl::StatusOr<Record> ParseRecord(absl::string_view key, const std::string& value) {
+  Record record;
+  if (!record.ParseFromString(value)) return Damaged(key);
+  return record;
+}
+
+// Reads the record under a key, at `revision` as Store::Get has it. The errors of Store::Get and ParseRecord.
+template <typename Record>
+absl::StatusOr<Versioned<Record>> ReadRecord(store::Store* store, absl::string_view key, int64_t revision = 0) {
+  ASSIGN_OR_RETURN(const store::Entry entry, store->Get(key, revision));
+  ASSIGN_OR_RETURN(Record record, ParseRecord<Record>(key, entry.value));
+  return Versioned<Record>{std::move(record), entry.mod_revision};
+}
+
+// Reads the record under a key where there may be none. The errors of ReadRecord but NOT_FOUND.
+template <typename Record>
+absl::StatusOr<Versioned<Record>> FindRecord(store::Store* store, absl::string_view key, int64_t revision = 0) {
+  auto found = ReadRecord<Record>(store, key, revision);
+  if (absl::IsNotFound(found.status())) return Versioned<Record>();
+  return found;
+}
+
 // Sorts as the number does.
 inline std::string OrderedNumber(int64_t number) { return absl::StrCat(absl::Hex(number, absl::kZeroPad16)); }
 
@@ -60,6 +97,13 @@ inline int64_t NumberOf(absl::string_view key, absl::string_view prefix) {
   int64_t number = 0;
   if (!absl::ConsumePrefix(&key, prefix) || !absl::SimpleHexAtoi(key, &number)) return 0;
   return number;
+}
+
+// Returns the range of what stands below a prefix behind a number that is not negative.
+inline store::KeyRange After(absl::string_view prefix, int64_t number) {
+  store::KeyRange range = store::KeyRange::Prefix(prefix);
+  range.begin = absl::StrCat(prefix, OrderedNumber(number), "0");  // No key stands between the number's and this.
+  return range;
 }
 
 inline std::string DeviceCredentialKey(absl::string_view device, absl::string_view number) {
