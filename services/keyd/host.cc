@@ -11,7 +11,6 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
-#include "lib/keys/identity.h"
 #include "lib/service/addresses.h"
 #include "lib/service/config_check.h"
 #include "lib/store/companion_secret.h"
@@ -22,20 +21,18 @@
 namespace parley::keyd {
 namespace {
 
-std::string KekPath(const Options& options) {
+std::string KekPath(const Host::Options& options) {
   return options.kek_file.empty() ? options.data + "/kek" : options.kek_file;
 }
 
-std::string DatabasePath(const Options& options) { return options.data + "/keyd.db"; }
-
-std::string CredentialFolder(const Options& options) { return options.data + "/credentials"; }
+std::string DatabasePath(const Host::Options& options) { return options.data + "/keyd.db"; }
 
 // The one that keyd makes itself.
-store::CompanionSecret OwnKek(const Options& options) {
+store::CompanionSecret OwnKek(const Host::Options& options) {
   return {KekPath(options), DatabasePath(options), "the key-encryption key", "KEK_MISSING", ReadKek, MakeKek};
 }
 
-absl::StatusOr<Secret> FindKek(const Options& options, bool founded) {
+absl::StatusOr<Secret> FindKek(const Host::Options& options, bool founded) {
   if (options.kek_file.empty()) return store::FindCompanionSecret(OwnKek(options), founded);
   absl::StatusOr<Secret> kek = ReadKek(options.kek_file);
   if (!absl::IsNotFound(kek.status())) return kek;
@@ -45,8 +42,8 @@ absl::StatusOr<Secret> FindKek(const Options& options, bool founded) {
 }
 
 // Credentials are those of an organisation that was founded before.
-absl::Status CheckFounding(const Options& options, bool founded) {
-  const std::string admin = CredentialFolder(options) + "/admin.credential";
+absl::Status CheckFounding(const Host::Options& options, bool founded) {
+  const std::string admin = options.CredentialFolder() + "/admin.credential";
   if (founded || ::access(admin.c_str(), F_OK) != 0) return absl::OkStatus();
   return Error(absl::StatusCode::kFailedPrecondition, "DATABASE_MISSING",
                absl::StrCat("there is ", admin, ", but no organisation in ", DatabasePath(options),
@@ -72,21 +69,21 @@ absl::Status CheckCredentialFiles(const std::string& folder) {
   return absl::OkStatus();
 }
 
-absl::Status CheckAddress(const Options& options) {
+absl::Status CheckAddress(const Host::Options& options) {
   return service::PublicAddress("--keyd-address", options.keyd_address, options.listen).status();
 }
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Host>> Host::Open(const Options& options, Clock* clock) {
+absl::StatusOr<Host> Host::Open(const Options& options, Clock* clock) {
   RETURN_IF_ERROR(CheckAddress(options));
   RETURN_IF_ERROR(MakeFolders(options.data, 0700));
-  RETURN_IF_ERROR(CheckCredentialFiles(CredentialFolder(options)));
-  std::unique_ptr<Host> host(new Host(options, clock));
-  ASSIGN_OR_RETURN(host->store_, store::OpenSqliteStore({.path = DatabasePath(options), .clock = clock}));
-  ASSIGN_OR_RETURN(const auto organisation, KeyStore(host->store_.get(), clock).FindOrganisation());
+  RETURN_IF_ERROR(CheckCredentialFiles(options.CredentialFolder()));
+  Host host;
+  ASSIGN_OR_RETURN(host.store, store::OpenSqliteStore({.path = DatabasePath(options), .clock = clock}));
+  ASSIGN_OR_RETURN(const auto organisation, KeyStore(host.store.get(), clock).FindOrganisation());
   RETURN_IF_ERROR(CheckFounding(options, organisation.exists()));
-  ASSIGN_OR_RETURN(host->kek_, FindKek(options, organisation.exists()));
+  ASSIGN_OR_RETURN(host.kek, FindKek(options, organisation.exists()));
   return host;
 }
 
@@ -95,7 +92,7 @@ void Host::Check(const Options& options, service::ConfigCheck* check) {
   check->Dialled("--taskd-address", options.taskd_address);
   check->Dialled("--enrolld-address", options.enrolld_address);
   check->Found("--listen", CheckAddress(options));
-  check->Found("--data", CheckCredentialFiles(CredentialFolder(options)));
+  check->Found("--data", CheckCredentialFiles(options.CredentialFolder()));
   // Whether it is founded, as far as can be seen without opening it.
   const bool founded = ::access(DatabasePath(options).c_str(), F_OK) == 0;
   check->Found("--data", CheckFounding(options, founded));
@@ -103,24 +100,10 @@ void Host::Check(const Options& options, service::ConfigCheck* check) {
                                                       : FindKek(options, founded).status());
 }
 
-Keyd::Config Host::NewConfig() {
-  Keyd::Config config;
-  config.store = store_.get();
-  config.kek = std::move(kek_);
-  config.organisation = options_.organisation;
-  config.addresses = {{std::string(keys::kTaskd), options_.taskd_address},
-                      {std::string(keys::kEnrolld), options_.enrolld_address},
-                      {std::string(keys::kKeyd), options_.keyd_address}};
-  config.names = service::NamesOrDefault(options_.names);
-  config.credential_folder = CredentialFolder(options_);
-  config.clock = clock_;
-  return config;
-}
-
-absl::Status Host::Created(const absl::Status& status) const {
-  if (Reason(status) == "KEK_WRONG") return Annotate(status, KekPath(options_));
-  if (!status.ok() || !options_.kek_file.empty()) return status;
-  return store::KeepCompanionSecret(OwnKek(options_));
+absl::Status Host::Opened(const Options& options, const absl::Status& outcome) {
+  if (Reason(outcome) == "KEK_WRONG") return Annotate(outcome, KekPath(options));
+  if (!outcome.ok() || !options.kek_file.empty()) return outcome;
+  return store::KeepCompanionSecret(OwnKek(options));
 }
 
 }  // namespace parley::keyd

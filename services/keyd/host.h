@@ -1,5 +1,7 @@
 // What keyd is told, and what it has on its host: a folder with the database and credentials, and the key-encryption
 // key (KEK) beside it.
+//
+// Threads: one at a time.
 #ifndef PARLEY_SERVICES_KEYD_HOST_H_
 #define PARLEY_SERVICES_KEYD_HOST_H_
 
@@ -12,7 +14,6 @@
 #include "lib/base/clock.h"
 #include "lib/base/secret.h"
 #include "lib/store/store.h"
-#include "services/keyd/keyd.h"
 
 namespace parley::service {
 class ConfigCheck;
@@ -20,48 +21,40 @@ class ConfigCheck;
 
 namespace parley::keyd {
 
-struct Options {
-  // Folder of the database and of credentials/. Made with mode 0700.
-  std::string data = "/var/lib/parley/keyd";
-  // host:port; port 0 takes a free one.
-  std::string listen = "127.0.0.1:7444";
-  // Key-encryption key. Empty: {data}/kek, made at the first start.
-  std::string kek_file;
-  // DNS names and IP addresses for the server certificate. None: localhost, 127.0.0.1, ::1 and the host's name.
-  std::vector<std::string> names;
-  // What credentials say. Empty keyd_address: the one that is listened on, which must not be a wildcard then.
-  std::string taskd_address = "127.0.0.1:7443";
-  std::string enrolld_address = "127.0.0.1:7445";
-  std::string keyd_address;
-  // Name of the organisation that the first start founds.
-  std::string organisation = "parley";
-  // Issues another admin.credential, for an organisation that has lost its last one.
-  bool new_admin = false;
-};
+struct Host {
+  struct Options {
+    // Folder of the database and of credentials/. Made with mode 0700.
+    std::string data = "/var/lib/parley/keyd";
+    // host:port; port 0 takes a free one.
+    std::string listen = "127.0.0.1:7444";
+    // Key-encryption key. Empty: {data}/kek, made at the first start.
+    std::string kek_file;
+    // DNS names and IP addresses for the server certificate. None: localhost, 127.0.0.1, ::1 and the host's name.
+    std::vector<std::string> names;
+    // What credentials say. Empty keyd_address: the one that is listened on, which must not be a wildcard then.
+    std::string taskd_address = "127.0.0.1:7443";
+    std::string enrolld_address = "127.0.0.1:7445";
+    std::string keyd_address;
+    // Name of the organisation that the first start founds.
+    std::string organisation = "parley";
+    // Issues another admin.credential, for an organisation that has lost its last one.
+    bool new_admin = false;
 
-// Threads: one at a time.
-class Host {
- public:
+    std::string CredentialFolder() const { return data + "/credentials"; }
+  };
+
   // Opens the folder and the database. FAILED_PRECONDITION: PUBLIC_ADDRESS_MISSING; FILE_EXPOSED when the
   // key-encryption key, the database or a credential may be read by others; KEK_MISSING; DATABASE_MISSING where a
   // key-encryption key or credentials are beside no organisation. The errors of OpenSqliteStore and of files.
-  static absl::StatusOr<std::unique_ptr<Host>> Open(const Options& options, Clock* clock);
+  static absl::StatusOr<Host> Open(const Options& options, Clock* clock);
   // For --check-config: what Open would find, without making anything.
   static void Check(const Options& options, service::ConfigCheck* check);
+  // Must be called with the outcome once the organisation was opened with the key-encryption key, which stands after a
+  // success. Returns the error, with the key's path for KEK_WRONG, or the errors of files.
+  static absl::Status Opened(const Options& options, const absl::Status& outcome);
 
-  // Returns what Keyd::Create needs of the host; what belongs to a door or a process is left out.
-  Keyd::Config NewConfig();
-  // After Keyd::Create, whose error is returned, with the key-encryption key's path for KEK_WRONG. After a success the
-  // key-encryption key stands. The errors of files.
-  absl::Status Created(const absl::Status& status) const;
-
- private:
-  Host(const Options& options, Clock* clock) : options_(options), clock_(clock) {}
-
-  const Options options_;
-  Clock* const clock_;
-  std::unique_ptr<store::Store> store_;
-  Secret kek_;
+  std::unique_ptr<store::Store> store;
+  Secret kek;
 };
 
 }  // namespace parley::keyd

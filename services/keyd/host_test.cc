@@ -143,7 +143,7 @@ TEST_F(KeydTest, OneKeydPerFolder) {
 TEST(KeydStart, RefusesAWildcardAsTheAddressOfCredentials) {
   for (const char* listen : {"0.0.0.0:0", "[::]:0", ":0"}) {
     TestFolder folder;
-    Options options;
+    Host::Options options;
     options.data = folder.path();
     options.listen = listen;
     EXPECT_EQ(Reason(Host::Open(options, Clock::System()).status()), "PUBLIC_ADDRESS_MISSING");

@@ -2,7 +2,9 @@
 
 #include <grpcpp/server_builder.h>
 
+#include <map>
 #include <utility>
+#include <vector>
 
 #include "lib/audit/audit_buffer.h"
 #include "lib/base/encoding.h"
@@ -11,7 +13,7 @@
 #include "lib/base/proto_time.h"
 #include "lib/crypto/certificate.h"
 #include "lib/keys/key_source.h"
-#include "lib/rpc/worker_pool.h"
+#include "lib/service/addresses.h"
 #include "services/keyd/keys/credential_files.h"
 #include "services/keyd/service/metrics.h"
 #include "services/keyd/store/device_names.h"
@@ -28,7 +30,8 @@ constexpr absl::Duration kAuditDrain = absl::Seconds(5);
 
 }  // namespace
 
-Keyd::Keyd(Config config) : config_(std::move(config)), store_(config_.store, config_.clock) {}
+Keyd::Keyd(Config config, std::unique_ptr<store::Store> database)
+    : config_(std::move(config)), database_(std::move(database)), store_(database_.get(), config_.clock) {}
 
 Keyd::~Keyd() {
   metrics_ = nullptr;
@@ -42,19 +45,23 @@ Keyd::~Keyd() {
 }
 
 absl::StatusOr<std::unique_ptr<Keyd>> Keyd::Create(Config config) {
-  std::unique_ptr<Keyd> keyd(new Keyd(std::move(config)));
-  RETURN_IF_ERROR(keyd->OpenKeys());
+  ASSIGN_OR_RETURN(Host host, Host::Open(config.options, config.clock));
+  std::unique_ptr<Keyd> keyd(new Keyd(std::move(config), std::move(host.store)));
+  RETURN_IF_ERROR(Host::Opened(keyd->config_.options, keyd->OpenKeys(host.kek)));
   keyd->MakeServices();
   return keyd;
 }
 
-absl::Status Keyd::OpenKeys() {
-  const Secret kek = std::exchange(config_.kek, Secret());
-  ASSIGN_OR_RETURN(organisation_, Organisation::Open(&store_, kek, config_.organisation));
+absl::Status Keyd::OpenKeys(const Secret& kek) {
+  const Host::Options& options = config_.options;
+  ASSIGN_OR_RETURN(organisation_, Organisation::Open(&store_, kek, options.organisation));
   ASSIGN_OR_RETURN(roots_, RootKeys::Open(&store_, organisation_.get()));
   RETURN_IF_ERROR(DeviceNames::Fill(store_));
-  credentials_ = std::make_unique<Credentials>(&store_, organisation_.get(), roots_.get(), config_.addresses);
-  files_ = std::make_unique<CredentialFiles>(config_.credential_folder, &store_, roots_.get(), credentials_.get());
+  const std::map<std::string, std::string> addresses = {{std::string(keys::kTaskd), options.taskd_address},
+                                                        {std::string(keys::kEnrolld), options.enrolld_address},
+                                                        {std::string(keys::kKeyd), options.keyd_address}};
+  credentials_ = std::make_unique<Credentials>(&store_, organisation_.get(), roots_.get(), addresses);
+  files_ = std::make_unique<CredentialFiles>(options.CredentialFolder(), &store_, roots_.get(), credentials_.get());
   ASSIGN_OR_RETURN(trust_, TrustAuthority::Open(&store_, organisation_.get(), credentials_.get()));
   RETURN_IF_ERROR(store_.Sweep());
   key_source_ = std::make_unique<keys::AudienceKeySource>(roots_->keyring(keys::kKeyd), config_.clock);
@@ -89,7 +96,8 @@ absl::Status Keyd::Certify(transport::Listener::Options* listener) {
   const crypto::EcKey key = crypto::EcKey::Generate();
   key::v1::IssueServerCertificateRequest request;
   request.set_public_key(key.PublicKey());
-  *request.mutable_names() = {config_.names.begin(), config_.names.end()};
+  const std::vector<std::string> names = service::NamesOrDefault(config_.options.names);
+  *request.mutable_names() = {names.begin(), names.end()};
   key::v1::IssueServerCertificateResponse issued;
   RETURN_IF_ERROR(organisation_->IssueServerCertificate("keyd", request, &issued));
   listener->certificate_pem = issued.certificate_pem();
@@ -99,13 +107,11 @@ absl::Status Keyd::Certify(transport::Listener::Options* listener) {
 }
 
 absl::Status Keyd::WriteCredentials(const std::string& listening) {
-  if (config_.addresses[std::string(keys::kKeyd)].empty()) credentials_->SetAddress(keys::kKeyd, listening);
+  if (config_.options.keyd_address.empty()) credentials_->SetAddress(keys::kKeyd, listening);
   RETURN_IF_ERROR(files_->Update());
   upkeep_.Schedule(config_.clock->Now() + kUpkeep, [this] { Upkeep(); });
-  return absl::OkStatus();
+  return config_.options.new_admin ? files_->MakeAdmin() : absl::OkStatus();
 }
-
-absl::Status Keyd::MakeAdminCredential() { return files_->MakeAdmin(); }
 
 void Keyd::Register(grpc::ServerBuilder* builder) {
   builder->RegisterService(&key_service_);

@@ -1,4 +1,4 @@
-// The key store of an organisation, put together from what it is given: a store, a key-encryption key, a clock, a door.
+// The key store of an organisation, put together from its host and what it is given: a clock, metrics, a door.
 //
 //   ASSIGN_OR_RETURN(auto keyd, Keyd::Create(std::move(config)));
 //   RETURN_IF_ERROR(keyd->Certify(&listener));
@@ -14,21 +14,17 @@
 #define PARLEY_SERVICES_KEYD_KEYD_H_
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "lib/base/clock.h"
-#include "lib/base/secret.h"
 #include "lib/base/timer_queue.h"
 #include "lib/rpc/metrics.h"
-#include "lib/store/store.h"
 #include "lib/transport/listener.h"
+#include "services/keyd/host.h"
 #include "services/keyd/service/key_service.h"
 #include "services/keyd/service/trust_service.h"
 
@@ -48,17 +44,7 @@ class Keyd {
  public:
   // Everything pointed to must outlive keyd.
   struct Config {
-    store::Store* store = nullptr;
-    // 32 bytes, under which all secrets in the store are sealed.
-    Secret kek;
-    // Name of the organisation that the first start founds.
-    std::string organisation;
-    // host:port by audience, as credentials say them. An empty one for keyd: what is listened on.
-    std::map<std::string, std::string> addresses;
-    // DNS names and IP addresses for the server certificate.
-    std::vector<std::string> names;
-    // Folder of the credentials for this host. Made with mode 0700.
-    std::string credential_folder;
+    Host::Options options;
     // Counts calls and credentials; may be null.
     rpc::Metrics* metrics = nullptr;
     Clock* clock = Clock::System();
@@ -67,8 +53,8 @@ class Keyd {
     std::function<transport::Listener&()> listener;
   };
 
-  // Loads the organisation, founding it first when the store has none. FAILED_PRECONDITION (KEK_WRONG);
-  // INVALID_ARGUMENT (ORGANISATION); the errors of the store.
+  // Opens the host and loads the organisation, founding it first when the store has none. FAILED_PRECONDITION
+  // (KEK_WRONG); INVALID_ARGUMENT (ORGANISATION); the errors of Host::Open and of the store.
   static absl::StatusOr<std::unique_ptr<Keyd>> Create(Config config);
   // Writes what waits for the audit log. No RPC may be under way.
   ~Keyd();
@@ -77,11 +63,9 @@ class Keyd {
   absl::Status Certify(transport::Listener::Options* listener);
   // Who passes the door: those whose keys keyd has issued and not revoked.
   transport::KeySource* key_source();
-  // Brings the credentials for this host up to date, now and then every hour. `listening` is host:port. The errors of
-  // files.
+  // Brings the credentials for this host up to date, now and then every hour, and makes another admin.credential if
+  // that is an option. `listening` is host:port. The errors of files.
   absl::Status WriteCredentials(const std::string& listening);
-  // Makes another admin.credential, for an organisation that has lost its last one. The errors of files.
-  absl::Status MakeAdminCredential();
 
   // Both services.
   void Register(grpc::ServerBuilder* builder);
@@ -89,15 +73,16 @@ class Keyd {
   void Drain();
 
  private:
-  explicit Keyd(Config config);
-  absl::Status OpenKeys();
+  Keyd(Config config, std::unique_ptr<store::Store> database);
+  absl::Status OpenKeys(const Secret& kek);
   void MakeServices();
   void OnRevoked(const key::v1::CredentialRecord& record, const rpc::Caller& caller);
   void OnRotated(bool retired);
   absl::Status RenewCertificate();
   void Upkeep();
 
-  Config config_;
+  const Config config_;
+  const std::unique_ptr<store::Store> database_;
   const KeyStore store_;
   std::unique_ptr<Organisation> organisation_;
   std::unique_ptr<RootKeys> roots_;

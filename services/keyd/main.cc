@@ -11,48 +11,45 @@
 #include "lib/service/process.h"
 #include "lib/service/service_flags.h"
 #include "lib/transport/grpc_door.h"
-#include "services/keyd/host.h"
 #include "services/keyd/keyd.h"
 #include "services/keyd/rest_api.h"
 
 namespace parley::keyd {
 namespace {
 
-absl::Status Serve(const Options& options, service::Process& process) {
-  ASSIGN_OR_RETURN(const auto host, Host::Open(options, Clock::System()));
+absl::Status Serve(const Host::Options& options, service::Process& process) {
   std::unique_ptr<transport::GrpcDoor> door;
-  Keyd::Config config = host->NewConfig();
+  Keyd::Config config;
+  config.options = options;
   config.metrics = process.metrics();
   config.find_peer = [&door](const grpc::ServerContextBase& context) { return door->PeerOf(context); };
   config.listener = [&door]() -> transport::Listener& { return door->listener(); };
-  const auto keyd = Keyd::Create(std::move(config));
-  RETURN_IF_ERROR(host->Created(keyd.status()));
+  ASSIGN_OR_RETURN(const auto keyd, Keyd::Create(std::move(config)));
 
   transport::Listener::Options listener;
   listener.address = options.listen;
   listener.accept_rest = true;
-  RETURN_IF_ERROR((*keyd)->Certify(&listener));
-  ASSIGN_OR_RETURN(door, transport::GrpcDoor::Create(std::move(listener), (*keyd)->key_source()));
+  RETURN_IF_ERROR(keyd->Certify(&listener));
+  ASSIGN_OR_RETURN(door, transport::GrpcDoor::Create(std::move(listener), keyd->key_source()));
   ASSIGN_OR_RETURN(const auto rest, rest::Server::Attach(door.get(), RestApi()));
-  RETURN_IF_ERROR((*keyd)->WriteCredentials(door->listener().address()));
-  if (options.new_admin) RETURN_IF_ERROR((*keyd)->MakeAdminCredential());
+  RETURN_IF_ERROR(keyd->WriteCredentials(door->listener().address()));
 
   grpc::ServerBuilder builder;
-  (*keyd)->Register(&builder);
+  keyd->Register(&builder);
   process.Prepare(&builder);
   RETURN_IF_ERROR(door->Serve(&builder));
   const rpc::Metrics::Source at_door = process.CountDoor(&door->listener());
   const absl::Status announced = process.Serving(door->listener().address());
   if (announced.ok()) process.WaitForStop();
   door->listener().StopAccepting();
-  (*keyd)->Drain();
+  keyd->Drain();
   door->Shutdown(absl::Now() + service::kShutdownGrace);
   door->Wait();
   return announced;
 }
 
 int Main(int argc, char** argv) {
-  Options options;
+  Host::Options options;
   service::ServiceOptions service;
   service.process.name = "keyd";
   service.process.services = RestApi().services;

@@ -19,13 +19,12 @@ absl::Status TestKeyd::Start() {
 absl::Status TestKeyd::Serve() {
   // The same port again after a restart.
   options.listen = address_;
-  ASSIGN_OR_RETURN(host_, Host::Open(options, &clock));
-  Keyd::Config config = host_->NewConfig();
+  Keyd::Config config;
+  config.options = options;
+  config.clock = &clock;
   config.find_peer = [this](const grpc::ServerContextBase& context) { return door_->PeerOf(context); };
   config.listener = [this]() -> transport::Listener& { return door_->listener(); };
-  absl::StatusOr<std::unique_ptr<Keyd>> keyd = Keyd::Create(std::move(config));
-  RETURN_IF_ERROR(host_->Created(keyd.status()));
-  keyd_ = *std::move(keyd);
+  ASSIGN_OR_RETURN(keyd_, Keyd::Create(std::move(config)));
   transport::Listener::Options listener;
   listener.address = options.listen;
   listener.clock = &clock;
@@ -33,7 +32,6 @@ absl::Status TestKeyd::Serve() {
   ASSIGN_OR_RETURN(door_, transport::GrpcDoor::Create(std::move(listener), keyd_->key_source()));
   address_ = door_->listener().address();
   RETURN_IF_ERROR(keyd_->WriteCredentials(address_));
-  if (options.new_admin) RETURN_IF_ERROR(keyd_->MakeAdminCredential());
   grpc::ServerBuilder builder;
   keyd_->Register(&builder);
   return door_->Serve(&builder);
@@ -47,7 +45,6 @@ void TestKeyd::Stop() {
   }
   keyd_ = nullptr;
   door_ = nullptr;
-  host_ = nullptr;
 }
 
 void KeydTest::SetUp() {

@@ -18,7 +18,6 @@
 #include "lib/transport/grpc_door.h"
 #include "parley/key/v1/key_service.grpc.pb.h"
 #include "parley/trust/v1/trust_service.grpc.pb.h"
-#include "services/keyd/host.h"
 #include "services/keyd/keyd.h"
 #include "services/testing/service_test.h"
 
@@ -129,7 +128,7 @@ class TestKeyd {
   }
   std::unique_ptr<KeyClient> ConnectAs(const std::string& name) { return Connect(CredentialOf(name)); }
 
-  Options options;
+  Host::Options options;
   FakeClock clock;
 
  private:
@@ -137,7 +136,6 @@ class TestKeyd {
 
   TestFolder folder_;
   std::string address_ = "127.0.0.1:0";
-  std::unique_ptr<Host> host_;
   std::unique_ptr<transport::GrpcDoor> door_;
   std::unique_ptr<Keyd> keyd_;
 };
