@@ -6,15 +6,12 @@
 #include <utility>
 #include <vector>
 
-#include "lib/audit/audit_buffer.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
 #include "lib/base/proto_time.h"
 #include "lib/crypto/certificate.h"
-#include "lib/keys/key_source.h"
 #include "lib/service/addresses.h"
-#include "services/keyd/keys/credential_files.h"
 #include "services/keyd/service/metrics.h"
 #include "services/keyd/store/device_names.h"
 
@@ -31,15 +28,15 @@ constexpr absl::Duration kAuditDrain = absl::Seconds(5);
 }  // namespace
 
 Keyd::Keyd(Config config, std::unique_ptr<store::Store> database)
-    : config_(std::move(config)), database_(std::move(database)), store_(database_.get(), config_.clock) {}
+    : config_(std::move(config)), database_(std::move(database)), parts_(database_.get(), config_.clock) {}
 
 Keyd::~Keyd() {
   metrics_ = nullptr;
   upkeep_.Stop();
   closing_.Stop();
   workers_ = nullptr;
-  if (audit_ == nullptr) return;
-  if (const absl::Status drained = audit_->Drain(kAuditDrain); !drained.ok()) {
+  if (parts_.audit == nullptr) return;
+  if (const absl::Status drained = parts_.audit->Drain(kAuditDrain); !drained.ok()) {
     LogError("audit events were lost", {{"error", std::string(drained.message())}});
   }
 }
@@ -54,18 +51,21 @@ absl::StatusOr<std::unique_ptr<Keyd>> Keyd::Create(Config config) {
 
 absl::Status Keyd::OpenKeys(const Secret& kek) {
   const Host::Options& options = config_.options;
-  ASSIGN_OR_RETURN(organisation_, Organisation::Open(&store_, kek, options.organisation));
-  ASSIGN_OR_RETURN(roots_, RootKeys::Open(&store_, organisation_.get()));
-  RETURN_IF_ERROR(DeviceNames::Fill(store_));
+  const KeyStore* const store = &parts_.store;
+  ASSIGN_OR_RETURN(parts_.organisation, Organisation::Open(store, kek, options.organisation));
+  ASSIGN_OR_RETURN(parts_.roots, RootKeys::Open(store, parts_.organisation.get()));
+  RETURN_IF_ERROR(DeviceNames::Fill(*store));
   const std::map<std::string, std::string> addresses = {{std::string(keys::kTaskd), options.taskd_address},
                                                         {std::string(keys::kEnrolld), options.enrolld_address},
                                                         {std::string(keys::kKeyd), options.keyd_address}};
-  credentials_ = std::make_unique<Credentials>(&store_, organisation_.get(), roots_.get(), addresses);
-  files_ = std::make_unique<CredentialFiles>(options.CredentialFolder(), &store_, roots_.get(), credentials_.get());
-  ASSIGN_OR_RETURN(trust_, TrustAuthority::Open(&store_, organisation_.get(), credentials_.get()));
-  RETURN_IF_ERROR(store_.Sweep());
-  key_source_ = std::make_unique<keys::AudienceKeySource>(roots_->keyring(keys::kKeyd), config_.clock);
-  ASSIGN_OR_RETURN(const auto revocations, store_.Revocations());
+  parts_.credentials = std::make_unique<Credentials>(store, parts_.organisation.get(), parts_.roots.get(), addresses);
+  files_ = std::make_unique<CredentialFiles>(options.CredentialFolder(), store, parts_.roots.get(),
+                                             parts_.credentials.get());
+  parts_.trust = std::make_unique<TrustAuthority>(store, parts_.organisation.get(), parts_.credentials.get());
+  RETURN_IF_ERROR(parts_.trust->LastSequence().status());
+  RETURN_IF_ERROR(store->Sweep());
+  key_source_ = std::make_unique<keys::AudienceKeySource>(parts_.roots->keyring(keys::kKeyd), config_.clock);
+  ASSIGN_OR_RETURN(const auto revocations, store->Revocations());
   for (const key::v1::Revocation& revocation : revocations) {
     key_source_->Revoke(revocation.serial(), ToTime(revocation.expire_time()));
   }
@@ -76,21 +76,15 @@ void Keyd::MakeServices() {
   audit::AuditBuffer::Options audit;
   audit.service = "keyd";
   audit.clock = config_.clock;
-  audit.sink = [this](const std::vector<key::v1::AuditEvent>& events) {
-    return store_.trail()->Append("keyd", events);
-  };
-  audit_ = std::make_unique<audit::AuditBuffer>(std::move(audit));
+  audit.sink = [trail = parts_.store.trail()](const auto& events) { return trail->Append("keyd", events); };
+  parts_.audit = std::make_unique<audit::AuditBuffer>(std::move(audit));
   workers_ = std::make_unique<rpc::WorkerPool>(kWorkers);
-  gate_ = std::make_unique<rpc::Gate>(config_.find_peer, audit_.get(), workers_.get(), config_.metrics);
-  parts_ = {&store_,      organisation_.get(), roots_.get(), credentials_.get(),
-            trust_.get(), gate_.get(),         &streams_,    audit_.get()};
+  parts_.gate = std::make_unique<rpc::Gate>(config_.find_peer, parts_.audit.get(), workers_.get(), config_.metrics);
   parts_.on_revoked = [this](const key::v1::CredentialRecord& record, const rpc::Caller& caller) {
     OnRevoked(record, caller);
   };
   parts_.on_rotated = [this](bool retired) { OnRotated(retired); };
 }
-
-transport::KeySource* Keyd::key_source() { return key_source_.get(); }
 
 absl::Status Keyd::Certify(transport::Listener::Options* listener) {
   const crypto::EcKey key = crypto::EcKey::Generate();
@@ -99,7 +93,7 @@ absl::Status Keyd::Certify(transport::Listener::Options* listener) {
   const std::vector<std::string> names = service::NamesOrDefault(config_.options.names);
   *request.mutable_names() = {names.begin(), names.end()};
   key::v1::IssueServerCertificateResponse issued;
-  RETURN_IF_ERROR(organisation_->IssueServerCertificate("keyd", request, &issued));
+  RETURN_IF_ERROR(parts_.organisation->IssueServerCertificate("keyd", request, &issued));
   listener->certificate_pem = issued.certificate_pem();
   listener->private_key_pem = key.ToPem();
   certificate_expires_ = ToTime(issued.expire_time());
@@ -107,7 +101,7 @@ absl::Status Keyd::Certify(transport::Listener::Options* listener) {
 }
 
 absl::Status Keyd::WriteCredentials(const std::string& listening) {
-  if (config_.options.keyd_address.empty()) credentials_->SetAddress(keys::kKeyd, listening);
+  if (config_.options.keyd_address.empty()) parts_.credentials->SetAddress(keys::kKeyd, listening);
   RETURN_IF_ERROR(files_->Update());
   upkeep_.Schedule(config_.clock->Now() + kUpkeep, [this] { Upkeep(); });
   return config_.options.new_admin ? files_->MakeAdmin() : absl::OkStatus();
@@ -116,12 +110,12 @@ absl::Status Keyd::WriteCredentials(const std::string& listening) {
 void Keyd::Register(grpc::ServerBuilder* builder) {
   builder->RegisterService(&key_service_);
   builder->RegisterService(&trust_service_);
-  if (config_.metrics != nullptr) metrics_ = CountCredentials(&store_, config_.metrics);
+  if (config_.metrics != nullptr) metrics_ = CountCredentials(&parts_.store, config_.metrics);
 }
 
 void Keyd::Drain() {
   upkeep_.Stop();
-  streams_.Close(rpc::ServerStopping());
+  parts_.streams.Close(rpc::ServerStopping());
 }
 
 void Keyd::OnRevoked(const key::v1::CredentialRecord& record, const rpc::Caller& caller) {
@@ -149,7 +143,7 @@ absl::Status Keyd::RenewCertificate() {
 }
 
 void Keyd::Upkeep() {
-  for (const absl::Status& status : {store_.Sweep(), RenewCertificate(), files_->Update()}) {
+  for (const absl::Status& status : {parts_.store.Sweep(), RenewCertificate(), files_->Update()}) {
     if (!status.ok()) LogError("upkeep failed; trying again in an hour", {{"error", std::string(status.message())}});
   }
   upkeep_.Schedule(config_.clock->Now() + kUpkeep, [this] { Upkeep(); });

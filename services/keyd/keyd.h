@@ -22,23 +22,15 @@
 #include "absl/time/time.h"
 #include "lib/base/clock.h"
 #include "lib/base/timer_queue.h"
+#include "lib/keys/key_source.h"
 #include "lib/rpc/metrics.h"
 #include "lib/transport/listener.h"
 #include "services/keyd/host.h"
+#include "services/keyd/keys/credential_files.h"
 #include "services/keyd/service/key_service.h"
 #include "services/keyd/service/trust_service.h"
 
-namespace parley::audit {
-class AuditBuffer;
-}  // namespace parley::audit
-
-namespace parley::keys {
-class AudienceKeySource;
-}  // namespace parley::keys
-
 namespace parley::keyd {
-
-class CredentialFiles;
 
 class Keyd {
  public:
@@ -62,7 +54,7 @@ class Keyd {
   // Gives the listener a new certificate of the organisation's CA, which is renewed in time.
   absl::Status Certify(transport::Listener::Options* listener);
   // Who passes the door: those whose keys keyd has issued and not revoked.
-  transport::KeySource* key_source();
+  transport::KeySource* key_source() { return key_source_.get(); }
   // Brings the credentials for this host up to date, now and then every hour, and makes another admin.credential if
   // that is an option. `listening` is host:port. The errors of files.
   absl::Status WriteCredentials(const std::string& listening);
@@ -83,18 +75,10 @@ class Keyd {
 
   const Config config_;
   const std::unique_ptr<store::Store> database_;
-  const KeyStore store_;
-  std::unique_ptr<Organisation> organisation_;
-  std::unique_ptr<RootKeys> roots_;
-  std::unique_ptr<Credentials> credentials_;
-  std::unique_ptr<TrustAuthority> trust_;
+  std::unique_ptr<rpc::WorkerPool> workers_;
+  ServiceParts parts_;
   std::unique_ptr<CredentialFiles> files_;
   std::unique_ptr<keys::AudienceKeySource> key_source_;
-  std::unique_ptr<audit::AuditBuffer> audit_;
-  std::unique_ptr<rpc::WorkerPool> workers_;
-  std::unique_ptr<rpc::Gate> gate_;
-  rpc::LiveStreams streams_;
-  ServiceParts parts_;
   KeyServiceAdapter key_service_{&parts_};
   TrustServiceAdapter trust_service_{&parts_};
   rpc::Metrics::Source metrics_;

@@ -4,7 +4,6 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
-#include "lib/keys/credential.h"
 
 namespace parley::keyd {
 
@@ -68,7 +67,5 @@ absl::Status CredentialFiles::Update() const {
   RETURN_IF_ERROR(UpdateOne(keys::kEnrolld, access::v1::ROLE_SERVICE, founding));
   return founding ? store_->FoundingDone() : absl::OkStatus();
 }
-
-absl::Status CredentialFiles::MakeAdmin() const { return Make("admin", access::v1::ROLE_ADMIN); }
 
 }  // namespace parley::keyd

@@ -28,7 +28,7 @@ class CredentialFiles {
   // ones is written again with the same key. The errors of files.
   absl::Status Update() const;
   // Makes a new admin.credential, for an organisation that has lost its last one. The errors of files.
-  absl::Status MakeAdmin() const;
+  absl::Status MakeAdmin() const { return Make("admin", access::v1::ROLE_ADMIN); }
 
  private:
   std::string PathOf(absl::string_view name) const;

@@ -11,19 +11,15 @@
 
 namespace parley::keyd {
 
-RootKeys::RootKeys(const KeyStore* store, const Organisation* organisation)
-    : store_(store), organisation_(organisation) {
-  for (const absl::string_view audience : {keys::kTaskd, keys::kEnrolld, keys::kKeyd}) {
-    keyrings_.try_emplace(std::string(audience));
-  }
-}
-
 absl::StatusOr<std::unique_ptr<RootKeys>> RootKeys::Open(const KeyStore* store, const Organisation* organisation) {
-  std::unique_ptr<RootKeys> keys(new RootKeys(store, organisation));
+  std::unique_ptr<RootKeys> root_keys(new RootKeys(store, organisation));
+  for (const absl::string_view audience : {keys::kTaskd, keys::kEnrolld, keys::kKeyd}) {
+    root_keys->keyrings_.try_emplace(std::string(audience));
+  }
   ASSIGN_OR_RETURN(const auto roots, store->Roots());
-  MutexLock lock(&keys->mutex_);
-  RETURN_IF_ERROR(keys->Use(roots));
-  return keys;
+  MutexLock lock(&root_keys->mutex_);
+  RETURN_IF_ERROR(root_keys->Use(roots));
+  return root_keys;
 }
 
 absl::StatusOr<std::map<uint32_t, Secret>> RootKeys::OpenAll(const records::RootSet& roots) const {

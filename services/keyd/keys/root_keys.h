@@ -47,7 +47,7 @@ class RootKeys {
                                                        const std::string& stored_roots) const;
 
  private:
-  RootKeys(const KeyStore* store, const Organisation* organisation);
+  RootKeys(const KeyStore* store, const Organisation* organisation) : store_(store), organisation_(organisation) {}
   absl::Status Use(const Versioned<records::RootSet>& roots) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<std::map<uint32_t, Secret>> OpenAll(const records::RootSet& roots) const;
 

@@ -132,21 +132,21 @@ ServerUnaryReactor* KeyServiceAdapter::RotateRoot(Context* context, const Rotate
 
 ServerWriteReactor<AudienceKeys>* KeyServiceAdapter::WatchAudienceKeys(Context* context,
                                                                        const WatchAudienceKeysRequest*) {
-  return FollowStore<AudienceKeys>(*parts_, context, KeyMethod("WatchAudienceKeys"), [this](const Caller& caller) {
-    return std::make_unique<KeysSource>(parts_->roots, caller.subject());
+  return FollowStore<AudienceKeys>(parts_, context, KeyMethod("WatchAudienceKeys"), [this](const Caller& caller) {
+    return std::make_unique<KeysSource>(parts_->roots.get(), caller.subject());
   });
 }
 
 ServerWriteReactor<Revocations>* KeyServiceAdapter::WatchRevocations(Context* context,
                                                                      const WatchRevocationsRequest* request) {
-  return FollowStore<Revocations>(*parts_, context, KeyMethod("WatchRevocations"), [request](const Caller&) {
+  return FollowStore<Revocations>(parts_, context, KeyMethod("WatchRevocations"), [request](const Caller&) {
     return std::make_unique<RevocationsSource>(request->cursor());
   });
 }
 
 ServerWriteReactor<WatchDeviceLabelsResponse>* KeyServiceAdapter::WatchDeviceLabels(Context* context,
                                                                                     const WatchDeviceLabelsRequest*) {
-  return FollowStore<WatchDeviceLabelsResponse>(*parts_, context, KeyMethod("WatchDeviceLabels"),
+  return FollowStore<WatchDeviceLabelsResponse>(parts_, context, KeyMethod("WatchDeviceLabels"),
                                                 [](const Caller&) { return std::make_unique<LabelsSource>(); });
 }
 
@@ -161,14 +161,14 @@ ServerUnaryReactor* KeyServiceAdapter::IssueServerCertificate(Context* context,
 ServerUnaryReactor* KeyServiceAdapter::AppendAuditEvents(Context* context, const AppendAuditEventsRequest* request,
                                                          AppendAuditEventsResponse*) {
   return parts_->gate->Unary(context, KeyMethod("AppendAuditEvents"), [=, this](const Caller& caller) {
-    return parts_->store->trail()->Append(caller.subject(), {request->events().begin(), request->events().end()});
+    return parts_->store.trail()->Append(caller.subject(), {request->events().begin(), request->events().end()});
   });
 }
 
 ServerUnaryReactor* KeyServiceAdapter::ListAuditEvents(Context* context, const ListAuditEventsRequest* request,
                                                        ListAuditEventsResponse* response) {
   return parts_->gate->Unary(context, KeyMethod("ListAuditEvents"),
-                             [=, this](const Caller&) { return parts_->store->trail()->List(*request, response); });
+                             [=, this](const Caller&) { return parts_->store.trail()->List(*request, response); });
 }
 
 }  // namespace parley::keyd

@@ -13,7 +13,7 @@ namespace parley::keyd {
 class KeyServiceAdapter final : public key::v1::KeyService::CallbackService {
  public:
   // `parts` must outlive the service.
-  explicit KeyServiceAdapter(const ServiceParts* parts) : parts_(parts) {}
+  explicit KeyServiceAdapter(ServiceParts* parts) : parts_(parts) {}
 
  private:
   using Context = grpc::CallbackServerContext;
@@ -40,7 +40,7 @@ class KeyServiceAdapter final : public key::v1::KeyService::CallbackService {
   Reactor* ListAuditEvents(Context*, const key::v1::ListAuditEventsRequest*,
                            key::v1::ListAuditEventsResponse*) override;
 
-  const ServiceParts* const parts_;
+  ServiceParts* const parts_;
 };
 
 }  // namespace parley::keyd

@@ -22,59 +22,56 @@ constexpr absl::Duration kFresh = absl::Minutes(1);
 // Not all in memory at once.
 constexpr size_t kPage = 1000;
 
-class Census {
- public:
-  explicit Census(const KeyStore* store) : store_(store) {}
-
-  // On one reader's thread at a time.
-  std::vector<Metrics::Sample> Samples() {
-    const absl::Time now = store_->Now();
-    if (now - counted_ < kFresh && now >= counted_) return samples_;
-    // What was counted before stays; the store's trouble shows elsewhere.
-    if (const absl::Status status = Count(now); !status.ok()) {
-      LogWarning("credentials cannot be counted", {{"error", std::string(status.message())}});
-    }
-    return samples_;
-  }
-
- private:
-  absl::Status Count(absl::Time now) {
-    std::map<std::pair<std::string, const char*>, int64_t> counts;
-    ASSIGN_OR_RETURN(const std::set<uint32_t> epochs, store_->LiveEpochs());
-    store::KeyRange range = store::KeyRange::Prefix(kCredentialPrefix);
-    for (bool more = true; more;) {
-      ASSIGN_OR_RETURN(const store::Page page, store_->store()->List(range, kPage));
-      for (const store::Entry& entry : page.entries) {
-        range.begin = entry.key + '\0';
-        key::v1::CredentialRecord record;
-        if (!record.ParseFromString(entry.value)) continue;
-        const char* const state = record.has_revoke_time()              ? "revoked"
-                                  : ToTime(record.expire_time()) <= now ? "expired"
-                                  : epochs.count(record.epoch()) == 0   ? "retired"
-                                                                        : "live";
-        ++counts[{keys::RoleName(record.role()), state}];
-      }
-      more = page.more;
-    }
-    samples_.clear();
-    for (const auto& [key, count] : counts) {
-      samples_.push_back({{{"role", key.first}, {"state", key.second}}, static_cast<double>(count)});
-    }
-    counted_ = now;
-    return absl::OkStatus();
-  }
-
-  const KeyStore* const store_;
-  absl::Time counted_ = absl::InfinitePast();
-  std::vector<Metrics::Sample> samples_;
+// How many credentials there were, and when.
+struct Census {
+  absl::Time time = absl::InfinitePast();
+  std::vector<Metrics::Sample> samples;
 };
+
+absl::StatusOr<Census> Count(const KeyStore& store) {
+  Census census{store.Now(), {}};
+  std::map<std::pair<std::string, const char*>, int64_t> counts;
+  ASSIGN_OR_RETURN(const std::set<uint32_t> epochs, store.LiveEpochs());
+  store::KeyRange range = store::KeyRange::Prefix(kCredentialPrefix);
+  for (bool more = true; more;) {
+    ASSIGN_OR_RETURN(const store::Page page, store.store()->List(range, kPage));
+    for (const store::Entry& entry : page.entries) {
+      range.begin = entry.key + '\0';
+      key::v1::CredentialRecord record;
+      if (!record.ParseFromString(entry.value)) continue;
+      const char* const state = record.has_revoke_time()                      ? "revoked"
+                                : ToTime(record.expire_time()) <= census.time ? "expired"
+                                : epochs.count(record.epoch()) == 0           ? "retired"
+                                                                              : "live";
+      ++counts[{keys::RoleName(record.role()), state}];
+    }
+    more = page.more;
+  }
+  for (const auto& [key, count] : counts) {
+    census.samples.push_back({{{"role", key.first}, {"state", key.second}}, static_cast<double>(count)});
+  }
+  return census;
+}
 
 }  // namespace
 
 Metrics::Source CountCredentials(const KeyStore* store, Metrics* metrics) {
-  const auto census = std::make_shared<Census>(store);
+  const auto last = std::make_shared<Census>();
+  // Called on one reader's thread at a time.
+  const auto read = [store, last] {
+    const absl::Duration age = store->Now() - last->time;
+    if (age >= absl::ZeroDuration() && age < kFresh) return last->samples;
+    absl::StatusOr<Census> census = Count(*store);
+    if (census.ok()) {
+      *last = *std::move(census);
+    } else {
+      // What was counted before stays; the store's trouble shows elsewhere.
+      LogWarning("credentials cannot be counted", {{"error", std::string(census.status().message())}});
+    }
+    return last->samples;
+  };
   return metrics->Add("parley_credentials", "Credentials that were issued, by role and state.", Metrics::Kind::kGauge,
-                      [census] { return census->Samples(); });
+                      read);
 }
 
 }  // namespace parley::keyd

@@ -1,10 +1,13 @@
-// What the two services of keyd call.
+// What the two services of keyd call, and what they tell of it.
+//
+// Threads: made and destroyed on one thread; each part says which threads may call it.
 #ifndef PARLEY_SERVICES_KEYD_SERVICE_SERVICE_PARTS_H_
 #define PARLEY_SERVICES_KEYD_SERVICE_SERVICE_PARTS_H_
 
 #include <functional>
+#include <memory>
 
-#include "lib/audit/audit_log.h"
+#include "lib/audit/audit_buffer.h"
 #include "lib/rpc/gate.h"
 #include "lib/rpc/live_streams.h"
 #include "parley/key/v1/key_service.pb.h"
@@ -12,16 +15,19 @@
 
 namespace parley::keyd {
 
-// All must outlive the services.
+// Must outlive the services.
 struct ServiceParts {
-  const KeyStore* store = nullptr;
-  const Organisation* organisation = nullptr;
-  RootKeys* roots = nullptr;
-  Credentials* credentials = nullptr;
-  TrustAuthority* trust = nullptr;
-  const rpc::Gate* gate = nullptr;
-  rpc::LiveStreams* streams = nullptr;
-  audit::AuditLog* audit = nullptr;
+  // Both must outlive the parts.
+  ServiceParts(store::Store* database, const Clock* clock) : store(database, clock) {}
+
+  const KeyStore store;
+  std::unique_ptr<Organisation> organisation;
+  std::unique_ptr<RootKeys> roots;
+  std::unique_ptr<Credentials> credentials;
+  std::unique_ptr<TrustAuthority> trust;
+  std::unique_ptr<audit::AuditBuffer> audit;
+  std::unique_ptr<rpc::Gate> gate;
+  rpc::LiveStreams streams;
   // Is told of a credential that the caller has revoked, perhaps that of its own connection.
   std::function<void(const key::v1::CredentialRecord& record, const rpc::Caller& caller)> on_revoked;
   // Is told of another primary epoch; `retired`: perhaps there are fewer than before.

@@ -103,8 +103,8 @@ ServerUnaryReactor* TrustServiceAdapter::ListCertificates(Context* context, cons
 grpc::ServerWriteReactor<WatchCertificatesResponse>* TrustServiceAdapter::WatchCertificates(
     Context* context, const WatchCertificatesRequest* request) {
   return FollowStore<WatchCertificatesResponse>(
-      *parts_, context, TrustMethod("WatchCertificates"), [=, this](const Caller&) {
-        return std::make_unique<CertificatesSource>(parts_->trust, request->after_sequence());
+      parts_, context, TrustMethod("WatchCertificates"), [=, this](const Caller&) {
+        return std::make_unique<CertificatesSource>(parts_->trust.get(), request->after_sequence());
       });
 }
 

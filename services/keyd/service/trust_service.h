@@ -14,7 +14,7 @@ namespace parley::keyd {
 class TrustServiceAdapter final : public trust::v1::TrustService::CallbackService {
  public:
   // `parts` must outlive the service.
-  explicit TrustServiceAdapter(const ServiceParts* parts) : parts_(parts) {}
+  explicit TrustServiceAdapter(ServiceParts* parts) : parts_(parts) {}
 
  private:
   using Context = grpc::CallbackServerContext;
@@ -35,7 +35,7 @@ class TrustServiceAdapter final : public trust::v1::TrustService::CallbackServic
   // Returns the same status; a refusal by a rule of the chain is recorded first.
   absl::Status Recorded(const rpc::Caller& caller, absl::string_view method, const absl::Status& status) const;
 
-  const ServiceParts* const parts_;
+  ServiceParts* const parts_;
 };
 
 }  // namespace parley::keyd

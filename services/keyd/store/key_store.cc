@@ -31,10 +31,6 @@ std::string CertificateKey(int64_t sequence) { return absl::StrCat(kCertificateP
 
 }  // namespace
 
-absl::StatusOr<Versioned<records::Organisation>> KeyStore::FindOrganisation() const {
-  return FindRecord<records::Organisation>(store_, kOrganisationKey);
-}
-
 void KeyStore::PutFounding(const records::Organisation& organisation, const records::RootSet& roots,
                            store::Transaction* transaction) {
   transaction->IfAbsent(kOrganisationKey)
@@ -47,14 +43,6 @@ absl::StatusOr<bool> KeyStore::IsFounding() const {
   const absl::Status found = store_->Get(kFoundingKey).status();
   if (!found.ok() && !absl::IsNotFound(found)) return found;
   return found.ok();
-}
-
-absl::Status KeyStore::FoundingDone() const {
-  return store_->Commit(store::Transaction().Delete(kFoundingKey)).status();
-}
-
-absl::StatusOr<Versioned<records::RootSet>> KeyStore::Roots() const {
-  return ReadRecord<records::RootSet>(store_, kRootsKey);
 }
 
 absl::StatusOr<std::set<uint32_t>> KeyStore::LiveEpochs() const {
@@ -129,11 +117,6 @@ absl::StatusOr<std::optional<records::IssueRequest>> KeyStore::FindRequest(absl:
   return std::move(request.value);
 }
 
-void KeyStore::PutRequest(absl::string_view hash, const records::IssueRequest& request,
-                          store::Transaction* transaction) {
-  transaction->Set(absl::StrCat(kRequestPrefix, hash), request.SerializeAsString());
-}
-
 absl::Status KeyStore::Sweep() const {
   const absl::Time now = Now();
   ASSIGN_OR_RETURN(const store::Page revocations, store_->List(store::KeyRange::Prefix(kRevocationPrefix)));
@@ -171,18 +154,14 @@ absl::StatusOr<std::optional<trust::Chain>> KeyStore::LoadChain() const {
   return std::optional<trust::Chain>(std::move(chain));
 }
 
-void KeyStore::PutTrustRoot(const std::string& root, store::Transaction* transaction) {
-  transaction->IfAbsent(kTrustRootKey).Set(kTrustRootKey, root);
-}
-
-absl::StatusOr<std::vector<SignedCertificate>> KeyStore::Certificates(int64_t after, int64_t last, size_t limit) const {
+absl::Status KeyStore::ListCertificates(int64_t after, int64_t last, size_t limit,
+                                        trust::v1::ListCertificatesResponse* response) const {
   store::KeyRange range = After(kCertificatePrefix, after);
   range.end = CertificateKey(last + 1);
-  std::vector<SignedCertificate> certificates;
-  if (range.begin >= range.end) return certificates;
+  if (range.begin >= range.end) return absl::OkStatus();
   ASSIGN_OR_RETURN(const store::Page page, store_->List(range, limit));
-  for (const store::Entry& entry : page.entries) certificates.emplace_back().ParseFromString(entry.value);
-  return certificates;
+  for (const store::Entry& entry : page.entries) response->add_certificates()->ParseFromString(entry.value);
+  return absl::OkStatus();
 }
 
 void KeyStore::PutCertificates(const std::vector<SignedCertificate>& certificates, int64_t first,

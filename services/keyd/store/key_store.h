@@ -35,14 +35,16 @@ class KeyStore {
   AuditTrail* trail() const { return &trail_; }
   absl::Time Now() const { return clock_->Now(); }
 
-  absl::StatusOr<Versioned<records::Organisation>> FindOrganisation() const;
+  absl::StatusOr<Versioned<records::Organisation>> FindOrganisation() const {
+    return FindRecord<records::Organisation>(store_, kOrganisationKey);
+  }
   static void PutFounding(const records::Organisation& organisation, const records::RootSet& roots,
                           store::Transaction* transaction);
   // Returns true from the founding until FoundingDone: the first credentials may not be on disk yet.
   absl::StatusOr<bool> IsFounding() const;
-  absl::Status FoundingDone() const;
+  absl::Status FoundingDone() const { return store_->Commit(store::Transaction().Delete(kFoundingKey)).status(); }
 
-  absl::StatusOr<Versioned<records::RootSet>> Roots() const;
+  absl::StatusOr<Versioned<records::RootSet>> Roots() const { return ReadRecord<records::RootSet>(store_, kRootsKey); }
   // Returns the epochs under which keys are still good.
   absl::StatusOr<std::set<uint32_t>> LiveEpochs() const;
 
@@ -61,17 +63,22 @@ class KeyStore {
 
   // Returns the request that `hash` (hex) stands for, unless its time is over.
   absl::StatusOr<std::optional<records::IssueRequest>> FindRequest(absl::string_view hash) const;
-  static void PutRequest(absl::string_view hash, const records::IssueRequest& request, store::Transaction* transaction);
+  static void PutRequest(absl::string_view hash, const records::IssueRequest& request,
+                         store::Transaction* transaction) {
+    transaction->Set(absl::StrCat(kRequestPrefix, hash), request.SerializeAsString());
+  }
   // Forgets revocations and requests whose time is over.
   absl::Status Sweep() const;
 
   // Returns the chain of certificates, verified; nothing before its founding.
   absl::StatusOr<std::optional<trust::Chain>> LoadChain() const;
   // `root`: the root verification key, 32 bytes.
-  static void PutTrustRoot(const std::string& root, store::Transaction* transaction);
-  // Returns those after a sequence up to another, at most `limit` (0: all).
-  absl::StatusOr<std::vector<trust::v1::SignedCertificate>> Certificates(int64_t after, int64_t last,
-                                                                         size_t limit) const;
+  static void PutTrustRoot(const std::string& root, store::Transaction* transaction) {
+    transaction->IfAbsent(kTrustRootKey).Set(kTrustRootKey, root);
+  }
+  // Adds the certificates after a sequence up to another to the response, at most `limit`.
+  absl::Status ListCertificates(int64_t after, int64_t last, size_t limit,
+                                trust::v1::ListCertificatesResponse* response) const;
   // `first` is the sequence of the first of them.
   static void PutCertificates(const std::vector<trust::v1::SignedCertificate>& certificates, int64_t first,
                               store::Transaction* transaction);

@@ -39,15 +39,6 @@ void SetHolder(const trust::User& user, const std::string& device, Credentials::
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<TrustAuthority>> TrustAuthority::Open(const KeyStore* store,
-                                                                     const Organisation* organisation,
-                                                                     Credentials* credentials) {
-  std::unique_ptr<TrustAuthority> authority(new TrustAuthority(store, organisation, credentials));
-  MutexLock lock(&authority->mutex_);
-  RETURN_IF_ERROR(authority->Load());
-  return authority;
-}
-
 absl::Status TrustAuthority::Load() const {
   if (loaded_) return absl::OkStatus();
   chain_.reset();
@@ -266,9 +257,7 @@ absl::Status TrustAuthority::List(const trust::v1::ListCertificatesRequest& requ
   response->set_organisation(organisation_->name());
   response->set_last_sequence(last);
   // Not beyond what last_sequence says.
-  ASSIGN_OR_RETURN(const auto certificates, store_->Certificates(request.after_sequence(), last, page_size));
-  *response->mutable_certificates() = {certificates.begin(), certificates.end()};
-  return absl::OkStatus();
+  return store_->ListCertificates(request.after_sequence(), last, page_size, response);
 }
 
 }  // namespace parley::keyd

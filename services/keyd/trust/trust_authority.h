@@ -10,7 +10,6 @@
 #define PARLEY_SERVICES_KEYD_TRUST_TRUST_AUTHORITY_H_
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,9 +29,9 @@ namespace parley::keyd {
 
 class TrustAuthority {
  public:
-  // Verifies what is stored. All must outlive the authority. DATA_LOSS (STORE_DAMAGED).
-  static absl::StatusOr<std::unique_ptr<TrustAuthority>> Open(const KeyStore* store, const Organisation* organisation,
-                                                              Credentials* credentials);
+  // All must outlive the authority.
+  TrustAuthority(const KeyStore* store, const Organisation* organisation, Credentials* credentials)
+      : store_(store), organisation_(organisation), credentials_(credentials) {}
 
   // ALREADY_EXISTS (CHAIN_FOUNDED); INVALID_ARGUMENT: CERTIFICATES, CHAIN_ROOT_KEY, REQUEST_ID, TTL.
   absl::Status Found(const rpc::Caller& caller, const trust::v1::FoundOrganisationRequest& request,
@@ -53,15 +52,15 @@ class TrustAuthority {
   // subject are its user's.
   absl::Status Issue(const rpc::Caller& caller, const key::v1::IssueCredentialRequest& request,
                      key::v1::IssueCredentialResponse* response);
-  // Returns the sequence of the newest certificate, 0 before the founding. DATA_LOSS (STORE_DAMAGED).
+  // Returns the sequence of the newest certificate, 0 before the founding. The first call verifies what is stored:
+  // DATA_LOSS (STORE_DAMAGED).
   absl::StatusOr<int64_t> LastSequence() const;
   // INVALID_ARGUMENT: PAGE_SIZE, AFTER_SEQUENCE.
   absl::Status List(const trust::v1::ListCertificatesRequest& request,
                     trust::v1::ListCertificatesResponse* response) const;
 
  private:
-  TrustAuthority(const KeyStore* store, const Organisation* organisation, Credentials* credentials)
-      : store_(store), organisation_(organisation), credentials_(credentials) {}
+  // Reads and verifies what is stored, unless that was done and holds.
   absl::Status Load() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status EnsureFounded() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckCaller(const rpc::Caller& caller, const CertificateBatch& batch) const;
