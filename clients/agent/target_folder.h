@@ -57,7 +57,8 @@ class TargetFolder {
   std::string OnDisk(absl::string_view path) const { return kind_ == Kind::kFile ? name_ : std::string(path); }
 
   // Whether the paths of the target, of the folder above it and of the place still lead to what this object holds. They
-  // do not when somebody has removed the place, has replaced the folder above, or has mounted something there.
+  // do not when somebody has removed or replaced the place or the folder above, or has mounted or unmounted something
+  // there.
   bool IsCurrent() const;
 
   // How often, one time after the other, somebody else wrote to the target while a new set of it was being built.

@@ -113,6 +113,11 @@ bool TargetOwner::IsCurrent() const {
   return folder_->IsCurrent();
 }
 
+std::string TargetOwner::HowItMoved() const {
+  return absl::StrCat(target(), ", the folder above it or ", place_path(),
+                      " was removed or replaced, or something was mounted or unmounted there");
+}
+
 void TargetOwner::Join(Listener* listener) {
   {
     MutexLock lock(&listeners_mutex_);
@@ -224,7 +229,7 @@ absl::Status TargetOwner::Stage(const UpdatePlan& plan, const task::v1::Manifest
                                 const Installer::ReadChunk& read_chunk) {
   if (!IsCurrent()) {
     return Error(absl::StatusCode::kAborted, "TARGET_CHANGED",
-                 absl::StrCat("the folder above ", target(), " was replaced; the target is opened anew"));
+                 absl::StrCat(HowItMoved(), "; the target is opened anew"));
   }
   MutexLock disk(&disk_mutex_);
   return installer_->Stage(plan, manifest, read_chunk);

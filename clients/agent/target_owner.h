@@ -84,6 +84,8 @@ class TargetOwner {
   bool IsCurrent() const;
   // Returns whether the folders are others by now, although an update may be undecided in those that the owner holds.
   bool HasMoved() const { return !folder_->IsCurrent(); }
+  // Returns a sentence for people that names what can have made other folders of them.
+  std::string HowItMoved() const;
 
   // Calls `listener` for what follows until Leave returns, and at once when something is undecided.
   void Join(Listener* listener);

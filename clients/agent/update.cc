@@ -271,8 +271,7 @@ absl::Status Update::Confirm() {
   if (!pending.has_value() || Reason(digest.status()) == "NOT_PENDING") return absl::OkStatus();
   if (!digest.ok()) return RollBackFor(digest.status());
   if (*digest != pending->digest && owner_->HasMoved()) {
-    return RollBack("target_changed", absl::StrCat("somebody replaced the folder above ", owner_->target()),
-                    /*passing=*/true);
+    return RollBack("target_changed", owner_->HowItMoved(), /*passing=*/true);
   }
   if (*digest != pending->digest) {
     return RollBack("digest_mismatch", "a command changed the files that had just been installed", /*passing=*/false);
