@@ -8,13 +8,15 @@
 namespace parley::agent {
 namespace {
 
+absl::Duration Read(clockid_t clock) {
+  timespec now;
+  clock_gettime(clock, &now);
+  return absl::DurationFromTimespec(now);
+}
+
 class SystemBootClock final : public BootClock {
  public:
-  absl::Duration Uptime() const override {
-    timespec now;
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    return absl::DurationFromTimespec(now);
-  }
+  absl::Duration Uptime() const override { return Read(CLOCK_BOOTTIME); }
   std::string BootId() const override {
     const absl::StatusOr<std::string> id = ReadFile("/proc/sys/kernel/random/boot_id", 100);
     return id.ok() ? std::string(absl::StripAsciiWhitespace(*id)) : std::string();
@@ -22,6 +24,8 @@ class SystemBootClock final : public BootClock {
 };
 
 }  // namespace
+
+absl::Duration SteadyTime() { return Read(CLOCK_MONOTONIC); }
 
 BootClock* BootClock::System() {
   static SystemBootClock* const clock = new SystemBootClock();

@@ -24,6 +24,9 @@ class BootClock {
   static BootClock* System();
 };
 
+// Time since some moment that nobody can set. It goes on while the process is stopped.
+absl::Duration SteadyTime();
+
 // Stands still until told; for tests.
 class FakeBootClock final : public BootClock {
  public:

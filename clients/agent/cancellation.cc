@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <utility>
@@ -54,8 +53,8 @@ Cancellation::Listener::~Listener() {
 
 StopWatcher::StopWatcher(const Stop* stop, Cancellation* cancellation) {
   if (stop == nullptr) return;
-  end_fd_ = eventfd(0, EFD_CLOEXEC);
-  thread_ = std::thread([stop_fd = stop->fd(), end_fd = end_fd_, cancellation] {
+  end_fd_ = Fd(eventfd(0, EFD_CLOEXEC));
+  thread_ = std::thread([stop_fd = stop->fd(), end_fd = end_fd_.get(), cancellation] {
     pollfd fds[] = {{stop_fd, POLLIN, 0}, {end_fd, POLLIN, 0}};
     while (poll(fds, 2, -1) < 0 && errno == EINTR) {
     }
@@ -65,9 +64,8 @@ StopWatcher::StopWatcher(const Stop* stop, Cancellation* cancellation) {
 
 StopWatcher::~StopWatcher() {
   if (!thread_.joinable()) return;
-  eventfd_write(end_fd_, 1);
+  eventfd_write(end_fd_.get(), 1);
   thread_.join();
-  close(end_fd_);
 }
 
 }  // namespace parley::agent

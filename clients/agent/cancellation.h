@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "lib/base/fd.h"
 #include "lib/base/mutex.h"
 
 namespace parley::agent {
@@ -59,7 +60,7 @@ class StopWatcher {
   StopWatcher& operator=(const StopWatcher&) = delete;
 
  private:
-  int end_fd_ = -1;
+  Fd end_fd_;
   std::thread thread_;
 };
 

@@ -57,8 +57,7 @@ absl::Status Download::ReuseFromFile(int target, const FileEntry& file) {
   return absl::OkStatus();
 }
 
-absl::Status Download::ReuseFromTarget(const std::string& target,
-                                       const google::protobuf::RepeatedPtrField<std::string>& installed_paths) {
+absl::Status Download::ReuseFromTarget(const std::string& target, const std::vector<std::string>& installed_paths) {
   std::set<std::string> digests, paths(installed_paths.begin(), installed_paths.end());
   for (const FileEntry& file : manifest_->files()) {
     paths.insert(file.path());

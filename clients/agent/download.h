@@ -36,8 +36,7 @@ class Download {
 
   // Counts what is in the store, drops what is of no use, and takes from the files of `target` (those of the
   // manifest and `installed_paths`) what it can.
-  absl::Status ReuseFromTarget(const std::string& target,
-                               const google::protobuf::RepeatedPtrField<std::string>& installed_paths);
+  absl::Status ReuseFromTarget(const std::string& target, const std::vector<std::string>& installed_paths);
 
   // Called with each piece that came in; an error ends the transfer.
   using OnProgress = std::function<absl::Status(const DownloadCounts&)>;
@@ -52,8 +51,6 @@ class Download {
   void DropParts();
 
   bool complete() const { return missing_.empty(); }
-  // Chunks that are yet to come.
-  size_t missing() const { return missing_.size(); }
   const DownloadCounts& counts() const { return counts_; }
 
  private:

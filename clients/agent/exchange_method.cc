@@ -9,10 +9,12 @@
 #include <cstdint>
 
 #include "absl/strings/str_cat.h"
+#include "clients/agent/file_state.h"
 #include "clients/agent/method_choice.h"
 #include "clients/agent/mounts.h"
 #include "clients/agent/new_tree.h"
 #include "clients/agent/place.h"
+#include "clients/agent/target_error.h"
 #include "lib/base/error.h"
 #include "lib/base/fd.h"
 #include "lib/base/file.h"
@@ -23,12 +25,6 @@ namespace {
 
 // The tree that is not in use: first the new one, and after the swap the old one.
 constexpr const char* kTree = place::kTree;
-
-// 0 when there is none.
-uint64_t InodeOf(int folder, const std::string& name) {
-  struct stat info;
-  return fstatat(folder, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 ? info.st_ino : 0;
-}
 
 // When the entry was made, in nanoseconds since 1970; 0 where that is not known.
 int64_t BirthOf(int folder, const std::string& name) {
@@ -57,9 +53,9 @@ absl::Status SwapError(const std::string& target, int error) {
     case EBUSY:
     case EXDEV:
     case EINVAL:
-      return Error(absl::StatusCode::kFailedPrecondition, "TARGET_MOUNT",
-                   absl::StrCat(sentence, "; its file system cannot exchange this folder (a mount, or a ",
-                                "layer of a container image)"));
+      return Refuse("TARGET_MOUNT",
+                    absl::StrCat(sentence, "; its file system cannot exchange this folder (a mount, or a ",
+                                 "layer of a container image)"));
     case EACCES:
     case EPERM:
       return Error(absl::StatusCode::kPermissionDenied, "TARGET_PERMISSION", sentence);
@@ -166,16 +162,14 @@ absl::Status ExchangeMethod::SyncBoth() const {
 // Somebody has removed or moved the new set. The old one is still in the place, and nobody else gets at it there.
 absl::Status ExchangeMethod::BringBack(const Journal& journal) {
   if (IsMount(folder_.parent(), folder_.name())) {
-    return Error(absl::StatusCode::kFailedPrecondition, "TARGET_MOUNT",
-                 absl::StrCat("something is mounted over ", folder_.target(), "; unmount it"));
+    return Refuse("TARGET_MOUNT", absl::StrCat("something is mounted over ", folder_.target(), "; unmount it"));
   }
   // There was none, and what is there now is not ours.
   if (journal.old_inode() == 0) return absl::OkStatus();
   if (InodeOf(folder_.place(), kTree) != journal.old_inode()) {
-    return Error(absl::StatusCode::kFailedPrecondition, "TARGET_CHANGED",
-                 absl::StrCat("somebody took the old set of ", folder_.target(), " out of ", folder_.place_path(),
-                              " during an update; put it at ", folder_.target(), " and remove ", folder_.place_path(),
-                              "/journal"));
+    return Refuse("TARGET_CHANGED", absl::StrCat("somebody took the old set of ", folder_.target(), " out of ",
+                                                 folder_.place_path(), " during an update; put it at ",
+                                                 folder_.target(), " and remove ", folder_.place_path(), "/journal"));
   }
   const bool occupied = InodeOf(folder_.parent(), folder_.name()) != 0;
   if (renameat2(folder_.place(), kTree, folder_.parent(), folder_.name().c_str(),

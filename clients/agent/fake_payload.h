@@ -73,6 +73,12 @@ inline Tree ReadTree(const std::string& root) {
   return tree;
 }
 
+// Returns the tree without the folders that an update in place keeps until it is committed.
+inline Tree WithoutEmptyFolders(Tree tree) {
+  std::erase_if(tree, [](const auto& entry) { return entry.first.back() == '/'; });
+  return tree;
+}
+
 inline void WriteTree(const std::string& root, const Tree& tree) {
   std::filesystem::create_directories(root);
   for (const auto& [path, content] : tree) WriteTestFile(root + "/" + path, content);

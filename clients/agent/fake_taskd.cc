@@ -152,56 +152,6 @@ void FakeTaskd::AwaitState(State state) {
   while (state_ != state) changed_.WaitFor(&mutex_, absl::Milliseconds(50));
 }
 
-FakeTaskd::State FakeTaskd::state() {
-  MutexLock lock(&mutex_);
-  return state_;
-}
-std::string FakeTaskd::reason() {
-  MutexLock lock(&mutex_);
-  return reason_;
-}
-std::string FakeTaskd::detail() {
-  MutexLock lock(&mutex_);
-  return detail_;
-}
-std::vector<FakeTaskd::State> FakeTaskd::history() {
-  MutexLock lock(&mutex_);
-  return history_;
-}
-int64_t FakeTaskd::sent_bytes() {
-  MutexLock lock(&mutex_);
-  return sent_bytes_;
-}
-std::vector<task::v1::FetchChunksRequest> FakeTaskd::fetches() {
-  MutexLock lock(&mutex_);
-  return fetches_;
-}
-int FakeTaskd::joins() {
-  MutexLock lock(&mutex_);
-  return joins_;
-}
-int FakeTaskd::confirms() {
-  MutexLock lock(&mutex_);
-  return confirms_;
-}
-int64_t FakeTaskd::revision() {
-  MutexLock lock(&mutex_);
-  return revision_;
-}
-
-std::vector<task::v1::Declaration> FakeTaskd::declarations() {
-  MutexLock lock(&mutex_);
-  return declarations_;
-}
-bool FakeTaskd::drifted() {
-  MutexLock lock(&mutex_);
-  return drifted_;
-}
-int FakeTaskd::negotiations() {
-  MutexLock lock(&mutex_);
-  return negotiations_;
-}
-
 absl::StatusOr<transport::KeySource::Key> FakeTaskd::Find(absl::string_view identity, Want want) {
   if (faults.revoked) return absl::UnauthenticatedError("revoked");
   MutexLock lock(&mutex_);
@@ -417,7 +367,6 @@ grpc::Status FakeTaskd::Confirm(grpc::ServerContext* context, const task::v1::Co
     if (grpc::Status status = faults.confirm(); !status.ok()) return status;
   }
   MutexLock lock(&mutex_);
-  ++confirms_;
   const bool repeated = state_ == Participant::STATE_CONFIRMED && request->attempt() == attempt_ &&
                         request->installed_digest() == digest_;
   if (!repeated) {

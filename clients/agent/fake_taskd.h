@@ -58,10 +58,10 @@ class FakeTaskd final : public transport::KeySource,
   void AwaitState(State state);
 
   // A view of where the client stands.
-  State state();
-  std::string reason();
-  std::string detail();
-  std::vector<State> history();
+  State state() { return Get(&FakeTaskd::state_); }
+  std::string reason() { return Get(&FakeTaskd::reason_); }
+  std::string detail() { return Get(&FakeTaskd::detail_); }
+  std::vector<State> history() { return Get(&FakeTaskd::history_); }
 
   // How it misbehaves. Set while no client is connected: before the first, or between Stop and Start.
   struct Faults {
@@ -100,14 +100,12 @@ class FakeTaskd final : public transport::KeySource,
   };
   Faults faults;
 
-  int64_t sent_bytes();
-  std::vector<task::v1::FetchChunksRequest> fetches();
-  int joins();
-  int confirms();
-  int64_t revision();
-  std::vector<task::v1::Declaration> declarations();
-  bool drifted();
-  int negotiations();
+  int64_t sent_bytes() { return Get(&FakeTaskd::sent_bytes_); }
+  std::vector<task::v1::FetchChunksRequest> fetches() { return Get(&FakeTaskd::fetches_); }
+  int joins() { return Get(&FakeTaskd::joins_); }
+  std::vector<task::v1::Declaration> declarations() { return Get(&FakeTaskd::declarations_); }
+  bool drifted() { return Get(&FakeTaskd::drifted_); }
+  int negotiations() { return Get(&FakeTaskd::negotiations_); }
 
  private:
   absl::StatusOr<Key> Find(absl::string_view identity, Want want) override;
@@ -123,6 +121,11 @@ class FakeTaskd final : public transport::KeySource,
   grpc::Status FetchChunks(grpc::ServerContext* context, const task::v1::FetchChunksRequest* request,
                            grpc::ServerWriter<task::v1::FetchChunksResponse>* writer) override;
 
+  template <typename Field>
+  Field Get(Field FakeTaskd::*field) {
+    MutexLock lock(&mutex_);
+    return this->*field;
+  }
   task::v1::Task TaskLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   task::v1::Participant ParticipantLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EnterLocked(State state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -167,7 +170,6 @@ class FakeTaskd final : public transport::KeySource,
   std::vector<task::v1::FetchChunksRequest> fetches_ ABSL_GUARDED_BY(mutex_);
   int64_t sent_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   int joins_ ABSL_GUARDED_BY(mutex_) = 0;
-  int confirms_ ABSL_GUARDED_BY(mutex_) = 0;
   int negotiations_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<task::v1::Declaration> declarations_ ABSL_GUARDED_BY(mutex_);
   // The declaration on which the client failed.

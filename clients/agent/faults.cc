@@ -1,11 +1,9 @@
 #include "clients/agent/faults.h"
 
-#include <time.h>
-
 #include <algorithm>
-#include <iterator>
 #include <string>
 
+#include "absl/algorithm/container.h"
 #include "lib/base/error.h"
 
 namespace parley::agent {
@@ -73,18 +71,12 @@ absl::Status Explain(const transport::Channel& channel, const grpc::Status& stat
 
 Fault FaultOf(const absl::Status& status) {
   const std::string reason = Reason(status);
-  if (std::find(std::begin(kFinal), std::end(kFinal), reason) != std::end(kFinal)) return Fault::kFinal;
+  if (absl::c_linear_search(kFinal, reason)) return Fault::kFinal;
   if (reason == "STREAM_REPLACED") return Fault::kTwice;
   if (reason == "PARTICIPANT_NOT_FOUND") return Fault::kForgotten;
   if (reason == "SERVER_NOT_GENUINE" || reason == "NOT_A_PARLEY_SERVER") return Fault::kStranger;
   if (reason == "KEY_REFUSED" || status.code() == absl::StatusCode::kUnauthenticated) return Fault::kKey;
   return Fault::kPasses;
-}
-
-absl::Duration SteadyTime() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return absl::DurationFromTimespec(now);
 }
 
 Retry::Retry(const Options& options, bool patient, absl::Duration (*now)())

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "clients/agent/boot_clock.h"
 #include "clients/agent/options.h"
 #include "grpcpp/support/status.h"
 #include "lib/base/backoff.h"
@@ -32,9 +33,6 @@ enum class Fault {
   kFinal,
 };
 Fault FaultOf(const absl::Status& status);
-
-// Time since some moment that nobody can set. It goes on while the process is stopped.
-absl::Duration SteadyTime();
 
 // How often, and for how long, to try to reach the server. Not thread-safe.
 class Retry {

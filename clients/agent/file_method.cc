@@ -15,6 +15,7 @@
 #include "clients/agent/mounts.h"
 #include "clients/agent/new_tree.h"
 #include "clients/agent/place.h"
+#include "clients/agent/target_error.h"
 #include "clients/agent/tree.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -25,12 +26,6 @@ namespace {
 
 std::string NewName(int number) { return absl::StrCat(place::kNew, "/", number); }
 std::string OldName(int number) { return absl::StrCat(place::kOld, "/", number); }
-
-// 0 when there is none.
-uint64_t InodeOf(int folder, const std::string& name) {
-  struct stat info;
-  return fstatat(folder, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 ? info.st_ino : 0;
-}
 
 // What the file system cannot do, as opposed to what it may not.
 bool NotSupported(int error) { return error == EINVAL || error == ENOSYS || error == EOPNOTSUPP; }
@@ -68,15 +63,15 @@ absl::Status FileMethod::StepError(const std::string& path, int error) const {
   switch (error) {
     case EBUSY:
     case EXDEV:
-      return Error(absl::StatusCode::kFailedPrecondition, "TARGET_MOUNT",
-                   absl::StrCat(sentence, "; something is mounted there, or it is a folder of a container's image"));
+      return Refuse("TARGET_MOUNT",
+                    absl::StrCat(sentence, "; something is mounted there, or it is a folder of a container's image"));
     case EEXIST:
     case ENOENT:
       return Error(absl::StatusCode::kAborted, "TARGET_CHANGED",
                    absl::StrCat("somebody changed ", shown, " meanwhile; stop what writes there and try again"));
     case EPERM:
-      return Error(absl::StatusCode::kFailedPrecondition, "TARGET_IMMUTABLE",
-                   absl::StrCat(sentence, "; see with lsattr whether it, or its folder, may not be changed"));
+      return Refuse("TARGET_IMMUTABLE",
+                    absl::StrCat(sentence, "; see with lsattr whether it, or its folder, may not be changed"));
     case EACCES:
       return Error(absl::StatusCode::kPermissionDenied, "TARGET_PERMISSION", sentence);
     default:
@@ -152,8 +147,7 @@ SwapMethod::Place FileMethod::WhereIsWhat(const Journal& journal) const {
 // in the place, where nobody else gets at it.
 bool FileMethod::TookWhatWasSeen(const std::string& name, const Journal::FileStep& step) const {
   struct statx info;
-  return statx(folder_.place(), name.c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &info) == 0 &&
-         IsSameButRenamed(step.old_state(), FileState(info));
+  return StatEntry(folder_.place(), name, &info) && IsSameButRenamed(step.old_state(), FileState(info));
 }
 
 // In two renames where one cannot exchange: between them the old entry is still there under its name, by a second link,
@@ -184,8 +178,7 @@ absl::Status FileMethod::Do(int number, const Journal::FileStep& step) const {
   if (!folder.ok()) return StepError(step.path(), errno);
   const std::string name = payload::LastPart(step.path());
   struct statx info;
-  const bool there =
-      statx(folder.get(), name.c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &info) == 0;
+  const bool there = StatEntry(folder.get(), name, &info);
   if (there != step.replaces()) return StepError(step.path(), there ? EEXIST : ENOENT);
   if (there && IsMountRoot(folder.get(), info)) return StepError(step.path(), EBUSY);
   if (there && FileState(info) != step.old_state()) return StepError(step.path(), EEXIST);
@@ -226,9 +219,9 @@ absl::StatusOr<Fd> FileMethod::RootForUndo() const {
   }
   if (root.ok()) return root;
   if (errno != ENOTDIR && errno != ELOOP) return FileError("open", folder_.target(), errno);
-  return Error(absl::StatusCode::kFailedPrecondition, "TARGET_NOT_FOLDER",
-               absl::StrCat(folder_.target(), " is no folder any more, and its old files are in ", folder_.place_path(),
-                            "; move away what is there now, and they come back"));
+  return Refuse("TARGET_NOT_FOLDER",
+                absl::StrCat(folder_.target(), " is no folder any more, and its old files are in ",
+                             folder_.place_path(), "; move away what is there now, and they come back"));
 }
 
 absl::Status FileMethod::Undo(int number, const Journal::FileStep& step) const {

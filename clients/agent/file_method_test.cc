@@ -46,8 +46,7 @@ TEST_P(FileMethodTest, LeavesWhatDoesNotChangeTheSameFile) {
   chmod((Target() + "/same").c_str(), 0644);
   const ino_t same = InodeOf(Target() + "/same"), keep = InodeOf(Target() + "/keep"), folder = InodeOf(Target());
   Open();
-  ASSERT_TRUE(Install({{"same", "same"}, {"site.conf", "new"}}).ok());
-  ASSERT_TRUE(installer_->Commit().ok());
+  ASSERT_EQ(InstallAndCommit({{"same", "same"}, {"site.conf", "new"}}), absl::OkStatus());
   EXPECT_EQ(InodeOf(Target() + "/same"), same);
   EXPECT_EQ(InodeOf(Target() + "/keep"), keep);
   EXPECT_EQ(InodeOf(Target()), folder);
@@ -66,8 +65,7 @@ TEST_P(FileMethodTest, BringsTheSameFilesBack) {
 
 TEST_P(FileMethodTest, BringsTheOldSetBackWhateverAProgramDidToTheNewOne) {
   Open();
-  ASSERT_TRUE(Install({{"a", "1"}, {"sub/b", "1"}, {"site.conf", "new"}}).ok());
-  ASSERT_TRUE(installer_->Commit().ok());
+  ASSERT_EQ(InstallAndCommit({{"a", "1"}, {"sub/b", "1"}, {"site.conf", "new"}}), absl::OkStatus());
   ASSERT_TRUE(Install({{"a", "2"}, {"new", "2"}}, 2).ok());
   fs::remove(Target() + "/a");
   fs::remove(Target() + "/new");
@@ -103,8 +101,7 @@ TEST_P(FileMethodTest, KeepsCommandsThatAreNotUtf8) {
   plan_.variables["PARLEY_LABEL_site"] = "K\xf6ln";
   std::filesystem::create_directories(plan_.state_folder);
   Open();
-  ASSERT_TRUE(Stage({{"a", "1"}}).ok());
-  ASSERT_TRUE(installer_->Swap().ok());
+  ASSERT_EQ(StageAndSwap({{"a", "1"}}), absl::OkStatus());
   Open();
   ASSERT_TRUE(installer_->pending().has_value());
   ASSERT_TRUE(installer_->RunApply().ok());
@@ -114,20 +111,11 @@ TEST_P(FileMethodTest, KeepsCommandsThatAreNotUtf8) {
 class SingleFileTest : public InstallerTest {
  protected:
   SingleFileTest() { kind_ = TargetFolder::Kind::kFile; }
-  void OpenFile(const std::string& name) {
-    Close();
-    auto target = TargetFolder::Open(Target() + "/" + name, kind_);
-    ASSERT_TRUE(target.ok()) << target.status();
-    target_ = *std::move(target);
-    auto installer = Installer::Open(target_.get(), options_);
-    ASSERT_TRUE(installer.ok()) << installer.status();
-    installer_.emplace(*std::move(installer));
-  }
 };
 
 TEST_F(SingleFileTest, TakesTheOnlyFileOfAPayloadWhateverItsName) {
   plan_.hooks.check = "grep -q new site.conf && [ \"$PARLEY_TARGET\" = \"$PWD/site.conf\" ]";
-  OpenFile("site.conf");
+  Open(Target() + "/site.conf");
   ASSERT_TRUE(Install({{"other.name", "new"}}).ok());
   EXPECT_EQ(Installed(), (Tree{{".parley-site.conf/journal", Installed().at(".parley-site.conf/journal")},
                                {".parley-site.conf/new/0", "old"},
@@ -144,7 +132,7 @@ TEST_F(SingleFileTest, TakesTheOnlyFileOfAPayloadWhateverItsName) {
 }
 
 TEST_F(SingleFileTest, MakesAFileThatWasNotThereAndTakesItAwayAgain) {
-  OpenFile("motd");
+  Open(Target() + "/motd");
   ASSERT_TRUE(Install({{"motd", "hello"}}).ok());
   EXPECT_EQ(ReadTestFile(Target() + "/motd"), "hello");
   ASSERT_TRUE(RollBack().ok());
@@ -154,23 +142,12 @@ TEST_F(SingleFileTest, MakesAFileThatWasNotThereAndTakesItAwayAgain) {
 TEST_F(SingleFileTest, RefusesAFolderAndASetOfMoreThanOneFile) {
   fs::create_directories(Target() + "/folder");
   EXPECT_EQ(Reason(TargetFolder::Open(Target() + "/folder", kind_).status()), "TARGET_NOT_FOLDER");
-  OpenFile("motd");
+  Open(Target() + "/motd");
   EXPECT_EQ(Reason(Stage({{"a", "1"}, {"b", "1"}})), "TARGET_SINGLE_FILE");
   EXPECT_EQ(Reason(Stage({{"a", "-> b"}})), "TARGET_SINGLE_FILE");
 }
 
-class ChoiceTest : public InstallerTest {
- protected:
-  absl::Status Check(const Tree& tree) {
-    return installer_->Check("tasks/t", MakePayload(tree).Manifest("tasks/t", 1));
-  }
-  void ExpectFiles(const std::string& because) {
-    Open();
-    ASSERT_TRUE(Check({{"a", "1"}}).ok());
-    EXPECT_EQ(installer_->method(), Method::kFiles);
-    EXPECT_TRUE(absl::StrContains(installer_->method_reason(), because)) << installer_->method_reason();
-  }
-};
+class ChoiceTest : public InstallerTest {};
 
 TEST_F(ChoiceTest, ExchangesAPlainFolderThatNobodyUses) {
   Open();
@@ -388,8 +365,7 @@ TEST_F(FlagsTest, AProtectedTargetIsRefused) {
 
 TEST_F(FlagsTest, AFileThatTheSetDropsIsRefusedWhenItIsProtected) {
   Open();
-  ASSERT_EQ(Install({{"a/one", "1"}, {"b", "2"}}), absl::OkStatus());
-  ASSERT_EQ(installer_->Commit(), absl::OkStatus());
+  ASSERT_EQ(InstallAndCommit({{"a/one", "1"}, {"b", "2"}}), absl::OkStatus());
   if (!Protect(Target() + "/a/one", FS_IMMUTABLE_FL)) GTEST_SKIP() << "no flags here";
   ExpectRefused({{"b", "2"}}, Target() + "/a/one", 2);
   // A file takes the place of the folder that holds it.

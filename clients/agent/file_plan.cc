@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include <map>
 #include <optional>
@@ -12,6 +11,7 @@
 #include "clients/agent/file_method.h"
 #include "clients/agent/file_state.h"
 #include "clients/agent/mounts.h"
+#include "clients/agent/target_error.h"
 #include "clients/agent/tree.h"
 #include "lib/base/error.h"
 #include "lib/base/fd.h"
@@ -22,10 +22,6 @@ namespace parley::agent {
 namespace {
 
 using task::v1::FileEntry;
-
-absl::Status Refuse(absl::string_view reason, absl::string_view sentence) {
-  return Error(absl::StatusCode::kFailedPrecondition, reason, sentence);
-}
 
 absl::Status Protected(const std::string& what) {
   return Refuse("TARGET_IMMUTABLE", absl::StrCat(what,
@@ -48,11 +44,6 @@ class Planner {
  private:
   std::string Shown(const std::string& path) const { return absl::StrCat(folder_.root_path(), "/", path); }
 
-  absl::Status Conflict(const std::string& path, absl::string_view needed) const {
-    return Refuse("TARGET_CONFLICT", absl::StrCat(Shown(path), " is in the way: the payload needs a ", needed,
-                                                  " there; move it away and try again"));
-  }
-
   // What is at the path, on the target's own mount; none when nothing is.
   absl::StatusOr<std::optional<struct statx>> Stat(const std::string& path, const std::string& wanted) const {
     const Fd above = OpenFolderOnMount(root_, path);
@@ -60,8 +51,7 @@ class Planner {
     if (!above.ok() && errno == EXDEV) return Mounted(path, wanted);
     if (!above.ok() && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)) return std::nullopt;
     if (!above.ok()) return FileError("read", Shown(path), errno);
-    if (statx(above.get(), payload::LastPart(path).c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS,
-              &info) != 0) {
+    if (!StatEntry(above.get(), payload::LastPart(path), &info)) {
       if (errno == ENOENT) return std::nullopt;
       return FileError("read", Shown(path), errno);
     }
@@ -98,15 +88,15 @@ class Planner {
 
   absl::Status CheckHoldsOnlyDropped(const std::string& path) const {
     const Fd folder = OpenOnMount(root_, path, O_RDONLY | O_DIRECTORY);
-    if (!folder.ok()) return Conflict(path, "file");
+    if (!folder.ok()) return InTheWay(Shown(path), "file");
     const absl::Status walked = WalkTree(
         folder.get(), Shown(path), [&](int, const std::string& inner, const struct statx& info, bool is_mount) {
           const std::string whole = absl::StrCat(path, "/", inner);
           const bool goes = !is_mount && (set_.dropped.count(whole) > 0 || S_ISDIR(info.stx_mode));
-          if (!goes) return Conflict(path, "file");
+          if (!goes) return InTheWay(Shown(path), "file");
           return IsProtected(info) ? Protected(Shown(whole)) : absl::OkStatus();
         });
-    return walked.ok() || Reason(walked) == "TARGET_IMMUTABLE" ? walked : Conflict(path, "file");
+    return walked.ok() || Reason(walked) == "TARGET_IMMUTABLE" ? walked : InTheWay(Shown(path), "file");
   }
 
   // A folder that is another agent's target, or holds the place of one.
@@ -132,7 +122,7 @@ class Planner {
         continue;
       }
       // Something that the task has installed may give way to a folder; nothing else.
-      if (info.has_value() && set_.dropped.count(above) == 0) return Conflict(above, "folder");
+      if (info.has_value() && set_.dropped.count(above) == 0) return InTheWay(Shown(above), "folder");
       return Add(above, &entry, info);
     }
     ASSIGN_OR_RETURN(const std::optional<struct statx> info, Stat(path, path));
@@ -158,7 +148,7 @@ class Planner {
     step.replaces = info.has_value();
     if (info.has_value()) {
       step.old_state = FileState(*info);
-      step.old_id = FileId(makedev(info->stx_dev_major, info->stx_dev_minor), info->stx_ino);
+      step.old_id = FileIdOf(*info);
     }
     by_path_[path] = steps_.size();
     steps_.push_back(std::move(step));

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <cstdint>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -18,6 +19,17 @@ inline std::string FileState(const struct statx& info) {
   const auto time = [folder](const statx_timestamp& t) { return folder ? "" : absl::StrCat(t.tv_sec, ".", t.tv_nsec); };
   return absl::StrCat(info.stx_ino, " ", info.stx_mode, " ", info.stx_uid, " ", info.stx_gid, " ",
                       folder ? 0 : info.stx_size, " ", time(info.stx_mtime), " ", time(info.stx_ctime));
+}
+
+// Reads what an entry of the folder is, without following a link. Returns whether there is one; errno says why not.
+inline bool StatEntry(int folder, const std::string& name, struct statx* info) {
+  return statx(folder, name.c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, info) == 0;
+}
+
+// Returns the inode of an entry of the folder; 0 if there is none.
+inline uint64_t InodeOf(int folder, const std::string& name) {
+  struct stat info;
+  return fstatat(folder, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 ? info.st_ino : 0;
 }
 
 // Whether two states are of the same entry, between which it was only renamed, which moves its change time.

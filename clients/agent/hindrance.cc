@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <iterator>
 #include <optional>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -56,11 +56,6 @@ constexpr absl::string_view kPerson[] = {
     "FILE_PERMISSION",  "DISK_READ_ONLY",    "STATE_DAMAGED",   "STATE_CONFLICT",    "STATE_UNUSABLE",
 };
 
-template <size_t kCount>
-bool IsAmong(const absl::string_view (&names)[kCount], absl::string_view name) {
-  return std::find(std::begin(names), std::end(names), name) != std::end(names);
-}
-
 // Bytes of the character that begins there, 0 when none does that is to be shown.
 size_t CharacterBytes(absl::string_view text) {
   const std::optional<CodePoint> point = FirstCodePoint(text);
@@ -74,16 +69,20 @@ Blame BlameOf(const absl::Status& status) {
   const std::string reason = Reason(status);
   // It says that two clocks differ, and one of them is this machine's.
   if (reason == "CHAIN_TIME") return Blame::kMoment;
-  if (IsAmong(kSet, reason)) return Blame::kSet;
+  if (absl::c_linear_search(kSet, reason)) return Blame::kSet;
   for (const absl::string_view prefix : kSetPrefixes) {
     if (absl::StartsWith(reason, prefix)) return Blame::kSet;
   }
-  return IsAmong(kPerson, reason) ? Blame::kPerson : Blame::kMoment;
+  return absl::c_linear_search(kPerson, reason) ? Blame::kPerson : Blame::kMoment;
 }
 
 std::string ReasonCode(const absl::Status& status) {
   const std::string reason = Reason(status);
   return reason.empty() ? "failed" : absl::AsciiStrToLower(reason).substr(0, kMaxCodeBytes);
+}
+
+std::string StateCode(task::v1::Participant::State state) {
+  return absl::AsciiStrToLower(task::v1::Participant::State_Name(state).substr(sizeof("STATE_") - 1));
 }
 
 std::string Detail(absl::string_view text) {
@@ -113,7 +112,7 @@ bool HindranceWatch::Begin(const absl::Status& why) {
   kinds_[kind] = now;
   why_ = why;
   const absl::Duration pause = backoff_.Next();
-  next_check_ = now + (IsAmong(kClock, kind) ? std::min(pause, kMaxClockRecheck) : pause);
+  next_check_ = now + (absl::c_linear_search(kClock, kind) ? std::min(pause, kMaxClockRecheck) : pause);
   return news;
 }
 

@@ -35,6 +35,8 @@ Blame BlameOf(const absl::Status& status);
 
 // Returns the reason of an error as a code of the protocol: "disk_full" for "DISK_FULL".
 std::string ReasonCode(const absl::Status& status);
+// Returns a state as such a code: "timed_out" for STATE_TIMED_OUT.
+std::string StateCode(task::v1::Participant::State state);
 // Returns the end of the text as UTF-8 of at most 4096 bytes.
 std::string Detail(absl::string_view text);
 

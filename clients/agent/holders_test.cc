@@ -34,15 +34,6 @@ struct stat StatOf(const std::string& path) {
 
 class HoldersTest : public InstallerTest {
  protected:
-  absl::Status Check(const Tree& tree) {
-    return installer_->Check("tasks/t", MakePayload(tree).Manifest("tasks/t", 1));
-  }
-  void ExpectFiles(const std::string& because) {
-    Open();
-    ASSERT_EQ(Check({{"a", "1"}}), absl::OkStatus());
-    EXPECT_EQ(installer_->method(), Method::kFiles);
-    EXPECT_TRUE(absl::StrContains(installer_->method_reason(), because)) << installer_->method_reason();
-  }
   // The set would put another file in the place of the one that is held.
   void ExpectRefused(const std::string& path, const std::string& because) {
     const absl::Status status = Check({{path, "new"}});
@@ -135,8 +126,7 @@ TEST_F(HoldersTest, WhatIsWrittenThroughALoopDeviceIsNotLost) {
   close(control);
   if (!attached) GTEST_SKIP() << "no loop device can be had here: " << strerror(errno);
   ExpectFiles(absl::StrCat("/dev/loop", number));
-  EXPECT_EQ(Install({{"a", "1"}}), absl::OkStatus());
-  EXPECT_EQ(installer_->Commit(), absl::OkStatus());
+  EXPECT_EQ(InstallAndCommit({{"a", "1"}}), absl::OkStatus());
   EXPECT_EQ(pwrite(loop, "customer", 8, 4096), 8);
   EXPECT_EQ(fsync(loop), 0);
   EXPECT_EQ(ioctl(loop, LOOP_CLR_FD, 0), 0);
@@ -151,8 +141,7 @@ TEST_F(HoldersTest, WhatIsWrittenThroughAnOverlayIsNotLost) {
     MountOverlay(Target() + "/layers", folder_ / "mnt");
     WriteTestFile(folder_ / "mnt/db", "first");
     ExpectFiles("is a layer of the file system that is mounted at " + folder_ / "mnt");
-    EXPECT_EQ(Install({{"a", "1"}}), absl::OkStatus());
-    EXPECT_EQ(installer_->Commit(), absl::OkStatus());
+    EXPECT_EQ(InstallAndCommit({{"a", "1"}}), absl::OkStatus());
     WriteTestFile(folder_ / "mnt/db", "second");
     WriteTestFile(folder_ / "mnt/db2", "new");
     EXPECT_EQ(ReadTestFile(Target() + "/layers/upper/db"), "second");
@@ -197,8 +186,7 @@ TEST_F(HoldersTest, FindsLayersByWhereTheyAre) {
 TEST_F(HoldersTest, LeavesOtherNamesOfAFileOnTheSameFile) {
   ASSERT_EQ(link((Target() + "/keep").c_str(), (folder_ / "outside").c_str()), 0);
   ExpectFiles("keep has other names");
-  EXPECT_EQ(Install({{"a", "1"}}), absl::OkStatus());
-  EXPECT_EQ(installer_->Commit(), absl::OkStatus());
+  EXPECT_EQ(InstallAndCommit({{"a", "1"}}), absl::OkStatus());
   EXPECT_EQ(StatOf(Target() + "/keep").st_ino, StatOf(folder_ / "outside").st_ino);
   options_.method = Method::kExchange;
   Open();
@@ -297,7 +285,7 @@ TEST_F(HoldersTest, AFileThatMayNotBeReadIsLeftInPlaceByItself) {
   chmod((Target() + "/keep").c_str(), 0);
   const auto installs = [this] {
     Open();
-    const bool installed = Install({{"a", "1"}}).ok() && installer_->Commit().ok();
+    const bool installed = InstallAndCommit({{"a", "1"}}).ok();
     return installed && installer_->method() == Method::kFiles &&
            absl::StrContains(installer_->method_reason(), "cannot read " + Target() + "/keep");
   };

@@ -9,7 +9,6 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +16,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "clients/agent/boot_clock.h"
 #include "lib/base/error.h"
 #include "lib/base/fd.h"
 
@@ -27,13 +27,6 @@ namespace {
 
 // Between the request to end and the kill.
 constexpr absl::Duration kGrace = absl::Seconds(2);
-
-// Does not jump when somebody sets the clock.
-absl::Time Monotonic() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return absl::TimeFromTimespec(now);
-}
 
 absl::Status Failed(absl::string_view sentence) { return Error(absl::StatusCode::kAborted, "HOOK_FAILED", sentence); }
 
@@ -113,10 +106,10 @@ bool Drain(int fd, std::string* output) {
 }
 
 // Collects output until the process has ended (true) or the time has come.
-bool WaitUntil(int process, int* pipe, absl::Time end, std::string* output) {
+bool WaitUntil(int process, int* pipe, absl::Duration end, std::string* output) {
   while (true) {
     // At least one look: the time may have passed while this process was stopped, and the command have ended in it.
-    const absl::Duration left = std::max(absl::ZeroDuration(), end - Monotonic());
+    const absl::Duration left = std::max(absl::ZeroDuration(), end - SteadyTime());
     pollfd fds[] = {{process, POLLIN, 0}, {*pipe, POLLIN, 0}};
     const bool last = left == absl::ZeroDuration();
     const int64_t wait_ms = last ? 0 : absl::ToInt64Milliseconds(std::min(left, absl::Hours(1))) + 1;
@@ -142,12 +135,12 @@ absl::Status Describe(int wait_status) {
 }
 
 // False when the command did not end in time; then its group has been killed.
-bool AwaitEnd(pid_t child, int output_pipe, absl::Time end, std::string* output) {
+bool AwaitEnd(pid_t child, int output_pipe, absl::Duration end, std::string* output) {
   const Fd process(static_cast<int>(syscall(SYS_pidfd_open, child, 0)));
   int pipe = output_pipe;
   if (process.ok() && WaitUntil(process.get(), &pipe, end, output)) return true;
   kill(-child, SIGTERM);
-  if (process.ok()) WaitUntil(process.get(), &pipe, Monotonic() + kGrace, output);
+  if (process.ok()) WaitUntil(process.get(), &pipe, SteadyTime() + kGrace, output);
   kill(-child, SIGKILL);  // Also what the shell leaves behind; it is not reaped yet, so the number is still its own.
   return false;
 }
@@ -172,7 +165,7 @@ HookResult RunHook(const HookCommand& hook) {
     result.status = NotStarted(absl::StrCat("the command could not be run: ", doing, ": ", ErrnoText(errno)));
     return result;
   };
-  const absl::Time start = Monotonic();
+  const absl::Duration start = SteadyTime();
   int ends[2], go_ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return fail("making a pipe");
   const Fd reader(ends[0]);
@@ -193,7 +186,7 @@ HookResult RunHook(const HookCommand& hook) {
   int wait_status = 0;
   const bool timed_out = !AwaitEnd(child, reader.get(), start + hook.timeout, &result.output);
   const bool reaped = Reap(child, &wait_status);
-  result.duration = Monotonic() - start;
+  result.duration = SteadyTime() - start;
   // Nobody may take a command for passed whose end nobody saw, e.g. because SIGCHLD is ignored.
   if (!reaped) {
     result.status = Error(absl::StatusCode::kUnknown, "HOOK_END_UNSEEN",

@@ -1,21 +1,21 @@
 #include "clients/agent/hook_group.h"
 
-#include <dirent.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <optional>
 #include <utility>
 #include <vector>
 
-#include "absl/cleanup/cleanup.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/time.h"
+#include "clients/agent/boot_clock.h"
+#include "clients/agent/tree.h"
 #include "lib/base/error.h"
 #include "lib/base/fd.h"
 #include "lib/base/file.h"
@@ -25,12 +25,6 @@ namespace {
 
 constexpr absl::Duration kGrace = absl::Seconds(2);
 constexpr absl::Duration kPatience = absl::Seconds(8);
-
-absl::Time Monotonic() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return absl::TimeFromTimespec(now);
-}
 
 struct Process {
   pid_t id = 0;
@@ -61,12 +55,9 @@ std::optional<Process> ReadProcess(absl::string_view number) {
 // Those that run. The number of a group is not given to another one while any of them does.
 std::vector<Process> MembersOf(const Journal::HookGroup& group) {
   std::vector<Process> members;
-  DIR* stream = opendir("/proc");
-  if (stream == nullptr) return members;
-  absl::Cleanup close_it = [stream] { closedir(stream); };
-  while (const dirent* entry = readdir(stream)) {
-    if (entry->d_name[0] < '0' || entry->d_name[0] > '9') continue;
-    std::optional<Process> process = ReadProcess(entry->d_name);
+  for (const std::string& name : FolderNames("/proc")) {
+    if (!absl::ascii_isdigit(static_cast<unsigned char>(name[0]))) continue;
+    std::optional<Process> process = ReadProcess(name);
     if (!process.has_value() || process->group != group.process() || process->session != group.session()) continue;
     // Another leader: the group that was left has ended, and its number was given away.
     if (process->id == group.process() && process->start_ticks != group.start_ticks()) return {};
@@ -76,10 +67,10 @@ std::vector<Process> MembersOf(const Journal::HookGroup& group) {
 }
 
 // Waits until all of them have ended, or until then.
-void AwaitEnd(const std::vector<Process>& members, absl::Time until) {
+void AwaitEnd(const std::vector<Process>& members, absl::Duration until) {
   for (const Process& member : members) {
     const Fd process(static_cast<int>(syscall(SYS_pidfd_open, member.id, 0)));
-    const absl::Duration left = until - Monotonic();
+    const absl::Duration left = until - SteadyTime();
     if (!process.ok() || left <= absl::ZeroDuration()) continue;
     pollfd ended = {process.get(), POLLIN, 0};
     poll(&ended, 1, static_cast<int>(absl::ToInt64Milliseconds(left)) + 1);
@@ -102,8 +93,8 @@ Journal::HookGroup DescribeGroup(pid_t group, const std::string& boot_id) {
 absl::Status EndGroup(const Journal::HookGroup& group, const std::string& boot_id) {
   if (group.process() <= 1 || group.boot_id() != boot_id || group.process() == getpgrp()) return absl::OkStatus();
   int number = SIGTERM;
-  const absl::Time start = Monotonic();
-  while (Monotonic() - start < kGrace + kPatience) {
+  const absl::Duration start = SteadyTime();
+  while (SteadyTime() - start < kGrace + kPatience) {
     const std::vector<Process> members = MembersOf(group);
     if (members.empty()) return absl::OkStatus();
     kill(-group.process(), number);

@@ -20,6 +20,14 @@ HookResult RunCommand(const std::string& command, absl::Duration timeout = absl:
                   .started = nullptr});
 }
 
+// Expects the process whose number was printed to have ended. It may be a zombie while its new parent is slow.
+void ExpectSleeperGone(const HookResult& result) {
+  int sleeper = 0;
+  ASSERT_TRUE(absl::SimpleAtoi(result.output, &sleeper));
+  const std::string state = "/proc/" + std::to_string(sleeper) + "/stat";
+  if (access(state.c_str(), F_OK) == 0) EXPECT_NE(RunCommand("cut -d' ' -f3 " + state).output, "S\n");
+}
+
 TEST(Hook, TellsSuccessFromFailure) {
   EXPECT_TRUE(RunCommand("true").status.ok());
   const HookResult failed = RunCommand("echo line 14 is wrong >&2; exit 3");
@@ -61,13 +69,7 @@ TEST(Hook, IsKilledWithAllItStartedWhenItHangs) {
       RunCommand("sleep 1000 & echo $!; trap '' TERM; while true; do sleep 1; done", absl::Seconds(4));
   EXPECT_TRUE(absl::StrContains(result.status.message(), "did not end within 4s"));
   EXPECT_LT(result.duration, absl::Seconds(1000));
-  int sleeper = 0;
-  ASSERT_TRUE(absl::SimpleAtoi(result.output, &sleeper));
-  // It may be a zombie for a moment, when its new parent is slow.
-  const std::string state = "/proc/" + std::to_string(sleeper) + "/stat";
-  if (access(state.c_str(), F_OK) == 0) {
-    EXPECT_NE(RunCommand("cut -d' ' -f3 " + state).output, "S\n");
-  }
+  ExpectSleeperGone(result);
 }
 
 TEST(Hook, MayPrintALotCloseItsOutputOrNeverStopTalking) {
@@ -98,15 +100,7 @@ TEST(Hook, DoesNotRunBeforeItIsNotedOrWhenItMayNot) {
   EXPECT_EQ(result.output, "");
 }
 
-TEST(Hook, LeavesNothingOfItsGroupRunningWhenItFails) {
-  const HookResult result = RunCommand("sleep 1000 & echo $!; exit 1");
-  int sleeper = 0;
-  ASSERT_TRUE(absl::SimpleAtoi(result.output, &sleeper));
-  const std::string state = "/proc/" + std::to_string(sleeper) + "/stat";
-  if (access(state.c_str(), F_OK) == 0) {
-    EXPECT_NE(RunCommand("cut -d' ' -f3 " + state).output, "S\n");
-  }
-}
+TEST(Hook, LeavesNothingOfItsGroupRunningWhenItFails) { ExpectSleeperGone(RunCommand("sleep 1000 & echo $!; exit 1")); }
 
 TEST(Hook, DoesNotWaitForWhatItLeavesRunning) {
   const HookResult result = RunCommand("sleep 1000 & echo $!");

@@ -12,6 +12,7 @@
 #include "clients/agent/new_tree.h"
 #include "clients/agent/place.h"
 #include "clients/agent/record.h"
+#include "clients/agent/target_error.h"
 #include "clients/agent/target_record.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
@@ -27,11 +28,9 @@ constexpr int kMaxApplyRuns = 2;
 // What a start after a boot counts of the time that an update may stay undecided.
 constexpr absl::Duration kPerBoot = absl::Seconds(10);
 
-absl::Status Refuse(absl::string_view reason, absl::string_view sentence) {
-  return Error(absl::StatusCode::kFailedPrecondition, reason, sentence);
+void WarnUnless(const absl::Status& status, absl::string_view sentence) {
+  if (!status.ok()) LogWarning(sentence, {{"error", std::string(status.message())}});
 }
-
-std::string InstalledPath(const std::string& state_folder) { return absl::StrCat(state_folder, "/installed"); }
 
 }  // namespace
 
@@ -50,9 +49,7 @@ absl::Status Installer::Recover() {
   if (!found) return CleanUp();
   journal_ = std::move(journal);
   method_ = MakeMethod(journal_->method() == Journal::METHOD_FILES ? Method::kFiles : Method::kExchange);
-  if (const absl::Status adopted = Adopt(journal_->task(), journal_->state_folder()); !adopted.ok()) {
-    LogWarning("could not read what a task had installed before", {{"error", std::string(adopted.message())}});
-  }
+  WarnUnless(Adopt(journal_->task(), journal_->state_folder()), "could not read what a task had installed before");
   if (journal_->has_hook()) RETURN_IF_ERROR(EndGroup(journal_->hook(), options_.boot_clock->BootId()));
   journal_->clear_hook();
   switch (journal_->phase()) {
@@ -102,10 +99,8 @@ absl::Status Installer::RecoverPending() {
   *journal_->mutable_waiting()->mutable_waited() = ToProto(waited);
   *journal_->mutable_waiting()->mutable_since() = ToProto(options_.boot_clock->Uptime());
   journal_->mutable_waiting()->set_boot_id(options_.boot_clock->BootId());
-  const absl::Status recorded = WriteJournal(journal_->phase());
-  // A full disk, say, which must not keep the update from being settled.
-  if (!recorded.ok())
-    LogWarning("could not note how long an update waits", {{"error", std::string(recorded.message())}});
+  // A full disk, say, must not keep the update from being settled.
+  WarnUnless(WriteJournal(journal_->phase()), "could not note how long an update waits");
   return absl::OkStatus();
 }
 
@@ -117,25 +112,20 @@ absl::Duration Installer::Undecided() const {
 
 std::optional<Installer::Pending> Installer::pending() const {
   if (!swapped_ || !journal_.has_value()) return std::nullopt;
-  return Pending{.task = journal_->task(),
-                 .revision = journal_->revision(),
-                 .attempt = journal_->attempt(),
-                 .digest = journal_->digest(),
-                 .applied = journal_->phase() == Journal::PHASE_APPLIED,
-                 .exhausted = journal_->phase() == Journal::PHASE_APPLYING && journal_->apply_runs() >= kMaxApplyRuns,
-                 .undecided = Undecided(),
-                 .confirm_timeout =
-                     journal_->has_plan() ? ToDuration(journal_->plan().confirm_timeout()) : options_.confirm_timeout,
-                 .rollback = RollbackBegun()};
-}
-
-std::optional<Installer::Rollback> Installer::RollbackBegun() const {
-  if (journal_->phase() != Journal::PHASE_ROLLING_BACK) return std::nullopt;
-  return Rollback{.revision = journal_->revision(),
+  Pending pending{.task = journal_->task(),
+                  .revision = journal_->revision(),
                   .attempt = journal_->attempt(),
-                  .reason = journal_->reason(),
-                  .detail = journal_->detail(),
-                  .passing = journal_->passing()};
+                  .digest = journal_->digest(),
+                  .applied = journal_->phase() == Journal::PHASE_APPLIED,
+                  .exhausted = journal_->phase() == Journal::PHASE_APPLYING && journal_->apply_runs() >= kMaxApplyRuns,
+                  .undecided = Undecided(),
+                  .confirm_timeout =
+                      journal_->has_plan() ? ToDuration(journal_->plan().confirm_timeout()) : options_.confirm_timeout};
+  if (journal_->phase() == Journal::PHASE_ROLLING_BACK) {
+    pending.rollback = {journal_->revision(), journal_->attempt(), journal_->reason(), journal_->detail(),
+                        /*failed=*/false,     journal_->passing()};
+  }
+  return pending;
 }
 
 absl::Status Installer::RecordWaiting() {
@@ -192,8 +182,7 @@ HookResult Installer::Run(const std::string& command, absl::Duration timeout, in
   variables["PARLEY_DIGEST"] = HexEncode(digest);
   const auto started = [this](pid_t group) {
     *journal_->mutable_hook() = DescribeGroup(group, options_.boot_clock->BootId());
-    const absl::Status recorded = WriteJournal(journal_->phase());
-    if (!recorded.ok()) LogWarning("a command runs without a note of it", {{"error", std::string(recorded.message())}});
+    WarnUnless(WriteJournal(journal_->phase()), "a command runs without a note of it");
     return absl::OkStatus();
   };
   HookResult result = RunHook({.command = command,
@@ -242,9 +231,8 @@ void Installer::RecordHighest() const {
   highest.set_revision(journal_->revision());
   highest.set_digest(journal_->digest());
   for (const InstalledFile& file : journal_->files()) highest.add_paths(file.path());
-  const absl::Status recorded = WriteRecord(InstalledPath(journal_->state_folder()), highest);
-  if (!recorded.ok())
-    LogWarning("could not note a revision in its state", {{"error", std::string(recorded.message())}});
+  WarnUnless(WriteRecord(absl::StrCat(journal_->state_folder(), "/installed"), highest),
+             "could not note a revision in its state");
 }
 
 // An exchanged tree does not have them.
@@ -265,9 +253,8 @@ absl::Status Installer::BeginRollback(const std::string& reason, const std::stri
     journal_->set_detail(detail);
     journal_->set_passing(passing);
   }
-  const absl::Status status = WriteJournal(Journal::PHASE_ROLLING_BACK);
   // Without it a crash may forget to run the apply hook again; not rolling back at all would be worse.
-  if (!status.ok()) LogWarning("rolling back without a note of it", {{"error", std::string(status.message())}});
+  WarnUnless(WriteJournal(Journal::PHASE_ROLLING_BACK), "rolling back without a note of it");
   return absl::OkStatus();
 }
 
@@ -291,8 +278,7 @@ absl::Status Installer::FinishRollback() {
                               ", but the apply command has not run with it yet: ", again.status.message()));
   }
   swapped_ = false;
-  const absl::Status recorded = RecordRollback(!again.status.ok());
-  if (!recorded.ok()) LogWarning("could not note a rollback", {{"error", std::string(recorded.message())}});
+  WarnUnless(RecordRollback(!again.status.ok()), "could not note a rollback");
   CleanUp().IgnoreError();
   if (again.status.ok()) return absl::OkStatus();
   return Error(absl::StatusCode::kDataLoss, "ROLLBACK_FAILED",

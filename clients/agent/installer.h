@@ -79,8 +79,6 @@ class Installer {
     bool can_exchange = true;
   };
 
-  using ReadChunk = agent::ReadChunk;
-
   // Finishes what was decided: leftovers and a committed update are cleaned up, a rollback is finished (its apply hook
   // run again). A swap that is undecided stays pending, whichever task's it is. `folder` must outlive the installer.
   // TARGET_CHANGED when somebody else moved the folders; STATE_DAMAGED.
@@ -190,10 +188,8 @@ class Installer {
   std::unique_ptr<SwapMethod> MakeMethod(Method method) const;
   void BeginJournal(const UpdatePlan& plan, const task::v1::Manifest& manifest);
   std::set<std::string> Unchanged(const task::v1::Manifest& manifest) const;
-  absl::StatusOr<std::string> DigestOf(const std::vector<std::string>& paths) const;
   std::vector<std::string> JournalPaths() const;
   Hooks JournalHooks() const;
-  std::optional<Rollback> RollbackBegun() const;
   absl::Duration Undecided() const;
   HookResult Run(const std::string& command, absl::Duration timeout, int64_t revision, const std::string& digest);
   void RecordHighest() const;

@@ -5,20 +5,13 @@
 #include "clients/agent/installer.h"
 #include "clients/agent/on_disk.h"
 #include "clients/agent/record.h"
+#include "clients/agent/target_error.h"
 #include "clients/agent/target_record.h"
 #include "lib/base/error.h"
 #include "lib/base/secret.h"
 #include "lib/payload/fileset.h"
 
 namespace parley::agent {
-namespace {
-
-absl::Status Refuse(absl::string_view reason, absl::string_view sentence) {
-  return Error(absl::StatusCode::kFailedPrecondition, reason, sentence);
-}
-
-}  // namespace
-
 Installer::TaskView Installer::view(const std::string& task) const {
   TaskView view;
   const TargetRecord::Task* const known = FindTask(record_, task);
@@ -59,11 +52,9 @@ std::vector<std::string> Installer::JournalPaths() const {
   return paths;
 }
 
-absl::StatusOr<std::string> Installer::PendingDigest() const { return DigestOf(JournalPaths()); }
-
-absl::StatusOr<std::string> Installer::DigestOf(const std::vector<std::string>& paths) const {
+absl::StatusOr<std::string> Installer::PendingDigest() const {
   payload::Files present;
-  for (const std::string& path : paths) {
+  for (const std::string& path : JournalPaths()) {
     ASSIGN_OR_RETURN(const payload::Files found, ScanOnDisk(*folder_, path));
     present.MergeFrom(found);
   }

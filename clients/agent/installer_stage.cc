@@ -19,6 +19,7 @@
 #include "clients/agent/method_choice.h"
 #include "clients/agent/on_disk.h"
 #include "clients/agent/open_files.h"
+#include "clients/agent/target_error.h"
 #include "clients/agent/target_record.h"
 #include "lib/base/error.h"
 #include "lib/base/fd.h"
@@ -31,10 +32,6 @@ namespace {
 
 // How often somebody may write to a target while its new tree is built, before the tree is not built any more.
 constexpr int kRestless = 2;
-
-absl::Status Refuse(absl::string_view reason, absl::string_view sentence) {
-  return Error(absl::StatusCode::kFailedPrecondition, reason, sentence);
-}
 
 bool SameEntry(const task::v1::FileEntry& a, const task::v1::FileEntry& b) {
   return a.type() == b.type() && a.mode() == b.mode() && a.size() == b.size() && a.sha256() == b.sha256() &&

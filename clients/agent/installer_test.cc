@@ -23,13 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const auto kMethodName = [](const auto& info) { return info.param == Method::kFiles ? "Files" : "Exchange"; };
-
-class AnyMethodTest : public InstallerTest, public testing::WithParamInterface<Method> {
- protected:
-  AnyMethodTest() { options_.method = GetParam(); }
-};
-INSTANTIATE_TEST_SUITE_P(Installer, AnyMethodTest, testing::Values(Method::kExchange, Method::kFiles), kMethodName);
+INSTANTIATE_TEST_SUITE_P(Installer, AnyMethodTest, testing::Values(Method::kExchange, Method::kFiles), MethodName);
 
 TEST_P(AnyMethodTest, LaysThePayloadOverTheTarget) {
   Open();
@@ -45,8 +39,7 @@ TEST_P(AnyMethodTest, LaysThePayloadOverTheTarget) {
 
 TEST_P(AnyMethodTest, RemovesWhatAnEarlierRevisionInstalled) {
   Open();
-  ASSERT_TRUE(Install({{"a", "1"}, {"gone/deep/b", "1"}}).ok());
-  ASSERT_TRUE(installer_->Commit().ok());
+  ASSERT_EQ(InstallAndCommit({{"a", "1"}, {"gone/deep/b", "1"}}), absl::OkStatus());
   ASSERT_TRUE(Install({{"a", "2"}, {"gone2", "2"}}, 2).ok());
   EXPECT_EQ(InstalledFiles(), (Tree{{"a", "2"}, {"gone2", "2"}, {"keep", "mine"}, {"site.conf", "old"}}));
   ASSERT_TRUE(RollBack().ok());
@@ -54,10 +47,8 @@ TEST_P(AnyMethodTest, RemovesWhatAnEarlierRevisionInstalled) {
   ASSERT_TRUE(Install({{"gone", "now a file"}}, 2).ok());
   EXPECT_EQ(Installed(), (Tree{{"gone", "now a file"}, {"keep", "mine"}, {"site.conf", "old"}}));
   ASSERT_TRUE(installer_->Commit().ok());
-  ASSERT_TRUE(Install({{"gone/again/b", "3"}}, 3).ok());
-  ASSERT_TRUE(installer_->Commit().ok());
-  ASSERT_TRUE(Install({{"a", "4"}}, 4).ok());
-  ASSERT_TRUE(installer_->Commit().ok());
+  ASSERT_EQ(InstallAndCommit({{"gone/again/b", "3"}}, 3), absl::OkStatus());
+  ASSERT_EQ(InstallAndCommit({{"a", "4"}}, 4), absl::OkStatus());
   EXPECT_EQ(Installed(), (Tree{{"a", "4"}, {"keep", "mine"}, {"site.conf", "old"}}));
 }
 
@@ -94,8 +85,7 @@ TEST_P(AnyMethodTest, MakesAMissingTargetAndTakesItAwayAgain) {
   EXPECT_EQ(Installed(), (Tree{{"a/b", "1"}}));
   ASSERT_TRUE(RollBack().ok());
   EXPECT_FALSE(fs::exists(Target()));
-  ASSERT_TRUE(Install({{"a/b", "1"}}).ok());
-  ASSERT_TRUE(installer_->Commit().ok());
+  ASSERT_EQ(InstallAndCommit({{"a/b", "1"}}), absl::OkStatus());
   EXPECT_EQ(Installed(), (Tree{{"a/b", "1"}}));
 }
 
@@ -213,8 +203,7 @@ TEST_P(AnyMethodTest, RefusesContentThatIsNotWhatWasSigned) {
 
 TEST_P(AnyMethodTest, NeverGoesBackToAnOlderRevision) {
   Open();
-  ASSERT_TRUE(Install({{"a", "2"}}, 2).ok());
-  ASSERT_TRUE(installer_->Commit().ok());
+  ASSERT_EQ(InstallAndCommit({{"a", "2"}}, 2), absl::OkStatus());
   Open();
   EXPECT_EQ(Reason(Stage({{"a", "1"}}, 1)), "REVISION_OLDER");
   EXPECT_EQ(Reason(Stage({{"a", "other"}}, 2)), "REVISION_CHANGED");
@@ -300,13 +289,12 @@ class HookedInstallerTest : public AnyMethodTest {
   std::string Running() const { return folder_ / "running"; }
 };
 INSTANTIATE_TEST_SUITE_P(Installer, HookedInstallerTest, testing::Values(Method::kExchange, Method::kFiles),
-                         kMethodName);
+                         MethodName);
 
 TEST_P(HookedInstallerTest, AFailingCheckLeavesTheOldSetAndTheRunningProgramAlone) {
   plan_.hooks.check = "grep -q good $PARLEY_TARGET/site.conf || { echo line 14 is wrong; exit 1; }";
   Open();
-  ASSERT_TRUE(Stage({{"site.conf", "bad"}}).ok());
-  ASSERT_TRUE(installer_->Swap().ok());
+  ASSERT_EQ(StageAndSwap({{"site.conf", "bad"}}), absl::OkStatus());
   const HookResult check = installer_->RunCheck();
   EXPECT_FALSE(check.status.ok());
   EXPECT_EQ(check.output, "line 14 is wrong\n");
@@ -343,8 +331,7 @@ TEST_P(HookedInstallerTest, AFirstInstallationThatFailsHasNothingToApplyAgain) {
 // Until an apply has passed, nothing is up to date.
 TEST_P(HookedInstallerTest, DeclaresNothingAfterTheOldSetCouldNotBeAppliedAgain) {
   Open();
-  ASSERT_TRUE(Install({{"site.conf", "one"}}).ok());
-  ASSERT_TRUE(installer_->Commit().ok());
+  ASSERT_EQ(InstallAndCommit({{"site.conf", "one"}}), absl::OkStatus());
   EXPECT_FALSE(installer_->Read("tasks/t")->digest.empty());
   plan_.hooks.apply = "exit 1";
   EXPECT_FALSE(Install({{"site.conf", "two"}}, 2).ok());
@@ -358,8 +345,7 @@ TEST_P(HookedInstallerTest, AHangingCheckIsKilled) {
   plan_.hooks.check = "sleep 1000";
   plan_.hooks.check_timeout = absl::Milliseconds(50);
   Open();
-  ASSERT_TRUE(Stage({{"site.conf", "new"}}).ok());
-  ASSERT_TRUE(installer_->Swap().ok());
+  ASSERT_EQ(StageAndSwap({{"site.conf", "new"}}), absl::OkStatus());
   EXPECT_TRUE(absl::StrContains(installer_->RunCheck().status.message(), "did not end within"));
 }
 
@@ -410,8 +396,7 @@ TEST_P(HookedInstallerTest, AnApplyOfTheOldSetThatCannotBeStartedIsLeftToDo) {
 
 TEST_P(HookedInstallerTest, GivesUpOnAnApplyThatKillsTheAgentEachTime) {
   Open();
-  ASSERT_TRUE(Stage({{"site.conf", "new"}}).ok());
-  ASSERT_TRUE(installer_->Swap().ok());
+  ASSERT_EQ(StageAndSwap({{"site.conf", "new"}}), absl::OkStatus());
   for (int run = 1; run <= 2; ++run) {
     EXPECT_FALSE(installer_->pending()->exhausted);
     Journal journal;

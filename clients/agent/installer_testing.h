@@ -10,11 +10,11 @@
 
 #include <filesystem>
 #include <functional>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "clients/agent/fake_payload.h"
 #include "clients/agent/installer.h"
 #include "gtest/gtest.h"
@@ -37,17 +37,11 @@ class InstallerTest : public testing::Test {
   // Without what a target that is a mount keeps in itself.
   Tree Installed() const {
     Tree tree = ReadTree(Target());
-    for (auto entry = tree.begin(); entry != tree.end();) {
-      entry = entry->first.rfind(".parley/", 0) == 0 ? tree.erase(entry) : std::next(entry);
-    }
+    std::erase_if(tree, [](const auto& entry) { return absl::StartsWith(entry.first, ".parley/"); });
     return tree;
   }
   // An update in place keeps folders that are empty by now until it is committed.
-  Tree InstalledFiles() const {
-    Tree tree = Installed();
-    std::erase_if(tree, [](const auto& entry) { return entry.first.back() == '/'; });
-    return tree;
-  }
+  Tree InstalledFiles() const { return WithoutEmptyFolders(Installed()); }
   std::string Place() const { return folder_ / ".parley-target"; }
   bool PlaceIsGone() const { return !std::filesystem::exists(Place()); }
   // Nothing but the record of what is installed.
@@ -56,10 +50,10 @@ class InstallerTest : public testing::Test {
     return left.size() == 1 && left.count("record") == 1;
   }
 
-  void Open() {
-    installer_.reset();
-    target_.reset();
-    auto target = TargetFolder::Open(Target(), kind_);
+  void Open() { Open(Target()); }
+  void Open(const std::string& path) {
+    Close();
+    auto target = TargetFolder::Open(path, kind_);
     ASSERT_TRUE(target.ok()) << target.status();
     target_ = *std::move(target);
     auto installer = Installer::Open(target_.get(), options_);
@@ -73,6 +67,17 @@ class InstallerTest : public testing::Test {
 
   Installer::TaskView View() const { return installer_->view(plan_.task); }
 
+  absl::Status Check(const Tree& tree) {
+    return installer_->Check(plan_.task, MakePayload(tree).Manifest(plan_.task, 1));
+  }
+  // Expects method files for a set that changes nothing of what is there, because of this.
+  void ExpectFiles(const std::string& because) {
+    Open();
+    ASSERT_EQ(Check({{"a", "1"}}), absl::OkStatus());
+    EXPECT_EQ(installer_->method(), Method::kFiles);
+    EXPECT_TRUE(absl::StrContains(installer_->method_reason(), because)) << installer_->method_reason();
+  }
+
   absl::Status Stage(const Tree& tree, int64_t revision = 1) {
     const FakePayload payload = MakePayload(tree);
     const task::v1::Manifest manifest = payload.Manifest("tasks/t", revision);
@@ -80,13 +85,22 @@ class InstallerTest : public testing::Test {
     return installer_->Stage(plan_, manifest, [&payload](absl::string_view digest) { return payload.Read(digest); });
   }
 
-  absl::Status Install(const Tree& tree, int64_t revision = 1) {
+  absl::Status StageAndSwap(const Tree& tree, int64_t revision = 1) {
     RETURN_IF_ERROR(Stage(tree, revision));
-    RETURN_IF_ERROR(installer_->Swap());
+    return installer_->Swap();
+  }
+
+  absl::Status Install(const Tree& tree, int64_t revision = 1) {
+    RETURN_IF_ERROR(StageAndSwap(tree, revision));
     RETURN_IF_ERROR(installer_->RunCheck().status);
     const auto applied = installer_->RunApply();
     RETURN_IF_ERROR(applied.status());
     return applied->status;
+  }
+
+  absl::Status InstallAndCommit(const Tree& tree, int64_t revision = 1) {
+    RETURN_IF_ERROR(Install(tree, revision));
+    return installer_->Commit();
   }
 
   absl::Status RollBack() {
@@ -116,6 +130,15 @@ class InstallerTest : public testing::Test {
   std::unique_ptr<TargetFolder> target_;
   std::optional<Installer> installer_;
 };
+
+// The tests of a class that derives from it run with each method.
+class AnyMethodTest : public InstallerTest, public testing::WithParamInterface<Method> {
+ protected:
+  AnyMethodTest() { options_.method = GetParam(); }
+};
+inline std::string MethodName(const testing::TestParamInfo<Method>& info) {
+  return info.param == Method::kFiles ? "Files" : "Exchange";
+}
 
 }  // namespace parley::agent
 

@@ -16,6 +16,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "clients/agent/mount_table.h"
+#include "clients/agent/tree.h"
 #include "lib/base/file.h"
 
 namespace parley::agent {
@@ -33,8 +34,7 @@ std::string LoopDeviceOf(const FileIds& files, KernelUse use, const std::string&
   for (const std::string& name : FolderNames(block)) {
     const std::string device = absl::StrCat(block, "/", name);
     const std::string file = Text(absl::StrCat(device, "/loop/backing_file"));
-    const std::optional<FileId> id = file.empty() ? std::nullopt : FileIdOf(file);
-    if (!id.has_value() || !files.contains(*id)) continue;
+    if (file.empty() || !LeadsToOneOf(files, file)) continue;
     if (use == KernelUse::kWriting && Text(absl::StrCat(device, "/ro")) == "1") continue;
     return absl::StrCat("the loop device /dev/", name, " has ", file, " as its disk");
   }
@@ -45,8 +45,9 @@ std::string LoopDeviceOf(const FileIds& files, KernelUse use, const std::string&
 std::string SwapOf(const FileIds& files, const std::string& proc) {
   for (const absl::string_view line : absl::StrSplit(Text(absl::StrCat(proc, "/swaps")), '\n')) {
     const std::string path = UnescapeMountField(line.substr(0, line.find_first_of(" \t")));
-    const std::optional<FileId> id = absl::StartsWith(path, "/") ? FileIdOf(path) : std::nullopt;
-    if (id.has_value() && files.contains(*id)) return absl::StrCat(path, " is swap space of this machine");
+    if (absl::StartsWith(path, "/") && LeadsToOneOf(files, path)) {
+      return absl::StrCat(path, " is swap space of this machine");
+    }
   }
   return "";
 }

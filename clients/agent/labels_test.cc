@@ -1,9 +1,7 @@
 // What a client hears of its labels, and what it says of itself.
 #include <string>
-#include <thread>
 
 #include "clients/agent/session_testing.h"
-#include "clients/agent/stop.h"
 #include "lib/base/error.h"
 
 namespace parley::agent {
@@ -17,9 +15,8 @@ TEST_F(LabelsTest, CommandsSeeThemAndFacts) {
   taskd_.faults.labels = {{"site", "berlin"}};
   options.facts = {{"nginx-version", "1.22"}};
   options.hooks.check = "test \"$PARLEY_LABEL_SITE $PARLEY_FACT_NGINX_VERSION\" = 'berlin 1.22'";
-  const auto outcome = Join(std::move(options), &log_);
-  ASSERT_EQ(outcome.status(), absl::OkStatus());
-  EXPECT_TRUE(outcome->ok()) << outcome->detail;
+  const Outcome outcome = RunToEnd(std::move(options));
+  EXPECT_TRUE(outcome.ok()) << outcome.detail;
 }
 
 TEST_F(LabelsTest, AreNothingThatAClientNames) {
@@ -36,19 +33,12 @@ TEST_F(LabelsTest, AreNothingThatAClientNames) {
 TEST_F(LabelsTest, ThatNoDeviceCanHaveEndTheConversation) {
   taskd_.Publish(new_);
   taskd_.faults.labels = {{"site", std::string(257, 'x')}};
-  Stop stop;
-  JoinOptions options = Options();
-  options.follow = true;
-  options.stop = &stop;
-  absl::StatusOr<Outcome> outcome = absl::UnknownError("it has not ended");
-  std::thread client([&] { outcome = Join(std::move(options), &log_); });
+  StartFollowing(Options());
   log_.Await("disconnected LABELS_MALFORMED");
   taskd_.Stop();
   taskd_.faults.labels.clear();
   taskd_.Start();
   log_.Await("confirmed 1");
-  stop.Request();
-  client.join();
 }
 
 }  // namespace

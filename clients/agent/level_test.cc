@@ -17,13 +17,15 @@
 #include "clients/agent/boot_clock.h"
 #include "clients/agent/faults.h"
 #include "clients/agent/hindrance.h"
-#include "clients/agent/level_testing.h"
 #include "clients/agent/record.h"
+#include "clients/agent/session_testing.h"
 #include "clients/agent/stop.h"
 #include "lib/base/error.h"
 
 namespace parley::agent {
 namespace {
+
+class LevelTest : public SessionTest {};
 
 TEST(FaultsTest, OnlyNamedErrorsAreFinal) {
   EXPECT_EQ(FaultOf(Error(absl::StatusCode::kNotFound, "NAME_NOT_FOUND", "")), Fault::kPasses);
@@ -101,12 +103,11 @@ TEST_F(LevelTest, AServerThatDoesNotOfferItAgainIsQuotedInTheDetail) {
   taskd_.faults.old = true;
   taskd_.Publish({{"bad", ""}});
   ASSERT_EQ(RunJoin().status(), absl::OkStatus());
-  const auto outcome = RunJoin();
-  ASSERT_EQ(outcome.status(), absl::OkStatus());
-  EXPECT_EQ(outcome->state, Participant::STATE_ROLLED_BACK);
-  EXPECT_EQ(outcome->reason, "rolled_back");
-  EXPECT_EQ(outcome->detail.substr(0, 16), "line 14 is wrong");
-  EXPECT_TRUE(absl::StrContains(outcome->detail, "upgrade taskd")) << outcome->detail;
+  const Outcome outcome = RunToEnd();
+  EXPECT_EQ(outcome.state, Participant::STATE_ROLLED_BACK);
+  EXPECT_EQ(outcome.reason, "rolled_back");
+  EXPECT_EQ(outcome.detail.substr(0, 16), "line 14 is wrong");
+  EXPECT_TRUE(absl::StrContains(outcome.detail, "upgrade taskd")) << outcome.detail;
 }
 
 // An agent that is started again, e.g. by its service manager, is no person who asks.
@@ -128,9 +129,8 @@ TEST_F(LevelTest, DeclaresAgainWhenItsTimeIsOver) {
       taskd_.PushState(Participant::STATE_TIMED_OUT);
     }
   };
-  const auto outcome = RunJoin();
-  ASSERT_EQ(outcome.status(), absl::OkStatus());
-  EXPECT_EQ(outcome->state, Participant::STATE_CONFIRMED);
+  const Outcome outcome = RunToEnd();
+  EXPECT_EQ(outcome.state, Participant::STATE_CONFIRMED);
   EXPECT_EQ(Installed(), merged_);
 }
 
@@ -252,9 +252,8 @@ TEST_F(LevelTest, ObeysAndRemembersWhereTheServerIs) {
   ASSERT_EQ(Join(std::move(options), &log_).status(), absl::OkStatus());
   JoinOptions again = Options();
   again.key.reset();
-  const auto outcome = Join(std::move(again), &log_);
-  ASSERT_EQ(outcome.status(), absl::OkStatus());
-  EXPECT_TRUE(outcome->ok());
+  const Outcome outcome = RunToEnd(std::move(again));
+  EXPECT_TRUE(outcome.ok());
   JoinOptions nonsense = Options();
   nonsense.server = "nonsense";
   EXPECT_EQ(Reason(Join(std::move(nonsense), nullptr).status()), "ADDRESS_INVALID");
@@ -265,9 +264,8 @@ TEST_F(LevelTest, WhatIsNotOnTheDiskIsInstalledAgain) {
   taskd_.Publish(new_);
   ASSERT_EQ(RunJoin().status(), absl::OkStatus());
   std::filesystem::remove_all(Target());
-  const auto outcome = RunJoin();
-  ASSERT_EQ(outcome.status(), absl::OkStatus());
-  EXPECT_EQ(outcome->state, Participant::STATE_CONFIRMED);
+  const Outcome outcome = RunToEnd();
+  EXPECT_EQ(outcome.state, Participant::STATE_CONFIRMED);
   EXPECT_TRUE(taskd_.drifted());
   EXPECT_EQ(Installed(), new_);
 }
@@ -276,9 +274,8 @@ TEST_F(LevelTest, AFileThatWasEditedIsInstalledAgain) {
   taskd_.Publish(new_);
   ASSERT_EQ(RunJoin().status(), absl::OkStatus());
   WriteTestFile(Target() + "/site.conf", "edited");
-  const auto outcome = RunJoin();
-  ASSERT_EQ(outcome.status(), absl::OkStatus());
-  EXPECT_TRUE(outcome->ok());
+  const Outcome outcome = RunToEnd();
+  EXPECT_TRUE(outcome.ok());
   EXPECT_EQ(Installed(), merged_);
 }
 
@@ -312,9 +309,8 @@ TEST_F(LevelTest, NothingIsUpToDateBeforeAnApplyHasPassed) {
 TEST_F(LevelTest, AClientThatIsThereTwiceComesBackLessAndLessOften) {
   taskd_.Publish(new_);
   taskd_.faults.replaced = 2;
-  const auto outcome = RunJoin();
-  ASSERT_EQ(outcome.status(), absl::OkStatus());
-  EXPECT_TRUE(outcome->ok());
+  const Outcome outcome = RunToEnd();
+  EXPECT_TRUE(outcome.ok());
   EXPECT_EQ(log_.Count("disconnected STREAM_REPLACED"), 2);
 }
 
@@ -366,9 +362,8 @@ TEST_F(LevelTest, AJoinerWithAKeyAtHandJoinsAnew) {
   taskd_.Publish(new_);
   ASSERT_EQ(RunJoin().status(), absl::OkStatus());
   taskd_.Forget();
-  const auto outcome = RunJoin();
-  ASSERT_EQ(outcome.status(), absl::OkStatus());
-  EXPECT_TRUE(outcome->ok());
+  const Outcome outcome = RunToEnd();
+  EXPECT_TRUE(outcome.ok());
   EXPECT_EQ(taskd_.joins(), 2);
   JoinOptions without = Options();
   without.key.reset();
@@ -398,8 +393,7 @@ TEST_F(LevelTest, RollsBackAfterItsTimeoutWhileTheServerIsAwayAndNotBefore) {
   taskd_.Stop();
   JoinOptions options = Options();
   options.connect_timeout = absl::ZeroDuration();
-  options.stop = &stop_;
-  thread_ = std::thread([this, options = std::move(options)]() mutable { outcome_ = Join(std::move(options), &log_); });
+  StartJoin(std::move(options));
   while (log_.Count("disconnected CONNECTION_REFUSED") < 5) std::this_thread::yield();
   EXPECT_EQ(ReadTestFile(Target() + "/site.conf"), "cuts the machine off");
   PassTimeUntilDecided();
@@ -414,9 +408,8 @@ TEST_F(LevelTest, TakesBackWhatTheServerKnowsNothingOf) {
   taskd_.Publish(new_);
   ASSERT_EQ(RunJoin().status(), absl::OkStatus());
   LeaveUndecided("tasks/nginx", {{"site.conf", "of another life"}});
-  const auto outcome = RunJoin();
-  ASSERT_EQ(outcome.status(), absl::OkStatus());
-  EXPECT_TRUE(outcome->ok());
+  const Outcome outcome = RunToEnd();
+  EXPECT_TRUE(outcome.ok());
   EXPECT_TRUE(log_.Has("rolled back"));
   EXPECT_EQ(Installed(), merged_);
 }
@@ -425,9 +418,8 @@ TEST_F(LevelTest, TakesBackWhatTheServerKnowsNothingOf) {
 TEST_F(LevelTest, AnotherTaskSettlesWhatItFinds) {
   LeaveUndecided("tasks/other", {{"site.conf", "of another task"}});
   taskd_.Publish(new_);
-  const auto outcome = RunJoin();
-  ASSERT_EQ(outcome.status(), absl::OkStatus());
-  EXPECT_TRUE(outcome->ok());
+  const Outcome outcome = RunToEnd();
+  EXPECT_TRUE(outcome.ok());
   EXPECT_TRUE(log_.Has("rolling back interrupted"));
   EXPECT_EQ(Installed(), merged_);
 }
@@ -461,9 +453,8 @@ TEST_F(LevelTest, AStoppedAgentSaysThatItsRollbackPasses) {
   taskd_.Stop();
   taskd_.faults.confirm = nullptr;
   taskd_.Start();
-  const auto outcome = RunJoin();
-  ASSERT_EQ(outcome.status(), absl::OkStatus());
-  EXPECT_EQ(outcome->state, Participant::STATE_CONFIRMED);
+  const Outcome outcome = RunToEnd();
+  EXPECT_EQ(outcome.state, Participant::STATE_CONFIRMED);
 }
 
 // B1
@@ -474,11 +465,10 @@ TEST_F(LevelTest, CommandsSeeTheNewSetByItsPathWhereverTheAgentWasStarted) {
   JoinOptions options = Options();
   options.into = ".";
   options.hooks.check = "! grep -q BROKEN app.conf";
-  const auto outcome = Join(std::move(options), &log_);
+  const Outcome outcome = RunToEnd(std::move(options));
   std::filesystem::current_path(before);
-  ASSERT_EQ(outcome.status(), absl::OkStatus());
-  EXPECT_EQ(outcome->state, Participant::STATE_ROLLED_BACK);
-  EXPECT_EQ(outcome->reason, "check_failed");
+  EXPECT_EQ(outcome.state, Participant::STATE_ROLLED_BACK);
+  EXPECT_EQ(outcome.reason, "check_failed");
 }
 
 // C5
@@ -507,9 +497,8 @@ TEST_F(LevelTest, GoesOnWithTheStateOfAnOlderVersion) {
   for (const auto& [path, content] : new_) older.add_paths(path);
   ASSERT_EQ(WriteRecord(folder_ / "state/tasks/nginx/installed", older), absl::OkStatus());
   std::filesystem::remove_all(folder_ / ".parley-target");
-  const auto outcome = RunJoin();
-  ASSERT_EQ(outcome.status(), absl::OkStatus());
-  EXPECT_TRUE(outcome->ok());
+  const Outcome outcome = RunToEnd();
+  EXPECT_TRUE(outcome.ok());
   EXPECT_FALSE(taskd_.drifted());
   EXPECT_EQ(taskd_.declarations().back().installed_revision(), 1);
   // A file that the next revision does not name goes.

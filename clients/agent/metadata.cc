@@ -10,7 +10,7 @@
 #include <optional>
 
 #include "absl/strings/match.h"
-#include "clients/agent/copy_error.h"
+#include "clients/agent/target_error.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/payload/permissions.h"

@@ -32,10 +32,8 @@ std::string ListFor(mode_t mode) {
   return acl;
 }
 
-class MetadataTest : public InstallerTest, public testing::WithParamInterface<Method> {
+class MetadataTest : public AnyMethodTest {
  protected:
-  MetadataTest() { options_.method = GetParam(); }
-
   void Set(const std::string& path, const std::string& name, const std::string& value) {
     ASSERT_EQ(setxattr((Target() + "/" + path).c_str(), name.c_str(), value.data(), value.size(), 0), 0)
         << name << ": " << strerror(errno);
@@ -51,8 +49,7 @@ class MetadataTest : public InstallerTest, public testing::WithParamInterface<Me
     return info;
   }
 };
-INSTANTIATE_TEST_SUITE_P(Metadata, MetadataTest, testing::Values(Method::kExchange, Method::kFiles),
-                         [](const auto& info) { return info.param == Method::kFiles ? "Files" : "Exchange"; });
+INSTANTIATE_TEST_SUITE_P(Metadata, MetadataTest, testing::Values(Method::kExchange, Method::kFiles), MethodName);
 
 TEST_P(MetadataTest, AnUnchangedFileStaysAsItIs) {
   WriteTestFile(Target() + "/key.pem", "secret");
@@ -99,8 +96,7 @@ TEST_P(MetadataTest, AChangedFileKeepsOwnerListAttributesAndLabel) {
 TEST_P(MetadataTest, AFolderStaysAsItIs) {
   WriteTestFile(Target() + "/data/a", "1");
   Open();
-  ASSERT_TRUE(Install({{"data/a", "1"}, {"data/b", "1"}}).ok());
-  ASSERT_TRUE(installer_->Commit().ok());
+  ASSERT_EQ(InstallAndCommit({{"data/a", "1"}, {"data/b", "1"}}), absl::OkStatus());
   chmod((Target() + "/data").c_str(), 0700);
   if (IsRealRoot()) {
     ASSERT_EQ(chown((Target() + "/data").c_str(), 65534, 3), 0);

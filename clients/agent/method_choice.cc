@@ -4,15 +4,12 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <filesystem>
-#include <iterator>
-#include <optional>
 #include <system_error>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "clients/agent/file_state.h"
@@ -21,6 +18,7 @@
 #include "clients/agent/mounts.h"
 #include "clients/agent/open_files.h"
 #include "clients/agent/place.h"
+#include "clients/agent/target_error.h"
 #include "clients/agent/tree.h"
 #include "lib/base/error.h"
 #include "lib/base/fd.h"
@@ -34,10 +32,6 @@ namespace {
 constexpr const char* kSystemFolders[] = {"/etc",  "/usr", "/var",   "/opt", "/home", "/root", "/boot", "/bin",
                                           "/sbin", "/lib", "/lib64", "/dev", "/proc", "/sys",  "/run",  "/tmp"};
 
-absl::Status Against(absl::string_view reason, absl::string_view sentence) {
-  return Error(absl::StatusCode::kFailedPrecondition, reason, sentence);
-}
-
 struct Survey {
   FileIds files;
   FileIds folders;
@@ -49,21 +43,17 @@ absl::Status SurveyTree(const TargetFolder& folder, int root, const TreeLimits& 
   struct stat top;
   if (fstat(root, &top) == 0) survey->folders.insert(FileId(top.st_dev, top.st_ino));
   return WalkTree(root, folder.target(), [&](int, const std::string& path, const struct statx& info, bool) {
-    const FileId id(makedev(info.stx_dev_major, info.stx_dev_minor), info.stx_ino);
-    if (S_ISREG(info.stx_mode)) survey->files.insert(id);
+    if (S_ISREG(info.stx_mode)) survey->files.insert(FileIdOf(info));
     if (!S_ISDIR(info.stx_mode)) return absl::OkStatus();
-    survey->folders.insert(id);
+    survey->folders.insert(FileIdOf(info));
     if (!absl::StartsWith(payload::LastPart(path), ".parley")) return absl::OkStatus();
-    return Against("TARGET_IN_USE", absl::StrCat(folder.target(), " holds another target, with its place ", path));
+    return Refuse("TARGET_IN_USE", absl::StrCat(folder.target(), " holds another target, with its place ", path));
   });
 }
 
 // Whether the folder, or the place where it will be, lies in the target: by its path without links, and by what it is.
 bool LiesIn(const std::string& fixed, const std::string& target, const FileIds& folders) {
-  const std::string path = WithoutLinks(fixed);
-  if (IsInOrIs(path, target)) return true;
-  const std::optional<FileId> id = FileIdOf(fixed);
-  return id.has_value() && folders.contains(*id);
+  return IsInOrIs(WithoutLinks(fixed), target) || LeadsToOneOf(folders, fixed);
 }
 
 // A sentence for the first file below `root` that something has open for writing and no list has shown.
@@ -92,17 +82,15 @@ absl::StatusOr<std::string> WriterIn(int root, const std::string& shown, const S
   return UnseenWriterIn(root, shown);
 }
 
-bool MakeProbe(int place, const std::string& name) {
-  return mkdirat(place, name.c_str(), 0700) == 0 || errno == EEXIST;
-}
-
 // Renaming a folder over one that is not empty always fails, but for another reason when it could not be moved at all:
 // a folder of a container image's layer, or one that is mounted.
 absl::Status CheckMovable(const TargetFolder& folder) {
   const int place = folder.place();
   const std::string probe = place::kProbe, inner = probe + "/in", twin = probe + "-2";
-  if (!MakeProbe(place, probe) || !MakeProbe(place, inner) || !MakeProbe(place, twin)) {
-    return FileError("write", folder.place_path(), errno);
+  for (const std::string& name : {probe, inner, twin}) {
+    if (mkdirat(place, name.c_str(), 0700) != 0 && errno != EEXIST) {
+      return FileError("write", folder.place_path(), errno);
+    }
   }
   const bool moved = renameat(folder.parent(), folder.name().c_str(), place, probe.c_str()) == 0;
   const int error = errno;
@@ -110,46 +98,46 @@ absl::Status CheckMovable(const TargetFolder& folder) {
   const bool exchanges = renameat2(place, probe.c_str(), place, twin.c_str(), RENAME_EXCHANGE) == 0;
   for (const std::string& name : {inner, twin + "/in", probe, twin}) unlinkat(place, name.c_str(), AT_REMOVEDIR);
   if (moved || (error != ENOTEMPTY && error != EEXIST)) {
-    return Against("TARGET_MOUNT", absl::StrCat(folder.target(), " cannot be moved as a whole (", ErrnoText(error),
-                                                "), as a layer of a container's image or a mount cannot"));
+    return Refuse("TARGET_MOUNT", absl::StrCat(folder.target(), " cannot be moved as a whole (", ErrnoText(error),
+                                               "), as a layer of a container's image or a mount cannot"));
   }
   if (exchanges) return absl::OkStatus();
-  return Against("TARGET_MOUNT", absl::StrCat("the file system of ", folder.target(), " cannot exchange two folders"));
+  return Refuse("TARGET_MOUNT", absl::StrCat("the file system of ", folder.target(), " cannot exchange two folders"));
 }
 
 // OK when nothing speaks against an exchange.
 absl::Status CheckExchange(const TargetFolder& folder, const ChoiceInput& input) {
   const std::string& target = folder.target();
   if (folder.kind() == TargetFolder::Kind::kFile) {
-    return Against("TARGET_NOT_FOLDER", absl::StrCat(target, " is a single file"));
+    return Refuse("TARGET_NOT_FOLDER", absl::StrCat(target, " is a single file"));
   }
-  if (folder.is_mount()) return Against("TARGET_MOUNT", absl::StrCat(target, " is a mount"));
-  if (std::find(std::begin(kSystemFolders), std::end(kSystemFolders), target) != std::end(kSystemFolders)) {
-    return Against("TARGET_ROOT", absl::StrCat(target, " is a folder of the system"));
+  if (folder.is_mount()) return Refuse("TARGET_MOUNT", absl::StrCat(target, " is a mount"));
+  if (absl::c_linear_search(kSystemFolders, target)) {
+    return Refuse("TARGET_ROOT", absl::StrCat(target, " is a folder of the system"));
   }
-  if (input.restless) return Against("TARGET_CHANGED", absl::StrCat("programs go on writing to ", target));
+  if (input.restless) return Refuse("TARGET_CHANGED", absl::StrCat("programs go on writing to ", target));
   const Fd root = folder.OpenRoot();
   if (IsProtected(root.get()) || IsProtected(folder.parent())) {
-    return Against("TARGET_IMMUTABLE",
-                   absl::StrCat(target, ", or the folder above it, may not be changed (chattr +i or +a)"));
+    return Refuse("TARGET_IMMUTABLE",
+                  absl::StrCat(target, ", or the folder above it, may not be changed (chattr +i or +a)"));
   }
   Survey survey;
   RETURN_IF_ERROR(SurveyTree(folder, root.get(), input.limits, &survey));
   for (const std::string& fixed : input.fixed) {
     if (LiesIn(fixed, target, survey.folders)) {
-      return Against("TARGET_ROOT", absl::StrCat(target, " holds the state of the agent"));
+      return Refuse("TARGET_ROOT", absl::StrCat(target, " holds the state of the agent"));
     }
   }
   RETURN_IF_ERROR(CheckMovable(folder));
   if (input.proc.empty()) return absl::OkStatus();
   if (std::string user = MountUserOf(root.get(), target, input.proc); !user.empty()) {
-    return Against("TARGET_MOUNT", user);
+    return Refuse("TARGET_MOUNT", user);
   }
-  if (std::string exported = ExportOf(target, input.proc); !exported.empty()) return Against("TARGET_MOUNT", exported);
+  if (std::string exported = ExportOf(target, input.proc); !exported.empty()) return Refuse("TARGET_MOUNT", exported);
   ASSIGN_OR_RETURN(const std::string writer, WriterIn(root.get(), target, survey, input.proc, input.sys));
-  if (!writer.empty()) return Against("TARGET_BUSY", writer);
+  if (!writer.empty()) return Refuse("TARGET_BUSY", writer);
   if (std::string holder = HolderOf(survey.folders, input.proc); !holder.empty()) {
-    return Against("TARGET_BUSY", absl::StrCat(target, " is in use: ", holder));
+    return Refuse("TARGET_BUSY", absl::StrCat(target, " is in use: ", holder));
   }
   return absl::OkStatus();
 }
@@ -199,12 +187,12 @@ absl::Status CheckFiles(const TargetFolder& folder, const NewSet& set, const std
     if (step.replaces) files.insert(step.old_id);
   }
   if (std::string writer = WriterOf(files, proc); !writer.empty()) {
-    return Against("TARGET_BUSY", absl::StrCat(writer, ", and the set replaces it; stop the program, or take the file ",
-                                               "out of the set"));
+    return Refuse("TARGET_BUSY", absl::StrCat(writer, ", and the set replaces it; stop the program, or take the file ",
+                                              "out of the set"));
   }
   if (std::string user = KernelUserOf(files, KernelUse::kWriting, proc, sys); !user.empty()) {
-    return Against("TARGET_BUSY", absl::StrCat(user, ", and the set replaces it; end that use of it, or take the file ",
-                                               "out of the set"));
+    return Refuse("TARGET_BUSY", absl::StrCat(user, ", and the set replaces it; end that use of it, or take the file ",
+                                              "out of the set"));
   }
   const MountTables tables = MountTables::Read(proc);
   const Fd root = folder.OpenRoot();
@@ -213,7 +201,7 @@ absl::Status CheckFiles(const TargetFolder& folder, const NewSet& set, const std
     if (!step.replaces) continue;
     const std::string user = tables.UserOf(mount, absl::StrCat(folder.root_path(), "/", step.path), /*below=*/false);
     if (!user.empty()) {
-      return Against("TARGET_MOUNT", absl::StrCat(user, ", where it would stay the old one; mount its folder instead"));
+      return Refuse("TARGET_MOUNT", absl::StrCat(user, ", where it would stay the old one; mount its folder instead"));
     }
   }
   return absl::OkStatus();
@@ -223,8 +211,7 @@ absl::Status CheckNobodyWrites(int root, const std::string& shown, const std::st
   if (root < 0 || proc.empty()) return absl::OkStatus();
   Survey survey;
   RETURN_IF_ERROR(WalkTree(root, shown, [&](int, const std::string&, const struct statx& info, bool) {
-    const FileId id(makedev(info.stx_dev_major, info.stx_dev_minor), info.stx_ino);
-    if (S_ISREG(info.stx_mode)) survey.files.insert(id);
+    if (S_ISREG(info.stx_mode)) survey.files.insert(FileIdOf(info));
     return absl::OkStatus();
   }));
   ASSIGN_OR_RETURN(const std::string writer, WriterIn(root, shown, survey, proc, sys));

@@ -1,6 +1,5 @@
 #include "clients/agent/mount_table.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -11,12 +10,12 @@
 #include <set>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "clients/agent/tree.h"
 #include "lib/base/file.h"
 
 namespace parley::agent {
@@ -174,13 +173,10 @@ MountTables MountTables::Read(const std::string& proc) {
   if (proc.empty()) return tables;
   Add(proc, "self", 0, &tables);
   std::set<std::string> seen = {NamespaceOf(proc, "self"), ""};
-  DIR* stream = opendir(proc.c_str());
-  if (stream == nullptr) return tables;
-  absl::Cleanup close_it = [stream] { closedir(stream); };
-  while (const dirent* entry = readdir(stream)) {
+  for (const std::string& name : FolderNames(proc)) {
     int process = 0;
-    if (!absl::SimpleAtoi(entry->d_name, &process)) continue;
-    if (seen.insert(NamespaceOf(proc, entry->d_name)).second) Add(proc, entry->d_name, process, &tables);
+    if (!absl::SimpleAtoi(name, &process)) continue;
+    if (seen.insert(NamespaceOf(proc, name)).second) Add(proc, name, process, &tables);
   }
   return tables;
 }

@@ -26,9 +26,6 @@ class MountTest : public InstallerTest {
   }
   std::string Theirs() const { return folder_ / "srv"; }
   void ExpectTheirsWhole() { EXPECT_EQ(ReadTree(Theirs()), (Tree{{"db", "precious"}})); }
-  absl::Status Check(const Tree& tree) {
-    return installer_->Check("tasks/t", MakePayload(tree).Manifest("tasks/t", 1));
-  }
 };
 
 TEST_F(MountTest, LeavesAFolderThatIsMountedInsideAlone) {
@@ -39,8 +36,7 @@ TEST_F(MountTest, LeavesAFolderThatIsMountedInsideAlone) {
     EXPECT_EQ(installer_->method(), Method::kFiles);
     EXPECT_TRUE(absl::StrContains(installer_->method_reason(), "/data")) << installer_->method_reason();
     ASSERT_TRUE(RollBack().ok());
-    ASSERT_TRUE(Install({{"site.conf", "new"}}).ok());
-    ASSERT_TRUE(installer_->Commit().ok());
+    ASSERT_EQ(InstallAndCommit({{"site.conf", "new"}}), absl::OkStatus());
     ExpectTheirsWhole();
     Open();
     ExpectTheirsWhole();
@@ -139,8 +135,7 @@ TEST_F(MountTest, UpdatesATargetThatIsAMountInPlace) {
     ASSERT_TRUE(installer_->pending().has_value());
     ASSERT_TRUE(RollBack().ok());
     EXPECT_EQ(Installed(), (Tree{{"site.conf", "old"}}));
-    ASSERT_TRUE(Install({{"site.conf", "new"}}).ok());
-    ASSERT_TRUE(installer_->Commit().ok());
+    ASSERT_EQ(InstallAndCommit({{"site.conf", "new"}}), absl::OkStatus());
     Close();
     EXPECT_EQ(ReadTree(Target() + "/.parley").size(), 1u);
   });
@@ -237,8 +232,7 @@ TEST_F(MountTest, SeesThatTheTargetIsMountedElsewhereInItsOwnNamespace) {
   InNamespace([this] {
     Bind(Target(), folder_ / "elsewhere");
     Open();
-    ASSERT_TRUE(Install({{"site.conf", "new"}}).ok());
-    ASSERT_TRUE(installer_->Commit().ok());
+    ASSERT_EQ(InstallAndCommit({{"site.conf", "new"}}), absl::OkStatus());
     EXPECT_EQ(ReadTestFile(folder_ / "elsewhere/site.conf"), "new");
   });
 }
@@ -254,12 +248,7 @@ TEST_F(MountTest, UpdatesALayerOfAnImageInPlace) {
     WriteTestFile(folder_ / "layers/lower/app/sub/b", "old");
     MountOverlay(folder_ / "layers", folder_ / "merged");
     const std::string app = folder_ / "merged/app";
-    auto target = TargetFolder::Open(app);
-    ASSERT_TRUE(target.ok()) << target.status();
-    target_ = *std::move(target);
-    auto installer = Installer::Open(target_.get(), options_);
-    ASSERT_TRUE(installer.ok());
-    installer_.emplace(*std::move(installer));
+    Open(app);
     const Tree before = ReadTree(app);
     const absl::Status status = Install({{"new/a", "1"}, {"site.conf", "new"}, {"sub/b", "new"}});
     ASSERT_TRUE(status.ok()) << status;
@@ -267,8 +256,7 @@ TEST_F(MountTest, UpdatesALayerOfAnImageInPlace) {
     EXPECT_EQ(ReadTree(app), (Tree{{"new/a", "1"}, {"site.conf", "new"}, {"sub/b", "new"}}));
     ASSERT_TRUE(RollBack().ok());
     EXPECT_EQ(ReadTree(app), before);
-    ASSERT_TRUE(Install({{"site.conf", "new"}}).ok());
-    ASSERT_TRUE(installer_->Commit().ok());
+    ASSERT_EQ(InstallAndCommit({{"site.conf", "new"}}), absl::OkStatus());
     EXPECT_EQ(ReadTree(app), (Tree{{"site.conf", "new"}, {"sub/b", "old"}}));
     Close();
   });

@@ -7,6 +7,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "clients/agent/file_state.h"
+
 namespace parley::agent {
 namespace {
 
@@ -62,8 +64,7 @@ bool IsMountRoot(int folder, const struct statx& info) {
 
 bool IsMount(int folder, const std::string& name) {
   struct statx info;
-  if (statx(folder, name.c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &info) != 0) return false;
-  return IsMountRoot(folder, info);
+  return StatEntry(folder, name, &info) && IsMountRoot(folder, info);
 }
 
 Fd OpenOnMount(int root, absl::string_view path, int flags) {

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "clients/agent/metadata.h"
 #include "clients/agent/mounts.h"
+#include "clients/agent/target_error.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/crypto/hash.h"
@@ -20,12 +21,6 @@ namespace {
 
 using task::v1::FileEntry;
 
-absl::Status Conflict(const std::string& shown, absl::string_view path, absl::string_view needed) {
-  return Error(absl::StatusCode::kFailedPrecondition, "TARGET_CONFLICT",
-               absl::StrCat(shown, "/", path, " is in the way: the payload needs a ", needed,
-                            " there; move it away and try again"));
-}
-
 // The folder that holds the entry, made with those above it.
 absl::StatusOr<Fd> MakeFoldersFor(int root, absl::string_view path, const std::string& shown) {
   Fd folder(openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -35,7 +30,9 @@ absl::StatusOr<Fd> MakeFoldersFor(int root, absl::string_view path, const std::s
     const bool made = mkdirat(folder.get(), part.c_str(), 0755) == 0;
     if (!made && errno != EEXIST) return FileError("write", absl::StrCat(shown, "/", path), errno);
     Fd inner = OpenOnMount(folder.get(), part, O_RDONLY | O_DIRECTORY);
-    if (!inner.ok() && (errno == ENOTDIR || errno == ELOOP)) return Conflict(shown, path.substr(0, slash), "folder");
+    if (!inner.ok() && (errno == ENOTDIR || errno == ELOOP)) {
+      return InTheWay(absl::StrCat(shown, "/", path.substr(0, slash)), "folder");
+    }
     if (!inner.ok()) return FileError("write", absl::StrCat(shown, "/", path), errno);
     // The process's mask has no say in what is installed.
     if (made) RETURN_IF_ERROR(DressFolder(inner.get(), folder.get(), absl::StrCat(shown, "/", path)));
@@ -92,10 +89,10 @@ absl::Status WriteEntry(int root, const std::string& path, const FileEntry& entr
   const std::string name = payload::LastPart(path);
   if (entry.type() == FileEntry::TYPE_SYMLINK) {
     if (symlinkat(entry.link_target().c_str(), folder.get(), name.c_str()) == 0) return absl::OkStatus();
-    return errno == EEXIST ? Conflict(target, entry.path(), "link") : FileError("write", shown, errno);
+    return errno == EEXIST ? InTheWay(shown, "link") : FileError("write", shown, errno);
   }
   const Fd fd(openat(folder.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!fd.ok()) return errno == EEXIST ? Conflict(target, entry.path(), "file") : FileError("write", shown, errno);
+  if (!fd.ok()) return errno == EEXIST ? InTheWay(shown, "file") : FileError("write", shown, errno);
   RETURN_IF_ERROR(WriteContent(fd.get(), entry, read_chunk, shown));
   return DressFile(fd.get(), old, home < 0 ? folder.get() : home, entry.mode(), shown);
 }

@@ -1,19 +1,18 @@
 #include "clients/agent/open_files.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include <vector>
+#include <functional>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "clients/agent/tree.h"
 #include "lib/base/file.h"
 
 namespace parley::agent {
@@ -60,21 +59,19 @@ std::string FirstOf(const std::string& proc, const Inspect& inspect) {
 
 }  // namespace
 
-std::optional<FileId> FileIdOf(const std::string& path) {
-  struct statx info;
-  if (statx(AT_FDCWD, path.c_str(), AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO, &info) != 0) return std::nullopt;
+FileId FileIdOf(const struct statx& info) {
   return FileId(makedev(info.stx_dev_major, info.stx_dev_minor), info.stx_ino);
 }
 
-std::vector<std::string> FolderNames(const std::string& folder) {
-  std::vector<std::string> names;
-  DIR* stream = opendir(folder.c_str());
-  if (stream == nullptr) return names;
-  absl::Cleanup close_it = [stream] { closedir(stream); };
-  while (const dirent* entry = readdir(stream)) {
-    if (entry->d_name[0] != '.') names.emplace_back(entry->d_name);
-  }
-  return names;
+std::optional<FileId> FileIdOf(const std::string& path) {
+  struct statx info;
+  if (statx(AT_FDCWD, path.c_str(), AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO, &info) != 0) return std::nullopt;
+  return FileIdOf(info);
+}
+
+bool LeadsToOneOf(const FileIds& ids, const std::string& path) {
+  const std::optional<FileId> id = FileIdOf(path);
+  return id.has_value() && ids.contains(*id);
 }
 
 std::string WriterOf(const FileIds& files, const std::string& proc) {
@@ -87,8 +84,7 @@ std::string WriterOf(const FileIds& files, const std::string& proc) {
       if (lstat(link.c_str(), &how) != 0 || (how.st_mode & S_IWUSR) == 0) continue;
       const std::string path = LinkTarget(link);
       if (!absl::StartsWith(path, "/")) continue;
-      const std::optional<FileId> id = FileIdOf(link);
-      if (id.has_value() && files.contains(*id)) return absl::StrCat(Name(process), " has ", path, " open for writing");
+      if (LeadsToOneOf(files, link)) return absl::StrCat(Name(process), " has ", path, " open for writing");
     }
     return "";
   });
@@ -99,10 +95,7 @@ std::string HolderOf(const FileIds& folders, const std::string& proc) {
   return FirstOf(proc, [&folders](const std::string& process) -> std::string {
     for (const char* place : {"cwd", "root"}) {
       const std::string link = absl::StrCat(process, "/", place);
-      const std::optional<FileId> id = FileIdOf(link);
-      if (id.has_value() && folders.contains(*id)) {
-        return absl::StrCat(Name(process), " works in ", LinkTarget(link));
-      }
+      if (LeadsToOneOf(folders, link)) return absl::StrCat(Name(process), " works in ", LinkTarget(link));
     }
     for (const std::string& fd : FolderNames(absl::StrCat(process, "/fd"))) {
       const std::string link = absl::StrCat(process, "/fd/", fd);
@@ -110,9 +103,9 @@ std::string HolderOf(const FileIds& folders, const std::string& proc) {
       if (path == "anon_inode:inotify" && Watches(absl::StrCat(process, "/fdinfo/", fd), folders)) {
         return absl::StrCat(Name(process), " watches it");
       }
-      if (!absl::StartsWith(path, "/")) continue;
-      const std::optional<FileId> id = FileIdOf(link);
-      if (id.has_value() && folders.contains(*id)) return absl::StrCat(Name(process), " holds ", path, " open");
+      if (absl::StartsWith(path, "/") && LeadsToOneOf(folders, link)) {
+        return absl::StrCat(Name(process), " holds ", path, " open");
+      }
     }
     return "";
   });

@@ -7,13 +7,12 @@
 #ifndef PARLEY_CLIENTS_AGENT_OPEN_FILES_H_
 #define PARLEY_CLIENTS_AGENT_OPEN_FILES_H_
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
-#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/container/flat_hash_set.h"
 
@@ -25,9 +24,10 @@ using FileIds = absl::flat_hash_set<FileId>;
 
 // What a path leads to, with links followed; nothing when that cannot be told. A file system that is away is not asked.
 std::optional<FileId> FileIdOf(const std::string& path);
-
-// The names in a folder that do not begin with a dot; none when it cannot be read.
-std::vector<std::string> FolderNames(const std::string& folder);
+// Returns what an entry is that statx has looked at.
+FileId FileIdOf(const struct statx& info);
+// Returns whether a path leads to one of them.
+bool LeadsToOneOf(const FileIds& ids, const std::string& path);
 
 // A sentence that names a program, other than this one, and one of the files that it has open for writing; empty when
 // there is none.

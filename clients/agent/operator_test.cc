@@ -1,10 +1,8 @@
 // An enrolled agent against servers that would have it apply what no operator wants.
 #include <atomic>
 #include <memory>
-#include <thread>
 
 #include "clients/agent/session_testing.h"
-#include "clients/agent/stop.h"
 #include "lib/trust/operator_signature.h"
 #include "lib/trust/testing.h"
 
@@ -170,31 +168,21 @@ TEST_F(OperatorTest, WaitsForAClockThatIsBehind) {
     *manifest->mutable_operator_signature() =
         trust::SignAsOperator(manifest->manifest(), bob_.device.id, bob_.signing_key, chain_.head(), now);
   };
-  JoinOptions options = Enrolled(true);
-  options.follow = true;
-  Stop stop;
-  options.stop = &stop;
-  std::thread agent([&] { Join(std::move(options), &log_).status().IgnoreError(); });
+  StartFollowing(Enrolled(true));
   log_.Await("hindered operator_time");
   taskd_.AwaitState(Participant::STATE_INELIGIBLE);
   clock_.Advance(absl::Hours(1));
   log_.Await("confirmed 1");
-  stop.Request();
-  agent.join();
+  StopIt();
   EXPECT_EQ(Installed(), merged_);
 }
 
 TEST_F(OperatorTest, SaysOfEachRevisionWhoSignedIt) {
-  JoinOptions options = Enrolled(true);
-  options.follow = true;
-  Stop stop;
-  options.stop = &stop;
-  std::thread agent([&] { Join(std::move(options), &log_).status().IgnoreError(); });
+  StartFollowing(Enrolled(true));
   log_.Await("confirmed 1");
   taskd_.Publish({{"site.conf", "newer"}});
   log_.Await("confirmed 2");
-  stop.Request();
-  agent.join();
+  StopIt();
   EXPECT_EQ(log_.Count("signed by bob"), 2);
   EXPECT_TRUE(log_.Has("offered 1"));
   EXPECT_TRUE(log_.Has("offered 2"));

@@ -122,9 +122,8 @@ TEST_F(OvertakenTest, AFileThatIsWrittenBeforeItsExchangeIsNotRemoved) {
 }
 
 // With a command that removes the folder in which it stands.
-class RemovedTest : public InstallerTest, public testing::WithParamInterface<Method> {
+class RemovedTest : public AnyMethodTest {
  protected:
-  RemovedTest() { options_.method = GetParam(); }
   // With method files the rest of the folder has no copy.
   Tree Old() const {
     return GetParam() == Method::kExchange ? Tree{{"keep", "mine"}, {"site.conf", "old"}} : Tree{{"site.conf", "old"}};
@@ -136,8 +135,7 @@ class RemovedTest : public InstallerTest, public testing::WithParamInterface<Met
     EXPECT_FALSE(fs::exists(Target()));
   }
 };
-INSTANTIATE_TEST_SUITE_P(Overtaken, RemovedTest, testing::Values(Method::kExchange, Method::kFiles),
-                         [](const auto& info) { return info.param == Method::kFiles ? "Files" : "Exchange"; });
+INSTANTIATE_TEST_SUITE_P(Overtaken, RemovedTest, testing::Values(Method::kExchange, Method::kFiles), MethodName);
 
 TEST_P(RemovedTest, TheOldSetComesBackByItself) {
   RemoveTarget();

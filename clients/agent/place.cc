@@ -1,6 +1,5 @@
 #include "clients/agent/place.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,10 +8,10 @@
 #include <string>
 #include <vector>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "clients/agent/mount_table.h"
+#include "clients/agent/target_error.h"
 #include "clients/agent/tree.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -23,11 +22,7 @@ namespace {
 
 std::vector<std::string> TreesIn(const TargetFolder& folder) {
   std::vector<std::string> trees;
-  DIR* stream = opendir(folder.place_path().c_str());
-  if (stream == nullptr) return trees;
-  absl::Cleanup close_it = [stream] { closedir(stream); };
-  while (const dirent* entry = readdir(stream)) {
-    const std::string name = entry->d_name;
+  for (const std::string& name : FolderNames(folder.place_path())) {
     const bool known = name == place::kTree || name == place::kNew || name == place::kOld;
     if (known || absl::StartsWith(name, place::kProbe) || absl::StartsWith(name, place::kAside)) trees.push_back(name);
   }
@@ -37,7 +32,7 @@ std::vector<std::string> TreesIn(const TargetFolder& folder) {
 absl::Status Remove(const TargetFolder& folder, const std::string& name, const std::string& proc) {
   const std::string path = absl::StrCat(folder.place_path(), "/", name);
   const std::string user = MountUserOf(folder.place(), path, proc);
-  if (!user.empty()) return Error(absl::StatusCode::kFailedPrecondition, "TARGET_MOUNT", user);
+  if (!user.empty()) return Refuse("TARGET_MOUNT", user);
   return RemoveTree(folder.place(), name, folder.place_path());
 }
 

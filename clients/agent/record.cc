@@ -1,12 +1,11 @@
 #include "clients/agent/record.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <unistd.h>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "clients/agent/tree.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/secret.h"
@@ -51,13 +50,10 @@ absl::Status RemoveRecord(const std::string& path) {
 
 // WriteFileAtomically writes to "{path}.{6 letters}" first.
 void RemoveRecordLitter(const std::string& path) {
-  DIR* stream = opendir(FolderOf(path).c_str());
-  if (stream == nullptr) return;
-  absl::Cleanup close_it = [stream] { closedir(stream); };
-  const std::string prefix = absl::StrCat(path.substr(path.rfind('/') + 1), ".");
-  while (const dirent* entry = readdir(stream)) {
-    const absl::string_view name = entry->d_name;
-    if (name.size() == prefix.size() + 6 && absl::StartsWith(name, prefix)) unlinkat(dirfd(stream), entry->d_name, 0);
+  const std::string folder = FolderOf(path), prefix = absl::StrCat(path.substr(path.rfind('/') + 1), ".");
+  for (const std::string& name : FolderNames(folder)) {
+    if (name.size() != prefix.size() + 6 || !absl::StartsWith(name, prefix)) continue;
+    unlink(absl::StrCat(folder, "/", name).c_str());
   }
 }
 

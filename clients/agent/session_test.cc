@@ -35,11 +35,10 @@ std::string Noise(size_t size, uint32_t seed) {
 
 TEST_F(SessionTest, JoinsFetchesAppliesAndConfirms) {
   taskd_.Publish(new_);
-  const auto outcome = RunJoin();
-  ASSERT_TRUE(outcome.ok()) << outcome.status();
-  EXPECT_TRUE(outcome->ok());
-  EXPECT_EQ(outcome->revision, 1);
-  EXPECT_EQ(outcome->task, "tasks/nginx");
+  const Outcome outcome = RunToEnd();
+  EXPECT_TRUE(outcome.ok());
+  EXPECT_EQ(outcome.revision, 1);
+  EXPECT_EQ(outcome.task, "tasks/nginx");
   EXPECT_EQ(Installed(), merged_);
   EXPECT_EQ(ReadTestFile(Running()), "new");
   EXPECT_EQ(taskd_.history(), (std::vector<FakeTaskd::State>{Participant::STATE_OFFERED, Participant::STATE_ACCEPTED,
@@ -60,17 +59,15 @@ TEST_F(SessionTest, JoinsAgainAsTheSameClientWithoutAnotherKey) {
   JoinOptions options = Options();
   options.key.reset();
   options.client_name.clear();
-  const auto outcome = Join(std::move(options), &log_);
-  ASSERT_TRUE(outcome.ok()) << outcome.status();
-  EXPECT_TRUE(outcome->ok());
+  const Outcome outcome = RunToEnd(std::move(options));
+  EXPECT_TRUE(outcome.ok());
   EXPECT_EQ(taskd_.joins(), 1);
 }
 
 TEST_F(SessionTest, RepeatsAJoinWhoseAnswerWasLostWithItsNonce) {
   taskd_.faults.lost_joins = 2;
   taskd_.Publish(new_);
-  const auto outcome = RunJoin();
-  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  RunToEnd();
   EXPECT_EQ(taskd_.joins(), 3);
 }
 
@@ -78,8 +75,7 @@ TEST_F(SessionTest, ResumesATransferAtTheByte) {
   const Tree large = {{"large", Noise(700'000, 1)}, {"site.conf", "new"}};
   taskd_.Publish(large);
   taskd_.faults.cut_after_bytes = 300'123;
-  const auto outcome = RunJoin();
-  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  RunToEnd();
   EXPECT_EQ(Installed().at("large"), large.at("large"));
   int64_t frames = 0;
   for (const auto& [digest, content] : MakePayload(large).chunks) {
@@ -109,19 +105,13 @@ TEST_F(SessionTest, FetchesOnlyTheChunksThatItLacks) {
 
 TEST_F(SessionTest, FollowsLaterRevisions) {
   taskd_.Publish(new_);
-  Stop stop;
-  JoinOptions options = Options();
-  options.follow = true;
-  options.stop = &stop;
-  absl::StatusOr<Outcome> outcome = absl::UnknownError("");
-  std::thread agent([&] { outcome = Join(std::move(options), &log_); });
+  StartFollowing(Options());
   log_.Await("confirmed 1");
   taskd_.Publish({{"site.conf", "newer"}});
   log_.Await("confirmed 2");
   EXPECT_EQ(Installed(), (Tree{{"keep", "mine"}, {"site.conf", "newer"}}));
-  stop.Request();
-  agent.join();
-  EXPECT_EQ(outcome.status().code(), absl::StatusCode::kCancelled);
+  StopIt();
+  EXPECT_EQ(outcome_.status().code(), absl::StatusCode::kCancelled);
 }
 
 TEST_F(SessionTest, RefusesATamperedManifest) {
@@ -185,34 +175,20 @@ TEST_F(SessionTest, TellsTheOperatorWhyAForcedOneIsRefused) {
 }
 
 TEST_F(SessionTest, RefusesATamperedChunk) {
-  taskd_.Publish({{"site.conf", std::string(5000, 'x')}});
-  taskd_.faults.frame = [](const std::string&) { return payload::CompressChunk("evil"); };
-  const auto outcome = RunJoin();
-  EXPECT_EQ(Reason(outcome.status()), "CHUNK_DIGEST") << outcome.status();
-  EXPECT_EQ(taskd_.state(), Participant::STATE_ROLLED_BACK);
-  EXPECT_EQ(taskd_.reason(), "chunk_digest");
-  ExpectNothingApplied();
+  ExpectChunkRefused([](const std::string&) { return payload::CompressChunk("evil"); }, "CHUNK_DIGEST");
 }
 
 TEST_F(SessionTest, RefusesATruncatedChunk) {
-  taskd_.Publish({{"site.conf", std::string(5000, 'x')}});
-  taskd_.faults.frame = [](std::string frame) { return frame.substr(0, frame.size() - 1); };
-  EXPECT_EQ(Reason(RunJoin().status()), "CHUNK_MALFORMED");
-  ExpectNothingApplied();
+  ExpectChunkRefused([](std::string frame) { return frame.substr(0, frame.size() - 1); }, "CHUNK_MALFORMED");
 }
 
 TEST_F(SessionTest, RefusesABombOfZeros) {
-  taskd_.Publish({{"site.conf", std::string(5000, 'x')}});
-  taskd_.faults.frame = [](const std::string&) { return payload::CompressChunk(std::string(64 << 20, '\0')); };
-  EXPECT_EQ(Reason(RunJoin().status()), "CHUNK_TOO_LARGE");
-  ExpectNothingApplied();
+  ExpectChunkRefused([](const std::string&) { return payload::CompressChunk(std::string(64 << 20, '\0')); },
+                     "CHUNK_TOO_LARGE");
 }
 
 TEST_F(SessionTest, RefusesAFrameOverTheLimit) {
-  taskd_.Publish({{"site.conf", std::string(5000, 'x')}});
-  taskd_.faults.frame = [](const std::string&) { return std::string(300'000, 'x'); };
-  EXPECT_EQ(Reason(RunJoin().status()), "TRANSFER_MALFORMED");
-  ExpectNothingApplied();
+  ExpectChunkRefused([](const std::string&) { return std::string(300'000, 'x'); }, "TRANSFER_MALFORMED");
 }
 
 TEST_F(SessionTest, FetchesAChunkAgainWhoseFirstHalfWasWrong) {
@@ -222,18 +198,16 @@ TEST_F(SessionTest, FetchesAChunkAgainWhoseFirstHalfWasWrong) {
     if (taskd_.faults.cut_after_bytes >= 0 || cut_seen_++ == 0) frame[50'000] ^= 1;
     return frame;
   };
-  const auto outcome = RunJoin();
-  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  RunToEnd();
   EXPECT_EQ(taskd_.fetches().size(), 3u);
 }
 
 TEST_F(SessionTest, RollsBackWhenTheCheckFails) {
   taskd_.Publish({{"bad", ""}, {"site.conf", "new"}});
-  const auto outcome = RunJoin();
-  ASSERT_TRUE(outcome.ok()) << outcome.status();
-  EXPECT_EQ(outcome->state, Participant::STATE_ROLLED_BACK);
-  EXPECT_EQ(outcome->reason, "check_failed");
-  EXPECT_TRUE(absl::StartsWith(outcome->detail, "line 14 is wrong\n")) << outcome->detail;
+  const Outcome outcome = RunToEnd();
+  EXPECT_EQ(outcome.state, Participant::STATE_ROLLED_BACK);
+  EXPECT_EQ(outcome.reason, "check_failed");
+  EXPECT_TRUE(absl::StartsWith(outcome.detail, "line 14 is wrong\n")) << outcome.detail;
   EXPECT_EQ(taskd_.state(), Participant::STATE_ROLLED_BACK);
   EXPECT_EQ(taskd_.reason(), "check_failed");
   EXPECT_TRUE(absl::StartsWith(taskd_.detail(), "line 14 is wrong\n"));
@@ -244,9 +218,8 @@ TEST_F(SessionTest, RollsBackWhenACommandChangesWhatWasInstalled) {
   taskd_.Publish(new_);
   JoinOptions options = Options();
   options.hooks.check = "echo more >> $PARLEY_TARGET/conf.d/a";
-  const auto outcome = Join(std::move(options), &log_);
-  ASSERT_TRUE(outcome.ok()) << outcome.status();
-  EXPECT_EQ(outcome->reason, "digest_mismatch");
+  const Outcome outcome = RunToEnd(std::move(options));
+  EXPECT_EQ(outcome.reason, "digest_mismatch");
   EXPECT_EQ(Installed(), old_);
   EXPECT_EQ(ReadTestFile(Running()), "old");
 }
@@ -259,10 +232,9 @@ TEST_F(SessionTest, RollsBackWhenItCannotConfirm) {
   };
   JoinOptions options = Options();
   options.confirm_timeout = absl::Seconds(3);
-  const auto outcome = Join(std::move(options), &log_);
-  ASSERT_TRUE(outcome.ok()) << outcome.status();
-  EXPECT_EQ(outcome->state, Participant::STATE_ROLLED_BACK);
-  EXPECT_EQ(outcome->reason, "unconfirmed");
+  const Outcome outcome = RunToEnd(std::move(options));
+  EXPECT_EQ(outcome.state, Participant::STATE_ROLLED_BACK);
+  EXPECT_EQ(outcome.reason, "unconfirmed");
   EXPECT_EQ(Installed(), old_);
   EXPECT_EQ(ReadTestFile(Running()), "old");
   EXPECT_EQ(taskd_.state(), Participant::STATE_ROLLED_BACK);
@@ -274,9 +246,8 @@ TEST_F(SessionTest, ConfirmsAgainWhenTheAnswerIsLost) {
   taskd_.faults.confirm = [&] {
     return lost++ < 2 ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "lost") : grpc::Status::OK;
   };
-  const auto outcome = RunJoin();
-  ASSERT_TRUE(outcome.ok()) << outcome.status();
-  EXPECT_EQ(outcome->state, Participant::STATE_CONFIRMED);
+  const Outcome outcome = RunToEnd();
+  EXPECT_EQ(outcome.state, Participant::STATE_CONFIRMED);
   EXPECT_EQ(ReadTestFile(Running()), "new");
 }
 
@@ -315,7 +286,6 @@ TEST_F(SessionTest, ConfirmsWhatAKilledProcessHadSwappedIn) {
   taskd_.Publish(new_);
   // As far as a process gets before kill -9 hits it behind the swap.
   taskd_.faults.confirm = [] { return grpc::Status(grpc::StatusCode::PERMISSION_DENIED, "not now"); };
-  const FakePayload payload = MakePayload(new_);
   {
     Stop stop;
     JoinOptions options = Options();
@@ -332,26 +302,9 @@ TEST_F(SessionTest, ConfirmsWhatAKilledProcessHadSwappedIn) {
   taskd_.faults.confirm = nullptr;
   taskd_.Start();
   taskd_.PushState(Participant::STATE_CHECKING);
-  {
-    auto folder = TargetFolder::Open(Target());
-    ASSERT_TRUE(folder.ok()) << folder.status();
-    auto installer = Installer::Open(folder->get(), {.clock = &clock_});
-    ASSERT_TRUE(installer.ok()) << installer.status();
-    ASSERT_TRUE(installer->ForgetRollback("tasks/nginx").ok());
-    const UpdatePlan plan{.task = "tasks/nginx",
-                          .attempt = 1,
-                          .hooks = Options().hooks,
-                          .variables = {},
-                          .state_folder = folder_ / "state/tasks/nginx"};
-    ASSERT_TRUE(installer
-                    ->Stage(plan, payload.Manifest("tasks/nginx", 1),
-                            [&payload](absl::string_view digest) { return payload.Read(digest); })
-                    .ok());
-    ASSERT_TRUE(installer->Swap().ok());
-  }
-  const auto outcome = RunJoin();
-  ASSERT_TRUE(outcome.ok()) << outcome.status();
-  EXPECT_EQ(outcome->state, Participant::STATE_CONFIRMED);
+  LeaveUndecided("tasks/nginx", new_, Options().hooks, 1);
+  const Outcome outcome = RunToEnd();
+  EXPECT_EQ(outcome.state, Participant::STATE_CONFIRMED);
   EXPECT_EQ(Installed(), merged_);
   EXPECT_EQ(ReadTestFile(Running()), "new");
 }
@@ -363,9 +316,8 @@ TEST_F(SessionTest, BeginsAnewWhenTheServerDoesNotWaitForItAnyMore) {
     if (!std::exchange(timed_out, true)) taskd_.PushState(Participant::STATE_TIMED_OUT);
     return grpc::Status::OK;
   };
-  const auto outcome = RunJoin();
-  ASSERT_TRUE(outcome.ok()) << outcome.status();
-  EXPECT_EQ(outcome->state, Participant::STATE_CONFIRMED);
+  const Outcome outcome = RunToEnd();
+  EXPECT_EQ(outcome.state, Participant::STATE_CONFIRMED);
   EXPECT_EQ(Installed(), merged_);
   EXPECT_EQ(ReadTestFile(Running()), "new");
 }
@@ -377,9 +329,8 @@ TEST_F(SessionTest, TakesBackWhatAnOldServerDoesNotWaitForAnyMore) {
     taskd_.PushState(Participant::STATE_TIMED_OUT);
     return grpc::Status::OK;
   };
-  const auto outcome = RunJoin();
-  ASSERT_TRUE(outcome.ok()) << outcome.status();
-  EXPECT_EQ(outcome->state, Participant::STATE_TIMED_OUT);
+  const Outcome outcome = RunToEnd();
+  EXPECT_EQ(outcome.state, Participant::STATE_TIMED_OUT);
   EXPECT_EQ(Installed(), old_);
   EXPECT_EQ(ReadTestFile(Running()), "old");
 }
@@ -389,9 +340,8 @@ TEST_F(SessionTest, StopsATransferThatIsCanceled) {
   taskd_.faults.on_report = [this](FakeTaskd::State state) {
     if (state == Participant::STATE_TRANSFERRING) taskd_.PushState(Participant::STATE_CANCELED);
   };
-  const auto outcome = RunJoin();
-  ASSERT_TRUE(outcome.ok()) << outcome.status();
-  EXPECT_EQ(outcome->state, Participant::STATE_CANCELED);
+  const Outcome outcome = RunToEnd();
+  EXPECT_EQ(outcome.state, Participant::STATE_CANCELED);
   ExpectNothingApplied();
 }
 
@@ -400,24 +350,22 @@ TEST_F(SessionTest, DefersAndAcceptsWhenTheOfferComesAgain) {
   JoinOptions options = Options();
   options.policy.defer_until = clock_.Now() + absl::Minutes(5);
   options.policy.defer_reason = "busy";
-  absl::StatusOr<Outcome> outcome = absl::UnknownError("");
-  std::thread agent([&] { outcome = Join(std::move(options), &log_); });
+  StartJoin(std::move(options));
   log_.Await("waiting busy");
   EXPECT_EQ(taskd_.reason(), "busy");
   clock_.Advance(absl::Minutes(6));
   taskd_.PushState(Participant::STATE_OFFERED);
-  agent.join();
-  ASSERT_TRUE(outcome.ok()) << outcome.status();
-  EXPECT_TRUE(outcome->ok());
+  thread_.join();
+  ASSERT_TRUE(outcome_.ok()) << outcome_.status();
+  EXPECT_TRUE(outcome_->ok());
 }
 
 TEST_F(SessionTest, DeclinesByPolicy) {
   taskd_.Publish(new_);
   JoinOptions options = Options();
   options.policy.decline = "frozen";
-  const auto outcome = Join(std::move(options), &log_);
-  ASSERT_TRUE(outcome.ok()) << outcome.status();
-  EXPECT_EQ(outcome->state, Participant::STATE_DECLINED);
+  const Outcome outcome = RunToEnd(std::move(options));
+  EXPECT_EQ(outcome.state, Participant::STATE_DECLINED);
   EXPECT_EQ(taskd_.reason(), "policy");
   EXPECT_EQ(taskd_.detail(), "frozen");
   ExpectNothingApplied();
@@ -502,17 +450,13 @@ TEST_F(SessionTest, ADeviceCarriesOutItsTasksUntilStopped) {
   taskd_.Publish(new_);
   DeviceOptions options = Device();
   options.into = folder_ / "{task}";
-  Stop stop;
-  options.stop = &stop;
-  absl::Status status;
-  std::thread device([&] { status = RunDevice(std::move(options), &log_); });
+  StartDevice(std::move(options));
   log_.Await("confirmed 1");
   EXPECT_EQ(ReadTree(folder_ / "nginx"), new_);
   taskd_.Publish({{"site.conf", "newer"}});
   log_.Await("confirmed 2");
-  stop.Request();
-  device.join();
-  EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
+  StopIt();
+  EXPECT_EQ(status_.code(), absl::StatusCode::kCancelled);
 }
 
 TEST_F(SessionTest, ADeviceThatNeverHadATaskOutlivesItsServer) {
@@ -521,18 +465,14 @@ TEST_F(SessionTest, ADeviceThatNeverHadATaskOutlivesItsServer) {
   DeviceOptions options = Device();
   // Over by the time that the server goes.
   options.connect_timeout = absl::ZeroDuration();
-  Stop stop;
-  options.stop = &stop;
-  absl::Status status;
-  std::thread device([&] { status = RunDevice(std::move(options), &log_); });
+  StartDevice(std::move(options));
   log_.Await("connected TLS 1.2 ECDHE-PSK-CHACHA20-POLY1305");
   taskd_.Stop();
   taskd_.faults.no_assignment = false;
   taskd_.Start();
   log_.Await("confirmed 1");
-  stop.Request();
-  device.join();
-  EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
+  StopIt();
+  EXPECT_EQ(status_.code(), absl::StatusCode::kCancelled);
 }
 
 TEST_F(SessionTest, ADeviceRenewsItsCredentialAndOutlivesTheFormer) {
@@ -543,10 +483,7 @@ TEST_F(SessionTest, ADeviceRenewsItsCredentialAndOutlivesTheFormer) {
     if (++tries == 1) return Error(absl::StatusCode::kUnavailable, "KEYD_AWAY", "away");
     return taskd_.Device();
   };
-  Stop stop;
-  options.stop = &stop;
-  absl::Status status;
-  std::thread device([&] { status = RunDevice(std::move(options), &log_); });
+  StartDevice(std::move(options));
   log_.Await("confirmed 1");
   clock_.Advance(absl::Minutes(40));
   log_.Await("renewal failed KEYD_AWAY");
@@ -558,42 +495,34 @@ TEST_F(SessionTest, ADeviceRenewsItsCredentialAndOutlivesTheFormer) {
   taskd_.Start();
   taskd_.Publish({{"site.conf", "newer"}});
   log_.Await("confirmed 2");
-  stop.Request();
-  device.join();
-  EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
+  StopIt();
+  EXPECT_EQ(status_.code(), absl::StatusCode::kCancelled);
 }
 
 TEST_F(SessionTest, ADeviceEndsWithACredentialThatHasNoNext) {
   taskd_.Publish(new_);
-  DeviceOptions options = Device();
-  absl::Status status;
-  std::thread device([&] { status = RunDevice(std::move(options), &log_); });
+  StartDevice(Device());
   log_.Await("confirmed 1");
   clock_.Advance(absl::Minutes(61));
   taskd_.Stop();
   taskd_.Start();
-  device.join();
-  EXPECT_EQ(Reason(status), "KEY_EXPIRED");
+  thread_.join();
+  EXPECT_EQ(Reason(status_), "KEY_EXPIRED");
 }
 
 // A server that is just starting refuses every key.
 TEST_F(SessionTest, ADeviceOutlivesAServerThatRefusesItsKey) {
   taskd_.Publish(new_);
   taskd_.faults.revoked = true;
-  DeviceOptions options = Device();
-  Stop stop;
-  options.stop = &stop;
-  absl::Status status;
-  std::thread device([&] { status = RunDevice(std::move(options), &log_); });
+  StartDevice(Device());
   log_.Await("disconnected KEY_REFUSED");
   while (log_.Count("disconnected KEY_REFUSED") < 5) std::this_thread::yield();
   taskd_.Stop();
   taskd_.faults.revoked = false;
   taskd_.Start();
   log_.Await("confirmed 1");
-  stop.Request();
-  device.join();
-  EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
+  StopIt();
+  EXPECT_EQ(status_.code(), absl::StatusCode::kCancelled);
 }
 
 }  // namespace

@@ -2,18 +2,25 @@
 #ifndef PARLEY_CLIENTS_AGENT_SESSION_TESTING_H_
 #define PARLEY_CLIENTS_AGENT_SESSION_TESTING_H_
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "clients/agent/agent.h"
 #include "clients/agent/fake_payload.h"
 #include "clients/agent/fake_taskd.h"
+#include "clients/agent/installer.h"
+#include "clients/agent/stop.h"
+#include "clients/agent/target_folder.h"
 #include "gtest/gtest.h"
 #include "lib/base/error.h"
 #include "lib/base/mutex.h"
@@ -126,6 +133,65 @@ class SessionTest : public testing::Test {
   }
 
   absl::StatusOr<Outcome> RunJoin() { return Join(Options(), &log_); }
+  // Joins, and expects that the client's part comes to an end, whichever.
+  Outcome RunToEnd(JoinOptions options) {
+    const absl::StatusOr<Outcome> outcome = Join(std::move(options), &log_);
+    EXPECT_EQ(outcome.status(), absl::OkStatus()) << log_.All();
+    return outcome.value_or(Outcome());
+  }
+  Outcome RunToEnd() { return RunToEnd(Options()); }
+
+  // Runs a client that stays, beside the test.
+  void StartFollowing(JoinOptions options) {
+    options.follow = true;
+    StartJoin(std::move(options));
+  }
+  void StartJoin(JoinOptions options) {
+    options.stop = &stop_;
+    thread_ =
+        std::thread([this, options = std::move(options)]() mutable { outcome_ = Join(std::move(options), &log_); });
+  }
+  void StartDevice(DeviceOptions options) {
+    options.stop = &stop_;
+    thread_ =
+        std::thread([this, options = std::move(options)]() mutable { status_ = RunDevice(std::move(options), &log_); });
+  }
+  void StopIt() {
+    stop_.Request();
+    if (thread_.joinable()) thread_.join();
+  }
+  void TearDown() override { StopIt(); }
+
+  // Leaves what a process leaves that is killed behind the swap: the set is in place, and undecided.
+  void LeaveUndecided(const std::string& task, const Tree& tree) { LeaveUndecided(task, tree, Options().hooks); }
+  void LeaveUndecided(const std::string& task, const Tree& tree, const Hooks& hooks, int64_t revision = 2) {
+    const FakePayload payload = MakePayload(tree);
+    auto folder = TargetFolder::Open(Target());
+    ASSERT_TRUE(folder.ok()) << folder.status();
+    auto installer = Installer::Open(folder->get(), {.clock = &clock_, .boot_clock = &boot_clock_});
+    ASSERT_TRUE(installer.ok()) << installer.status();
+    ASSERT_EQ(installer->ForgetRollback(task), absl::OkStatus());
+    const UpdatePlan plan{
+        .task = task, .attempt = 1, .hooks = hooks, .variables = {}, .state_folder = folder_ / ("state/" + task)};
+    ASSERT_EQ(installer->Stage(plan, payload.Manifest(task, revision),
+                               [&payload](absl::string_view digest) { return payload.Read(digest); }),
+              absl::OkStatus());
+    ASSERT_EQ(installer->Swap(), absl::OkStatus());
+  }
+  // Makes a pipe where the set has a file, and returns its path.
+  std::string MakePipeInTheWay() {
+    std::filesystem::create_directory(Target() + "/conf.d");
+    std::string pipe = Target() + "/conf.d/a";
+    EXPECT_EQ(mkfifo(pipe.c_str(), 0644), 0);
+    return pipe;
+  }
+  void PassTimeUntilDecided() {
+    while (std::filesystem::exists(folder_ / ".parley-target/journal")) {
+      boot_clock_.Advance(absl::Minutes(1));
+      // So slowly that the owner does not take it for a process that was stopped.
+      log_.AwaitNews(absl::Milliseconds(50));
+    }
+  }
 
   // Nothing was applied, and no trace of the attempt is beside the target.
   void ExpectNothingApplied() {
@@ -147,6 +213,17 @@ class SessionTest : public testing::Test {
     ExpectNothingApplied();
   }
 
+  // Offers a file whose one frame becomes another on its way, and expects the set to be refused for this reason.
+  void ExpectChunkRefused(std::function<std::string(std::string frame)> change, const std::string& reason) {
+    taskd_.Publish({{"site.conf", std::string(5000, 'x')}});
+    taskd_.faults.frame = std::move(change);
+    const auto outcome = RunJoin();
+    EXPECT_EQ(Reason(outcome.status()), reason) << outcome.status();
+    EXPECT_EQ(taskd_.state(), Participant::STATE_ROLLED_BACK);
+    EXPECT_EQ(taskd_.reason(), absl::AsciiStrToLower(reason));
+    ExpectNothingApplied();
+  }
+
   const Tree old_ = {{"keep", "mine"}, {"site.conf", "old"}};
   const Tree new_ = {{"conf.d/a", "new"}, {"site.conf", "new"}};
   const Tree merged_ = {{"conf.d/a", "new"}, {"keep", "mine"}, {"site.conf", "new"}};
@@ -156,6 +233,10 @@ class SessionTest : public testing::Test {
   FakeTaskd taskd_{&clock_};
   EventLog log_;
   int cut_seen_ = 0;
+  Stop stop_;
+  std::thread thread_;
+  absl::StatusOr<Outcome> outcome_ = absl::UnknownError("");
+  absl::Status status_;
 };
 
 }  // namespace parley::agent

@@ -4,22 +4,21 @@
 #ifndef PARLEY_CLIENTS_AGENT_STOP_H_
 #define PARLEY_CLIENTS_AGENT_STOP_H_
 
+#include "lib/base/fd.h"
+
 namespace parley::agent {
 
 class Stop {
  public:
   Stop();
-  ~Stop();
-  Stop(const Stop&) = delete;
-  Stop& operator=(const Stop&) = delete;
   // Asks for the end. It is async-signal-safe, and once is enough.
   void Request();
   bool requested() const;
   // Returns a descriptor for poll, which is readable from the request on.
-  int fd() const { return fd_; }
+  int fd() const { return fd_.get(); }
 
  private:
-  const int fd_;
+  const Fd fd_;
 };
 
 }  // namespace parley::agent

@@ -13,7 +13,7 @@
 #include "clients/agent/faults.h"
 #include "clients/agent/free_space.h"
 #include "clients/agent/hindrance.h"
-#include "clients/agent/level_testing.h"
+#include "clients/agent/session_testing.h"
 
 namespace parley::agent {
 namespace {
@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 
 grpc::Status DeadlineExceeded() { return grpc::Status(grpc::StatusCode::DEADLINE_EXCEEDED, "Deadline Exceeded"); }
 
-class StuckTest : public LevelTest {
+class StuckTest : public SessionTest {
  protected:
   // Fails on the old set too, until the file is there.
   Hooks FailingHooks() {
@@ -74,9 +74,8 @@ TEST_F(StuckTest, ACommandGivenAgainAfterAFailedRollbackIsAnAttempt) {
   JoinOptions options = Options();
   options.key.reset();
   options.hooks = FailingHooks();
-  const auto outcome = Join(std::move(options), &log_);
-  ASSERT_EQ(outcome.status(), absl::OkStatus()) << log_.All();
-  EXPECT_EQ(outcome->state, Participant::STATE_CONFIRMED) << log_.All();
+  const Outcome outcome = RunToEnd(std::move(options));
+  EXPECT_EQ(outcome.state, Participant::STATE_CONFIRMED) << log_.All();
   EXPECT_EQ(ReadTestFile(Target() + "/site.conf"), "newer");
   EXPECT_EQ(log_.Count("hindered interrupted"), 0);
 }
@@ -90,9 +89,8 @@ TEST_F(StuckTest, WaitsForAServerThatAnswersTooLate) {
   taskd_.faults.confirm = [&] { return confirms-- > 0 ? DeadlineExceeded() : grpc::Status::OK; };
   JoinOptions options = Options();
   options.connect_timeout = absl::Nanoseconds(1);
-  const auto outcome = Join(std::move(options), &log_);
-  ASSERT_EQ(outcome.status(), absl::OkStatus());
-  EXPECT_EQ(outcome->state, Participant::STATE_CONFIRMED);
+  const Outcome outcome = RunToEnd(std::move(options));
+  EXPECT_EQ(outcome.state, Participant::STATE_CONFIRMED);
   EXPECT_EQ(log_.Count("disconnected CONNECTION_TIMEOUT"), 9) << log_.All();
 }
 
@@ -299,23 +297,19 @@ TEST_F(BlockedTest, ARollbackThatIsBlockedIsNotTriedAgainBeforeItsPauseIsOver) {
 }
 
 TEST_F(BlockedTest, ARollbackThatIsBlockedIsToldOnceAndGoesOnWhenTheWayIsFree) {
-  EventLog log;
   JoinOptions options = Blocking();
-  options.follow = true;
-  options.stop = &stop_;
-  thread_ = std::thread([&, options = std::move(options)]() mutable { outcome_ = Join(std::move(options), &log); });
-  log.Await("hindered rollback_failed");
+  StartFollowing(std::move(options));
+  log_.Await("hindered rollback_failed");
   for (int tries = 1; tries < 6; ++tries) {
     for (const fs::file_time_type last = LastTry(); LastTry() == last;) std::this_thread::yield();
   }
-  EXPECT_EQ(log.Count("hindered rollback_failed"), 1) << log.All();
-  EXPECT_EQ(log.rollback_failures.size(), 1u);
-  EXPECT_EQ(log.Count("rolling back check_failed"), 1);
+  EXPECT_EQ(log_.Count("hindered rollback_failed"), 1) << log_.All();
+  EXPECT_EQ(log_.rollback_failures.size(), 1u);
+  EXPECT_EQ(log_.Count("rolling back check_failed"), 1);
   Mend();
-  log.Await("rolled back");
+  log_.Await("rolled back");
   taskd_.Publish({{"site.conf", "newer"}});
-  log.Await("confirmed 2");
-  StopIt();
+  log_.Await("confirmed 2");
 }
 
 // Behind the swap there is something that is gone with the new set: in time, the old set is in place much longer.

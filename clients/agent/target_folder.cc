@@ -9,22 +9,18 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include <algorithm>
-
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "clients/agent/file_state.h"
 #include "clients/agent/mounts.h"
+#include "clients/agent/target_error.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/file_lock.h"
 
 namespace parley::agent {
 namespace {
-
-absl::Status Refuse(absl::string_view reason, absl::string_view sentence) {
-  return Error(absl::StatusCode::kFailedPrecondition, reason, sentence);
-}
 
 absl::StatusOr<std::string> Resolve(const std::string& path) {
   char resolved[PATH_MAX];
@@ -61,7 +57,11 @@ bool IsKernelFileSystem(int folder) {
   const decltype(info.f_type) kinds[] = {PROC_SUPER_MAGIC, SYSFS_MAGIC,   CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC,
                                          DEBUGFS_MAGIC,    TRACEFS_MAGIC, SECURITYFS_MAGIC,   DEVPTS_SUPER_MAGIC,
                                          BPF_FS_MAGIC,     SELINUX_MAGIC, PSTOREFS_MAGIC,     EFIVARFS_MAGIC};
-  return std::find(std::begin(kinds), std::end(kinds), info.f_type) != std::end(kinds);
+  return absl::c_linear_search(kinds, info.f_type);
+}
+
+absl::Status OfTheKernel(const std::string& path, absl::string_view wanted) {
+  return Refuse("TARGET_MOUNT", absl::StrCat(path, " is a file system of the kernel's; choose another ", wanted));
 }
 
 absl::Status LockError(const std::string& target, const std::string& parent, int error) {
@@ -130,17 +130,13 @@ absl::Status TargetFolder::CheckKind() {
   if (fstatat(parent(), name_.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
     if (errno == ENOENT && !IsKernelFileSystem(parent())) return absl::OkStatus();
     if (errno != ENOENT) return FileError("open", target_, errno);
-    return Refuse("TARGET_MOUNT",
-                  absl::StrCat(parent_path_, " is a file system of the kernel's; choose another folder"));
+    return OfTheKernel(parent_path_, "folder");
   }
   is_mount_ = IsMount(parent(), name_);
   if (kind_ == Kind::kFile) {
     if (S_ISDIR(info.st_mode)) return Refuse("TARGET_NOT_FOLDER", absl::StrCat(target_, " is a folder, not a file"));
     if (!S_ISREG(info.st_mode)) return Refuse("TARGET_NOT_FOLDER", absl::StrCat(target_, " is not a plain file"));
-    if (IsKernelFileSystem(parent())) {
-      return Refuse("TARGET_MOUNT",
-                    absl::StrCat(parent_path_, " is a file system of the kernel's; choose another file"));
-    }
+    if (IsKernelFileSystem(parent())) return OfTheKernel(parent_path_, "file");
     if (!is_mount_) return absl::OkStatus();
     return Refuse("TARGET_MOUNT", absl::StrCat(target_, " is mounted by itself, so that no other file can take its ",
                                                "place; mount the folder that holds it instead"));
@@ -151,7 +147,7 @@ absl::Status TargetFolder::CheckKind() {
   is_mount_ = is_mount_ || (fstat(parent(), &above) == 0 && above.st_dev != info.st_dev);
   const Fd root = OpenRoot();
   if (target_ != "/dev" && (!root.ok() || !IsKernelFileSystem(root.get()))) return absl::OkStatus();
-  return Refuse("TARGET_MOUNT", absl::StrCat(target_, " is a file system of the kernel's; choose another folder"));
+  return OfTheKernel(target_, "folder");
 }
 
 absl::Status TargetFolder::ChoosePlace() {

@@ -1,12 +1,11 @@
 #include "clients/agent/target_owner.h"
 
 #include <algorithm>
-#include <filesystem>
-#include <system_error>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "clients/agent/method_choice.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
 
@@ -36,11 +35,9 @@ struct Slot {
 std::shared_ptr<Slot> SlotOf(const std::string& target) {
   static Mutex* const mutex = new Mutex;
   static auto* const slots = new std::map<std::string, std::shared_ptr<Slot>>;
-  std::error_code error;
-  std::string name = std::filesystem::weakly_canonical(std::filesystem::absolute(target, error), error).string();
-  while (name.size() > 1 && name.back() == '/') name.pop_back();
+  const std::string name = WithoutLinks(target);
   MutexLock lock(mutex);
-  std::shared_ptr<Slot>& slot = (*slots)[error ? target : name];
+  std::shared_ptr<Slot>& slot = (*slots)[name];
   if (slot == nullptr) slot = std::make_shared<Slot>();
   return slot;
 }
@@ -76,12 +73,7 @@ absl::StatusOr<std::shared_ptr<TargetOwner>> TargetOwner::Get(const std::string&
 absl::Status TargetOwner::Open() {
   {
     MutexLock disk(&disk_mutex_);
-    ASSIGN_OR_RETURN(Installer installer, Installer::Open(folder_.get(), {.method = options_.method,
-                                                                          .clock = options_.clock,
-                                                                          .hooks = options_.hooks,
-                                                                          .confirm_timeout = options_.confirm_timeout,
-                                                                          .boot_clock = options_.boot_clock,
-                                                                          .fixed = options_.fixed}));
+    ASSIGN_OR_RETURN(Installer installer, Installer::Open(folder_.get(), options_.installer));
     installer_.emplace(std::move(installer));
     Publish();
   }
@@ -172,7 +164,7 @@ std::optional<TargetOwner::Pending> TargetOwner::pending() const {
 
 absl::Time TargetOwner::Due() const {
   MutexLock lock(&mutex_);
-  return options_.clock->Now() + std::max(absl::ZeroDuration(), LeftLocked());
+  return options_.installer.clock->Now() + std::max(absl::ZeroDuration(), LeftLocked());
 }
 
 TargetOwner::TaskView TargetOwner::view(const std::string& task) const {
@@ -226,7 +218,7 @@ void TargetOwner::EndTurn(const std::string& task) {
 }
 
 absl::Status TargetOwner::Stage(const UpdatePlan& plan, const task::v1::Manifest& manifest,
-                                const Installer::ReadChunk& read_chunk) {
+                                const ReadChunk& read_chunk) {
   if (!IsCurrent()) {
     return Error(absl::StatusCode::kAborted, "TARGET_CHANGED",
                  absl::StrCat(HowItMoved(), "; the target is opened anew"));

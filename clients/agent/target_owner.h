@@ -42,15 +42,8 @@ class TargetOwner {
  public:
   struct Options {
     TargetFolder::Kind kind = TargetFolder::Kind::kFolder;
-    Method method = Method::kAutomatic;
-    // Folders that must stay the ones that they are.
-    std::vector<std::string> fixed;
-    // The commands and the time for an update that an old version of this program left without its own.
-    Hooks hooks;
-    absl::Duration confirm_timeout = UpdatePlan().confirm_timeout;
     // Both clocks must outlive the owner.
-    Clock* clock = Clock::System();
-    BootClock* boot_clock = BootClock::System();
+    Installer::Options installer;
   };
 
   // Observes what the owner does by itself: Undecided, RollingBack, RolledBack and RollbackFailed.
@@ -111,8 +104,7 @@ class TargetOwner {
   void EndTurn(const std::string& task);
 
   // Builds the new set without a change to the target. It returns the errors of Installer::Stage.
-  absl::Status Stage(const UpdatePlan& plan, const task::v1::Manifest& manifest,
-                     const Installer::ReadChunk& read_chunk);
+  absl::Status Stage(const UpdatePlan& plan, const task::v1::Manifest& manifest, const ReadChunk& read_chunk);
   // Puts the new set in place. Returns TARGET_CHANGED when somebody wrote to the target meanwhile: Stage again.
   absl::Status Swap();
   HookResult RunCheck();
@@ -154,7 +146,7 @@ class TargetOwner {
   // Tells all listeners but `by` that the disk has changed.
   void NotifyChanged(bool committed, const Listener* by);
   absl::Time Due() const;
-  absl::Duration Now() const { return options_.boot_clock->Uptime(); }
+  absl::Duration Now() const { return options_.installer.boot_clock->Uptime(); }
   absl::Status CheckTurnLocked(const std::string& task) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // What the owner's thread runs.
   void Run();

@@ -7,10 +7,8 @@
 namespace parley::agent {
 namespace {
 
-class TwoTasksTest : public InstallerTest, public testing::WithParamInterface<Method> {
+class TwoTasksTest : public AnyMethodTest {
  protected:
-  TwoTasksTest() { options_.method = GetParam(); }
-
   void Confirm(const std::string& task, const Tree& tree, int64_t revision, const std::string& supersedes = "") {
     plan_.task = task;
     plan_.state_folder = folder_ / task;
@@ -31,8 +29,7 @@ class TwoTasksTest : public InstallerTest, public testing::WithParamInterface<Me
     return read.ok() ? *read : Installer::OnDisk();
   }
 };
-INSTANTIATE_TEST_SUITE_P(TargetRecord, TwoTasksTest, testing::Values(Method::kExchange, Method::kFiles),
-                         [](const auto& info) { return info.param == Method::kFiles ? "Files" : "Exchange"; });
+INSTANTIATE_TEST_SUITE_P(TargetRecord, TwoTasksTest, testing::Values(Method::kExchange, Method::kFiles), MethodName);
 
 TEST_P(TwoTasksTest, AFileThatAnotherTaskHasTooStaysWhenOneDropsIt) {
   Confirm("tasks/a", {{"a.conf", "a"}, {"shared.conf", "same"}}, 1);

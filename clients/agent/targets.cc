@@ -72,12 +72,12 @@ std::string TargetOf(const Options& options, const std::string& task) {
 
 TargetOwner::Options OwnerOptions(const Options& options) {
   return {.kind = options.into_file.empty() ? TargetFolder::Kind::kFolder : TargetFolder::Kind::kFile,
-          .method = options.method,
-          .fixed = {options.state_dir},
-          .hooks = options.hooks,
-          .confirm_timeout = options.confirm_timeout,
-          .clock = options.clock,
-          .boot_clock = options.boot_clock};
+          .installer = {.method = options.method,
+                        .clock = options.clock,
+                        .hooks = options.hooks,
+                        .confirm_timeout = options.confirm_timeout,
+                        .boot_clock = options.boot_clock,
+                        .fixed = {options.state_dir}}};
 }
 
 std::set<std::string> KnownTargets(const Options& options) {

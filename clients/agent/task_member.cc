@@ -36,12 +36,6 @@ absl::Status Conflict(const TaskState& state, absl::string_view why) {
                absl::StrCat(state.folder(), " belongs to ", why, "; give this client a state folder of its own"));
 }
 
-absl::Status CheckClientName(const std::string& name) {
-  if (IsClientName(name)) return absl::OkStatus();
-  return Error(absl::StatusCode::kInvalidArgument, "CLIENT_NAME",
-               "a client's name is 1 to 64 of a-z, 0-9, '.', '_' and '-', a letter or digit first; choose another one");
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<transport::Channel>> Connect(const std::string& address, const std::string& identity,
@@ -120,7 +114,11 @@ absl::Status TaskMember::PrepareNonce(bool anew) {
     return state_->SetMembership(std::move(next));
   }
   const std::string client = credentials_.client.empty() ? DefaultClientName() : credentials_.client;
-  RETURN_IF_ERROR(CheckClientName(client));
+  if (!IsClientName(client)) {
+    return Error(absl::StatusCode::kInvalidArgument, "CLIENT_NAME",
+                 "a client's name is 1 to 64 of a-z, 0-9, '.', '_' and '-', a letter or digit first; choose another "
+                 "one");
+  }
   if (!stored.nonce().empty() && stored.client() == client) return absl::OkStatus();
   Membership fresh;
   fresh.set_task(absl::StrCat("tasks/", credentials_.task));
@@ -173,7 +171,7 @@ absl::Status TaskMember::Store(const std::string& nonce, JoinResponse* response)
                absl::StrCat(address(), " gave no usable key for ", credentials_.task, "; ask its operator"));
 }
 
-absl::Status TaskMember::JoinWith(const std::string& nonce) {
+absl::Status TaskMember::JoinWith(std::string nonce) {
   RETURN_IF_ERROR(transport::ParseHostPort(address()).status());
   JoinResponse response;
   Retry retry(options_, credentials_.follow);
@@ -200,14 +198,12 @@ absl::Status TaskMember::Ensure() {
                  absl::StrCat(state_->folder(), " knows of no membership in ", credentials_.task, "; give a join key"));
   }
   RETURN_IF_ERROR(PrepareNonce(/*anew=*/false));
-  const std::string nonce = state_->membership().nonce();
-  return JoinWith(nonce);
+  return JoinWith(state_->membership().nonce());
 }
 
 absl::Status TaskMember::JoinAnew() {
   RETURN_IF_ERROR(PrepareNonce(/*anew=*/true));
-  const std::string nonce = state_->membership().next_nonce();
-  return JoinWith(nonce);
+  return JoinWith(state_->membership().next_nonce());
 }
 
 }  // namespace parley::agent

@@ -89,7 +89,7 @@ class TaskMember {
   absl::Status CheckStored() const;
   absl::Status Move();
   absl::Status PrepareNonce(bool anew);
-  absl::Status JoinWith(const std::string& nonce);
+  absl::Status JoinWith(std::string nonce);
   absl::Status Call(const std::string& nonce, Retry* retry, task::v1::JoinResponse* response);
   absl::Status Store(const std::string& nonce, task::v1::JoinResponse* response);
   std::string address() const;

@@ -17,10 +17,6 @@ namespace {
 using task::v1::Offer;
 using task::v1::Participant;
 
-std::string StateCode(Participant::State state) {
-  return absl::AsciiStrToLower(Participant::State_Name(state).substr(sizeof("STATE_") - 1));
-}
-
 absl::Status OfferMissing() {
   return Error(absl::StatusCode::kInternal, "OFFER_MISSING", "the server speaks of an offer without saying what it is");
 }

@@ -1,6 +1,5 @@
 #include "clients/agent/task_state.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -8,11 +7,11 @@
 #include <utility>
 #include <vector>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "clients/agent/record.h"
 #include "clients/agent/target_folder.h"
+#include "clients/agent/tree.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/secret.h"
@@ -73,15 +72,8 @@ absl::StatusOr<std::unique_ptr<TaskState>> TaskState::Open(const std::string& st
 std::vector<std::string> TaskState::Tasks(const std::string& state_dir) {
   std::vector<std::string> tasks;
   const std::string folder = absl::StrCat(state_dir, "/tasks");
-  DIR* stream = opendir(folder.c_str());
-  if (stream == nullptr) return tasks;
-  absl::Cleanup close_it = [stream] { closedir(stream); };
-  while (const dirent* entry = readdir(stream)) {
-    struct stat info;
-    const std::string name = entry->d_name;
-    if (name[0] != '.' && stat(MembershipPath(absl::StrCat(folder, "/", name)).c_str(), &info) == 0) {
-      tasks.push_back(name);
-    }
+  for (const std::string& name : FolderNames(folder)) {
+    if (::access(MembershipPath(absl::StrCat(folder, "/", name)).c_str(), F_OK) == 0) tasks.push_back(name);
   }
   return tasks;
 }

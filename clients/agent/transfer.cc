@@ -36,12 +36,6 @@ Transfer::Transfer(const Announcer* announce, Cancellation* cancellation, Negoti
       download_(manifest, store),
       reported_(SteadyTime()) {}
 
-absl::Status Transfer::Report(const DownloadCounts& counts) {
-  const auto reported =
-      negotiation_->Report({.state = Participant::STATE_TRANSFERRING, .transferred_bytes = counts.received_bytes});
-  return reported.ok() && *reported ? absl::OkStatus() : Interrupted();
-}
-
 absl::Status Transfer::OnProgress(const DownloadCounts& counts) {
   const absl::Duration now = SteadyTime();
   if (now - shown_ >= kShowEvery) {
@@ -51,7 +45,9 @@ absl::Status Transfer::OnProgress(const DownloadCounts& counts) {
   if (now - reported_ < kReportEvery) return absl::OkStatus();
   reported_ = now;
   if (negotiation_->current().state() != Participant::STATE_TRANSFERRING) return absl::OkStatus();
-  return Report(counts);
+  const auto reported =
+      negotiation_->Report({.state = Participant::STATE_TRANSFERRING, .transferred_bytes = counts.received_bytes});
+  return reported.ok() && *reported ? absl::OkStatus() : Interrupted();
 }
 
 absl::StatusOr<bool> Transfer::FetchOnce() {
@@ -80,19 +76,13 @@ absl::StatusOr<bool> Transfer::FetchOnce() {
   return false;
 }
 
-absl::Status Transfer::FetchRest() {
+absl::Status Transfer::Run(const std::string& target, const std::vector<std::string>& installed_paths) {
+  failure_ = download_.ReuseFromTarget(target, installed_paths);
+  if (!failure_.ok()) return absl::OkStatus();
   bool more = true;
   while (more && !download_.complete() && !negotiation_->interrupted()) {
     ASSIGN_OR_RETURN(more, FetchOnce());
   }
-  return absl::OkStatus();
-}
-
-absl::Status Transfer::Run(const std::string& target, const std::vector<std::string>& installed_paths) {
-  const google::protobuf::RepeatedPtrField<std::string> paths(installed_paths.begin(), installed_paths.end());
-  failure_ = download_.ReuseFromTarget(target, paths);
-  if (!failure_.ok()) return absl::OkStatus();
-  RETURN_IF_ERROR(FetchRest());
   if (!download_.complete() || !failure_.ok()) return absl::OkStatus();
   const DownloadCounts& counts = download_.counts();
   announce_(event::Progress{manifest_.task(), counts.done_bytes, counts.total_bytes});

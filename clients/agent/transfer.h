@@ -34,11 +34,9 @@ class Transfer {
   int64_t received_bytes() const { return download_.counts().received_bytes; }
 
  private:
-  absl::Status FetchRest();
   // Makes one call. Returns whether another is worth while.
   absl::StatusOr<bool> FetchOnce();
   absl::Status OnProgress(const DownloadCounts& counts);
-  absl::Status Report(const DownloadCounts& counts);
 
   const Announcer& announce_;
   Cancellation* const cancellation_;

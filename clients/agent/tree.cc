@@ -14,10 +14,10 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
-#include "clients/agent/copy_error.h"
 #include "clients/agent/file_state.h"
 #include "clients/agent/metadata.h"
 #include "clients/agent/mounts.h"
+#include "clients/agent/target_error.h"
 #include "lib/base/error.h"
 #include "lib/base/fd.h"
 #include "lib/base/file.h"
@@ -56,11 +56,9 @@ absl::StatusOr<std::vector<std::string>> List(int folder, const std::string& sho
 
 bool Vanished(int error) { return error == ENOENT || error == ENOTDIR || error == ELOOP; }
 
-std::string PathOf(const std::string& shown, const std::string& path) { return absl::StrCat(shown, "/", path); }
-
 absl::Status MountInside(const std::string& shown, const std::string& path) {
-  return Error(absl::StatusCode::kFailedPrecondition, "TARGET_MOUNT",
-               absl::StrCat(PathOf(shown, path), " is mounted, and is not this folder's to copy, swap or remove"));
+  return Refuse("TARGET_MOUNT",
+                absl::StrCat(Join(shown, path), " is mounted, and is not this folder's to copy, swap or remove"));
 }
 
 // Copies some bytes at the same place of the other file; 0 at the end of the file.
@@ -150,16 +148,15 @@ absl::Status CheckExchangeable(const std::string& shown, const std::string& path
                                bool is_mount) {
   if (is_mount) return MountInside(shown, path);
   if (!S_ISREG(info.stx_mode) && !S_ISDIR(info.stx_mode) && !S_ISLNK(info.stx_mode)) {
-    return Error(absl::StatusCode::kFailedPrecondition, "TARGET_SPECIAL_FILE",
-                 absl::StrCat(PathOf(shown, path), " is a device, socket or pipe, which cannot be copied"));
+    return Refuse("TARGET_SPECIAL_FILE",
+                  absl::StrCat(Join(shown, path), " is a device, socket or pipe, which cannot be copied"));
   }
   if (S_ISREG(info.stx_mode) && info.stx_nlink > 1) {
-    return Error(absl::StatusCode::kFailedPrecondition, "TARGET_HARD_LINK",
-                 absl::StrCat(PathOf(shown, path), " has other names (hard links), from which a copy would be apart"));
+    return Refuse("TARGET_HARD_LINK",
+                  absl::StrCat(Join(shown, path), " has other names (hard links), from which a copy would be apart"));
   }
   if (IsProtected(info)) {
-    return Error(absl::StatusCode::kFailedPrecondition, "TARGET_IMMUTABLE",
-                 absl::StrCat(PathOf(shown, path), " may not be changed (chattr +i or +a)"));
+    return Refuse("TARGET_IMMUTABLE", absl::StrCat(Join(shown, path), " may not be changed (chattr +i or +a)"));
   }
   return absl::OkStatus();
 }
@@ -177,6 +174,17 @@ absl::StatusOr<std::vector<std::string>> FoldersWithoutMounts(int root, const st
 
 }  // namespace
 
+std::vector<std::string> FolderNames(const std::string& folder) {
+  std::vector<std::string> names;
+  DIR* stream = opendir(folder.c_str());
+  if (stream == nullptr) return names;
+  absl::Cleanup close_it = [stream] { closedir(stream); };
+  while (const dirent* entry = readdir(stream)) {
+    if (entry->d_name[0] != '.') names.emplace_back(entry->d_name);
+  }
+  return names;
+}
+
 absl::Status WalkTree(int root, const std::string& shown, const Visit& visit) {
   std::vector<std::string> folders = {""};
   while (!folders.empty()) {
@@ -190,7 +198,7 @@ absl::Status WalkTree(int root, const std::string& shown, const Visit& visit) {
     for (const std::string& name : names) {
       const std::string path = Join(folder, name);
       struct statx info;
-      if (statx(fd.get(), name.c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &info) != 0) {
+      if (!StatEntry(fd.get(), name, &info)) {
         if (errno == ENOENT) continue;
         return CopyError("read", Join(shown, path), errno);
       }
@@ -209,9 +217,8 @@ absl::StatusOr<std::string> Fingerprint(int root, const std::string& shown, cons
     RETURN_IF_ERROR(CheckExchangeable(shown, path, info, is_mount));
     if (S_ISREG(info.stx_mode)) bytes += static_cast<int64_t>(info.stx_size);
     if (++entries > limits.max_entries || bytes > limits.max_bytes) {
-      return Error(absl::StatusCode::kFailedPrecondition, "TARGET_TOO_LARGE",
-                   absl::StrCat(shown, " has more than ", limits.max_entries, " entries or ", limits.max_bytes >> 20,
-                                " MiB, too much to copy for an update"));
+      return Refuse("TARGET_TOO_LARGE", absl::StrCat(shown, " has more than ", limits.max_entries, " entries or ",
+                                                     limits.max_bytes >> 20, " MiB, too much to copy for an update"));
     }
     stream.Update(absl::StrCat(path, std::string(1, '\0'), FileState(info), "\n"));
     return absl::OkStatus();

@@ -30,6 +30,9 @@ struct TreeLimits {
 using Visit = std::function<absl::Status(int folder, const std::string& path, const struct statx& info, bool is_mount)>;
 absl::Status WalkTree(int root, const std::string& shown, const Visit& visit);
 
+// Returns the names in a folder that do not begin with a dot; none if it cannot be read.
+std::vector<std::string> FolderNames(const std::string& folder);
+
 // What a tree looks like from outside: changes when anything in it is written, replaced, renamed or re-owned.
 // TARGET_TOO_LARGE over the limits; TARGET_SPECIAL_FILE for a device, socket or pipe; TARGET_HARD_LINK for
 // a file with several names; TARGET_MOUNT for something mounted inside; TARGET_IMMUTABLE; TARGET_COPY for what

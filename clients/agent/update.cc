@@ -38,10 +38,6 @@ std::string HookDetail(const HookResult& hook) {
 // A command that could not be started says nothing of the set.
 bool IsPassing(const absl::Status& status) { return Reason(status) != "HOOK_FAILED" && BlameOf(status) != Blame::kSet; }
 
-std::string StateName(Participant::State state) {
-  return absl::AsciiStrToLower(Participant::State_Name(state).substr(sizeof("STATE_") - 1));
-}
-
 // As the name of an environment variable: upper case, and '_' for what it may not hold.
 std::string VariableName(absl::string_view prefix, absl::string_view key) {
   std::string name(prefix);
@@ -212,7 +208,7 @@ absl::Status Update::ResumePending(const std::string& declared_digest) {
   const bool waits = server_is_applying() || state() == Participant::STATE_CONFIRMED;
   const bool expected = !connected || (waits && same_attempt);
   if (!decided && !expected) {
-    return RollBack(StateName(state()), "the server does not wait for this update any more", /*passing=*/true);
+    return RollBack(StateCode(state()), "the server does not wait for this update any more", /*passing=*/true);
   }
   // Whatever comes of it: the program should not wait for the network with its new files in place.
   const absl::Status reported = AdvanceFrom(Participant::STATE_APPLYING, Participant::STATE_CHECKING).status();
