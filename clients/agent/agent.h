@@ -53,8 +53,10 @@ absl::StatusOr<Outcome> Join(JoinOptions options, Observer* observer);
 // (until a server knows of it), or what stopped it.
 absl::Status ResumePending(const Options& options, Observer* observer);
 
-// Blocks until it is stopped (CANCELLED), or until its key ends without a next one (KEY_EXPIRED). A server that is
-// away, or that refuses the key, is waited for.
+// Carries out the tasks that select the machine, and blocks until it is stopped or has to end. A server that is away,
+// or that refuses the key, is waited for. Returns CANCELLED when it was stopped, KEY_EXPIRED when its key ended without
+// a next one, NOT_A_DEVICE if the credential is not a device's, NO_CHAIN as Join does, and an error of the server that
+// no waiting mends.
 absl::Status RunDevice(DeviceOptions options, Observer* observer);
 
 }  // namespace parley::agent

@@ -1,4 +1,6 @@
-// How long the machine has been on, and since which boot.
+// Clocks that nobody can set: how long the machine has been on, since which boot, and a steady time for pauses.
+//
+// Threads: all functions and methods may be called from any thread.
 #ifndef PARLEY_CLIENTS_AGENT_BOOT_CLOCK_H_
 #define PARLEY_CLIENTS_AGENT_BOOT_CLOCK_H_
 
@@ -10,24 +12,24 @@
 
 namespace parley::agent {
 
-// Unlike the wall clock it does not jump when somebody sets the time, and unlike the monotonic one it goes on while the
-// machine sleeps. Threads: any.
+// A clock that does not jump when somebody sets the time, unlike the wall clock, and that goes on while the machine
+// sleeps, unlike SteadyTime.
 class BootClock {
  public:
   virtual ~BootClock() = default;
-  // CLOCK_BOOTTIME.
+  // Returns how long ago the machine was started (CLOCK_BOOTTIME).
   virtual absl::Duration Uptime() const = 0;
-  // Differs for every boot of the machine; empty where the kernel does not say.
+  // Returns a text that differs for every boot of the machine; empty if the kernel does not say.
   virtual std::string BootId() const = 0;
 
-  // The machine's own; lives as long as the process.
+  // Returns the machine's own clock, which lives as long as the process.
   static BootClock* System();
 };
 
-// Time since some moment that nobody can set. It goes on while the process is stopped.
+// Returns the time since some moment (CLOCK_MONOTONIC). It goes on while the process is stopped.
 absl::Duration SteadyTime();
 
-// Stands still until told; for tests.
+// A clock for tests, which stands still until it is told to go on.
 class FakeBootClock final : public BootClock {
  public:
   absl::Duration Uptime() const override {

@@ -1,6 +1,6 @@
 // Ends what a session waits for, when its owner wants it to stop.
 //
-// Threads: all methods from any thread.
+// Threads: all methods may be called from any thread.
 #ifndef PARLEY_CLIENTS_AGENT_CANCELLATION_H_
 #define PARLEY_CLIENTS_AGENT_CANCELLATION_H_
 
@@ -24,13 +24,14 @@ class Cancellation {
   Cancellation(const Cancellation&) = delete;
   Cancellation& operator=(const Cancellation&) = delete;
 
-  // For good. Calls the listeners.
+  // Cancels for good, and calls the listeners.
   void Cancel();
   bool cancelled() const;
-  // CANCELLED when it is; OK after the time otherwise.
+  // Waits for this time. Returns CANCELLED as soon as it is cancelled.
   absl::Status Sleep(absl::Duration duration);
 
-  // Calls `listener` when cancelled, at once when it is already, while this object lives. `listener` must not block.
+  // Calls `listener` at the cancellation, and at once if that was before, for as long as this object lives. `listener`
+  // must not block.
   class Listener {
    public:
     Listener(Cancellation* cancellation, std::function<void()> listener);
@@ -51,7 +52,7 @@ class Cancellation {
   std::map<uint64_t, std::function<void()>> listeners_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Cancels when `stop` is requested, on a thread of its own. `stop` may be null.
+// Cancels when `stop` is requested, by a thread of its own. `stop` may be null.
 class StopWatcher {
  public:
   StopWatcher(const Stop* stop, Cancellation* cancellation);
@@ -64,7 +65,7 @@ class StopWatcher {
   std::thread thread_;
 };
 
-// The answer of whoever was stopped.
+// Makes the error of what was stopped before its end: CANCELLED (STOPPED).
 absl::Status Stopped();
 
 }  // namespace parley::agent

@@ -1,9 +1,9 @@
-// Chunks that a client has, verified, and those that it has half of.
+// The chunks of a set that a client has already, and the beginnings of those that it has a part of.
 //
-// One file each: "{hex digest}" holds verified content, "{hex digest}.part" the beginning of a frame as it came in.
-// What is verified here is verified again when it is read, so a disk's fault or a neighbour's hand is noticed.
+// Each is a file: "{hex digest}" holds verified content, "{hex digest}.part" the beginning of a frame as it came in.
+// Content is verified again when it is read, so that a fault of the disk or a change by somebody else is noticed.
 //
-// Threads: none.
+// Threads: not thread-safe.
 #ifndef PARLEY_CLIENTS_AGENT_CHUNK_CACHE_H_
 #define PARLEY_CLIENTS_AGENT_CHUNK_CACHE_H_
 
@@ -19,30 +19,31 @@ namespace parley::agent {
 
 class ChunkCache {
  public:
-  // Makes the folder, mode 0700.
+  // Makes the folder with mode 0700 if it is missing. Returns the errors of lib/base/file.h.
   static absl::StatusOr<ChunkCache> Open(const std::string& folder);
 
+  // Returns whether content with this digest is here.
   bool Has(absl::string_view digest) const;
-  // The content; NOT_FOUND (CHUNK_MISSING) when there is none or it is damaged, which removes it.
+  // Returns the content, or NOT_FOUND (CHUNK_MISSING) if there is none or if it is damaged, which removes it.
   absl::StatusOr<std::string> Read(absl::string_view digest) const;
-  // Content that is known to have this digest.
+  // Stores content that is known to have this digest. Returns the errors of lib/base/file.h.
   absl::Status Put(absl::string_view digest, absl::string_view content);
 
-  // Bytes of the frame that are here; 0 when none.
+  // Returns how many bytes of the frame are here.
   int64_t PartBytes(absl::string_view digest) const;
-  // Adds to the partial frame. The bytes are there for a process that starts after this one was killed.
+  // Adds to the partial frame, which a process that starts after this one was killed finds too. Returns the errors of
+  // lib/base/file.h.
   absl::Status Append(absl::string_view digest, absl::string_view data);
-  // Verifies the partial frame as a whole and keeps its content. Errors of payload::ExpandChunk; the partial frame is
-  // gone either way.
+  // Verifies the partial frame as a whole and stores its content. The partial frame is gone afterwards in any case.
+  // Returns the errors of payload::ExpandChunk and of lib/base/file.h.
   absl::Status Complete(absl::string_view digest);
-
-  // As Complete, but a partial frame that is not a whole one stays as it is: for one that the last process was killed
-  // over.
+  // Completes the partial frame if it is a whole one, and leaves it as it is otherwise: the last process may have been
+  // killed over it. Returns whether the content is stored.
   bool CompleteIfWhole(absl::string_view digest);
 
-  // Forgets a partial frame.
+  // Removes a partial frame.
   void DropPart(absl::string_view digest);
-  // Removes all but these.
+  // Removes all content and partial frames but those of these digests. Returns the errors of lib/base/file.h.
   absl::Status Prune(const std::set<std::string>& digests);
 
  private:

@@ -1,7 +1,9 @@
-// Brings the chunks of a manifest into the store: those that the target has, then those that only the server has.
+// Brings the chunks of a manifest into the chunk cache: those that the target has, then those that only the server has.
 //
-// An interrupted transfer goes on at the byte. Nothing enters the store but content with the digest that the signed
-// manifest names.
+// An interrupted transfer goes on at the byte where it stopped. Only content whose digest the signed manifest names
+// enters the cache.
+//
+// Threads: not thread-safe.
 #ifndef PARLEY_CLIENTS_AGENT_DOWNLOAD_H_
 #define PARLEY_CLIENTS_AGENT_DOWNLOAD_H_
 
@@ -20,11 +22,11 @@
 namespace parley::agent {
 
 struct DownloadCounts {
-  // Of frames, over the network, in this run.
+  // Bytes of frames that came over the network in this run.
   int64_t received_bytes = 0;
-  // Of content, found in the target.
+  // Bytes of content that were found in the target.
   int64_t reused_bytes = 0;
-  // Of content: in the store now, and in all.
+  // Bytes of content that are in the cache now, and those of the whole set.
   int64_t done_bytes = 0;
   int64_t total_bytes = 0;
 };
@@ -34,20 +36,22 @@ class Download {
   // `store` and `manifest` must outlive it.
   Download(const task::v1::Manifest* manifest, ChunkCache* store) : manifest_(manifest), store_(store) {}
 
-  // Counts what is in the store, drops what is of no use, and takes from the files of `target` (those of the
-  // manifest and `installed_paths`) what it can.
+  // Counts what is in the cache, removes what is of no use there, and adds what it finds in files of the folder
+  // `target` (those of the manifest and `installed_paths`). Returns the errors of ChunkCache and of
+  // payload::ScanInstalled.
   absl::Status ReuseFromTarget(const std::string& target, const std::vector<std::string>& installed_paths);
 
-  // Called with each piece that came in; an error ends the transfer.
+  // Is called for each piece that has come in. Its error ends the transfer.
   using OnProgress = std::function<absl::Status(const DownloadCounts&)>;
-  // Fetches the rest by one call; call it until complete(). A chunk that was resumed and then proves wrong is left for
-  // the next call, from its first byte. TRANSFER_MALFORMED when the server sends other than what was asked for; CHUNK_*
-  // when a chunk is wrong; a gRPC error as `explain` makes it; those of the disk.
+  // Makes the error of a call that the server or the connection has ended.
   using Explain = std::function<absl::Status(const grpc::Status&)>;
+  // Fetches the rest by one call; call it until complete(). A chunk that was resumed and then proves wrong is left for
+  // the next call, which asks for it from its first byte. Returns TRANSFER_MALFORMED if the server sends something else
+  // than was asked for, CHUNK_* if a chunk is wrong, the errors of `on_progress`, `explain` and lib/base/file.h.
   absl::Status Fetch(task::v1::ArtifactService::StubInterface* stub, grpc::ClientContext* context,
                      const OnProgress& on_progress, const Explain& explain);
 
-  // The next call asks for every chunk from its first byte.
+  // Removes the partial frames, so that the next call asks for every chunk from its first byte.
   void DropParts();
 
   bool complete() const { return missing_.empty(); }
@@ -57,7 +61,7 @@ class Download {
   struct Missing {
     std::string digest;
     int64_t size;
-    // Bytes of the frame that are here, some of them from an earlier call.
+    // How many bytes of the frame are here, some of them perhaps from an earlier call.
     int64_t offset = 0;
     bool resumed = false;
   };
@@ -68,10 +72,11 @@ class Download {
   const task::v1::Manifest* const manifest_;
   ChunkCache* const store_;
   DownloadCounts counts_;
-  // By digest, for the time of ReuseFromTarget; then in the order of the manifest.
+  // Digest to size of the chunks that are not in the cache, while ReuseFromTarget runs.
   std::map<std::string, int64_t> wanted_;
+  // The same chunks afterwards, in the order of the manifest.
   std::vector<Missing> missing_;
-  // Of missing_, the one under way; those that were wrong because their first bytes were.
+  // Which chunk of missing_ is under way, and those that were wrong because their first bytes were.
   size_t next_ = 0;
   std::vector<Missing> again_;
 };

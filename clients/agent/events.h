@@ -1,4 +1,4 @@
-// What happens while an agent works, for whoever shows it or writes it down.
+// What happens while an agent works, for a program that shows it or writes it down.
 //
 // Threads: an observer is called on threads of the agent's, one call at a time and in the order in which things happen.
 // It must return quickly.
@@ -24,7 +24,7 @@ struct Connected {
   std::string address;
   std::string protocol;
 };
-// The server is away, and why; the agent tries again at `retry_time`.
+// The server is away for the reason `why`; the agent tries again at `retry_time`.
 struct Disconnected {
   absl::Status why;
   absl::Time retry_time;
@@ -56,7 +56,7 @@ struct Undecided {
   std::string task;
   absl::Time until;
 };
-// How the set is put in place, exchange or files; `why` is a clause that goes on after "because", empty where nothing
+// The set will be put in place by this method; `why` is a clause that goes on after "because", empty where nothing
 // demands the method.
 struct MethodChosen {
   std::string task;
@@ -78,13 +78,14 @@ struct OperatorVerified {
   std::string user;
   std::string device;
 };
-// How many bytes of content are here already, and how many there are in all.
+// `bytes` of the `total` bytes of content are here already.
 struct Progress {
   std::string task;
   int64_t bytes = 0;
   int64_t total = 0;
 };
-// All content is here: bytes that came over the network in this run, and bytes of content that the target had.
+// All content is here: `received_bytes` of it, compressed, came over the network in this run, and the target had
+// `reused_bytes`.
 struct Fetched {
   std::string task;
   int64_t received_bytes = 0;
@@ -102,7 +103,8 @@ struct Confirmed {
   std::string task;
   int64_t revision = 0;
 };
-// `reason` is a code ("check_failed", "apply_failed", "interrupted", "unconfirmed"), `detail` the last output.
+// The old set is being brought back. `reason` is a code such as "check_failed", "apply_failed", "interrupted" or
+// "unconfirmed"; `detail` is a sentence or the last output of the command.
 struct RollingBack {
   std::string task;
   std::string reason;
@@ -132,7 +134,7 @@ struct Ended {
   task::v1::Participant::State client_state = task::v1::Participant::STATE_UNSPECIFIED;
   std::string reason;
 };
-// The device has its next credential. This event and the next are RunDevice's alone.
+// The device has its next credential. Only RunDevice has this event and the next.
 struct Renewed {
   absl::Time not_after;
 };

@@ -1,6 +1,6 @@
-// Method exchange: the new tree is a folder in the place, and one rename swaps it with the target.
+// Method exchange: the new tree is a folder in the place, and one rename exchanges it with the target.
 //
-// Threads: none.
+// Threads: not thread-safe.
 #ifndef PARLEY_CLIENTS_AGENT_EXCHANGE_METHOD_H_
 #define PARLEY_CLIENTS_AGENT_EXCHANGE_METHOD_H_
 

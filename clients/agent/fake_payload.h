@@ -23,10 +23,10 @@
 
 namespace parley::agent {
 
-// Paths with what is in them; "-> target" for a link.
+// Maps a path to what is in the file there, or to "-> target" for a link.
 using Tree = std::map<std::string, std::string>;
 
-// A folder that goes with the test; in memory where there is such a place, because the tests sync it often.
+// A folder that is removed after the test. It lies in memory where there is such a place, since tests sync it often.
 class TemporaryFolder {
  public:
   TemporaryFolder() {
@@ -54,7 +54,7 @@ inline std::string ReadTestFile(const std::string& path) {
   return content.str();
 }
 
-// All files and links below a folder; empty when there is none. Folders show as "name/" when they are empty.
+// Returns all files and links below a folder, or nothing if there is no folder. An empty folder shows as "name/".
 inline Tree ReadTree(const std::string& root) {
   namespace fs = std::filesystem;
   Tree tree;
@@ -95,7 +95,7 @@ struct FakePayload {
     return chunk->second;
   }
 
-  // Unsigned; for what does not verify.
+  // Returns a manifest without a signature, for code that verifies none.
   task::v1::Manifest Manifest(const std::string& task, int64_t revision) const {
     task::v1::Manifest manifest;
     manifest.set_task(task);

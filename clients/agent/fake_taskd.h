@@ -36,9 +36,9 @@ class FakeTaskd final : public transport::KeySource,
   explicit FakeTaskd(Clock* clock = Clock::System());
   ~FakeTaskd() override;
 
-  // Listens; again on the same port after Stop.
+  // Begins to listen, on the same port as before when it was stopped.
   void Start();
-  // Ends at once, as if it had been killed. What it knows stays.
+  // Stops at once, as if it had been killed. What it knows stays.
   void Stop();
 
   keys::JoinKey JoinKey();
@@ -46,18 +46,18 @@ class FakeTaskd final : public transport::KeySource,
 
   // Puts the tree on offer as the next revision.
   void Publish(const Tree& tree);
-  // What is signed and offered; change it before the client sees it.
+  // Returns the manifest that Publish would sign for the tree under this revision.
   task::v1::SignedManifest SignedManifest(int64_t revision, const Tree& tree);
   void PushState(State state);
-  // As after a restore from a backup of the time before the client joined.
+  // Forgets the client, as a server does that was restored from an older backup.
   void Forget();
   // Refuses the member key that the client has.
   void RevokeMember();
 
-  // Waits for the client to stand there.
+  // Waits until the client stands there.
   void AwaitState(State state);
 
-  // A view of where the client stands.
+  // Return where the client stands, why, and on which way it came there.
   State state() { return Get(&FakeTaskd::state_); }
   std::string reason() { return Get(&FakeTaskd::reason_); }
   std::string detail() { return Get(&FakeTaskd::detail_); }
@@ -65,35 +65,35 @@ class FakeTaskd final : public transport::KeySource,
 
   // How it misbehaves. Set while no client is connected: before the first, or between Stop and Start.
   struct Faults {
-    // Joins that are carried out but whose answer is lost.
+    // The number of joins that are carried out but whose answer is lost.
     int lost_joins = 0;
-    // Joins and negotiations that are answered so before anything is done; called for each.
+    // Each join or negotiation is answered so before anything is done, if that is an error.
     std::function<grpc::Status()> join;
     std::function<grpc::Status()> negotiate;
-    // Confirms that are answered so; called for each.
+    // Each confirm is answered so before anything is done, if that is an error.
     std::function<grpc::Status()> confirm;
     // FetchChunks ends after this many bytes, once.
     int64_t cut_after_bytes = -1;
-    // What is sent in place of a frame.
+    // Makes what is sent in place of a frame.
     std::function<std::string(std::string frame)> frame;
-    // Called when the client reports a state.
+    // Is called when the client reports a state.
     std::function<void(State)> on_report;
-    // The task is forced; deferrals that are left.
+    // Whether the task is forced, and how often the client may still put it off.
     bool forced = false;
     int deferrals_left = 3;
-    // In place of the manifest.
+    // Changes the manifest that is offered.
     std::function<void(task::v1::SignedManifest*)> manifest;
     // What operators say of the device.
     std::map<std::string, std::string> labels = {};
-    // The device's stream stands, but nothing comes.
+    // The device's stream stands, but no task comes over it.
     bool no_assignment = false;
     // Every key is refused from now on.
     bool revoked = false;
     // It is of the time before hindrances: it does not know the newer fields, and what has ended stays so.
     bool old = false;
-    // Negotiations that end with STREAM_REPLACED.
+    // The number of negotiations that end with STREAM_REPLACED.
     int replaced = 0;
-    // In place of 50 minutes from each answer.
+    // The deadline of every offer, in place of 50 minutes from each answer.
     absl::Time deadline = absl::InfinitePast();
     // The task has ended in this way.
     task::v1::Task::State task_state = task::v1::Task::STATE_OPEN;
@@ -156,7 +156,7 @@ class FakeTaskd final : public transport::KeySource,
   std::map<std::string, std::string> frames_ ABSL_GUARDED_BY(mutex_);
   int64_t revision_ ABSL_GUARDED_BY(mutex_) = 0;
   std::string nonce_ ABSL_GUARDED_BY(mutex_);
-  // Which of the member's keys is good, and until when each key is.
+  // The number of the member key that is good, and until when each key is.
   int member_ ABSL_GUARDED_BY(mutex_) = 0;
   bool member_revoked_ ABSL_GUARDED_BY(mutex_) = false;
   std::map<std::string, absl::Time> key_ends_ ABSL_GUARDED_BY(mutex_);

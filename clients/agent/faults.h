@@ -2,6 +2,8 @@
 //
 // Only the reasons that are named in faults.cc end a client. Every other error passes, whatever its code is, because a
 // client that has ended by mistake stays away until a person finds it.
+//
+// Threads: the functions may be called from any thread; Retry is not thread-safe.
 #ifndef PARLEY_CLIENTS_AGENT_FAULTS_H_
 #define PARLEY_CLIENTS_AGENT_FAULTS_H_
 
@@ -15,52 +17,54 @@
 
 namespace parley::agent {
 
-// Returns what the channel explains, and CONNECTION_TIMEOUT for a call that ran out of its time over a connection that
-// stands.
+// Returns the error of a call: the server's if that has a reason, CONNECTION_TIMEOUT if the call ran out of its time
+// over a connection that stands, and that of the dialer otherwise. Returns OK for OK.
 absl::Status Explain(const transport::Channel& channel, const grpc::Status& status);
 
 enum class Fault {
-  // Worth another connection.
+  // Another connection may come out otherwise.
   kPasses,
   // The server refuses the key, and does not say why. It does so while it starts, too.
   kKey,
-  // What answers is not the server that the key is for, e.g. the login page of a hotel's network.
+  // The peer is not the server that the key is for, but e.g. the login page of a hotel's network.
   kStranger,
-  // Another process speaks with this client's key.
+  // Another process uses this client's key.
   kTwice,
   // The server does not know this client any more, e.g. because it was restored from a backup.
   kForgotten,
+  // No waiting mends it.
   kFinal,
 };
+// Returns what an error means for the client.
 Fault FaultOf(const absl::Status& status);
 
-// How often, and for how long, to try to reach the server. Not thread-safe.
+// Decides how often, and for how long, a client tries to reach the server.
 class Retry {
  public:
-  // A patient one never gives up because a server is away, refuses the key or is another one than it was. `now` is as
-  // SteadyTime.
+  // A patient client never gives up because a server is away, refuses the key or is another one than it was. `now`
+  // stands for SteadyTime.
   Retry(const Options& options, bool patient, absl::Duration (*now)() = &SteadyTime);
 
-  // Returns OK and the time to wait before the next try. Returns the error when trying again is of no use: a final
-  // fault; and, unless it is patient, a key that was refused thrice, a server that was not reached within
-  // connect_timeout, one that answered ten times with an error, or a stranger.
-  // `patient`: it does not give up this time.
+  // Sets the time to wait before the next try. With `patient` only this call is more patient: it gives up neither for
+  // the time nor for the number of errors. Returns `error` when trying again is of no use: after a final fault, and
+  // unless the client is patient when the key was refused thrice, the server was not reached within connect_timeout, it
+  // answered more than ten times with an error, or it is a stranger.
   absl::Status Next(const absl::Status& error, absl::Duration* wait, bool patient = false);
-  // A try begins; the first one begins the time in which the server has to be reached.
+  // Records that a try begins. The first one begins the time in which the server has to be reached.
   void Begin();
-  // The server has answered.
+  // Records that the server has answered.
   void Reached();
-  // It has proved at least that it is there, and is waited for from now on.
+  // Records that the server has proved to be there; it is waited for from now on.
   void Met() { met_ = true; }
-  // Something has really moved, so that the next failure is the first.
+  // Records that something has really moved, so that the next failure counts as the first.
   void Progress();
-  // How long a try may take: what is left of connect_timeout while the server was never reached.
+  // Returns how long a try may take: what is left of connect_timeout while the server was never reached.
   absl::Duration left() const;
   bool reached() const { return reached_; }
   bool met() const { return met_ || reached_; }
-  // The key has been refused so often that it is hardly for a server that starts.
+  // Returns whether the key has been refused so often that it is hardly because the server is starting.
   bool refused_for_good() const;
-  // There is another key now.
+  // Records that there is another key now.
   void KeyChanged() { refused_ = 0; }
 
  private:

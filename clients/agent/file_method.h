@@ -1,10 +1,12 @@
-// Method files: one rename for each file that changes, and the old ones are kept in the place until all is decided.
+// Method files: each file that changes is renamed, and the old files are kept in the place until all is decided.
 //
 // "new/N" in the place is what step N puts into the target; swapping exchanges it with what is there, so that it holds
-// the old entry afterwards. What a step takes away goes to "old/N". So how far a swap has come is told by the place
-// alone, into which nobody else writes, and each step can be done and undone at any time: whatever it finds.
+// the old entry afterwards. What a step takes away goes to "old/N". The place alone, into which nobody else writes,
+// tells how far a swap has come, and each step can be done and undone at any time, whatever it finds.
 //
-// Nothing but the entries that change is read, copied or locked. Threads: none.
+// Nothing but the entries that change is read, copied or locked.
+//
+// Threads: not thread-safe.
 #ifndef PARLEY_CLIENTS_AGENT_FILE_METHOD_H_
 #define PARLEY_CLIENTS_AGENT_FILE_METHOD_H_
 
@@ -21,25 +23,26 @@ namespace parley::agent {
 
 // A step before it is built.
 struct PlannedStep {
-  // In the target's root.
+  // The path below the target's root.
   std::string path;
-  // Entries of the manifest that it puts in place: one at the path, or all that lie below a folder there. None when it
-  // takes the path away.
+  // The entries of the manifest that it puts in place: one at the path, or all that lie below a folder there; none if
+  // it takes the path away.
   std::vector<const task::v1::FileEntry*> entries;
   bool replaces = false;
   std::string old_state;
   FileId old_id;
 };
 
-// The steps that a set needs, from a look at the target: TARGET_CONFLICT, TARGET_MOUNT (something is mounted at a path
-// of the payload, or above it), TARGET_SPECIAL_FILE, TARGET_IMMUTABLE, TARGET_PERMISSION, TARGET_IN_USE (another target
-// lies where the payload has files); nothing is changed.
+// Returns the steps that a set needs, by a look at the target, which it does not change. Errors: TARGET_CONFLICT
+// (something is in the way of a path), TARGET_MOUNT (something is mounted at a path of the payload, or above it),
+// TARGET_SPECIAL_FILE, TARGET_IMMUTABLE, TARGET_PERMISSION, TARGET_IN_USE (another target lies where the payload has
+// files), and those of lib/base/file.h.
 absl::StatusOr<std::vector<PlannedStep>> PlanSteps(const TargetFolder& folder, const NewSet& set);
 
 class FileMethod final : public SwapMethod {
  public:
-  // `folder` must outlive it. `proc` is "/proc"; empty to take no notice of other programs. Without `can_exchange` it
-  // does as on file systems that do not exchange two names.
+  // `folder` must outlive it. `proc` is "/proc"; with an empty one it takes no notice of other programs. Without
+  // `can_exchange` it works as on file systems that do not exchange two names.
   FileMethod(const TargetFolder* folder, std::string proc, bool can_exchange)
       : folder_(*folder), proc_(std::move(proc)), can_exchange_(can_exchange) {}
 

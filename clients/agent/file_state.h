@@ -1,4 +1,6 @@
-// What a file looks like from outside.
+// What a file looks like from outside: its inode, owner, size, times and flags.
+//
+// Threads: any thread may call the functions.
 #ifndef PARLEY_CLIENTS_AGENT_FILE_STATE_H_
 #define PARLEY_CLIENTS_AGENT_FILE_STATE_H_
 
@@ -12,8 +14,8 @@
 
 namespace parley::agent {
 
-// Changes when it is written, replaced or re-owned. A folder's size and times move with what is in it, and its change
-// time when its parent is renamed; they are left out.
+// Returns a text that changes when the entry is written, replaced or re-owned. A folder's size and times are left out,
+// because they change with what is in it, and its change time when its parent is renamed.
 inline std::string FileState(const struct statx& info) {
   const bool folder = S_ISDIR(info.stx_mode);
   const auto time = [folder](const statx_timestamp& t) { return folder ? "" : absl::StrCat(t.tv_sec, ".", t.tv_nsec); };
@@ -32,13 +34,14 @@ inline uint64_t InodeOf(int folder, const std::string& name) {
   return fstatat(folder, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 ? info.st_ino : 0;
 }
 
-// Whether two states are of the same entry, between which it was only renamed, which moves its change time.
+// Returns whether two states are of the same entry, which was at most renamed between them: that moves its change time.
 inline bool IsSameButRenamed(const std::string& before, const std::string& after) {
   const size_t end = before.rfind(' ');
   return end != std::string::npos && before.compare(0, end, after, 0, after.rfind(' ')) == 0;
 }
 
-// Whether a flag (chattr +i or +a) keeps it from being replaced, moved or removed; and of a folder, what is in it.
+// Returns whether a flag (chattr +i or +a) keeps an entry, or what is in a folder, from being replaced, moved or
+// removed.
 inline bool IsProtected(const struct statx& info) {
   return (info.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)) != 0;
 }

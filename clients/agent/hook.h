@@ -1,12 +1,12 @@
-// Runs one of a user's commands, with an end to it.
+// Runs one of a user's commands, and sees to it that the command ends.
 //
 // The command gets its own process group, /dev/null as input, no descriptor but the standard three and no variable
 // of Parley's but those given. When it takes longer than its timeout, its whole group is asked to end and then
 // killed; when it fails, what it has left of its group is killed. When this process dies, the shell dies too; what the
-// shell had started is ended by hook_group.h. What it leaves running in the background on success stays, but should
-// redirect its output.
+// shell had started is ended by hook_group.h. What a command that succeeds leaves running in the background stays, but
+// should redirect its output.
 //
-// Blocks without polling. Threads: may be called from any thread, which must outlive the call anyway.
+// Threads: RunHook blocks, without polling, and may be called from any thread. The command dies with that thread.
 #ifndef PARLEY_CLIENTS_AGENT_HOOK_H_
 #define PARLEY_CLIENTS_AGENT_HOOK_H_
 
@@ -25,10 +25,10 @@ namespace parley::agent {
 inline constexpr size_t kMaxHookOutputBytes = 4096;
 
 struct HookResult {
-  // OK when the command exited with 0. Otherwise one sentence: exit code, signal or timeout (HOOK_FAILED), or why it
-  // could not be started (HOOK_NOT_STARTED) or how it ended could not be seen (HOOK_END_UNSEEN).
+  // OK if the command exited with 0. Otherwise HOOK_FAILED with its exit code, signal or timeout, HOOK_NOT_STARTED if
+  // it could not be started, HOOK_END_UNSEEN if nobody saw how it ended, or the error of `started`.
   absl::Status status;
-  // Last bytes of standard output and error together.
+  // The last bytes of its standard output and error together.
   std::string output;
   absl::Duration duration;
 };
@@ -37,13 +37,14 @@ struct HookCommand {
   std::string command;
   std::map<std::string, std::string> variables;
   absl::Duration timeout;
-  // Working folder; "/" when this one cannot be entered.
+  // The working folder; the command runs in "/" if this one cannot be entered.
   std::string folder = "/";
-  // Called with the number of the command's process group before it runs. An error keeps it from running, and is the
-  // result.
+  // Is called with the number of the command's process group before the command runs; may be null. Its error keeps the
+  // command from running, and is the result.
   std::function<absl::Status(pid_t group)> started;
 };
 
+// Runs the command and waits for its end.
 HookResult RunHook(const HookCommand& hook);
 
 }  // namespace parley::agent

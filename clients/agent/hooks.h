@@ -1,4 +1,4 @@
-// The commands that a client runs around an update.
+// The commands that a client runs when a new set is in place.
 #ifndef PARLEY_CLIENTS_AGENT_HOOKS_H_
 #define PARLEY_CLIENTS_AGENT_HOOKS_H_
 

@@ -1,4 +1,6 @@
-// Who this machine is: names and facts.
+// The names of clients and tasks, and the facts that a machine says of itself.
+//
+// Threads: any thread may call the functions.
 #ifndef PARLEY_CLIENTS_AGENT_IDENTITY_H_
 #define PARLEY_CLIENTS_AGENT_IDENTITY_H_
 
@@ -9,12 +11,12 @@
 
 namespace parley::agent {
 
-// As Task.name's last part: it becomes the name of a folder, so nothing else may.
+// Returns whether it can be the last part of Task.name. It becomes the name of a folder, so that nothing else may.
 bool IsTaskId(absl::string_view id);
-// As Participant.name's last part.
+// Returns whether it can be the last part of Participant.name.
 bool IsClientName(absl::string_view name);
 
-// Adds os, arch and host where absent.
+// Adds the facts os, arch and host where they are absent.
 void AddFacts(std::map<std::string, std::string>* facts);
 
 }  // namespace parley::agent

@@ -14,7 +14,7 @@
 //   if (!installer.pending()) { Check(…); Stage(…); Swap(); }
 //   check and apply hooks by RunCheck and RunApply;  then Commit(), or BeginRollback and FinishRollback
 //
-// Threads: none; one call at a time.
+// Threads: not thread-safe.
 #ifndef PARLEY_CLIENTS_AGENT_INSTALLER_H_
 #define PARLEY_CLIENTS_AGENT_INSTALLER_H_
 
@@ -44,17 +44,17 @@
 
 namespace parley::agent {
 
-// What settles an update without anybody else's help; kept in the journal.
+// What an update is decided by without anybody's help. It is kept in the journal.
 struct UpdatePlan {
   // "tasks/{task}".
   std::string task;
   int32_t attempt = 0;
   Hooks hooks;
-  // Besides those that every command gets: PARLEY_LABEL_*, PARLEY_FACT_*.
+  // The variables PARLEY_LABEL_* and PARLEY_FACT_*, besides those that every command gets.
   std::map<std::string, std::string> variables;
   // How long the update may stay undecided.
   absl::Duration confirm_timeout = absl::Minutes(10);
-  // {state}/tasks/{task}.
+  // The folder "{state}/tasks/{task}".
   std::string state_folder;
 };
 
@@ -64,24 +64,26 @@ class Installer {
     TreeLimits limits;
     Method method = Method::kAutomatic;
     Clock* clock = Clock::System();
-    // For an update that an older version left undecided, which noted neither its commands nor its time to confirm.
+    // The commands and the time to confirm of an update that an older version left undecided without noting them.
     Hooks hooks;
     absl::Duration confirm_timeout = UpdatePlan().confirm_timeout;
     BootClock* boot_clock = BootClock::System();
     // Folders that must stay the ones that they are, such as that of the agent's state: a target that holds one is
     // never exchanged.
     std::vector<std::string> fixed;
-    // Where other programs and their mounts are seen; empty to take no notice of them. And where the kernel shows its
-    // devices.
+    // Where other programs and their mounts are seen, or empty to take no notice of them, and where the kernel shows
+    // its devices.
     std::string proc = "/proc";
     std::string sys = "/sys";
-    // False: as on a file system that cannot exchange two names.
+    // Without it the installer works as on a file system that cannot exchange two names.
     bool can_exchange = true;
   };
 
-  // Finishes what was decided: leftovers and a committed update are cleaned up, a rollback is finished (its apply hook
-  // run again). A swap that is undecided stays pending, whichever task's it is. `folder` must outlive the installer.
-  // TARGET_CHANGED when somebody else moved the folders; STATE_DAMAGED.
+  // Finishes what was decided: leftovers and a committed update are cleaned up, and a rollback is finished, with
+  // another run of its apply hook. A swap that is undecided stays pending, whichever task's it is. `folder` must
+  // outlive the installer. Returns STATE_DAMAGED if the journal or the record cannot be read, TARGET_BUSY if a command
+  // of the former process does not end, ROLLBACK_FAILED or HOOK_NOT_STARTED if a rollback cannot be finished, TARGET_*
+  // if a swap that was cut off cannot be undone, and the errors of lib/base/file.h.
   static absl::StatusOr<Installer> Open(TargetFolder* folder, Options options);
 
   struct Rollback {
@@ -91,7 +93,7 @@ class Installer {
     std::string detail;
     // The old set could not be brought back, or its apply command failed.
     bool failed = false;
-    // A trouble of the moment, and none of the set's.
+    // The trouble is one of the moment, and not the set's.
     bool passing = false;
   };
 
@@ -114,12 +116,12 @@ class Installer {
   std::optional<Pending> pending() const;
   // Notes in the journal how long the update has been undecided, so that the time counts after a boot of the machine
   // too; call it at least once a minute while one is pending. A start after a boot counts ten seconds more, so that a
-  // machine that never stays up comes to an end as well.
+  // machine that never stays up comes to an end as well. Returns the errors of lib/base/file.h.
   absl::Status RecordWaiting();
 
   // What the record says of a task.
   struct TaskView {
-    // Highest revision ever committed, and its digest; 0 and empty when none.
+    // The highest revision that was ever committed, and its digest; 0 and empty if there is none.
     int64_t revision = 0;
     std::string digest;
     // The apply command has passed with what is installed.
@@ -131,48 +133,56 @@ class Installer {
 
   // What is on the disk of what the task has installed.
   struct OnDisk {
-    // Empty when nothing is, or when no apply has passed with it.
+    // The digest of it; empty if nothing is there, or if no apply has passed with it.
     std::string digest;
-    // A sentence when another task has installed over it.
+    // A sentence if another task has installed over it; empty otherwise.
     std::string taken_over;
-    // Paths that are missing or not as the task installed them.
+    // The paths that are missing or not as the task installed them.
     std::vector<std::string> changed_paths;
   };
+  // Reads it. Returns the errors of payload::ScanInstalled.
   absl::StatusOr<OnDisk> Read(const std::string& task) const;
-  // Digest of what is on disk of the pending set.
+  // Returns the digest of what is on the disk of the pending set, or the errors of payload::ScanInstalled.
   absl::StatusOr<std::string> PendingDigest() const;
 
-  // Whether the target can take the set, as far as can be told without trying: TARGET_*, DISK_FULL, FILE_PERMISSION.
-  // Chooses the method for it.
+  // Checks whether the target can take the set, as far as can be told without trying, and chooses the method for it.
+  // Errors: TARGET_*, DISK_FULL, DISK_READ_ONLY, FILE_PERMISSION.
   absl::Status Check(const std::string& task, const task::v1::Manifest& manifest) const;
-  // The method that the newest Check or Stage has chosen, and why not another: a sentence, empty when the choice is the
-  // ordinary one.
+  // Return the method that the newest Check or Stage has chosen, and why not another: a sentence, empty if the choice
+  // is the ordinary one.
   Method method() const { return choice_; }
   const std::string& method_reason() const { return choice_reason_; }
-  // REVISION_OLDER, REVISION_CHANGED (another digest under the same number).
+  // Returns REVISION_OLDER if a later revision is installed, and REVISION_CHANGED if the same one with another digest
+  // is.
   absl::Status CheckRevision(const std::string& task, const task::v1::Manifest& manifest) const;
 
-  // Builds the new set, durably. The target has not changed, whatever comes back. TARGET_CONFLICT (a file or link of
-  // somebody else's where the payload needs a folder, or the other way round), FILE_DIGEST, and those of Check.
+  // Builds the new set, durably, and does not change the target. Errors: TARGET_CONFLICT (a file or link of somebody
+  // else's is where the payload needs a folder, or the other way round), FILE_DIGEST (chunks do not make up the file
+  // that was signed), those of `read_chunk`, CheckRevision and Check.
   absl::Status Stage(const UpdatePlan& plan, const task::v1::Manifest& manifest, const ReadChunk& read_chunk);
-  // Puts it in place. TARGET_CHANGED when somebody wrote to the target meanwhile: Stage again.
+  // Puts the new set in place; pending() says whether it is there, also after an error. Returns TARGET_CHANGED if
+  // somebody wrote to the target meanwhile (Stage again), and the other errors of SwapMethod.
   absl::Status Swap();
 
-  // One of the user's commands; OK at once when there is none. RunApply notes that it ran before it starts it.
+  // Run one of the user's commands, if there is one. The result says how it ended; RunApply first notes in the journal
+  // that it runs, and returns the error if it cannot.
   HookResult RunCheck();
   absl::StatusOr<HookResult> RunApply();
 
-  // The new set is the installed one for good.
+  // Makes the new set the installed one for good. Returns the errors of lib/base/file.h.
   absl::Status Commit();
-  // Decides for the old set, durably. `passing`: the trouble is not the set's.
+  // Decides for the old set, durably. `passing` says that the trouble is not the set's. A failure to note it in the
+  // journal is only logged.
   absl::Status BeginRollback(const std::string& reason, const std::string& detail, bool passing);
-  // Swaps back; runs the apply hook again if it ran for the new set. ROLLBACK_FAILED when the old set could not be
-  // brought back, or its apply hook failed. Notes the rollback in the task's view until ForgetRollback.
+  // Swaps back, and runs the apply hook again if it ran for the new set. The task's view has the rollback until
+  // ForgetRollback. Returns ROLLBACK_FAILED if the old set cannot be brought back or its apply hook fails, and
+  // HOOK_NOT_STARTED if the hook could not be started: then the rollback stays to be finished.
   absl::Status FinishRollback();
   absl::Status ForgetRollback(const std::string& task);
 
-  // Takes over what the state folder of an older version knows, unless the record knows the task already; of a state
-  // that belongs to another target only the revision.
+  // Takes over what the state folder of an older version knows, unless the record knows the task already. From a state
+  // that belongs to another target it takes the revision alone. Returns STATE_DAMAGED if a file of the state cannot be
+  // read, and the errors of lib/base/file.h.
   absl::Status Adopt(const std::string& task, const std::string& state_folder);
 
  private:
@@ -204,11 +214,11 @@ class Installer {
   TargetFolder* folder_;
   Options options_;
   TargetRecord record_;
-  // Empty unless a new set is swapped in, or staged; then with the method that it is about.
+  // They are set while a new set is staged or swapped in.
   std::optional<Journal> journal_;
   std::unique_ptr<SwapMethod> method_;
   bool swapped_ = false;
-  // What Check tells, which changes nothing on the disk.
+  // What the newest Check has chosen, which changes nothing on the disk.
   mutable Method choice_ = Method::kExchange;
   mutable std::string choice_reason_;
 };

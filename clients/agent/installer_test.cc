@@ -401,7 +401,7 @@ TEST_P(HookedInstallerTest, GivesUpOnAnApplyThatKillsTheAgentEachTime) {
     EXPECT_FALSE(installer_->pending()->exhausted);
     Journal journal;
     ASSERT_TRUE(*ReadRecord(target_->place_path() + "/journal", &journal));
-    journal.set_phase(Journal::PHASE_APPLYING);  // As it is when the process ends in the middle of the command.
+    journal.set_phase(Journal::PHASE_APPLYING);  // The process ended in the middle of the command.
     journal.set_apply_runs(run);
     ASSERT_TRUE(WriteRecord(target_->place_path() + "/journal", journal).ok());
     Open();

@@ -34,17 +34,17 @@ class InstallerTest : public testing::Test {
 
   std::string Target() const { return folder_ / "target"; }
   std::string State() const { return folder_ / "state"; }
-  // Without what a target that is a mount keeps in itself.
+  // Returns what is in the target, without what a target that is a mount keeps in itself.
   Tree Installed() const {
     Tree tree = ReadTree(Target());
     std::erase_if(tree, [](const auto& entry) { return absl::StartsWith(entry.first, ".parley/"); });
     return tree;
   }
-  // An update in place keeps folders that are empty by now until it is committed.
+  // Returns the same without folders: an update in place keeps those that are empty by now until it is committed.
   Tree InstalledFiles() const { return WithoutEmptyFolders(Installed()); }
   std::string Place() const { return folder_ / ".parley-target"; }
   bool PlaceIsGone() const { return !std::filesystem::exists(Place()); }
-  // Nothing but the record of what is installed.
+  // Returns whether the place holds nothing but the record of what is installed.
   bool PlaceIsClean() const {
     const Tree left = ReadTree(Place());
     return left.size() == 1 && left.count("record") == 1;
@@ -108,7 +108,7 @@ class InstallerTest : public testing::Test {
     return installer_->FinishRollback();
   }
 
-  // In a child, as a user without root's powers over files; its exit code is 0 when `check` holds.
+  // Expects `check` to hold in a child process that runs without root's powers over files.
   void ExpectWithoutPrivilege(const std::function<bool()>& check) {
     const pid_t child = fork();
     if (child == 0) {

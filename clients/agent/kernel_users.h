@@ -1,7 +1,7 @@
 // What the kernel itself does with the files of a target. No process shows it: a loop device, swap space, an export to
 // other machines, and whatever has a file open for writing without being a program that this user can see.
 //
-// Threads: any.
+// Threads: any thread may call the functions.
 #ifndef PARLEY_CLIENTS_AGENT_KERNEL_USERS_H_
 #define PARLEY_CLIENTS_AGENT_KERNEL_USERS_H_
 
@@ -12,9 +12,9 @@
 namespace parley::agent {
 
 enum class KernelUse {
-  // A file of which the user has the content before its eyes goes on with the old one after a rename.
+  // Any use counts: a user that only reads would go on with the old file after a rename.
   kAny,
-  // What the user writes would be lost.
+  // Only a use that writes counts, because what is written would be lost.
   kWriting,
 };
 
@@ -29,8 +29,9 @@ std::string LockHolderOf(const FileIds& ids, const std::string& proc);
 // Returns a sentence when the folder at `path`, or one below it, is exported to other machines; empty when none is.
 std::string ExportOf(const std::string& path, const std::string& proc);
 
-// Whether anything at all, seen or unseen, has the regular file open for writing. `fd` is open for reading only. The
-// kernel is asked by a lease that is given back at once. False when it does not answer, as for files of other users.
+// Returns whether anything at all, seen or unseen, has the regular file open for writing. `fd` is open for reading
+// only. The kernel is asked by a lease that is given back at once. It does not answer for files of other users, which
+// count as not open.
 bool IsOpenForWriting(int fd);
 
 }  // namespace parley::agent

@@ -5,12 +5,12 @@
 namespace parley::agent {
 
 enum class Method {
-  // Whichever the target can bear; exchange where both are possible.
+  // The one that the target can bear, and exchange if it can bear both.
   kAutomatic,
-  // The whole folder by one rename: a reader sees the old set or the new one.
+  // The whole folder is exchanged by one rename: a reader sees the old set or the new one.
   kExchange,
-  // One rename for each file, with the old ones kept until the update is decided: a reader in the middle may see both
-  // sets, and after any crash it is one of them again.
+  // Each file is renamed, and the old ones are kept until the update is decided: a reader may see a mixture meanwhile,
+  // and after any crash it is one of the two sets again.
   kFiles,
 };
 

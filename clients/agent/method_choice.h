@@ -1,4 +1,6 @@
 // Which method a target can bear, and why.
+//
+// Threads: any thread may call the functions.
 #ifndef PARLEY_CLIENTS_AGENT_METHOD_CHOICE_H_
 #define PARLEY_CLIENTS_AGENT_METHOD_CHOICE_H_
 
@@ -19,7 +21,7 @@ namespace parley::agent {
 struct ChoiceInput {
   Method wanted = Method::kAutomatic;
   TreeLimits limits;
-  // "/proc" and "/sys"; an empty `proc` takes no notice of other programs.
+  // "/proc" and "/sys"; with an empty `proc` no notice is taken of other programs.
   std::string proc;
   std::string sys;
   // Folders that must stay the ones that they are, such as that of the agent's state. They are told by what they are,
@@ -30,34 +32,35 @@ struct ChoiceInput {
 };
 
 struct MethodChoice {
-  // Never automatic.
+  // It is never kAutomatic.
   Method method = Method::kExchange;
-  // A sentence; empty when nothing speaks against an exchange.
+  // A sentence; empty if nothing speaks against an exchange.
   std::string why;
 };
 
-// Looks at the target, which exists. With exchange wanted, what speaks against it is an error: TARGET_MOUNT,
-// TARGET_SPECIAL_FILE, TARGET_HARD_LINK, TARGET_TOO_LARGE, TARGET_IMMUTABLE, TARGET_BUSY, TARGET_ROOT,
-// TARGET_COPY (something in it cannot be read or copied).
+// Chooses the method by a look at the target, which must exist. If an exchange is wanted, what speaks against it is an
+// error: TARGET_MOUNT, TARGET_SPECIAL_FILE, TARGET_HARD_LINK, TARGET_TOO_LARGE, TARGET_IMMUTABLE, TARGET_BUSY,
+// TARGET_IN_USE (another target lies in it), TARGET_CHANGED (programs go on writing to it), TARGET_ROOT,
+// TARGET_NOT_FOLDER, or TARGET_COPY (something in it cannot be read or copied).
 absl::StatusOr<MethodChoice> ChooseMethod(const TargetFolder& folder, const ChoiceInput& input);
 
-// The path from the root on, with every link that there is followed; what does not exist yet stays as it is.
+// Returns the path from the root on, with every link in it followed. The part that does not exist yet stays as it is.
 std::string WithoutLinks(const std::string& path);
 
 // Returns whether a path names the folder, or something below it. Both are without links.
 bool IsInOrIs(const std::string& path, const std::string& folder);
 
-// The same error for a person that has asked for an exchange: the sentence names the method that gets on.
+// Returns the same error for a person that has asked for an exchange: its sentence names the method that gets on.
 absl::Status ButFilesWould(const absl::Status& against);
 
-// Whether method files can put the set in place: errors of PlanSteps; TARGET_BUSY when a program, a loop device
-// or swap space writes to a file that the set changes; TARGET_MOUNT when such a file is mounted by itself somewhere
-// else, where it would stay the old one.
+// Checks whether method files can put the set in place. Errors: those of PlanSteps; TARGET_BUSY if a program, a loop
+// device or swap space writes to a file that the set changes; TARGET_MOUNT if such a file is mounted by itself
+// somewhere else, where it would stay the old one.
 absl::Status CheckFiles(const TargetFolder& folder, const NewSet& set, const std::string& proc, const std::string& sys);
 
-// Whether anything writes to a file below the folder `root`, or uses one: TARGET_CHANGED, so that the method is chosen
-// anew. For the last moment before an exchange, and the first one after it. `shown` stands for the root in the
-// sentence.
+// Checks in the last moment before an exchange, and in the first one after it, that nothing uses a file below the
+// folder `root`. `shown` stands for the root in errors. Returns TARGET_CHANGED if something does, so that the method is
+// chosen anew, and the errors of WalkTree.
 absl::Status CheckNobodyWrites(int root, const std::string& shown, const std::string& proc, const std::string& sys);
 
 }  // namespace parley::agent

@@ -1,5 +1,5 @@
-// Mounts in, at and of a target: what belongs to somebody else is never copied, swapped or removed, and who looks
-// through a mount sees the new set.
+// Mounts in, at and of a target: what belongs to somebody else is never copied, swapped or removed, and a program that
+// looks through a mount sees the new set.
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>

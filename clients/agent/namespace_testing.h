@@ -26,7 +26,7 @@ inline bool WriteText(const std::string& path, const std::string& text) {
   return written;
 }
 
-// Root of the machine, and not only of a user namespace such as a build's sandbox.
+// Returns whether this is root of the machine, and not only of a user namespace such as a build's sandbox.
 inline bool IsRealRoot() {
   unsigned inside = 1, outside = 1, count = 0;
   FILE* const map = fopen("/proc/self/uid_map", "re");
@@ -43,7 +43,7 @@ inline void MountOverlay(const std::string& layers, const std::string& point) {
 }
 
 // Enters a new mount namespace, in a new user namespace where this user may not do it otherwise. The process must have
-// one thread.
+// one thread. Returns whether it could.
 inline bool EnterNamespace() {
   const uid_t user = geteuid();
   const gid_t group = getegid();

@@ -48,7 +48,7 @@ void Negotiation::Read() {
   bool more = true;
   while (more) {
     more = stream_->Read(&response);
-    // An answer is waited for; anything else is for who is busy with another thing.
+    // An answer is waited for; anything else interrupts a session that is busy otherwise.
     const bool unasked = !more || response.sequence() == 0;
     MutexLock lock(&mutex_);
     if (more) waiting_.push_back(std::move(response));

@@ -73,7 +73,8 @@ class Negotiation {
   // The newest message, which says where the client stands, and the newest offer that there was.
   const task::v1::NegotiateResponse& current() const { return current_; }
   const std::optional<task::v1::Offer>& offer() const { return offer_; }
-  // What operators say of this device, by the newest declaration or offer. A client that joined with a key has none.
+  // Returns what operators say of this device, by the answer to the newest declaration or by the newest offer. A client
+  // that joined with a key has no labels.
   const keys::Labels& labels() const { return labels_; }
   // The number of messages received so far.
   int64_t updates() const { return updates_; }

@@ -1,6 +1,6 @@
 // Whether an offer may be applied here now: its signatures, what was applied before, the target and the clock.
 //
-// Threads: none.
+// Threads: not thread-safe.
 #ifndef PARLEY_CLIENTS_AGENT_OFFER_CHECK_H_
 #define PARLEY_CLIENTS_AGENT_OFFER_CHECK_H_
 
@@ -18,21 +18,21 @@ namespace parley::agent {
 
 class OfferCheck {
  public:
-  // `options` must outlive it. `task`: "tasks/{task}".
+  // `options` must outlive it. `task` is "tasks/{task}".
   OfferCheck(const Options* options, std::string task) : options_(*options), task_(std::move(task)) {}
 
   struct Verdict {
     absl::Status status;
-    // Of an error.
+    // Who is to blame for the error.
     Blame blame = Blame::kMoment;
   };
-  // Fetches the chain of trust where a signature of an operator is to be verified: blocks. Errors: MANIFEST_*, those of
-  // TargetOwner::Check and of CheckOperator.
+  // Verifies the offer. It blocks where it fetches the chain of trust, to verify an operator's signature. Errors:
+  // MANIFEST_*, those of TargetOwner::Check and of CheckOperator.
   Verdict Judge(const task::v1::Offer& offer, const std::string& verification_key, const TargetOwner& owner);
 
-  // Of the newest offer whose signature has proved good.
+  // Returns the manifest of the newest offer whose signature has proved good.
   const std::optional<task::v1::Manifest>& manifest() const { return manifest_; }
-  // The operator that signed the offer that was found good last.
+  // Returns the operator that signed the newest offer, if that was found good.
   const std::optional<trust::Operator>& signer() const { return signer_; }
 
  private:

@@ -1,4 +1,6 @@
-// What is really there of a payload's path.
+// What is on the disk at a path of a payload.
+//
+// Threads: any thread may call the functions.
 #ifndef PARLEY_CLIENTS_AGENT_ON_DISK_H_
 #define PARLEY_CLIENTS_AGENT_ON_DISK_H_
 
@@ -10,8 +12,8 @@
 
 namespace parley::agent {
 
-// The entry under the payload's name for it, or none when the target has no file or link there. Errors of
-// payload::ScanInstalled.
+// Returns the entry, under the payload's name for it, or none if the target has no file or link there. Returns the
+// errors of payload::ScanInstalled.
 absl::StatusOr<payload::Files> ScanOnDisk(const TargetFolder& folder, const std::string& path);
 
 }  // namespace parley::agent

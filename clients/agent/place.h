@@ -1,4 +1,6 @@
-// What lies in the place of a target, besides the journal and the record, and how it is cleared away.
+// What lies in the place of a target besides the journal and the record, and how it is cleared away.
+//
+// Threads: not thread-safe for the same target.
 #ifndef PARLEY_CLIENTS_AGENT_PLACE_H_
 #define PARLEY_CLIENTS_AGENT_PLACE_H_
 
@@ -12,25 +14,26 @@ namespace place {
 
 // Method exchange: the tree that is not in use.
 inline constexpr char kTree[] = "tree";
-// Method files: what goes into the target, and where what it replaces is kept; and what is taken out of it.
+// Method files: what goes into the target and, afterwards, what it has replaced; and what was taken out of it.
 inline constexpr char kNew[] = "new";
 inline constexpr char kOld[] = "old";
 // Folders to try out what the file system can do.
 inline constexpr char kProbe[] = "probe";
 // "aside-1" and so on: trees that could not be removed.
 inline constexpr char kAside[] = "aside-";
-// "kept-1" and so on: what somebody else had put in the place of the target, for a person to look at. Never removed.
+// "kept-1" and so on: what somebody else had put where the target was. It is for a person to look at, and never
+// removed.
 inline constexpr char kKept[] = "kept-";
 
 }  // namespace place
 
-// Removes all of these. A tree that something is mounted in, here or in another mount namespace, or that cannot be
-// removed for another reason, is set aside with a warning, and looked at again at the next time. `proc` is "/proc",
-// where other namespaces are seen; empty not to look.
+// Removes all of these but the kept ones. A tree that something is mounted in, here or in another mount namespace, or
+// that cannot be removed for another reason, is set aside with a warning, and tried again the next time. `proc` is
+// "/proc", where other namespaces are seen; with an empty one they are not looked at.
 void ClearPlace(const TargetFolder& folder, const std::string& proc);
 
-// Keeps what is in `tree`, which is somebody else's and stood where the target was, as "kept-N", with a warning. An
-// empty folder is removed.
+// Keeps what is in kTree, which is somebody else's and stood where the target was, as "kept-N", with a warning. It
+// removes an empty folder.
 void MoveForeignTreeAside(const TargetFolder& folder);
 
 }  // namespace parley::agent

@@ -1,4 +1,6 @@
-// What to answer to an offer, as a pure function of what the client's owner wants.
+// What to answer to an offer, by what the client's owner wants.
+//
+// Threads: pure functions.
 #ifndef PARLEY_CLIENTS_AGENT_POLICY_H_
 #define PARLEY_CLIENTS_AGENT_POLICY_H_
 
@@ -14,7 +16,7 @@ struct OfferTerms {
   absl::Time deadline = absl::InfiniteFuture();
   bool forced = false;
   int deferrals_left = 0;
-  // A window of the client's was granted.
+  // The server has granted a window of the client's.
   bool has_window = false;
   // The client asked for another window and got the same offer again.
   bool counter_refused = false;
@@ -23,15 +25,16 @@ struct OfferTerms {
 struct Answer {
   enum class Kind { kAccept, kDefer, kCounter, kDecline, kRefuseForced };
   Kind kind = Kind::kAccept;
-  // kDefer: until; kCounter: the window.
+  // Until when a kDefer puts the offer off, and the window that a kCounter asks for.
   absl::Time until;
   Window window;
-  // For people: kDefer, kCounter, kDecline.
+  // Why it is a kDefer, kCounter or kDecline, for people.
   std::string reason;
 };
 
-// A forced task may not be declined: kRefuseForced when the policy is to decline; otherwise the client puts it off
-// while it may, and then accepts. One that is not forced is declined when it can be put off no more.
+// Returns the answer to an offer. While the time does not suit, the client asks for its next window or puts the offer
+// off; when it may do neither, it declines, or accepts if the task is forced. A policy to decline everything declines,
+// or is kRefuseForced if the task is forced.
 Answer AnswerTo(const Policy& policy, const OfferTerms& terms, absl::Time now);
 
 }  // namespace parley::agent

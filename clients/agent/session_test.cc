@@ -284,7 +284,7 @@ TEST_F(SessionTest, GoesOnWhenTheServerIsRestartedInAnyState) {
 
 TEST_F(SessionTest, ConfirmsWhatAKilledProcessHadSwappedIn) {
   taskd_.Publish(new_);
-  // As far as a process gets before kill -9 hits it behind the swap.
+  // A process that is hit by kill -9 behind the swap gets so far.
   taskd_.faults.confirm = [] { return grpc::Status(grpc::StatusCode::PERMISSION_DENIED, "not now"); };
   {
     Stop stop;

@@ -1,4 +1,6 @@
 // What decides on this machine whether an update succeeds.
+//
+// Threads: pure functions.
 #ifndef PARLEY_CLIENTS_AGENT_SETUP_H_
 #define PARLEY_CLIENTS_AGENT_SETUP_H_
 
@@ -8,7 +10,7 @@
 
 namespace parley::agent {
 
-// SHA-256 of the commands, their time limits and the target: Declaration.setup_digest. 32 bytes.
+// Returns the SHA-256, 32 bytes, of the commands, their time limits and the target: Declaration.setup_digest.
 std::string SetupDigest(const Options& options, const std::string& target);
 
 }  // namespace parley::agent

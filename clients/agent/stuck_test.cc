@@ -36,7 +36,7 @@ class StuckTest : public SessionTest {
     clock.join();
     return status;
   }
-  // As a process that was killed in the apply command.
+  // Leaves what a process leaves that was killed in the apply command.
   void LeaveInTheApply(const std::string& task, const Tree& tree) {
     LeaveUndecided(task, tree, FailingHooks());
     auto folder = TargetFolder::Open(Target());
@@ -109,7 +109,7 @@ TEST_F(StuckTest, TheTimeToReachAServerBeginsWithTheFirstTry) {
   EXPECT_EQ(retry.Next(late, &wait), absl::OkStatus());
 }
 
-// As by the lid of a laptop, in the middle of a try or of a pause.
+// The lid of a laptop does it, in the middle of a try or of a pause.
 TEST(RetryTest, TheTimeOfAProcessThatIsStoppedDoesNotCount) {
   static absl::Duration now = absl::Hours(1);
   agent::Options options;

@@ -50,7 +50,7 @@ absl::StatusOr<std::string> ResolveTarget(std::string target) {
   return absl::StrCat(*parent == "/" ? "" : *parent, "/", name);
 }
 
-// Of the kernel's own file systems, which keep no files of anybody's.
+// The kernel's own file systems keep no files of anybody's.
 bool IsKernelFileSystem(int folder) {
   struct statfs info;
   if (fstatfs(folder, &info) != 0) return false;

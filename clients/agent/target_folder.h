@@ -1,4 +1,4 @@
-// What an update lies over, a folder or a single file, and the place where updates of it are built, with its lock.
+// The target of updates, a folder or a single file, and the place where updates of it are built, with its lock.
 //
 // For /etc/nginx the place is /etc/.parley-nginx, mode 0700: on the same file system, so that a swap is one rename. For
 // a target that is a mount of its own it is .parley inside, for the same reason. It holds the journal of an update and
@@ -28,40 +28,41 @@ class TargetFolder {
     kFile,
   };
 
-  // Errors are one sentence each: TARGET_PARENT (the folder above does not exist), TARGET_NOT_FOLDER (or not a file),
-  // TARGET_MOUNT (a file that is mounted by itself, a file system of the kernel's, something mounted over an unfinished
-  // update), TARGET_PERMISSION, DISK_READ_ONLY, TARGET_IN_USE (another process has it), TARGET_ROOT (/, a name that
-  // is none, or the place of another target).
+  // Takes the lock of the target. Errors: TARGET_PARENT (the folder above does not exist), TARGET_NOT_FOLDER (it is no
+  // folder, or no file), TARGET_MOUNT (a file that is mounted by itself, a file system of the kernel's, something
+  // mounted over an unfinished update), TARGET_PERMISSION, TARGET_IMMUTABLE, DISK_READ_ONLY, TARGET_IN_USE (another
+  // process has it), TARGET_ROOT (/, a name that is none, or the place of another target), and those of
+  // lib/base/file.h.
   static absl::StatusOr<std::unique_ptr<TargetFolder>> Open(const std::string& target, Kind kind = Kind::kFolder);
   // Gives up the lock, and removes the place when nothing is left in it.
   ~TargetFolder();
 
   Kind kind() const { return kind_; }
-  // Absolute and without links.
+  // Returns the path of the target, absolute and without links.
   const std::string& target() const { return target_; }
-  // The target's name in its parent.
+  // Returns the target's name in its parent.
   const std::string& name() const { return name_; }
-  // The folder that holds the target.
+  // Return the folder that holds the target: its path and a descriptor.
   const std::string& parent_path() const { return parent_path_; }
   int parent() const { return parent_.get(); }
-  // The place, and whether it lies in the target because the target is a mount.
+  // Return the place, and whether it lies in the target because the target is a mount.
   const std::string& place_path() const { return place_path_; }
   int place() const { return place_.get(); }
   bool is_mount() const { return is_mount_; }
 
-  // The folder in which the payload's paths lie: the target, or the folder that holds the single file. None, with errno
-  // ENOENT, when it does not exist.
+  // Opens the folder in which the payload's paths lie: the target, or the folder that holds the single file. Returns
+  // none with errno, which is ENOENT if it does not exist.
   Fd OpenRoot() const;
-  // Its path, and where the payload's path lies in it.
+  // Return its path, and where a path of the payload lies in it.
   const std::string& root_path() const { return kind_ == Kind::kFile ? parent_path_ : target_; }
   std::string OnDisk(absl::string_view path) const { return kind_ == Kind::kFile ? name_ : std::string(path); }
 
-  // Whether the paths of the target, of the folder above it and of the place still lead to what this object holds. They
-  // do not when somebody has removed or replaced the place or the folder above, or has mounted or unmounted something
-  // there.
+  // Returns whether the paths of the target, of the folder above it and of the place still lead to what is held here.
+  // They do not when somebody has removed or replaced the place or the folder above, or has mounted or unmounted
+  // something there.
   bool IsCurrent() const;
 
-  // How often, one time after the other, somebody else wrote to the target while a new set of it was being built.
+  // How often, one time after the other, somebody else wrote to the target while a new set of it was built.
   int changes() const { return changes_; }
   void set_changes(int changes) { changes_ = changes; }
 

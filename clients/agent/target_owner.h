@@ -6,7 +6,7 @@
 // the server says or does not say, whatever has become of the task, and whichever process began the update. The time is
 // measured by a clock that nobody can set and that goes on while the machine sleeps.
 //
-// Sessions only ask and tell. One of them at a time has the turn to update; what they ask is answered from the disk.
+// One session at a time has the turn to update. What a session asks is answered from the disk.
 //
 // Threads: all methods may be called from any thread; those that read or write the disk wait for one another. The owner
 // has one thread of its own, which sleeps unless something is undecided. Listeners are called on any thread.
@@ -49,7 +49,8 @@ class TargetOwner {
   // Observes what the owner does by itself: Undecided, RollingBack, RolledBack and RollbackFailed.
   class Listener : public Observer {
    public:
-    // Somebody else has put another set in place for good (`committed`), or has brought the old one back.
+    // Is called when somebody else has put another set in place for good (`committed`), or has brought the old one
+    // back.
     virtual void OnChanged(bool committed) {}
   };
 
@@ -59,7 +60,7 @@ class TargetOwner {
   using Rollback = Installer::Rollback;
 
   // Returns the owner that the process has for this target, if it is current, or a new one, which finishes what was
-  // decided already. Errors of TargetFolder::Open and Installer::Open.
+  // decided already. Returns the errors of TargetFolder::Open and Installer::Open.
   static absl::StatusOr<std::shared_ptr<TargetOwner>> Get(const std::string& target, const Options& options);
   // Gives the target up. What is undecided stays so for the next owner.
   ~TargetOwner();
@@ -68,7 +69,7 @@ class TargetOwner {
 
   // Returns the path of the target, absolute and without links.
   const std::string& target() const { return folder_->target(); }
-  // The folder in which the payload's paths lie, and one on the file system on which new files are written.
+  // Return the folder in which the payload's paths lie, and one on the file system on which new files are written.
   const std::string& root_path() const { return folder_->root_path(); }
   const std::string& place_path() const { return folder_->place_path(); }
 
@@ -84,15 +85,18 @@ class TargetOwner {
   void Join(Listener* listener);
   void Leave(Listener* listener);
 
-  // Makes the task known, with what an old version of this program recorded in its state folder.
+  // Makes the task known, with what an old version of this program recorded in its state folder. Returns the errors of
+  // Installer::Adopt.
   absl::Status Adopt(const std::string& task, const std::string& state_folder);
 
+  // Return what Installer's methods of the same name do. PendingDigest returns NOT_PENDING if nothing is undecided; it
+  // and Read return the errors of payload::ScanInstalled.
   std::optional<Pending> pending() const;
   TaskView view(const std::string& task) const;
   absl::StatusOr<OnDisk> Read(const std::string& task) const;
   absl::StatusOr<std::string> PendingDigest() const;
-  // Checks whether the target can take the set now. Errors: TARGET_TURN (as of BeginTurn), REVISION_OLDER,
-  // REVISION_CHANGED, TARGET_*, DISK_FULL, FILE_PERMISSION.
+  // Checks whether the target can take the set now. Returns TARGET_TURN as BeginTurn does, and the errors of
+  // Installer::CheckRevision and Installer::Check.
   absl::Status Check(const std::string& task, const task::v1::Manifest& manifest) const;
   // Returns how the set that was checked last is to be put in place, and why not in another way: a sentence, or empty.
   std::pair<Method, std::string> choice() const;
@@ -103,10 +107,13 @@ class TargetOwner {
   // Gives the turn up.
   void EndTurn(const std::string& task);
 
-  // Builds the new set without a change to the target. It returns the errors of Installer::Stage.
+  // Builds the new set without a change to the target. Returns TARGET_CHANGED if the owner is not current, and the
+  // errors of Installer::Stage.
   absl::Status Stage(const UpdatePlan& plan, const task::v1::Manifest& manifest, const ReadChunk& read_chunk);
-  // Puts the new set in place. Returns TARGET_CHANGED when somebody wrote to the target meanwhile: Stage again.
+  // Puts the new set in place. Returns TARGET_CHANGED if somebody wrote to the target meanwhile (Stage again), and the
+  // other errors of Installer::Swap.
   absl::Status Swap();
+  // Run a command, and fail with NOT_PENDING if the set has been rolled back meanwhile.
   HookResult RunCheck();
   absl::StatusOr<HookResult> RunApply();
   // Makes the new set the installed one for good. The listener `by` does not hear of it. Returns NOT_PENDING when the

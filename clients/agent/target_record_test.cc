@@ -101,7 +101,7 @@ class OlderVersionTest : public InstallerTest {
     return info.st_ino;
   }
 
-  // As it lay after a swap of revision 2 over an installed revision 1.
+  // Writes what lay there after a swap of revision 2 over an installed revision 1.
   void WriteUndecided(int phase) {
     WriteTree(Target(), {{"keep", "mine"}, {"site.conf", "two"}});
     WriteTree(Place() + "/tree", {{"gone", "one"}, {"keep", "mine"}, {"site.conf", "one"}});

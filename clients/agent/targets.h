@@ -18,6 +18,7 @@ namespace parley::agent {
 // Returns the target of a task ("{task}" in options.into stands for its id).
 std::string TargetOf(const Options& options, const std::string& task);
 
+// Returns the options of the owner of such a target.
 TargetOwner::Options OwnerOptions(const Options& options);
 
 // Returns the target of the options, and those that tasks in the state folder have updated.

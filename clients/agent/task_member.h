@@ -102,10 +102,11 @@ class TaskMember {
   bool met_ = false;
 };
 
-// Makes a new connection under the member key. A key that has ended by this machine's clock is tried all the same,
-// because the clock may be wrong; the server judges.
+// Makes a connection under the member key. A key that has ended by this machine's clock is tried all the same, because
+// the clock may be wrong; the server judges. Returns the errors of transport::Channel::Create.
 absl::StatusOr<std::unique_ptr<transport::Channel>> ConnectAsMember(const Membership& membership, Clock* clock,
                                                                     absl::Duration timeout = absl::InfiniteDuration());
+// Makes a connection under another key in the same way, with the same errors.
 absl::StatusOr<std::unique_ptr<transport::Channel>> Connect(const std::string& address, const std::string& identity,
                                                             const Secret& secret, Clock* clock,
                                                             absl::Duration timeout = absl::InfiniteDuration());

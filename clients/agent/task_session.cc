@@ -28,7 +28,7 @@ std::string ParentOf(const std::string& path) {
   return parent.empty() ? "/" : parent;
 }
 
-// Of the disk on which the state is, or of descriptors or memory.
+// The disk on which the state is, descriptors or memory may be short, which passes.
 bool IsLocalHindrance(const absl::Status& status) {
   const std::string reason = Reason(status);
   return reason == "DISK_FULL" || reason == "DISK_READ_ONLY" || reason == "FILE_IO" || reason == "TOO_MANY_FILES";

@@ -121,7 +121,7 @@ class TaskSession final : private TargetOwner::Listener {
   bool retry_wanted_;
   // A former process rolled back and has not told the server: that comes before another attempt is asked for.
   bool former_rollback_ = false;
-  // The server did not take it up, as one of an earlier version does.
+  // The server did not take up the wish for another attempt, as one of an earlier version does.
   bool retry_ignored_ = false;
   // The furthest place at which the server saw the client: revision and rank of the state.
   std::pair<int64_t, int> furthest_;

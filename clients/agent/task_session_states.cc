@@ -239,7 +239,7 @@ void TaskSession::AnnounceEnd(bool task_ended) {
       absl::StrCat(state(), " ", current().attempt(), " ", current().version(), " ", task_ended);
   if (std::exchange(announced_, announced) == announced) return;
   const int64_t revision = owner_ == nullptr ? 0 : owner_->view(task_).revision;
-  // That it is confirmed was said when that happened, if it was in this process.
+  // A confirmation in this process was announced when it happened.
   const bool news = state() == Participant::STATE_CONFIRMED && confirmed_ != revision;
   if (state() == Participant::STATE_UP_TO_DATE || news) {
     confirmed_ = revision;

@@ -1,8 +1,10 @@
 // The folder in which a client keeps what it knows of one task: its membership, its chunks, what is installed.
 //
-//   {state_dir}/tasks/{task}/membership   who we are in the task, and our key; secret
-//                            installed    what of the task is installed (installer.h)
-//                            chunks/      what has been fetched of the next set (chunk_store.h)
+//   {state_dir}/tasks/{task}/membership   the client's name in the task, and its member key; secret
+//                            installed    the highest revision of the task that was installed (installer.h)
+//                            chunks/      what has been fetched of the next set (chunk_cache.h)
+//
+// Threads: not thread-safe, except for the static methods.
 #ifndef PARLEY_CLIENTS_AGENT_TASK_STATE_H_
 #define PARLEY_CLIENTS_AGENT_TASK_STATE_H_
 
@@ -18,14 +20,15 @@ namespace parley::agent {
 
 class TaskState {
  public:
-  // Makes the folder, mode 0700, and locks it. `task`: id. STATE_IN_USE when another process has it; STATE_UNUSABLE
-  // when it is no folder, or not this user's alone; STATE_DAMAGED; those of lib/base/file.h.
+  // Makes the folder with mode 0700 if it is missing, and locks it. `task` is the id of the task. Returns STATE_MISSING
+  // if `state_dir` is empty, STATE_IN_USE if another process has the folder, STATE_UNUSABLE if it cannot be a folder or
+  // is not this user's alone, STATE_DAMAGED if the membership cannot be read, and the errors of lib/base/file.h.
   static absl::StatusOr<std::unique_ptr<TaskState>> Open(const std::string& state_dir, const std::string& task);
-  // Id of the only task that was joined in the folder. STATE_MISSING when there is none, or more than one.
+  // Returns the id of the only task that was joined in the folder, or STATE_MISSING if there is none or more than one.
   static absl::StatusOr<std::string> OnlyTask(const std::string& state_dir);
-  // Ids of the tasks that were joined in the folder; none when it cannot be read.
+  // Returns the ids of the tasks that were joined in the folder; none if it cannot be read.
   static std::vector<std::string> Tasks(const std::string& state_dir);
-  // Folder that the task's client updates; empty when that is not known.
+  // Returns the target that the task's client updates; empty if that is not known.
   static std::string TargetOf(const std::string& state_dir, const std::string& task);
   ~TaskState();
   TaskState(const TaskState&) = delete;
@@ -34,7 +37,7 @@ class TaskState {
   const std::string& folder() const { return folder_; }
   const Membership& membership() const { return membership_; }
   bool joined() const { return !membership_.identity().empty(); }
-  // Durable on return.
+  // Stores the membership, durably. Returns the errors of lib/base/file.h.
   absl::Status SetMembership(Membership membership);
 
  private:
@@ -45,7 +48,7 @@ class TaskState {
   Membership membership_;
 };
 
-// Zeroes the key in it.
+// Empties the membership, and zeroes the key in it.
 void WipeMembership(Membership* membership);
 
 }  // namespace parley::agent

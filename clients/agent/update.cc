@@ -38,7 +38,7 @@ std::string HookDetail(const HookResult& hook) {
 // A command that could not be started says nothing of the set.
 bool IsPassing(const absl::Status& status) { return Reason(status) != "HOOK_FAILED" && BlameOf(status) != Blame::kSet; }
 
-// As the name of an environment variable: upper case, and '_' for what it may not hold.
+// Makes the name of an environment variable: upper case, and '_' for what it may not hold.
 std::string VariableName(absl::string_view prefix, absl::string_view key) {
   std::string name(prefix);
   for (const char c : key) name.push_back(absl::ascii_isalnum(c) ? absl::ascii_toupper(c) : '_');

@@ -44,11 +44,13 @@ class Update {
   bool pending() const;
   // Goes on with a pending() update from where it stands, or takes it back when the server does not wait for it.
   // Without a connection the commands are run, and the update is confirmed once. `declared_digest` is that of the
-  // declaration that the server's view rests on.
+  // declaration that the server's view rests on. The errors are those of the connection.
   absl::Status ResumePending(const std::string& declared_digest);
-  // Takes the update back. `passing` says that the cause is not the set's.
+  // Takes the update back. `passing` says that the cause is not the set's. result() says how that came out; the errors
+  // are those of the connection.
   absl::Status RollBack(const std::string& reason, const std::string& detail, bool passing);
-  // Reports a recorded rollback to the server, if it waits for that, and forgets it.
+  // Reports a recorded rollback to the server, if it waits for that, and forgets it. The errors are those of the
+  // connection.
   absl::Status ReportRollback(const TargetOwner::Rollback& rollback);
 
   enum class End {
