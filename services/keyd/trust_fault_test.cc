@@ -17,6 +17,29 @@ namespace {
 using access::v1::ROLE_ADMIN;
 using trust::TestMember;
 
+// Each user has one device, each device one credential, and none that was acknowledged is missing.
+void ExpectEachHasOneDevice(KeyClient& client, const trust::Founding& founding,
+                            const std::set<std::string>& acknowledged) {
+  const auto chain = ReadChain(client, founding.root_verification_key, absl::Now());
+  ASSERT_EQ(chain.status(), absl::OkStatus());
+  std::set<std::string> devices;
+  for (const trust::User* const user : chain->Users()) {
+    ASSERT_EQ(chain->DevicesOf(user->id).size(), 1u);
+    devices.insert(trust::DeviceName(chain->DevicesOf(user->id)[0]->id));
+  }
+  for (const std::string& device : acknowledged) EXPECT_EQ(devices.count(device), 1u);
+  EXPECT_LE(devices.size(), acknowledged.size() + 2) << "Alice's, and one without an answer";
+  key::v1::ListCredentialsRequest request;
+  request.set_page_size(1000);
+  key::v1::ListCredentialsResponse credentials;
+  ASSERT_EQ(client.Call(&KeyClient::Stub::ListCredentials, request, &credentials), absl::OkStatus());
+  std::set<std::string> with_credential;
+  for (const key::v1::CredentialRecord& record : credentials.credentials()) {
+    if (!record.device().empty()) EXPECT_TRUE(with_credential.insert(record.device()).second);
+  }
+  EXPECT_EQ(with_credential, devices);
+}
+
 TEST(TrustFault, KilledAtAnyMomentEnrolsNobodyHalfOrTwice) {
   TestFolder folder;
   KeydProcess keyd(folder.path() + "/data");
@@ -71,25 +94,7 @@ TEST(TrustFault, KilledAtAnyMomentEnrolsNobodyHalfOrTwice) {
   }
   keyd.Start();
   KeyClient client(credential, Clock::System());
-  const auto chain = ReadChain(client, founding.root_verification_key, absl::Now());
-  ASSERT_EQ(chain.status(), absl::OkStatus());
-  // Each user has one device, each device one credential, and none that was acknowledged is missing.
-  std::set<std::string> devices;
-  for (const trust::User* const user : chain->Users()) {
-    ASSERT_EQ(chain->DevicesOf(user->id).size(), 1u);
-    devices.insert(trust::DeviceName(chain->DevicesOf(user->id)[0]->id));
-  }
-  for (const std::string& device : acknowledged) EXPECT_EQ(devices.count(device), 1u);
-  EXPECT_LE(devices.size(), acknowledged.size() + 2) << "Alice's, and one without an answer";
-  key::v1::ListCredentialsRequest request;
-  request.set_page_size(1000);
-  key::v1::ListCredentialsResponse credentials;
-  ASSERT_EQ(client.Call(&KeyClient::Stub::ListCredentials, request, &credentials), absl::OkStatus());
-  std::set<std::string> with_credential;
-  for (const key::v1::CredentialRecord& record : credentials.credentials()) {
-    if (!record.device().empty()) EXPECT_TRUE(with_credential.insert(record.device()).second);
-  }
-  EXPECT_EQ(with_credential, devices);
+  ExpectEachHasOneDevice(client, founding, acknowledged);
 }
 
 }  // namespace

@@ -73,7 +73,7 @@ TEST_F(Access, EveryRpcNamesItsRoles) {
 TEST_F(Access, OfEachRoleEndsWhereItsRpcsEnd) {
   const auto task = Create(NewTask("site"));
   ASSERT_TRUE(task.ok()) << task.status();
-  const Joined member = Join(*task, "web-1");
+  const JoinedClient member = Join(*task, "web-1");
   std::map<Role, std::unique_ptr<TaskdTestClient>> clients;
   for (const Role role : {access::v1::ROLE_ADMIN, access::v1::ROLE_OPERATOR, access::v1::ROLE_AUDITOR,
                           access::v1::ROLE_SERVICE, access::v1::ROLE_DEVICE, access::v1::ROLE_INVITEE}) {
@@ -122,7 +122,7 @@ TEST_F(Access, OfAJoinerIsItsOwnTask) {
 TEST_F(Access, OfAMemberIsItsOwnTaskInEveryRpc) {
   const auto task = Create(NewTask("site"));
   const auto other = Create(NewTask("other"));
-  const Joined member = Join(*task, "web-1");
+  const JoinedClient member = Join(*task, "web-1");
   Join(*other, "web-1");
   const auto client = Connect(member.key);
 
@@ -157,8 +157,8 @@ TEST_F(Access, OfAMemberIsItsOwnTaskInEveryRpc) {
 
 TEST_F(Access, OfAMemberIsItsOwnClient) {
   const auto task = Create(NewTask("site"));
-  const Joined one = Join(*task, "web-1");
-  const Joined two = Join(*task, "web-2");
+  const JoinedClient one = Join(*task, "web-1");
+  const JoinedClient two = Join(*task, "web-2");
   // web-1 brings itself up to CHECKING; web-2's key confirms: it is web-2 who is meant, and web-2 checks nothing.
   const auto connection = Connect(one.key);
   TestNegotiation negotiation(connection.get(), one.task);

@@ -78,7 +78,7 @@ TEST_F(ArtifactTest, AreRefusedUnlessTheyAreWhatTheySay) {
 
 TEST_F(ArtifactTest, AreFetchedFromTheByteAskedForAndOnlyOfTheOffer) {
   const auto task = Create(NewTask("site"));
-  const Joined member = Join(*task, "web-1");
+  const JoinedClient member = Join(*task, "web-1");
   const auto client = Connect(member.key);
   TestNegotiation negotiation(client.get(), member.task);
   const NegotiateResponse offered = negotiation.Declare();

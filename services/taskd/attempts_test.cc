@@ -56,7 +56,7 @@ class AttemptsTest : public TaskdTest {
   }
 
   task::v1::CreateTaskResponse task_;
-  Joined member_;
+  JoinedClient member_;
   std::unique_ptr<TaskdTestClient> client_;
 };
 
@@ -140,9 +140,9 @@ TEST_F(AttemptsTest, AreRefusedByNameOrLeaveTheClientAsItIs) {
   Open(NewTask("site"));
   auto negotiation = Negotiate();
   negotiation->CarryOn();
-  const Joined hindered = Join(task_, "web-2");
-  const Joined revoked = Join(task_, "web-3");
-  const Joined declined = Join(task_, "web-4");
+  const JoinedClient hindered = Join(task_, "web-2");
+  const JoinedClient revoked = Join(task_, "web-3");
+  const JoinedClient declined = Join(task_, "web-4");
   const auto second = Connect(hindered.key);
   TestNegotiation(second.get(), hindered.task).Declare(Hindered("clock"));
   const auto fourth = Connect(declined.key);
@@ -180,7 +180,7 @@ TEST_F(AttemptsTest, AreGivenToManyAtOnce) {
   Open(NewTask("site"));
   constexpr int kClients = 70;
   for (int i = 0; i < kClients; ++i) {
-    const Joined member = Join(task_, absl::StrCat("db-", i));
+    const JoinedClient member = Join(task_, absl::StrCat("db-", i));
     const auto client = Connect(member.key);
     TestNegotiation negotiation(client.get(), member.task);
     negotiation.Declare();
@@ -262,7 +262,7 @@ TEST_F(AttemptsTest, BeingAwayInTheCheckIsNoFailure) {
   task::v1::CreateTaskRequest request = NewTask("site");
   request.set_max_failures(1);
   Open(request);
-  const Joined other = Join(task_, "web-2");
+  const JoinedClient other = Join(task_, "web-2");
   const auto second = Connect(other.key);
   auto negotiation = Negotiate();
   negotiation->CarryOn();
@@ -382,7 +382,7 @@ TEST_F(AttemptsTest, OfClientsThatCannotBeginAreWaitedForAndAllAreSeen) {
                                           "target_pipe"};
   std::vector<std::unique_ptr<TaskdTestClient>> clients;
   std::vector<std::unique_ptr<TestNegotiation>> negotiations;
-  std::vector<Joined> members;
+  std::vector<JoinedClient> members;
   for (const std::string& code : codes) {
     const std::string name = absl::StrCat("web-", members.size());
     const auto device = Connect(access::v1::ROLE_DEVICE, name);

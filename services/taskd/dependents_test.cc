@@ -155,7 +155,7 @@ TEST_F(DependentsTest, JoinKeysEndWithTheirMakersCredentialAndMembersGoOn) {
   further.set_parent("tasks/made");
   const auto second = maker->Call(&maker->tasks(), &TaskService::Stub::CreateJoinKey, further);
   ASSERT_TRUE(second.ok()) << second.status();
-  const Joined member = Join(*created, "web-1");
+  const JoinedClient member = Join(*created, "web-1");
   const keys::Keyring::Minted join_key = TaskdTest::KeyOf(ParseJoinKey(second->pasted()));
 
   RevokeCredential(serial_);
@@ -180,8 +180,8 @@ TEST_F(DependentsTest, AJoinKeyEndsNoLaterThanItsMakersCredential) {
 }
 
 TEST_F(DependentsTest, MembersOfAJoinKeyEndWhenThatIsAskedFor) {
-  const Joined one = Join(task_, "web-1");
-  const Joined two = Join(task_, "web-2");
+  const JoinedClient one = Join(task_, "web-1");
+  const JoinedClient two = Join(task_, "web-2");
   const auto device = Device(serial_);
   const auto other = Connect(access::v1::ROLE_DEVICE, "web-3");
   const auto third = Try(other.get(), Request("tasks/site", "web-3"));

@@ -264,7 +264,7 @@ TEST_F(DeviceLabelsTest, LabelsAndFactsAreShownApart) {
   EXPECT_EQ(shown.facts().at("site"), "claimed");
   // A client that joined with a join key has no labels, whatever there is under its name.
   Label("web-2", {{"role", "web"}});
-  const Joined joined = Join(task, "web-2");
+  const JoinedClient joined = Join(task, "web-2");
   const auto other = Connect(joined.key);
   TestNegotiation second(other.get(), "tasks/site");
   const NegotiateResponse offered = second.Declare(claims);

@@ -21,7 +21,7 @@ class FanOutTest : public TaskdTest {
     ASSERT_TRUE(task.ok()) << task.status();
     task_ = task->task().name();
     for (int i = 0; i < kClients; ++i) {
-      const Joined joined = Join(*task, absl::StrCat("client-", i));
+      const JoinedClient joined = Join(*task, absl::StrCat("client-", i));
       connections_.push_back(Connect(joined.key));
       clients_.push_back(std::make_unique<TestNegotiation>(connections_.back().get(), joined.task));
       EXPECT_EQ(clients_.back()->Declare().state(), Participant::STATE_OFFERED);

@@ -82,7 +82,7 @@ TEST_F(JoiningTest, EndsWithTheKeysTime) {
 
 TEST_F(JoiningTest, EndsWithARevocationAlsoAfterARestart) {
   const auto task = Create(NewTask("site"));
-  const Joined member = Join(*task, "web-1");
+  const JoinedClient member = Join(*task, "web-1");
   const keys::JoinKey key = ParseJoinKey(task->join_key().pasted());
   const auto joiner = Connect(KeyOf(key));
   ASSERT_TRUE(Try(joiner.get(), NewJoin("web-2")).ok());
@@ -103,8 +103,8 @@ TEST_F(JoiningTest, EndsWithARevocationAlsoAfterARestart) {
 
 TEST_F(JoiningTest, OfOneClientCanBeRevokedAlone) {
   const auto task = Create(NewTask("site"));
-  const Joined one = Join(*task, "web-1");
-  const Joined two = Join(*task, "web-2");
+  const JoinedClient one = Join(*task, "web-1");
+  const JoinedClient two = Join(*task, "web-2");
   const auto first = Connect(one.key);
   const auto second = Connect(two.key);
   TestNegotiation negotiation(first.get(), one.task);
@@ -129,7 +129,7 @@ TEST_F(JoiningTest, OfATaskOfAYearCanBeRevokedAtOnce) {
   request.mutable_ttl()->set_seconds(absl::ToInt64Seconds(absl::Hours(24 * 366)));
   const auto task = Create(request);
   ASSERT_TRUE(task.ok()) << task.status();
-  const Joined member = Join(*task, "web-1");
+  const JoinedClient member = Join(*task, "web-1");
   const auto revoked = RevokeParticipant(member.task, "web-1");
   ASSERT_TRUE(revoked.ok()) << revoked.status();
   const auto key = Revoke(task->join_key().join_key().name());

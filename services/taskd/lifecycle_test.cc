@@ -18,7 +18,7 @@ class LifecycleTest : public TaskdTest {
  protected:
   // Brings a client from Join to the state; its stream is broken off then.
   void Bring(const task::v1::CreateTaskResponse& task, const std::string& name, Participant::State state) {
-    const Joined member = Join(task, name);
+    const JoinedClient member = Join(task, name);
     const auto client = Connect(member.key);
     TestNegotiation negotiation(client.get(), member.task);
     if (state == Participant::STATE_DECLINED) {
@@ -306,7 +306,7 @@ TEST_F(LifecycleTest, ExpiresWithItsTimeAlsoWhileStopped) {
 
 TEST_F(LifecycleTest, GivesItsPlaceToTheTaskThatSupersedesIt) {
   const auto task = Create(NewTask("site"));
-  const Joined member = Join(*task, "web-1");
+  const JoinedClient member = Join(*task, "web-1");
   task::v1::CreateTaskRequest request = NewTask("better");
   request.set_supersedes("tasks/site");
   ASSERT_TRUE(Create(request).ok());
@@ -324,7 +324,7 @@ TEST_F(LifecycleTest, SaysInEveryManifestThatItSignsWhichTaskItSupersedes) {
   request.set_supersedes("tasks/site");
   const auto task = Create(request);
   ASSERT_TRUE(task.ok()) << task.status();
-  const Joined member = Join(*task, "web-1");
+  const JoinedClient member = Join(*task, "web-1");
   const auto client = Connect(member.key);
   TestNegotiation negotiation(client.get(), member.task);
   NegotiateResponse offered = negotiation.Declare();
@@ -344,7 +344,7 @@ TEST_F(LifecycleTest, SaysInEveryManifestThatItSignsWhichTaskItSupersedes) {
 
 TEST_F(LifecycleTest, GoesOnAfterARestartInTheMiddle) {
   const auto task = Create(NewTask("site"));
-  const Joined member = Join(*task, "web-1");
+  const JoinedClient member = Join(*task, "web-1");
   {
     const auto client = Connect(member.key);
     TestNegotiation negotiation(client.get(), member.task);

@@ -23,7 +23,7 @@ class NegotiationTest : public TaskdTest {
   Participant::State State() { return GetParticipant(member_.task, "web-1").state(); }
 
   task::v1::CreateTaskResponse task_;
-  Joined member_;
+  JoinedClient member_;
   std::unique_ptr<TaskdTestClient> client_;
 };
 
@@ -182,7 +182,7 @@ TEST_F(NegotiationTest, OffersTheNextRevisionOnTheLiveStream) {
 
 TEST_F(NegotiationTest, IsCanceledByAnAbortUnlessItApplies) {
   Open(NewTask("site"));
-  const Joined other = Join(task_, "web-2");
+  const JoinedClient other = Join(task_, "web-2");
   const auto second = Connect(other.key);
   auto applying = Negotiate();
   applying->CarryOn();

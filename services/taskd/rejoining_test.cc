@@ -156,7 +156,7 @@ TEST_F(RejoiningTest, TakesAPlaceOfItsJoinKey) {
   task::v1::CreateTaskRequest request = NewTask("small");
   request.set_join_key_max_members(1);
   const auto task = Create(request);
-  const Joined member = Join(*task, "web-1");
+  const JoinedClient member = Join(*task, "web-1");
   ASSERT_TRUE(RevokeParticipant("tasks/small", "web-1").ok());
   const auto joiner = Connect(TaskdTest::KeyOf(ParseJoinKey(task->join_key().pasted())));
   EXPECT_EQ(Reason(Try(joiner.get(), NewJoin("web-1")).status()), "MAX_MEMBERS");

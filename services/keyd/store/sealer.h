@@ -33,11 +33,11 @@ class Sealer {
   crypto::Aead aead_;
 };
 
-// The KEK of a file: 32 bytes, or 64 hex digits and white space after them. The errors of ReadSecretFile;
-// INVALID_ARGUMENT (KEK_MALFORMED).
+// Reads the KEK of a file: 32 bytes, or 64 hex digits and white space after them. Returns the errors of ReadSecretFile,
+// or INVALID_ARGUMENT (KEK_MALFORMED).
 absl::StatusOr<Secret> ReadKek(const std::string& path);
 
-// Makes a new one and writes it, in hex.
+// Makes a new KEK and writes it in hex. Returns the errors of WriteSecretFile.
 absl::StatusOr<Secret> MakeKek(const std::string& path);
 
 }  // namespace parley::keyd

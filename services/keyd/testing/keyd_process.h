@@ -1,4 +1,4 @@
-// keyd as a process, for tests that kill it. They have //services/keyd among their data.
+// Runs keyd as a process, for tests that kill it. Such a test has //services/keyd among its data.
 #ifndef PARLEY_SERVICES_KEYD_TESTING_KEYD_PROCESS_H_
 #define PARLEY_SERVICES_KEYD_TESTING_KEYD_PROCESS_H_
 

@@ -100,8 +100,8 @@ absl::Status TrustAuthority::CommitEnrolment(const CertificateBatch& batch, Cred
   SetHolder(*chain_->FindUser(chain_->FindDevice(device)->user), trust::DeviceName(device), &spec);
   spec.events = batch.Events(spec.actor, /*reason=*/"");
   const int64_t first = batch.read.front().sequence();
-  spec.also = [&](store::Transaction* transaction) {
-    if (first == 1) KeyStore::PutTrustRoot(chain_->root_verification_key(), transaction);
+  spec.also = [&, root = chain_->root_verification_key()](store::Transaction* transaction) {
+    if (first == 1) KeyStore::PutTrustRoot(root, transaction);
     KeyStore::PutCertificates(batch.received, first, transaction);
   };
   const absl::Status issued = Credentials::Answer(credentials_->IssueOnce(spec), response);

@@ -208,7 +208,7 @@ task::v1::JoinRequest TaskdTest::NewJoin(const std::string& client) {
   return request;
 }
 
-Joined TaskdTest::Join(const task::v1::CreateTaskResponse& task, const std::string& client) {
+JoinedClient TaskdTest::Join(const task::v1::CreateTaskResponse& task, const std::string& client) {
   const auto joiner = Connect(KeyOf(ParseJoinKey(task.join_key().pasted())));
   const auto response = joiner->Call(&joiner->participation(), &ParticipationService::Stub::Join, NewJoin(client));
   EXPECT_TRUE(response.ok()) << response.status();

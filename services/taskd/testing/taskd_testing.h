@@ -85,7 +85,7 @@ class TestNegotiation {
 };
 
 // Who has joined.
-struct Joined {
+struct JoinedClient {
   std::string task;
   std::string client;
   keys::Keyring::Minted key;
@@ -131,7 +131,7 @@ class TaskdTest : public ServiceTest {
   keys::Keyring::Minted KeyOf(const keys::JoinKey& key) { return {key.identity, key.secret.Clone()}; }
   static task::v1::JoinRequest NewJoin(const std::string& client);
   // With the task's first join key.
-  Joined Join(const task::v1::CreateTaskResponse& task, const std::string& client);
+  JoinedClient Join(const task::v1::CreateTaskResponse& task, const std::string& client);
   absl::StatusOr<task::v1::ConfirmResponse> Confirm(TaskdTestClient* connection, const std::string& task,
                                                     const std::string& digest, int attempt = 1);
 
