@@ -50,8 +50,7 @@ absl::StatusOr<Credentials::Issued> Credentials::IssueOnce(const IssueSpec& spec
   MutexLock lock(&mutex_);
   ASSIGN_OR_RETURN(std::optional<Issued> before, IssuedBefore(spec));
   if (before.has_value()) return *std::move(before);
-  return roots_->WithoutRotation([&](const store::Transaction::Condition& unchanged)
-                                     ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return IssueNew(spec, unchanged); });
+  return IssueNew(spec);
 }
 
 absl::StatusOr<std::optional<Credentials::Issued>> Credentials::IssuedBefore(const IssueSpec& spec) const {
@@ -87,8 +86,7 @@ absl::Status Credentials::Answer(const absl::StatusOr<Issued>& issued, key::v1::
   return absl::OkStatus();
 }
 
-absl::StatusOr<Credentials::Issued> Credentials::IssueNew(const IssueSpec& spec,
-                                                          const store::Transaction::Condition& roots) {
+absl::StatusOr<Credentials::Issued> Credentials::IssueNew(const IssueSpec& spec) {
   const absl::Time now = store_->Now();
   Issued issued;
   CredentialRecord& record = issued.record;
@@ -101,28 +99,30 @@ absl::StatusOr<Credentials::Issued> Credentials::IssueNew(const IssueSpec& spec,
   *record.mutable_expire_time() = ToProto(absl::UnixEpoch() + rounded_ttl);
   record.set_issuer(spec.issuer);
   record.set_device(spec.device);
-  record.set_epoch(roots_->primary_epoch());
-  ASSIGN_OR_RETURN(issued.credential, Mint(record));
   records::IssueRequest answered;
   answered.set_digest(spec.request_digest);
-  answered.set_serial(issued.credential.serial);
+  answered.set_serial(SerialOfName(record.name()));
   *answered.mutable_expire_time() = ToProto(now + kRequestMemory);
-  // The labels are stored with the name.
-  const CredentialRecord stored = record;
-  DeviceNames names(store_);
-  if (spec.role == access::v1::ROLE_DEVICE) {
-    ASSIGN_OR_RETURN(*record.mutable_labels(), names.AddCredential(record, spec.labels));
-  }
-  std::vector<AuditEvent> events = spec.events;
-  events.push_back(NewEvent(spec.actor, "credential.issued", record.name(), Describe(record)));
-  const auto together = [&](int64_t sequence, store::Transaction* transaction) {
-    transaction->conditions.push_back(roots);
-    KeyStore::PutIssued(stored, sequence, transaction);
-    if (!spec.request_hash.empty()) KeyStore::PutRequest(spec.request_hash, answered, transaction);
-    names.AddTo(transaction);
-    if (spec.also) spec.also(transaction);
-  };
-  RETURN_IF_ERROR(store_->trail()->Commit(std::move(events), together).status());
+  const absl::Status committed = roots_->WithoutRotation([&](const auto& unchanged) -> absl::Status {
+    record.set_epoch(roots_->primary_epoch());
+    ASSIGN_OR_RETURN(issued.credential, Mint(record));
+    // The labels are stored with the name.
+    const CredentialRecord stored = record;
+    DeviceNames names(store_);
+    if (spec.role == access::v1::ROLE_DEVICE) {
+      ASSIGN_OR_RETURN(*record.mutable_labels(), names.AddCredential(record, spec.labels));
+    }
+    std::vector<AuditEvent> events = spec.events;
+    events.push_back(NewEvent(spec.actor, "credential.issued", record.name(), Describe(record)));
+    return store_->trail()->Commit(std::move(events), [&](int64_t sequence, store::Transaction* transaction) {
+      transaction->conditions.push_back(unchanged);
+      KeyStore::PutIssued(stored, sequence, transaction);
+      if (!spec.request_hash.empty()) KeyStore::PutRequest(spec.request_hash, answered, transaction);
+      names.AddTo(transaction);
+      if (spec.also) spec.also(transaction);
+    });
+  });
+  RETURN_IF_ERROR(committed);
   return issued;
 }
 
@@ -202,7 +202,7 @@ absl::StatusOr<std::vector<CredentialRecord>> Credentials::RevokeTogether(const 
     *transaction = changes;
     if (spec.also) spec.also(transaction);
   };
-  RETURN_IF_ERROR(store_->trail()->Commit(std::move(events), together).status());
+  RETURN_IF_ERROR(store_->trail()->Commit(std::move(events), together));
   return revoked;
 }
 
@@ -214,10 +214,8 @@ absl::Status Credentials::Label(absl::string_view actor, const key::v1::LabelDev
   if (!changed) return absl::OkStatus();
   std::string detail = keys::ShowLabels(request.set());
   for (const std::string& key : request.remove()) absl::StrAppend(&detail, detail.empty() ? "" : ", ", key, "-");
-  return store_->trail()
-      ->Commit({NewEvent(actor, "device.labelled", request.name(), detail)},
-               [&](int64_t, store::Transaction* transaction) { names.AddTo(transaction); })
-      .status();
+  return store_->trail()->Commit({NewEvent(actor, "device.labelled", request.name(), detail)},
+                                 [&](int64_t, store::Transaction* transaction) { names.AddTo(transaction); });
 }
 
 }  // namespace parley::keyd

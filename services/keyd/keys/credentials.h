@@ -115,9 +115,7 @@ class Credentials {
                      key::v1::DeviceLabels* response);
 
  private:
-  // `roots` holds as long as no root was rotated.
-  absl::StatusOr<Issued> IssueNew(const IssueSpec& spec, const store::Transaction::Condition& roots)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<Issued> IssueNew(const IssueSpec& spec) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<keys::Credential> Mint(const key::v1::CredentialRecord& record) const;
 
   const KeyStore* const store_;

@@ -55,10 +55,9 @@ absl::Status Organisation::Found(const std::string& name) {
   records::RootSet roots;
   *roots.add_roots() = NewRoot(1);
   roots.set_primary_epoch(1);
-  return store_->trail()
-      ->Commit({NewEvent("keyd", "organisation.created", "organisation", name)},
-               [&](int64_t, store::Transaction* transaction) { KeyStore::PutFounding(record_, roots, transaction); })
-      .status();
+  return store_->trail()->Commit(
+      {NewEvent("keyd", "organisation.created", "organisation", name)},
+      [&](int64_t, store::Transaction* transaction) { KeyStore::PutFounding(record_, roots, transaction); });
 }
 
 absl::Status Organisation::IssueServerCertificate(absl::string_view actor,
@@ -74,10 +73,9 @@ absl::Status Organisation::IssueServerCertificate(absl::string_view actor,
                                                  {request.names().begin(), request.names().end()}, now, not_after));
   response->set_ca_pem(ca_pem());
   *response->mutable_expire_time() = ToProto(not_after);
-  return store_->trail()
-      ->Commit({NewEvent(actor, "certificate.issued", "organisation", absl::StrJoin(request.names(), " "))},
-               [](int64_t, store::Transaction*) {})
-      .status();
+  return store_->trail()->Commit(
+      {NewEvent(actor, "certificate.issued", "organisation", absl::StrJoin(request.names(), " "))},
+      [](int64_t, store::Transaction*) {});
 }
 
 absl::StatusOr<Secret> Organisation::RootKey(const records::RootSet::Root& root) const {

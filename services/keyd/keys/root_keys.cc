@@ -16,9 +16,8 @@ absl::StatusOr<std::unique_ptr<RootKeys>> RootKeys::Open(const KeyStore* store, 
   for (const absl::string_view audience : {keys::kTaskd, keys::kEnrolld, keys::kKeyd}) {
     root_keys->keyrings_.try_emplace(std::string(audience));
   }
-  ASSIGN_OR_RETURN(const auto roots, store->Roots());
   MutexLock lock(&root_keys->mutex_);
-  RETURN_IF_ERROR(root_keys->Use(roots));
+  RETURN_IF_ERROR(root_keys->UseStored());
   return root_keys;
 }
 
@@ -30,7 +29,8 @@ absl::StatusOr<std::map<uint32_t, Secret>> RootKeys::OpenAll(const records::Root
   return opened;
 }
 
-absl::Status RootKeys::Use(const Versioned<records::RootSet>& roots) {
+absl::Status RootKeys::UseStored() {
+  ASSIGN_OR_RETURN(const auto roots, store_->Roots());
   ASSIGN_OR_RETURN(const auto opened, OpenAll(roots.value));
   for (auto& [audience, keyring] : keyrings_) {
     std::map<uint32_t, Secret> derived;
@@ -53,26 +53,25 @@ absl::Status RootKeys::Rotate(absl::string_view actor, uint32_t retire_before, k
                                 "retire with the next rotation"));
   }
   const uint32_t epoch = before.value.primary_epoch() + 1;
-  Versioned<records::RootSet> after;
+  records::RootSet after;
   std::vector<std::string> retired;
   for (records::RootSet::Root& root : *before.value.mutable_roots()) {
     if (root.epoch() < retire_before) {
       retired.push_back(absl::StrCat(root.epoch()));
     } else {
-      *after.value.add_roots() = std::move(root);
+      *after.add_roots() = std::move(root);
     }
   }
-  *after.value.add_roots() = organisation_->NewRoot(epoch);
-  after.value.set_primary_epoch(epoch);
+  *after.add_roots() = organisation_->NewRoot(epoch);
+  after.set_primary_epoch(epoch);
   const std::string detail = retired.empty() ? "retired none" : absl::StrCat("retired ", absl::StrJoin(retired, ", "));
-  ASSIGN_OR_RETURN(after.revision,
-                   store_->trail()->Commit({NewEvent(actor, "root.rotated", absl::StrCat("roots/", epoch), detail)},
-                                           [&](int64_t, store::Transaction* transaction) {
-                                             transaction->conditions.push_back({kRootsKey, before.revision});
-                                             transaction->Set(kRootsKey, after.value.SerializeAsString());
-                                           }));
+  RETURN_IF_ERROR(store_->trail()->Commit({NewEvent(actor, "root.rotated", absl::StrCat("roots/", epoch), detail)},
+                                          [&](int64_t, store::Transaction* transaction) {
+                                            transaction->conditions.push_back({kRootsKey, before.revision});
+                                            transaction->Set(kRootsKey, after.SerializeAsString());
+                                          }));
   response->set_primary_epoch(epoch);
-  return Use(after);
+  return UseStored();
 }
 
 absl::StatusOr<key::v1::AudienceKeys> RootKeys::AudienceKeysOf(absl::string_view audience,

@@ -48,7 +48,8 @@ class RootKeys {
 
  private:
   RootKeys(const KeyStore* store, const Organisation* organisation) : store_(store), organisation_(organisation) {}
-  absl::Status Use(const Versioned<records::RootSet>& roots) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Derives the keyrings from the roots that are stored.
+  absl::Status UseStored() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<std::map<uint32_t, Secret>> OpenAll(const records::RootSet& roots) const;
 
   const KeyStore* const store_;

@@ -29,7 +29,7 @@ absl::Status AuditTrail::LoadHead() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<int64_t> AuditTrail::TryCommit(const std::vector<AuditEvent>& events, const Operation& operation) {
+absl::Status AuditTrail::TryCommit(const std::vector<AuditEvent>& events, const Operation& operation) {
   Versioned<records::AuditHead> next = *head_;
   store::Transaction transaction;
   operation(next.value.sequence() + 1, &transaction);
@@ -49,23 +49,23 @@ absl::StatusOr<int64_t> AuditTrail::TryCommit(const std::vector<AuditEvent>& eve
   head_.reset();
   ASSIGN_OR_RETURN(next.revision, store_->Commit(std::move(transaction)));
   head_ = std::move(next);
-  return head_->revision;
+  return absl::OkStatus();
 }
 
-absl::StatusOr<int64_t> AuditTrail::CommitComplete(const std::vector<AuditEvent>& events, const Operation& operation) {
+absl::Status AuditTrail::CommitComplete(const std::vector<AuditEvent>& events, const Operation& operation) {
   MutexLock lock(&mutex_);
   if (!head_.has_value()) RETURN_IF_ERROR(LoadHead());
   while (true) {
     const int64_t before = head_->revision;
-    absl::StatusOr<int64_t> revision = TryCommit(events, operation);
-    if (!absl::IsAborted(revision.status())) return revision;
+    const absl::Status status = TryCommit(events, operation);
+    if (!absl::IsAborted(status)) return status;
     // Whose condition was it? The head's only when another keyd has appended meanwhile.
     RETURN_IF_ERROR(LoadHead());
-    if (head_->revision == before) return revision;
+    if (head_->revision == before) return status;
   }
 }
 
-absl::StatusOr<int64_t> AuditTrail::Commit(std::vector<AuditEvent> events, const Operation& operation) {
+absl::Status AuditTrail::Commit(std::vector<AuditEvent> events, const Operation& operation) {
   for (AuditEvent& event : events) audit::CompleteEvent("keyd", clock_->Now(), &event);
   return CommitComplete(events, operation);
 }
@@ -84,10 +84,8 @@ absl::Status AuditTrail::Append(absl::string_view service, const std::vector<Aud
   }
   if (fresh.empty()) return absl::OkStatus();
   const absl::Status appended = CommitComplete(fresh, [&](int64_t, store::Transaction* transaction) {
-                                  for (const AuditEvent& event : fresh) {
-                                    transaction->IfAbsent(IdKey(service, event.id()));
-                                  }
-                                }).status();
+    for (const AuditEvent& event : fresh) transaction->IfAbsent(IdKey(service, event.id()));
+  });
   // The same batch came twice at once: the other one appended it, or a part of it.
   return absl::IsAborted(appended) ? Append(service, events) : appended;
 }

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "lib/base/clock.h"
 #include "lib/base/mutex.h"
 #include "lib/store/store.h"
@@ -29,9 +28,9 @@ class AuditTrail {
   // Both must outlive this.
   AuditTrail(store::Store* store, const Clock* clock) : store_(store), clock_(clock) {}
 
-  // Commits the operation with events of keyd's own (NewEvent), at least one; its revision. The errors of
-  // Store::Commit: CONFLICT when a condition of the operation does not hold.
-  absl::StatusOr<int64_t> Commit(std::vector<key::v1::AuditEvent> events, const Operation& operation);
+  // Commits the operation with events of keyd's own (NewEvent), at least one. The errors of Store::Commit: CONFLICT
+  // when a condition of the operation does not hold.
+  absl::Status Commit(std::vector<key::v1::AuditEvent> events, const Operation& operation);
 
   // Appends those of a service's events that the log does not have yet. The errors of CheckAuditEvents.
   absl::Status Append(absl::string_view service, const std::vector<key::v1::AuditEvent>& events);
@@ -41,8 +40,8 @@ class AuditTrail {
 
  private:
   absl::Status LoadHead() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::StatusOr<int64_t> CommitComplete(const std::vector<key::v1::AuditEvent>& events, const Operation& operation);
-  absl::StatusOr<int64_t> TryCommit(const std::vector<key::v1::AuditEvent>& events, const Operation& operation)
+  absl::Status CommitComplete(const std::vector<key::v1::AuditEvent>& events, const Operation& operation);
+  absl::Status TryCommit(const std::vector<key::v1::AuditEvent>& events, const Operation& operation)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   store::Store* const store_;

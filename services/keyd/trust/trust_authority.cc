@@ -101,6 +101,7 @@ absl::Status TrustAuthority::CommitEnrolment(const CertificateBatch& batch, Cred
   spec.events = batch.Events(spec.actor, /*reason=*/"");
   const int64_t first = batch.read.front().sequence();
   spec.also = [&, root = chain_->root_verification_key()](store::Transaction* transaction) {
+    // The founding stores the root as well.
     if (first == 1) KeyStore::PutTrustRoot(root, transaction);
     KeyStore::PutCertificates(batch.received, first, transaction);
   };
