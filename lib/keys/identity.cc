@@ -120,7 +120,7 @@ absl::StatusOr<Keyring::Minted> Keyring::MintUnder(const Claims& claims, uint32_
   return minted;
 }
 
-absl::StatusOr<Keyring::Opened> Keyring::OpenWithSecret(absl::string_view identity) const {
+absl::StatusOr<Keyring::Opened> Keyring::Open(absl::string_view identity) const {
   std::optional<std::string> raw = Base64UrlDecode(identity.substr(0, kMaxIdentityBytes + 1));
   const bool formed = raw.has_value() && raw->size() > kHeaderBytes + kFixedClaimBytes + crypto::kAeadTagBytes &&
                       identity.size() <= kMaxIdentityBytes && (*raw)[0] == kVersion;
@@ -141,11 +141,6 @@ absl::StatusOr<Keyring::Opened> Keyring::OpenWithSecret(absl::string_view identi
   if (!formed || !plaintext.ok()) return NotAnIdentity();
   ASSIGN_OR_RETURN(Claims claims, ParseClaims(plaintext->Expose()));
   return Opened{std::move(claims), std::move(secret)};
-}
-
-absl::StatusOr<Claims> Keyring::Open(absl::string_view identity) const {
-  ASSIGN_OR_RETURN(Opened opened, OpenWithSecret(identity));
-  return std::move(opened.claims);
 }
 
 }  // namespace parley::keys

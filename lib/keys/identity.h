@@ -85,12 +85,10 @@ class Keyring {
   // live.
   absl::StatusOr<Minted> Mint(const Claims& claims, uint32_t epoch) const;
 
-  // Returns the claims that are sealed in an identity of this audience. Does not look at not_after. Returns
-  // UNAUTHENTICATED (KEY_UNKNOWN), with one sentence for every cause.
-  absl::StatusOr<Claims> Open(absl::string_view identity) const;
-  // Does both at once, in a time that does not tell a good identity from another: whatever is wrong with it, something
-  // is opened and a secret is derived. Returns the error of Open.
-  absl::StatusOr<Opened> OpenWithSecret(absl::string_view identity) const;
+  // Returns the claims that are sealed in an identity of this audience, and its holder's secret, in a time that does
+  // not tell a good identity from another: whatever is wrong with it, something is opened and a secret is derived. Does
+  // not look at not_after. Returns UNAUTHENTICATED (KEY_UNKNOWN), with one sentence for every cause.
+  absl::StatusOr<Opened> Open(absl::string_view identity) const;
 
  private:
   struct Epoch {

@@ -35,7 +35,7 @@ std::string SealAsIdentity(absl::string_view claims) {
 }
 
 void CheckIdentity(absl::string_view identity) {
-  const auto opened = TheKeyring().OpenWithSecret(identity);
+  const auto opened = TheKeyring().Open(identity);
   if (!opened.ok()) return;
   // What opens is what minting makes: no claims have two identities.
   const auto minted = TheKeyring().Mint(opened->claims);

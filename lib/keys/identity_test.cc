@@ -36,7 +36,7 @@ TEST_F(KeyringTest, OpensWhatItMinted) {
     claims.role = static_cast<access::v1::Role>(role);
     const auto minted = keyring_.Mint(claims);
     ASSERT_TRUE(minted.ok()) << minted.status();
-    const auto opened = keyring_.OpenWithSecret(minted->identity);
+    const auto opened = keyring_.Open(minted->identity);
     ASSERT_TRUE(opened.ok()) << opened.status();
     EXPECT_EQ(opened->claims.role, claims.role);
     EXPECT_EQ(opened->claims.subject, claims.subject);
@@ -63,7 +63,7 @@ TEST_F(KeyringTest, FitsTheLongestSubjectIntoAnIdentity) {
   const auto minted = keyring_.Mint(claims);
   ASSERT_TRUE(minted.ok());
   EXPECT_LE(minted->identity.size(), kMaxIdentityBytes);
-  EXPECT_EQ(keyring_.Open(minted->identity)->subject, claims.subject);
+  EXPECT_EQ(keyring_.Open(minted->identity)->claims.subject, claims.subject);
 }
 
 TEST_F(KeyringTest, RefusesClaimsThatDoNotFit) {

@@ -32,7 +32,7 @@ AudienceKeySource::AudienceKeySource(const Keyring* keyring, const Clock* clock,
       sweep_at_(kSweepAtLeast) {}
 
 absl::StatusOr<transport::KeySource::Key> AudienceKeySource::Find(absl::string_view identity, Want want) {
-  const absl::StatusOr<Keyring::Opened> opened = keyring_->OpenWithSecret(identity);
+  const absl::StatusOr<Keyring::Opened> opened = keyring_->Open(identity);
   const Secret& secret = opened.ok() ? opened->secret : decoy_;
 
   // Derived before anything is decided, so that the time does not show the decision.

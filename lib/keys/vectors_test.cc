@@ -40,11 +40,11 @@ TEST(KeyVectors, IdentitiesAndWhatFollowsFromThem) {
     const Secret seed = DeriveCertificateSeed(minted->secret);
     EXPECT_EQ(HexEncode(seed.Expose()), vector.Text("certificate_seed"));
     EXPECT_EQ(HexEncode(crypto::EcKey::Derive(seed)->PublicKey()), vector.Text("public_key"));
-    const auto claims = keyring.Open(vector.Text("identity"));
-    ASSERT_TRUE(claims.ok()) << claims.status();
-    EXPECT_EQ(claims->subject, vector.Text("subject"));
-    EXPECT_EQ(claims->serial, vector.Bytes("serial"));
-    EXPECT_EQ(claims->not_after, vector.Time("not_after"));
+    const auto opened = keyring.Open(vector.Text("identity"));
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    EXPECT_EQ(opened->claims.subject, vector.Text("subject"));
+    EXPECT_EQ(opened->claims.serial, vector.Bytes("serial"));
+    EXPECT_EQ(opened->claims.not_after, vector.Time("not_after"));
   }
 }
 

@@ -245,38 +245,36 @@ void HttpSession::StartCall(std::vector<std::string> requests) {
       metadata.emplace_back(name, std::string(View(value)));
     }
   }
-  const auto executor = stream_.get_executor();
-  BackendCall::Events events;
-  // They may come after the session's end, on threads that are not the server's.
-  events.message = [keep = keep_, executor, weak = weak_from_this()](std::string message) {
-    asio::post(executor, [weak, message = std::move(message)]() mutable {
-      if (const auto self = weak.lock(); self != nullptr) self->OnMessage(std::move(message));
+  // Events may come after the session's end, on threads that are not the server's.
+  const auto on_strand = [keep = keep_, executor = stream_.get_executor(), weak = weak_from_this()](auto work) {
+    asio::post(executor, [weak, work = std::move(work)]() mutable {
+      if (const auto self = weak.lock(); self != nullptr) work(self.get());
     });
   };
-  events.ended = [keep = keep_, executor, weak = weak_from_this()](const grpc::Status& status,
-                                                                   std::shared_ptr<BackendCall> call) {
-    asio::post(executor, [weak, status, call = std::move(call)] {
-      if (const auto self = weak.lock(); self != nullptr) self->OnEnded(status);
-    });
+  BackendCall::Events events;
+  events.message = [on_strand](std::string message) {
+    on_strand([message = std::move(message)](HttpSession* self) mutable { self->OnMessage(std::move(message)); });
+  };
+  events.ended = [on_strand](const grpc::Status& status, std::shared_ptr<BackendCall> call) {
+    on_strand([status, call = std::move(call)](HttpSession* self) { self->OnEnded(status); });
   };
   if (streaming()) {
     keep_alive_ = false;
-    events.started = [keep = keep_, executor, weak = weak_from_this()] {
-      asio::post(executor, [weak] {
-        const auto self = weak.lock();
-        if (self == nullptr || self->lines_.has_value() || self->stream_ended_) return;
-        self->timer_.expires_after(kFirstAnswer);
-        self->timer_.async_wait([self](ErrorCode error) {
-          if (error || self->stream_ended_ || self->closed_once_) return;
-          self->BeginStream();
-          self->WriteStream();
-        });
-      });
-    };
+    events.started = [on_strand] { on_strand([](HttpSession* self) { self->AwaitFirstAnswer(); }); };
     WatchPeer();
   }
   const absl::Time deadline = streaming() ? absl::InfiniteFuture() : absl::Now() + options_->call_timeout;
   call_ = BackendCall::Start(stub, route_->rpc_path, std::move(requests), metadata, deadline, std::move(events));
+}
+
+void HttpSession::AwaitFirstAnswer() {
+  if (lines_.has_value() || stream_ended_) return;
+  timer_.expires_after(kFirstAnswer);
+  timer_.async_wait([self = shared_from_this()](ErrorCode error) {
+    if (error || self->stream_ended_ || self->closed_once_) return;
+    self->BeginStream();
+    self->WriteStream();
+  });
 }
 
 void HttpSession::OnMessage(std::string message) {

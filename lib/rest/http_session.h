@@ -64,6 +64,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   void AnswerUnary();
 
   // These serve RPCs that stream their answers.
+  void AwaitFirstAnswer();
   void BeginStream();
   void AddLine(std::string json);
   void WriteStream();

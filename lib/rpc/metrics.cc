@@ -57,8 +57,6 @@ void AppendSample(absl::string_view name, const std::map<std::string, std::strin
   absl::StrAppendFormat(text, "%s %.17g\n", labels.empty() ? "" : "}", value);
 }
 
-std::vector<Metrics::Sample> One(double value) { return {{{}, value}}; }
-
 double ResidentBytes() {
   std::ifstream file("/proc/self/statm");
   double size = 0, resident = 0;
@@ -110,7 +108,7 @@ Metrics::Metrics() {
   static_assert(std::size(kCodeNames) == kCodes && std::size(kUpTo) == kBounds);
   static const double start = absl::ToDoubleSeconds(absl::Now() - absl::UnixEpoch());
   const auto add = [this](const char* name, const char* help, Kind kind, std::function<double()> read) {
-    own_.push_back(Add(name, help, kind, [read = std::move(read)] { return One(read()); }));
+    own_.push_back(Add(name, help, kind, [read = std::move(read)] { return std::vector<Sample>{{{}, read()}}; }));
   };
   add("process_resident_memory_bytes", "Memory in use.", Kind::kGauge, ResidentBytes);
   add("process_cpu_seconds_total", "Processor time used.", Kind::kCounter, CpuSeconds);

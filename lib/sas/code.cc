@@ -1,5 +1,7 @@
 #include "lib/sas/code.h"
 
+#include <algorithm>
+
 #include "lib/base/encoding.h"
 
 namespace parley::sas {
@@ -19,10 +21,8 @@ uint32_t LetterAt(uint32_t code, int place, int bits_per_letter) {
 }
 
 bool IsFarFrom(uint32_t candidate, const std::array<uint32_t, kChoices>& codes, size_t count, int bits_per_letter) {
-  for (size_t i = 0; i < count; ++i) {
-    if (LettersThatDiffer(candidate, codes[i], bits_per_letter) < 2) return false;
-  }
-  return true;
+  return std::all_of(codes.begin(), codes.begin() + count,
+                     [&](uint32_t code) { return LettersThatDiffer(candidate, code, bits_per_letter) >= 2; });
 }
 
 uint32_t RandomCode(int bits_per_letter, const RandomSource& random) {

@@ -6,21 +6,14 @@
 #include "lib/store/database.h"
 
 namespace parley::store {
-namespace {
-
-absl::Status Check(Database* copy, const std::string& from) {
-  ASSIGN_OR_RETURN(const std::string found, copy->Value("PRAGMA integrity_check(1)"));
-  if (found == "ok") return absl::OkStatus();
-  return DataLoss("STORE_DAMAGED", from, " is damaged (", found, "); restore it from an earlier backup");
-}
-
-}  // namespace
 
 absl::Status CopySqliteStore(const std::string& from, const std::string& to) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Database> source, Database::Open(from));
   ASSIGN_OR_RETURN(const std::unique_ptr<Database> copy, Database::Open(to));
   RETURN_IF_ERROR(source->CopyTo(copy.get()));
-  return Check(copy.get(), from);
+  ASSIGN_OR_RETURN(const std::string found, copy->Value("PRAGMA integrity_check(1)"));
+  if (found == "ok") return absl::OkStatus();
+  return DataLoss("STORE_DAMAGED", from, " is damaged (", found, "); restore it from an earlier backup");
 }
 
 }  // namespace parley::store

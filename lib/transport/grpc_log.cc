@@ -16,30 +16,25 @@ namespace {
 constexpr size_t kMaxBytes = 1024;
 constexpr TokenBucket::Rate kLines = {.per_second = 5, .burst = 20};
 
-class Limiter {
- public:
-  // Returns whether a line may be logged, and in `dropped` how many were not since the last one that was.
-  bool Take(int64_t* dropped) {
-    MutexLock lock(&mutex_);
-    if (!lines_.Take()) {
-      ++dropped_;
-      return false;
-    }
-    *dropped = std::exchange(dropped_, 0);
-    return true;
-  }
-
- private:
-  Mutex mutex_;
-  TokenBucket lines_ ABSL_GUARDED_BY(mutex_){kLines, Clock::System()};
-  int64_t dropped_ ABSL_GUARDED_BY(mutex_) = 0;
+struct Limit {
+  Mutex mutex;
+  TokenBucket lines ABSL_GUARDED_BY(mutex){kLines, Clock::System()};
+  // How many lines were not logged since the last one that was.
+  int64_t dropped ABSL_GUARDED_BY(mutex) = 0;
 };
 
 void Log(gpr_log_func_args* args) {
   // gRPC logs until the process ends.
-  static Limiter* const limiter = new Limiter();
+  static Limit* const limit = new Limit();
   int64_t dropped = 0;
-  if (!limiter->Take(&dropped)) return;
+  {
+    MutexLock lock(&limit->mutex);
+    if (!limit->lines.Take()) {
+      ++limit->dropped;
+      return;
+    }
+    dropped = std::exchange(limit->dropped, 0);
+  }
   absl::string_view text(args->message);
   const bool cut = text.size() > kMaxBytes;
   const auto log = args->severity == GPR_LOG_SEVERITY_ERROR ? LogError : LogInfo;

@@ -359,6 +359,19 @@ void Listener::StopAccepting() {
   loops_[0]->events.Run([this] { loops_[0]->events.Close(&listen_fd_); });
 }
 
+template <typename Condition>
+void Listener::CloseIf(Condition condition) {
+  for (const auto& loop : loops_) {
+    loop->events.Run([&] {
+      std::vector<std::shared_ptr<Connection>> closing;
+      for (const auto& [key, connection] : loop->connections) {
+        if (condition(*connection)) closing.push_back(connection);
+      }
+      for (const auto& connection : closing) connection->Close();
+    });
+  }
+}
+
 void Listener::Drain(absl::Time deadline) {
   StopAccepting();
   // Nobody waits for an answer there.
@@ -369,7 +382,13 @@ void Listener::Drain(absl::Time deadline) {
 }
 
 void Listener::Shutdown() {
-  std::call_once(shut_down_, [this] { CloseAll(); });
+  std::call_once(shut_down_, [this] {
+    StopAccepting();
+    CloseIf([](const Connection&) { return true; });
+    // No callback after this; then no task.
+    timers_.Stop();
+    for (const auto& loop : loops_) loop->events.Stop();
+  });
 }
 
 void Listener::CountBreach(FrameGuard::Breach breach, const ConnectionId& connection_id) {
@@ -394,27 +413,6 @@ void Listener::SayFull(ConnectionPlaces::Limit limit, const KeyInfo& key, const 
                                                  {"places", absl::StrCat(places_.total())},
                                                  {"key", key.key_id},
                                                  {"from", from}});
-}
-
-template <typename Condition>
-void Listener::CloseIf(Condition condition) {
-  for (const auto& loop : loops_) {
-    loop->events.Run([&] {
-      std::vector<std::shared_ptr<Connection>> closing;
-      for (const auto& [key, connection] : loop->connections) {
-        if (condition(*connection)) closing.push_back(connection);
-      }
-      for (const auto& connection : closing) connection->Close();
-    });
-  }
-}
-
-void Listener::CloseAll() {
-  StopAccepting();
-  CloseIf([](const Connection&) { return true; });
-  // No callback after this; then no task.
-  timers_.Stop();
-  for (const auto& loop : loops_) loop->events.Stop();
 }
 
 void Listener::Recheck() {

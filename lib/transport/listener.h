@@ -137,7 +137,6 @@ class Listener final : private EventLoop::Watch {
   void SurviveShortage();
   template <typename Condition>
   void CloseIf(Condition condition);
-  void CloseAll();
   void Admit(Fd fd, const SocketAddress& from);
   void Count(Outcome outcome) { outcomes_[outcome].fetch_add(1, std::memory_order_relaxed); }
   void CountBreach(FrameGuard::Breach breach, const ConnectionId& connection_id);
