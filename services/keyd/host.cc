@@ -36,18 +36,16 @@ absl::StatusOr<Secret> FindKek(const Host::Options& options, bool founded) {
   if (options.kek_file.empty()) return store::FindCompanionSecret(OwnKek(options), founded);
   absl::StatusOr<Secret> kek = ReadKek(options.kek_file);
   if (!absl::IsNotFound(kek.status())) return kek;
-  return Error(absl::StatusCode::kFailedPrecondition, "KEK_MISSING",
-               absl::StrCat("the key-encryption key ", options.kek_file,
-                            " is missing; put the file back, or name it with --kek-file"));
+  return FailedPrecondition("KEK_MISSING", "the key-encryption key ", options.kek_file,
+                            " is missing; put the file back, or name it with --kek-file");
 }
 
 // Credentials are those of an organisation that was founded before.
 absl::Status CheckFounding(const Host::Options& options, bool founded) {
   const std::string admin = options.CredentialFolder() + "/admin.credential";
   if (founded || ::access(admin.c_str(), F_OK) != 0) return absl::OkStatus();
-  return Error(absl::StatusCode::kFailedPrecondition, "DATABASE_MISSING",
-               absl::StrCat("there is ", admin, ", but no organisation in ", DatabasePath(options),
-                            "; restore that from a backup, or move the whole folder away to found another one"));
+  return FailedPrecondition("DATABASE_MISSING", "there is ", admin, ", but no organisation in ", DatabasePath(options),
+                            "; restore that from a backup, or move the whole folder away to found another one");
 }
 
 // FILE_EXPOSED when a file in the folder may be opened by others. A folder that is not there holds none.
@@ -60,11 +58,10 @@ absl::Status CheckCredentialFiles(const std::string& folder) {
     struct stat info;
     if (lstat(path.c_str(), &info) != 0) return FileError("read", path, errno);
     if (!S_ISREG(info.st_mode) || (info.st_mode & 0077) == 0) continue;
-    return Error(absl::StatusCode::kFailedPrecondition, "FILE_EXPOSED",
-                 absl::StrCat(path,
+    return FailedPrecondition("FILE_EXPOSED", path,
                               " holds a secret but others may open it; revoke that credential if they may have, "
                               "then run: chmod 600 ",
-                              path));
+                              path);
   }
   return absl::OkStatus();
 }

@@ -5,7 +5,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "lib/audit/audit_limits.h"
-#include "services/keyd/domain/credential_rules.h"
+#include "lib/base/error.h"
 
 namespace parley::keyd {
 namespace {
@@ -36,10 +36,10 @@ AuditEvent NewEvent(absl::string_view actor, absl::string_view action, absl::str
 
 absl::Status CheckAuditEvents(const std::vector<AuditEvent>& events) {
   if (events.empty() || events.size() > kMaxEvents) {
-    return Invalid("AUDIT_EVENTS", absl::StrCat("a call appends 1 to ", kMaxEvents, " events"));
+    return InvalidArgument("AUDIT_EVENTS", "a call appends 1 to ", kMaxEvents, " events");
   }
   if (std::all_of(events.begin(), events.end(), IsGood)) return absl::OkStatus();
-  return Invalid(
+  return InvalidArgument(
       "AUDIT_EVENTS",
       "an audit event must have a UUID as id, an action, and texts within the limits of docs/protocol/audit_log.md");
 }

@@ -20,7 +20,7 @@ constexpr int kMaxCertificates = 100;
 absl::StatusOr<CertificateBatch> CertificateBatch::Read(
     const google::protobuf::RepeatedPtrField<SignedCertificate>& certificates) {
   if (certificates.empty() || certificates.size() > kMaxCertificates) {
-    return Invalid("CERTIFICATES", absl::StrCat("a call appends 1 to ", kMaxCertificates, " certificates"));
+    return InvalidArgument("CERTIFICATES", "a call appends 1 to ", kMaxCertificates, " certificates");
   }
   CertificateBatch batch;
   for (const SignedCertificate& certificate : certificates) {
@@ -33,8 +33,8 @@ absl::StatusOr<CertificateBatch> CertificateBatch::Read(
 absl::Status CertificateBatch::CheckEnrolment() const {
   const bool new_user = read.size() == 2 && read[0].has_user() && read[1].has_device();
   if (new_user || (read.size() == 1 && read[0].has_device())) return absl::OkStatus();
-  return Invalid("CERTIFICATES",
-                 "an enrolment has two certificates, of a user and its first device, or one, of a device");
+  return InvalidArgument("CERTIFICATES",
+                         "an enrolment has two certificates, of a user and its first device, or one, of a device");
 }
 
 std::string CertificateBatch::Content() const {

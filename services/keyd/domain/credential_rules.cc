@@ -53,29 +53,30 @@ std::vector<absl::string_view> AudiencesOf(access::v1::Role role) {
 
 absl::Status CheckTtl(absl::Duration ttl) {
   if (ttl >= absl::Seconds(1) && ttl <= kMaxTtl) return absl::OkStatus();
-  return Invalid("TTL", "a ttl must be 1 second to 366 days");
+  return InvalidArgument("TTL", "a ttl must be 1 second to 366 days");
 }
 
 absl::Status CheckIssue(access::v1::Role role, absl::string_view subject, absl::Duration ttl,
                         const keys::Labels& labels) {
   if (AudiencesOf(role).empty()) {
-    return Invalid("ROLE", "a credential's role is admin, operator, auditor, service or device");
+    return InvalidArgument("ROLE", "a credential's role is admin, operator, auditor, service or device");
   }
   if (!IsSubject(subject)) {
-    return Invalid("SUBJECT", "a subject has 1 to 48 characters out of a-z, 0-9, dot, underscore and hyphen");
+    return InvalidArgument("SUBJECT", "a subject has 1 to 48 characters out of a-z, 0-9, dot, underscore and hyphen");
   }
   // Its subject decides whose keys a service gets.
   if (role == access::v1::ROLE_SERVICE && subject != keys::kTaskd && subject != keys::kEnrolld) {
-    return Invalid("SUBJECT", "a service's subject is taskd or enrolld");
+    return InvalidArgument("SUBJECT", "a service's subject is taskd or enrolld");
   }
   RETURN_IF_ERROR(CheckTtl(ttl));
   if (labels.empty() || role == access::v1::ROLE_DEVICE) return keys::CheckLabels(labels);
-  return Invalid("LABEL_ROLE", "only a device has labels; leave them out, or issue a credential of the role device");
+  return InvalidArgument("LABEL_ROLE",
+                         "only a device has labels; leave them out, or issue a credential of the role device");
 }
 
 absl::Status CheckRevocationReason(absl::string_view reason) {
   if (reason.size() <= kMaxRevocationReasonBytes) return absl::OkStatus();
-  return Invalid("REVOCATION_REASON", "a reason may have at most 200 characters");
+  return InvalidArgument("REVOCATION_REASON", "a reason may have at most 200 characters");
 }
 
 std::string ContentOf(const key::v1::IssueCredentialRequest& request) {
@@ -98,17 +99,13 @@ std::string Describe(const key::v1::CredentialRecord& record) {
 }
 
 absl::StatusOr<int> PageSize(int requested) {
-  if (requested < 0 || requested > 1000) return Invalid("PAGE_SIZE", "page_size must be 0 to 1000");
+  if (requested < 0 || requested > 1000) return InvalidArgument("PAGE_SIZE", "page_size must be 0 to 1000");
   return requested == 0 ? 100 : requested;
 }
 
 absl::Status CheckAfterSequence(int64_t after_sequence) {
   if (after_sequence >= 0) return absl::OkStatus();
-  return Invalid("AFTER_SEQUENCE", "after_sequence must not be negative");
-}
-
-absl::Status Invalid(absl::string_view reason, absl::string_view sentence) {
-  return Error(absl::StatusCode::kInvalidArgument, reason, sentence);
+  return InvalidArgument("AFTER_SEQUENCE", "after_sequence must not be negative");
 }
 
 }  // namespace parley::keyd

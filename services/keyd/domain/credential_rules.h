@@ -54,9 +54,6 @@ absl::StatusOr<int> PageSize(int requested);
 // INVALID_ARGUMENT (AFTER_SEQUENCE) unless that is where a list or a stream can begin.
 absl::Status CheckAfterSequence(int64_t after_sequence);
 
-// Returns INVALID_ARGUMENT with this reason and sentence.
-absl::Status Invalid(absl::string_view reason, absl::string_view sentence);
-
 }  // namespace parley::keyd
 
 #endif  // PARLEY_SERVICES_KEYD_DOMAIN_CREDENTIAL_RULES_H_

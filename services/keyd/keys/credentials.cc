@@ -25,7 +25,7 @@ constexpr absl::Duration kRequestMemory = absl::Hours(24);
 
 absl::StatusOr<Credentials::IssueSpec> Credentials::Requested(const rpc::Caller& caller, absl::string_view request_id,
                                                               absl::Duration ttl, absl::string_view content) {
-  if (!IsUuid(request_id)) return Invalid("REQUEST_ID", "request_id must be a UUID, a new one per credential");
+  if (!IsUuid(request_id)) return InvalidArgument("REQUEST_ID", "request_id must be a UUID, a new one per credential");
   IssueSpec spec;
   spec.ttl = ttl;
   spec.issuer = caller.subject();
@@ -58,8 +58,7 @@ absl::StatusOr<std::optional<Credentials::Issued>> Credentials::IssuedBefore(con
   ASSIGN_OR_RETURN(const auto answered, store_->FindRequest(spec.request_hash));
   if (!answered.has_value()) return std::nullopt;
   if (answered->digest() != spec.request_digest) {
-    return Error(absl::StatusCode::kFailedPrecondition, "REQUEST_ID_REUSED",
-                 "this request_id was used for another credential; take a new one");
+    return FailedPrecondition("REQUEST_ID_REUSED", "this request_id was used for another credential; take a new one");
   }
   ASSIGN_OR_RETURN(Issued issued, IssuedAs(answered->serial()));
   return std::optional<Issued>(std::move(issued));
@@ -138,8 +137,8 @@ absl::StatusOr<keys::Credential> Credentials::Mint(const CredentialRecord& recor
     const std::string name(audience);
     absl::StatusOr<keys::Keyring::Minted> minted = roots_->keyring(audience)->Mint(claims, record.epoch());
     if (absl::IsNotFound(minted.status())) {
-      return Error(absl::StatusCode::kFailedPrecondition, "EPOCH_RETIRED",
-                   "the root that this credential was issued under has been retired; issue a new one");
+      return FailedPrecondition("EPOCH_RETIRED",
+                                "the root that this credential was issued under has been retired; issue a new one");
     }
     RETURN_IF_ERROR(minted.status());
     const auto address = addresses_.find(name);
@@ -206,7 +205,7 @@ absl::StatusOr<std::vector<CredentialRecord>> Credentials::RevokeTogether(const 
   return revoked;
 }
 
-absl::Status Credentials::Label(absl::string_view actor, const key::v1::LabelDeviceRequest& request,
+absl::Status Credentials::Label(const rpc::Caller& caller, const key::v1::LabelDeviceRequest& request,
                                 key::v1::DeviceLabels* response) {
   MutexLock lock(&mutex_);
   DeviceNames names(store_);
@@ -214,7 +213,7 @@ absl::Status Credentials::Label(absl::string_view actor, const key::v1::LabelDev
   if (!changed) return absl::OkStatus();
   std::string detail = keys::ShowLabels(request.set());
   for (const std::string& key : request.remove()) absl::StrAppend(&detail, detail.empty() ? "" : ", ", key, "-");
-  return store_->trail()->Commit({NewEvent(actor, "device.labelled", request.name(), detail)},
+  return store_->trail()->Commit({NewEvent(caller.Name(), "device.labelled", request.name(), detail)},
                                  [&](int64_t, store::Transaction* transaction) { names.AddTo(transaction); });
 }
 

@@ -109,9 +109,9 @@ class Credentials {
   // that were not. The errors of Revoke, and CONFLICT when a condition of `also` does not hold.
   absl::StatusOr<std::vector<key::v1::CredentialRecord>> RevokeTogether(const RevokeSpec& spec);
 
-  // Changes the labels of a device, and answers with all of them. `actor` as in the audit log. NOT_FOUND
+  // Changes the labels of a device, and answers with all of them. NOT_FOUND
   // (DEVICE_NAME_UNKNOWN); INVALID_ARGUMENT: LABEL_MALFORMED, TOO_MANY_LABELS, LABEL_TWICE.
-  absl::Status Label(absl::string_view actor, const key::v1::LabelDeviceRequest& request,
+  absl::Status Label(const rpc::Caller& caller, const key::v1::LabelDeviceRequest& request,
                      key::v1::DeviceLabels* response);
 
  private:

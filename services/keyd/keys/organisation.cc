@@ -10,7 +10,6 @@
 #include "lib/base/proto_time.h"
 #include "lib/crypto/kdf.h"
 #include "services/keyd/domain/audit_events.h"
-#include "services/keyd/domain/credential_rules.h"
 
 namespace parley::keyd {
 namespace {
@@ -43,7 +42,7 @@ std::string Organisation::CaPurpose() const { return absl::StrCat("ca", record_.
 
 absl::Status Organisation::Found(const std::string& name) {
   if (name.empty() || name.size() > 64 || !std::all_of(name.begin(), name.end(), absl::ascii_isprint)) {
-    return Invalid("ORGANISATION", "an organisation's name has 1 to 64 printable ASCII characters");
+    return InvalidArgument("ORGANISATION", "an organisation's name has 1 to 64 printable ASCII characters");
   }
   const absl::Time now = store_->Now();
   const crypto::EcKey ca_key = crypto::EcKey::Generate();
@@ -64,7 +63,7 @@ absl::Status Organisation::IssueServerCertificate(absl::string_view actor,
                                                   const key::v1::IssueServerCertificateRequest& request,
                                                   key::v1::IssueServerCertificateResponse* response) const {
   if (request.names().empty() || request.names_size() > kMaxServerNames) {
-    return Invalid("SERVER_NAMES", absl::StrCat("a server certificate takes 1 to ", kMaxServerNames, " names"));
+    return InvalidArgument("SERVER_NAMES", "a server certificate takes 1 to ", kMaxServerNames, " names");
   }
   const absl::Time now = store_->Now();
   const absl::Time not_after = absl::FromUnixSeconds(absl::ToUnixSeconds(now + kServerCertificateTtl));

@@ -7,7 +7,6 @@
 #include "absl/strings/str_join.h"
 #include "lib/base/error.h"
 #include "services/keyd/domain/audit_events.h"
-#include "services/keyd/domain/credential_rules.h"
 
 namespace parley::keyd {
 
@@ -47,10 +46,9 @@ absl::Status RootKeys::Rotate(absl::string_view actor, uint32_t retire_before, k
   // The epoch that is primary now stays, so that there is always one under which credentials were replaced before
   // the old ones stop working.
   if (retire_before > before.value.primary_epoch()) {
-    return Invalid("RETIRE_BEFORE",
-                   absl::StrCat("retire_before must be at most ", before.value.primary_epoch(),
-                                ", the epoch that is primary now: rotate, replace the credentials, and "
-                                "retire with the next rotation"));
+    return InvalidArgument("RETIRE_BEFORE", "retire_before must be at most ", before.value.primary_epoch(),
+                           ", the epoch that is primary now: rotate, replace the credentials, and "
+                           "retire with the next rotation");
   }
   const uint32_t epoch = before.value.primary_epoch() + 1;
   records::RootSet after;
@@ -77,7 +75,7 @@ absl::Status RootKeys::Rotate(absl::string_view actor, uint32_t retire_before, k
 absl::StatusOr<key::v1::AudienceKeys> RootKeys::AudienceKeysOf(absl::string_view audience,
                                                                const std::string& stored_roots) const {
   if (keyrings_.find(audience) == keyrings_.end()) {
-    return Error(absl::StatusCode::kNotFound, "AUDIENCE_UNKNOWN", absl::StrCat("there is no audience ", audience));
+    return NotFound("AUDIENCE_UNKNOWN", "there is no audience ", audience);
   }
   ASSIGN_OR_RETURN(const auto roots, ParseRecord<records::RootSet>(kRootsKey, stored_roots));
   ASSIGN_OR_RETURN(const auto opened, OpenAll(roots));

@@ -13,12 +13,9 @@
 namespace parley::keyd {
 namespace {
 
-using grpc::ServerUnaryReactor;
 using grpc::ServerWriteReactor;
 using rpc::Caller;
 using namespace key::v1;  // NOLINT: the whole API is adapted here.
-
-std::string KeyMethod(absl::string_view name) { return absl::StrCat("parley.key.v1.KeyService.", name); }
 
 // The keys of an audience: what is stored now, then every value that comes to be stored.
 class KeysSource final : public StreamSource<AudienceKeys> {
@@ -84,91 +81,24 @@ class LabelsSource final : public StreamSource<WatchDeviceLabelsResponse> {
 
 }  // namespace
 
-ServerUnaryReactor* KeyServiceAdapter::IssueCredential(Context* context, const IssueCredentialRequest* request,
-                                                       IssueCredentialResponse* response) {
-  return parts_->gate->Unary(context, KeyMethod("IssueCredential"), [=, this](const Caller& caller) {
-    return parts_->trust->Issue(caller, *request, response);
-  });
-}
-
-ServerUnaryReactor* KeyServiceAdapter::GetCredential(Context* context, const GetCredentialRequest* request,
-                                                     CredentialRecord* response) {
-  return parts_->gate->Unary(context, KeyMethod("GetCredential"), [=, this](const Caller&) -> absl::Status {
-    ASSIGN_OR_RETURN(*response, parts_->credentials->Get(request->name()));
-    return absl::OkStatus();
-  });
-}
-
-ServerUnaryReactor* KeyServiceAdapter::ListCredentials(Context* context, const ListCredentialsRequest* request,
-                                                       ListCredentialsResponse* response) {
-  return parts_->gate->Unary(context, KeyMethod("ListCredentials"),
-                             [=, this](const Caller&) { return parts_->credentials->List(*request, response); });
-}
-
-ServerUnaryReactor* KeyServiceAdapter::RevokeCredential(Context* context, const RevokeCredentialRequest* request,
-                                                        CredentialRecord* response) {
-  return parts_->gate->Unary(context, KeyMethod("RevokeCredential"), [=, this](const Caller& caller) -> absl::Status {
-    ASSIGN_OR_RETURN(*response, parts_->credentials->Revoke(caller.Name(), *request));
-    parts_->on_revoked(*response, caller);
-    return absl::OkStatus();
-  });
-}
-
-ServerUnaryReactor* KeyServiceAdapter::LabelDevice(Context* context, const LabelDeviceRequest* request,
-                                                   DeviceLabels* response) {
-  return parts_->gate->Unary(context, KeyMethod("LabelDevice"), [=, this](const Caller& caller) {
-    return parts_->credentials->Label(caller.Name(), *request, response);
-  });
-}
-
-ServerUnaryReactor* KeyServiceAdapter::RotateRoot(Context* context, const RotateRootRequest* request,
-                                                  RotateRootResponse* response) {
-  return parts_->gate->Unary(context, KeyMethod("RotateRoot"), [=, this](const Caller& caller) -> absl::Status {
-    RETURN_IF_ERROR(parts_->roots->Rotate(caller.Name(), request->retire_before(), response));
-    parts_->on_rotated(request->retire_before() > 0);
-    return absl::OkStatus();
-  });
-}
-
 ServerWriteReactor<AudienceKeys>* KeyServiceAdapter::WatchAudienceKeys(Context* context,
                                                                        const WatchAudienceKeysRequest*) {
-  return FollowStore<AudienceKeys>(parts_, context, KeyMethod("WatchAudienceKeys"), [this](const Caller& caller) {
+  return FollowStore<AudienceKeys>(parts_, context, Method("WatchAudienceKeys"), [this](const Caller& caller) {
     return std::make_unique<KeysSource>(parts_->roots.get(), caller.subject());
   });
 }
 
 ServerWriteReactor<Revocations>* KeyServiceAdapter::WatchRevocations(Context* context,
                                                                      const WatchRevocationsRequest* request) {
-  return FollowStore<Revocations>(parts_, context, KeyMethod("WatchRevocations"), [request](const Caller&) {
+  return FollowStore<Revocations>(parts_, context, Method("WatchRevocations"), [request](const Caller&) {
     return std::make_unique<RevocationsSource>(request->cursor());
   });
 }
 
 ServerWriteReactor<WatchDeviceLabelsResponse>* KeyServiceAdapter::WatchDeviceLabels(Context* context,
                                                                                     const WatchDeviceLabelsRequest*) {
-  return FollowStore<WatchDeviceLabelsResponse>(parts_, context, KeyMethod("WatchDeviceLabels"),
+  return FollowStore<WatchDeviceLabelsResponse>(parts_, context, Method("WatchDeviceLabels"),
                                                 [](const Caller&) { return std::make_unique<LabelsSource>(); });
-}
-
-ServerUnaryReactor* KeyServiceAdapter::IssueServerCertificate(Context* context,
-                                                              const IssueServerCertificateRequest* request,
-                                                              IssueServerCertificateResponse* response) {
-  return parts_->gate->Unary(context, KeyMethod("IssueServerCertificate"), [=, this](const Caller& caller) {
-    return parts_->organisation->IssueServerCertificate(caller.Name(), *request, response);
-  });
-}
-
-ServerUnaryReactor* KeyServiceAdapter::AppendAuditEvents(Context* context, const AppendAuditEventsRequest* request,
-                                                         AppendAuditEventsResponse*) {
-  return parts_->gate->Unary(context, KeyMethod("AppendAuditEvents"), [=, this](const Caller& caller) {
-    return parts_->store.trail()->Append(caller.subject(), {request->events().begin(), request->events().end()});
-  });
-}
-
-ServerUnaryReactor* KeyServiceAdapter::ListAuditEvents(Context* context, const ListAuditEventsRequest* request,
-                                                       ListAuditEventsResponse* response) {
-  return parts_->gate->Unary(context, KeyMethod("ListAuditEvents"),
-                             [=, this](const Caller&) { return parts_->store.trail()->List(*request, response); });
 }
 
 }  // namespace parley::keyd

@@ -5,6 +5,11 @@
 #ifndef PARLEY_SERVICES_KEYD_SERVICE_KEY_SERVICE_H_
 #define PARLEY_SERVICES_KEYD_SERVICE_KEY_SERVICE_H_
 
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "lib/base/error.h"
 #include "parley/key/v1/key_service.grpc.pb.h"
 #include "services/keyd/service/service_parts.h"
 
@@ -19,26 +24,80 @@ class KeyServiceAdapter final : public key::v1::KeyService::CallbackService {
   using Context = grpc::CallbackServerContext;
   using Reactor = grpc::ServerUnaryReactor;
 
-  Reactor* IssueCredential(Context*, const key::v1::IssueCredentialRequest*,
-                           key::v1::IssueCredentialResponse*) override;
-  Reactor* GetCredential(Context*, const key::v1::GetCredentialRequest*, key::v1::CredentialRecord*) override;
-  Reactor* ListCredentials(Context*, const key::v1::ListCredentialsRequest*,
-                           key::v1::ListCredentialsResponse*) override;
-  Reactor* RevokeCredential(Context*, const key::v1::RevokeCredentialRequest*, key::v1::CredentialRecord*) override;
-  Reactor* LabelDevice(Context*, const key::v1::LabelDeviceRequest*, key::v1::DeviceLabels*) override;
-  Reactor* RotateRoot(Context*, const key::v1::RotateRootRequest*, key::v1::RotateRootResponse*) override;
+  Reactor* IssueCredential(Context* context, const key::v1::IssueCredentialRequest* request,
+                           key::v1::IssueCredentialResponse* response) override {
+    return Run("IssueCredential", parts_->trust.get(), &TrustAuthority::Issue, context, request, response);
+  }
+  Reactor* GetCredential(Context* context, const key::v1::GetCredentialRequest* request,
+                         key::v1::CredentialRecord* response) override {
+    return parts_->gate->Unary(context, Method("GetCredential"), [=, this](const rpc::Caller&) -> absl::Status {
+      ASSIGN_OR_RETURN(*response, parts_->credentials->Get(request->name()));
+      return absl::OkStatus();
+    });
+  }
+  Reactor* ListCredentials(Context* context, const key::v1::ListCredentialsRequest* request,
+                           key::v1::ListCredentialsResponse* response) override {
+    return Run("ListCredentials", parts_->credentials.get(), &Credentials::List, context, request, response);
+  }
+  Reactor* RevokeCredential(Context* context, const key::v1::RevokeCredentialRequest* request,
+                            key::v1::CredentialRecord* response) override {
+    return parts_->gate->Unary(context, Method("RevokeCredential"),
+                               [=, this](const rpc::Caller& caller) -> absl::Status {
+                                 ASSIGN_OR_RETURN(*response, parts_->credentials->Revoke(caller.Name(), *request));
+                                 parts_->on_revoked(*response, caller);
+                                 return absl::OkStatus();
+                               });
+  }
+  Reactor* LabelDevice(Context* context, const key::v1::LabelDeviceRequest* request,
+                       key::v1::DeviceLabels* response) override {
+    return Run("LabelDevice", parts_->credentials.get(), &Credentials::Label, context, request, response);
+  }
+  Reactor* RotateRoot(Context* context, const key::v1::RotateRootRequest* request,
+                      key::v1::RotateRootResponse* response) override {
+    return parts_->gate->Unary(context, Method("RotateRoot"), [=, this](const rpc::Caller& caller) -> absl::Status {
+      RETURN_IF_ERROR(parts_->roots->Rotate(caller.Name(), request->retire_before(), response));
+      parts_->on_rotated(request->retire_before() > 0);
+      return absl::OkStatus();
+    });
+  }
+  Reactor* IssueServerCertificate(Context* context, const key::v1::IssueServerCertificateRequest* request,
+                                  key::v1::IssueServerCertificateResponse* response) override {
+    return parts_->gate->Unary(context, Method("IssueServerCertificate"), [=, this](const rpc::Caller& caller) {
+      return parts_->organisation->IssueServerCertificate(caller.Name(), *request, response);
+    });
+  }
+  Reactor* AppendAuditEvents(Context* context, const key::v1::AppendAuditEventsRequest* request,
+                             key::v1::AppendAuditEventsResponse*) override {
+    return parts_->gate->Unary(context, Method("AppendAuditEvents"), [=, this](const rpc::Caller& caller) {
+      return parts_->store.trail()->Append(caller.subject(), {request->events().begin(), request->events().end()});
+    });
+  }
+  Reactor* ListAuditEvents(Context* context, const key::v1::ListAuditEventsRequest* request,
+                           key::v1::ListAuditEventsResponse* response) override {
+    return Run("ListAuditEvents", parts_->store.trail(), &AuditTrail::List, context, request, response);
+  }
   grpc::ServerWriteReactor<key::v1::AudienceKeys>* WatchAudienceKeys(Context*,
                                                                      const key::v1::WatchAudienceKeysRequest*) override;
   grpc::ServerWriteReactor<key::v1::Revocations>* WatchRevocations(Context*,
                                                                    const key::v1::WatchRevocationsRequest*) override;
   grpc::ServerWriteReactor<key::v1::WatchDeviceLabelsResponse>* WatchDeviceLabels(
       Context*, const key::v1::WatchDeviceLabelsRequest*) override;
-  Reactor* IssueServerCertificate(Context*, const key::v1::IssueServerCertificateRequest*,
-                                  key::v1::IssueServerCertificateResponse*) override;
-  Reactor* AppendAuditEvents(Context*, const key::v1::AppendAuditEventsRequest*,
-                             key::v1::AppendAuditEventsResponse*) override;
-  Reactor* ListAuditEvents(Context*, const key::v1::ListAuditEventsRequest*,
-                           key::v1::ListAuditEventsResponse*) override;
+
+  // Runs a method of a part behind the gate. Some need not know who calls.
+  template <typename Part, typename Request, typename Response>
+  Reactor* Run(absl::string_view name, Part* part, absl::Status (Part::*method)(const Request&, Response*) const,
+               Context* context, const Request* request, Response* response) {
+    return parts_->gate->Unary(context, Method(name),
+                               [=](const rpc::Caller&) { return (part->*method)(*request, response); });
+  }
+  template <typename Part, typename Request, typename Response>
+  Reactor* Run(absl::string_view name, Part* part,
+               absl::Status (Part::*method)(const rpc::Caller&, const Request&, Response*), Context* context,
+               const Request* request, Response* response) {
+    return parts_->gate->Unary(context, Method(name),
+                               [=](const rpc::Caller& caller) { return (part->*method)(caller, *request, response); });
+  }
+  static std::string Method(absl::string_view name) { return absl::StrCat("parley.key.v1.KeyService.", name); }
 
   ServiceParts* const parts_;
 };

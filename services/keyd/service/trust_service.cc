@@ -15,11 +15,8 @@
 namespace parley::keyd {
 namespace {
 
-using grpc::ServerUnaryReactor;
 using rpc::Caller;
 using namespace trust::v1;  // NOLINT: the whole API is adapted here.
-
-std::string TrustMethod(absl::string_view name) { return absl::StrCat("parley.trust.v1.TrustService.", name); }
 
 // The certificates after a sequence.
 class CertificatesSource final : public StreamSource<WatchCertificatesResponse> {
@@ -56,56 +53,17 @@ absl::Status TrustServiceAdapter::Recorded(const Caller& caller, absl::string_vi
   key::v1::AuditEvent event;
   event.set_actor(caller.Name());
   event.set_action("certificate.refused");
-  event.set_resource(TrustMethod(method));
+  event.set_resource(Method(method));
   event.set_outcome(Reason(status));
   parts_->audit->Record(std::move(event));
   return status;
 }
 
-ServerUnaryReactor* TrustServiceAdapter::FoundOrganisation(Context* context, const FoundOrganisationRequest* request,
-                                                           FoundOrganisationResponse* response) {
-  return parts_->gate->Unary(context, TrustMethod("FoundOrganisation"), [=, this](const Caller& caller) {
-    return Recorded(caller, "FoundOrganisation", parts_->trust->Found(caller, *request, response));
-  });
-}
-
-ServerUnaryReactor* TrustServiceAdapter::Enrol(Context* context, const EnrolRequest* request, EnrolResponse* response) {
-  return parts_->gate->Unary(context, TrustMethod("Enrol"), [=, this](const Caller& caller) {
-    return Recorded(caller, "Enrol", parts_->trust->Enrol(caller, *request, response));
-  });
-}
-
-ServerUnaryReactor* TrustServiceAdapter::AppendCertificates(Context* context, const AppendCertificatesRequest* request,
-                                                            AppendCertificatesResponse* response) {
-  return parts_->gate->Unary(context, TrustMethod("AppendCertificates"),
-                             [=, this](const Caller& caller) -> absl::Status {
-                               const auto revoked = parts_->trust->Append(caller, *request, response);
-                               RETURN_IF_ERROR(Recorded(caller, "AppendCertificates", revoked.status()));
-                               for (const key::v1::CredentialRecord& record : *revoked)
-                                 parts_->on_revoked(record, caller);
-                               return absl::OkStatus();
-                             });
-}
-
-ServerUnaryReactor* TrustServiceAdapter::RenewCredential(Context* context, const RenewCredentialRequest* request,
-                                                         RenewCredentialResponse* response) {
-  return parts_->gate->Unary(context, TrustMethod("RenewCredential"), [=, this](const Caller& caller) {
-    return parts_->trust->Renew(caller, *request, response);
-  });
-}
-
-ServerUnaryReactor* TrustServiceAdapter::ListCertificates(Context* context, const ListCertificatesRequest* request,
-                                                          ListCertificatesResponse* response) {
-  return parts_->gate->Unary(context, TrustMethod("ListCertificates"),
-                             [=, this](const Caller&) { return parts_->trust->List(*request, response); });
-}
-
 grpc::ServerWriteReactor<WatchCertificatesResponse>* TrustServiceAdapter::WatchCertificates(
     Context* context, const WatchCertificatesRequest* request) {
-  return FollowStore<WatchCertificatesResponse>(
-      parts_, context, TrustMethod("WatchCertificates"), [=, this](const Caller&) {
-        return std::make_unique<CertificatesSource>(parts_->trust.get(), request->after_sequence());
-      });
+  return FollowStore<WatchCertificatesResponse>(parts_, context, Method("WatchCertificates"), [=, this](const Caller&) {
+    return std::make_unique<CertificatesSource>(parts_->trust.get(), request->after_sequence());
+  });
 }
 
 }  // namespace parley::keyd

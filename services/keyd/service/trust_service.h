@@ -5,6 +5,10 @@
 #ifndef PARLEY_SERVICES_KEYD_SERVICE_TRUST_SERVICE_H_
 #define PARLEY_SERVICES_KEYD_SERVICE_TRUST_SERVICE_H_
 
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "parley/trust/v1/trust_service.grpc.pb.h"
 #include "services/keyd/service/service_parts.h"
@@ -20,20 +24,45 @@ class TrustServiceAdapter final : public trust::v1::TrustService::CallbackServic
   using Context = grpc::CallbackServerContext;
   using Reactor = grpc::ServerUnaryReactor;
 
-  Reactor* FoundOrganisation(Context*, const trust::v1::FoundOrganisationRequest*,
-                             trust::v1::FoundOrganisationResponse*) override;
-  Reactor* Enrol(Context*, const trust::v1::EnrolRequest*, trust::v1::EnrolResponse*) override;
-  Reactor* AppendCertificates(Context*, const trust::v1::AppendCertificatesRequest*,
-                              trust::v1::AppendCertificatesResponse*) override;
-  Reactor* RenewCredential(Context*, const trust::v1::RenewCredentialRequest*,
-                           trust::v1::RenewCredentialResponse*) override;
-  Reactor* ListCertificates(Context*, const trust::v1::ListCertificatesRequest*,
-                            trust::v1::ListCertificatesResponse*) override;
+  Reactor* FoundOrganisation(Context* context, const trust::v1::FoundOrganisationRequest* request,
+                             trust::v1::FoundOrganisationResponse* response) override {
+    return parts_->gate->Unary(context, Method("FoundOrganisation"), [=, this](const rpc::Caller& caller) {
+      return Recorded(caller, "FoundOrganisation", parts_->trust->Found(caller, *request, response));
+    });
+  }
+  Reactor* Enrol(Context* context, const trust::v1::EnrolRequest* request,
+                 trust::v1::EnrolResponse* response) override {
+    return parts_->gate->Unary(context, Method("Enrol"), [=, this](const rpc::Caller& caller) {
+      return Recorded(caller, "Enrol", parts_->trust->Enrol(caller, *request, response));
+    });
+  }
+  Reactor* AppendCertificates(Context* context, const trust::v1::AppendCertificatesRequest* request,
+                              trust::v1::AppendCertificatesResponse* response) override {
+    return parts_->gate->Unary(context, Method("AppendCertificates"), [=, this](const rpc::Caller& caller) {
+      const auto revoked = parts_->trust->Append(caller, *request, response);
+      if (revoked.ok()) {
+        for (const key::v1::CredentialRecord& record : *revoked) parts_->on_revoked(record, caller);
+      }
+      return Recorded(caller, "AppendCertificates", revoked.status());
+    });
+  }
+  Reactor* RenewCredential(Context* context, const trust::v1::RenewCredentialRequest* request,
+                           trust::v1::RenewCredentialResponse* response) override {
+    return parts_->gate->Unary(context, Method("RenewCredential"), [=, this](const rpc::Caller& caller) {
+      return parts_->trust->Renew(caller, *request, response);
+    });
+  }
+  Reactor* ListCertificates(Context* context, const trust::v1::ListCertificatesRequest* request,
+                            trust::v1::ListCertificatesResponse* response) override {
+    return parts_->gate->Unary(context, Method("ListCertificates"),
+                               [=, this](const rpc::Caller&) { return parts_->trust->List(*request, response); });
+  }
   grpc::ServerWriteReactor<trust::v1::WatchCertificatesResponse>* WatchCertificates(
       Context*, const trust::v1::WatchCertificatesRequest*) override;
 
   // Returns the same status; a refusal by a rule of the chain is recorded first.
   absl::Status Recorded(const rpc::Caller& caller, absl::string_view method, const absl::Status& status) const;
+  static std::string Method(absl::string_view name) { return absl::StrCat("parley.trust.v1.TrustService.", name); }
 
   ServiceParts* const parts_;
 };

@@ -7,7 +7,6 @@
 #include "absl/strings/strip.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
-#include "services/keyd/domain/credential_rules.h"
 
 namespace parley::keyd {
 namespace {
@@ -18,9 +17,8 @@ using records::DeviceName;
 constexpr size_t kPage = 500;
 
 absl::Status Unknown(absl::string_view name) {
-  return Error(absl::StatusCode::kNotFound, "DEVICE_NAME_UNKNOWN",
-               absl::StrCat("no device has a credential under the name ", name.substr(0, 64),
-                            "; `parley key list` shows the subjects there are"));
+  return NotFound("DEVICE_NAME_UNKNOWN", "no device has a credential under the name ", name.substr(0, 64),
+                  "; `parley key list` shows the subjects there are");
 }
 
 std::string KeyOf(absl::string_view subject) { return absl::StrCat(kDeviceNamePrefix, subject); }
@@ -68,14 +66,14 @@ absl::StatusOr<bool> DeviceNames::ChangeLabels(const key::v1::LabelDeviceRequest
   if (!absl::ConsumePrefix(&subject, keys::kDeviceLabelsPrefix)) return Unknown(request.name());
   RETURN_IF_ERROR(keys::CheckLabels(request.set()));
   if (request.remove_size() > keys::kMaxLabels) {
-    return Invalid("TOO_MANY_LABELS", "over 64 labels are to be removed");
+    return InvalidArgument("TOO_MANY_LABELS", "over 64 labels are to be removed");
   }
   ASSIGN_OR_RETURN(DeviceName* const name, Find(std::string(subject)));
   if (name->credentials().empty()) return Unknown(subject);
   keys::Labels labels = name->labels();
   for (const std::string& key : request.remove()) {
     if (request.set().contains(key)) {
-      return Invalid("LABEL_TWICE", "one label is both set and removed; say one of the two");
+      return InvalidArgument("LABEL_TWICE", "one label is both set and removed; say one of the two");
     }
     labels.erase(key);
   }

@@ -88,7 +88,7 @@ absl::StatusOr<std::vector<std::string>> KeyStore::ListIssued(absl::string_view 
   store::KeyRange range = store::KeyRange::Prefix(kIssuedPrefix);
   if (!after.empty()) {
     if (after.size() != 16 || !std::all_of(after.begin(), after.end(), absl::ascii_isxdigit)) {
-      return Invalid("PAGE_TOKEN", "page_token is not one that this service gave");
+      return InvalidArgument("PAGE_TOKEN", "page_token is not one that this service gave");
     }
     range.begin = absl::StrCat(kIssuedPrefix, after, "0");  // The next key after it.
   }
@@ -147,9 +147,8 @@ absl::StatusOr<std::optional<trust::Chain>> KeyStore::LoadChain() const {
                                    ? chain.Append(certificate, absl::InfiniteFuture())
                                    : absl::DataLossError("it cannot be read");
     if (added.ok()) continue;
-    return Error(absl::StatusCode::kDataLoss, "STORE_DAMAGED",
-                 absl::StrCat("the store's entry ", entry.key, " is not the certificate that was put there (",
-                              added.message(), "); restore it from a backup"));
+    return DataLoss("STORE_DAMAGED", "the store's entry ", entry.key, " is not the certificate that was put there (",
+                    added.message(), "); restore it from a backup");
   }
   return std::optional<trust::Chain>(std::move(chain));
 }

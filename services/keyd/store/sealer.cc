@@ -22,7 +22,7 @@ std::string AssociatedData(absl::string_view purpose) {
 
 absl::StatusOr<Sealer> Sealer::Create(const Secret& kek) {
   if (kek.size() != kKekBytes) {
-    return Error(absl::StatusCode::kInvalidArgument, "KEK_MALFORMED", "a key-encryption key has 32 bytes");
+    return InvalidArgument("KEK_MALFORMED", "a key-encryption key has 32 bytes");
   }
   ASSIGN_OR_RETURN(crypto::Aead aead,
                    crypto::Aead::Create(crypto::Hkdf(kek, "parley v1 keyd seal", crypto::kAeadKeyBytes)));
@@ -41,9 +41,10 @@ absl::StatusOr<Secret> Sealer::Open(const records::Sealed& sealed, absl::string_
     absl::StatusOr<Secret> secret = aead_.Open(sealed.nonce(), sealed.bytes(), AssociatedData(purpose));
     if (secret.ok()) return secret;
   }
-  return Error(absl::StatusCode::kFailedPrecondition, "KEK_WRONG",
-               "the key-encryption key is not the one that this data was sealed under; put back the file that belongs "
-               "to this folder");
+  return FailedPrecondition(
+      "KEK_WRONG",
+      "the key-encryption key is not the one that this data was sealed under; put back the file that belongs "
+      "to this folder");
 }
 
 absl::StatusOr<Secret> ReadKek(const std::string& path) {
@@ -53,8 +54,8 @@ absl::StatusOr<Secret> ReadKek(const std::string& path) {
   auto bytes = HexDecode(hex);
   WipeString(&hex);
   if (bytes.has_value() && bytes->size() == kKekBytes) return Secret::Take(*std::move(bytes));
-  return Error(absl::StatusCode::kInvalidArgument, "KEK_MALFORMED",
-               absl::StrCat(path, " is not a key-encryption key: it must hold 32 bytes, or 64 hex digits"));
+  return InvalidArgument("KEK_MALFORMED", path,
+                         " is not a key-encryption key: it must hold 32 bytes, or 64 hex digits");
 }
 
 absl::StatusOr<Secret> MakeKek(const std::string& path) {

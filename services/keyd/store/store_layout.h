@@ -53,8 +53,7 @@ inline constexpr char kAuditIdPrefix[] = "audit_id/";
 
 // DATA_LOSS (STORE_DAMAGED): what stands under the key cannot be read.
 inline absl::Status Damaged(absl::string_view key) {
-  return Error(absl::StatusCode::kDataLoss, "STORE_DAMAGED",
-               absl::StrCat("the store's entry ", key, " cannot be read; restore it from a backup"));
+  return DataLoss("STORE_DAMAGED", "the store's entry ", key, " cannot be read; restore it from a backup");
 }
 
 // A record, and the revision of the commit that put it, for a condition; 0 if there is none.

@@ -15,10 +15,6 @@ namespace {
 using key::v1::CredentialRecord;
 using trust::v1::Certificate;
 
-absl::Status DeviceUnknown(absl::string_view sentence) {
-  return Error(absl::StatusCode::kFailedPrecondition, "DEVICE_UNKNOWN", sentence);
-}
-
 absl::Status Moved() {
   return Error(absl::StatusCode::kAborted, "CHAIN_MOVED",
                "the chain of trust has another certificate in this place by now; read it and sign again");
@@ -50,8 +46,7 @@ absl::Status TrustAuthority::Load() const {
 absl::Status TrustAuthority::EnsureFounded() const {
   RETURN_IF_ERROR(Load());
   if (chain_.has_value()) return absl::OkStatus();
-  return Error(absl::StatusCode::kFailedPrecondition, "CHAIN_EMPTY",
-               "there is no chain of trust yet; found it with `parley org init`");
+  return FailedPrecondition("CHAIN_EMPTY", "there is no chain of trust yet; found it with `parley org init`");
 }
 
 absl::Status TrustAuthority::Forget(const absl::Status& failure) {
@@ -65,8 +60,8 @@ absl::Status TrustAuthority::CheckCaller(const rpc::Caller& caller, const Certif
   const std::string& device = credential.value.device();
   for (const Certificate& certificate : batch.read) {
     if (device.empty() || device != trust::DeviceName(certificate.author_device())) {
-      return Error(absl::StatusCode::kPermissionDenied, "CHAIN_NOT_CALLER",
-                   "a certificate is appended by the device that signed it; use that device's credential");
+      return PermissionDenied("CHAIN_NOT_CALLER",
+                              "a certificate is appended by the device that signed it; use that device's credential");
     }
   }
   return absl::OkStatus();
@@ -90,8 +85,9 @@ absl::StatusOr<Credentials::Issued> TrustAuthority::IssuedFor(const CertificateB
       if (!issued.record.has_revoke_time()) return issued;
     }
   }
-  return Error(absl::StatusCode::kFailedPrecondition, "CHAIN_REVOKED",
-               "the device was enrolled with this certificate before, and it or its credential was revoked since");
+  return FailedPrecondition(
+      "CHAIN_REVOKED",
+      "the device was enrolled with this certificate before, and it or its credential was revoked since");
 }
 
 absl::Status TrustAuthority::CommitEnrolment(const CertificateBatch& batch, Credentials::IssueSpec spec,
@@ -113,7 +109,7 @@ absl::Status TrustAuthority::Found(const rpc::Caller& caller, const trust::v1::F
                                    trust::v1::FoundOrganisationResponse* response) {
   ASSIGN_OR_RETURN(const CertificateBatch batch, CertificateBatch::Read(request.certificates()));
   if (batch.read.size() != 2) {
-    return Invalid("CERTIFICATES", "a founding has two certificates, of the first admin and its device");
+    return InvalidArgument("CERTIFICATES", "a founding has two certificates, of the first admin and its device");
   }
   const std::string& root = request.root_verification_key();
   ASSIGN_OR_RETURN(Credentials::IssueSpec spec,
@@ -158,7 +154,8 @@ absl::StatusOr<std::vector<CredentialRecord>> TrustAuthority::Append(
   ASSIGN_OR_RETURN(const CertificateBatch batch, CertificateBatch::Read(request.certificates()));
   for (const Certificate& certificate : batch.read) {
     if (certificate.has_user() || certificate.has_device()) {
-      return Invalid("CERTIFICATES", "users and devices are added by enrolment, together with their credential");
+      return InvalidArgument("CERTIFICATES",
+                             "users and devices are added by enrolment, together with their credential");
     }
   }
   RETURN_IF_ERROR(CheckRevocationReason(request.reason()));
@@ -211,7 +208,7 @@ absl::StatusOr<std::vector<std::string>> TrustAuthority::SerialsToRevoke(const C
 absl::StatusOr<const trust::User*> TrustAuthority::UserOf(absl::string_view device, absl::string_view otherwise) const {
   RETURN_IF_ERROR(EnsureFounded());
   const std::optional<std::string> id = trust::ParseDeviceName(device);
-  if (!id.has_value() || !chain_->IsLive(*id)) return DeviceUnknown(otherwise);
+  if (!id.has_value() || !chain_->IsLive(*id)) return FailedPrecondition("DEVICE_UNKNOWN", otherwise);
   return chain_->FindUser(chain_->FindDevice(*id)->user);
 }
 
@@ -238,8 +235,8 @@ absl::Status TrustAuthority::Issue(const rpc::Caller& caller, const key::v1::Iss
                    UserOf(request.device(),
                           "there is no such device, or it was revoked; `parley device list` shows those there are"));
   if (user->role != request.role() || user->name != request.subject()) {
-    return DeviceUnknown(absl::StrCat("the device is one of ", user->name, ", whose role is ",
-                                      keys::RoleName(user->role), "; ask for that"));
+    return FailedPrecondition("DEVICE_UNKNOWN", "the device is one of ", user->name, ", whose role is ",
+                              keys::RoleName(user->role), "; ask for that");
   }
   return credentials_->Issue(caller, request, response);
 }
