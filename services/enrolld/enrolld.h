@@ -88,7 +88,7 @@ class Enrolld {
   ExchangeSessions sessions_{&parts_};
   const std::unique_ptr<Outbox> outbox_;
   const rpc::Gate gate_{config_.find_peer, config_.audit, workers_.get(), config_.metrics};
-  Invitations invitations_{&parts_, &sessions_, &keys_, outbox_.get()};
+  InvitationRegistry invitations_{&parts_, &sessions_, &keys_, outbox_.get()};
   rpc::Metrics::Source figure_;
   InvitationServiceAdapter invitation_service_{&gate_, &invitations_};
   ExchangeServiceAdapter exchange_service_{&gate_, &parts_, &sessions_};

@@ -14,7 +14,7 @@ constexpr size_t kManifestCacheBytes = 32 << 20;
 
 }  // namespace
 
-Taskd::Taskd(Config config, TaskKeys keys)
+Taskd::Taskd(Config config, KeyMaker keys)
     : config_(std::move(config)),
       keys_(std::move(keys)),
       store_(config_.store),
@@ -39,7 +39,7 @@ Taskd::~Taskd() {
 }
 
 absl::StatusOr<std::unique_ptr<Taskd>> Taskd::Create(Config config) {
-  ASSIGN_OR_RETURN(TaskKeys keys, TaskKeys::Create(config.keyring, config.sealing_key, config.public_address));
+  ASSIGN_OR_RETURN(KeyMaker keys, KeyMaker::Create(config.keyring, config.sealing_key, config.public_address));
   std::unique_ptr<Taskd> taskd(new Taskd(std::move(config), std::move(keys)));
   RETURN_IF_ERROR(taskd->Start());
   return taskd;

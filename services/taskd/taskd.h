@@ -69,7 +69,7 @@ class Taskd {
   void Drain();
 
  private:
-  Taskd(Config config, TaskKeys keys);
+  Taskd(Config config, KeyMaker keys);
   absl::Status Start();
   // Labels of this device have changed; of any device, when the name is empty.
   void OnRelabelled(const std::string& device);
@@ -79,7 +79,7 @@ class Taskd {
   void OnParticipantDue(const std::string& task, const std::string& client, TaskIndex::Due due, int64_t version);
 
   const Config config_;
-  const TaskKeys keys_;
+  const KeyMaker keys_;
   const TaskStore store_;
   ChunkStore chunks_;
   ManifestCache manifests_;

@@ -13,9 +13,9 @@
 #include "lib/rpc/worker_pool.h"
 #include "services/taskd/participants/caller_resolver.h"
 #include "services/taskd/participants/declare_pace.h"
+#include "services/taskd/participants/key_maker.h"
 #include "services/taskd/participants/revoked_keys.h"
 #include "services/taskd/participants/sessions.h"
-#include "services/taskd/participants/task_keys.h"
 #include "services/taskd/store/chunk_store.h"
 #include "services/taskd/store/manifest_cache.h"
 #include "services/taskd/store/participant_updater.h"
@@ -35,7 +35,7 @@ struct TaskdParts {
   const ParticipantUpdater* updater;
   const RequestLog* request_log;
   const CallerResolver* callers;
-  const TaskKeys* keys;
+  const KeyMaker* keys;
   RevokedKeys* revoked;
   Sessions* sessions;
   DeclarePace* pace;

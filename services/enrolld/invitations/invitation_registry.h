@@ -4,8 +4,8 @@
 // The methods return the errors that InvitationService names for its RPCs, and those of the store.
 //
 // Threads: all methods may be called from any thread; they block on the store.
-#ifndef PARLEY_SERVICES_ENROLLD_INVITATIONS_INVITATIONS_H_
-#define PARLEY_SERVICES_ENROLLD_INVITATIONS_INVITATIONS_H_
+#ifndef PARLEY_SERVICES_ENROLLD_INVITATIONS_INVITATION_REGISTRY_H_
+#define PARLEY_SERVICES_ENROLLD_INVITATIONS_INVITATION_REGISTRY_H_
 
 #include <string>
 
@@ -20,10 +20,10 @@
 
 namespace parley::enrolld {
 
-class Invitations {
+class InvitationRegistry {
  public:
   // All of these must outlive this. `outbox` may be null, which means no e-mail.
-  Invitations(const EnrolldParts* parts, ExchangeSessions* sessions, const InviteeKeys* keys, Outbox* outbox);
+  InvitationRegistry(const EnrolldParts* parts, ExchangeSessions* sessions, const InviteeKeys* keys, Outbox* outbox);
 
   absl::Status Create(const rpc::Caller& caller, const enrol::v1::CreateInvitationRequest& request,
                       enrol::v1::CreateInvitationResponse* response);
@@ -64,4 +64,4 @@ class Invitations {
 
 }  // namespace parley::enrolld
 
-#endif  // PARLEY_SERVICES_ENROLLD_INVITATIONS_INVITATIONS_H_
+#endif  // PARLEY_SERVICES_ENROLLD_INVITATIONS_INVITATION_REGISTRY_H_

@@ -4,8 +4,8 @@
 // key's seed is stored, sealed under a key of taskd's own.
 //
 // Threads: all methods may be called from any thread.
-#ifndef PARLEY_SERVICES_TASKD_PARTICIPANTS_TASK_KEYS_H_
-#define PARLEY_SERVICES_TASKD_PARTICIPANTS_TASK_KEYS_H_
+#ifndef PARLEY_SERVICES_TASKD_PARTICIPANTS_KEY_MAKER_H_
+#define PARLEY_SERVICES_TASKD_PARTICIPANTS_KEY_MAKER_H_
 
 #include <string>
 
@@ -22,10 +22,10 @@
 
 namespace parley::taskd {
 
-class TaskKeys {
+class KeyMaker {
  public:
   // `keyring` must outlive this. Returns INVALID_ARGUMENT unless the sealing key has 32 bytes.
-  static absl::StatusOr<TaskKeys> Create(const keys::Keyring* keyring, const Secret& sealing_key,
+  static absl::StatusOr<KeyMaker> Create(const keys::Keyring* keyring, const Secret& sealing_key,
                                          std::string public_address);
 
   // Writes the serial, the epoch and the end of a new key into the record.
@@ -50,7 +50,7 @@ class TaskKeys {
   absl::StatusOr<crypto::SigningKey> Open(absl::string_view task, const SealedSeed& seed) const;
 
  private:
-  TaskKeys(const keys::Keyring* keyring, crypto::Aead aead, std::string public_address);
+  KeyMaker(const keys::Keyring* keyring, crypto::Aead aead, std::string public_address);
   absl::StatusOr<keys::Keyring::Minted> Mint(const keys::Claims& claims, uint32_t epoch) const;
 
   const keys::Keyring* keyring_;
@@ -60,4 +60,4 @@ class TaskKeys {
 
 }  // namespace parley::taskd
 
-#endif  // PARLEY_SERVICES_TASKD_PARTICIPANTS_TASK_KEYS_H_
+#endif  // PARLEY_SERVICES_TASKD_PARTICIPANTS_KEY_MAKER_H_

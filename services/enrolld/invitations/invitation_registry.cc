@@ -1,4 +1,4 @@
-#include "services/enrolld/invitations/invitations.h"
+#include "services/enrolld/invitations/invitation_registry.h"
 
 #include <algorithm>
 #include <utility>
@@ -41,7 +41,8 @@ void SetQueued(const std::string& email, Invitation* invitation) {
 
 }  // namespace
 
-Invitations::Invitations(const EnrolldParts* parts, ExchangeSessions* sessions, const InviteeKeys* keys, Outbox* outbox)
+InvitationRegistry::InvitationRegistry(const EnrolldParts* parts, ExchangeSessions* sessions, const InviteeKeys* keys,
+                                       Outbox* outbox)
     : parts_(parts),
       sessions_(sessions),
       keys_(keys),
@@ -49,7 +50,7 @@ Invitations::Invitations(const EnrolldParts* parts, ExchangeSessions* sessions, 
       ended_(parts->clock,
              [this](const keyd_client::EndedCredentials::Credential& credential) { return EndThoseOf(credential); }) {}
 
-absl::Status Invitations::EndThoseOf(const keyd_client::EndedCredentials::Credential& credential) {
+absl::Status InvitationRegistry::EndThoseOf(const keyd_client::EndedCredentials::Credential& credential) {
   // First, so that none is made behind the list.
   RETURN_IF_ERROR(parts_->store->NoteRevoked(credential.serial, credential.NoteLifetime(parts_->clock->Now())));
   ASSIGN_OR_RETURN(const auto all, parts_->store->All());
@@ -71,9 +72,9 @@ absl::Status Invitations::EndThoseOf(const keyd_client::EndedCredentials::Creden
   return absl::OkStatus();
 }
 
-absl::Status Invitations::AwaitEndedInvitations(const rpc::Caller&,
-                                                const enrol::v1::AwaitEndedInvitationsRequest& request,
-                                                enrol::v1::AwaitEndedInvitationsResponse* response) {
+absl::Status InvitationRegistry::AwaitEndedInvitations(const rpc::Caller&,
+                                                       const enrol::v1::AwaitEndedInvitationsRequest& request,
+                                                       enrol::v1::AwaitEndedInvitationsResponse* response) {
   ASSIGN_OR_RETURN(const std::vector<std::string> serials, ended_.Await(request.credentials()));
   ASSIGN_OR_RETURN(const auto all, parts_->store->All());
   for (const InvitationStore::Stored& stored : all) {
@@ -87,13 +88,13 @@ absl::Status Invitations::AwaitEndedInvitations(const rpc::Caller&,
   return absl::OkStatus();
 }
 
-absl::Status Invitations::CheckMail(const std::string& email) const {
+absl::Status InvitationRegistry::CheckMail(const std::string& email) const {
   if (email.empty() || outbox_ != nullptr) return absl::OkStatus();
   return Error(absl::StatusCode::kFailedPrecondition, "MAIL_NOT_SET_UP",
                "this enrolld sends no e-mail (--smtp-url); invite without an address, and carry the link yourself");
 }
 
-MailRecord Invitations::NewMail(const std::string& id, const std::string& email) const {
+MailRecord InvitationRegistry::NewMail(const std::string& id, const std::string& email) const {
   MailRecord mail;
   mail.set_invitation(id);
   mail.set_email(email);
@@ -101,9 +102,9 @@ MailRecord Invitations::NewMail(const std::string& id, const std::string& email)
   return mail;
 }
 
-absl::StatusOr<InvitationRecord> Invitations::NewRecord(const rpc::Caller& caller,
-                                                        const enrol::v1::CreateInvitationRequest& request,
-                                                        const std::string& id, std::string fingerprint) const {
+absl::StatusOr<InvitationRecord> InvitationRegistry::NewRecord(const rpc::Caller& caller,
+                                                               const enrol::v1::CreateInvitationRequest& request,
+                                                               const std::string& id, std::string fingerprint) const {
   if (sessions_->open() >= kMaxOpen) {
     return Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_INVITATIONS",
                  "10,000 invitations are pending; cancel some with: parley invite cancel");
@@ -129,8 +130,8 @@ absl::StatusOr<InvitationRecord> Invitations::NewRecord(const rpc::Caller& calle
   return record;
 }
 
-absl::Status Invitations::Create(const rpc::Caller& caller, const enrol::v1::CreateInvitationRequest& request,
-                                 enrol::v1::CreateInvitationResponse* response) {
+absl::Status InvitationRegistry::Create(const rpc::Caller& caller, const enrol::v1::CreateInvitationRequest& request,
+                                        enrol::v1::CreateInvitationResponse* response) {
   RETURN_IF_ERROR(ValidateCreate(request));
   if (request.kind() == Invitation::KIND_USER && caller.role() != access::v1::ROLE_ADMIN) {
     return RecordRefusal(parts_->audit, caller.Name(), Method("CreateInvitation"), "NOT_YOUR_INVITATION",
@@ -165,7 +166,7 @@ absl::Status Invitations::Create(const rpc::Caller& caller, const enrol::v1::Cre
   return Answer(id, response);
 }
 
-absl::Status Invitations::Answer(const std::string& id, enrol::v1::CreateInvitationResponse* response) {
+absl::Status InvitationRegistry::Answer(const std::string& id, enrol::v1::CreateInvitationResponse* response) {
   ASSIGN_OR_RETURN(const auto session, sessions_->Find(id));
   ASSIGN_OR_RETURN(const InvitationRecord record, session->Record());
   ASSIGN_OR_RETURN(const Secret link, keys_->Link(record));
@@ -174,7 +175,7 @@ absl::Status Invitations::Answer(const std::string& id, enrol::v1::CreateInvitat
   return absl::OkStatus();
 }
 
-absl::Status Invitations::Find(const rpc::Caller& caller, const std::string& name, Invitation* response) {
+absl::Status InvitationRegistry::Find(const rpc::Caller& caller, const std::string& name, Invitation* response) {
   ASSIGN_OR_RETURN(const std::string id, ParseInvitationName(name));
   if (const auto session = sessions_->FindOpen(id)) {
     ASSIGN_OR_RETURN(*response, session->Show());
@@ -187,8 +188,8 @@ absl::Status Invitations::Find(const rpc::Caller& caller, const std::string& nam
   return NoInvitation(name);
 }
 
-absl::Status Invitations::List(const rpc::Caller& caller, const enrol::v1::ListInvitationsRequest& request,
-                               enrol::v1::ListInvitationsResponse* response) {
+absl::Status InvitationRegistry::List(const rpc::Caller& caller, const enrol::v1::ListInvitationsRequest& request,
+                                      enrol::v1::ListInvitationsResponse* response) {
   if (request.page_size() < 0 || request.page_size() > kMaxPage) {
     return Error(absl::StatusCode::kInvalidArgument, "PAGE_SIZE", "page_size must be 1 to 1000, or 0 for 100");
   }
@@ -216,8 +217,8 @@ absl::Status Invitations::List(const rpc::Caller& caller, const enrol::v1::ListI
   return absl::OkStatus();
 }
 
-absl::Status Invitations::Cancel(const rpc::Caller& caller, const enrol::v1::CancelInvitationRequest& request,
-                                 Invitation* response) {
+absl::Status InvitationRegistry::Cancel(const rpc::Caller& caller, const enrol::v1::CancelInvitationRequest& request,
+                                        Invitation* response) {
   RETURN_IF_ERROR(ValidateText(request.reason(), "reason"));
   RETURN_IF_ERROR(Find(caller, request.name(), response));
   if (caller.role() != access::v1::ROLE_ADMIN) {
@@ -230,8 +231,8 @@ absl::Status Invitations::Cancel(const rpc::Caller& caller, const enrol::v1::Can
   return absl::OkStatus();
 }
 
-absl::Status Invitations::Resend(const rpc::Caller& caller, const enrol::v1::ResendInvitationRequest& request,
-                                 enrol::v1::CreateInvitationResponse* response) {
+absl::Status InvitationRegistry::Resend(const rpc::Caller& caller, const enrol::v1::ResendInvitationRequest& request,
+                                        enrol::v1::CreateInvitationResponse* response) {
   RETURN_IF_ERROR(ValidateRequestId(request.request_id()));
   if (!request.email().empty()) RETURN_IF_ERROR(ValidateEmail(request.email()));
   RETURN_IF_ERROR(CheckMail(request.email()));

@@ -1,4 +1,4 @@
-#include "services/taskd/participants/task_keys.h"
+#include "services/taskd/participants/key_maker.h"
 
 #include <algorithm>
 #include <utility>
@@ -13,26 +13,26 @@
 
 namespace parley::taskd {
 
-TaskKeys::TaskKeys(const keys::Keyring* keyring, crypto::Aead aead, std::string public_address)
+KeyMaker::KeyMaker(const keys::Keyring* keyring, crypto::Aead aead, std::string public_address)
     : keyring_(keyring), aead_(std::move(aead)), public_address_(std::move(public_address)) {}
 
-absl::StatusOr<TaskKeys> TaskKeys::Create(const keys::Keyring* keyring, const Secret& sealing_key,
+absl::StatusOr<KeyMaker> KeyMaker::Create(const keys::Keyring* keyring, const Secret& sealing_key,
                                           std::string public_address) {
   if (sealing_key.size() != crypto::kAeadKeyBytes) {
     return Error(absl::StatusCode::kInvalidArgument, "SEALING_KEY_MALFORMED", "the sealing key must have 32 bytes");
   }
   ASSIGN_OR_RETURN(crypto::Aead aead, crypto::Aead::Create(crypto::Hkdf(sealing_key, "parley taskd v1 signing seeds",
                                                                         crypto::kAeadKeyBytes)));
-  return TaskKeys(keyring, std::move(aead), std::move(public_address));
+  return KeyMaker(keyring, std::move(aead), std::move(public_address));
 }
 
-void TaskKeys::FillNew(absl::Time not_after, ParticipantRecord* record) const {
+void KeyMaker::FillNew(absl::Time not_after, ParticipantRecord* record) const {
   record->set_serial(crypto::RandomBytes(keys::kSerialBytes));
   record->set_epoch(keyring_->primary_epoch());
   *record->mutable_key_expire_time() = ToProto(absl::FromUnixSeconds(absl::ToUnixSeconds(not_after)));
 }
 
-JoinKeyRecord TaskKeys::NewJoinKey(absl::string_view task, absl::Time now, absl::Time not_after,
+JoinKeyRecord KeyMaker::NewJoinKey(absl::string_view task, absl::Time now, absl::Time not_after,
                                    const transport::KeyInfo& maker) const {
   not_after = std::min(not_after, maker.not_after);
   JoinKeyRecord record;
@@ -45,20 +45,20 @@ JoinKeyRecord TaskKeys::NewJoinKey(absl::string_view task, absl::Time now, absl:
   return record;
 }
 
-absl::StatusOr<keys::Keyring::Minted> TaskKeys::Mint(const keys::Claims& claims, uint32_t epoch) const {
+absl::StatusOr<keys::Keyring::Minted> KeyMaker::Mint(const keys::Claims& claims, uint32_t epoch) const {
   absl::StatusOr<keys::Keyring::Minted> minted = keyring_->Mint(claims, epoch);
   if (!absl::IsNotFound(minted.status())) return minted;
   return Error(absl::StatusCode::kUnavailable, "EPOCH_RETIRED",
                "the root that this key was made under is retired; make another join key and join anew");
 }
 
-absl::StatusOr<keys::Keyring::Minted> TaskKeys::MintMember(absl::string_view task, absl::string_view tag,
+absl::StatusOr<keys::Keyring::Minted> KeyMaker::MintMember(absl::string_view task, absl::string_view tag,
                                                            const ParticipantRecord& record) const {
   return Mint({access::v1::ROLE_MEMBER, MemberSubject(task, tag), record.serial(), ToTime(record.key_expire_time())},
               record.epoch());
 }
 
-absl::StatusOr<Secret> TaskKeys::FormatJoinKey(absl::string_view task, absl::string_view verification_key,
+absl::StatusOr<Secret> KeyMaker::FormatJoinKey(absl::string_view task, absl::string_view verification_key,
                                                const JoinKeyRecord& record) const {
   keys::JoinKey key;
   key.not_after = ToTime(record.join_key().expire_time());
@@ -72,14 +72,14 @@ absl::StatusOr<Secret> TaskKeys::FormatJoinKey(absl::string_view task, absl::str
   return keys::FormatJoinKey(key);
 }
 
-SealedSeed TaskKeys::Seal(absl::string_view task, const crypto::SigningKey& key) const {
+SealedSeed KeyMaker::Seal(absl::string_view task, const crypto::SigningKey& key) const {
   SealedSeed seed;
   seed.set_nonce(crypto::RandomBytes(crypto::kAeadNonceBytes));
   seed.set_sealed(aead_.Seal(seed.nonce(), key.seed().Expose(), task));
   return seed;
 }
 
-absl::StatusOr<crypto::SigningKey> TaskKeys::Open(absl::string_view task, const SealedSeed& seed) const {
+absl::StatusOr<crypto::SigningKey> KeyMaker::Open(absl::string_view task, const SealedSeed& seed) const {
   absl::StatusOr<Secret> opened = seed.nonce().size() == crypto::kAeadNonceBytes
                                       ? aead_.Open(seed.nonce(), seed.sealed(), task)
                                       : absl::StatusOr<Secret>(absl::InvalidArgumentError("nonce"));
