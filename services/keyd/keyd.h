@@ -76,7 +76,7 @@ class Keyd {
   const Config config_;
   const std::unique_ptr<store::Store> database_;
   std::unique_ptr<rpc::WorkerPool> workers_;
-  ServiceParts parts_;
+  KeydParts parts_;
   std::unique_ptr<CredentialFiles> files_;
   std::unique_ptr<keys::AudienceKeySource> key_source_;
   KeyServiceAdapter key_service_{&parts_};

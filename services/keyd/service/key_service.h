@@ -11,14 +11,14 @@
 #include "absl/strings/string_view.h"
 #include "lib/base/error.h"
 #include "parley/key/v1/key_service.grpc.pb.h"
-#include "services/keyd/service/service_parts.h"
+#include "services/keyd/service/parts.h"
 
 namespace parley::keyd {
 
 class KeyServiceAdapter final : public key::v1::KeyService::CallbackService {
  public:
   // `parts` must outlive the service.
-  explicit KeyServiceAdapter(ServiceParts* parts) : parts_(parts) {}
+  explicit KeyServiceAdapter(KeydParts* parts) : parts_(parts) {}
 
  private:
   using Context = grpc::CallbackServerContext;
@@ -99,7 +99,7 @@ class KeyServiceAdapter final : public key::v1::KeyService::CallbackService {
   }
   static std::string Method(absl::string_view name) { return absl::StrCat("parley.key.v1.KeyService.", name); }
 
-  ServiceParts* const parts_;
+  KeydParts* const parts_;
 };
 
 }  // namespace parley::keyd

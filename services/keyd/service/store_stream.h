@@ -29,7 +29,7 @@
 #include "lib/rpc/start_stream.h"
 #include "lib/rpc/worker_pool.h"
 #include "lib/store/store.h"
-#include "services/keyd/service/service_parts.h"
+#include "services/keyd/service/parts.h"
 
 namespace parley::keyd {
 
@@ -192,7 +192,7 @@ class StoreStream final : public rpc::OutStream<grpc::ServerWriteReactor<Message
 
 // Begins the handler of an RPC that is such a stream. `make_source` returns the source for the caller that is admitted.
 template <typename Message, typename MakeSource>
-grpc::ServerWriteReactor<Message>* FollowStore(ServiceParts* parts, grpc::CallbackServerContext* context,
+grpc::ServerWriteReactor<Message>* FollowStore(KeydParts* parts, grpc::CallbackServerContext* context,
                                                absl::string_view method, const MakeSource& make_source) {
   return rpc::StartStream(*parts->gate, context, method, [&](const rpc::Caller& caller) {
     return std::make_shared<StoreStream<Message>>(parts->store.store(), parts->gate->workers(), &parts->streams, caller,

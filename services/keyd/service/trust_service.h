@@ -11,14 +11,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "parley/trust/v1/trust_service.grpc.pb.h"
-#include "services/keyd/service/service_parts.h"
+#include "services/keyd/service/parts.h"
 
 namespace parley::keyd {
 
 class TrustServiceAdapter final : public trust::v1::TrustService::CallbackService {
  public:
   // `parts` must outlive the service.
-  explicit TrustServiceAdapter(ServiceParts* parts) : parts_(parts) {}
+  explicit TrustServiceAdapter(KeydParts* parts) : parts_(parts) {}
 
  private:
   using Context = grpc::CallbackServerContext;
@@ -64,7 +64,7 @@ class TrustServiceAdapter final : public trust::v1::TrustService::CallbackServic
   absl::Status Recorded(const rpc::Caller& caller, absl::string_view method, const absl::Status& status) const;
   static std::string Method(absl::string_view name) { return absl::StrCat("parley.trust.v1.TrustService.", name); }
 
-  ServiceParts* const parts_;
+  KeydParts* const parts_;
 };
 
 }  // namespace parley::keyd

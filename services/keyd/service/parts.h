@@ -1,8 +1,8 @@
 // What the two services of keyd call, and what they tell of it.
 //
 // Threads: made and destroyed on one thread; each part says which threads may call it.
-#ifndef PARLEY_SERVICES_KEYD_SERVICE_SERVICE_PARTS_H_
-#define PARLEY_SERVICES_KEYD_SERVICE_SERVICE_PARTS_H_
+#ifndef PARLEY_SERVICES_KEYD_SERVICE_PARTS_H_
+#define PARLEY_SERVICES_KEYD_SERVICE_PARTS_H_
 
 #include <functional>
 #include <memory>
@@ -16,9 +16,9 @@
 namespace parley::keyd {
 
 // Must outlive the services.
-struct ServiceParts {
+struct KeydParts {
   // Both must outlive the parts.
-  ServiceParts(store::Store* database, const Clock* clock) : store(database, clock) {}
+  KeydParts(store::Store* database, const Clock* clock) : store(database, clock) {}
 
   const KeyStore store;
   std::unique_ptr<Organisation> organisation;
@@ -36,4 +36,4 @@ struct ServiceParts {
 
 }  // namespace parley::keyd
 
-#endif  // PARLEY_SERVICES_KEYD_SERVICE_SERVICE_PARTS_H_
+#endif  // PARLEY_SERVICES_KEYD_SERVICE_PARTS_H_
