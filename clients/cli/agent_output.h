@@ -1,5 +1,7 @@
 // The manners of a command that carries out updates: it stops at a safe moment when it is asked to, and never waits for
 // anybody to read what it prints.
+//
+// Threads: the main thread alone.
 #ifndef PARLEY_CLIENTS_CLI_AGENT_OUTPUT_H_
 #define PARLEY_CLIENTS_CLI_AGENT_OUTPUT_H_
 
@@ -8,22 +10,21 @@
 
 namespace parley::cli {
 
-// Prints in the background from now on: PrintLine and its like, the log and gRPC's messages, which go to standard error
-// as sentences, or with --output json as the log's lines. Once a process, before its output matters to anybody's
-// waiting.
+// Prints in the background from now on: what PrintLine and its like print, the log, and gRPC's messages. The latter two
+// go to standard error as sentences, or with --output json as the log's lines. Further calls do nothing.
 void PrintInBackground(const Globals& globals);
 
-// Ends the output of the process and returns `code`, or kFailure with a sentence for a success whose output could not
-// be written. Where PrintInBackground was called, it waits for readers as long as they take something, and a few
-// seconds more; without them, or after a signal to stop, it does not return but ends the process with `code`.
+// Ends the output of the process. Returns `code`, or kFailure, with a sentence, for a success whose output could not be
+// written. After PrintInBackground it waits for readers for as long as they take something and five seconds more, or
+// much less after a signal to stop; then it ends the process with `code`.
 int FinishOutput(int code);
 
-// What a terminal that is closed, or `kill -HUP`, does to a command: one that a person waits for is to stop as for
-// SIGTERM; one that goes on for months does not care.
+// What SIGHUP, which comes when the terminal is closed, does to a command: one that a person waits for stops as it does
+// for SIGTERM, and one that goes on for months ignores it.
 enum class OnHangup { kStop, kIgnore };
 
-// Ends the agent at the next safe moment on SIGINT and SIGTERM, and on SIGHUP where it is said. A SIGHUP that is
-// ignored already, as by nohup, stays so. One a process.
+// Ends the agent at the next safe moment on SIGINT and SIGTERM, and on SIGHUP with OnHangup::kStop. A SIGHUP that is
+// ignored already, as under nohup, stays ignored. There is at most one at a time.
 class StopOnSignal {
  public:
   explicit StopOnSignal(OnHangup on_hangup);

@@ -1,4 +1,6 @@
-// What ended at taskd and enrolld with credentials that keyd has just revoked, for who revoked them.
+// What ended at taskd and enrolld with credentials that keyd has just revoked, for the person who revoked them.
+//
+// Threads: free functions. AskWhatEnded blocks.
 #ifndef PARLEY_CLIENTS_CLI_ENDED_WITH_H_
 #define PARLEY_CLIENTS_CLI_ENDED_WITH_H_
 
@@ -15,20 +17,22 @@ struct EndedWith {
   int member_keys = 0;
   int join_keys = 0;
   int invitations = 0;
-  // Tasks that were made with them and go on.
+  // The names of tasks that were made with the credentials and go on.
   std::vector<std::string> open_tasks;
-  // Of a service that could not be asked. What hangs on the credentials ends there all the same, once it hears of it.
+  // The error of each service that could not be asked. What depends on the credentials ends there all the same, once
+  // the service hears of it.
   std::vector<absl::Status> unknown;
 };
 
-// Asks both services, which answer when it is done, within some seconds. `credentials`: "credentials/{serial}" each.
+// Asks both services. They answer when it is done, within some seconds. `credentials` are names:
+// "credentials/{serial}".
 EndedWith AskWhatEnded(const Globals& globals, const google::protobuf::RepeatedPtrField<std::string>& credentials);
 
-// "3 member keys, 1 join key"; "nothing else" when nothing did.
+// Returns "3 member keys, 1 join key", or "nothing else".
 std::string EndedText(const EndedWith& ended);
-// The same as a JSON object.
+// Returns the same as a JSON object.
 std::string EndedJson(const EndedWith& ended);
-// Lines of what goes on, and of who could not be asked.
+// Prints lines about the tasks that go on, and about the services that could not be asked.
 void ShowWhatGoesOn(const EndedWith& ended);
 
 }  // namespace parley::cli

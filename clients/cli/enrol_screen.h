@@ -1,4 +1,6 @@
-// What two people at two terminals see of an enrolment: what to say, what to pick, and what it means.
+// What one of two people at two terminals sees of an enrolment: what to say, what to pick, and what it means.
+//
+// Threads: one thread, which runs the party. Ask, Choose and OnAttemptEnded block until the person answers.
 #ifndef PARLEY_CLIENTS_CLI_ENROL_SCREEN_H_
 #define PARLEY_CLIENTS_CLI_ENROL_SCREEN_H_
 
@@ -7,7 +9,6 @@
 #include <vector>
 
 #include "clients/cli/answers.h"
-#include "clients/cli/command.h"
 #include "clients/cli/spinner.h"
 #include "clients/enrol/person.h"
 
@@ -17,15 +18,16 @@ class EnrolScreen final : public enrol::Person {
  public:
   struct Options {
     bool json = false;
-    // The person at the other side, as this one calls them: "bob", "the inviter".
+    // How the screen calls the other person: "the newcomer", "the inviter".
     std::string other;
-    // Reads their code before hearing the other's: the claimer.
+    // The person reads a code aloud before the other one does. The claimer does so.
     bool reads_first = false;
+    // Becomes readable when the person wants to stop; -1 stands for never.
     int cancel_fd = -1;
   };
   explicit EnrolScreen(Options options) : options_(std::move(options)), answers_(options_.cancel_fd) {}
 
-  // A question with yes or no; no is the answer to all but "y" and "yes".
+  // Asks a question. Returns whether the answer is "y" or "yes", or the errors of Answers::Next.
   absl::StatusOr<bool> Ask(const std::string& question);
 
   void OnPresence(enrol::Presence presence) override;

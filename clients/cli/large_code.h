@@ -1,19 +1,20 @@
 // Codes as people read them aloud: large, and spelled.
+//
+// Threads: pure functions.
 #ifndef PARLEY_CLIENTS_CLI_LARGE_CODE_H_
 #define PARLEY_CLIENTS_CLI_LARGE_CODE_H_
 
-#include <string>
 #include <vector>
 
 #include "lib/base/secret.h"
 
 namespace parley::cli {
 
-// Five lines of block letters.
+// Returns the code as five lines of block letters.
 std::vector<Secret> LargeCode(const Secret& code);
-// "K 7 Q X".
+// Returns "K 7 Q X".
 Secret SpacedCode(const Secret& code);
-// "K as in Kilo, 7 as in seven, …".
+// Returns "K as in Kilo, 7 as in seven, …".
 Secret SpelledCode(const Secret& code);
 
 }  // namespace parley::cli

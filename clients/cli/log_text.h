@@ -1,4 +1,6 @@
-// What is logged while a person looks at a terminal.
+// What is logged, for a person who looks at a terminal.
+//
+// Threads: a pure function.
 #ifndef PARLEY_CLIENTS_CLI_LOG_TEXT_H_
 #define PARLEY_CLIENTS_CLI_LOG_TEXT_H_
 
@@ -8,8 +10,8 @@
 
 namespace parley::cli {
 
-// One sentence: "parley: warning: could not note a rollback (path /x): cannot write /x: No space left on device". It is
-// fit for a terminal.
+// Returns one sentence, fit for a terminal: "parley: warning: could not note a rollback (path /x): cannot write /x: No
+// space left on device".
 std::string LogText(const LogRecord& record);
 
 }  // namespace parley::cli

@@ -1,6 +1,8 @@
-// A plaintext unix socket that relays to a server over TLS-PSK, for stacks without TLS-PSK of their own.
+// A plaintext unix socket that relays to a server over TLS-PSK, for programs without TLS-PSK of their own.
 //
 // Only the user of the process may open the socket (mode 0600). Every connection gets one of its own to the server.
+//
+// Threads: one thread. Serve blocks; each connection has two threads of the proxy's own.
 #ifndef PARLEY_CLIENTS_CLI_PROXY_H_
 #define PARLEY_CLIENTS_CLI_PROXY_H_
 
@@ -10,7 +12,6 @@
 #include <string>
 #include <thread>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "lib/base/fd.h"
 #include "lib/transport/dialer.h"
@@ -19,13 +20,14 @@ namespace parley::cli {
 
 class Proxy {
  public:
-  // Listens at `path`; takes the place of a socket that nobody listens at. ADDRESS_IN_USE, FILE_EXISTS (something
-  // else is there), or the error of the folder.
+  // Listens at `path`, in place of a socket at which nobody listens. Returns ALREADY_EXISTS (ADDRESS_IN_USE) if
+  // somebody does, ALREADY_EXISTS (FILE_EXISTS) if there is something else, INVALID_ARGUMENT (PATH_TOO_LONG), or the
+  // errors of FileError (lib/base/file.h) and of transport::Dialer::Create.
   static absl::StatusOr<std::unique_ptr<Proxy>> Listen(const std::string& path, transport::Dialer::Options options);
   // Closes all connections and removes the socket.
   ~Proxy();
 
-  // Relays until `stop_fd` is readable. Failed dials are told on standard error.
+  // Relays until `stop_fd` is readable. Prints to standard error why the server was not reached.
   void Serve(int stop_fd);
 
  private:
@@ -39,7 +41,7 @@ class Proxy {
   Proxy(std::string path, Fd listener, std::unique_ptr<transport::Dialer> dialer);
   void Accept();
   void Copy(int from, int to, Connection* connection, bool is_answer);
-  // Joins and closes those that have ended, or all.
+  // Joins and closes the connections that have ended, or all.
   void Reap(bool all);
 
   const std::string path_;

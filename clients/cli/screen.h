@@ -1,6 +1,6 @@
 // The terminal as a screen that a command draws again and again, and gives back as it was.
 //
-// Threads: one at a time. Standard output must be a terminal.
+// Threads: one thread at a time. Standard output must be a terminal.
 #ifndef PARLEY_CLIENTS_CLI_SCREEN_H_
 #define PARLEY_CLIENTS_CLI_SCREEN_H_
 
@@ -20,10 +20,10 @@ class Screen {
   Screen(const Screen&) = delete;
   Screen& operator=(const Screen&) = delete;
 
-  // What the constructor and the destructor do; for a command that is stopped by Ctrl-Z and goes on.
+  // Do what the constructor and the destructor do, for a command that is stopped by Ctrl-Z and goes on.
   void Enter();
   void Leave();
-  // In place of what stood there. No line may be wider than the terminal.
+  // Replaces what stands on the screen. No line may be wider than the terminal.
   void Draw(const std::vector<std::string>& lines);
 
  private:

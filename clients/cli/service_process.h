@@ -1,4 +1,6 @@
-// The services that `parley up` runs, as its children.
+// A service that `parley up` runs as its child.
+//
+// Threads: one thread. Stop blocks.
 #ifndef PARLEY_CLIENTS_CLI_SERVICE_PROCESS_H_
 #define PARLEY_CLIENTS_CLI_SERVICE_PROCESS_H_
 
@@ -13,27 +15,28 @@
 
 namespace parley::cli {
 
-// The file `name` beside this program, or in a folder of $PARLEY_LIBEXEC ("a:b"). NOT_FOUND says where it was sought.
+// Returns the path of the program `name` beside this one, or in a folder of $PARLEY_LIBEXEC ("a:b"). Returns NOT_FOUND
+// (PROGRAM_MISSING), which says where it was sought.
 absl::StatusOr<std::string> FindProgram(const std::string& name);
 
-// One child, in a process group of its own, so that a Ctrl-C reaches the parent alone. Ends when its parent dies.
+// A child in a process group of its own, so that Ctrl-C reaches the parent alone. It ends when its parent dies.
 class ServiceProcess {
  public:
-  // Starts a program; its output is appended to `log_path`. The error of starting it.
+  // Starts a program. Its output is appended to `log_path`. Returns the errors of FindProgram, of FileError
+  // (lib/base/file.h) for the log, or INTERNAL if the system cannot start a process.
   static absl::StatusOr<std::unique_ptr<ServiceProcess>> Start(const std::string& name,
                                                                const std::vector<std::string>& arguments,
                                                                const std::string& log_path);
-  // Stops it.
   ~ServiceProcess();
 
   const std::string& name() const { return name_; }
   pid_t pid() const { return pid_; }
 
-  // Whether it has ended; asks the kernel.
+  // Returns whether the process has ended, as the kernel says.
   bool Ended();
-  // Why it ended, in its own words when it left any.
+  // Returns ABORTED (SERVICE_ENDED), which says why the process ended, in its own words if it left any.
   absl::Status WhyEnded() const;
-  // SIGTERM, then SIGKILL when it has not ended within 20 seconds. Nothing when it has ended.
+  // Ends the process, as the destructor does: by SIGTERM, and by SIGKILL if that takes more than 20 seconds.
   void Stop();
 
  private:
@@ -42,7 +45,7 @@ class ServiceProcess {
   const std::string name_;
   const pid_t pid_;
   const std::string log_path_;
-  // Where in the log this process begins.
+  // Where in the log the output of this process begins.
   const off_t log_start_;
   bool ended_ = false;
   int wait_status_ = 0;

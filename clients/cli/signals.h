@@ -1,4 +1,6 @@
 // Signals as a file descriptor, for commands that wait for several things at once.
+//
+// Threads: one thread.
 #ifndef PARLEY_CLIENTS_CLI_SIGNALS_H_
 #define PARLEY_CLIENTS_CLI_SIGNALS_H_
 
@@ -8,13 +10,14 @@
 
 namespace parley::cli {
 
-// Blocks the signals in this thread and those it makes later, and makes them readable. Before the first thread.
+// Blocks the signals in this thread and in those that it makes later, and makes them readable. It must be made before
+// the process has other threads.
 class SignalFd {
  public:
   explicit SignalFd(std::initializer_list<int> signals);
 
   int fd() const { return fd_.get(); }
-  // The next signal that has come; 0 when none has.
+  // Returns the next signal that has come, or 0.
   int ReadPending();
 
  private:

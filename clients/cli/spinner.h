@@ -1,4 +1,6 @@
-// A line that turns while somebody else is busy. On a terminal only; elsewhere the line is printed once.
+// A line with a sign that turns while somebody else is busy. Where there is no terminal, the line is printed once.
+//
+// Threads: one thread; the spinner has one of its own.
 #ifndef PARLEY_CLIENTS_CLI_SPINNER_H_
 #define PARLEY_CLIENTS_CLI_SPINNER_H_
 
@@ -16,9 +18,9 @@ class Spinner {
   Spinner(const Spinner&) = delete;
   Spinner& operator=(const Spinner&) = delete;
 
-  // In place of the line before.
+  // Shows the line in place of the one before.
   void Start(const std::string& text);
-  // Leaves no trace on a terminal.
+  // Removes the line from the terminal.
   void Stop();
 
  private:

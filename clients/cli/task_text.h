@@ -1,4 +1,6 @@
 // Tasks and clients in words.
+//
+// Threads: pure functions.
 #ifndef PARLEY_CLIENTS_CLI_TASK_TEXT_H_
 #define PARLEY_CLIENTS_CLI_TASK_TEXT_H_
 
@@ -10,39 +12,39 @@
 
 namespace parley::cli {
 
-// "open", "completed with errors".
+// Returns "open", "completed with errors".
 std::string StateText(task::v1::Task::State state);
-// "rolled back".
+// Returns "rolled back".
 std::string StateText(task::v1::Participant::State state);
-// What an operator may do with a task that was halted, one line each.
+// Returns what an operator may do with a task that was halted, as lines.
 std::vector<std::string> WaysOn(const task::v1::Task& task);
-// "41 confirmed, 2 deferred, 1 rolled back"; "nobody yet".
+// Returns "41 confirmed, 2 deferred, 1 rolled back", or "nobody yet".
 std::string CountsText(const task::v1::Counts& counts);
-// "tasks/{task}/participants/{client}" -> "{client}".
+// Returns "{client}" of "tasks/{task}/participants/{client}".
 std::string ClientOf(const task::v1::Participant& participant);
-// "rolled back", and "hindered" where the cause passes.
+// Returns "rolled back"; "hindered" if a hindrance keeps the client from going on.
 std::string ParticipantStateText(const task::v1::Participant& participant);
-// Why it stands there, in one line: what it said itself, and what the server has noticed: revoked, drifted, there
-// twice.
+// Returns why the client is in its state, in one line: what it said itself, and what the server has noticed (it was
+// revoked, has drifted, is there twice).
 std::string WhyText(const task::v1::Participant& participant, absl::Time now);
-// "rolled back (nginx: [emerg] …)": both.
+// Returns state and reason: "rolled back (nginx: [emerg] …)".
 std::string StateAndReasonText(const task::v1::Participant& participant);
-// How a client stands, for counting, sorting and colour.
+// What the state of a client comes to, for counting, sorting and colour.
 enum class ClientStatus {
-  // It has what is offered.
+  // The client has what is offered.
   kDone,
-  // It failed, or a person has to look at it.
+  // The client has failed, or a person has to look at it.
   kFailed,
-  // It waits for something on its machine to pass.
+  // The client waits for a hindrance on its machine to pass.
   kHindered,
-  // It refused, is not eligible, or was taken out.
+  // The client has declined, is not eligible, or was taken out.
   kOut,
   kOnItsWay,
 };
 ClientStatus ClientStatusOf(const task::v1::Participant& participant);
-// "r2", "r1 drifted", "none".
+// Returns "r2", "r1 drifted", "none".
 std::string InstalledText(const task::v1::Participant& participant);
-// "yes", "not since 23:10 UTC", "no".
+// Returns "yes", "not since 23:10 UTC", "no".
 std::string ConnectedText(const task::v1::Participant& participant, absl::Time now);
 
 }  // namespace parley::cli

@@ -1,4 +1,6 @@
 // The check of an option that is a number: CLI11's own speaks of floating-point limits.
+//
+// Threads: a pure function.
 #ifndef PARLEY_CLIENTS_CLI_WHOLE_NUMBER_H_
 #define PARLEY_CLIENTS_CLI_WHOLE_NUMBER_H_
 
@@ -13,7 +15,7 @@
 
 namespace parley::cli {
 
-// Accepts 0 to `most`. Threads: pure.
+// Accepts 0 to `most`.
 inline CLI::Validator WholeNumber(int64_t most = std::numeric_limits<int32_t>::max()) {
   return CLI::Validator(
       [most](const std::string& text) {

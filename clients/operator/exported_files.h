@@ -12,15 +12,15 @@
 
 namespace parley::ops {
 
-// Their paths.
+// The paths of the files.
 struct ExportedFiles {
   std::string ca, certificate;
-  // Both have mode 0600: the certificate's private key, and "identity:key in hex" in a line.
+  // The certificate's private key, and a line with "identity:key in hex". Both files have mode 0600.
   std::string private_key, psk;
 };
 
-// Writes ca.pem, client.pem, client.key and psk.txt into the folder, which is made when it is missing. The errors are
-// those of Credential::KeyFor, keys::ExportCredential and lib/base/file.h.
+// Writes ca.pem, client.pem, client.key and psk.txt into the folder, which is made if it is missing. Returns the errors
+// of Credential::KeyFor, keys::ExportCredential and lib/base/file.h.
 absl::StatusOr<ExportedFiles> ExportToFolder(const keys::Credential& credential, absl::string_view audience,
                                              const std::string& folder);
 

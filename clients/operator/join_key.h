@@ -13,13 +13,13 @@
 namespace parley::ops {
 
 // Returns the key that the server made, but for this task and with the verification key that this machine knows to be
-// the task's: whatever the server put there, it cannot make clients believe another one. Wipes `pasted`. The errors are
-// those of keys::ParseJoinKey.
+// the task's: whatever the server put there, it cannot make clients believe another one. Wipes `pasted`. Returns the
+// errors of keys::ParseJoinKey.
 absl::StatusOr<Secret> ComposeJoinKey(std::string* pasted, const std::string& task_id,
                                       absl::string_view verification_key);
 
-// Writes {task_id}.join into `folder`, mode 0600; {task_id}-2.join and so on where there is one. Returns its path. The
-// errors are ALREADY_EXISTS (JOIN_KEY_FILES) when there are a hundred, and those of WriteSecretFile.
+// Writes {task_id}.join into `folder`, with mode 0600; {task_id}-2.join and so on if there is one already. Returns the
+// path. Returns ALREADY_EXISTS (JOIN_KEY_FILES) if there are a hundred, or the errors of WriteSecretFile.
 absl::StatusOr<std::string> WriteJoinKeyFile(const std::string& folder, const std::string& task_id, const Secret& key);
 
 }  // namespace parley::ops

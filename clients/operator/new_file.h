@@ -11,10 +11,10 @@
 
 namespace parley::ops {
 
-// Returns OK when a new file could be made at `path`. `what` is how the sentence calls it: "the join key". The error is
-// ALREADY_EXISTS (FILE_EXISTS), or that of CanWriteTo.
+// Returns OK if a new file could be made at `path`. `what` is how the sentence calls it: "the join key". Returns
+// ALREADY_EXISTS (FILE_EXISTS), or the errors of CanWriteTo.
 absl::Status CanCreate(const std::string& path, absl::string_view what);
-// Returns OK when a new file could be made in the folder. The errors are those of FileError (lib/base/file.h).
+// Returns OK if a new file could be made in the folder, or the errors of FileError (lib/base/file.h).
 absl::Status CanWriteTo(const std::string& folder, absl::string_view what);
 
 }  // namespace parley::ops

@@ -1,6 +1,6 @@
-// Brings a payload's content to the server: only the chunks that it lacks.
+// Brings the content of a payload to the server: only the chunks that the server lacks.
 //
-// Threads: blocks; calls on one connection may run at once.
+// Threads: a free function, which blocks. Several uploads may share a connection.
 #ifndef PARLEY_CLIENTS_OPERATOR_UPLOAD_H_
 #define PARLEY_CLIENTS_OPERATOR_UPLOAD_H_
 
@@ -14,12 +14,12 @@
 
 namespace parley::ops {
 
-// Hears of each chunk that was sent, on the thread that uploads: how many of them were, of how many. At the end,
-// whether all were sent or not, both are 0.
+// Hears how many chunks of how many were sent, after each, on the thread that uploads. At the end, whether all were
+// sent or not, both are 0.
 using UploadProgress = std::function<void(size_t sent, size_t total)>;
 
-// `files` is what ScanPayload(path) gave. `progress` may be null. The errors are ABORTED (FILE_CHANGED) when the
-// payload has changed since then, those of ScanPayload, and those of Connection::Explain.
+// `files` is what ScanPayload(path) gave. `progress` may be null. Returns ABORTED (FILE_CHANGED) if the payload has
+// changed since then, or the errors of ScanPayload and of Connection::Explain.
 absl::Status UploadPayload(const Connection& server, const std::string& path, const payload::Files& files,
                            const UploadProgress& progress);
 

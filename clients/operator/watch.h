@@ -19,9 +19,9 @@
 
 namespace parley::ops {
 
-// Called on the thread of Run.
+// What a watch calls, on the thread of Run.
 struct WatchCallbacks {
-  // Hears of each change; the first events show the present.
+  // Hears of each change; the first events show the present state.
   std::function<void(const task::v1::WatchTaskResponse&)> on_event;
   // Hears that the server is away, and why; the next event shows that it is back. May be null.
   std::function<void(const absl::Status& why)> on_away;
@@ -32,12 +32,12 @@ class TaskWatch {
   // `server` leads to taskd, and must outlive the watch.
   TaskWatch(const Connection* server, std::string task);
 
-  // Returns the task as it was last told, once it has ended, or was halted and nobody works on it any more, or Stop was
-  // called, or the deadline has come: its state says which. The task is empty when nothing was told yet. A server that
-  // was there and is away is waited for, without an end. The errors are those of Connection::Explain.
+  // Returns the task as it was last told, once it has ended, or was halted and no client works on it any more, or Stop
+  // was called, or the deadline has come: its state says which. The task is empty if nothing was told yet. A server
+  // that was there and is away is waited for, without an end. Returns the errors of Connection::Explain.
   absl::StatusOr<task::v1::Task> Run(const WatchCallbacks& callbacks, absl::Time deadline = absl::InfiniteFuture());
 
-  // Ends Run, now or when it is called.
+  // Ends Run, now or as soon as it is called.
   void Stop();
 
  private:
