@@ -1,11 +1,6 @@
 #include "clients/cli/agent_flags.h"
 
-#include <map>
-
 #include "CLI/CLI.hpp"
-#include "absl/strings/str_cat.h"
-#include "clients/cli/agent_output.h"
-#include "clients/cli/agent_printer.h"
 #include "clients/cli/format.h"
 #include "clients/cli/paths.h"
 #include "clients/cli/unlock.h"
@@ -17,7 +12,7 @@ namespace {
 absl::Status FillDuration(absl::string_view option, const std::string& text, absl::Duration* duration) {
   if (text.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(*duration, ParseDuration(option, text));
-  if (*duration <= absl::ZeroDuration()) return UsageError(absl::StrCat(option, " must be more than 0, e.g. 30s"));
+  if (*duration <= absl::ZeroDuration()) return UsageError(option, " must be more than 0, e.g. 30s");
   return absl::OkStatus();
 }
 
@@ -95,15 +90,13 @@ absl::Status AgentFlags::Fill(agent::Options* options) const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<DeviceMembership> AgentFlags::FindDeviceMembership(const Globals& globals, bool enrolled) const {
-  if (enrolled || require_operator_signature) return FollowDeviceMembership(globals);
+absl::StatusOr<ops::DeviceMembership> AgentFlags::FindDeviceMembership(const Globals& globals, bool enrolled) const {
+  if (enrolled || require_operator_signature) {
+    ASSIGN_OR_RETURN(device::DeviceFile* const file, OpenDevice(globals));
+    return ops::FollowDeviceMembership(file);
+  }
   RETURN_IF_ERROR(CheckUnlockOptions(globals));
-  return DeviceMembership();
-}
-
-std::unique_ptr<agent::Observer> NewPrinter(const Globals& globals, bool one_task) {
-  PrintInBackground(globals);
-  return globals.json() ? NewJsonPrinter() : NewTextPrinter(one_task);
+  return ops::DeviceMembership();
 }
 
 }  // namespace parley::cli

@@ -42,9 +42,7 @@ std::string DroppedText(int64_t lines) {
   return absl::StrCat("  … ", Count(lines, "line"), " dropped here, because nobody read them");
 }
 
-std::string DroppedEvent(int64_t lines) {
-  return JsonObject().Text("event", "dropped").Number("lines", lines).Finish();
-}
+std::string DroppedEvent(int64_t lines) { return JsonEvent("dropped").Number("lines", lines).Finish(); }
 
 void LogFromGrpc(gpr_log_func_args* message) {
   LogWarning("gRPC reports trouble", {{"error", std::string(absl::StripAsciiWhitespace(message->message))}});

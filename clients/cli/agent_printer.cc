@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "clients/cli/agent_output.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
 #include "clients/cli/task_name.h"
@@ -74,43 +75,41 @@ class TextPrinter final : public agent::Observer {
   void Show(const event::Connected& e) {
     // Reconnects, such as the one that confirms, are no news unless the loss was.
     if (connected_ && !away_) return;
-    Done("connected", absl::StrCat(e.address, "  ", e.protocol));
+    Done("connected", "", e.address, "  ", e.protocol);
     connected_ = true;
     away_ = false;
   }
   void Show(const event::Disconnected& e) {
     if (away_) return;
     away_ = true;
-    Note("waiting", absl::StrCat(e.why.message(), "; trying again"));
+    Note("waiting", "", e.why.message(), "; trying again");
   }
-  void Show(const event::Idle&) { Note("waiting", "no task selects this device by its labels yet"); }
+  void Show(const event::Idle&) { Note("waiting", "", "no task selects this device by its labels yet"); }
   void Show(const event::Joined&) {}
   void Show(const event::Waiting& e) {
     const std::string reason = e.reason.empty() ? "no offer yet" : Printable(e.reason);
-    Note("waiting", Of(e.task, absl::StrCat(reason, ", until ", SoonText(e.until))));
+    Note("waiting", e.task, reason, ", until ", SoonText(e.until));
   }
   void Show(const event::Hindered& e) {
     // It is checked again and again; what is still so is no news.
     const std::string why = e.detail.empty() ? WordsOf(e.code) : Printable(e.detail);
     if (std::exchange(hindrance_[e.task], why) == why) return;
-    Note("waiting", Of(e.task, absl::StrCat(why, "; looking again at ", SecondText(e.retry_time))));
+    Note("waiting", e.task, why, "; looking again at ", SecondText(e.retry_time));
   }
   void Show(const event::Undecided& e) {
-    Note("undecided", Of(e.task, absl::StrCat("an update was interrupted here; rolled back at ", SecondText(e.until),
-                                              " unless it is confirmed before")));
+    Note("undecided", e.task, "an update was interrupted here; rolled back at ", SecondText(e.until),
+         " unless it is confirmed before");
   }
   void Show(const event::MethodChosen& e) {
     method_[e.task] = absl::StrCat(e.method == agent::Method::kFiles ? " by file" : "",
                                    e.why.empty() ? "" : absl::StrCat(", because ", Printable(e.why), ","));
   }
   void Show(const event::OperatorVerified& e) {
-    Done("signed", Of(e.task, absl::StrCat("by ", Printable(e.user), " on ", Printable(e.device),
-                                           ", verified up to the root key")));
+    Done("signed", e.task, "by ", Printable(e.user), " on ", Printable(e.device), ", verified up to the root key");
   }
   void Show(const event::Offered& e) {
-    Done("offered",
-         absl::StrCat(TaskId(e.task), " r", e.revision, ", ", Count(e.files, "file"), ", ", BytesText(e.bytes),
-                      e.forced ? ", must be applied by " : ", to be applied by ", SoonText(e.deadline)));
+    Done("offered", "", TaskId(e.task), " r", e.revision, ", ", Count(e.files, "file"), ", ", BytesText(e.bytes),
+         e.forced ? ", must be applied by " : ", to be applied by ", SoonText(e.deadline));
     hindrance_.erase(e.task);
     payload_bytes_[e.task] = e.bytes;
   }
@@ -123,33 +122,31 @@ class TextPrinter final : public agent::Observer {
   void Show(const event::Fetched& e) {
     const std::string reused = e.reused_bytes > 0 ? absl::StrCat(", ", BytesText(e.reused_bytes), " were here") : "";
     const std::string bar = one_task_ && StdoutIsTerminal() ? Bar(1, 1) + " " : "";
-    Done("fetched", Of(e.task, absl::StrCat(bar, BytesText(payload_bytes_[e.task]), reused,
-                                            "  verified, signed by the task's key")));
+    Done("fetched", e.task, bar, BytesText(payload_bytes_[e.task]), reused, "  verified, signed by the task's key");
   }
   void Show(const event::CheckPassed& e) {
     check_[e.task] = absl::StrCat("check passed in ", DurationText(e.duration), ", ");
   }
   void Show(const event::Applied& e) {
-    Done("applied",
-         Of(e.task, absl::StrCat(check_[e.task], "applied", method_[e.task], " in ", DurationText(e.duration))));
+    Done("applied", e.task, check_[e.task], "applied", method_[e.task], " in ", DurationText(e.duration));
     check_.erase(e.task);
     method_.erase(e.task);
   }
-  void Show(const event::Confirmed& e) { Done("confirmed", Of(e.task, "")); }
+  void Show(const event::Confirmed& e) { Done("confirmed", e.task); }
   void Show(const event::RollingBack& e) {
-    Failure(WordsOf(e.reason), Of(e.task, "rolling back"));
+    Failure(WordsOf(e.reason), e.task, "rolling back");
     PrintDetail(e.detail);
   }
-  void Show(const event::RolledBack& e) { Done("rolled back", Of(e.task, "the old set is in place")); }
+  void Show(const event::RolledBack& e) { Done("rolled back", e.task, "the old set is in place"); }
   void Show(const event::RollbackFailed& e) {
-    Failure("rollback failed", Of(e.task, "a person must look at the target folder"));
+    Failure("rollback failed", e.task, "a person must look at the target folder");
     PrintDetail(e.detail);
   }
   void Show(const event::UpToDate& e) {
-    Done("up to date", absl::StrCat(TaskId(e.task), " r", e.revision, " is installed already"));
+    Done("up to date", "", TaskId(e.task), " r", e.revision, " is installed already");
   }
   void Show(const event::Declined& e) {
-    Failure("declined", Of(e.task, absl::StrCat(e.code, e.detail.empty() ? "" : ": ", Printable(e.detail))));
+    Failure("declined", e.task, e.code, e.detail.empty() ? "" : ": ", Printable(e.detail));
   }
   void Show(const event::Ended& e) {
     payload_bytes_.erase(e.task);
@@ -158,34 +155,42 @@ class TextPrinter final : public agent::Observer {
         e.client_state != Participant::STATE_CANCELED && e.client_state != Participant::STATE_TIMED_OUT) {
       return;
     }
-    Note("ended", absl::StrCat(TaskId(e.task), " is ", StateText(e.task_state), ", this client ",
-                               StateText(e.client_state), e.reason.empty() ? "" : ": ", Printable(e.reason)));
+    Note("ended", "", TaskId(e.task), " is ", StateText(e.task_state), ", this client ", StateText(e.client_state),
+         e.reason.empty() ? "" : ": ", Printable(e.reason));
   }
   void Show(const event::Renewed& e) {
-    Done("renewed", absl::StrCat("this device's credential is good until ", TimeText(e.not_after)));
+    Done("renewed", "", "this device's credential is good until ", TimeText(e.not_after));
   }
   void Show(const event::RenewalFailed& e) {
-    Failure("not renewed", absl::StrCat("the credential: ", Printable(std::string(e.why.message())),
-                                        "; trying again at ", SoonText(e.retry_time)));
+    Failure("not renewed", "", "the credential: ", Printable(std::string(e.why.message())), "; trying again at ",
+            SoonText(e.retry_time));
   }
   void Show(const event::Failed& e) {
-    Failure("failed", absl::StrCat(TaskId(e.task), "  ", Printable(std::string(e.why.message()))));
+    Failure("failed", "", TaskId(e.task), "  ", Printable(std::string(e.why.message())));
   }
 
-  // The text with its task's name, where there may be several.
-  std::string Of(const std::string& task, const std::string& text) const {
-    if (one_task_) return text;
-    return absl::StrCat(TaskId(task), text.empty() ? "" : "  ", text);
-  }
-  void Line(const std::string& mark, absl::string_view step, absl::string_view text) {
+  // Prints a step. Where there may be several tasks, the line names the one that the step is of, if any.
+  template <typename... Parts>
+  void Line(const std::string& mark, absl::string_view step, const std::string& task, const Parts&... parts) {
     if (redrawn_) RedrawLine("");
     redrawn_ = false;
+    const std::string text = absl::StrCat("", parts...), named = one_task_ ? "" : TaskId(task);
+    const std::string line = absl::StrCat(named, named.empty() || text.empty() ? "" : "  ", text);
     const size_t padding = step.size() < kStepWidth ? kStepWidth - step.size() : 0;
-    PrintLine(absl::StrCat("  ", mark, " ", step, text.empty() ? "" : std::string(padding + 1, ' '), text));
+    PrintLine("  ", mark, " ", step, line.empty() ? "" : std::string(padding + 1, ' '), line);
   }
-  void Done(absl::string_view step, const std::string& text) { Line(Green("✔"), step, text); }
-  void Failure(absl::string_view step, const std::string& text) { Line(Red("✘"), step, text); }
-  void Note(absl::string_view step, const std::string& text) { Line("·", step, text); }
+  template <typename... Parts>
+  void Done(absl::string_view step, const std::string& task, const Parts&... parts) {
+    Line(Green("✔"), step, task, parts...);
+  }
+  template <typename... Parts>
+  void Failure(absl::string_view step, const std::string& task, const Parts&... parts) {
+    Line(Red("✘"), step, task, parts...);
+  }
+  template <typename... Parts>
+  void Note(absl::string_view step, const std::string& task, const Parts&... parts) {
+    Line("·", step, task, parts...);
+  }
 
   bool connected_ = false;
   bool away_ = false;
@@ -197,38 +202,23 @@ class TextPrinter final : public agent::Observer {
   std::map<std::string, std::string> hindrance_, method_;
 };
 
-// One object for each event, without its end.
-JsonObject Named(absl::string_view name) {
-  JsonObject object;
-  object.Text("event", name);
-  return object;
-}
-
-JsonObject Of(absl::string_view name, const std::string& task) {
-  JsonObject object = Named(name);
-  object.Text("task", task);
-  return object;
-}
-
-std::string Rfc3339(absl::Time time) {
-  return time == absl::InfiniteFuture() ? "" : absl::FormatTime(absl::RFC3339_sec, time, absl::UTCTimeZone());
-}
+JsonObject Of(absl::string_view name, const std::string& task) { return JsonEvent(name).Text("task", task); }
 
 JsonObject Json(const event::Connected& e) {
-  return Named("connected").Text("address", e.address).Text("protocol", e.protocol);
+  return JsonEvent("connected").Text("address", e.address).Text("protocol", e.protocol);
 }
 JsonObject Json(const event::Disconnected& e) {
-  return Named("disconnected").Text("reason", Reason(e.why)).Text("message", e.why.message());
+  return JsonEvent("disconnected").Text("reason", Reason(e.why)).Text("message", e.why.message());
 }
-JsonObject Json(const event::Idle&) { return Named("idle"); }
+JsonObject Json(const event::Idle&) { return JsonEvent("idle"); }
 JsonObject Json(const event::Joined& e) { return Of("joined", e.task).Text("participant", e.participant); }
 JsonObject Json(const event::Waiting& e) {
-  return Of("waiting", e.task).Text("reason", e.reason).Text("until", Rfc3339(e.until));
+  return Of("waiting", e.task).Text("reason", e.reason).Text("until", JsonTime(e.until));
 }
 JsonObject Json(const event::Hindered& e) {
-  return Of("hindered", e.task).Text("code", e.code).Text("detail", e.detail).Text("retryTime", Rfc3339(e.retry_time));
+  return Of("hindered", e.task).Text("code", e.code).Text("detail", e.detail).Text("retryTime", JsonTime(e.retry_time));
 }
-JsonObject Json(const event::Undecided& e) { return Of("settling", e.task).Text("until", Rfc3339(e.until)); }
+JsonObject Json(const event::Undecided& e) { return Of("settling", e.task).Text("until", JsonTime(e.until)); }
 JsonObject Json(const event::MethodChosen& e) {
   const char* const method = e.method == agent::Method::kFiles ? "files" : "exchange";
   return Of("method", e.task).Text("method", method).Text("why", e.why);
@@ -241,8 +231,8 @@ JsonObject Json(const event::Offered& e) {
       .Number("revision", e.revision)
       .Number("files", e.files)
       .Number("bytes", e.bytes)
-      .Text("deadline", Rfc3339(e.deadline))
-      .Raw("forced", e.forced ? "true" : "false");
+      .Text("deadline", JsonTime(e.deadline))
+      .Bool("forced", e.forced);
 }
 JsonObject Json(const event::Progress& e) {
   return Of("progress", e.task).Number("bytes", e.bytes).Number("total", e.total);
@@ -272,12 +262,12 @@ JsonObject Json(const event::Ended& e) {
       .Text("clientState", Participant::State_Name(e.client_state))
       .Text("reason", e.reason);
 }
-JsonObject Json(const event::Renewed& e) { return Named("renewed").Text("notAfter", Rfc3339(e.not_after)); }
+JsonObject Json(const event::Renewed& e) { return JsonEvent("renewed").Text("notAfter", JsonTime(e.not_after)); }
 JsonObject Json(const event::RenewalFailed& e) {
-  return Named("renewalFailed")
+  return JsonEvent("renewalFailed")
       .Text("reason", Reason(e.why))
       .Text("message", e.why.message())
-      .Text("retryTime", Rfc3339(e.retry_time));
+      .Text("retryTime", JsonTime(e.retry_time));
 }
 JsonObject Json(const event::Failed& e) {
   return Of("failed", e.task).Text("reason", Reason(e.why)).Text("message", e.why.message());
@@ -292,7 +282,10 @@ class JsonPrinter final : public agent::Observer {
 
 }  // namespace
 
-std::unique_ptr<agent::Observer> NewTextPrinter(bool one_task) { return std::make_unique<TextPrinter>(one_task); }
-std::unique_ptr<agent::Observer> NewJsonPrinter() { return std::make_unique<JsonPrinter>(); }
+std::unique_ptr<agent::Observer> NewPrinter(const Globals& globals, bool one_task) {
+  PrintInBackground(globals);
+  if (globals.json()) return std::make_unique<JsonPrinter>();
+  return std::make_unique<TextPrinter>(one_task);
+}
 
 }  // namespace parley::cli

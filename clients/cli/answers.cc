@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 
@@ -45,9 +46,9 @@ absl::StatusOr<std::optional<std::string>> Answers::Next(int fd, const std::func
   }
 }
 
-absl::StatusOr<std::string> Answers::Next() {
-  ASSIGN_OR_RETURN(std::optional<std::string> line, Next(-1, nullptr));
-  return *std::move(line);
+absl::StatusOr<bool> Answers::NextIsYes() {
+  ASSIGN_OR_RETURN(const std::optional<std::string> line, Next(-1, nullptr));
+  return absl::EqualsIgnoreCase(*line, "y") || absl::EqualsIgnoreCase(*line, "yes");
 }
 
 }  // namespace parley::cli

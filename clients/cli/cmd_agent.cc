@@ -7,6 +7,7 @@
 #include "clients/agent/agent.h"
 #include "clients/cli/agent_flags.h"
 #include "clients/cli/agent_output.h"
+#include "clients/cli/agent_printer.h"
 #include "clients/cli/command.h"
 #include "clients/cli/connection.h"
 #include "clients/cli/unlock.h"
@@ -21,21 +22,20 @@ absl::StatusOr<ExitCode> RunAgent(const Globals& globals, const AgentFlags& flag
   transport::UseGrpcQuietly();
   agent::DeviceOptions options;
   RETURN_IF_ERROR(flags.Fill(&options));
-  ASSIGN_OR_RETURN(options.credential, LoadCredential(globals));
+  ASSIGN_OR_RETURN(options.credential, LoadCredential(globals, keys::kTaskd));
   if (options.credential.role != access::v1::ROLE_DEVICE) {
-    return UsageError(absl::StrCat("the credential ", CredentialPath(globals),
-                                   " is not a device's; an admin makes one with: parley key issue --role device "
-                                   "--subject NAME --out FILE"));
+    return UsageError("the credential ", CredentialPath(globals),
+                      " is not a device's; an admin makes one with: parley key issue --role device "
+                      "--subject NAME --out FILE");
   }
-  UseServer(globals, keys::kTaskd, &options.credential);
   const bool by_device = UsesDevice(globals);
-  ASSIGN_OR_RETURN(DeviceMembership membership, flags.FindDeviceMembership(globals, by_device));
+  ASSIGN_OR_RETURN(ops::DeviceMembership membership, flags.FindDeviceMembership(globals, by_device));
   options.chain = std::move(membership.chain);
   // An admin made what a credential's file holds, and makes the next one.
   if (by_device) {
     options.renew = [&globals, renew = std::move(membership.renew)]() -> absl::StatusOr<keys::Credential> {
       ASSIGN_OR_RETURN(keys::Credential credential, renew());
-      UseServer(globals, keys::kTaskd, &credential);
+      ops::UseAddress(keys::kTaskd, globals.server, &credential);
       return credential;
     };
   }
@@ -52,9 +52,8 @@ absl::StatusOr<ExitCode> RunAgent(const Globals& globals, const AgentFlags& flag
 void AddAgent(CLI::App* app, Globals* globals) {
   auto flags = std::make_shared<AgentFlags>();
   CLI::App* command =
-      app->add_subcommand("agent", "Stay connected and take part in every task for this device's labels");
-  command->fallthrough();
-  Uses(command, globals, kCallerOptions);
+      AddCommand(app, globals, "agent", "Stay connected and take part in every task for this device's labels",
+                 kCallerOptions, flags, &RunAgent);
   flags->AddTo(command);
   command->footer(absl::StrCat(
       "Needs a device's credential, which an admin makes once, or better a device file, by enrolment:\n"
@@ -68,7 +67,6 @@ void AddAgent(CLI::App* app, Globals* globals) {
       "for the task's name. Runs until it is stopped, and does not mind a terminal that is closed. With a device file\n"
       "it renews its credential by itself; with a credential it ends when that does.\n",
       kCommandsHelp));
-  command->callback([globals, flags] { globals->run = [globals, flags] { return RunAgent(*globals, *flags); }; });
 }
 
 }  // namespace parley::cli

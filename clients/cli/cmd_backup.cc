@@ -27,9 +27,13 @@ namespace {
 
 constexpr char kPipe[] = "-";
 
+constexpr char kNoTerminal[] =
+    "there is no terminal to ask for the backup's password at; name a file of mode 0600 with --key-file, or give it by "
+    "standard input";
+
 struct BackupFlags {
   std::string data = DataFolder();
-  // Of the archive; "-" is the standard stream.
+  // The archive; "-" is the standard stream.
   std::string file;
   std::string key_file;
   bool check = false;
@@ -40,29 +44,16 @@ std::string WithoutSlash(std::string path) {
   return path;
 }
 
-absl::StatusOr<Secret> Ask(absl::string_view prompt) {
-  absl::StatusOr<Secret> typed = AskHidden(prompt);
-  if (Reason(typed.status()) != "NO_TERMINAL") return typed;
-  return Error(absl::StatusCode::kFailedPrecondition, "NO_TERMINAL",
-               "there is no terminal to ask for the backup's password at; name a file of mode 0600 with --key-file, or "
-               "give it by standard input");
-}
-
 // From the file, the prompt, or standard input unless that is taken.
 absl::StatusOr<Secret> Password(const BackupFlags& flags, bool is_new, bool stdin_is_taken) {
   if (!flags.key_file.empty()) return ReadPasswordFile(flags.key_file);
   if (!StdinIsTerminal() && !stdin_is_taken) {
-    ASSIGN_OR_RETURN(Secret line, ReadSecretLine(device::kMaxPasswordBytes));
+    ASSIGN_OR_RETURN(Secret line, ReadSecretLines(device::kMaxPasswordBytes));
     // An empty standard input, as of a service, still leaves the terminal.
     if (!line.empty()) return line;
   }
-  if (!is_new) return Ask("  Password of the backup (it is not shown): ");
-  while (true) {
-    ASSIGN_OR_RETURN(Secret password, Ask("  A password for the backup (it is not shown): "));
-    ASSIGN_OR_RETURN(const Secret again, Ask("  The same once more: "));
-    if (password == again) return password;
-    fprintf(stderr, "  The two differ; once more from the beginning.\n");
-  }
+  if (!is_new) return AskHidden("  Password of the backup (it is not shown): ", kNoTerminal);
+  return AskTwice("  A password for the backup (it is not shown): ", kNoTerminal);
 }
 
 absl::StatusOr<Secret> NewPassword(const BackupFlags& flags) {
@@ -73,22 +64,22 @@ absl::StatusOr<Secret> NewPassword(const BackupFlags& flags) {
                             device::kMaxPasswordBytes, "; `openssl rand -hex 32` makes a good one for a file"));
 }
 
-void Show(const Globals& globals, const backup::Summary& summary, absl::string_view done, const std::string& where) {
-  const std::string services = absl::StrJoin(summary.label.services, ", ");
+ExitCode Show(const Globals& globals, const backup::Summary& summary, absl::string_view done,
+              const std::string& where) {
   int64_t bytes = 0;
   for (const backup::ArchiveEntry& entry : summary.entries) bytes += static_cast<int64_t>(entry.bytes);
   if (globals.json()) {
-    JsonObject()
-        .Text("event", done)
+    return JsonEvent(done)
         .Text("place", where)
-        .Text("time", absl::FormatTime(absl::RFC3339_sec, summary.label.time, absl::UTCTimeZone()))
+        .Text("time", JsonTime(summary.label.time))
         .Text("services", absl::StrJoin(summary.label.services, ","))
         .Number("bytes", bytes)
         .Print();
-    return;
   }
-  PrintLine(absl::StrCat("  ", Green("✔"), " ", done, "  ", where));
-  PrintLine(absl::StrCat("    ", services, " of ", TimeText(summary.label.time), ", ", BytesText(bytes)));
+  PrintDone(done, "  ", where);
+  PrintLine("    ", absl::StrJoin(summary.label.services, ", "), " of ", TimeText(summary.label.time), ", ",
+            BytesText(bytes));
+  return kSuccess;
 }
 
 absl::StatusOr<ExitCode> Backup(const Globals& globals, const BackupFlags& flags) {
@@ -116,30 +107,25 @@ absl::StatusOr<ExitCode> Restore(const Globals& globals, const BackupFlags& flag
   ASSIGN_OR_RETURN(const Secret password, Password(flags, /*is_new=*/false, pipe));
   if (flags.check) {
     ASSIGN_OR_RETURN(const backup::Summary summary, backup::CheckBackup(fd.get(), name, password));
-    Show(globals, summary, "whole", name);
-    return kSuccess;
+    return Show(globals, summary, "whole", name);
   }
   ASSIGN_OR_RETURN(const backup::Summary summary, backup::Restore(fd.get(), name, password, data));
-  Show(globals, summary, "restored", data);
-  return kSuccess;
+  return Show(globals, summary, "restored", data);
 }
 
-// What the two have in common.
-std::shared_ptr<BackupFlags> AddFlags(CLI::App* command, Globals* globals, const char* data) {
-  auto flags = std::make_shared<BackupFlags>();
-  command->fallthrough();
-  Uses(command, globals, kNoGlobals);
+void AddFlags(CLI::App* command, BackupFlags* flags, const char* data) {
   command->add_option("--data", flags->data, data)->capture_default_str();
   command->add_option("--key-file", flags->key_file,
                       "File of mode 0600 with the backup's password (else standard input or a hidden prompt)");
-  return flags;
 }
 
 }  // namespace
 
 void AddBackup(CLI::App* app, Globals* globals) {
-  CLI::App* command = app->add_subcommand("backup", "Copy what the services here know into one sealed file");
-  const auto flags = AddFlags(command, globals, "Folder of the services' data, or of one service");
+  auto flags = std::make_shared<BackupFlags>();
+  CLI::App* command = AddCommand(app, globals, "backup", "Copy what the services here know into one sealed file",
+                                 kNoGlobals, flags, &Backup);
+  AddFlags(command, flags.get(), "Folder of the services' data, or of one service");
   command->add_option("--out", flags->file, "File to write, or - for standard output")->required();
   command->footer(
       "The services may be running; each one's part is as it was at one moment. The file is read back before\n"
@@ -148,12 +134,13 @@ void AddBackup(CLI::App* app, Globals* globals) {
       "Examples:\n"
       "  parley backup --out parley-2026-11-22.backup\n"
       "  kubectl -n parley exec -i taskd-0 -- parley backup --data /var/lib/parley --out - <password >taskd.backup");
-  command->callback([globals, flags] { globals->run = [globals, flags] { return Backup(*globals, *flags); }; });
 }
 
 void AddRestore(CLI::App* app, Globals* globals) {
-  CLI::App* command = app->add_subcommand("restore", "Put back what `parley backup` has copied");
-  const auto flags = AddFlags(command, globals, "Where the data of several services goes; that of one goes below it");
+  auto flags = std::make_shared<BackupFlags>();
+  CLI::App* command =
+      AddCommand(app, globals, "restore", "Put back what `parley backup` has copied", kNoGlobals, flags, &Restore);
+  AddFlags(command, flags.get(), "Where the data of several services goes; that of one goes below it");
   command->add_option("file", flags->file, "The backup, or - for standard input")->required();
   command->add_flag("--check", flags->check, "Only read it, to its end")->excludes("--data");
   command->footer(
@@ -162,7 +149,6 @@ void AddRestore(CLI::App* app, Globals* globals) {
       "Examples:\n"
       "  parley restore parley-2026-11-22.backup --check\n"
       "  parley down; mv ~/.local/share/parley parley.broken; parley restore parley-2026-11-22.backup; parley up");
-  command->callback([globals, flags] { globals->run = [globals, flags] { return Restore(*globals, *flags); }; });
 }
 
 }  // namespace parley::cli

@@ -8,17 +8,13 @@
 #include <utility>
 
 #include "CLI/CLI.hpp"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "clients/chain/trust_client.h"
-#include "clients/cli/chain.h"
 #include "clients/cli/command.h"
 #include "clients/cli/connection.h"
 #include "clients/cli/enrol_screen.h"
-#include "clients/cli/format.h"
 #include "clients/cli/output.h"
-#include "clients/cli/pasted_secret.h"
-#include "clients/cli/paths.h"
+#include "clients/cli/pasting.h"
 #include "clients/cli/signals.h"
 #include "clients/cli/terminal.h"
 #include "clients/cli/unlock.h"
@@ -36,12 +32,6 @@ struct ClaimFlags {
   std::string device_name, link_file;
   bool discard = false;
 };
-
-std::string HostName() {
-  char name[trust::kMaxLabelBytes + 1] = {};
-  if (gethostname(name, sizeof(name) - 1) != 0 || !trust::IsDeviceLabel(name)) return "device";
-  return name;
-}
 
 absl::StatusOr<Secret> FindLink(const ClaimFlags& flags) {
   if (!flags.link_file.empty()) return ReadSecretFile(flags.link_file, keys::kMaxPastingBytes);
@@ -67,9 +57,9 @@ const Secret* PendingLink(const device::Contents& contents) {
 absl::StatusOr<device::DeviceFile*> BeginClaim(const Globals& globals, const ClaimFlags& flags) {
   if (::access(DevicePath(globals).c_str(), F_OK) == 0) {
     if (!flags.link_file.empty()) {
-      return UsageError(absl::StrCat("--link-file is for a new claim, and ", DevicePath(globals),
-                                     " is there already; leave it out to go on with that claim, or name another file "
-                                     "with --device"));
+      return UsageError("--link-file is for a new claim, and ", DevicePath(globals),
+                        " is there already; leave it out to go on with that claim, or name another file "
+                        "with --device");
     }
     ASSIGN_OR_RETURN(device::DeviceFile* const file, UnlockDevice(globals));
     if (PendingLink(file->contents()) != nullptr) return file;
@@ -84,11 +74,10 @@ absl::StatusOr<device::DeviceFile*> BeginClaim(const Globals& globals, const Cla
   return CreateDevice(globals, enrol::ContentsOfClaim(invitation, link, flags.device_name));
 }
 
-void ShowEnrolled(const Globals& globals, const device::DeviceFile& file) {
+ExitCode ShowEnrolled(const Globals& globals, const device::DeviceFile& file) {
   const device::Contents& contents = file.contents();
   if (globals.json()) {
-    JsonObject()
-        .Text("event", "enrolled")
+    return JsonEvent("enrolled")
         .Text("organisation", contents.organisation)
         .Text("user", trust::UserName(contents.user_id))
         .Text("userName", contents.user_name)
@@ -96,27 +85,26 @@ void ShowEnrolled(const Globals& globals, const device::DeviceFile& file) {
         .Text("device", trust::DeviceName(contents.device_id))
         .Text("deviceFile", file.path())
         .Print();
-    return;
   }
-  PrintLine(absl::StrCat("  ", Green("✔"), " enrolled   you are ", contents.user_name, ", ",
-                         keys::RoleName(contents.role), " of ", Printable(contents.organisation),
-                         ", verified up to its root key"));
-  PrintLine(absl::StrCat("  device file  ", file.path(), ", sealed by your password; keep a copy of both"));
+  PrintDone("enrolled   you are ", contents.user_name, ", ", keys::RoleName(contents.role), " of ",
+            Printable(contents.organisation), ", verified up to its root key");
+  PrintLine("  device file  ", file.path(), ", sealed by your password; keep a copy of both");
+  return kSuccess;
 }
 
 // A file that is enrolled stays; one that is not, and never will be, goes: it is never half trusted.
 absl::Status EndOf(const absl::Status& why, const enrol::Claimer& claimer, device::DeviceFile* file) {
+  std::string next;
   if (file->contents().enrolled()) {
     if (!claimer.over()) return why;
-    return Error(why.code(), Reason(why),
-                 absl::StrCat(why.message(), "; this device is enrolled, but the inviter may not know: ask"));
+    next = "this device is enrolled, but the inviter may not know: ask";
+  } else if (!claimer.over()) {
+    next = "go on with `parley claim`, or drop it with `parley claim --discard`";
+  } else {
+    RETURN_IF_ERROR(file->Remove());
+    next = file->path() + " was removed";
   }
-  if (!claimer.over()) {
-    return Error(why.code(), Reason(why),
-                 absl::StrCat(why.message(), "; go on with `parley claim`, or drop it with `parley claim --discard`"));
-  }
-  RETURN_IF_ERROR(file->Remove());
-  return Error(why.code(), Reason(why), absl::StrCat(why.message(), "; ", file->path(), " was removed"));
+  return Error(why.code(), Reason(why), absl::StrCat(why.message(), "; ", next));
 }
 
 absl::StatusOr<ExitCode> Discard(const Globals& globals, device::DeviceFile* file) {
@@ -125,7 +113,7 @@ absl::StatusOr<ExitCode> Discard(const Globals& globals, device::DeviceFile* fil
                  absl::StrCat(file->path(), " is enrolled; go on with `parley claim`, or revoke the device first"));
   }
   RETURN_IF_ERROR(file->Remove());
-  if (!globals.json()) PrintLine(absl::StrCat("  ", file->path(), " was removed"));
+  if (!globals.json()) PrintLine("  ", file->path(), " was removed");
   return kSuccess;
 }
 
@@ -144,31 +132,27 @@ absl::StatusOr<ExitCode> Claim(const Globals& given, const ClaimFlags& flags) {
   ASSIGN_OR_RETURN(const std::unique_ptr<enrol::RelayStream> relay, enrol::ConnectRelay(std::move(dial)));
   EnrolScreen screen({globals.json(), "the inviter", /*reads_first=*/true, signals.fd()});
   if (!globals.json()) {
-    PrintLine(absl::StrCat("  joining ", Printable(invitation.organisation), " through ", address,
-                           ". Have the person who invited you on the phone: you must know the voice."));
+    PrintLine("  joining ", Printable(invitation.organisation), " through ", address,
+              ". Have the person who invited you on the phone: you must know the voice.");
   }
-  enrol::PartyOptions options;
-  options.invitation = invitation.invitation;
-  options.device = file;
-  options.relay = relay.get();
-  options.person = &screen;
-  options.cancel_fd = signals.fd();
-  enrol::Claimer claimer(std::move(options), [](const keys::Credential& credential) {
-    return trust::ConnectKeyd(credential, Clock::System());
-  });
+  enrol::Claimer claimer({.invitation = invitation.invitation,
+                          .device = file,
+                          .relay = relay.get(),
+                          .person = &screen,
+                          .cancel_fd = signals.fd()},
+                         [](const keys::Credential& key) { return trust::ConnectKeyd(key, Clock::System()); });
   if (const absl::Status status = claimer.Run(); !status.ok()) return EndOf(status, claimer, file);
-  ShowEnrolled(globals, *file);
-  return kSuccess;
+  return ShowEnrolled(globals, *file);
 }
 
 }  // namespace
 
 void AddClaim(CLI::App* app, Globals* globals) {
   auto flags = std::make_shared<ClaimFlags>();
-  flags->device_name = HostName();
-  CLI::App* command = app->add_subcommand("claim", "Become a member with an invitation: compare codes on the phone");
-  command->fallthrough();
-  Uses(command, globals, kMemberOptions);
+  flags->device_name = DefaultDeviceName();
+  CLI::App* command =
+      AddCommand(app, globals, "claim", "Become a member with an invitation: compare codes on the phone",
+                 kMemberOptions, flags, &Claim);
   command->add_option("--device-name", flags->device_name, "What people call this device")->capture_default_str();
   command->add_option("--link-file", flags->link_file, "File of mode 0600 with the link");
   command->add_flag("--discard", flags->discard, "Drop a claim that was interrupted, and its device file")
@@ -181,7 +165,6 @@ void AddClaim(CLI::App* app, Globals* globals) {
       "Each of you reads a code aloud, and the other picks it among four. Codes that agree prove that nobody\n"
       "stands in between, not even Parley's own servers.\n"
       "When it was interrupted, the same command goes on.");
-  command->callback([globals, flags] { globals->run = [globals, flags] { return Claim(*globals, *flags); }; });
 }
 
 }  // namespace parley::cli

@@ -3,7 +3,6 @@
 #include <string>
 
 #include "CLI/CLI.hpp"
-#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "clients/cli/command.h"
 #include "clients/cli/connection.h"
@@ -12,7 +11,6 @@
 #include "clients/cli/terminal.h"
 #include "clients/operator/exported_files.h"
 #include "lib/base/error.h"
-#include "lib/base/log.h"
 #include "lib/keys/credential.h"
 #include "lib/keys/roles.h"
 
@@ -24,25 +22,23 @@ struct ExportFlags {
 };
 
 absl::StatusOr<ExitCode> Export(const Globals& globals, const ExportFlags& flags) {
-  ASSIGN_OR_RETURN(const keys::Credential credential, LoadCredential(globals));
-  ASSIGN_OR_RETURN(const keys::AudienceKey* key, credential.KeyFor(flags.audience));
+  ASSIGN_OR_RETURN(const keys::Credential credential, LoadCredential(globals, flags.audience));
+  ASSIGN_OR_RETURN(const keys::AudienceKey* const key, credential.KeyFor(flags.audience));
   ASSIGN_OR_RETURN(const ops::ExportedFiles files, ops::ExportToFolder(credential, flags.audience, flags.out));
-  const std::string address = globals.server.empty() ? key->address : globals.server;
   if (globals.json()) {
-    JsonObject()
-        .Text("address", address)
+    return JsonObject()
+        .Text("address", key->address)
         .Text("ca", files.ca)
         .Text("certificate", files.certificate)
         .Text("key", files.private_key)
         .Text("psk", files.psk)
         .Print();
-    return kSuccess;
   }
-  PrintLine(absl::StrCat("  ", Green("✔"), " ", files.ca, ", ", files.certificate, ", ", files.private_key, ", ",
-                         files.psk, ", good until ", TimeText(credential.not_after)));
+  PrintDone(files.ca, ", ", files.certificate, ", ", files.private_key, ", ", files.psk, ", good until ",
+            TimeText(credential.not_after));
   PrintLine("  try:");
-  PrintLine(absl::StrCat("  grpcurl -cacert ", files.ca, " -cert ", files.certificate, " -key ", files.private_key, " ",
-                         address, " list"));
+  PrintLine("  grpcurl -cacert ", files.ca, " -cert ", files.certificate, " -key ", files.private_key, " ",
+            key->address, " list");
   return kSuccess;
 }
 
@@ -50,28 +46,24 @@ absl::StatusOr<ExitCode> Show(const Globals& globals) {
   ASSIGN_OR_RETURN(const keys::Credential credential, LoadCredential(globals));
   const std::string role = keys::RoleName(credential.role);
   if (globals.json()) {
-    std::string audiences;
-    for (const keys::AudienceKey& key : credential.keys) {
-      absl::StrAppend(&audiences, audiences.empty() ? "" : ",", JsonString(key.audience), ":", JsonString(key.address));
-    }
-    JsonObject()
+    JsonObject audiences;
+    for (const keys::AudienceKey& key : credential.keys) audiences.Text(key.audience, key.address);
+    return JsonObject()
         .Text("file", CredentialPath(globals))
         .Text("role", role)
         .Text("subject", credential.subject)
         .Text("serial", credential.serial)
-        .Text("expireTime", absl::FormatTime(absl::RFC3339_sec, credential.not_after, absl::UTCTimeZone()))
-        .Raw("audiences", absl::StrCat("{", audiences, "}"))
+        .Text("expireTime", JsonTime(credential.not_after))
+        .Raw("audiences", audiences.Finish())
         .Print();
-    return kSuccess;
   }
-  PrintLine(absl::StrCat("  file     ", CredentialPath(globals)));
-  PrintLine(absl::StrCat("  for      ", role, " ", Printable(credential.subject)));
-  PrintLine(absl::StrCat("  serial   ", credential.serial));
-  PrintLine(absl::StrCat("  until    ", TimeText(credential.not_after),
-                         credential.not_after <= absl::Now() ? Red("  expired") : ""));
+  PrintLine("  file     ", CredentialPath(globals));
+  PrintLine("  for      ", role, " ", Printable(credential.subject));
+  PrintLine("  serial   ", credential.serial);
+  PrintLine("  until    ", TimeText(credential.not_after), credential.not_after <= absl::Now() ? Red("  expired") : "");
   for (const keys::AudienceKey& key : credential.keys) {
-    PrintLine(absl::StrCat("  ", key.audience, std::string(key.audience.size() < 9 ? 9 - key.audience.size() : 1, ' '),
-                           Printable(key.address)));
+    PrintLine("  ", key.audience, std::string(key.audience.size() < 9 ? 9 - key.audience.size() : 1, ' '),
+              Printable(key.address));
   }
   return kSuccess;
 }
@@ -79,18 +71,13 @@ absl::StatusOr<ExitCode> Show(const Globals& globals) {
 }  // namespace
 
 void AddCredentials(CLI::App* app, Globals* globals) {
-  CLI::App* credentials = app->add_subcommand("credentials", "Show this machine's credential, or export it");
-  credentials->fallthrough();
-  credentials->require_subcommand(1);
-  CLI::App* show = credentials->add_subcommand("show", "Whom it stands for, until when, for which servers");
-  show->fallthrough();
-  Uses(show, globals, kCallerOptions & ~kServerOption);
-  show->callback([globals] { globals->run = [globals] { return Show(*globals); }; });
+  CLI::App* credentials = AddGroup(app, "credentials", "Show this machine's credential, or export it");
+  AddCommand(credentials, globals, "show", "Whom it stands for, until when, for which servers",
+             kCallerOptions & ~kServerOption, &Show);
   auto flags = std::make_shared<ExportFlags>();
-  CLI::App* exporting = credentials->add_subcommand(
-      "export", "Write certificates for grpcurl, curl and gRPC stubs, and the key for TLS-PSK");
-  exporting->fallthrough();
-  Uses(exporting, globals, kCallerOptions);
+  CLI::App* exporting = AddCommand(credentials, globals, "export",
+                                   "Write certificates for grpcurl, curl and gRPC stubs, and the key for TLS-PSK",
+                                   kCallerOptions, flags, &Export);
   exporting->add_option("--out", flags->out, "Folder to write to; made when missing")->required();
   exporting->add_option("--audience", flags->audience, "taskd, keyd or enrolld")->capture_default_str();
   exporting->footer(
@@ -98,7 +85,6 @@ void AddCredentials(CLI::App* app, Globals* globals) {
       "Whoever has them acts as you, for as long as the credential lives.\n"
       "Example:\n"
       "  parley credentials export --out ./certs");
-  exporting->callback([globals, flags] { globals->run = [globals, flags] { return Export(*globals, *flags); }; });
 }
 
 }  // namespace parley::cli

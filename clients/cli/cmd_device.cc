@@ -5,10 +5,10 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
-#include "clients/cli/chain.h"
 #include "clients/cli/command.h"
+#include "clients/cli/connection.h"
 #include "clients/cli/format.h"
-#include "clients/cli/terminal.h"
+#include "clients/cli/output.h"
 #include "clients/cli/unlock.h"
 #include "lib/base/error.h"
 #include "lib/keys/credential.h"
@@ -16,22 +16,18 @@
 namespace parley::cli {
 namespace {
 
-void Say(const Globals& globals, absl::string_view what) {
-  if (!globals.json()) PrintLine(absl::StrCat("  ", Green("✔"), " ", what));
-}
+ExitCode Say(const Globals& globals, absl::string_view what) { return globals.json() ? kSuccess : PrintDone(what); }
 
 absl::StatusOr<ExitCode> ChangePassword(const Globals& globals, const std::string& new_password_file) {
   ASSIGN_OR_RETURN(device::DeviceFile* const file, UnlockDevice(globals));
-  ASSIGN_OR_RETURN(const Secret password, NewDevicePassword(globals, new_password_file));
+  ASSIGN_OR_RETURN(const Secret password, NewDevicePassword(new_password_file));
   RETURN_IF_ERROR(file->ChangePassword(password));
-  Say(globals, absl::StrCat(file->path(), " has its new password; copies of it still open with the old one"));
-  return kSuccess;
+  return Say(globals, absl::StrCat(file->path(), " has its new password; copies of it still open with the old one"));
 }
 
 absl::StatusOr<ExitCode> Forget(const Globals& globals) {
   ASSIGN_OR_RETURN(const bool forgotten, device::DeviceFile::Forget(DevicePath(globals)));
-  Say(globals, forgotten ? "the password is asked for again" : "nothing was remembered");
-  return kSuccess;
+  return Say(globals, forgotten ? "the password is asked for again" : "nothing was remembered");
 }
 
 struct RenewFlags {
@@ -60,31 +56,23 @@ absl::StatusOr<ExitCode> Renew(const Globals& globals, const RenewFlags& flags) 
       return absl::OkStatus();
     }));
   }
-  Say(globals, absl::StrCat("this device's credential is good until ", TimeText(until)));
-  return kSuccess;
+  return Say(globals, absl::StrCat("this device's credential is good until ", TimeText(until)));
 }
 
 }  // namespace
 
 void AddDeviceFileCommands(CLI::App* device, Globals* globals) {
   auto file = std::make_shared<std::string>();
-  CLI::App* password = device->add_subcommand("password", "Change the password of this device's file");
-  password->fallthrough();
-  Uses(password, globals, kDeviceOption | kUnlockOptions);
+  CLI::App* password = AddCommand(device, globals, "password", "Change the password of this device's file",
+                                  kDeviceOption | kUnlockOptions, file, &ChangePassword);
   password->add_option("--new-password-file", *file, "File of mode 0600 with the new one, in place of a prompt");
-  password->callback([globals, file] { globals->run = [globals, file] { return ChangePassword(*globals, *file); }; });
-  CLI::App* forget = device->add_subcommand("forget", "Forget what --remember left with this session");
-  forget->fallthrough();
-  Uses(forget, globals, kDeviceOption);
-  forget->callback([globals] { globals->run = [globals] { return Forget(*globals); }; });
+  AddCommand(device, globals, "forget", "Forget what --remember left with this session", kDeviceOption, &Forget);
   auto flags = std::make_shared<RenewFlags>();
-  CLI::App* renew = device->add_subcommand("renew", "Get a new credential for this device before the old one ends");
-  renew->fallthrough();
-  Uses(renew, globals, kMemberOptions);
+  CLI::App* renew = AddCommand(device, globals, "renew", "Get a new credential for this device before the old one ends",
+                               kMemberOptions, flags, &Renew);
   CLI::Option* ttl = renew->add_option("--ttl", flags->ttl, "How long it lives: 1s to 366d")->capture_default_str();
   renew->add_option("--from", flags->from, "Take the one that an admin made: parley key issue --for-device")
       ->excludes(ttl);
-  renew->callback([globals, flags] { globals->run = [globals, flags] { return Renew(*globals, *flags); }; });
 }
 
 }  // namespace parley::cli

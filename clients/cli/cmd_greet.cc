@@ -10,7 +10,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "clients/chain/trust_client.h"
-#include "clients/cli/chain.h"
 #include "clients/cli/command.h"
 #include "clients/cli/connection.h"
 #include "clients/cli/enrol_screen.h"
@@ -33,11 +32,12 @@ using enrol::v1::InvitationService;
 
 constexpr absl::string_view kPrefix = "invitations/";
 
-absl::StatusOr<Invitation> TheOnlyOne(const Connection& server, InvitationService::Stub* stub) {
+absl::StatusOr<Invitation> FindTheOnlyOne(const Globals& globals) {
   enrol::v1::ListInvitationsRequest request;
   request.add_states(Invitation::STATE_PENDING);
-  ASSIGN_OR_RETURN(const enrol::v1::ListInvitationsResponse listed,
-                   server.Call(stub, &InvitationService::Stub::ListInvitations, request));
+  ASSIGN_OR_RETURN(
+      const enrol::v1::ListInvitationsResponse listed,
+      Call<InvitationService>(globals, keys::kEnrolld, &InvitationService::Stub::ListInvitations, request));
   std::vector<const Invitation*> waiting;
   for (const Invitation& invitation : listed.invitations()) {
     if (invitation.claimer_waiting()) waiting.push_back(&invitation);
@@ -50,12 +50,10 @@ absl::StatusOr<Invitation> TheOnlyOne(const Connection& server, InvitationServic
 }
 
 absl::StatusOr<Invitation> FindInvitation(const Globals& globals, const std::string& wanted) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connect(globals, keys::kEnrolld));
-  const std::unique_ptr<InvitationService::Stub> stub = InvitationService::NewStub(server->channel());
-  if (wanted.empty()) return TheOnlyOne(*server, stub.get());
+  if (wanted.empty()) return FindTheOnlyOne(globals);
   enrol::v1::GetInvitationRequest request;
   request.set_name(enrol::InvitationName(wanted));
-  return server->Call(stub.get(), &InvitationService::Stub::GetInvitation, request);
+  return Call<InvitationService>(globals, keys::kEnrolld, &InvitationService::Stub::GetInvitation, request);
 }
 
 std::string Whom(const device::Contents& own, const device::Enrolment& enrolment) {
@@ -113,20 +111,18 @@ std::string Advice(const enrol::Greeter& greeter, sas::Kind kind) {
                       greeter.newcomer().user_name);
 }
 
-void ShowNewcomer(const Globals& globals, const enrol::Greeter::Enrolment& newcomer) {
+ExitCode ShowNewcomer(const Globals& globals, const enrol::Greeter::Enrolment& newcomer) {
   if (globals.json()) {
-    JsonObject()
-        .Text("event", "enrolled")
+    return JsonEvent("enrolled")
         .Text("user", trust::UserName(newcomer.user_id))
         .Text("userName", newcomer.user_name)
         .Text("role", keys::RoleName(newcomer.role))
         .Text("device", trust::DeviceName(newcomer.device_id))
         .Text("deviceLabel", newcomer.device_label)
         .Print();
-    return;
   }
-  PrintLine(absl::StrCat("  ", Green("✔"), " enrolled   ", newcomer.user_name, ", ", keys::RoleName(newcomer.role),
-                         ", on ", Printable(newcomer.device_label)));
+  return PrintDone("enrolled   ", newcomer.user_name, ", ", keys::RoleName(newcomer.role), ", on ",
+                   Printable(newcomer.device_label));
 }
 
 absl::StatusOr<ExitCode> Greet(const Globals& given, const std::string& wanted) {
@@ -145,21 +141,17 @@ absl::StatusOr<ExitCode> Greet(const Globals& given, const std::string& wanted) 
   const std::string name = enrol::InvitationName(id);
   const sas::Kind kind = file->contents().enrolments.at(name).kind;
   if (!globals.json()) {
-    PrintLine(absl::StrCat("  ", resumes ? "going on with " : "letting in ",
-                           Whom(file->contents(), file->contents().enrolments.at(name)),
-                           ". Call them: you must know the voice."));
+    PrintLine("  ", resumes ? "going on with " : "letting in ",
+              Whom(file->contents(), file->contents().enrolments.at(name)), ". Call them: you must know the voice.");
   }
-  ASSIGN_OR_RETURN(transport::Dialer::Options dial, DialerOptions(globals, keys::kEnrolld));
+  ASSIGN_OR_RETURN(const keys::Credential credential, LoadCredential(globals, keys::kEnrolld));
+  ASSIGN_OR_RETURN(transport::Dialer::Options dial, ops::DialerOptions(credential, file->path(), keys::kEnrolld));
   ASSIGN_OR_RETURN(const std::unique_ptr<enrol::RelayStream> relay, enrol::ConnectRelay(std::move(dial)));
   ASSIGN_OR_RETURN(const std::unique_ptr<trust::TrustClient> keyd,
                    trust::ConnectKeyd(*file->contents().credential, Clock::System()));
-  enrol::PartyOptions options;
-  options.invitation = id;
-  options.device = file;
-  options.relay = relay.get();
-  options.person = &screen;
-  options.cancel_fd = signals.fd();
-  enrol::Greeter greeter(std::move(options), keyd.get());
+  enrol::Greeter greeter(
+      {.invitation = id, .device = file, .relay = relay.get(), .person = &screen, .cancel_fd = signals.fd()},
+      keyd.get());
   if (const absl::Status status = greeter.Run(); !status.ok()) {
     if (greeter.over()) {
       RETURN_IF_ERROR(file->Update([&name](device::Contents* contents) {
@@ -169,25 +161,21 @@ absl::StatusOr<ExitCode> Greet(const Globals& given, const std::string& wanted) 
     }
     return Error(status.code(), Reason(status), absl::StrCat(status.message(), Advice(greeter, kind)));
   }
-  ShowNewcomer(globals, greeter.newcomer());
-  return kSuccess;
+  return ShowNewcomer(globals, greeter.newcomer());
 }
 
 }  // namespace
 
 void AddGreet(CLI::App* app, Globals* globals) {
   auto invitation = std::make_shared<std::string>();
-  CLI::App* command = app->add_subcommand("greet", "Let in somebody whom you invited: compare codes on the phone");
-  command->fallthrough();
-  Uses(command, globals, kMemberOptions);
+  CLI::App* command = AddCommand(app, globals, "greet", "Let in somebody whom you invited: compare codes on the phone",
+                                 kMemberOptions, invitation, &Greet);
   command->add_option("invitation", *invitation, "As in `parley invite list`; the only one where there is one");
   command->footer(
       "Needs your device file, whose key signs the newcomer's certificates. The newcomer runs `parley claim`.\n"
       "Each of you reads a code aloud, and the other picks it among four. Codes that agree prove that nobody\n"
       "stands in between, not even Parley's own servers.\n"
       "When it was interrupted after the codes, the same command goes on.");
-  command->callback(
-      [globals, invitation] { globals->run = [globals, invitation] { return Greet(*globals, *invitation); }; });
 }
 
 }  // namespace parley::cli

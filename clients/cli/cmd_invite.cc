@@ -8,17 +8,16 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "clients/cli/chain.h"
 #include "clients/cli/command.h"
 #include "clients/cli/connection.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
 #include "clients/cli/terminal.h"
 #include "clients/cli/unlock.h"
-#include "clients/operator/ids.h"
 #include "clients/operator/invitations.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
+#include "lib/crypto/kdf.h"
 #include "lib/keys/identity.h"
 #include "lib/keys/roles.h"
 
@@ -34,11 +33,11 @@ struct InviteFlags {
   bool all = false;
 };
 
-absl::StatusOr<ops::Invitations> ConnectInvitations(const Globals& globals) {
-  ASSIGN_OR_RETURN(std::unique_ptr<Connection> server, Connect(globals, keys::kEnrolld));
-  if (!UsesDevice(globals)) return ops::Invitations(std::move(server), nullptr);
+absl::StatusOr<ops::InvitationClient> ConnectInvitations(const Globals& globals) {
+  ASSIGN_OR_RETURN(std::unique_ptr<ops::Connection> server, Connect(globals, keys::kEnrolld));
+  if (!UsesDevice(globals)) return ops::InvitationClient(std::move(server), nullptr);
   ASSIGN_OR_RETURN(device::DeviceFile* const file, OpenDevice(globals));
-  return ops::Invitations(std::move(server), file);
+  return ops::InvitationClient(std::move(server), file);
 }
 
 std::string IdOf(const Invitation& invitation) {
@@ -69,32 +68,31 @@ std::string MailText(const Invitation& invitation) {
   }
 }
 
-void ShowLink(const Globals& globals, CreateInvitationResponse* response) {
+ExitCode ShowLink(const Globals& globals, CreateInvitationResponse* response) {
   if (globals.json()) return PrintJson(*response);
   const Invitation& invitation = response->invitation();
   const Secret link = Secret::Take(std::move(*response->mutable_link()));
-  PrintLine(absl::StrCat("  invitation  ", IdOf(invitation)));
-  PrintLine(absl::StrCat("  for         ", Printable(Whom(invitation)), ", until ",
-                         TimeText(ToTime(invitation.expire_time()))));
+  PrintLine("  invitation  ", IdOf(invitation));
+  PrintLine("  for         ", Printable(Whom(invitation)), ", until ", TimeText(ToTime(invitation.expire_time())));
   if (const std::string mail = MailText(invitation); !mail.empty()) {
-    PrintLine(absl::StrCat("  e-mail      ", Printable(mail)));
+    PrintLine("  e-mail      ", Printable(mail));
   }
   PrintLine("  the newcomer runs `parley claim` and pastes this link; whoever else has it can only be a nuisance:\n");
   fwrite(link.Expose().data(), 1, link.size(), stdout);
   PrintLine("\n");
-  PrintLine(absl::StrCat("  and you, when you have each other on the phone:  parley greet ", IdOf(invitation)));
+  PrintLine("  and you, when you have each other on the phone:  parley greet ", IdOf(invitation));
+  return kSuccess;
 }
 
 absl::StatusOr<ExitCode> Create(const Globals& globals, const CreateInvitationRequest& request) {
-  ASSIGN_OR_RETURN(const ops::Invitations invitations, ConnectInvitations(globals));
+  ASSIGN_OR_RETURN(const ops::InvitationClient invitations, ConnectInvitations(globals));
   ASSIGN_OR_RETURN(CreateInvitationResponse response, invitations.Create(request));
-  ShowLink(globals, &response);
-  return kSuccess;
+  return ShowLink(globals, &response);
 }
 
 absl::StatusOr<CreateInvitationRequest> RequestOf(const InviteFlags& flags, Invitation::Kind kind) {
   CreateInvitationRequest request;
-  request.set_request_id(ops::NewRequestId());
+  request.set_request_id(crypto::RandomUuid());
   request.set_kind(kind);
   request.set_email(flags.email);
   if (!flags.ttl.empty()) {
@@ -120,8 +118,9 @@ absl::StatusOr<ExitCode> InviteDevice(const Globals& globals, const InviteFlags&
 }
 
 absl::StatusOr<ExitCode> List(const Globals& globals, const InviteFlags& flags) {
-  ASSIGN_OR_RETURN(const ops::Invitations invitations, ConnectInvitations(globals));
+  ASSIGN_OR_RETURN(const ops::InvitationClient invitations, ConnectInvitations(globals));
   ASSIGN_OR_RETURN(const enrol::v1::ListInvitationsResponse all, invitations.List(flags.all));
+  if (globals.json()) return PrintJson(all);
   std::vector<std::vector<std::string>> rows;
   for (const Invitation& invitation : all.invitations()) {
     std::string state = StateText(invitation.state());
@@ -129,59 +128,40 @@ absl::StatusOr<ExitCode> List(const Globals& globals, const InviteFlags& flags) 
     if (invitation.suspected_attempts() > 0) {
       absl::StrAppend(&state, ", ", Count(invitation.suspected_attempts(), "suspected attack"));
     }
-    rows.push_back({IdOf(invitation), Printable(Whom(invitation)), Printable(invitation.creator()),
-                    TimeText(ToTime(invitation.expire_time())), state, Printable(MailText(invitation))});
+    rows.push_back({IdOf(invitation), Whom(invitation), invitation.creator(),
+                    TimeText(ToTime(invitation.expire_time())), state, MailText(invitation)});
   }
-  if (globals.json()) {
-    PrintJson(all);
-  } else if (rows.empty()) {
-    PrintLine(flags.all ? "  nobody was ever invited" : "  nobody is invited now; `--all` shows those that ended");
-  } else {
-    PrintTable({"INVITATION", "FOR", "BY", "UNTIL", "STATE", "E-MAIL"}, rows);
-  }
+  if (!rows.empty()) return PrintTable({"INVITATION", "FOR", "BY", "UNTIL", "STATE", "E-MAIL"}, rows);
+  PrintLine(flags.all ? "  nobody was ever invited" : "  nobody is invited now; `--all` shows those that ended");
   return kSuccess;
 }
 
 absl::StatusOr<ExitCode> Cancel(const Globals& globals, const InviteFlags& flags) {
-  ASSIGN_OR_RETURN(const ops::Invitations invitations, ConnectInvitations(globals));
+  ASSIGN_OR_RETURN(const ops::InvitationClient invitations, ConnectInvitations(globals));
   ASSIGN_OR_RETURN(const Invitation invitation, invitations.Cancel(flags.invitation, flags.reason));
-  if (globals.json()) {
-    PrintJson(invitation);
-  } else {
-    PrintLine(absl::StrCat("  ", Green("✔"), " the invitation of ", Printable(Whom(invitation)), " is ",
-                           StateText(invitation.state()), "; its link opens nothing any more"));
-  }
-  return kSuccess;
+  if (globals.json()) return PrintJson(invitation);
+  return PrintDone("the invitation of ", Printable(Whom(invitation)), " is ", StateText(invitation.state()),
+                   "; its link opens nothing any more");
 }
 
 absl::StatusOr<ExitCode> Resend(const Globals& globals, const InviteFlags& flags) {
-  ASSIGN_OR_RETURN(const ops::Invitations invitations, ConnectInvitations(globals));
+  ASSIGN_OR_RETURN(const ops::InvitationClient invitations, ConnectInvitations(globals));
   ASSIGN_OR_RETURN(CreateInvitationResponse response, invitations.Resend(flags.invitation, flags.email));
-  ShowLink(globals, &response);
-  return kSuccess;
+  return ShowLink(globals, &response);
 }
 
 }  // namespace
 
 void AddInvite(CLI::App* app, Globals* globals) {
-  CLI::App* invite = app->add_subcommand("invite", "Invite people, machines and devices of your own");
-  invite->fallthrough();
-  invite->require_subcommand(1);
+  CLI::App* invite = AddGroup(app, "invite", "Invite people, machines and devices of your own");
   auto flags = std::make_shared<InviteFlags>();
-  const auto add = [&](const char* name, const char* description,
-                       absl::StatusOr<ExitCode> (*run)(const Globals&, const InviteFlags&)) {
-    CLI::App* command = invite->add_subcommand(name, description);
-    command->fallthrough();
-    Uses(command, globals, kCallerOptions);
-    command->callback(
-        [globals, flags, run] { globals->run = [globals, flags, run] { return run(*globals, *flags); }; });
-    return command;
-  };
   const auto add_common = [&flags](CLI::App* command) {
     command->add_option("--email", flags->email, "Send the link there; otherwise carry it there yourself");
     command->add_option("--ttl", flags->ttl, "How long it can be used: 1m to 30d (2d)");
   };
-  CLI::App* user = add("user", "Invite somebody, or a machine, into the organisation; admins only", &InviteUser);
+  CLI::App* user =
+      AddCommand(invite, globals, "user", "Invite somebody, or a machine, into the organisation; admins only",
+                 kCallerOptions, flags, &InviteUser);
   user->add_option("name", flags->name, "What the user is called, e.g. bob or web-1")->required();
   user->add_option("--role", flags->role, "admin, operator, auditor, or device: a machine")->capture_default_str();
   add_common(user);
@@ -189,14 +169,16 @@ void AddInvite(CLI::App* app, Globals* globals) {
       "Example:\n"
       "  parley invite user bob --role operator --email bob@example.org\n"
       "Bob runs `parley claim`, you run `parley greet`, and you compare two codes on the phone.");
-  CLI::App* device = add("device", "Invite another device of your own", &InviteDevice);
+  CLI::App* device =
+      AddCommand(invite, globals, "device", "Invite another device of your own", kCallerOptions, flags, &InviteDevice);
   add_common(device);
   device->footer("Example:\n  parley invite device\nThen `parley claim` there, `parley greet` here.");
-  add("list", "Invitations that can be used", &List)->add_flag("--all", flags->all, "Those that ended, too");
-  CLI::App* cancel = add("cancel", "Take an invitation back", &Cancel);
+  AddCommand(invite, globals, "list", "Invitations that can be used", kCallerOptions, flags, &List)
+      ->add_flag("--all", flags->all, "Those that ended, too");
+  CLI::App* cancel = AddCommand(invite, globals, "cancel", "Take an invitation back", kCallerOptions, flags, &Cancel);
   cancel->add_option("invitation", flags->invitation, "As in `parley invite list`")->required();
   cancel->add_option("--reason", flags->reason, "Shown to the newcomer and kept in the audit log");
-  CLI::App* resend = add("resend", "The same link once more", &Resend);
+  CLI::App* resend = AddCommand(invite, globals, "resend", "The same link once more", kCallerOptions, flags, &Resend);
   resend->add_option("invitation", flags->invitation, "As in `parley invite list`")->required();
   resend->add_option("--email", flags->email, "To another address than before");
 }

@@ -13,10 +13,11 @@
 #include "clients/agent/agent.h"
 #include "clients/cli/agent_flags.h"
 #include "clients/cli/agent_output.h"
+#include "clients/cli/agent_printer.h"
 #include "clients/cli/command.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
-#include "clients/cli/pasted_secret.h"
+#include "clients/cli/pasting.h"
 #include "clients/cli/paths.h"
 #include "clients/cli/task_name.h"
 #include "clients/cli/terminal.h"
@@ -49,8 +50,7 @@ absl::StatusOr<std::optional<Secret>> FindKey(const JoinFlags& flags) {
   if (key.empty()) {
     return UsageError(
         "no join key was given; paste it at a terminal, or give it by standard input, PARLEY_JOIN_KEY or --key-file; "
-        "to go "
-        "on with a task that was joined before, name it with --task");
+        "to go on with a task that was joined before, name it with --task");
   }
   return key;
 }
@@ -67,9 +67,8 @@ absl::Status FillPolicy(const JoinFlags& flags, agent::Policy* policy) {
   for (const std::string& text : flags.windows) {
     const size_t slash = text.find('/');
     if (slash == std::string::npos) {
-      return UsageError(
-          absl::StrCat("--window \"", text.substr(0, 60),
-                       "\" is not a time; write START/END, e.g. 2026-11-22T23:00:00Z/2026-11-23T04:00:00Z"));
+      return UsageError("--window \"", text.substr(0, 60),
+                        "\" is not a time; write START/END, e.g. 2026-11-22T23:00:00Z/2026-11-23T04:00:00Z");
     }
     agent::Window window;
     ASSIGN_OR_RETURN(window.start, ParseTime("--window", text.substr(0, slash), now));
@@ -101,8 +100,8 @@ absl::StatusOr<agent::JoinOptions> OptionsOf(const Globals& globals, const JoinF
   if (!pasted.has_value()) return options;
   ASSIGN_OR_RETURN(options.key, keys::ParseJoinKey(*pasted, absl::Now()));
   if (flags.task.empty() || TaskId(flags.task) == options.key->task) return options;
-  return UsageError(absl::StrCat("the join key is for ", options.key->task, ", and --task names ",
-                                 Printable(flags.task.substr(0, 60)), "; leave --task out"));
+  return UsageError("the join key is for ", options.key->task, ", and --task names ",
+                    Printable(flags.task.substr(0, 60)), "; leave --task out");
 }
 
 absl::StatusOr<ExitCode> Join(const Globals& globals, const JoinFlags& flags) {
@@ -110,15 +109,14 @@ absl::StatusOr<ExitCode> Join(const Globals& globals, const JoinFlags& flags) {
   ASSIGN_OR_RETURN(agent::JoinOptions options, OptionsOf(globals, flags));
   // Not by a device file that only happens to be there: a join key is enough to join.
   const bool by_device = !globals.device_path.empty() || !Environment("PARLEY_DEVICE").empty();
-  ASSIGN_OR_RETURN(DeviceMembership membership, flags.agent.FindDeviceMembership(globals, by_device));
+  ASSIGN_OR_RETURN(ops::DeviceMembership membership, flags.agent.FindDeviceMembership(globals, by_device));
   options.chain = std::move(membership.chain);
   StopOnSignal signals(flags.follow ? OnHangup::kIgnore : OnHangup::kStop);
   options.stop = signals.stop();
   const std::unique_ptr<agent::Observer> printer = NewPrinter(globals, /*one_task=*/true);
   ASSIGN_OR_RETURN(const agent::Outcome outcome, agent::Join(std::move(options), printer.get()));
   if (globals.json()) {
-    JsonObject()
-        .Text("event", "outcome")
+    JsonEvent("outcome")
         .Text("task", outcome.task)
         .Text("state", Participant::State_Name(outcome.state))
         .Number("revision", outcome.revision)
@@ -133,9 +131,9 @@ absl::StatusOr<ExitCode> Join(const Globals& globals, const JoinFlags& flags) {
 
 void AddJoin(CLI::App* app, Globals* globals) {
   auto flags = std::make_shared<JoinFlags>();
-  CLI::App* command = app->add_subcommand("join", "Take part in a task with a join key: fetch, check, apply, confirm");
-  command->fallthrough();
-  Uses(command, globals, kMemberOptions);
+  CLI::App* command =
+      AddCommand(app, globals, "join", "Take part in a task with a join key: fetch, check, apply, confirm",
+                 kMemberOptions, flags, &Join);
   flags->agent.AddTo(command);
   CLI::Option* key_file = command->add_option("--key-file", flags->key_file, "File of mode 0600 with the join key");
   command->add_option("--name", flags->name, "Name of this client in the task (the host's)");
@@ -161,7 +159,6 @@ void AddJoin(CLI::App* app, Globals* globals) {
       "The new set replaces the old one as a whole. When the check or the apply fails, or the server can\n"
       "not be reached to confirm, the old set comes back by itself.\n",
       kCommandsHelp, "Exit codes: 0 installed, 1 failed, 2 wrong command line, 3 rolled back, 4 declined."));
-  command->callback([globals, flags] { globals->run = [globals, flags] { return Join(*globals, *flags); }; });
 }
 
 }  // namespace parley::cli

@@ -7,24 +7,22 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
-#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "clients/chain/trust_client.h"
 #include "clients/cli/answers.h"
-#include "clients/cli/chain.h"
 #include "clients/cli/command.h"
 #include "clients/cli/connection.h"
 #include "clients/cli/ended_with.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
 #include "clients/cli/terminal.h"
-#include "clients/operator/ids.h"
 #include "clients/operator/membership.h"
 #include "clients/operator/new_file.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
-#include "lib/base/secret.h"
+#include "lib/crypto/kdf.h"
 #include "lib/keys/credential.h"
 #include "lib/keys/identity.h"
 #include "lib/keys/labels.h"
@@ -47,18 +45,6 @@ struct KeyFlags {
 // Rows of what a question is about.
 constexpr size_t kMostShown = 20;
 
-struct Keys {
-  std::unique_ptr<Connection> server;
-  std::unique_ptr<KeyService::Stub> stub;
-};
-
-absl::StatusOr<Keys> ConnectKeys(const Globals& globals) {
-  Keys keys;
-  ASSIGN_OR_RETURN(keys.server, Connect(globals, keys::kKeyd));
-  keys.stub = KeyService::NewStub(keys.server->channel());
-  return keys;
-}
-
 std::string Serial(const key::v1::CredentialRecord& record) {
   return std::string(absl::StripPrefix(record.name(), "credentials/"));
 }
@@ -69,17 +55,15 @@ std::string ClientStatus(const key::v1::CredentialRecord& record) {
   return record.retired() ? "dead: its root was retired" : "good";
 }
 
-void ShowRecord(const Globals& globals, const key::v1::CredentialRecord& record) {
-  if (globals.json()) {
-    PrintJson(record);
-    return;
-  }
-  PrintLine(absl::StrCat("  serial   ", Serial(record)));
-  PrintLine(absl::StrCat("  for      ", keys::RoleName(record.role()), " ", Printable(record.subject())));
-  PrintLine(absl::StrCat("  issued   ", TimeText(ToTime(record.create_time())), " by ", Printable(record.issuer())));
-  PrintLine(absl::StrCat("  until    ", TimeText(ToTime(record.expire_time()))));
-  PrintLine(absl::StrCat("  state    ", ClientStatus(record)));
-  if (!record.labels().empty()) PrintLine(absl::StrCat("  labels   ", Printable(keys::ShowLabels(record.labels()))));
+ExitCode ShowRecord(const Globals& globals, const key::v1::CredentialRecord& record) {
+  if (globals.json()) return PrintJson(record);
+  PrintLine("  serial   ", Serial(record));
+  PrintLine("  for      ", keys::RoleName(record.role()), " ", Printable(record.subject()));
+  PrintLine("  issued   ", TimeText(ToTime(record.create_time())), " by ", Printable(record.issuer()));
+  PrintLine("  until    ", TimeText(ToTime(record.expire_time())));
+  PrintLine("  state    ", ClientStatus(record));
+  if (!record.labels().empty()) PrintLine("  labels   ", Printable(keys::ShowLabels(record.labels())));
+  return kSuccess;
 }
 
 absl::Status FillHolder(const Globals& globals, const KeyFlags& flags, key::v1::IssueCredentialRequest* request) {
@@ -110,18 +94,17 @@ absl::StatusOr<ExitCode> Issue(const Globals& globals, const KeyFlags& flags) {
   ASSIGN_OR_RETURN(const absl::Duration ttl, ParseTtl("--ttl", flags.ttl, absl::Seconds(1), "a credential lives"));
   ASSIGN_OR_RETURN(const auto labels, ParsePairs("--label", flags.labels));
   request.mutable_labels()->insert(labels.begin(), labels.end());
-  request.set_request_id(ops::NewRequestId());
+  request.set_request_id(crypto::RandomUuid());
   *request.mutable_ttl() = ToProto(ttl);
   RETURN_IF_ERROR(ops::CanCreate(flags.out, "the credential"));
-  ASSIGN_OR_RETURN(const Keys keys, ConnectKeys(globals));
   ASSIGN_OR_RETURN(key::v1::IssueCredentialResponse response,
-                   keys.server->Call(keys.stub.get(), &KeyService::Stub::IssueCredential, request));
+                   Call<KeyService>(globals, keys::kKeyd, &KeyService::Stub::IssueCredential, request));
   const keys::Credential credential = trust::ToCredential(&response);
   RETURN_IF_ERROR(keys::WriteCredentialFile(flags.out, credential));
   ShowRecord(globals, response.record());
   if (!globals.json()) {
-    PrintLine(absl::StrCat("  ", Green("✔"), " written to ", flags.out,
-                           ", mode 0600; this is the only copy: carry it to its holder and delete it here"));
+    PrintDone("written to ", flags.out,
+              ", mode 0600; this is the only copy: carry it to its holder and delete it here");
   }
   if (!labels.empty() && response.record().labels().empty()) {
     return Error(
@@ -133,8 +116,8 @@ absl::StatusOr<ExitCode> Issue(const Globals& globals, const KeyFlags& flags) {
   return kSuccess;
 }
 
-absl::StatusOr<key::v1::ListCredentialsResponse> ListAll(const Keys& keys) {
-  return keys.server->CallAll(keys.stub.get(), &KeyService::Stub::ListCredentials, key::v1::ListCredentialsRequest());
+absl::StatusOr<key::v1::ListCredentialsResponse> ListAll(const ops::Connection& keyd) {
+  return keyd.CallAll<KeyService>(&KeyService::Stub::ListCredentials, key::v1::ListCredentialsRequest());
 }
 
 std::vector<std::string> Row(const key::v1::CredentialRecord& record) {
@@ -143,49 +126,42 @@ std::vector<std::string> Row(const key::v1::CredentialRecord& record) {
           ClientStatus(record), keys::ShowLabels(record.labels())};
 }
 
-void ShowRows(const std::vector<std::vector<std::string>>& rows) {
-  PrintTable({"SERIAL", "ROLE", "SUBJECT", "UNTIL", "STATE", "LABELS"}, rows);
+ExitCode ShowRows(const std::vector<std::vector<std::string>>& rows) {
+  return PrintTable({"SERIAL", "ROLE", "SUBJECT", "UNTIL", "STATE", "LABELS"}, rows);
 }
 
 absl::StatusOr<ExitCode> List(const Globals& globals) {
-  ASSIGN_OR_RETURN(const Keys keys, ConnectKeys(globals));
-  ASSIGN_OR_RETURN(const key::v1::ListCredentialsResponse all, ListAll(keys));
-  if (globals.json()) {
-    PrintJson(all);
-    return kSuccess;
-  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<ops::Connection> keyd, Connect(globals, keys::kKeyd));
+  ASSIGN_OR_RETURN(const key::v1::ListCredentialsResponse all, ListAll(*keyd));
+  if (globals.json()) return PrintJson(all);
   std::vector<std::vector<std::string>> rows;
   for (const key::v1::CredentialRecord& record : all.credentials()) rows.push_back(Row(record));
-  ShowRows(rows);
-  return kSuccess;
+  return ShowRows(rows);
 }
 
 absl::StatusOr<ExitCode> Get(const Globals& globals, const KeyFlags& flags) {
-  ASSIGN_OR_RETURN(const Keys keys, ConnectKeys(globals));
   key::v1::GetCredentialRequest request;
   request.set_name(absl::StrCat("credentials/", flags.serial));
   ASSIGN_OR_RETURN(const key::v1::CredentialRecord record,
-                   keys.server->Call(keys.stub.get(), &KeyService::Stub::GetCredential, request));
-  ShowRecord(globals, record);
-  return kSuccess;
+                   Call<KeyService>(globals, keys::kKeyd, &KeyService::Stub::GetCredential, request));
+  return ShowRecord(globals, record);
 }
 
 // "site=berlin" sets a label, "site-" removes it.
 absl::Status FillChanges(const std::vector<std::string>& changes, key::v1::LabelDeviceRequest* request) {
   std::vector<std::string> set, all;
   for (const std::string& change : changes) {
-    const bool removes = change.find('=') == std::string::npos && change.size() > 1 && change.back() == '-';
-    if (!removes && change.find('=') == std::string::npos) {
-      return UsageError(absl::StrCat("\"", change.substr(0, 40),
-                                     "\" changes no label; write key=value to set one, or key- to remove it"));
+    const bool sets = absl::StrContains(change, '=');
+    if (!sets && (change.size() < 2 || change.back() != '-')) {
+      return UsageError("\"", change.substr(0, 40),
+                        "\" changes no label; write key=value to set one, or key- to remove it");
     }
-    if (removes) {
-      request->add_remove(change.substr(0, change.size() - 1));
-      all.push_back(absl::StrCat(request->remove().rbegin()[0], "="));
-    } else {
+    if (sets) {
       set.push_back(change);
-      all.push_back(change);
+    } else {
+      request->add_remove(change.substr(0, change.size() - 1));
     }
+    all.push_back(sets ? change : *request->remove().rbegin() + "=");
   }
   RETURN_IF_ERROR(ParsePairs("the label", all).status());
   ASSIGN_OR_RETURN(const auto labels, ParsePairs("the label", set));
@@ -197,34 +173,25 @@ absl::StatusOr<ExitCode> Label(const Globals& globals, const KeyFlags& flags) {
   key::v1::LabelDeviceRequest request;
   request.set_name(absl::StrCat(keys::kDeviceLabelsPrefix, flags.name));
   RETURN_IF_ERROR(FillChanges(flags.changes, &request));
-  ASSIGN_OR_RETURN(const Keys keys, ConnectKeys(globals));
   ASSIGN_OR_RETURN(const key::v1::DeviceLabels after,
-                   keys.server->Call(keys.stub.get(), &KeyService::Stub::LabelDevice, request));
-  if (globals.json()) {
-    PrintJson(after);
-  } else {
-    PrintLine(absl::StrCat("  ", Green("✔"), " ", Printable(flags.name), "  ",
-                           after.labels().empty() ? "has no labels" : Printable(keys::ShowLabels(after.labels()))));
-  }
-  return kSuccess;
+                   Call<KeyService>(globals, keys::kKeyd, &KeyService::Stub::LabelDevice, request));
+  if (globals.json()) return PrintJson(after);
+  return PrintDone(Printable(flags.name), "  ",
+                   after.labels().empty() ? "has no labels" : Printable(keys::ShowLabels(after.labels())));
 }
 
 absl::StatusOr<ExitCode> Revoke(const Globals& globals, const KeyFlags& flags) {
-  ASSIGN_OR_RETURN(const Keys keys, ConnectKeys(globals));
   key::v1::RevokeCredentialRequest request;
   request.set_name(absl::StrCat("credentials/", flags.serial));
   request.set_reason(flags.reason);
   ASSIGN_OR_RETURN(const key::v1::CredentialRecord record,
-                   keys.server->Call(keys.stub.get(), &KeyService::Stub::RevokeCredential, request));
+                   Call<KeyService>(globals, keys::kKeyd, &KeyService::Stub::RevokeCredential, request));
   google::protobuf::RepeatedPtrField<std::string> revoked;
   *revoked.Add() = record.name();
   const EndedWith ended = AskWhatEnded(globals, revoked);
-  if (globals.json()) {
-    JsonObject::Of(record).Raw("ended", EndedJson(ended)).Print();
-    return kSuccess;
-  }
+  if (globals.json()) return JsonObject(record).Raw("ended", EndedJson(ended)).Print();
   ShowRecord(globals, record);
-  PrintLine(absl::StrCat("  ended    its connections and ", EndedText(ended)));
+  PrintLine("  ended    its connections and ", EndedText(ended));
   ShowWhatGoesOn(ended);
   return kSuccess;
 }
@@ -241,72 +208,52 @@ std::vector<key::v1::CredentialRecord> EndedBy(uint32_t retire_before, const std
   return ended;
 }
 
-absl::Status ConfirmRetirement(const Globals& globals, const Keys& keys, const KeyFlags& flags) {
+absl::Status ConfirmRetirement(const Globals& globals, const ops::Connection& keyd, const KeyFlags& flags) {
   if (flags.yes) return absl::OkStatus();
   if (globals.json() || !StdinIsTerminal()) {
     return Error(absl::StatusCode::kFailedPrecondition, "NOT_CONFIRMED",
                  "retiring a root ends every key that was made under it; say --yes, or answer at a terminal");
   }
   ASSIGN_OR_RETURN(const keys::Credential own, LoadCredential(globals));
-  ASSIGN_OR_RETURN(const key::v1::ListCredentialsResponse all, ListAll(keys));
+  ASSIGN_OR_RETURN(const key::v1::ListCredentialsResponse all, ListAll(keyd));
   const std::vector<key::v1::CredentialRecord> ended = EndedBy(flags.retire_before, own.serial, all);
   if (ended.empty()) {
     PrintLine("  No credential ends; member keys, join keys and invitations that are older than the epoch do.");
   } else {
     const bool with_own = Serial(ended.front()) == own.serial;
-    PrintLine(absl::StrCat("  This ends ", Count(static_cast<int64_t>(ended.size()), "credential"),
-                           with_own ? ", your own first (issue yourself another one of a newer epoch before)" : "",
-                           ":"));
+    PrintLine("  This ends ", Count(static_cast<int64_t>(ended.size()), "credential"),
+              with_own ? ", your own first (issue yourself another one of a newer epoch before)" : "", ":");
     std::vector<std::vector<std::string>> rows;
     for (const auto& record : ended) rows.push_back(Row(record));
     rows.resize(std::min<size_t>(rows.size(), kMostShown));
     ShowRows(rows);
-    if (ended.size() > kMostShown) PrintLine(absl::StrCat("  … and ", ended.size() - kMostShown, " more"));
+    if (ended.size() > kMostShown) PrintLine("  … and ", ended.size() - kMostShown, " more");
     PrintLine("  and the member keys, join keys and invitations that were made under the same roots.");
   }
   fputs("  Go on? [y/N] ", stdout);
   fflush(stdout);
-  ASSIGN_OR_RETURN(std::string answer, Answers(-1).Next());
-  absl::AsciiStrToLower(&answer);
-  if (answer == "y" || answer == "yes") return absl::OkStatus();
+  ASSIGN_OR_RETURN(const bool yes, Answers(-1).NextIsYes());
+  if (yes) return absl::OkStatus();
   return Error(absl::StatusCode::kCancelled, "CANCELLED", "nothing was rotated or retired");
 }
 
 absl::StatusOr<ExitCode> RotateRoot(const Globals& globals, const KeyFlags& flags) {
-  ASSIGN_OR_RETURN(const Keys keys, ConnectKeys(globals));
-  if (flags.retire_before > 0) RETURN_IF_ERROR(ConfirmRetirement(globals, keys, flags));
+  ASSIGN_OR_RETURN(const std::unique_ptr<ops::Connection> keyd, Connect(globals, keys::kKeyd));
+  if (flags.retire_before > 0) RETURN_IF_ERROR(ConfirmRetirement(globals, *keyd, flags));
   key::v1::RotateRootRequest request;
   request.set_retire_before(flags.retire_before);
   ASSIGN_OR_RETURN(const key::v1::RotateRootResponse response,
-                   keys.server->Call(keys.stub.get(), &KeyService::Stub::RotateRoot, request));
-  if (globals.json()) {
-    PrintJson(response);
-  } else {
-    PrintLine(absl::StrCat("  ", Green("✔"), " epoch ", response.primary_epoch(), " is primary: new keys come from it",
-                           flags.retire_before == 0
-                               ? "; earlier keys go on until you retire them with --retire-before"
-                               : absl::StrCat("; keys of epochs before ", flags.retire_before, " are dead")));
-  }
-  return kSuccess;
+                   keyd->Call<KeyService>(&KeyService::Stub::RotateRoot, request));
+  if (globals.json()) return PrintJson(response);
+  return PrintDone("epoch ", response.primary_epoch(), " is primary: new keys come from it",
+                   flags.retire_before == 0
+                       ? "; earlier keys go on until you retire them with --retire-before"
+                       : absl::StrCat("; keys of epochs before ", flags.retire_before, " are dead"));
 }
 
-}  // namespace
-
-void AddKey(CLI::App* app, Globals* globals) {
-  CLI::App* key = app->add_subcommand("key", "Issue, list and revoke credentials; rotate the root");
-  key->fallthrough();
-  key->require_subcommand(1);
-  auto flags = std::make_shared<KeyFlags>();
-  const auto add = [&](const char* name, const char* description,
-                       absl::StatusOr<ExitCode> (*run)(const Globals&, const KeyFlags&)) {
-    CLI::App* command = key->add_subcommand(name, description);
-    command->fallthrough();
-    Uses(command, globals, kCallerOptions);
-    command->callback(
-        [globals, flags, run] { globals->run = [globals, flags, run] { return run(*globals, *flags); }; });
-    return command;
-  };
-  CLI::App* issue = add("issue", "Make a credential and write it to a file of mode 0600", &Issue);
+void AddIssue(CLI::App* key, Globals* globals, const std::shared_ptr<KeyFlags>& flags) {
+  CLI::App* issue = AddCommand(key, globals, "issue", "Make a credential and write it to a file of mode 0600",
+                               kCallerOptions, flags, &Issue);
   CLI::Option* role = issue->add_option("--role", flags->role, "admin, operator, auditor, service or device");
   CLI::Option* subject = issue->add_option("--subject", flags->subject, "Whom it stands for, e.g. alice or web-1");
   issue
@@ -325,12 +272,20 @@ void AddKey(CLI::App* app, Globals* globals) {
       "  parley key issue --role device --subject web-1 --label site=berlin --out web-1.credential\n"
       "  parley key issue --for-device web-1 --out web-1.credential\n"
       "                                    then there: parley device renew --from web-1.credential");
-  add("list", "All credentials that were issued",
-      [](const Globals& globals, const KeyFlags&) { return List(globals); });
-  add("get", "One credential's record", &Get)
+}
+
+}  // namespace
+
+void AddKey(CLI::App* app, Globals* globals) {
+  CLI::App* key = AddGroup(app, "key", "Issue, list and revoke credentials; rotate the root");
+  auto flags = std::make_shared<KeyFlags>();
+  AddIssue(key, globals, flags);
+  AddCommand(key, globals, "list", "All credentials that were issued", kCallerOptions, &List);
+  AddCommand(key, globals, "get", "One credential's record", kCallerOptions, flags, &Get)
       ->add_option("serial", flags->serial, "As in `parley key list`")
       ->required();
-  CLI::App* label = add("label", "Set or remove labels of a device, by which tasks select it", &Label);
+  CLI::App* label = AddCommand(key, globals, "label", "Set or remove labels of a device, by which tasks select it",
+                               kCallerOptions, flags, &Label);
   label->add_option("name", flags->name, "The subject of its credential, as in `parley key list`")->required();
   label->add_option("changes", flags->changes, "key=value sets a label, key- removes it")->required();
   label->footer(
@@ -340,11 +295,14 @@ void AddKey(CLI::App* app, Globals* globals) {
       "connected is offered the tasks that select it now; one that it has not begun to apply is taken\n"
       "back where the task does not select it any more.");
   CLI::App* revoke =
-      add("revoke", "Revoke a credential: its connections, and the keys that were made with it, end within a second",
-          &Revoke);
+      AddCommand(key, globals, "revoke",
+                 "Revoke a credential: its connections, and the keys that were made with it, end within a second",
+                 kCallerOptions, flags, &Revoke);
   revoke->add_option("serial", flags->serial, "As in `parley key list`")->required();
   revoke->add_option("--reason", flags->reason, "Kept in the audit log");
-  CLI::App* rotate = add("rotate-root", "Make a new root epoch, from which keys are issued from now on", &RotateRoot);
+  CLI::App* rotate =
+      AddCommand(key, globals, "rotate-root", "Make a new root epoch, from which keys are issued from now on",
+                 kCallerOptions, flags, &RotateRoot);
   CLI::Option* retire =
       rotate->add_option("--retire-before", flags->retire_before, "End every key of the epochs below this one");
   rotate->add_flag("--yes", flags->yes, "Do not ask before keys are ended")->needs(retire);

@@ -7,8 +7,8 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
-#include "clients/cli/chain.h"
 #include "clients/cli/command.h"
+#include "clients/cli/connection.h"
 #include "clients/cli/ended_with.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
@@ -33,8 +33,6 @@ std::string ClientStatus(const std::optional<absl::Time>& revoked) {
   return revoked.has_value() ? "revoked " + TimeText(*revoked) : "good";
 }
 
-std::string JsonTime(absl::Time time) { return absl::FormatTime(absl::RFC3339_sec, time, absl::UTCTimeZone()); }
-
 absl::StatusOr<ExitCode> ListUsers(const Globals& globals, const MemberFlags&) {
   ASSIGN_OR_RETURN(const trust::Chain chain, FetchChain(globals));
   std::vector<std::vector<std::string>> rows;
@@ -49,10 +47,10 @@ absl::StatusOr<ExitCode> ListUsers(const Globals& globals, const MemberFlags&) {
           .Text("role", keys::RoleName(user->role))
           .Number("liveDevices", live)
           .Text("added", JsonTime(user->added))
-          .Raw("revoked", user->revoked.has_value() ? "true" : "false")
+          .Bool("revoked", user->revoked.has_value())
           .Print();
     }
-    rows.push_back({Printable(user->name), keys::RoleName(user->role), absl::StrCat(live), TimeText(user->added),
+    rows.push_back({user->name, keys::RoleName(user->role), absl::StrCat(live), TimeText(user->added),
                     ClientStatus(user->revoked), HexEncode(user->id)});
   }
   if (!globals.json()) PrintTable({"NAME", "ROLE", "DEVICES", "SINCE", "STATE", "ID"}, rows);
@@ -77,12 +75,12 @@ absl::StatusOr<ExitCode> ListDevices(const Globals& globals, const MemberFlags& 
             .Text("user", trust::UserName(user->id))
             .Text("userName", user->name)
             .Text("added", JsonTime(device->added))
-            .Raw("revoked", revoked.has_value() ? "true" : "false")
+            .Bool("revoked", revoked.has_value())
             .Print();
       }
       const bool this_one = device->id == globals.device->contents().device_id;
-      rows.push_back({Printable(device->label) + (this_one ? " (this one)" : ""), Printable(user->name),
-                      TimeText(device->added), ClientStatus(revoked), HexEncode(device->id)});
+      rows.push_back({device->label + (this_one ? " (this one)" : ""), user->name, TimeText(device->added),
+                      ClientStatus(revoked), HexEncode(device->id)});
     }
   }
   if (!globals.json()) PrintTable({"LABEL", "USER", "SINCE", "STATE", "ID"}, rows);
@@ -101,14 +99,11 @@ using MakeChange = std::function<absl::StatusOr<Change>(const trust::Chain& chai
 absl::StatusOr<Change> Append(const Globals& globals, const MemberFlags& flags, const MakeChange& make) {
   Change change;
   ASSIGN_OR_RETURN(const ops::Membership membership, OpenMembership(globals));
-  ASSIGN_OR_RETURN(change.response,
-                   membership.AppendCertificates(flags.reason,
-                                                 [&](const trust::Chain& chain, trust::CertificateMaker* maker,
-                                                     auto* certificates) -> absl::Status {
-                                                   ASSIGN_OR_RETURN(change, make(chain, maker));
-                                                   certificates->push_back(change.certificate);
-                                                   return absl::OkStatus();
-                                                 }));
+  const auto make_certificate = [&](const auto& chain, auto* maker) -> absl::StatusOr<trust::v1::SignedCertificate> {
+    ASSIGN_OR_RETURN(change, make(chain, maker));
+    return change.certificate;
+  };
+  ASSIGN_OR_RETURN(change.response, membership.AppendCertificate(flags.reason, make_certificate));
   change.ended = AskWhatEnded(ByDevice(globals), change.response.credentials());
   if (globals.json()) {
     JsonObject()
@@ -121,37 +116,29 @@ absl::StatusOr<Change> Append(const Globals& globals, const MemberFlags& flags, 
   return change;
 }
 
-void ShowRevoked(const Globals& globals, const Change& change) {
-  if (globals.json()) return;
-  PrintLine(absl::StrCat("  ", Green("✔"), " ", Printable(change.text), " is revoked by certificate ",
-                         change.response.sequence(), ", and with it ",
-                         Count(change.response.revoked_credentials(), "credential"),
-                         "; connections close within a second"));
-  PrintLine(absl::StrCat("    with them ended ", EndedText(change.ended)));
+absl::StatusOr<ExitCode> Revoke(const Globals& globals, const MemberFlags& flags, const MakeChange& make) {
+  ASSIGN_OR_RETURN(const Change change, Append(globals, flags, make));
+  if (globals.json()) return kSuccess;
+  PrintDone(Printable(change.text), " is revoked by certificate ", change.response.sequence(), ", and with it ",
+            Count(change.response.revoked_credentials(), "credential"), "; connections close within a second");
+  PrintLine("    with them ended ", EndedText(change.ended));
   ShowWhatGoesOn(change.ended);
+  return kSuccess;
 }
 
 absl::StatusOr<ExitCode> RevokeUser(const Globals& globals, const MemberFlags& flags) {
-  ASSIGN_OR_RETURN(const Change change,
-                   Append(globals, flags, [&](const auto& chain, auto* maker) -> absl::StatusOr<Change> {
-                     ASSIGN_OR_RETURN(const trust::User* const user, ops::FindUser(chain, flags.whom));
-                     return Change{trust::UserName(user->id), user->name, maker->RevokeUser(user->id), {}};
-                   }));
-  ShowRevoked(globals, change);
-  return kSuccess;
+  return Revoke(globals, flags, [&](const auto& chain, auto* maker) -> absl::StatusOr<Change> {
+    ASSIGN_OR_RETURN(const trust::User* const user, ops::FindUser(chain, flags.whom));
+    return Change{trust::UserName(user->id), user->name, maker->RevokeUser(user->id), {}};
+  });
 }
 
 absl::StatusOr<ExitCode> RevokeDevice(const Globals& globals, const MemberFlags& flags) {
-  ASSIGN_OR_RETURN(const Change change,
-                   Append(globals, flags, [&](const auto& chain, auto* maker) -> absl::StatusOr<Change> {
-                     ASSIGN_OR_RETURN(const trust::Device* const device, ops::FindDevice(chain, flags.whom));
-                     return Change{trust::DeviceName(device->id),
-                                   absl::StrCat(chain.FindUser(device->user)->name, "'s device ", device->label),
-                                   maker->RevokeDevice(device->id),
-                                   {}};
-                   }));
-  ShowRevoked(globals, change);
-  return kSuccess;
+  return Revoke(globals, flags, [&](const auto& chain, auto* maker) -> absl::StatusOr<Change> {
+    ASSIGN_OR_RETURN(const trust::Device* const device, ops::FindDevice(chain, flags.whom));
+    const std::string text = absl::StrCat(chain.FindUser(device->user)->name, "'s device ", device->label);
+    return Change{trust::DeviceName(device->id), text, maker->RevokeDevice(device->id), {}};
+  });
 }
 
 absl::StatusOr<ExitCode> ChangeRole(const Globals& globals, const MemberFlags& flags) {
@@ -164,30 +151,17 @@ absl::StatusOr<ExitCode> ChangeRole(const Globals& globals, const MemberFlags& f
                      return Change{trust::UserName(user->id), user->name, maker->ChangeRole(user->id, role), {}};
                    }));
   if (globals.json()) return kSuccess;
-  PrintLine(absl::StrCat("  ", Green("✔"), " ", Printable(change.text), " is ", keys::RoleName(role),
-                         " by certificate ", change.response.sequence()));
+  PrintDone(Printable(change.text), " is ", keys::RoleName(role), " by certificate ", change.response.sequence());
   if (change.response.revoked_credentials() == 0) {
     PrintLine("    on each of their devices, for a credential of that role:  parley device renew");
     return kSuccess;
   }
-  PrintLine(absl::StrCat("    ", Count(change.response.revoked_credentials(), "credential"),
-                         " of the higher role ended, and with them ", EndedText(change.ended),
-                         "; for each of their devices:"));
+  PrintLine("    ", Count(change.response.revoked_credentials(), "credential"),
+            " of the higher role ended, and with them ", EndedText(change.ended), "; for each of their devices:");
   PrintLine("      here   parley key issue --for-device DEVICE --out FILE");
   PrintLine("      there  parley device renew --from FILE");
   ShowWhatGoesOn(change.ended);
   return kSuccess;
-}
-
-using Run = absl::StatusOr<ExitCode> (*)(const Globals&, const MemberFlags&);
-
-CLI::App* AddCommand(CLI::App* group, Globals* globals, const std::shared_ptr<MemberFlags>& flags, const char* name,
-                     const char* description, Run run) {
-  CLI::App* command = group->add_subcommand(name, description);
-  command->fallthrough();
-  Uses(command, globals, kMemberOptions);
-  command->callback([globals, flags, run] { globals->run = [globals, flags, run] { return run(*globals, *flags); }; });
-  return command;
 }
 
 void AddReason(CLI::App* command, MemberFlags* flags) {
@@ -197,31 +171,29 @@ void AddReason(CLI::App* command, MemberFlags* flags) {
 }  // namespace
 
 void AddUser(CLI::App* app, Globals* globals) {
-  CLI::App* user =
-      app->add_subcommand("user", "List and revoke the members of the organisation, and change their roles");
-  user->fallthrough();
-  user->require_subcommand(1);
+  CLI::App* user = AddGroup(app, "user", "List and revoke the members of the organisation, and change their roles");
   auto flags = std::make_shared<MemberFlags>();
-  AddCommand(user, globals, flags, "list", "Everybody in the chain of trust, verified", &ListUsers);
-  CLI::App* revoke = AddCommand(user, globals, flags, "revoke",
-                                "Revoke a user, all of their devices and credentials; admins only", &RevokeUser);
+  AddCommand(user, globals, "list", "Everybody in the chain of trust, verified", kMemberOptions, flags, &ListUsers);
+  CLI::App* revoke =
+      AddCommand(user, globals, "revoke", "Revoke a user, all of their devices and credentials; admins only",
+                 kMemberOptions, flags, &RevokeUser);
   revoke->add_option("user", flags->whom, "A name or an id, as in `parley user list`")->required();
   AddReason(revoke, flags.get());
-  CLI::App* role = AddCommand(user, globals, flags, "role", "Give a user another role; admins only", &ChangeRole);
+  CLI::App* role =
+      AddCommand(user, globals, "role", "Give a user another role; admins only", kMemberOptions, flags, &ChangeRole);
   role->add_option("user", flags->whom, "A name or an id, as in `parley user list`")->required();
   role->add_option("role", flags->role, "admin, operator or auditor")->required();
   AddReason(role, flags.get());
 }
 
 void AddDevice(CLI::App* app, Globals* globals) {
-  CLI::App* device = app->add_subcommand("device", "List and revoke devices of the organisation; this device's file");
-  device->fallthrough();
-  device->require_subcommand(1);
+  CLI::App* device = AddGroup(app, "device", "List and revoke devices of the organisation; this device's file");
   auto flags = std::make_shared<MemberFlags>();
-  AddCommand(device, globals, flags, "list", "The devices in the chain of trust, verified", &ListDevices)
+  AddCommand(device, globals, "list", "The devices in the chain of trust, verified", kMemberOptions, flags,
+             &ListDevices)
       ->add_option("--user", flags->user, "Of this user only");
-  CLI::App* revoke =
-      AddCommand(device, globals, flags, "revoke", "Revoke a device of yours; admins: any device", &RevokeDevice);
+  CLI::App* revoke = AddCommand(device, globals, "revoke", "Revoke a device of yours; admins: any device",
+                                kMemberOptions, flags, &RevokeDevice);
   revoke->add_option("device", flags->whom, "Its name, an id or how an id begins, as in `parley device list`")
       ->required();
   AddReason(revoke, flags.get());

@@ -7,12 +7,10 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
-#include "clients/cli/chain.h"
 #include "clients/cli/command.h"
 #include "clients/cli/connection.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
-#include "clients/cli/paths.h"
 #include "clients/cli/terminal.h"
 #include "clients/cli/unlock.h"
 #include "clients/operator/founding.h"
@@ -32,25 +30,8 @@ struct InitFlags {
   std::string user, device_name;
 };
 
-std::string HostName() {
-  char name[256] = {};
-  if (gethostname(name, sizeof(name) - 1) != 0) return "";
-  return std::string(name).substr(0, trust::kMaxLabelBytes);
-}
-
 // For people to compare: the first half of a hash.
 std::string Fingerprint(absl::string_view key) { return HexEncode(crypto::Sha256(key).substr(0, 16)); }
-
-// The founding is credited to whoever holds a hand-made admin credential, not to a device that does not exist yet.
-Globals ByCredential(const Globals& globals) {
-  Globals by_credential = globals;
-  by_credential.device_path.clear();
-  by_credential.password_file.clear();
-  by_credential.remember = false;
-  if (by_credential.credential_path.empty()) by_credential.credential_path = Environment("PARLEY_CREDENTIAL");
-  if (by_credential.credential_path.empty()) by_credential.credential_path = ConfigFolder() + "/credential";
-  return by_credential;
-}
 
 // The device file of this founding: a new one, or that of one that was interrupted.
 absl::StatusOr<device::DeviceFile*> BeginFounding(const Globals& globals, const InitFlags& flags) {
@@ -64,35 +45,31 @@ absl::StatusOr<device::DeviceFile*> BeginFounding(const Globals& globals, const 
                             " already; name another file with --device for another organisation"));
 }
 
-absl::Status CheckNames(const InitFlags& flags) {
+absl::StatusOr<ExitCode> Init(const Globals& globals, const InitFlags& flags) {
   if (!trust::IsUserName(flags.user)) {
     return UsageError("--user is a name of 1 to 48 characters out of a-z, 0-9, dot, underscore and hyphen");
   }
-  if (!trust::IsDeviceLabel(flags.device_name))
+  if (!trust::IsDeviceLabel(flags.device_name)) {
     return UsageError("--device-name has 1 to 64 bytes and no control characters");
-  return absl::OkStatus();
-}
-
-absl::StatusOr<ExitCode> Init(const Globals& globals, const InitFlags& flags) {
-  RETURN_IF_ERROR(CheckNames(flags));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connect(ByCredential(globals), keys::kKeyd));
+  }
+  // The founding is credited to whoever holds a hand-made admin credential, not to a device that does not exist yet.
+  ASSIGN_OR_RETURN(const std::unique_ptr<ops::Connection> keyd, Connect(ByCredential(globals), keys::kKeyd));
   ASSIGN_OR_RETURN(device::DeviceFile* const file, BeginFounding(globals, flags));
-  RETURN_IF_ERROR(ops::FoundOrganisation(*server, file));
+  RETURN_IF_ERROR(ops::FoundOrganisation(*keyd, file));
   const device::Contents& contents = file->contents();
   if (globals.json()) {
-    JsonObject()
+    return JsonObject()
         .Text("organisation", contents.organisation)
         .Text("rootVerificationKey", HexEncode(contents.root_key))
         .Text("user", trust::UserName(contents.user_id))
         .Text("device", trust::DeviceName(contents.device_id))
         .Text("deviceFile", file->path())
         .Print();
-    return kSuccess;
   }
-  PrintLine(absl::StrCat("  ", Green("✔"), " founded      ", Printable(contents.organisation), ", root key ",
-                         Fingerprint(contents.root_key), "; its private half was destroyed"));
-  PrintLine(absl::StrCat("  ", Green("✔"), " first admin  ", contents.user_name, " on ", contents.device_label));
-  PrintLine(absl::StrCat("  device file    ", file->path(), ", sealed by your password; keep a copy of both"));
+  PrintDone("founded      ", Printable(contents.organisation), ", root key ", Fingerprint(contents.root_key),
+            "; its private half was destroyed");
+  PrintDone("first admin  ", contents.user_name, " on ", contents.device_label);
+  PrintLine("  device file    ", file->path(), ", sealed by your password; keep a copy of both");
   PrintLine(Dim("  invite a second admin, in case this device is lost: parley invite user NAME --role admin"));
   return kSuccess;
 }
@@ -140,49 +117,40 @@ absl::StatusOr<ExitCode> Verify(const Globals& globals) {
           .Text("statement", Statement(chain, certificate))
           .Print();
     }
-    JsonObject()
+    return JsonObject()
         .Text("organisation", contents.organisation)
         .Text("rootVerificationKey", HexEncode(contents.root_key))
         .Number("sequence", chain.head().sequence)
         .Text("hash", HexEncode(chain.head().hash))
         .Print();
-    return kSuccess;
   }
   std::vector<std::vector<std::string>> rows;
   for (const Certificate& certificate : chain.certificates()) {
     rows.push_back({absl::StrCat(certificate.sequence()), TimeText(ToTime(certificate.time())),
-                    Printable(Author(chain, certificate)), Printable(Statement(chain, certificate)),
+                    Author(chain, certificate), Statement(chain, certificate),
                     HexEncode(chain.HashAt(certificate.sequence()).substr(0, 6)) + "…"});
   }
   PrintTable({"#", "TIME", "SIGNED BY", "STATES", "HASH"}, rows);
-  PrintLine(absl::StrCat("  ", Green("✔"), " ", Count(chain.head().sequence, "certificate"), " of ",
-                         Printable(contents.organisation), " verified up to the root key ",
-                         Fingerprint(contents.root_key)));
-  return kSuccess;
+  return PrintDone(Count(chain.head().sequence, "certificate"), " of ", Printable(contents.organisation),
+                   " verified up to the root key ", Fingerprint(contents.root_key));
 }
 
 }  // namespace
 
 void AddOrg(CLI::App* app, Globals* globals) {
-  CLI::App* org = app->add_subcommand("org", "Found the organisation; verify who belongs to it");
-  org->fallthrough();
-  org->require_subcommand(1);
+  CLI::App* org = AddGroup(app, "org", "Found the organisation; verify who belongs to it");
   auto flags = std::make_shared<InitFlags>();
-  flags->device_name = HostName();
-  CLI::App* init = org->add_subcommand("init", "Found the chain of trust, with you as the first admin");
-  init->fallthrough();
-  Uses(init, globals, kCallerOptions);
+  flags->device_name = DefaultDeviceName();
+  CLI::App* init = AddCommand(org, globals, "init", "Found the chain of trust, with you as the first admin",
+                              kCallerOptions, flags, &Init);
   init->add_option("--user", flags->user, "Your name in the organisation, e.g. alice")->required();
   init->add_option("--device-name", flags->device_name, "What people call this device")->capture_default_str();
   init->footer(
       "Once for an organisation, with the admin credential that keyd wrote at its first start:\n"
       "  parley org init --user alice --device-name \"Alice's laptop\"\n"
       "A root key signs you and this device, and is destroyed: from then on admins let others in.");
-  init->callback([globals, flags] { globals->run = [globals, flags] { return Init(*globals, *flags); }; });
-  CLI::App* verify = org->add_subcommand("verify", "Verify the whole chain of trust up to the root key, and print it");
-  verify->fallthrough();
-  Uses(verify, globals, kMemberOptions);
-  verify->callback([globals] { globals->run = [globals] { return Verify(*globals); }; });
+  AddCommand(org, globals, "verify", "Verify the whole chain of trust up to the root key, and print it", kMemberOptions,
+             &Verify);
 }
 
 }  // namespace parley::cli

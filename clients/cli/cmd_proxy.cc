@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "CLI/CLI.hpp"
-#include "absl/strings/str_cat.h"
 #include "clients/cli/agent_output.h"
 #include "clients/cli/command.h"
 #include "clients/cli/connection.h"
@@ -26,15 +25,16 @@ struct ProxyFlags {
 absl::StatusOr<ExitCode> Serve(const Globals& globals, const ProxyFlags& flags) {
   SignalFd signals({SIGINT, SIGTERM, SIGHUP});
   PrintInBackground(globals);
-  ASSIGN_OR_RETURN(transport::Dialer::Options options, DialerOptions(globals, flags.audience));
+  ASSIGN_OR_RETURN(const keys::Credential credential, LoadCredential(globals, flags.audience));
+  ASSIGN_OR_RETURN(transport::Dialer::Options options,
+                   ops::DialerOptions(credential, CredentialPath(globals), flags.audience));
   const std::string address = options.address;
   ASSIGN_OR_RETURN(const std::unique_ptr<Proxy> proxy, Proxy::Listen(flags.socket, std::move(options)));
   if (globals.json()) {
-    JsonObject().Text("event", "ready").Text("socket", flags.socket).Text("address", address).Print();
+    JsonEvent("ready").Text("socket", flags.socket).Text("address", address).Print();
   } else {
-    PrintLine(absl::StrCat("  ", Green("✔"), " ", flags.socket, " leads to ", address,
-                           ", for this user only; try in another terminal:"));
-    PrintLine(absl::StrCat("  grpcurl -plaintext -unix ", flags.socket, " list"));
+    PrintDone(flags.socket, " leads to ", address, ", for this user only; try in another terminal:");
+    PrintLine("  grpcurl -plaintext -unix ", flags.socket, " list");
   }
   proxy->Serve(signals.fd());
   return kSuccess;
@@ -44,9 +44,8 @@ absl::StatusOr<ExitCode> Serve(const Globals& globals, const ProxyFlags& flags) 
 
 void AddProxy(CLI::App* app, Globals* globals) {
   auto flags = std::make_shared<ProxyFlags>();
-  CLI::App* command = app->add_subcommand("proxy", "Offer a plaintext unix socket that leads to the server");
-  command->fallthrough();
-  Uses(command, globals, kCallerOptions);
+  CLI::App* command = AddCommand(app, globals, "proxy", "Offer a plaintext unix socket that leads to the server",
+                                 kCallerOptions, flags, &Serve);
   command->add_option("--socket", flags->socket, "Path of the socket to make, mode 0600")->required();
   command->add_option("--audience", flags->audience, "taskd, keyd or enrolld")->capture_default_str();
   command->footer(
@@ -54,7 +53,6 @@ void AddProxy(CLI::App* app, Globals* globals) {
       "Example:\n"
       "  parley proxy --socket /tmp/parley.sock &\n"
       "  grpcurl -plaintext -unix /tmp/parley.sock parley.task.v1.TaskService/ListTasks");
-  command->callback([globals, flags] { globals->run = [globals, flags] { return Serve(*globals, *flags); }; });
 }
 
 }  // namespace parley::cli

@@ -2,13 +2,12 @@
 #include <sys/stat.h>
 
 #include <memory>
-#include <utility>
 
 #include "CLI/CLI.hpp"
-#include "absl/strings/str_cat.h"
 #include "clients/agent/agent.h"
 #include "clients/cli/agent_flags.h"
 #include "clients/cli/agent_output.h"
+#include "clients/cli/agent_printer.h"
 #include "clients/cli/command.h"
 #include "clients/cli/output.h"
 #include "clients/cli/terminal.h"
@@ -30,16 +29,10 @@ absl::StatusOr<ExitCode> Settle(const Globals& globals, const AgentFlags& flags)
   if (!status.ok() && !in_use) return status;
   struct stat info;
   const bool absent = !in_use && stat(target.c_str(), &info) != 0;
-  if (globals.json()) {
-    JsonObject().Text("event", in_use ? "inUse" : absent ? "absent" : "settled").Text("target", target).Print();
-  } else if (in_use) {
-    PrintLine(absl::StrCat("  · in use         ", Printable(target), " is settled by the agent that has it"));
-  } else if (absent) {
-    PrintLine(
-        absl::StrCat("  · nothing here   ", Printable(target), " does not exist, and nothing is undecided there"));
-  } else {
-    PrintLine(absl::StrCat("  ", Green("✔"), " settled        ", Printable(target), " has one whole set"));
-  }
+  if (globals.json()) return JsonEvent(in_use ? "inUse" : absent ? "absent" : "settled").Text("target", target).Print();
+  if (!in_use && !absent) return PrintDone("settled        ", Printable(target), " has one whole set");
+  PrintLine(in_use ? "  · in use         " : "  · nothing here   ", Printable(target),
+            in_use ? " is settled by the agent that has it" : " does not exist, and nothing is undecided there");
   return kSuccess;
 }
 
@@ -47,9 +40,9 @@ absl::StatusOr<ExitCode> Settle(const Globals& globals, const AgentFlags& flags)
 
 void AddSettle(CLI::App* app, Globals* globals) {
   auto flags = std::make_shared<AgentFlags>();
-  CLI::App* command = app->add_subcommand("settle", "Settle an update that was interrupted here, without any server");
-  command->fallthrough();
-  Uses(command, globals, kNoGlobals);
+  CLI::App* command =
+      AddCommand(app, globals, "settle", "Settle an update that was interrupted here, without any server", kNoGlobals,
+                 flags, &Settle);
   flags->AddPlaceTo(command);
   command->footer(
       "An update that was killed between the exchange and the confirmation stays undecided until an agent runs again.\n"
@@ -59,7 +52,6 @@ void AddSettle(CLI::App* app, Globals* globals) {
       "Examples:\n"
       "  parley settle --into /etc/nginx\n"
       "  systemctl enable parley-settle@$(systemd-escape --path /etc/nginx)      after every boot");
-  command->callback([globals, flags] { globals->run = [globals, flags] { return Settle(*globals, *flags); }; });
 }
 
 }  // namespace parley::cli

@@ -1,4 +1,5 @@
 // parley task list, get, pause, resume, abort, retry, revoke-member.
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,26 +25,15 @@ namespace {
 
 using task::v1::TaskService;
 
-// A connection and the stub over it.
-struct Tasks {
-  std::unique_ptr<Connection> server;
-  std::unique_ptr<TaskService::Stub> stub;
+struct TaskFlags {
+  std::string task, client, reason;
+  std::vector<std::string> clients;
 };
 
-absl::StatusOr<Tasks> ConnectTasks(const Globals& globals) {
-  Tasks tasks;
-  ASSIGN_OR_RETURN(tasks.server, Connect(globals, keys::kTaskd));
-  tasks.stub = TaskService::NewStub(tasks.server->channel());
-  return tasks;
-}
-
-void ShowTask(const Globals& globals, const task::v1::Task& task) {
-  if (globals.json()) {
-    PrintJson(task);
-    return;
-  }
+ExitCode ShowTask(const Globals& globals, const task::v1::Task& task) {
+  if (globals.json()) return PrintJson(task);
   const auto line = [](absl::string_view name, absl::string_view value) {
-    if (!value.empty()) PrintLine(absl::StrCat("  ", name, std::string(11 - name.size(), ' '), Printable(value)));
+    if (!value.empty()) PrintLine("  ", name, std::string(11 - name.size(), ' '), Printable(value));
   };
   line("task", TaskId(task.name()));
   line("title", task.title());
@@ -69,142 +59,113 @@ void ShowTask(const Globals& globals, const task::v1::Task& task) {
   if (task.state() == task::v1::Task::STATE_HALTED) {
     for (const std::string& way : WaysOn(task)) PrintLine(way);
   }
+  return kSuccess;
 }
 
 absl::StatusOr<ExitCode> List(const Globals& globals) {
-  ASSIGN_OR_RETURN(const Tasks tasks, ConnectTasks(globals));
-  ASSIGN_OR_RETURN(
-      const task::v1::ListTasksResponse all,
-      tasks.server->CallAll(tasks.stub.get(), &TaskService::Stub::ListTasks, task::v1::ListTasksRequest()));
+  ASSIGN_OR_RETURN(const std::unique_ptr<ops::Connection> taskd, Connect(globals, keys::kTaskd));
+  ASSIGN_OR_RETURN(const task::v1::ListTasksResponse all,
+                   taskd->CallAll<TaskService>(&TaskService::Stub::ListTasks, task::v1::ListTasksRequest()));
+  if (globals.json()) return PrintJson(all);
   std::vector<std::vector<std::string>> rows;
   for (const task::v1::Task& task : all.tasks()) {
     rows.push_back({TaskId(task.name()), StateText(task.state()), absl::StrCat("r", task.revision()),
                     TimeText(ToTime(task.expire_time())), CountsText(task.counts())});
   }
-  if (globals.json()) {
-    PrintJson(all);
-  } else if (rows.empty()) {
-    PrintLine("  no tasks yet; create one with: parley task create NAME --payload FOLDER");
-  } else {
-    PrintTable({"TASK", "STATE", "REVISION", "OPEN UNTIL", "CLIENTS"}, rows);
-  }
+  if (!rows.empty()) return PrintTable({"TASK", "STATE", "REVISION", "OPEN UNTIL", "CLIENTS"}, rows);
+  PrintLine("  no tasks yet; create one with: parley task create NAME --payload FOLDER");
   return kSuccess;
 }
 
+// Makes a call that answers with the task, and shows that.
 template <typename Request>
-absl::StatusOr<ExitCode> ChangeTask(const Globals& globals, const std::string& typed, Request request,
-                                    grpc::Status (TaskService::Stub::*method)(grpc::ClientContext*, const Request&,
-                                                                              task::v1::Task*)) {
-  ASSIGN_OR_RETURN(*request.mutable_name(), FullTaskName(typed));
-  ASSIGN_OR_RETURN(const Tasks tasks, ConnectTasks(globals));
-  ASSIGN_OR_RETURN(const task::v1::Task task, tasks.server->Call(tasks.stub.get(), method, request));
-  ShowTask(globals, task);
-  return kSuccess;
+absl::StatusOr<ExitCode> CallForTask(const Globals& globals, const TaskFlags& flags,
+                                     grpc::Status (TaskService::Stub::*method)(grpc::ClientContext*, const Request&,
+                                                                               task::v1::Task*),
+                                     Request request = Request()) {
+  ASSIGN_OR_RETURN(*request.mutable_name(), FullTaskName(flags.task));
+  ASSIGN_OR_RETURN(const task::v1::Task task, Call<TaskService>(globals, keys::kTaskd, method, request));
+  return ShowTask(globals, task);
+}
+
+absl::StatusOr<ExitCode> Get(const Globals& globals, const TaskFlags& flags) {
+  return CallForTask(globals, flags, &TaskService::Stub::GetTask);
+}
+
+absl::StatusOr<ExitCode> Pause(const Globals& globals, const TaskFlags& flags) {
+  return CallForTask(globals, flags, &TaskService::Stub::PauseTask);
+}
+
+absl::StatusOr<ExitCode> Resume(const Globals& globals, const TaskFlags& flags) {
+  return CallForTask(globals, flags, &TaskService::Stub::ResumeTask);
+}
+
+absl::StatusOr<ExitCode> Abort(const Globals& globals, const TaskFlags& flags) {
+  task::v1::AbortTaskRequest request;
+  request.set_reason(flags.reason);
+  return CallForTask(globals, flags, &TaskService::Stub::AbortTask, request);
 }
 
 // So many clients are named in one call.
-constexpr size_t kClientsPerCall = 1000;
+constexpr ptrdiff_t kClientsPerCall = 1000;
 
-absl::StatusOr<ExitCode> Retry(const Globals& globals, const std::string& typed,
-                               const std::vector<std::string>& clients) {
+absl::StatusOr<ExitCode> Retry(const Globals& globals, const TaskFlags& flags) {
   task::v1::RetryClientsRequest request;
-  ASSIGN_OR_RETURN(*request.mutable_name(), FullTaskName(typed));
-  ASSIGN_OR_RETURN(const Tasks tasks, ConnectTasks(globals));
+  ASSIGN_OR_RETURN(*request.mutable_name(), FullTaskName(flags.task));
+  ASSIGN_OR_RETURN(const std::unique_ptr<ops::Connection> taskd, Connect(globals, keys::kTaskd));
   task::v1::RetryClientsResponse all;
-  size_t next = 0;
+  auto next = flags.clients.begin();
   do {
-    request.clear_clients();
-    while (next < clients.size() && static_cast<size_t>(request.clients_size()) < kClientsPerCall) {
-      request.add_clients(clients[next++]);
-    }
+    const auto end = next + std::min(flags.clients.end() - next, kClientsPerCall);
+    *request.mutable_clients() = {next, end};
+    next = end;
     ASSIGN_OR_RETURN(const task::v1::RetryClientsResponse response,
-                     tasks.server->Call(tasks.stub.get(), &TaskService::Stub::RetryClients, request));
+                     taskd->Call<TaskService>(&TaskService::Stub::RetryClients, request));
     all.set_retried_clients(all.retried_clients() + response.retried_clients());
-  } while (next < clients.size());
-  if (globals.json()) {
-    PrintJson(all);
-  } else if (all.retried_clients() == 0) {
-    PrintLine(clients.empty() ? "  · nobody has failed, declined or timed out"
-                              : "  · none of them has failed, declined or timed out");
-  } else {
-    PrintLine(absl::StrCat("  ", Green("✔"), " ", Count(all.retried_clients(), "client"),
-                           all.retried_clients() == 1 ? " has" : " have", " another attempt before ",
-                           all.retried_clients() == 1 ? "it" : "them"));
+  } while (next != flags.clients.end());
+  if (globals.json()) return PrintJson(all);
+  if (all.retried_clients() > 0) {
+    return PrintDone(Count(all.retried_clients(), "client"), all.retried_clients() == 1
+                                                                 ? " has another attempt before it"
+                                                                 : " have another attempt before them");
   }
+  PrintLine("  · ", flags.clients.empty() ? "nobody" : "none of them", " has failed, declined or timed out");
   return kSuccess;
 }
 
-absl::StatusOr<ExitCode> RevokeMember(const Globals& globals, const std::string& typed, const std::string& client,
-                                      const std::string& reason) {
-  ASSIGN_OR_RETURN(const std::string name, FullTaskName(typed));
+absl::StatusOr<ExitCode> RevokeMember(const Globals& globals, const TaskFlags& flags) {
+  ASSIGN_OR_RETURN(const std::string name, FullTaskName(flags.task));
   task::v1::RevokeParticipantRequest request;
-  request.set_name(absl::StrCat(name, "/participants/", client));
-  request.set_reason(reason);
-  ASSIGN_OR_RETURN(const Tasks tasks, ConnectTasks(globals));
+  request.set_name(absl::StrCat(name, "/participants/", flags.client));
+  request.set_reason(flags.reason);
   ASSIGN_OR_RETURN(const task::v1::Participant participant,
-                   tasks.server->Call(tasks.stub.get(), &TaskService::Stub::RevokeParticipant, request));
-  if (globals.json()) {
-    PrintJson(participant);
-  } else {
-    PrintLine(absl::StrCat("  ", Green("✔"), " ", client, " is out of ", TaskId(name), "; its key is dead"));
-  }
-  return kSuccess;
+                   Call<TaskService>(globals, keys::kTaskd, &TaskService::Stub::RevokeParticipant, request));
+  if (globals.json()) return PrintJson(participant);
+  return PrintDone(flags.client, " is out of ", TaskId(name), "; its key is dead");
 }
-
-// A subcommand that takes one task.
-CLI::App* AddForTask(CLI::App* task, Globals* globals, const char* name, const char* description, std::string* typed) {
-  CLI::App* command = task->add_subcommand(name, description);
-  command->fallthrough();
-  Uses(command, globals, kCallerOptions);
-  command->add_option("task", *typed, "The task's name")->required();
-  return command;
-}
-
-struct TaskFlags {
-  std::string task, client, reason;
-  std::vector<std::string> clients;
-};
 
 }  // namespace
 
 void AddTask(CLI::App* app, Globals* globals) {
-  CLI::App* task = app->add_subcommand("task", "Create and steer update tasks");
-  task->fallthrough();
-  task->require_subcommand(1);
+  CLI::App* task = AddGroup(app, "task", "Create and steer update tasks");
   AddTaskCreate(task, globals);
   AddTaskPublish(task, globals);
   auto flags = std::make_shared<TaskFlags>();
-
-  CLI::App* list = task->add_subcommand("list", "All tasks, newest first");
-  list->fallthrough();
-  Uses(list, globals, kCallerOptions);
-  list->callback([globals] { globals->run = [globals] { return List(*globals); }; });
-
-  const auto when_chosen = [globals, flags](CLI::App* command, std::function<absl::StatusOr<ExitCode>()> run) {
-    command->callback([globals, flags, run] { globals->run = run; });
+  const auto add = [&](const char* name, const char* description,
+                       absl::StatusOr<ExitCode> (*run)(const Globals&, const TaskFlags&)) {
+    CLI::App* command = AddCommand(task, globals, name, description, kCallerOptions, flags, run);
+    command->add_option("task", flags->task, "The task's name")->required();
+    return command;
   };
-  when_chosen(AddForTask(task, globals, "get", "One task", &flags->task), [globals, flags] {
-    return ChangeTask(*globals, flags->task, task::v1::GetTaskRequest(), &TaskService::Stub::GetTask);
-  });
+  AddCommand(task, globals, "list", "All tasks, newest first", kCallerOptions, &List);
+  add("get", "One task", &Get);
   AddTaskWatch(task, globals);
-  when_chosen(AddForTask(task, globals, "pause", "Stop making offers; who has accepted goes on", &flags->task),
-              [globals, flags] {
-                return ChangeTask(*globals, flags->task, task::v1::PauseTaskRequest(), &TaskService::Stub::PauseTask);
-              });
-  when_chosen(
-      AddForTask(task, globals, "resume", "Go on making offers; of a halted task, bear its failures", &flags->task),
-      [globals, flags] {
-        return ChangeTask(*globals, flags->task, task::v1::ResumeTaskRequest(), &TaskService::Stub::ResumeTask);
-      });
-  CLI::App* abort = AddForTask(task, globals, "abort", "End a task; who is applying finishes", &flags->task);
-  abort->add_option("--reason", flags->reason, "Shown to the clients, kept in the audit log");
-  when_chosen(abort, [globals, flags] {
-    task::v1::AbortTaskRequest request;
-    request.set_reason(flags->reason);
-    return ChangeTask(*globals, flags->task, request, &TaskService::Stub::AbortTask);
-  });
+  add("pause", "Stop making offers; who has accepted goes on", &Pause);
+  add("resume", "Go on making offers; of a halted task, bear its failures", &Resume);
+  add("abort", "End a task; who is applying finishes", &Abort)
+      ->add_option("--reason", flags->reason, "Shown to the clients, kept in the audit log");
   AddTaskMembers(task, globals);
-  CLI::App* retry = AddForTask(task, globals, "retry", "Give clients another attempt at the revision", &flags->task);
+  CLI::App* retry = add("retry", "Give clients another attempt at the revision", &Retry);
   retry->add_option("client", flags->clients, "Their names (all that have failed, declined or timed out)");
   retry->footer(
       "A client that failed stays as it is until there is a new revision, something that mattered changes on it, or\n"
@@ -213,12 +174,10 @@ void AddTask(CLI::App* app, Globals* globals) {
       "Examples:\n"
       "  parley task retry nginx-tls-7k3q\n"
       "  parley task retry nginx-tls-7k3q web-17 web-22");
-  when_chosen(retry, [globals, flags] { return Retry(*globals, flags->task, flags->clients); });
   AddTaskKey(task, globals);
-  CLI::App* revoke = AddForTask(task, globals, "revoke-member", "Take one client out of a task at once", &flags->task);
+  CLI::App* revoke = add("revoke-member", "Take one client out of a task at once", &RevokeMember);
   revoke->add_option("client", flags->client, "Its name in `parley task members`")->required();
   revoke->add_option("--reason", flags->reason, "Kept in the audit log");
-  when_chosen(revoke, [globals, flags] { return RevokeMember(*globals, flags->task, flags->client, flags->reason); });
 }
 
 }  // namespace parley::cli

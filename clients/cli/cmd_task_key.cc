@@ -9,15 +9,15 @@
 #include "clients/cli/connection.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
+#include "clients/cli/pasting.h"
 #include "clients/cli/paths.h"
-#include "clients/cli/shown_join_key.h"
 #include "clients/cli/task_name.h"
 #include "clients/cli/terminal.h"
 #include "clients/cli/whole_number.h"
-#include "clients/operator/ids.h"
 #include "clients/operator/publish.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
+#include "lib/crypto/kdf.h"
 #include "lib/keys/identity.h"
 #include "parley/task/v1/task_service.grpc.pb.h"
 
@@ -34,26 +34,24 @@ struct KeyFlags {
 
 absl::StatusOr<ExitCode> CreateKey(const Globals& globals, const KeyFlags& flags, const std::string& name) {
   task::v1::CreateJoinKeyRequest request;
-  request.set_request_id(ops::NewRequestId());
+  request.set_request_id(crypto::RandomUuid());
   request.set_parent(name);
   request.set_max_members(flags.max_members);
   if (!flags.ttl.empty()) {
     ASSIGN_OR_RETURN(const absl::Duration ttl, ParseTtl("--ttl", flags.ttl, absl::Seconds(1), "a join key lives"));
     *request.mutable_ttl() = ToProto(ttl);
   }
-  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connect(globals, keys::kTaskd));
+  ASSIGN_OR_RETURN(const std::unique_ptr<ops::Connection> server, Connect(globals, keys::kTaskd));
   ops::Publisher publisher({server.get(), OwnTaskKeys(), flags.folder, nullptr, nullptr});
   ASSIGN_OR_RETURN(const ops::NewJoinKey key, publisher.CreateJoinKey(request));
   if (globals.json()) {
-    JsonObject()
+    return JsonObject()
         .Raw("joinKey", ToJson(key.record))
         .Text("pasted", key.pasted.Expose())
         .Text("joinKeyFile", key.file)
         .Print();
-    return kSuccess;
   }
-  PrintLine(absl::StrCat("  task     ", Green(TaskId(name)), "   key good until ",
-                         TimeText(ToTime(key.record.expire_time()))));
+  PrintLine("  task     ", Green(TaskId(name)), "   key good until ", TimeText(ToTime(key.record.expire_time())));
   ShowJoinKey(key.pasted, key.file);
   return kSuccess;
 }
@@ -64,48 +62,37 @@ std::string StateText(const task::v1::JoinKey& key) {
 }
 
 absl::StatusOr<ExitCode> ListKeys(const Globals& globals, const std::string& name) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connect(globals, keys::kTaskd));
-  const std::unique_ptr<TaskService::Stub> tasks = TaskService::NewStub(server->channel());
+  ASSIGN_OR_RETURN(const std::unique_ptr<ops::Connection> server, Connect(globals, keys::kTaskd));
   task::v1::ListJoinKeysRequest request;
   request.set_parent(name);
   ASSIGN_OR_RETURN(const task::v1::ListJoinKeysResponse all,
-                   server->CallAll(tasks.get(), &TaskService::Stub::ListJoinKeys, request));
+                   server->CallAll<TaskService>(&TaskService::Stub::ListJoinKeys, request));
+  if (globals.json()) return PrintJson(all);
   std::vector<std::vector<std::string>> rows;
   for (const task::v1::JoinKey& key : all.join_keys()) {
     const std::string limit = key.max_members() == 0 ? "" : absl::StrCat(" of ", key.max_members());
     rows.push_back({key.name().substr(key.name().rfind('/') + 1), absl::StrCat(key.members(), limit),
                     TimeText(ToTime(key.expire_time())), StateText(key), key.creator()});
   }
-  if (globals.json()) {
-    PrintJson(all);
-  } else {
-    PrintTable({"KEY", "MEMBERS", "UNTIL", "STATE", "CREATOR"}, rows);
-  }
-  return kSuccess;
+  return PrintTable({"KEY", "MEMBERS", "UNTIL", "STATE", "CREATOR"}, rows);
 }
 
-absl::StatusOr<ExitCode> RevokeKey(const Globals& globals, const std::string& name, const std::string& serial,
-                                   bool with_members) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connect(globals, keys::kTaskd));
-  const std::unique_ptr<TaskService::Stub> tasks = TaskService::NewStub(server->channel());
+absl::StatusOr<ExitCode> RevokeKey(const Globals& globals, const KeyFlags& flags, const std::string& name) {
   task::v1::RevokeJoinKeyRequest request;
-  request.set_name(absl::StrCat(name, "/joinKeys/", serial));
-  request.set_with_members(with_members);
-  ASSIGN_OR_RETURN(const task::v1::JoinKey key, server->Call(tasks.get(), &TaskService::Stub::RevokeJoinKey, request));
-  if (globals.json()) {
-    PrintJson(key);
-  } else {
-    PrintLine(absl::StrCat("  ", Green("✔"), " revoked; ", Count(key.members(), "client"), " joined with it before, ",
-                           with_members ? absl::StrCat("and ", Count(key.ended_members(), "key"), " of theirs ended")
-                                        : "and go on; to end their keys too:  --with-members"));
-  }
-  return kSuccess;
+  request.set_name(absl::StrCat(name, "/joinKeys/", flags.revoke));
+  request.set_with_members(flags.with_members);
+  ASSIGN_OR_RETURN(const task::v1::JoinKey key,
+                   Call<TaskService>(globals, keys::kTaskd, &TaskService::Stub::RevokeJoinKey, request));
+  if (globals.json()) return PrintJson(key);
+  return PrintDone("revoked; ", Count(key.members(), "client"), " joined with it before, ",
+                   flags.with_members ? absl::StrCat("and ", Count(key.ended_members(), "key"), " of theirs ended")
+                                      : "and go on; to end their keys too:  --with-members");
 }
 
 absl::StatusOr<ExitCode> Run(const Globals& globals, const KeyFlags& flags) {
   ASSIGN_OR_RETURN(const std::string name, FullTaskName(flags.task));
   if (flags.list) return ListKeys(globals, name);
-  if (!flags.revoke.empty()) return RevokeKey(globals, name, flags.revoke, flags.with_members);
+  if (!flags.revoke.empty()) return RevokeKey(globals, flags, name);
   return CreateKey(globals, flags, name);
 }
 
@@ -113,9 +100,8 @@ absl::StatusOr<ExitCode> Run(const Globals& globals, const KeyFlags& flags) {
 
 void AddTaskKey(CLI::App* task, Globals* globals) {
   auto flags = std::make_shared<KeyFlags>();
-  CLI::App* command = task->add_subcommand("key", "Make a further join key for a task; list and revoke them");
-  command->fallthrough();
-  Uses(command, globals, kCallerOptions);
+  CLI::App* command = AddCommand(task, globals, "key", "Make a further join key for a task; list and revoke them",
+                                 kCallerOptions, flags, &Run);
   command->add_option("task", flags->task, "The task's name")->required();
   CLI::Option* const ttl = command->add_option("--ttl", flags->ttl, "How long the key lives (as long as the task)");
   CLI::Option* const most =
@@ -128,7 +114,7 @@ void AddTaskKey(CLI::App* task, Globals* globals) {
   revoke->excludes(list);
   command->add_flag("--with-members", flags->with_members, "End the keys of those who joined with it, too")
       ->needs(revoke);
-  // Those are of a new key.
+  // These are for a new key.
   for (CLI::Option* const instead : {list, revoke}) instead->excludes(ttl)->excludes(most)->excludes(folder);
   command->footer(
       "Examples:\n"
@@ -138,7 +124,6 @@ void AddTaskKey(CLI::App* task, Globals* globals) {
       "Revoking a key keeps out who has not joined yet; who has joined stays, until\n"
       "`parley task revoke-member`, or --with-members for all of them. A key ends with\n"
       "the credential that made it.");
-  command->callback([globals, flags] { globals->run = [globals, flags] { return Run(*globals, *flags); }; });
 }
 
 }  // namespace parley::cli

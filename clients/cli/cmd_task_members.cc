@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "clients/cli/command.h"
 #include "clients/cli/connection.h"
+#include "clients/cli/format.h"
 #include "clients/cli/output.h"
 #include "clients/cli/task_name.h"
 #include "clients/cli/task_text.h"
@@ -24,14 +25,6 @@ namespace {
 
 using task::v1::Participant;
 using task::v1::TaskService;
-
-absl::StatusOr<task::v1::ListParticipantsResponse> FetchAll(const Globals& globals, const std::string& task) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connect(globals, keys::kTaskd));
-  const std::unique_ptr<TaskService::Stub> stub = TaskService::NewStub(server->channel());
-  task::v1::ListParticipantsRequest request;
-  request.set_parent(task);
-  return server->CallAll(stub.get(), &TaskService::Stub::ListParticipants, request);
-}
 
 // A taskd of an earlier version says of nobody whether it is connected.
 bool KnowsWhoIsConnected(const task::v1::ListParticipantsResponse& all) {
@@ -60,18 +53,17 @@ std::string Footer(const task::v1::ListParticipantsResponse& all, bool connected
                                     std::pair{revoked, "revoked"}, std::pair{twice, "there twice"}}) {
     if (count > 0) notes.push_back(absl::StrCat(count, " ", note));
   }
-  return absl::StrCat("  ", all.participants_size(),
-                      all.participants_size() == 1 ? " client: " : " clients: ", absl::StrJoin(counts, ", "),
+  return absl::StrCat("  ", Count(all.participants_size(), "client"), ": ", absl::StrJoin(counts, ", "),
                       notes.empty() ? "" : "; ", absl::StrJoin(notes, ", "));
 }
 
 absl::StatusOr<ExitCode> Members(const Globals& globals, const std::string& typed) {
-  ASSIGN_OR_RETURN(const std::string name, FullTaskName(typed));
-  ASSIGN_OR_RETURN(task::v1::ListParticipantsResponse all, FetchAll(globals, name));
-  if (globals.json()) {
-    PrintJson(all);
-    return kSuccess;
-  }
+  task::v1::ListParticipantsRequest request;
+  ASSIGN_OR_RETURN(*request.mutable_parent(), FullTaskName(typed));
+  ASSIGN_OR_RETURN(const std::unique_ptr<ops::Connection> server, Connect(globals, keys::kTaskd));
+  ASSIGN_OR_RETURN(task::v1::ListParticipantsResponse all,
+                   server->CallAll<TaskService>(&TaskService::Stub::ListParticipants, request));
+  if (globals.json()) return PrintJson(all);
   if (all.participants().empty()) {
     PrintLine("  nobody has joined yet; on a client, run: parley join --into FOLDER");
     return kSuccess;
@@ -99,16 +91,14 @@ absl::StatusOr<ExitCode> Members(const Globals& globals, const std::string& type
 
 void AddTaskMembers(CLI::App* task, Globals* globals) {
   auto typed = std::make_shared<std::string>();
-  CLI::App* command = task->add_subcommand(
-      "members", "The clients of a task: what each has, what it is offered, and why it stands there");
-  command->fallthrough();
-  Uses(command, globals, kCallerOptions);
+  CLI::App* command = AddCommand(task, globals, "members",
+                                 "The clients of a task: what each has, what it is offered, and why it stands there",
+                                 kCallerOptions, typed, &Members);
   command->add_option("task", *typed, "The task's name")->required();
   command->footer(
       "INSTALLED is what the client last read from its disk: \"drifted\" when that is not what it confirmed.\n"
       "OFFERED is how far it is with the revision on offer. \"hindered\" passes by itself or by what somebody does on\n"
       "that machine; what has failed waits for a new revision or for `parley task retry`.");
-  command->callback([globals, typed] { globals->run = [globals, typed] { return Members(*globals, *typed); }; });
 }
 
 }  // namespace parley::cli

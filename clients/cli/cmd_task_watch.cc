@@ -28,6 +28,7 @@
 #include "clients/cli/watch_view.h"
 #include "clients/operator/watch.h"
 #include "lib/base/error.h"
+#include "lib/base/fd.h"
 #include "lib/base/mutex.h"
 #include "lib/keys/identity.h"
 #include "parley/task/v1/task_service.pb.h"
@@ -124,16 +125,13 @@ class LineViewer final : public Viewer {
 // For terminals: one screen, drawn by a thread that also hears the signals. What it showed last stays behind it.
 class ScreenViewer final : public Viewer {
  public:
-  // `signals` has those below; `cancel` ends the watch from another thread.
+  // `signals` has those that HandleSignal knows. `cancel` ends the watch, and may be called from any thread.
   ScreenViewer(SignalFd* signals, std::function<void()> cancel)
       : signals_(signals),
         cancel_(std::move(cancel)),
         changed_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
         thread_([this] { Run(); }) {}
-  ~ScreenViewer() override {
-    End();
-    close(changed_fd_);
-  }
+  ~ScreenViewer() override { End(); }
 
   void Show(const WatchTaskResponse& event) override {
     MutexLock lock(&mutex_);
@@ -155,16 +153,10 @@ class ScreenViewer final : public Viewer {
   }
   int ended_by() const override { return ended_by_; }
 
-  static SignalFd* TakeSignals() {
-    // Before the first thread, and for as long as the process lives.
-    static SignalFd* const signals = new SignalFd({SIGWINCH, SIGINT, SIGTERM, SIGHUP, SIGTSTP});
-    return signals;
-  }
-
  private:
   void Changed() {
     const uint64_t one = 1;
-    [[maybe_unused]] const ssize_t written = write(changed_fd_, &one, sizeof(one));
+    [[maybe_unused]] const ssize_t written = write(changed_fd_.get(), &one, sizeof(one));
   }
 
   std::vector<std::string> Frame() {
@@ -189,19 +181,19 @@ class ScreenViewer final : public Viewer {
     while (!ended_) {
       screen_.Draw(Frame());
       const SteadyClock::time_point drawn = SteadyClock::now();
-      pollfd fds[] = {{changed_fd_, POLLIN, 0}, {signals_->fd(), POLLIN, 0}};
+      pollfd fds[] = {{changed_fd_.get(), POLLIN, 0}, {signals_->fd(), POLLIN, 0}};
       poll(fds, 2, -1);
       HandleSignal(signals_->ReadPending());
       // Several changes make one frame.
       if (fds[1].revents == 0 && !ended_) std::this_thread::sleep_until(drawn + kFrameGap);
       uint64_t count;
-      [[maybe_unused]] const ssize_t got = read(changed_fd_, &count, sizeof(count));
+      [[maybe_unused]] const ssize_t got = read(changed_fd_.get(), &count, sizeof(count));
     }
   }
 
   SignalFd* const signals_;
   const std::function<void()> cancel_;
-  const int changed_fd_;
+  const Fd changed_fd_;
   Screen screen_;
   Mutex mutex_;
   WatchView view_ ABSL_GUARDED_BY(mutex_);
@@ -230,8 +222,9 @@ absl::StatusOr<ExitCode> Watch(const Globals& globals, const WatchFlags& flags) 
   const bool on_screen = !globals.json() && !flags.all && StdoutIsTerminal() && Environment("TERM") != "dumb";
   // A password is asked for while signals still do what they do.
   RETURN_IF_ERROR(LoadCredential(globals).status());
-  SignalFd* const signals = on_screen ? ScreenViewer::TakeSignals() : nullptr;
-  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connect(globals, keys::kTaskd));
+  // Taken before the first thread, and for as long as the process lives.
+  static SignalFd* const signals = on_screen ? new SignalFd({SIGWINCH, SIGINT, SIGTERM, SIGHUP, SIGTSTP}) : nullptr;
+  ASSIGN_OR_RETURN(const std::unique_ptr<ops::Connection> server, Connect(globals, keys::kTaskd));
   ops::TaskWatch watch(server.get(), name);
   std::unique_ptr<Viewer> viewer;
   if (globals.json()) {
@@ -247,7 +240,7 @@ absl::StatusOr<ExitCode> Watch(const Globals& globals, const WatchFlags& flags) 
   if (viewer->ended_by() != 0) EndBy(viewer->ended_by());
   RETURN_IF_ERROR(task.status());
   if (!globals.json() && task->state() == Task::STATE_HALTED) {
-    PrintLine(absl::StrCat("  ", Red("✘"), " ", Printable(task->state_reason())));
+    PrintLine("  ", Red("✘"), " ", Printable(task->state_reason()));
     for (const std::string& line : WaysOn(*task)) PrintLine(line);
   }
   return task->state() == Task::STATE_COMPLETED ? kSuccess : kFailure;
@@ -257,9 +250,8 @@ absl::StatusOr<ExitCode> Watch(const Globals& globals, const WatchFlags& flags) 
 
 void AddTaskWatch(CLI::App* task, Globals* globals) {
   auto flags = std::make_shared<WatchFlags>();
-  CLI::App* command = task->add_subcommand("watch", "Follow a task until it has ended");
-  command->fallthrough();
-  Uses(command, globals, kCallerOptions);
+  CLI::App* command =
+      AddCommand(task, globals, "watch", "Follow a task until it has ended", kCallerOptions, flags, &Watch);
   command->add_option("task", flags->task, "The task's name")->required();
   command->add_flag("--all", flags->all, "A line for every change of every client");
   command->footer(
@@ -267,7 +259,6 @@ void AddTaskWatch(CLI::App* task, Globals* globals) {
       "each client that comes to an end, and now and then one for the whole task.\n"
       "Goes on over a restart of the server without missing a change. Ends with 0 when the task\n"
       "completed without errors, with 1 when it ended in another way or was halted.");
-  command->callback([globals, flags] { globals->run = [globals, flags] { return Watch(*globals, *flags); }; });
 }
 
 }  // namespace parley::cli

@@ -6,7 +6,6 @@
 
 #include <memory>
 #include <string>
-#include <utility>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
@@ -39,26 +38,24 @@ absl::StatusOr<std::string> InstallAccess(const Stack& stack) {
 
 void ShowReady(const Globals& globals, const Stack& stack, const std::string& data, const std::string& credential) {
   if (globals.json()) {
-    JsonObject()
-        .Text("event", "ready")
-        .Text("taskd", stack.taskd_address())
-        .Text("keyd", stack.keyd_address())
-        .Text("enrolld", stack.enrolld_address())
+    JsonEvent("ready")
+        .Text("taskd", stack.options().taskd_public)
+        .Text("keyd", stack.options().keyd_public)
+        .Text("enrolld", stack.options().enrolld_public)
         .Text("data", data)
         .Text("credential", credential)
         .Text("operatorCredential", stack.CredentialFile("operator"))
         .Print();
     return;
   }
-  PrintLine(absl::StrCat("  ", Green("✔"), " taskd   ", stack.taskd_address()));
-  PrintLine(absl::StrCat("  ", Green("✔"), " keyd    ", stack.keyd_address()));
-  PrintLine(absl::StrCat("  ", Green("✔"), " enrolld ", stack.enrolld_address()));
-  PrintLine(absl::StrCat("    data    ", data, "   (logs in ", data, "/log)"));
-  PrintLine(
-      absl::StrCat("    access  ", credential, "   (admin; for operators: ", stack.CredentialFile("operator"), ")"));
+  PrintDone("taskd   ", stack.options().taskd_public);
+  PrintDone("keyd    ", stack.options().keyd_public);
+  PrintDone("enrolld ", stack.options().enrolld_public);
+  PrintLine("    data    ", data, "   (logs in ", data, "/log)");
+  PrintLine("    access  ", credential, "   (admin; for operators: ", stack.CredentialFile("operator"), ")");
   if (credential != ConfigFolder() + "/credential") {
-    PrintLine(absl::StrCat("    ", ConfigFolder(), "/credential is for another server and stays; to use this one:"));
-    PrintLine(absl::StrCat("    export PARLEY_CREDENTIAL=", credential));
+    PrintLine("    ", ConfigFolder(), "/credential is for another server and stays; to use this one:");
+    PrintLine("    export PARLEY_CREDENTIAL=", credential);
   }
   PrintLine("  next, in another terminal:");
   PrintLine("    parley task create hello --payload ./some-folder");
@@ -67,41 +64,15 @@ void ShowReady(const Globals& globals, const Stack& stack, const std::string& da
 
 void ShowEnded(const Globals& globals, const std::string& name, const absl::Status& why, absl::Duration pause) {
   if (globals.json()) {
-    JsonObject()
-        .Text("event", "serviceEnded")
+    JsonEvent("serviceEnded")
         .Text("service", name)
         .Text("why", why.message())
         .Number("pauseSeconds", absl::ToInt64Seconds(pause))
         .Print();
     return;
   }
-  PrintLine(absl::StrCat("  ✘ ", why.message(), "; it is started again",
-                         pause > absl::ZeroDuration() ? absl::StrCat(" in ", absl::FormatDuration(pause)) : ""));
-}
-
-absl::StatusOr<ExitCode> Up(const Globals& globals, Stack::Options options) {
-  const std::string data = options.data;
-  ASSIGN_OR_RETURN(const std::unique_ptr<Stack> stack, Stack::Start(std::move(options)));
-  // The services do not hang on whether somebody reads this.
-  PrintInBackground(globals);
-  ASSIGN_OR_RETURN(const std::string credential, InstallAccess(*stack));
-  ShowReady(globals, *stack, data, credential);
-  RETURN_IF_ERROR(stack->WaitForStop([&globals](const std::string& name, const absl::Status& why,
-                                                absl::Duration pause) { ShowEnded(globals, name, why, pause); }));
-  if (!globals.json()) PrintLine("  stopping");
-  return kSuccess;
-}
-
-absl::StatusOr<ExitCode> Down(const Globals& globals, const std::string& data) {
-  const pid_t pid = DataLock::Holder(data);
-  if (pid == 0) {
-    return Error(absl::StatusCode::kNotFound, "NOT_RUNNING",
-                 absl::StrCat("no parley up runs on ", data, "; if it was given another folder, say so with --data"));
-  }
-  if (kill(pid, SIGTERM) != 0) return FileError("stop the parley up that runs on", data, errno);
-  DataLock::WaitUntilFree(data);
-  if (!globals.json()) PrintLine(absl::StrCat("  ", Green("✔"), " stopped; what it knows is in ", data));
-  return kSuccess;
+  PrintLine("  ✘ ", why.message(), "; it is started again",
+            pause > absl::ZeroDuration() ? absl::StrCat(" in ", absl::FormatDuration(pause)) : "");
 }
 
 std::string AbsolutePath(const std::string& path) {
@@ -112,17 +83,40 @@ std::string AbsolutePath(const std::string& path) {
   return absolute;
 }
 
+absl::StatusOr<ExitCode> Up(const Globals& globals, const Stack::Options& given) {
+  Stack::Options options = given;
+  options.data = AbsolutePath(given.data);
+  ASSIGN_OR_RETURN(const std::unique_ptr<Stack> stack, Stack::Start(options));
+  // The services do not hang on whether somebody reads this.
+  PrintInBackground(globals);
+  ASSIGN_OR_RETURN(const std::string credential, InstallAccess(*stack));
+  ShowReady(globals, *stack, options.data, credential);
+  RETURN_IF_ERROR(stack->WaitForStop([&globals](const std::string& name, const absl::Status& why,
+                                                absl::Duration pause) { ShowEnded(globals, name, why, pause); }));
+  if (!globals.json()) PrintLine("  stopping");
+  return kSuccess;
+}
+
+absl::StatusOr<ExitCode> Down(const Globals& globals, const std::string& given) {
+  const std::string data = AbsolutePath(given);
+  const pid_t pid = DataLock::Holder(data);
+  if (pid == 0) {
+    return Error(absl::StatusCode::kNotFound, "NOT_RUNNING",
+                 absl::StrCat("no parley up runs on ", data, "; if it was given another folder, say so with --data"));
+  }
+  if (kill(pid, SIGTERM) != 0) return FileError("stop the parley up that runs on", data, errno);
+  DataLock::WaitUntilFree(data);
+  if (!globals.json()) PrintDone("stopped; what it knows is in ", data);
+  return kSuccess;
+}
+
 }  // namespace
 
 void AddUp(CLI::App* app, Globals* globals) {
   auto options = std::make_shared<Stack::Options>();
   options->data = DataFolder();
-  options->taskd_listen = "127.0.0.1:7443";
-  options->keyd_listen = "127.0.0.1:7444";
-  options->enrolld_listen = "127.0.0.1:7445";
-  CLI::App* command = app->add_subcommand("up", "Start the services on this machine and stay with them");
-  command->fallthrough();
-  Uses(command, globals, kNoGlobals);
+  CLI::App* command =
+      AddCommand(app, globals, "up", "Start the services on this machine and stay with them", kNoGlobals, options, &Up);
   command->add_option("--data", options->data, "Folder for keys, tasks and payloads")->capture_default_str();
   command->add_option("--listen", options->taskd_listen, "Where taskd listens; port 0 takes a free one")
       ->capture_default_str();
@@ -142,22 +136,13 @@ void AddUp(CLI::App* app, Globals* globals) {
       "Examples:\n"
       "  parley up\n"
       "  parley up --listen 0.0.0.0:7443 --public-address parley.example:7443 --names parley.example");
-  command->callback([globals, options] {
-    globals->run = [globals, options] {
-      options->data = AbsolutePath(options->data);
-      return Up(*globals, *options);
-    };
-  });
 }
 
 void AddDown(CLI::App* app, Globals* globals) {
   auto data = std::make_shared<std::string>(DataFolder());
-  CLI::App* command = app->add_subcommand("down", "Stop what `parley up` started");
-  command->fallthrough();
-  Uses(command, globals, kNoGlobals);
-  command->add_option("--data", *data, "Its folder")->capture_default_str();
-  command->callback(
-      [globals, data] { globals->run = [globals, data] { return Down(*globals, AbsolutePath(*data)); }; });
+  AddCommand(app, globals, "down", "Stop what `parley up` started", kNoGlobals, data, &Down)
+      ->add_option("--data", *data, "Its folder")
+      ->capture_default_str();
 }
 
 }  // namespace parley::cli

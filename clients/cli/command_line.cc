@@ -1,8 +1,5 @@
 #include "clients/cli/command_line.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -13,8 +10,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "clients/cli/format.h"
-#include "clients/cli/terminal.h"
-#include "lib/base/error.h"
 #include "lib/base/utf8.h"
 
 namespace parley::cli {
@@ -29,10 +24,7 @@ constexpr GlobalOption kGlobalOptions[] = {{"--credential", kCredentialOption},
                                            {"--password-file", kUnlockOptions},
                                            {"--remember", kUnlockOptions},
                                            {"--server", kServerOption}};
-// What may be empty, because it is only for people to read.
-constexpr const char* kMayBeEmpty[] = {"--reason", "--title"};
-
-// Of commands whose own page has none.
+// The examples of commands whose help has none of its own.
 struct Example {
   absl::string_view command;
   absl::string_view lines;
@@ -106,8 +98,7 @@ size_t Distance(absl::string_view from, absl::string_view to) {
   return row.back();
 }
 
-}  // namespace
-
+// ", did you mean `parley task create`?" where a command of this level is spelt almost like what was typed; else empty.
 std::string Suggestion(const CLI::App& level, absl::string_view typed) {
   const CLI::App* closest = nullptr;
   // Two slips of the finger in a word, of which an exchange of letters is one; one in a very short one.
@@ -121,13 +112,26 @@ std::string Suggestion(const CLI::App& level, absl::string_view typed) {
   return closest == nullptr ? "" : absl::StrCat(", did you mean `", PathOf(closest), "`?");
 }
 
+}  // namespace
+
+CLI::App* AddCommand(CLI::App* group, Globals* globals, const char* name, const char* description, unsigned uses,
+                     std::function<absl::StatusOr<ExitCode>(const Globals&)> run) {
+  CLI::App* command = group->add_subcommand(name, description);
+  globals->uses[command] = uses;
+  command->callback([globals, run = std::move(run)] { globals->run = [globals, run] { return run(*globals); }; });
+  return command;
+}
+
+CLI::App* AddGroup(CLI::App* app, const char* name, const char* description) {
+  return app->add_subcommand(name, description)->require_subcommand(1);
+}
+
 absl::Status CheckArguments(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const absl::string_view argument = argv[i];
     if (IsUtf8(argument)) continue;
-    return UsageError(
-        absl::StrCat("\"", absl::CHexEscape(argument.substr(0, 60)),
-                     "\" is not UTF-8 text, in which Parley keeps names and paths; give it another name"));
+    return UsageError("\"", absl::CHexEscape(argument.substr(0, 60)),
+                      "\" is not UTF-8 text, in which Parley keeps names and paths; give it another name");
   }
   return absl::OkStatus();
 }
@@ -138,23 +142,17 @@ void DescribeUses(CLI::App* app, const Globals& globals) {
       DescribeUses(command, globals);
       continue;
     }
-    const auto uses = globals.uses.find(command);
-    if (uses == globals.uses.end()) {
-      fprintf(stderr, "parley: %s does not say which options it uses\n", PathOf(command).c_str());
-      abort();
-    }
     std::string footer = command->get_footer();
-    // That of the level above, when it has none of its own.
+    // A command without a footer has inherited that of the level above.
     if (footer == app->get_footer()) footer.clear();
     const std::string path = PathOf(command);
     if (!absl::StrContains(footer, path)) {
-      const auto* const example = std::find_if(std::begin(kExamples), std::end(kExamples),
-                                               [&path](const Example& of) { return of.command == path; });
-      if (example != std::end(kExamples)) {
-        footer = absl::StrCat("Example:\n  ", example->lines, footer.empty() ? "" : "\n", footer);
+      for (const Example& example : kExamples) {
+        if (example.command != path) continue;
+        footer = absl::StrCat("Example:\n  ", example.lines, footer.empty() ? "" : "\n", footer);
       }
     }
-    command->footer(absl::StrCat(footer, footer.empty() ? "" : "\n", UsesText(uses->second)));
+    command->footer(absl::StrCat(footer, footer.empty() ? "" : "\n", UsesText(globals.uses.at(command))));
   }
 }
 
@@ -164,7 +162,7 @@ absl::Status CheckUses(const CLI::App& app, const Globals& globals) {
   if (uses == globals.uses.end()) return absl::OkStatus();
   for (const GlobalOption& option : kGlobalOptions) {
     if (app.count(option.name) == 0 || (uses->second & option.bit) != 0) continue;
-    return UsageError(absl::StrCat("`", PathOf(command), "` has no use for ", option.name, "; leave it out"));
+    return UsageError("`", PathOf(command), "` has no use for ", option.name, "; leave it out");
   }
   return absl::OkStatus();
 }
@@ -173,14 +171,33 @@ absl::Status CheckValues(const CLI::App& app, const Globals& globals) {
   for (const CLI::App* level = ChosenCommand(app); level != nullptr; level = level->get_parent()) {
     for (const CLI::Option* const option : level->get_options()) {
       const std::string name = option->get_name();
-      const auto is_name = [&name](const char* allowed) { return name == allowed; };
-      if (std::any_of(std::begin(kMayBeEmpty), std::end(kMayBeEmpty), is_name)) continue;
+      // These are only for people to read.
+      if (name == "--reason" || name == "--title") continue;
       for (const std::string& value : option->results()) {
-        if (value.empty()) return UsageError(absl::StrCat(name, " is empty; give it a value, or leave it out"));
+        if (value.empty()) return UsageError(name, " is empty; give it a value, or leave it out");
       }
     }
   }
   return app.count("--server") == 0 ? absl::OkStatus() : CheckAddress("--server", globals.server);
+}
+
+absl::Status ParseError(const CLI::App& app, std::string what) {
+  const CLI::App* const at = ChosenCommand(app);
+  if (constexpr char kTwice[] = ": At Most 1 required but received"; absl::StrContains(what, kTwice)) {
+    what = absl::StrCat(what.substr(0, what.find(kTwice)), " was given more than once");
+  }
+  // What a level does not know it leaves to the one above.
+  const std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
+  if (absl::StartsWith(what, "A subcommand is required") && !unknown.empty()) {
+    const std::string& typed = unknown.front();
+    what = absl::StrCat("there is no command `", typed.substr(0, 40), "`", Suggestion(*at, typed));
+  } else if (constexpr absl::string_view kExtra = "The following argument was not expected: ";
+             absl::StartsWith(what, kExtra)) {
+    absl::StrAppend(&what, Suggestion(*at, what.substr(kExtra.size())));
+  }
+  std::replace(what.begin(), what.end(), '\n', ' ');
+  if (!what.empty()) what[0] = absl::ascii_tolower(static_cast<unsigned char>(what[0]));
+  return UsageError(what, "; see `", PathOf(at), " --help`");
 }
 
 }  // namespace parley::cli

@@ -1,7 +1,5 @@
 #include "clients/cli/ended_with.h"
 
-#include <memory>
-
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "clients/cli/connection.h"
@@ -26,10 +24,8 @@ absl::StatusOr<Response> Ask(const Globals& globals, absl::string_view audience,
                              const google::protobuf::RepeatedPtrField<std::string>& credentials) {
   Request request;
   *request.mutable_credentials() = credentials;
-  absl::StatusOr<std::unique_ptr<Connection>> server = Connect(globals, audience);
-  if (!server.ok()) return server.status();
-  const auto stub = Service::NewStub((*server)->channel());
-  return (*server)->Call(stub.get(), method, request);
+  absl::StatusOr<Response> response = Call<Service>(globals, audience, method, request);
+  return response.ok() ? response : Annotate(response.status(), audience);
 }
 
 }  // namespace
@@ -37,7 +33,7 @@ absl::StatusOr<Response> Ask(const Globals& globals, absl::string_view audience,
 EndedWith AskWhatEnded(const Globals& globals, const google::protobuf::RepeatedPtrField<std::string>& credentials) {
   EndedWith ended;
   if (credentials.empty()) return ended;
-  // That is keyd's.
+  // The address that was given is keyd's.
   Globals others = globals;
   others.server.clear();
   const auto tasks = Ask<TaskService>(others, keys::kTaskd, &TaskService::Stub::AwaitEndedKeys, credentials);
@@ -46,14 +42,14 @@ EndedWith AskWhatEnded(const Globals& globals, const google::protobuf::RepeatedP
     ended.join_keys = tasks->join_keys();
     ended.open_tasks.assign(tasks->open_tasks().begin(), tasks->open_tasks().end());
   } else {
-    ended.unknown.push_back(Annotate(tasks.status(), "taskd"));
+    ended.unknown.push_back(tasks.status());
   }
   const auto invitations =
       Ask<InvitationService>(others, keys::kEnrolld, &InvitationService::Stub::AwaitEndedInvitations, credentials);
   if (invitations.ok()) {
     ended.invitations = invitations->invitations();
   } else {
-    ended.unknown.push_back(Annotate(invitations.status(), "enrolld"));
+    ended.unknown.push_back(invitations.status());
   }
   return ended;
 }
@@ -75,7 +71,7 @@ std::string EndedJson(const EndedWith& ended) {
       .Number("joinKeys", ended.join_keys)
       .Number("invitations", ended.invitations)
       .Raw("openTasks", absl::StrCat("[", tasks, "]"))
-      .Raw("complete", ended.unknown.empty() ? "true" : "false")
+      .Bool("complete", ended.unknown.empty())
       .Finish();
 }
 
@@ -83,8 +79,8 @@ void ShowWhatGoesOn(const EndedWith& ended) {
   if (!ended.open_tasks.empty()) {
     const std::string names = absl::StrJoin(
         ended.open_tasks, ", ", [](std::string* out, const std::string& task) { absl::StrAppend(out, TaskId(task)); });
-    PrintLine(absl::StrCat("    ", Count(static_cast<int64_t>(ended.open_tasks.size()), "task"),
-                           " made with it still open: ", Printable(names)));
+    PrintLine("    ", Count(static_cast<int64_t>(ended.open_tasks.size()), "task"),
+              " made with it still open: ", Printable(names));
     PrintLine("    to end one:  parley task abort TASK");
   }
   for (const absl::Status& why : ended.unknown) {

@@ -40,6 +40,8 @@ std::optional<std::optional<size_t>> ReadChoice(absl::string_view answer, size_t
   return number == 0 ? std::optional<size_t>() : std::optional<size_t>(number - 1);
 }
 
+void Tell(const JsonObject& event) { event.Print(); }
+
 absl::string_view PresenceName(Presence presence) {
   if (presence == Presence::kWaiting) return "waiting";
   return presence == Presence::kPresent ? "present" : "away";
@@ -50,64 +52,46 @@ absl::string_view PresenceName(Presence presence) {
 absl::StatusOr<bool> EnrolScreen::Ask(const std::string& question) {
   spinner_.Stop();
   if (options_.json) {
-    JsonObject().Text("event", "question").Text("question", question).Print();
+    JsonEvent("question").Text("question", question).Print();
   } else {
     printf("  %s [y/N] ", question.c_str());
     fflush(stdout);
   }
-  ASSIGN_OR_RETURN(std::string answer, answers_.Next());
-  absl::AsciiStrToLower(&answer);
-  return answer == "y" || answer == "yes";
+  return answers_.NextIsYes();
 }
 
 void EnrolScreen::OnPresence(Presence presence) {
   if (shown_ == presence && !disconnected_) return;
   shown_ = presence;
   disconnected_ = false;
-  if (options_.json) {
-    JsonObject().Text("event", "presence").Text("presence", PresenceName(presence)).Print();
-    return;
-  }
+  if (options_.json) return Tell(JsonEvent("presence").Text("presence", PresenceName(presence)));
   spinner_.Stop();
   if (presence == Presence::kWaiting) {
     spinner_.Start(absl::StrCat("waiting for ", options_.other, " to come (Ctrl-C stops)"));
   } else if (presence == Presence::kAway) {
-    PrintLine(absl::StrCat("  ", options_.other, "'s connection broke; there are two minutes for it to come back"));
+    PrintLine("  ", options_.other, "'s connection broke; there are two minutes for it to come back");
   }
 }
 
 void EnrolScreen::OnDisconnected(const absl::Status& why, absl::Time give_up_at) {
-  if (options_.json) {
-    JsonObject().Text("event", "disconnected").Text("reason", Reason(why)).Text("message", why.message()).Print();
-    return;
-  }
+  if (options_.json) return Tell(JsonEvent("disconnected").Text("reason", Reason(why)).Text("message", why.message()));
   if (std::exchange(disconnected_, true)) return;
   spinner_.Stop();
-  PrintLine(absl::StrCat("  ", Printable(why.message())));
+  PrintLine("  ", Printable(why.message()));
   spinner_.Start(absl::StrCat("trying again until ", TimeText(give_up_at)));
 }
 
 void EnrolScreen::OnAttempt(uint32_t attempt) {
-  if (options_.json) {
-    JsonObject().Text("event", "attempt").Number("attempt", attempt).Print();
-    return;
-  }
+  if (options_.json) return Tell(JsonEvent("attempt").Number("attempt", attempt));
   spinner_.Stop();
-  PrintLine(absl::StrCat("  ", Green("✔"), " ", options_.other, " is here", attempt == 1 ? "" : "; attempt ",
-                         attempt == 1 ? "" : absl::StrCat(attempt)));
+  PrintDone(options_.other, " is here", attempt == 1 ? "" : "; attempt ", attempt == 1 ? "" : absl::StrCat(attempt));
 }
 
 void EnrolScreen::OnReadAloud(const Secret& code) {
-  if (options_.json) {
-    JsonObject()
-        .Text("event", "readAloud")
-        .Text("code", code.Expose())
-        .Text("spelled", SpelledCode(code).Expose())
-        .Print();
-    return;
-  }
+  if (options_.json)
+    return Tell(JsonEvent("readAloud").Text("code", code.Expose()).Text("spelled", SpelledCode(code).Expose()));
   spinner_.Stop();
-  PrintLine(absl::StrCat("\n  Read this to ", options_.other, " on the phone:\n"));
+  PrintLine("\n  Read this to ", options_.other, " on the phone:\n");
   for (const Secret& line : LargeCode(code)) PrintSecret("      ", line, "");
   PrintSecret("\n      code: ", SpacedCode(code), "");
   PrintSecret("      ", SpelledCode(code), "\n");
@@ -115,20 +99,17 @@ void EnrolScreen::OnReadAloud(const Secret& code) {
 }
 
 void EnrolScreen::ShowChoices(const std::vector<Secret>& choices) {
-  if (options_.json) {
-    JsonObject().Text("event", "choose").Raw("choices", JsonList(choices)).Print();
-    return;
-  }
-  PrintLine(absl::StrCat("  ", options_.reads_first ? "Then you hear a code from " : "You hear a code from ",
-                         options_.other, ". Which of these is it?\n"));
+  if (options_.json) return Tell(JsonEvent("choose").Raw("choices", JsonList(choices)));
+  PrintLine("  ", options_.reads_first ? "Then you hear a code from " : "You hear a code from ", options_.other,
+            ". Which of these is it?\n");
   for (size_t i = 0; i < choices.size(); ++i) {
     PrintSecret(absl::StrCat("      ", i + 1, ")  "), SpacedCode(choices[i]), "");
     PrintSecret("             ", SpelledCode(choices[i]), "");
   }
   PrintLine(
-      absl::StrCat("      0)  none of these: somebody may stand between you. Nobody is let in, the attempt\n"
-                   "          ends for both of you and is counted; after ",
-                   sas::Attempts::kMaxSuspected, " the invitation is locked.\n"));
+      "      0)  none of these: somebody may stand between you. Nobody is let in, the attempt\n"
+      "          ends for both of you and is counted; after ",
+      sas::Attempts::kMaxSuspected, " the invitation is locked.\n");
   printf("  Number: ");
   fflush(stdout);
 }
@@ -149,7 +130,7 @@ absl::StatusOr<std::optional<size_t>> EnrolScreen::Choose(const std::vector<Secr
       return *choice;
     }
     if (options_.json) {
-      JsonObject().Text("event", "notAChoice").Print();
+      JsonEvent("notAChoice").Print();
     } else {
       printf("  A number from 1 to %zu, or 0 for none of these: ", choices.size());
       fflush(stdout);
@@ -158,36 +139,32 @@ absl::StatusOr<std::optional<size_t>> EnrolScreen::Choose(const std::vector<Secr
 }
 
 void EnrolScreen::OnConfirmed() {
-  if (options_.json) {
-    JsonObject().Text("event", "confirmed").Print();
-    return;
-  }
+  if (options_.json) return Tell(JsonEvent("confirmed"));
   spinner_.Stop();
-  PrintLine(absl::StrCat("  ", Green("✔"), " confirmed  both codes are right: nobody stands in between"));
+  PrintDone("confirmed  both codes are right: nobody stands in between");
   spinner_.Start("exchanging keys and certificates");
 }
 
 absl::StatusOr<bool> EnrolScreen::OnAttemptEnded(const enrol::AttemptEnd& end) {
   shown_.reset();
   if (options_.json) {
-    JsonObject()
-        .Text("event", "attemptEnded")
+    JsonEvent("attemptEnded")
         .Number("attempt", end.attempt)
         .Text("reason", Reason(end.why))
         .Text("message", end.why.message())
-        .Raw("suspected", end.suspected ? "true" : "false")
+        .Bool("suspected", end.suspected)
         .Number("suspectedAttempts", end.suspected_attempts)
-        .Raw("mayGoOn", end.may_go_on ? "true" : "false")
+        .Bool("mayGoOn", end.may_go_on)
         .Print();
   } else {
     spinner_.Stop();
-    PrintLine(absl::StrCat("  ", Red("✘"), " attempt ", end.attempt, " ended: ", Printable(end.why.message())));
+    PrintLine("  ", Red("✘"), " attempt ", end.attempt, " ended: ", Printable(end.why.message()));
     if (end.suspected) {
       PrintLine(
-          absl::StrCat("    Nobody was let in. But this may have been an attack: somebody between you may have\n"
-                       "    tried to take a place, and has one try each time. This was number ",
-                       end.suspected_attempts, " of ", sas::Attempts::kMaxSuspected,
-                       "; then the\n    invitation is locked. Tell each other what you saw before you go on."));
+          "    Nobody was let in. But this may have been an attack: somebody between you may have\n"
+          "    tried to take a place, and has one try each time. This was number ",
+          end.suspected_attempts, " of ", sas::Attempts::kMaxSuspected,
+          "; then the\n    invitation is locked. Tell each other what you saw before you go on.");
     }
   }
   if (!end.may_go_on) return false;

@@ -1,4 +1,6 @@
-// Quantities as people read and write them.
+// Values of options, as people write them, and times, as they read them.
+//
+// Threads: pure functions.
 #ifndef PARLEY_CLIENTS_CLI_FORMAT_H_
 #define PARLEY_CLIENTS_CLI_FORMAT_H_
 
@@ -11,6 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "clients/operator/quantities.h"
+#include "parley/access/v1/access.pb.h"
 
 namespace parley::cli {
 
@@ -19,22 +22,27 @@ using ops::Count;
 using ops::DurationText;
 using ops::TimeText;
 
-// "90s", "15m", "24h", "7d", also joined: "1h30m". A usage error names the option.
+// Parses "90s", "15m", "24h" or "7d", also joined: "1h30m". This function and those below return a usage error that
+// names the option.
 absl::StatusOr<absl::Duration> ParseDuration(absl::string_view option, absl::string_view text);
-// As ParseDuration, within bounds; `meaning` says what is bounded: "a task stays open".
+// Parses a duration from `least` to 366 days. `meaning` says what is bounded: "a task stays open". Returns a usage
+// error.
 absl::StatusOr<absl::Duration> ParseTtl(absl::string_view option, absl::string_view text, absl::Duration least,
                                         absl::string_view meaning);
-// "2026-11-22T23:10:00Z" (RFC 3339), or a duration from now.
+// Parses "2026-11-22T23:10:00Z" (RFC 3339), or a duration from now. Returns a usage error.
 absl::StatusOr<absl::Time> ParseTime(absl::string_view option, absl::string_view text, absl::Time now);
-// "key=value" each.
+// Parses the name of one of the roles. Returns a usage error that names them all.
+absl::StatusOr<access::v1::Role> ParseRole(absl::string_view option, const std::string& text,
+                                           const std::vector<access::v1::Role>& among);
+// Parses "key=value" each. Returns a usage error, also for a key that is given twice.
 absl::StatusOr<std::map<std::string, std::string>> ParsePairs(absl::string_view option,
                                                               const std::vector<std::string>& pairs);
 
-// OK for host:port, with a port that can be connected to and an IPv6 address in brackets; else a usage error that names
-// the option.
+// Returns OK for host:port, with a port that can be connected to and an IPv6 address in brackets, or else a usage
+// error.
 absl::Status CheckAddress(absl::string_view option, absl::string_view text);
 
-// "23:10 UTC" today, else as TimeText.
+// Returns "23:10 UTC" if that is today, or else TimeText.
 std::string ShortTime(absl::Time time, absl::Time now);
 
 }  // namespace parley::cli

@@ -3,7 +3,6 @@
 #include <stdio.h>
 
 #include <string>
-#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/ascii.h"
@@ -15,7 +14,6 @@
 #include "clients/cli/output.h"
 #include "clients/cli/terminal.h"
 #include "lib/base/error.h"
-#include "lib/base/log.h"
 #include "lib/base/secret.h"
 
 namespace parley::cli {
@@ -32,31 +30,26 @@ absl::Status RefuseSecretArguments(int argc, char** argv) {
     const bool is_link = absl::StrContains(argument, "pri1.") || absl::StrContains(argument, "parley://claim/");
     if (!is_join_key && !is_link && !absl::StrContains(argument, "prc1.")) continue;
     WipeMemory(argv[i], absl::string_view(argv[i]).size());
-    refused =
-        UsageError(absl::StrCat(is_join_key ? "a join key"
-                                : is_link   ? "an invitation's link"
-                                            : "a credential",
-                                " does not belong on the command line, where everybody on this machine can see it; ",
-                                is_join_key ? "give it at the prompt, by standard input, PARLEY_JOIN_KEY or --key-file"
-                                : is_link   ? "give it at the prompt or by standard input"
-                                            : "put it into a file of mode 0600 and name that with --credential"));
+    refused = UsageError(is_join_key ? "a join key"
+                         : is_link   ? "an invitation's link"
+                                     : "a credential",
+                         " does not belong on the command line, where everybody on this machine can see it; ",
+                         is_join_key ? "give it at the prompt, by standard input, PARLEY_JOIN_KEY or --key-file"
+                         : is_link   ? "give it at the prompt or by standard input"
+                                     : "put it into a file of mode 0600 and name that with --credential");
   }
   return refused;
 }
 
 void PrintError(const Globals& globals, const absl::Status& status) {
-  std::string text;
-  if (globals.json()) {
-    JsonObject error;
-    error.Text("code", absl::StatusCodeToString(status.code())).Text("reason", Reason(status));
-    error.Text("message", status.message());
-    text = JsonObject().Raw("error", error.Finish()).Finish();
-  } else {
-    const std::string sentence =
-        status.message().empty() ? absl::StatusCodeToString(status.code()) : std::string(status.message());
-    text = absl::StrCat("parley: ", Printable(sentence));
+  const std::string code = absl::StatusCodeToString(status.code());
+  if (!globals.json()) {
+    PrintErrorLine(absl::StrCat("parley: ", Printable(status.message().empty() ? code : status.message())));
+    return;
   }
-  PrintErrorLine(text);
+  const JsonObject error =
+      JsonObject().Text("code", code).Text("reason", Reason(status)).Text("message", status.message());
+  PrintErrorLine(JsonObject().Raw("error", error.Finish()).Finish());
 }
 
 void AddGlobals(CLI::App* app, Globals* globals) {
@@ -82,35 +75,6 @@ void AddGlobals(CLI::App* app, Globals* globals) {
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
   app->set_version_flag("--version", kVersion);
-}
-
-// CLI11's own words, as one sentence with a way on.
-absl::Status ParseError(const CLI::App& app, const CLI::ParseError& error) {
-  const CLI::App* at = &app;
-  while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
-  std::string path = at->get_name();
-  for (const CLI::App* above = at->get_parent(); above != nullptr; above = above->get_parent()) {
-    path = absl::StrCat(above->get_name(), " ", path);
-  }
-  std::string what = error.what();
-  if (constexpr char kTwice[] = ": At Most 1 required but received"; absl::StrContains(what, kTwice)) {
-    what = absl::StrCat(what.substr(0, what.find(kTwice)), " was given more than once");
-  }
-  // What a level does not know it leaves to the one above.
-  const std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
-  if (absl::StartsWith(what, "A subcommand is required") && !unknown.empty()) {
-    const std::string& typed = unknown.front();
-    what = absl::StrCat("there is no command `", typed.substr(0, 40), "`", Suggestion(*at, typed));
-  } else if (constexpr absl::string_view kExtra = "The following argument was not expected: ";
-             absl::StartsWith(what, kExtra)) {
-    const std::string typed = what.substr(kExtra.size());
-    absl::StrAppend(&what, Suggestion(*at, typed));
-  }
-  for (char& c : what) {
-    if (c == '\n') c = ' ';
-  }
-  if (!what.empty()) what[0] = absl::ascii_tolower(static_cast<unsigned char>(what[0]));
-  return UsageError(absl::StrCat(what, "; see `", path, " --help`"));
 }
 
 void AddCommands(CLI::App* app, Globals* globals) {
@@ -148,6 +112,8 @@ int Main(int argc, char** argv) {
   if (absl::Status status = CheckArguments(argc, argv); !status.ok()) return refuse(status);
   CLI::App app("Carries out configuration updates on many machines: offer, fetch, check, apply, confirm, roll back.",
                "parley");
+  // Commands inherit that the options of the levels above may stand behind them.
+  app.fallthrough();
   app.require_subcommand(1);
   app.footer(
       "A first minute:\n"
@@ -163,7 +129,7 @@ int Main(int argc, char** argv) {
     return app.exit(help);
   } catch (const CLI::ParseError& error) {
     const absl::Status ignored = CheckUses(app, globals);
-    return refuse(ignored.ok() ? ParseError(app, error) : ignored);
+    return refuse(ignored.ok() ? ParseError(app, error.what()) : ignored);
   }
   if (absl::Status status = CheckUses(app, globals); !status.ok()) return refuse(status);
   if (absl::Status status = CheckValues(app, globals); !status.ok()) return refuse(status);

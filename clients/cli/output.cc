@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "clients/cli/terminal.h"
 #include "google/protobuf/util/json_util.h"
 #include "lib/base/log.h"
 
@@ -19,18 +18,24 @@ std::string ToJson(const google::protobuf::Message& message) {
   return json;
 }
 
-void PrintJson(const google::protobuf::Message& message) { PrintLine(ToJson(message)); }
+ExitCode PrintJson(const google::protobuf::Message& message) {
+  PrintLine(ToJson(message));
+  return kSuccess;
+}
 
-JsonObject JsonObject::Of(const google::protobuf::Message& message) {
-  const std::string json = ToJson(message);
-  JsonObject object;
-  object.members_ = json.substr(1, json.size() - 2);
-  return object;
+std::string JsonTime(absl::Time time) {
+  return time == absl::InfiniteFuture() ? "" : absl::FormatTime(absl::RFC3339_sec, time, absl::UTCTimeZone());
+}
+
+JsonObject::JsonObject(const google::protobuf::Message& message) : members_(ToJson(message)) {
+  members_ = members_.substr(1, members_.size() - 2);
 }
 
 JsonObject& JsonObject::Text(absl::string_view name, absl::string_view value) { return Raw(name, JsonString(value)); }
 
 JsonObject& JsonObject::Number(absl::string_view name, int64_t value) { return Raw(name, absl::StrCat(value)); }
+
+JsonObject& JsonObject::Bool(absl::string_view name, bool value) { return Raw(name, value ? "true" : "false"); }
 
 JsonObject& JsonObject::Raw(absl::string_view name, absl::string_view json) {
   absl::StrAppend(&members_, members_.empty() ? "" : ",", JsonString(name), ":", json);
@@ -38,9 +43,15 @@ JsonObject& JsonObject::Raw(absl::string_view name, absl::string_view json) {
 }
 
 std::string JsonObject::Finish() const { return absl::StrCat("{", members_, "}"); }
-void JsonObject::Print() const { PrintLine(Finish()); }
 
-void PrintTable(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows) {
+ExitCode JsonObject::Print() const {
+  PrintLine(Finish());
+  return kSuccess;
+}
+
+JsonObject JsonEvent(absl::string_view name) { return JsonObject().Text("event", name); }
+
+ExitCode PrintTable(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows) {
   std::vector<size_t> widths;
   for (const std::string& cell : head) widths.push_back(ColumnsOf(cell));
   for (const std::vector<std::string>& row : rows) {
@@ -57,6 +68,7 @@ void PrintTable(const std::vector<std::string>& head, const std::vector<std::vec
   };
   print(head, true);
   for (const std::vector<std::string>& row : rows) print(row, false);
+  return kSuccess;
 }
 
 }  // namespace parley::cli

@@ -23,7 +23,7 @@ constexpr absl::Duration kLook = absl::Milliseconds(50);
 
 OutputWriter::OutputWriter(Options options)
     : options_(std::move(options)), wake_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-  if (wake_fd_ < 0) abort();
+  if (!wake_fd_.ok()) abort();
   {
     MutexLock lock(&mutex_);
     streams_[0].fd = options_.out_fd;
@@ -39,7 +39,6 @@ OutputWriter::~OutputWriter() {
   }
   Wake();
   thread_.join();
-  close(wake_fd_);
 }
 
 void OutputWriter::WriteLine(absl::string_view line) { Add(0, {absl::StrCat(line, "\n"), false}); }
@@ -78,7 +77,7 @@ void OutputWriter::NoteDropped(Stream* stream) {
 
 void OutputWriter::Wake() {
   const uint64_t one = 1;
-  [[maybe_unused]] const ssize_t written = write(wake_fd_, &one, sizeof(one));
+  [[maybe_unused]] const ssize_t written = write(wake_fd_.get(), &one, sizeof(one));
 }
 
 bool OutputWriter::IsDrained() const {
@@ -87,7 +86,7 @@ bool OutputWriter::IsDrained() const {
 
 void OutputWriter::Run() {
   while (true) {
-    pollfd fds[] = {{wake_fd_, POLLIN, 0}, {-1, POLLOUT, 0}, {-1, POLLOUT, 0}};
+    pollfd fds[] = {{wake_fd_.get(), POLLIN, 0}, {-1, POLLOUT, 0}, {-1, POLLOUT, 0}};
     {
       MutexLock lock(&mutex_);
       for (size_t i = 0; i < streams_.size(); ++i) {
@@ -98,7 +97,7 @@ void OutputWriter::Run() {
     if (poll(fds, 3, -1) < 0) continue;
     uint64_t count;
     if (fds[0].revents != 0) [[maybe_unused]]
-      const ssize_t got = read(wake_fd_, &count, sizeof(count));
+      const ssize_t got = read(wake_fd_.get(), &count, sizeof(count));
     for (size_t i = 0; i < 2; ++i) {
       if (fds[i + 1].revents != 0) WriteSome(i);
     }

@@ -20,6 +20,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "lib/base/fd.h"
 #include "lib/base/mutex.h"
 
 namespace parley::cli {
@@ -27,9 +28,9 @@ namespace parley::cli {
 class OutputWriter {
  public:
   struct Options {
-    // What may wait for each of the two streams.
+    // How many bytes may wait for each of the two streams.
     size_t max_bytes = 256 << 10;
-    // The line that stands where so many were dropped.
+    // Makes the line that stands where `lines` lines were dropped.
     std::function<std::string(int64_t lines)> note;
     int out_fd = 1;
     int error_fd = 2;
@@ -41,11 +42,11 @@ class OutputWriter {
 
   void WriteLine(absl::string_view line);
   void WriteErrorLine(absl::string_view line);
-  // Puts a text in place of the line that the cursor is in. Of several that wait only the newest is shown.
+  // Puts a text in place of the line that the cursor is in. If several wait, only the newest is shown.
   void Redraw(absl::string_view text);
 
-  // Waits until everything is written. Returns false when nothing could be written for as long as `patience` says,
-  // which is asked again and again.
+  // Waits until everything is written. Returns false if nothing could be written for as long as `patience` says, which
+  // is asked again and again.
   bool Finish(const std::function<absl::Duration()>& patience);
 
  private:
@@ -56,7 +57,7 @@ class OutputWriter {
   struct Stream {
     int fd = -1;
     std::deque<Entry> waiting;
-    // Of the first entry.
+    // How many bytes of the first entry are written, and how many all entries have.
     size_t written = 0;
     size_t bytes = 0;
     int64_t dropped = 0;
@@ -72,7 +73,7 @@ class OutputWriter {
   void Wake();
 
   const Options options_;
-  const int wake_fd_;
+  const Fd wake_fd_;
   Mutex mutex_;
   CondVar moved_;
   std::array<Stream, 2> streams_ ABSL_GUARDED_BY(mutex_);

@@ -31,7 +31,7 @@ std::string Environment(const char* name) {
 }
 
 std::string ConfigFolder() { return XdgFolder("XDG_CONFIG_HOME", ".config"); }
-ops::TaskKeys OwnTaskKeys() { return ops::TaskKeys(ConfigFolder() + "/tasks"); }
+ops::TaskKeyFolder OwnTaskKeys() { return ops::TaskKeyFolder(ConfigFolder() + "/tasks"); }
 std::string DataFolder() { return XdgFolder("XDG_DATA_HOME", ".local/share"); }
 
 std::string StateFolder() {

@@ -1,4 +1,6 @@
-// Where the command keeps what it keeps, by the XDG rules.
+// Where the command keeps its files, by the XDG rules.
+//
+// Threads: free functions, which may be called from any thread.
 #ifndef PARLEY_CLIENTS_CLI_PATHS_H_
 #define PARLEY_CLIENTS_CLI_PATHS_H_
 
@@ -8,16 +10,18 @@
 
 namespace parley::cli {
 
-// An environment variable; empty when it is not set.
+// Returns the value of an environment variable; empty if it is not set.
 std::string Environment(const char* name);
 
-// $XDG_CONFIG_HOME/parley or ~/.config/parley: credentials and the signing keys of tasks created here.
+// Returns $XDG_CONFIG_HOME/parley or ~/.config/parley, the folder for credentials and for the keys of tasks created
+// here.
 std::string ConfigFolder();
-// The keys of the tasks that were created here: tasks/ in ConfigFolder().
-ops::TaskKeys OwnTaskKeys();
-// Of `parley up`: $XDG_DATA_HOME/parley or ~/.local/share/parley.
+// Returns tasks/ in ConfigFolder(), with the signing keys of the tasks that were created here.
+ops::TaskKeyFolder OwnTaskKeys();
+// Returns $XDG_DATA_HOME/parley or ~/.local/share/parley, the folder of `parley up`.
 std::string DataFolder();
-// Of `parley join` and `parley agent`: /var/lib/parley for root, $XDG_STATE_HOME/parley or ~/.local/state/parley.
+// Returns the folder of `parley join` and `parley agent`: /var/lib/parley for root, or $XDG_STATE_HOME/parley or
+// ~/.local/state/parley.
 std::string StateFolder();
 
 }  // namespace parley::cli

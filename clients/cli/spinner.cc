@@ -1,5 +1,7 @@
 #include "clients/cli/spinner.h"
 
+#include <iterator>
+
 #include "absl/strings/str_cat.h"
 #include "clients/cli/terminal.h"
 
@@ -7,14 +9,13 @@ namespace parley::cli {
 namespace {
 
 constexpr const char* kFrames[] = {"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"};
-constexpr size_t kFrameCount = sizeof(kFrames) / sizeof(kFrames[0]);
 constexpr absl::Duration kFrame = absl::Milliseconds(100);
 
 }  // namespace
 
 void Spinner::Start(const std::string& text) {
   Stop();
-  if (!StdoutIsTerminal()) return PrintLine(absl::StrCat("  … ", text));
+  if (!StdoutIsTerminal()) return PrintLine("  … ", text);
   {
     MutexLock lock(&mutex_);
     stop_ = false;
@@ -25,7 +26,7 @@ void Spinner::Start(const std::string& text) {
 void Spinner::Turn(const std::string& text) {
   MutexLock lock(&mutex_);
   for (size_t frame = 0; !stop_; ++frame) {
-    RedrawLine(absl::StrCat("  ", kFrames[frame % kFrameCount], " ", Dim(text)));
+    RedrawLine(absl::StrCat("  ", kFrames[frame % std::size(kFrames)], " ", Dim(text)));
     changed_.WaitFor(&mutex_, kFrame);
   }
   RedrawLine("");

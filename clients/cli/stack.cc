@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/inotify.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -17,7 +16,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "clients/cli/command.h"
-#include "clients/cli/paths.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/file_lock.h"
@@ -36,23 +34,22 @@ constexpr int kMostEarlyEnds = 5;
 std::string LockPath(const std::string& data) { return data + "/up.lock"; }
 
 absl::StatusOr<transport::HostPort> ParseAddress(absl::string_view option, const std::string& address) {
-  const absl::StatusOr<transport::HostPort> parsed = transport::ParseHostPort(address);
+  absl::StatusOr<transport::HostPort> parsed = transport::ParseHostPort(address);
   if (parsed.ok() && !parsed->host.empty()) return parsed;
-  return UsageError(
-      absl::StrCat(option, " \"", address.substr(0, 60), "\" is not host:port; write it like 127.0.0.1:7443"));
+  return UsageError(option, " \"", address.substr(0, 60), "\" is not host:port; write it like 127.0.0.1:7443");
 }
 
 // The services must know all addresses before either listens, so a free port is taken and given back.
-absl::StatusOr<std::string> FreePort(const transport::HostPort& address, const std::string& host) {
-  const auto found = transport::Resolve(address, /*passive=*/true, /*numeric_only=*/false);
+absl::StatusOr<std::string> FreePort(const transport::HostPort& where, const std::string& host) {
+  const auto found = transport::Resolve(where, /*passive=*/true, /*numeric_only=*/false);
   if (!found.ok() || found->empty()) {
-    return UsageError(absl::StrCat("there is no address ", host, " on this machine; listen at 127.0.0.1:7443"));
+    return UsageError("there is no address ", host, " on this machine; listen at 127.0.0.1:7443");
   }
   transport::SocketAddress bound = found->front();
-  const Fd fd(socket(bound.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const Fd fd(socket(bound.get()->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd.ok() || bind(fd.get(), bound.get(), bound.size) != 0 ||
       getsockname(fd.get(), bound.get(), &bound.size) != 0) {
-    return UsageError(absl::StrCat("cannot listen at ", host, "; is it an address of this machine?"));
+    return UsageError("cannot listen at ", host, "; is it an address of this machine?");
   }
   ASSIGN_OR_RETURN(const transport::HostPort taken, transport::ParseHostPort(transport::FormatAddress(bound)));
   return taken.port;
@@ -66,15 +63,16 @@ std::string HostName() {
 // Settles where a service listens and how others reach it.
 absl::Status ChooseAddress(absl::string_view option, std::string* listen, std::string* public_address) {
   ASSIGN_OR_RETURN(transport::HostPort address, ParseAddress(option, *listen));
-  // With the brackets of an IPv6 address.
+  // The host as it was given, in brackets if it is an IPv6 address.
   const std::string host = listen->substr(0, listen->rfind(':'));
   if (address.port == "0") {
     ASSIGN_OR_RETURN(address.port, FreePort(address, host));
   }
   *listen = absl::StrCat(host, ":", address.port);
-  if (!public_address->empty())
+  if (!public_address->empty()) {
     return ParseAddress(absl::StrCat(option, "'s public address"), *public_address).status();
-  const bool everywhere = address.host == "0.0.0.0" || address.host == "::";
+  }
+  const bool everywhere = host == "0.0.0.0" || host == "[::]";
   *public_address = absl::StrCat(everywhere ? HostName() : host, ":", address.port);
   return absl::OkStatus();
 }
@@ -161,15 +159,10 @@ absl::Status Stack::StartFollower(const std::string& name, const std::string& li
 absl::Status Stack::StartService(const std::string& name, std::vector<std::string> arguments) {
   const std::string ready_file = absl::StrCat(options_.data, "/run/", name, ".ready");
   unlink(ready_file.c_str());
-  for (const std::string& argument :
-       {std::string("--data"), absl::StrCat(options_.data, "/", name), std::string("--names"), options_.names,
-        std::string("--ready-file"), ready_file}) {
-    arguments.push_back(argument);
-  }
-  Service& service = services_.emplace_back();
-  service.name = name;
-  service.arguments = std::move(arguments);
-  RETURN_IF_ERROR(Launch(&service));
+  arguments.insert(arguments.end(), {"--data", absl::StrCat(options_.data, "/", name), "--names", options_.names,
+                                     "--ready-file", ready_file});
+  services_.push_back({.name = name, .arguments = std::move(arguments)});
+  RETURN_IF_ERROR(Launch(&services_.back()));
   return WaitUntilReady(ready_file);
 }
 

@@ -1,8 +1,11 @@
 // The services of one machine, run together: what `parley up` does.
 //
 //   ASSIGN_OR_RETURN(auto stack, Stack::Start(options));
-//   … use stack->taskd_address() …
+//   … use stack->options().taskd_public …
 //   return stack->WaitForStop(on_ended);
+//
+// Threads: one thread, and no other one in the process before Start has returned. Start, WaitForStop and the destructor
+// block.
 #ifndef PARLEY_CLIENTS_CLI_STACK_H_
 #define PARLEY_CLIENTS_CLI_STACK_H_
 
@@ -22,14 +25,15 @@
 
 namespace parley::cli {
 
-// Held while a stack runs on a data folder; holds the process's id.
+// A lock that a process holds while its stack runs on a data folder. The locked file has the process's id.
 class DataLock {
  public:
-  // ALREADY_EXISTS (UP_RUNNING) names the folder and the process that holds it.
+  // Returns ALREADY_EXISTS (UP_RUNNING), which names the folder and the process that holds the lock, or the errors of
+  // FileError (lib/base/file.h).
   static absl::StatusOr<DataLock> Take(const std::string& data);
-  // The process that holds the lock on a folder; 0 when nobody does.
+  // Returns the id of the process that holds the lock on a folder, or 0.
   static pid_t Holder(const std::string& data);
-  // Until nobody holds it.
+  // Blocks until nobody holds the lock.
   static void WaitUntilFree(const std::string& data);
 
  private:
@@ -41,35 +45,35 @@ class Stack {
  public:
   struct Options {
     std::string data;
-    // host:port; port 0 takes a free one.
-    std::string taskd_listen;
-    std::string keyd_listen;
-    std::string enrolld_listen;
-    // What join keys, links and credentials say; the one it listens at when empty.
+    // Where the services listen, as host:port; port 0 takes a free one.
+    std::string taskd_listen = "127.0.0.1:7443";
+    std::string keyd_listen = "127.0.0.1:7444";
+    std::string enrolld_listen = "127.0.0.1:7445";
+    // The addresses that join keys, credentials and links name. Start fills in those that are empty.
     std::string taskd_public;
     std::string keyd_public;
     std::string enrolld_public;
-    // For the certificates; the host's name and the loopback addresses are always among them.
+    // Further names for the certificates: "a,b,c". The host's name and the loopback addresses are always among them.
     std::string names;
   };
 
-  // Returns when every service serves. UP_RUNNING, PROGRAM_MISSING, SERVICE_ENDED with the service's own sentence,
-  // CANCELLED when a signal came first. Before any thread.
+  // Returns a stack of which every service serves. Returns the errors of DataLock::Take and of ServiceProcess::Start, a
+  // usage error for an address, ABORTED (SERVICE_ENDED) with the service's own sentence, DEADLINE_EXCEEDED
+  // (SERVICE_NOT_READY), CANCELLED (CANCELLED) if a signal came first, or the errors of lib/base/file.h.
   static absl::StatusOr<std::unique_ptr<Stack>> Start(Options options);
   // Stops the services, the newest first.
   ~Stack();
 
-  // As clients reach them.
-  const std::string& taskd_address() const { return options_.taskd_public; }
-  const std::string& keyd_address() const { return options_.keyd_public; }
-  const std::string& enrolld_address() const { return options_.enrolld_public; }
-  // The credential of that name that keyd made at its first start: "admin", "operator".
+  // Returns the addresses that were chosen, among them those under which clients reach the services.
+  const Options& options() const { return options_; }
+  // Returns the path of a credential that keyd made at its first start: "admin", "operator".
   std::string CredentialFile(const std::string& name) const;
 
-  // Told of a service that has ended by itself: why, and that it is started again after the pause.
+  // Hears of a service that has ended by itself: why, and that it is started again after the pause.
   using OnEnded = std::function<void(const std::string& name, const absl::Status& why, absl::Duration pause)>;
-  // Blocks until SIGINT or SIGTERM. A service that ends by itself is started again, and the others go on. SERVICE_ENDED
-  // when one has ended five times in a row within a minute of its start: then it will not come up by itself.
+  // Blocks until SIGINT or SIGTERM. A service that ends by itself is started again, and the others go on. Returns
+  // ABORTED (SERVICE_ENDED) if one has ended five times in a row within a minute of its start, or the errors of
+  // ServiceProcess::Start.
   absl::Status WaitForStop(const OnEnded& on_ended);
 
  private:
@@ -77,9 +81,9 @@ class Stack {
   struct Service {
     std::string name;
     std::vector<std::string> arguments;
-    // None between its end and its next start.
+    // Null between an end and the next start.
     std::unique_ptr<ServiceProcess> process;
-    // Of the process, or of the next one.
+    // When the process was started, or when the next one will be.
     SteadyTime start;
     int early_ends = 0;
   };
@@ -87,19 +91,19 @@ class Stack {
   Stack(Options options, DataLock lock);
 
   absl::Status StartKeyd();
-  // taskd or enrolld.
+  // Starts taskd or enrolld.
   absl::Status StartFollower(const std::string& name, const std::string& listen, const std::string& public_address);
   absl::Status StartService(const std::string& name, std::vector<std::string> arguments);
   absl::Status Launch(Service* service);
   // Waits until the newest service has written its ready file.
   absl::Status WaitUntilReady(const std::string& ready_file);
-  // The first service that has ended; null when all run.
+  // Returns the first service that has ended, or null.
   Service* FirstEnded();
-  // Puts it off until its pause is over.
+  // Puts the next start off until a pause is over.
   absl::Status OnServiceEnded(Service* service, const OnEnded& on_ended);
-  // Starts those whose pause is over. Milliseconds to the next one's end; -1 when none waits.
+  // Starts the services whose pause is over. Returns the milliseconds to the end of the next pause, or -1.
   absl::StatusOr<int> StartDue();
-  // The credentials of an earlier start may name addresses that have changed since.
+  // Puts the present addresses into a credential: one of an earlier start may name others.
   absl::Status Readdress(const std::string& credential);
 
   Options options_;

@@ -30,9 +30,9 @@ std::string Proposal(absl::string_view text) {
 absl::StatusOr<std::string> FullTaskName(absl::string_view id_or_name) {
   const absl::string_view id = absl::StripPrefix(id_or_name, "tasks/");
   if (!ops::IsTaskId(id)) {
-    return UsageError(absl::StrCat("\"", Printable(id.substr(0, 40)),
-                                   "\" is not a task's name, which looks like nginx-tls-7k3q; `parley task list` shows "
-                                   "those that there are"));
+    return UsageError("\"", Printable(id.substr(0, 40)),
+                      "\" is not a task's name, which looks like nginx-tls-7k3q; `parley task list` shows "
+                      "those that there are");
   }
   return absl::StrCat("tasks/", id);
 }
@@ -41,11 +41,11 @@ absl::StatusOr<std::string> NewTaskId(absl::string_view name) {
   if (!ops::IsTaskName(name)) {
     const std::string shown = name.size() > 40 ? absl::StrCat(name.substr(0, 40), "…") : std::string(name);
     const std::string proposal = Proposal(name);
-    return UsageError(absl::StrCat(
-        "the name \"", Printable(shown), "\"",
-        name.size() > ops::kMaxTaskNameBytes ? absl::StrCat(" of ", name.size(), " letters") : "",
-        " will not do; use 1 to ", ops::kMaxTaskNameBytes, " lower-case letters, digits and '-', a letter first",
-        proposal.empty() ? "" : absl::StrCat(", e.g. ", proposal)));
+    return UsageError("the name \"", Printable(shown), "\"",
+                      name.size() > ops::kMaxTaskNameBytes ? absl::StrCat(" of ", name.size(), " letters") : "",
+                      " will not do; use 1 to ", ops::kMaxTaskNameBytes,
+                      " lower-case letters, digits and '-', a letter first",
+                      proposal.empty() ? "" : absl::StrCat(", e.g. ", proposal));
   }
   return ops::NewTaskId(name);
 }

@@ -42,10 +42,10 @@ std::string Coloured(absl::string_view code, absl::string_view text) {
 }
 
 OutputWriter* background = nullptr;
-// Of the first line that could not be written.
+// The errno of the first line that could not be written.
 int output_error = 0;
 
-// What a signal that ends the process has to put back first.
+// The terminal and its settings, which a signal that ends the process has to put back first.
 int quiet_fd = -1;
 termios settings_before = {};
 
@@ -110,7 +110,7 @@ class TypedLines {
  public:
   TypedLines(int fd, const WantsMore& wants_more) : fd_(fd), wants_more_(wants_more), buffer_(kMaxTypedBytes) {}
 
-  // False when it was given up.
+  // Returns false if the person gave up.
   bool Read(Secret* typed) {
     constexpr char kCtrlC = 3, kCtrlD = 4;
     char c = 0;
@@ -141,7 +141,7 @@ class TypedLines {
     }
   }
 
-  // Whether that was the last one.
+  // Returns whether that was the last line.
   bool EndLine() {
     // Nothing at all is no answer. Later an empty line is one, unless it stands within what is being pasted.
     if (size_ == line_) return size_ > 0 && !ComesSoon(fd_);
@@ -168,8 +168,9 @@ struct Character {
   size_t columns = 1;
 };
 
-bool IsWithin(uint32_t point, const uint32_t (*ranges)[2], size_t count) {
-  return std::any_of(ranges, ranges + count,
+template <size_t kCount>
+bool IsWithin(uint32_t point, const uint32_t (&ranges)[kCount][2]) {
+  return std::any_of(ranges, ranges + kCount,
                      [point](const auto& range) { return point >= range[0] && point <= range[1]; });
 }
 
@@ -180,8 +181,8 @@ size_t ColumnsOfPoint(uint32_t point) {
   constexpr uint32_t kTwo[][2] = {{0x1100, 0x115f},   {0x2e80, 0x303e},  {0x3041, 0xa4cf}, {0xac00, 0xd7a3},
                                   {0xf900, 0xfaff},   {0xfe30, 0xfe6f},  {0xff00, 0xff60}, {0xffe0, 0xffe6},
                                   {0x1f300, 0x1faff}, {0x20000, 0x3fffd}};
-  if (IsWithin(point, kNone, std::size(kNone))) return 0;
-  return IsWithin(point, kTwo, std::size(kTwo)) ? 2 : 1;
+  if (IsWithin(point, kNone)) return 0;
+  return IsWithin(point, kTwo) ? 2 : 1;
 }
 
 // One that cannot be seen, or that turns the direction of what is beside it: zero width, marks and embeddings of
@@ -189,17 +190,14 @@ size_t ColumnsOfPoint(uint32_t point) {
 bool IsHidden(uint32_t point) {
   constexpr uint32_t kHidden[][2] = {{0xad, 0xad},     {0x61c, 0x61c},   {0x200b, 0x200f},  {0x2028, 0x202e},
                                      {0x2060, 0x206f}, {0xfeff, 0xfeff}, {0xe0000, 0xe007f}};
-  return IsWithin(point, kHidden, std::size(kHidden));
+  return IsWithin(point, kHidden);
 }
 
 Character TakeCharacter(absl::string_view* text) {
-  const std::optional<CodePoint> point = FirstCodePoint(*text);
-  Character character;
   // What is no UTF-8 is taken a byte at a time, so that it swallows nothing.
-  character.bytes = text->substr(0, point.has_value() ? point->bytes : 1);
-  character.point = point.has_value() ? point->value : kNoPoint;
-  if (point.has_value()) character.columns = ColumnsOfPoint(point->value);
-  text->remove_prefix(character.bytes.size());
+  const CodePoint next = FirstCodePoint(*text).value_or(CodePoint{kNoPoint, 1});
+  const Character character{text->substr(0, next.bytes), next.value, ColumnsOfPoint(next.value)};
+  text->remove_prefix(next.bytes);
   return character;
 }
 
@@ -281,14 +279,9 @@ std::string FitColumns(absl::string_view text, size_t columns) {
   return fitting + "…";
 }
 
-absl::StatusOr<Secret> AskHidden(absl::string_view prompt) { return AskHiddenLines(prompt, nullptr); }
-
-absl::StatusOr<Secret> AskHiddenLines(absl::string_view prompt, const WantsMore& wants_more) {
+absl::StatusOr<Secret> AskHidden(absl::string_view prompt, absl::string_view no_terminal, const WantsMore& wants_more) {
   const Fd fd(open("/dev/tty", O_RDWR | O_CLOEXEC));
-  if (!fd.ok()) {
-    return Error(absl::StatusCode::kFailedPrecondition, "NO_TERMINAL",
-                 "there is no terminal to ask at; give the secret by standard input, a file or the environment");
-  }
+  if (!fd.ok()) return Error(absl::StatusCode::kFailedPrecondition, "NO_TERMINAL", no_terminal);
   Secret typed;
   bool given = false;
   {
@@ -302,7 +295,19 @@ absl::StatusOr<Secret> AskHiddenLines(absl::string_view prompt, const WantsMore&
   return typed;
 }
 
-absl::StatusOr<Secret> ReadSecretLine(size_t max_bytes) { return ReadSecretLines(max_bytes, nullptr); }
+absl::StatusOr<Secret> AskTwice(absl::string_view prompt, absl::string_view no_terminal,
+                                const std::function<absl::Status(const Secret&)>& check) {
+  while (true) {
+    ASSIGN_OR_RETURN(Secret secret, AskHidden(prompt, no_terminal));
+    if (const absl::Status good = check ? check(secret) : absl::OkStatus(); !good.ok()) {
+      PrintErrorLine(absl::StrCat("  ", good.message(), "."));
+      continue;
+    }
+    ASSIGN_OR_RETURN(const Secret again, AskHidden("  The same once more: ", no_terminal));
+    if (secret == again) return secret;
+    PrintErrorLine("  The two differ; once more from the beginning.");
+  }
+}
 
 absl::StatusOr<Secret> ReadSecretLines(size_t max_bytes, const WantsMore& wants_more) {
   Secret lines(max_bytes);

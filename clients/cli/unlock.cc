@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <memory>
-#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -21,18 +20,13 @@ using device::DeviceFile;
 
 constexpr absl::Duration kRemembered = absl::Hours(8);
 constexpr int kTries = 3;
+constexpr char kNoTerminal[] =
+    "the device file wants its password, and there is no terminal to ask at; name a file of mode 0600 that holds it "
+    "with "
+    "--password-file or PARLEY_DEVICE_PASSWORD_FILE";
 
 std::string PasswordFile(const Globals& globals) {
   return globals.password_file.empty() ? Environment("PARLEY_DEVICE_PASSWORD_FILE") : globals.password_file;
-}
-
-// A prompt that says where a password may come from when there is nobody to ask.
-absl::StatusOr<Secret> AskPassword(absl::string_view prompt) {
-  absl::StatusOr<Secret> typed = AskHidden(prompt);
-  if (Reason(typed.status()) != "NO_TERMINAL") return typed;
-  return Error(absl::StatusCode::kFailedPrecondition, "NO_TERMINAL",
-               "the device file wants its password, and there is no terminal to ask at; name a file of mode 0600 that "
-               "holds it with --password-file or PARLEY_DEVICE_PASSWORD_FILE");
 }
 
 absl::StatusOr<DeviceFile> Unlock(const Globals& globals, const std::string& path) {
@@ -45,7 +39,8 @@ absl::StatusOr<DeviceFile> Unlock(const Globals& globals, const std::string& pat
     return DeviceFile::Open(path, password);
   }
   for (int left = kTries;; --left) {
-    ASSIGN_OR_RETURN(const Secret password, AskPassword(absl::StrCat("  Password of ", path, " (it is not shown): ")));
+    ASSIGN_OR_RETURN(const Secret password,
+                     AskHidden(absl::StrCat("  Password of ", path, " (it is not shown): "), kNoTerminal));
     absl::StatusOr<DeviceFile> opened = DeviceFile::Open(path, password);
     if (opened.ok() || left == 1 || Reason(opened.status()) != "DEVICE_FILE_PASSWORD") return opened;
     PrintErrorLine("  That is not its password; try again.");
@@ -92,16 +87,16 @@ absl::StatusOr<DeviceFile*> CreateDevice(const Globals& globals, const device::C
   const std::string path = DevicePath(globals);
   RETURN_IF_ERROR(MakeFolders(FolderOf(path), 0700));
   RETURN_IF_ERROR(ops::CanCreate(path, "the device file"));
-  ASSIGN_OR_RETURN(const Secret password, NewDevicePassword(globals));
+  ASSIGN_OR_RETURN(const Secret password, NewDevicePassword(PasswordFile(globals)));
   ASSIGN_OR_RETURN(DeviceFile file, DeviceFile::Create(path, password, contents));
   return StoreFile(globals, std::move(file));
 }
 
 absl::Status CheckUnlockOptions(const Globals& globals) {
   if (globals.device != nullptr || (globals.password_file.empty() && !globals.remember)) return absl::OkStatus();
-  return UsageError(absl::StrCat(globals.remember ? "--remember" : "--password-file",
-                                 " is for a device file, and none is used here; name it with --device, or leave it "
-                                 "out"));
+  return UsageError(globals.remember ? "--remember" : "--password-file",
+                    " is for a device file, and none is used here; name it with --device, or leave it "
+                    "out");
 }
 
 absl::StatusOr<Secret> ReadPasswordFile(const std::string& file) {
@@ -112,26 +107,13 @@ absl::StatusOr<Secret> ReadPasswordFile(const std::string& file) {
   return Secret::CopyOf(line);
 }
 
-absl::StatusOr<Secret> NewDevicePassword(const Globals& globals) {
-  return NewDevicePassword(globals, PasswordFile(globals));
-}
-
-absl::StatusOr<Secret> NewDevicePassword(const Globals& globals, const std::string& file) {
-  if (!file.empty()) {
-    ASSIGN_OR_RETURN(Secret password, ReadPasswordFile(file));
-    RETURN_IF_ERROR(device::CheckPassword(password));
-    return password;
+absl::StatusOr<Secret> NewDevicePassword(const std::string& file) {
+  if (file.empty()) {
+    return AskTwice("  A password for the new device file (it is not shown): ", kNoTerminal, &device::CheckPassword);
   }
-  while (true) {
-    ASSIGN_OR_RETURN(Secret password, AskPassword("  A password for the new device file (it is not shown): "));
-    if (const absl::Status good = device::CheckPassword(password); !good.ok()) {
-      PrintErrorLine(absl::StrCat("  ", good.message(), "."));
-      continue;
-    }
-    ASSIGN_OR_RETURN(const Secret again, AskPassword("  The same once more: "));
-    if (password == again) return password;
-    PrintErrorLine("  The two differ; once more from the beginning.");
-  }
+  ASSIGN_OR_RETURN(Secret password, ReadPasswordFile(file));
+  RETURN_IF_ERROR(device::CheckPassword(password));
+  return password;
 }
 
 }  // namespace parley::cli

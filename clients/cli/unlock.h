@@ -1,42 +1,44 @@
 // The device file of the command line, and the passwords that open it.
+//
+// Threads: free functions, for one thread at a time. Those that may ask for a password block.
 #ifndef PARLEY_CLIENTS_CLI_UNLOCK_H_
 #define PARLEY_CLIENTS_CLI_UNLOCK_H_
 
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "clients/cli/command.h"
 #include "lib/base/secret.h"
 #include "lib/device/device_file.h"
 
 namespace parley::cli {
 
-// --device, $PARLEY_DEVICE, else device in ConfigFolder().
+// Returns --device, $PARLEY_DEVICE, or else device in ConfigFolder().
 std::string DevicePath(const Globals& globals);
-// Whether commands act by the device file: it is named, or it is there and no credential is named.
+// Returns whether commands act by the device file: it is named, or it is there and no credential is named.
 bool UsesDevice(const Globals& globals);
 
-// The device file, unlocked: by what the session remembers, --password-file, $PARLEY_DEVICE_PASSWORD_FILE or a hidden
-// prompt. Once in a process; it lives as long as `globals`. With --remember the session remembers it from then on.
-// NO_DEVICE_FILE, DEVICE_FILE_PASSWORD and the others of device_file.h.
+// Unlocks the device file by what the session remembers, --password-file, $PARLEY_DEVICE_PASSWORD_FILE or a hidden
+// prompt. A further call returns the same file, which lives as long as `globals`. With --remember the session remembers
+// the key from then on. Returns the errors of DeviceFile::Open, ReadPasswordFile and AskHidden (terminal.h).
 absl::StatusOr<device::DeviceFile*> UnlockDevice(const Globals& globals);
-// The same, of a device that is a member. FAILED_PRECONDITION (DEVICE_NOT_ENROLLED): a claim was interrupted.
+// Unlocks the file of a device that is enrolled. Returns FAILED_PRECONDITION (DEVICE_NOT_ENROLLED) if a claim was
+// interrupted, or the errors of UnlockDevice.
 absl::StatusOr<device::DeviceFile*> OpenDevice(const Globals& globals);
 
-// Makes the file, under a password as NewDevicePassword has it; then as UnlockDevice. Folders above it are made.
+// Makes the file, and the folders above it, under a password from --password-file, $PARLEY_DEVICE_PASSWORD_FILE or a
+// prompt. UnlockDevice then returns it. Returns the errors of ops::CanCreate, NewDevicePassword and DeviceFile::Create.
 absl::StatusOr<device::DeviceFile*> CreateDevice(const Globals& globals, const device::Contents& contents);
 
-// A usage error when --password-file or --remember is given and no device file is used.
+// Returns a usage error if --password-file or --remember is given and no device file is used.
 absl::Status CheckUnlockOptions(const Globals& globals);
 
-// The first line of a file of mode 0600.
+// Returns the first line of a file of mode 0600, or the errors of ReadSecretFile (lib/base/file.h).
 absl::StatusOr<Secret> ReadPasswordFile(const std::string& file);
 
-// From --password-file or $PARLEY_DEVICE_PASSWORD_FILE, else typed twice.
-absl::StatusOr<Secret> NewDevicePassword(const Globals& globals);
-// Typed twice, or the first line of the file.
-absl::StatusOr<Secret> NewDevicePassword(const Globals& globals, const std::string& file);
+// Returns a good password for a device file: the first line of `file`, or if that is empty, one that was typed twice.
+// Returns the errors of ReadPasswordFile, device::CheckPassword and AskTwice (terminal.h).
+absl::StatusOr<Secret> NewDevicePassword(const std::string& file);
 
 }  // namespace parley::cli
 

@@ -1,10 +1,8 @@
 #include "clients/cli/watch_view.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "clients/cli/format.h"
 #include "clients/cli/task_name.h"

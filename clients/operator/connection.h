@@ -2,8 +2,7 @@
 //
 //   ASSIGN_OR_RETURN(const keys::Credential credential, keys::ReadCredentialFile(path));
 //   ASSIGN_OR_RETURN(auto server, Connection::Open(credential, path, keys::kTaskd));
-//   auto tasks = task::v1::TaskService::NewStub(server->channel());
-//   ASSIGN_OR_RETURN(task::v1::Task task, server->Call(tasks.get(), &task::v1::TaskService::Stub::GetTask, request));
+//   ASSIGN_OR_RETURN(task::v1::Task task, server->Call<TaskService>(&TaskService::Stub::GetTask, request));
 //
 // Threads: all methods may be called from any thread. Call and CallAll block.
 #ifndef PARLEY_CLIENTS_OPERATOR_CONNECTION_H_
@@ -19,22 +18,22 @@
 #include "grpcpp/grpcpp.h"
 #include "lib/base/error.h"
 #include "lib/keys/credential.h"
-#include "lib/transport/dialer.h"
 #include "lib/transport/channel.h"
+#include "lib/transport/dialer.h"
 
 namespace parley::ops {
 
 // Puts `address` (host:port), unless it is empty, in place of the one that the credential has for the audience.
 void UseAddress(absl::string_view audience, const std::string& address, keys::Credential* credential);
 
-// Returns how to dial an audience (lib/keys/identity.h). `path` is where the credential is kept, for the sentence. The
-// errors are FAILED_PRECONDITION (KEY_EXPIRED) and that of Credential::KeyFor.
+// Returns how to dial an audience (lib/keys/identity.h). `path` is where the credential is kept, for the sentence.
+// Returns FAILED_PRECONDITION (KEY_EXPIRED), or the error of Credential::KeyFor.
 absl::StatusOr<transport::Dialer::Options> DialerOptions(const keys::Credential& credential, absl::string_view path,
                                                          absl::string_view audience);
 
 class Connection {
  public:
-  // Does not wait for the server. The errors are those of DialerOptions and of transport::Channel::Create.
+  // Does not wait for the server. Returns the errors of DialerOptions and of transport::Channel::Create.
   static absl::StatusOr<std::unique_ptr<Connection>> Open(const keys::Credential& credential, absl::string_view path,
                                                           absl::string_view audience);
 
@@ -43,26 +42,26 @@ class Connection {
   // Returns the error of a call: the service's own, or why the service was not reached.
   absl::Status Explain(const grpc::Status& status) const;
 
-  // Waits for the answer for at most 30 seconds. The errors are those of Explain.
-  template <typename Service, typename Stub, typename Request, typename Response>
-  absl::StatusOr<Response> Call(Service* stub,
-                                grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+  // Makes a call of a service, and waits for the answer for at most 30 seconds. Returns the errors of Explain.
+  template <typename Service, typename Request, typename Response>
+  absl::StatusOr<Response> Call(grpc::Status (Service::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
                                 const Request& request) const {
+    const std::unique_ptr<typename Service::Stub> stub = Service::NewStub(channel());
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
     Response response;
-    if (absl::Status status = Explain((stub->*method)(&context, request, &response)); !status.ok()) return status;
+    RETURN_IF_ERROR(Explain(((*stub).*method)(&context, request, &response)));
     return response;
   }
 
-  // Returns all pages of a list as one. The errors are those of Call.
-  template <typename Service, typename Stub, typename Request, typename Response>
-  absl::StatusOr<Response> CallAll(Service* stub,
-                                   grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+  // Returns all pages of a list as one, or the errors of Call.
+  template <typename Service, typename Request, typename Response>
+  absl::StatusOr<Response> CallAll(grpc::Status (Service::Stub::*method)(grpc::ClientContext*, const Request&,
+                                                                         Response*),
                                    Request request) const {
     Response all;
     do {
-      ASSIGN_OR_RETURN(const Response page, Call(stub, method, request));
+      ASSIGN_OR_RETURN(const Response page, Call<Service>(method, request));
       all.MergeFrom(page);
       request.set_page_token(page.next_page_token());
     } while (!request.page_token().empty());

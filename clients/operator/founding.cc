@@ -1,11 +1,9 @@
 #include "clients/operator/founding.h"
 
-#include <memory>
 #include <utility>
 
 #include "absl/time/clock.h"
 #include "clients/chain/trust_client.h"
-#include "clients/operator/ids.h"
 #include "lib/base/error.h"
 #include "lib/crypto/kdf.h"
 #include "lib/crypto/x25519.h"
@@ -66,7 +64,7 @@ device::Contents MakeFounder(const std::string& user_name, const std::string& de
   contents.encryption_key = encryption_key.private_key().Clone();
   contents.manifest_key = crypto::RandomSecret(kManifestKeyBytes);
   device::Enrolment& begun = contents.enrolments[kFounding];
-  begun.request_id = NewRequestId();
+  begun.request_id = crypto::RandomUuid();
   for (const auto& certificate : founding.certificates) begun.certificates.push_back(certificate.SerializeAsString());
   return contents;
 }
@@ -76,9 +74,8 @@ bool IsFounding(const device::Contents& contents, const std::string& user) {
 }
 
 absl::Status FoundOrganisation(const Connection& keyd, device::DeviceFile* file) {
-  const std::unique_ptr<TrustService::Stub> stub = TrustService::NewStub(keyd.channel());
   absl::StatusOr<trust::v1::FoundOrganisationResponse> response =
-      keyd.Call(stub.get(), &TrustService::Stub::FoundOrganisation, RequestOf(file->contents()));
+      keyd.Call<TrustService>(&TrustService::Stub::FoundOrganisation, RequestOf(file->contents()));
   if (response.ok()) return FinishFounding(file, &*response);
   // Nothing is founded by this file, now or later.
   if (Reason(response.status()) == "CHAIN_FOUNDED") RETURN_IF_ERROR(file->Remove());

@@ -1,4 +1,4 @@
-// Ids that a program makes before it calls a service: of tasks, and of requests.
+// The ids of tasks, which the program that creates a task makes.
 //
 // Threads: free functions without state.
 #ifndef PARLEY_CLIENTS_OPERATOR_IDS_H_
@@ -14,18 +14,15 @@ namespace parley::ops {
 // The most bytes of a name to which NewTaskId still can add.
 inline constexpr size_t kMaxTaskNameBytes = 27;
 
-// Returns whether NewTaskId takes it: 1 to 27 of a-z, 0-9 and '-', a letter first and no '-' last.
+// Returns whether NewTaskId takes the name: 1 to 27 of a-z, 0-9 and '-', a letter first and no '-' last.
 bool IsTaskName(absl::string_view name);
-// Returns whether a task may have this id: the same, of 3 to 32 bytes.
+// Returns whether a task may have this id: 3 to 32 bytes, and otherwise as a name.
 bool IsTaskId(absl::string_view id);
 
 // Returns "{id}" of "tasks/{id}".
 std::string TaskId(absl::string_view name);
-// Returns a new id that begins with `name`, which IsTaskName: "nginx-tls-7k3q".
+// Returns a new id that begins with `name`, for which IsTaskName holds: "nginx-tls-7k3q".
 std::string NewTaskId(absl::string_view name);
-
-// Returns a UUID of version 4, for request_id.
-std::string NewRequestId();
 
 }  // namespace parley::ops
 

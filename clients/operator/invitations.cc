@@ -3,8 +3,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
-#include "clients/operator/ids.h"
 #include "lib/base/error.h"
+#include "lib/crypto/kdf.h"
 
 namespace parley::ops {
 namespace {
@@ -29,7 +29,7 @@ void DescribeEnrolment(const Invitation& invitation, device::Enrolment* enrolmen
   }
 }
 
-absl::Status Invitations::Pin(const Invitation& invitation) const {
+absl::Status InvitationClient::Pin(const Invitation& invitation) const {
   if (file_ == nullptr) return absl::OkStatus();
   return file_->Update([&](device::Contents* contents) {
     // Room for it: those that ended long ago and hold nothing.
@@ -41,9 +41,10 @@ absl::Status Invitations::Pin(const Invitation& invitation) const {
   });
 }
 
-absl::StatusOr<CreateInvitationResponse> Invitations::Create(const enrol::v1::CreateInvitationRequest& request) const {
+absl::StatusOr<CreateInvitationResponse> InvitationClient::Create(
+    const enrol::v1::CreateInvitationRequest& request) const {
   ASSIGN_OR_RETURN(CreateInvitationResponse response,
-                   server_->Call(stub_.get(), &InvitationService::Stub::CreateInvitation, request));
+                   server_->Call<InvitationService>(&InvitationService::Stub::CreateInvitation, request));
   const Invitation& made = response.invitation();
   if (made.kind() != request.kind() || made.role() != request.role() ||
       (request.kind() == Invitation::KIND_USER && made.user_name() != request.user_name())) {
@@ -54,26 +55,26 @@ absl::StatusOr<CreateInvitationResponse> Invitations::Create(const enrol::v1::Cr
   return response;
 }
 
-absl::StatusOr<enrol::v1::ListInvitationsResponse> Invitations::List(bool ended) const {
+absl::StatusOr<enrol::v1::ListInvitationsResponse> InvitationClient::List(bool ended) const {
   enrol::v1::ListInvitationsRequest request;
   if (!ended) request.add_states(Invitation::STATE_PENDING);
-  return server_->CallAll(stub_.get(), &InvitationService::Stub::ListInvitations, request);
+  return server_->CallAll<InvitationService>(&InvitationService::Stub::ListInvitations, request);
 }
 
-absl::StatusOr<Invitation> Invitations::Cancel(const std::string& invitation, const std::string& reason) const {
+absl::StatusOr<Invitation> InvitationClient::Cancel(const std::string& invitation, const std::string& reason) const {
   enrol::v1::CancelInvitationRequest request;
   request.set_name(NameOf(invitation));
   request.set_reason(reason);
-  return server_->Call(stub_.get(), &InvitationService::Stub::CancelInvitation, request);
+  return server_->Call<InvitationService>(&InvitationService::Stub::CancelInvitation, request);
 }
 
-absl::StatusOr<CreateInvitationResponse> Invitations::Resend(const std::string& invitation,
-                                                             const std::string& email) const {
+absl::StatusOr<CreateInvitationResponse> InvitationClient::Resend(const std::string& invitation,
+                                                                  const std::string& email) const {
   enrol::v1::ResendInvitationRequest request;
-  request.set_request_id(NewRequestId());
+  request.set_request_id(crypto::RandomUuid());
   request.set_name(NameOf(invitation));
   request.set_email(email);
-  return server_->Call(stub_.get(), &InvitationService::Stub::ResendInvitation, request);
+  return server_->Call<InvitationService>(&InvitationService::Stub::ResendInvitation, request);
 }
 
 }  // namespace parley::ops

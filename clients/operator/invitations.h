@@ -21,21 +21,21 @@ namespace parley::ops {
 // Puts into a device file's record of an invitation whom it is for, and until when.
 void DescribeEnrolment(const enrol::v1::Invitation& invitation, device::Enrolment* enrolment);
 
-class Invitations {
+class InvitationClient {
  public:
-  // `server` leads to enrolld. `file` is the device that invites, and must outlive this; null where a credential alone
-  // does, and another device greets.
-  Invitations(std::unique_ptr<Connection> server, device::DeviceFile* file)
-      : server_(std::move(server)), stub_(enrol::v1::InvitationService::NewStub(server_->channel())), file_(file) {}
+  // `server` leads to enrolld. `file` is the device that invites, and must outlive the client; it is null if only a
+  // credential is at hand, and then another device greets.
+  InvitationClient(std::unique_ptr<Connection> server, device::DeviceFile* file)
+      : server_(std::move(server)), file_(file) {}
 
-  // The link in the response is secret. The errors are FAILED_PRECONDITION (INVITATION_CHANGED) when the service made
-  // another invitation than was asked for, that of DeviceFile::Update, and those of enrolld.
+  // The link in the response is secret. Returns FAILED_PRECONDITION (INVITATION_CHANGED) if the service made another
+  // invitation than was asked for, or the errors of DeviceFile::Update and of enrolld.
   absl::StatusOr<enrol::v1::CreateInvitationResponse> Create(const enrol::v1::CreateInvitationRequest& request) const;
-  // Returns those that are pending, and with `ended` the others too. The errors of this and the next two are enrolld's.
+  // Returns the invitations that are pending, and with `ended` the others too, or enrolld's error.
   absl::StatusOr<enrol::v1::ListInvitationsResponse> List(bool ended) const;
-  // `invitation` is an id or a name, here and below.
+  // Takes an invitation back. `invitation` is an id or a name, here and below. Returns enrolld's error.
   absl::StatusOr<enrol::v1::Invitation> Cancel(const std::string& invitation, const std::string& reason) const;
-  // Makes a new link, and sends it to `email` unless that is empty.
+  // Returns the link once more, and sends it to `email` unless that is empty. Returns enrolld's error.
   absl::StatusOr<enrol::v1::CreateInvitationResponse> Resend(const std::string& invitation,
                                                              const std::string& email) const;
 
@@ -43,7 +43,6 @@ class Invitations {
   absl::Status Pin(const enrol::v1::Invitation& invitation) const;
 
   std::unique_ptr<Connection> server_;
-  std::unique_ptr<enrol::v1::InvitationService::Stub> stub_;
   device::DeviceFile* file_;
 };
 

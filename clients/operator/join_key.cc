@@ -11,12 +11,6 @@
 #include "lib/keys/join_key.h"
 
 namespace parley::ops {
-namespace {
-
-constexpr int kMostFiles = 100;
-
-}  // namespace
-
 absl::StatusOr<Secret> ComposeJoinKey(std::string* pasted, const std::string& task_id,
                                       absl::string_view verification_key) {
   const Secret from_server = Secret::Take(std::move(*pasted));
@@ -29,6 +23,7 @@ absl::StatusOr<Secret> ComposeJoinKey(std::string* pasted, const std::string& ta
 }
 
 absl::StatusOr<std::string> WriteJoinKeyFile(const std::string& folder, const std::string& task_id, const Secret& key) {
+  constexpr int kMostFiles = 100;
   const std::string stem = absl::StrCat(folder == "." ? "" : folder + "/", task_id);
   std::string path = stem + ".join";
   // An earlier key may still be somebody's only copy.

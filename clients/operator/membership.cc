@@ -1,16 +1,17 @@
 #include "clients/operator/membership.h"
 
 #include <optional>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "clients/operator/ids.h"
 #include "lib/base/clock.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/mutex.h"
 #include "lib/base/proto_time.h"
+#include "lib/crypto/kdf.h"
 #include "lib/keys/identity.h"
 #include "lib/trust/operator_signature.h"
 #include "parley/trust/v1/trust_service.grpc.pb.h"
@@ -112,24 +113,21 @@ absl::StatusOr<std::shared_ptr<const trust::Chain>> Membership::ExtendChain(
   return next;
 }
 
-absl::StatusOr<trust::v1::AppendCertificatesResponse> Membership::AppendCertificates(
-    const std::string& reason, const MakeCertificates& make) const {
+absl::StatusOr<trust::v1::AppendCertificatesResponse> Membership::AppendCertificate(const std::string& reason,
+                                                                                    const MakeCertificate& make) const {
   const device::Contents& contents = file_->contents();
   ASSIGN_OR_RETURN(const crypto::SigningKey key, crypto::SigningKey::FromSeed(contents.signing_seed));
   const std::string device_id = contents.device_id;
   ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, OpenKeyd());
-  const std::unique_ptr<TrustService::Stub> stub = TrustService::NewStub(server->channel());
   absl::Status moved;
   for (int i = 0; i < kTries; ++i) {
     ASSIGN_OR_RETURN(const trust::Chain chain, FetchChain());
     trust::CertificateMaker maker(chain, device_id, &key, absl::Now());
-    std::vector<trust::v1::SignedCertificate> certificates;
-    RETURN_IF_ERROR(make(chain, &maker, &certificates));
     trust::v1::AppendCertificatesRequest request;
-    *request.mutable_certificates() = {certificates.begin(), certificates.end()};
+    ASSIGN_OR_RETURN(*request.add_certificates(), make(chain, &maker));
     request.set_reason(reason);
     absl::StatusOr<trust::v1::AppendCertificatesResponse> response =
-        server->Call(stub.get(), &TrustService::Stub::AppendCertificates, request);
+        server->Call<TrustService>(&TrustService::Stub::AppendCertificates, request);
     if (response.ok() || Reason(response.status()) != "CHAIN_MOVED") return response;
     moved = response.status();
   }
@@ -150,12 +148,11 @@ absl::StatusOr<std::string> Membership::SignAsOperator(task::v1::SignedManifest*
 
 absl::StatusOr<absl::Time> Membership::RenewCredential(absl::Duration life) const {
   trust::v1::RenewCredentialRequest request;
-  request.set_request_id(NewRequestId());
+  request.set_request_id(crypto::RandomUuid());
   *request.mutable_ttl() = ToProto(life);
   ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, OpenKeyd());
-  const std::unique_ptr<TrustService::Stub> stub = TrustService::NewStub(server->channel());
   ASSIGN_OR_RETURN(trust::v1::RenewCredentialResponse response,
-                   server->Call(stub.get(), &TrustService::Stub::RenewCredential, request));
+                   server->Call<TrustService>(&TrustService::Stub::RenewCredential, request));
   keys::Credential credential = trust::ToCredential(response.mutable_credential());
   const absl::Time until = credential.not_after;
   RETURN_IF_ERROR(file_->Update([&credential](device::Contents* contents) {

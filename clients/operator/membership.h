@@ -3,7 +3,7 @@
 // Guarantees: what was seen of the chain once is in the device file and is not let go of again: a chain that does not
 // go on from there is refused. A credential is replaced only by one that has come whole.
 //
-// Threads: as any value; two threads must not use one device file at once. All methods but the constructor block.
+// Threads: one thread for each device file. All methods but the constructor block.
 #ifndef PARLEY_CLIENTS_OPERATOR_MEMBERSHIP_H_
 #define PARLEY_CLIENTS_OPERATOR_MEMBERSHIP_H_
 
@@ -11,7 +11,6 @@
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -26,12 +25,12 @@
 
 namespace parley::ops {
 
-// Returns the credential in the file, which must be enrolled. The errors are those of keys::ParseCredential.
+// Returns the credential in the file of an enrolled device, or the errors of keys::ParseCredential.
 absl::StatusOr<keys::Credential> CopyCredential(const device::DeviceFile& file);
 
-// Looks at the chain and adds certificates that `maker` makes.
-using MakeCertificates = std::function<absl::Status(const trust::Chain& chain, trust::CertificateMaker* maker,
-                                                    std::vector<trust::v1::SignedCertificate>* certificates)>;
+// Looks at the chain and returns a certificate that `maker` has made.
+using MakeCertificate = std::function<absl::StatusOr<trust::v1::SignedCertificate>(const trust::Chain& chain,
+                                                                                   trust::CertificateMaker* maker)>;
 
 class Membership {
  public:
@@ -40,27 +39,27 @@ class Membership {
   explicit Membership(device::DeviceFile* file, std::string keyd_address = "")
       : file_(file), keyd_address_(std::move(keyd_address)) {}
 
-  // Returns a connection for trust::TrustClient's calls. The errors are those of trust::ConnectKeyd.
+  // Returns a connection for trust::TrustClient's calls, or the errors of trust::ConnectKeyd.
   absl::StatusOr<std::unique_ptr<trust::TrustClient>> Connect() const;
 
-  // Fetches and verifies the whole chain. The errors are those of trust::TrustClient::FetchChain and of
+  // Fetches and verifies the whole chain. Returns the errors of trust::TrustClient::FetchChain and of
   // DeviceFile::Update.
   absl::StatusOr<trust::Chain> FetchChain() const;
-  // Fetches what is new. Where `before` is null, that is the whole chain. The errors are those of FetchChain.
+  // Fetches what is new since `before`; everything if that is null. Returns the errors of FetchChain.
   absl::StatusOr<std::shared_ptr<const trust::Chain>> ExtendChain(trust::TrustClient* keyd,
                                                                   std::shared_ptr<const trust::Chain> before) const;
 
-  // Signs by this device what `make` states after the newest certificate, and appends it; again where another device
-  // was faster. The errors are those of FetchChain, of `make` and of keyd.
-  absl::StatusOr<trust::v1::AppendCertificatesResponse> AppendCertificates(const std::string& reason,
-                                                                           const MakeCertificates& make) const;
+  // Appends a certificate that `make` makes and this device signs; makes it again if another device was faster. Returns
+  // the errors of FetchChain, of `make` and of keyd.
+  absl::StatusOr<trust::v1::AppendCertificatesResponse> AppendCertificate(const std::string& reason,
+                                                                          const MakeCertificate& make) const;
 
   // Adds this device's operator signature to a manifest that its task's key has signed, and returns who signed, for
-  // people: "alice on Alice's laptop". The errors are those of FetchChain and of trust::VerifyOperator.
+  // people: "alice on Alice's laptop". Returns the errors of FetchChain and of trust::VerifyOperator.
   absl::StatusOr<std::string> SignAsOperator(task::v1::SignedManifest* manifest) const;
 
   // Puts a new credential into the device file, and returns until when it is good. The former one stays good until its
-  // end. The errors are those of keyd and of DeviceFile::Update.
+  // end. Returns the errors of keyd and of DeviceFile::Update.
   absl::StatusOr<absl::Time> RenewCredential(absl::Duration life) const;
 
  private:
@@ -72,20 +71,20 @@ class Membership {
   std::string keyd_address_;
 };
 
-// The membership for a program that runs long. Any thread may call either.
+// The membership for a program that runs long. Any thread may call either function.
 struct DeviceMembership {
-  // Fetches what is new. The errors are those of Membership::FetchChain.
+  // Fetches what is new, and returns the chain. Returns the errors of Membership::FetchChain.
   std::function<absl::StatusOr<std::shared_ptr<const trust::Chain>>()> chain;
-  // Renews the credential and returns it. The errors are those of Membership::RenewCredential.
+  // Renews the credential, and returns it. Returns the errors of Membership::RenewCredential.
   std::function<absl::StatusOr<keys::Credential>()> renew;
 };
-// Connects to the keyd in the credential. `file` must outlive the result. The errors are those of trust::ConnectKeyd.
+// Connects to the keyd in the credential. `file` must outlive the result. Returns the errors of trust::ConnectKeyd.
 absl::StatusOr<DeviceMembership> FollowDeviceMembership(device::DeviceFile* file);
 
-// Finds a user by name or id. The error is NOT_FOUND (MEMBER_NOT_FOUND).
+// Finds a user by name or id. Returns NOT_FOUND (MEMBER_NOT_FOUND).
 absl::StatusOr<const trust::User*> FindUser(const trust::Chain& chain, const std::string& whom);
-// Finds a device by its id, the beginning of its id, or its name; a revoked one only by its id. The errors are
-// NOT_FOUND (MEMBER_NOT_FOUND) and FAILED_PRECONDITION (MEMBER_AMBIGUOUS).
+// Finds a device by its id, the beginning of its id, or its name; a revoked one only by its id. Returns NOT_FOUND
+// (MEMBER_NOT_FOUND), or FAILED_PRECONDITION (MEMBER_AMBIGUOUS).
 absl::StatusOr<const trust::Device*> FindDevice(const trust::Chain& chain, const std::string& whom);
 
 }  // namespace parley::ops

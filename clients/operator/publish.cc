@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "clients/operator/ids.h"
 #include "clients/operator/join_key.h"
@@ -10,39 +11,13 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/proto_time.h"
+#include "lib/crypto/kdf.h"
 #include "lib/payload/manifest.h"
 
 namespace parley::ops {
 namespace {
 
 using task::v1::TaskService;
-
-// Made and kept before the server hears of the task, because a task whose key is lost can not get a new revision;
-// taken away again when there will be no task.
-class NewTaskKey {
- public:
-  static absl::StatusOr<NewTaskKey> Make(const TaskKeys& keys, const std::string& task_id) {
-    crypto::SigningKey key = crypto::SigningKey::Generate();
-    RETURN_IF_ERROR(keys.Store(task_id, key));
-    return NewTaskKey(&keys, task_id, std::move(key));
-  }
-  NewTaskKey(NewTaskKey&& other) noexcept
-      : keys_(other.keys_), task_id_(std::exchange(other.task_id_, "")), key_(std::move(other.key_)) {}
-  NewTaskKey& operator=(NewTaskKey&&) = delete;
-  ~NewTaskKey() {
-    if (!task_id_.empty()) keys_->Remove(task_id_);
-  }
-
-  const crypto::SigningKey& key() const { return key_; }
-  void Keep() { task_id_.clear(); }
-
- private:
-  NewTaskKey(const TaskKeys* keys, std::string task_id, crypto::SigningKey key)
-      : keys_(keys), task_id_(std::move(task_id)), key_(std::move(key)) {}
-  const TaskKeys* keys_;
-  std::string task_id_;
-  crypto::SigningKey key_;
-};
 
 // A manifest that has expired before it arrived was dated by a clock that is behind.
 absl::Status ExplainClock(const absl::Status& status, absl::Time now) {
@@ -82,13 +57,10 @@ absl::Status AddInlineFiles(const std::string& path, const payload::Files& files
 
 }  // namespace
 
-Publisher::Publisher(PublisherOptions options)
-    : options_(std::move(options)), tasks_(TaskService::NewStub(options_.server->channel())) {}
-
 absl::StatusOr<task::v1::Task> Publisher::GetTask(const std::string& name) const {
   task::v1::GetTaskRequest request;
   request.set_name(name);
-  return options_.server->Call(tasks_.get(), &TaskService::Stub::GetTask, request);
+  return options_.server->Call<TaskService>(&TaskService::Stub::GetTask, request);
 }
 
 absl::StatusOr<std::string> Publisher::Vouch(task::v1::SignedManifest* manifest) const {
@@ -98,7 +70,10 @@ absl::StatusOr<std::string> Publisher::Vouch(task::v1::SignedManifest* manifest)
 absl::StatusOr<CreatedTask> Publisher::Create(task::v1::CreateTaskRequest request, const std::string& path,
                                               const payload::Files& files, absl::Time now) {
   RETURN_IF_ERROR(UploadPayload(*options_.server, path, files, options_.progress));
-  ASSIGN_OR_RETURN(NewTaskKey task_key, NewTaskKey::Make(options_.keys, request.task_id()));
+  // Kept before the server hears of the task, because a task whose key is lost cannot get a new revision.
+  const crypto::SigningKey task_key = crypto::SigningKey::Generate();
+  RETURN_IF_ERROR(options_.keys.Store(request.task_id(), task_key));
+  absl::Cleanup no_task = [&] { options_.keys.Remove(request.task_id()); };
   payload::ManifestFields fields;
   fields.task = absl::StrCat("tasks/", request.task_id());
   fields.revision = 1;
@@ -108,15 +83,15 @@ absl::StatusOr<CreatedTask> Publisher::Create(task::v1::CreateTaskRequest reques
   if (!fields.supersedes.empty()) {
     RETURN_IF_ERROR(options_.keys.StoreSuperseded(request.task_id(), fields.supersedes));
   }
-  ASSIGN_OR_RETURN(*request.mutable_signed_manifest(), payload::SignManifest(fields, files, task_key.key()));
+  ASSIGN_OR_RETURN(*request.mutable_signed_manifest(), payload::SignManifest(fields, files, task_key));
   CreatedTask created;
   ASSIGN_OR_RETURN(created.signer, Vouch(request.mutable_signed_manifest()));
-  request.set_verification_key(task_key.key().verification_key());
+  request.set_verification_key(task_key.verification_key());
 
   absl::StatusOr<task::v1::CreateTaskResponse> response =
-      options_.server->Call(tasks_.get(), &TaskService::Stub::CreateTask, request);
+      options_.server->Call<TaskService>(&TaskService::Stub::CreateTask, request);
   RETURN_IF_ERROR(ExplainClock(response.status(), now));
-  task_key.Keep();
+  std::move(no_task).Cancel();
   absl::StatusOr<NewJoinKey> join_key =
       KeepJoinKey(response->mutable_join_key(), request.task_id(), request.verification_key());
   if (!join_key.ok()) {
@@ -134,7 +109,7 @@ absl::StatusOr<PublishedRevision> Publisher::Publish(const std::string& task, co
   ASSIGN_OR_RETURN(const task::v1::Task before, GetTask(task));
   PublishedRevision published;
   task::v1::PublishRevisionRequest request;
-  request.set_request_id(NewRequestId());
+  request.set_request_id(crypto::RandomUuid());
   request.set_name(task);
   if (before.server_signed()) {
     RETURN_IF_ERROR(AddInlineFiles(path, files, &request));
@@ -150,7 +125,7 @@ absl::StatusOr<PublishedRevision> Publisher::Publish(const std::string& task, co
     ASSIGN_OR_RETURN(*request.mutable_signed_manifest(), payload::SignManifest(fields, files, key));
     ASSIGN_OR_RETURN(published.signer, Vouch(request.mutable_signed_manifest()));
   }
-  ASSIGN_OR_RETURN(published.task, options_.server->Call(tasks_.get(), &TaskService::Stub::PublishRevision, request));
+  ASSIGN_OR_RETURN(published.task, options_.server->Call<TaskService>(&TaskService::Stub::PublishRevision, request));
   return published;
 }
 
@@ -179,7 +154,7 @@ absl::StatusOr<NewJoinKey> Publisher::CreateJoinKey(const task::v1::CreateJoinKe
   // Before there is a key that nobody has.
   if (options_.join_key_folder.has_value()) RETURN_IF_ERROR(CanWriteTo(*options_.join_key_folder, "the join key"));
   ASSIGN_OR_RETURN(task::v1::CreateJoinKeyResponse response,
-                   options_.server->Call(tasks_.get(), &TaskService::Stub::CreateJoinKey, request));
+                   options_.server->Call<TaskService>(&TaskService::Stub::CreateJoinKey, request));
   return KeepJoinKey(&response, TaskId(request.parent()), verification_key);
 }
 

@@ -1,6 +1,6 @@
 // Creates tasks and publishes revisions of them, signed here by the task's own key, and makes join keys.
 //
-//   Publisher publisher({server.get(), TaskKeys(keys_folder), join_key_folder});
+//   Publisher publisher({server.get(), TaskKeyFolder(keys_folder), join_key_folder});
 //   ASSIGN_OR_RETURN(const payload::Files files, payload::ScanPayload(path));
 //   ASSIGN_OR_RETURN(const CreatedTask created, publisher.Create(std::move(request), path, files, absl::Now()));
 //
@@ -12,9 +12,9 @@
 #define PARLEY_CLIENTS_OPERATOR_PUBLISH_H_
 
 #include <functional>
-#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -28,13 +28,13 @@
 namespace parley::ops {
 
 struct PublisherOptions {
-  // To taskd. Must outlive the publisher.
+  // A connection to taskd, which must outlive the publisher.
   const Connection* server = nullptr;
-  TaskKeys keys;
+  TaskKeyFolder keys;
   // Where {task}.join is written, if anywhere.
   std::optional<std::string> join_key_folder;
-  // Adds an operator's signature to a manifest that the task's key has signed, and returns who signed, for people. Null
-  // when nobody vouches for it.
+  // Adds an operator's signature to a manifest that the task's key has signed, and returns who signed, for people. It
+  // is null if nobody vouches for the manifest.
   std::function<absl::StatusOr<std::string>(task::v1::SignedManifest*)> vouch;
   // May be null.
   UploadProgress progress;
@@ -44,14 +44,14 @@ struct NewJoinKey {
   task::v1::JoinKey record;
   // The text that clients are given.
   Secret pasted;
-  // Where it was written; empty when it was not.
+  // The file that the key was written to; empty if it was not.
   std::string file;
 };
 
 struct CreatedTask {
   task::v1::Task task;
   NewJoinKey join_key;
-  // Who vouched, for people; empty when nobody did.
+  // Who vouched, for people; empty if nobody did.
   std::string signer;
 };
 
@@ -62,22 +62,22 @@ struct PublishedRevision {
 
 class Publisher {
  public:
-  explicit Publisher(PublisherOptions options);
+  explicit Publisher(PublisherOptions options) : options_(std::move(options)) {}
 
   // Creates the task that `request` describes by all but its manifest and verification key. `files` is what
-  // ScanPayload(path) gave, and `now` the time from which the task's life counts. When the task was created but its
-  // join key is not kept, the sentence says so. The errors are MANIFEST_EXPIRED when this machine's clock is far behind
-  // the server's, and those of TaskKeys, UploadPayload, ComposeJoinKey, WriteJoinKeyFile, `vouch` and the server.
+  // ScanPayload(path) gave, and `now` the time from which the task's life counts. If the task was created but its join
+  // key is not kept, the sentence says so. Returns MANIFEST_EXPIRED if this machine's clock is far behind the server's,
+  // or the errors of TaskKeyFolder, UploadPayload, ComposeJoinKey, WriteJoinKeyFile, `vouch` and the server.
   absl::StatusOr<CreatedTask> Create(task::v1::CreateTaskRequest request, const std::string& path,
                                      const payload::Files& files, absl::Time now);
 
-  // Publishes the next revision of "tasks/{task}", by the task's key or, where the server signs for the task, by
-  // sending the files themselves. The errors are RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE) and INVALID_ARGUMENT
-  // (FILE_TYPE) of the latter, and those of TaskKeys, UploadPayload, `vouch` and the server.
+  // Publishes the next revision of "tasks/{task}", by the task's key or, if the server signs for the task, by sending
+  // the files themselves. For the latter it returns RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE) or INVALID_ARGUMENT
+  // (FILE_TYPE); for both the errors of TaskKeyFolder, UploadPayload, `vouch` and the server.
   absl::StatusOr<PublishedRevision> Publish(const std::string& task, const std::string& path,
                                             const payload::Files& files);
 
-  // Makes a further join key of `request.parent()`. The errors are those of TaskKeys, CanWriteTo, ComposeJoinKey,
+  // Makes a further join key of `request.parent()`. Returns the errors of TaskKeyFolder, CanWriteTo, ComposeJoinKey,
   // WriteJoinKeyFile and the server.
   absl::StatusOr<NewJoinKey> CreateJoinKey(const task::v1::CreateJoinKeyRequest& request);
 
@@ -89,7 +89,6 @@ class Publisher {
   absl::StatusOr<std::string> Vouch(task::v1::SignedManifest* manifest) const;
 
   const PublisherOptions options_;
-  const std::unique_ptr<task::v1::TaskService::Stub> tasks_;
 };
 
 }  // namespace parley::ops

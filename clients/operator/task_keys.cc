@@ -14,20 +14,22 @@
 
 namespace parley::ops {
 
-std::string TaskKeys::PathOf(const std::string& task_id) const { return absl::StrCat(folder_, "/", task_id, ".key"); }
+std::string TaskKeyFolder::PathOf(const std::string& task_id) const {
+  return absl::StrCat(folder_, "/", task_id, ".key");
+}
 
-std::string TaskKeys::SupersededPath(const std::string& task_id) const {
+std::string TaskKeyFolder::SupersededPath(const std::string& task_id) const {
   return absl::StrCat(folder_, "/", task_id, ".supersedes");
 }
 
-absl::Status TaskKeys::Store(const std::string& task_id, const crypto::SigningKey& key) const {
+absl::Status TaskKeyFolder::Store(const std::string& task_id, const crypto::SigningKey& key) const {
   RETURN_IF_ERROR(MakeFolders(folder_, 0700));
   const std::string path = PathOf(task_id);
   RETURN_IF_ERROR(CanCreate(path, "the task's signing key"));
   return WriteSecretFile(path, Secret::Take(HexEncode(key.seed().Expose()) + "\n"));
 }
 
-absl::StatusOr<crypto::SigningKey> TaskKeys::Load(const std::string& task_id) const {
+absl::StatusOr<crypto::SigningKey> TaskKeyFolder::Load(const std::string& task_id) const {
   const std::string path = PathOf(task_id);
   absl::StatusOr<Secret> text = ReadSecretFile(path, 100);
   if (absl::IsNotFound(text.status())) {
@@ -46,16 +48,16 @@ absl::StatusOr<crypto::SigningKey> TaskKeys::Load(const std::string& task_id) co
   return key;
 }
 
-void TaskKeys::Remove(const std::string& task_id) const {
+void TaskKeyFolder::Remove(const std::string& task_id) const {
   unlink(PathOf(task_id).c_str());
   unlink(SupersededPath(task_id).c_str());
 }
 
-absl::Status TaskKeys::StoreSuperseded(const std::string& task_id, const std::string& superseded) const {
+absl::Status TaskKeyFolder::StoreSuperseded(const std::string& task_id, const std::string& superseded) const {
   return WriteFileAtomically(SupersededPath(task_id), superseded + "\n", 0600);
 }
 
-absl::StatusOr<std::string> TaskKeys::LoadSuperseded(const std::string& task_id) const {
+absl::StatusOr<std::string> TaskKeyFolder::LoadSuperseded(const std::string& task_id) const {
   const std::string path = SupersededPath(task_id);
   const absl::StatusOr<std::string> text = ReadFile(path, 100);
   if (absl::IsNotFound(text.status())) return "";

@@ -13,8 +13,7 @@ namespace {
 
 using task::v1::ArtifactService;
 
-absl::StatusOr<std::set<std::string>> FindMissing(const Connection& server, ArtifactService::Stub* artifacts,
-                                                  const payload::Files& files) {
+absl::StatusOr<std::set<std::string>> FindMissing(const Connection& server, const payload::Files& files) {
   // Within what one request may hold, and within gRPC's message size.
   constexpr int kDigestsPerRequest = 10'000;
   std::set<std::string> digests, missing;
@@ -25,7 +24,7 @@ absl::StatusOr<std::set<std::string>> FindMissing(const Connection& server, Arti
     request.clear_digests();
     while (next != digests.end() && request.digests_size() < kDigestsPerRequest) request.add_digests(*next++);
     ASSIGN_OR_RETURN(const task::v1::FindMissingChunksResponse response,
-                     server.Call(artifacts, &ArtifactService::Stub::FindMissingChunks, request));
+                     server.Call<ArtifactService>(&ArtifactService::Stub::FindMissingChunks, request));
     missing.insert(response.missing().begin(), response.missing().end());
   }
   return missing;
@@ -35,9 +34,9 @@ absl::StatusOr<std::set<std::string>> FindMissing(const Connection& server, Arti
 
 absl::Status UploadPayload(const Connection& server, const std::string& path, const payload::Files& files,
                            const UploadProgress& progress) {
-  const std::unique_ptr<ArtifactService::Stub> artifacts = ArtifactService::NewStub(server.channel());
-  ASSIGN_OR_RETURN(std::set<std::string> missing, FindMissing(server, artifacts.get(), files));
+  ASSIGN_OR_RETURN(std::set<std::string> missing, FindMissing(server, files));
   if (missing.empty()) return absl::OkStatus();
+  const std::unique_ptr<ArtifactService::Stub> artifacts = ArtifactService::NewStub(server.channel());
   grpc::ClientContext context;
   task::v1::UploadChunksResponse response;
   const auto writer = artifacts->UploadChunks(&context, &response);

@@ -15,6 +15,7 @@
 #include "clients/operator/publish.h"
 #include "clients/operator/watch.h"
 #include "lib/base/error.h"
+#include "lib/crypto/kdf.h"
 #include "lib/keys/credential.h"
 #include "lib/keys/identity.h"
 #include "lib/payload/fileset.h"
@@ -30,12 +31,13 @@ absl::StatusOr<Task::State> Publish(const std::string& credential_file, const st
                    parley::ops::Connection::Open(credential, credential_file, parley::keys::kTaskd));
 
   parley::task::v1::CreateTaskRequest request;
-  request.set_request_id(parley::ops::NewRequestId());
+  request.set_request_id(parley::crypto::RandomUuid());
   request.set_task_id(parley::ops::NewTaskId("folder"));
   request.mutable_ttl()->set_seconds(3600);
   request.set_expected_clients(1);
   ASSIGN_OR_RETURN(const parley::payload::Files files, parley::payload::ScanPayload(folder));
-  parley::ops::Publisher publisher({server.get(), parley::ops::TaskKeys(state_folder), state_folder, nullptr, nullptr});
+  parley::ops::Publisher publisher(
+      {server.get(), parley::ops::TaskKeyFolder(state_folder), state_folder, nullptr, nullptr});
   ASSIGN_OR_RETURN(const parley::ops::CreatedTask created,
                    publisher.Create(std::move(request), folder, files, absl::Now()));
   std::cout << "created " << created.task.name() << " key " << created.join_key.file << std::endl;

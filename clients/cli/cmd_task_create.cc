@@ -13,19 +13,19 @@
 #include "clients/cli/connection.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
+#include "clients/cli/pasting.h"
 #include "clients/cli/paths.h"
-#include "clients/cli/shown_join_key.h"
 #include "clients/cli/task_name.h"
 #include "clients/cli/terminal.h"
 #include "clients/cli/unlock.h"
 #include "clients/cli/whole_number.h"
-#include "clients/operator/ids.h"
 #include "clients/operator/membership.h"
 #include "clients/operator/new_file.h"
 #include "clients/operator/publish.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
+#include "lib/crypto/kdf.h"
 #include "lib/keys/identity.h"
 #include "lib/payload/fileset.h"
 #include "parley/task/v1/task_service.pb.h"
@@ -50,7 +50,7 @@ std::string PayloadLine(const payload::Files& files) {
 // Everything about the request that does not need the payload, checked.
 absl::StatusOr<task::v1::CreateTaskRequest> DescribeTask(const CreateFlags& flags, absl::Time now) {
   task::v1::CreateTaskRequest request;
-  request.set_request_id(ops::NewRequestId());
+  request.set_request_id(crypto::RandomUuid());
   ASSIGN_OR_RETURN(*request.mutable_task_id(), NewTaskId(flags.name));
   request.set_title(flags.title.empty() ? flags.name : flags.title);
   ASSIGN_OR_RETURN(const absl::Duration ttl, ParseTtl("--ttl", flags.ttl, absl::Minutes(1), "a task stays open"));
@@ -64,8 +64,7 @@ absl::StatusOr<task::v1::CreateTaskRequest> DescribeTask(const CreateFlags& flag
     ASSIGN_OR_RETURN(const absl::Time start, ParseTime("--start", flags.start, now));
     request.mutable_start_time()->set_seconds(absl::ToUnixSeconds(start));
   }
-  using Pairs = std::map<std::string, std::string>;
-  ASSIGN_OR_RETURN(const Pairs selector, ParsePairs("--select", flags.select));
+  ASSIGN_OR_RETURN(const auto selector, ParsePairs("--select", flags.select));
   for (const auto& [key, value] : selector) {
     if (!absl::StrContains(value, ',')) {
       (*request.mutable_selector())[key] = value;
@@ -88,7 +87,7 @@ absl::StatusOr<task::v1::CreateTaskRequest> DescribeTask(const CreateFlags& flag
 
 // Publishes from here, with the signing keys in the configuration folder. An operator with a device vouches for the
 // manifest, and is shown to do so.
-ops::Publisher MakePublisher(const Globals& globals, const Connection* server,
+ops::Publisher MakePublisher(const Globals& globals, const ops::Connection* server,
                              std::optional<std::string> join_key_folder) {
   ops::PublisherOptions options{server, OwnTaskKeys(), std::move(join_key_folder), nullptr, nullptr};
   if (UsesDevice(globals)) {
@@ -106,36 +105,35 @@ ops::Publisher MakePublisher(const Globals& globals, const Connection* server,
 }
 
 void ShowSigner(const std::string& signer) {
-  if (!signer.empty()) PrintLine(absl::StrCat("  signed   by ", Printable(signer)));
+  if (!signer.empty()) PrintLine("  signed   by ", Printable(signer));
 }
 
-void ShowCreated(const Globals& globals, const ops::CreatedTask& created, const payload::Files& files) {
+ExitCode ShowCreated(const Globals& globals, const ops::CreatedTask& created, const payload::Files& files) {
   const task::v1::Task& task = created.task;
   const ops::NewJoinKey& key = created.join_key;
   if (globals.json()) {
-    JsonObject join_key;
-    join_key.Raw("joinKey", ToJson(key.record)).Text("pasted", key.pasted.Expose());
-    JsonObject()
+    const JsonObject join_key = JsonObject().Raw("joinKey", ToJson(key.record)).Text("pasted", key.pasted.Expose());
+    return JsonObject()
         .Raw("task", ToJson(task))
         .Raw("joinKey", join_key.Finish())
         .Text("joinKeyFile", key.file)
         .Text("signingKeyFile", OwnTaskKeys().PathOf(TaskId(task.name())))
         .Text("signer", created.signer)
         .Print();
-    return;
   }
   const std::string id = TaskId(task.name());
-  PrintLine(absl::StrCat("  task     ", Green(id), std::string(id.size() < 22 ? 22 - id.size() : 1, ' '), "open until ",
-                         TimeText(ToTime(task.expire_time()))));
+  PrintLine("  task     ", Green(id), std::string(id.size() < 22 ? 22 - id.size() : 1, ' '), "open until ",
+            TimeText(ToTime(task.expire_time())));
   PrintLine(PayloadLine(files));
   ShowSigner(created.signer);
   ShowJoinKey(key.pasted, key.file);
   // By --join-key-ttl, or with the credential of who made it.
   const absl::Time key_end = ToTime(key.record.expire_time());
   if (key_end < ToTime(task.expire_time())) {
-    PrintLine(absl::StrCat("  nobody joins with this key after ", TimeText(key_end)));
+    PrintLine("  nobody joins with this key after ", TimeText(key_end));
   }
   PrintLine(Dim(absl::StrCat("  follow it with: parley task watch ", id)));
+  return kSuccess;
 }
 
 absl::StatusOr<ExitCode> Create(const Globals& globals, const CreateFlags& flags) {
@@ -143,11 +141,10 @@ absl::StatusOr<ExitCode> Create(const Globals& globals, const CreateFlags& flags
   ASSIGN_OR_RETURN(task::v1::CreateTaskRequest request, DescribeTask(flags, now));
   RETURN_IF_ERROR(ops::CanCreate(absl::StrCat(flags.join_key_folder, "/", request.task_id(), ".join"), "the join key"));
   ASSIGN_OR_RETURN(const payload::Files files, payload::ScanPayload(flags.payload));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connect(globals, keys::kTaskd));
+  ASSIGN_OR_RETURN(const std::unique_ptr<ops::Connection> server, Connect(globals, keys::kTaskd));
   ASSIGN_OR_RETURN(const ops::CreatedTask created, MakePublisher(globals, server.get(), flags.join_key_folder)
                                                        .Create(std::move(request), flags.payload, files, now));
-  ShowCreated(globals, created, files);
-  return kSuccess;
+  return ShowCreated(globals, created, files);
 }
 
 struct PublishFlags {
@@ -157,21 +154,18 @@ struct PublishFlags {
 absl::StatusOr<ExitCode> Publish(const Globals& globals, const PublishFlags& flags) {
   ASSIGN_OR_RETURN(const std::string name, FullTaskName(flags.task));
   ASSIGN_OR_RETURN(const payload::Files files, payload::ScanPayload(flags.payload));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> server, Connect(globals, keys::kTaskd));
+  ASSIGN_OR_RETURN(const std::unique_ptr<ops::Connection> server, Connect(globals, keys::kTaskd));
   ASSIGN_OR_RETURN(const ops::PublishedRevision published,
                    MakePublisher(globals, server.get(), std::nullopt).Publish(name, flags.payload, files));
   const task::v1::Task& after = published.task;
-  if (globals.json()) {
-    PrintJson(after);
-  } else {
-    PrintLine(absl::StrCat("  task     ", Green(TaskId(name)), " r", after.revision(), " is on offer until ",
-                           TimeText(ToTime(after.expire_time()))));
-    PrintLine(PayloadLine(files));
-    ShowSigner(published.signer);
-    if (after.expected_clients() > 0) {
-      PrintLine(Dim(absl::StrCat("  it ends as soon as ", Count(after.expected_clients(), "client"),
-                                 " settled, by --expected of its creation")));
-    }
+  if (globals.json()) return PrintJson(after);
+  PrintLine("  task     ", Green(TaskId(name)), " r", after.revision(), " is on offer until ",
+            TimeText(ToTime(after.expire_time())));
+  PrintLine(PayloadLine(files));
+  ShowSigner(published.signer);
+  if (after.expected_clients() > 0) {
+    PrintLine(Dim(absl::StrCat("  it ends as soon as ", Count(after.expected_clients(), "client"),
+                               " settled, by --expected of its creation")));
   }
   return kSuccess;
 }
@@ -180,9 +174,8 @@ absl::StatusOr<ExitCode> Publish(const Globals& globals, const PublishFlags& fla
 
 void AddTaskCreate(CLI::App* task, Globals* globals) {
   auto flags = std::make_shared<CreateFlags>();
-  CLI::App* command = task->add_subcommand("create", "Create a task and the key to join it");
-  command->fallthrough();
-  Uses(command, globals, kCallerOptions);
+  CLI::App* command =
+      AddCommand(task, globals, "create", "Create a task and the key to join it", kCallerOptions, flags, &Create);
   command->add_option("name", flags->name, "Short name; four letters are added to it")->required();
   command->add_option("--payload", flags->payload, "File or folder that the clients install")->required();
   command->add_option("--ttl", flags->ttl, "How long the task stays open: 1m to 366d")->capture_default_str();
@@ -218,18 +211,15 @@ void AddTaskCreate(CLI::App* task, Globals* globals) {
       "key of some device can claim it, so select secrets by labels.\n"
       "The task's signing key stays on this machine, in ~/.config/parley/tasks: nobody else, the server\n"
       "included, can publish a revision of it. With a device file you vouch for what you publish.");
-  command->callback([globals, flags] { globals->run = [globals, flags] { return Create(*globals, *flags); }; });
 }
 
 void AddTaskPublish(CLI::App* task, Globals* globals) {
   auto flags = std::make_shared<PublishFlags>();
-  CLI::App* command = task->add_subcommand("publish", "Offer a new revision to every client of a task");
-  command->fallthrough();
-  Uses(command, globals, kCallerOptions);
+  CLI::App* command = AddCommand(task, globals, "publish", "Offer a new revision to every client of a task",
+                                 kCallerOptions, flags, &Publish);
   command->add_option("task", flags->task, "The task's name")->required();
   command->add_option("--payload", flags->payload, "File or folder that the clients install")->required();
   command->footer("Example:\n  parley task publish nginx-tls-7k3q --payload ./nginx");
-  command->callback([globals, flags] { globals->run = [globals, flags] { return Publish(*globals, *flags); }; });
 }
 
 }  // namespace parley::cli
