@@ -49,10 +49,10 @@ absl::StatusOr<Invitation> FindTheOnlyOne(const Globals& globals) {
                         : "several invitations are pending; name one of `parley invite list`");
 }
 
-absl::StatusOr<Invitation> FindInvitation(const Globals& globals, const std::string& wanted) {
-  if (wanted.empty()) return FindTheOnlyOne(globals);
+absl::StatusOr<Invitation> FindInvitation(const Globals& globals, const std::string& name) {
+  if (name.empty()) return FindTheOnlyOne(globals);
   enrol::v1::GetInvitationRequest request;
-  request.set_name(enrol::InvitationName(wanted));
+  request.set_name(name);
   return Call<InvitationService>(globals, keys::kEnrolld, &InvitationService::Stub::GetInvitation, request);
 }
 
@@ -90,12 +90,10 @@ absl::Status Prepare(device::DeviceFile* file, const Invitation& invitation, Enr
   });
 }
 
-// The invitation whose greeting was interrupted after the codes; empty when there is none.
+// Returns the name of the invitation whose greeting was interrupted after the codes; empty if there is none.
 std::string Interrupted(const device::Contents& own) {
   for (const auto& [name, enrolment] : own.enrolments) {
-    if (enrolment.role == sas::Role::kGreeter && !enrolment.exchange.empty()) {
-      return std::string(absl::StripPrefix(name, kPrefix));
-    }
+    if (enrolment.role == sas::Role::kGreeter && !enrolment.exchange.empty()) return name;
   }
   return "";
 }
@@ -129,16 +127,16 @@ absl::StatusOr<ExitCode> Greet(const Globals& given, const std::string& wanted) 
   const Globals globals = ByDevice(given);
   ASSIGN_OR_RETURN(device::DeviceFile* const file, OpenDevice(globals));
   SignalFd signals({SIGINT, SIGTERM, SIGHUP});
-  std::string id = wanted.empty() ? Interrupted(file->contents()) : std::string(absl::StripPrefix(wanted, kPrefix));
-  const auto begun = file->contents().enrolments.find(enrol::InvitationName(id));
+  std::string name =
+      wanted.empty() ? Interrupted(file->contents()) : enrol::InvitationName(absl::StripPrefix(wanted, kPrefix));
+  const auto begun = file->contents().enrolments.find(name);
   const bool resumes = begun != file->contents().enrolments.end() && !begun->second.exchange.empty();
   EnrolScreen screen({globals.json(), "the newcomer", /*reads_first=*/false, signals.fd()});
   if (!resumes) {
-    ASSIGN_OR_RETURN(const Invitation invitation, FindInvitation(globals, id));
+    ASSIGN_OR_RETURN(const Invitation invitation, FindInvitation(globals, name));
     RETURN_IF_ERROR(Prepare(file, invitation, &screen));
-    id = std::string(absl::StripPrefix(invitation.name(), kPrefix));
+    name = invitation.name();
   }
-  const std::string name = enrol::InvitationName(id);
   const sas::Kind kind = file->contents().enrolments.at(name).kind;
   if (!globals.json()) {
     PrintLine("  ", resumes ? "going on with " : "letting in ",
@@ -149,9 +147,12 @@ absl::StatusOr<ExitCode> Greet(const Globals& given, const std::string& wanted) 
   ASSIGN_OR_RETURN(const std::unique_ptr<enrol::RelayStream> relay, enrol::ConnectRelay(std::move(dial)));
   ASSIGN_OR_RETURN(const std::unique_ptr<trust::TrustClient> keyd,
                    trust::ConnectKeyd(*file->contents().credential, Clock::System()));
-  enrol::Greeter greeter(
-      {.invitation = id, .device = file, .relay = relay.get(), .person = &screen, .cancel_fd = signals.fd()},
-      keyd.get());
+  enrol::Greeter greeter({.invitation = std::string(absl::StripPrefix(name, kPrefix)),
+                          .device = file,
+                          .relay = relay.get(),
+                          .person = &screen,
+                          .cancel_fd = signals.fd()},
+                         keyd.get());
   if (const absl::Status status = greeter.Run(); !status.ok()) {
     if (greeter.over()) {
       RETURN_IF_ERROR(file->Update([&name](device::Contents* contents) {

@@ -126,14 +126,7 @@ void Proxy::Copy(int from, int to, Connection* connection, bool is_answer) {
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) break;
     any = true;
-    ssize_t done = 0;
-    while (done < got) {
-      const ssize_t sent = send(to, buffer + done, static_cast<size_t>(got - done), MSG_NOSIGNAL);
-      if (sent < 0 && errno == EINTR) continue;
-      if (sent <= 0) break;
-      done += sent;
-    }
-    if (done < got) break;
+    if (!WriteAll(to, path_, absl::string_view(buffer, static_cast<size_t>(got))).ok()) break;
   }
   if (is_answer && !any) {
     // The caller sees a closed socket only; the reason is for whoever runs the proxy.
