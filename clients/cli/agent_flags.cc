@@ -24,12 +24,12 @@ agent::Method ParseMethod(const std::string& text) {
 }  // namespace
 
 const char kCommandsHelp[] =
-    "The commands are run by /bin/sh in the target folder (of --into-file: in the file's folder) once the new set is\n"
-    "in place. They see PARLEY_TASK, PARLEY_REVISION, PARLEY_TARGET and PARLEY_DIGEST, a PARLEY_LABEL_NAME for each\n"
-    "label that operators have set for this device, and a PARLEY_FACT_NAME for each fact. Each may run again after a\n"
-    "crash, and with the old set.\n"
+    "The commands are run by /bin/sh in the target folder (with --into-file: in the file's folder) once the new set\n"
+    "is in place. They see PARLEY_TASK, PARLEY_REVISION, PARLEY_TARGET and PARLEY_DIGEST, a PARLEY_LABEL_NAME for\n"
+    "each label that operators have set for this device, and a PARLEY_FACT_NAME for each fact. Each may run again\n"
+    "after a crash, and with the old set.\n"
     "--method exchange swaps the whole folder at once; files renames file by file, for mount points, single files and\n"
-    "folders that programs hold open; auto takes what the target demands, and says so.\n";
+    "folders that programs hold open; auto uses what the target demands, and says so.\n";
 
 void AgentFlags::AddPlaceTo(CLI::App* command) {
   CLI::Option* const folder =
@@ -42,15 +42,15 @@ void AgentFlags::AddPlaceTo(CLI::App* command) {
 void AgentFlags::AddTo(CLI::App* command) {
   AddPlaceTo(command);
   command->get_formatter()->label("TEXT:{auto,exchange,files}", "auto|exchange|files");
-  command->add_option("--method", method, "How the set is put in place")
+  command->add_option("--method", method, "How the new set is put in place")
       ->check(CLI::IsMember({"auto", "exchange", "files"}))
       ->capture_default_str();
   CLI::Option* const check_command =
       command->add_option("--check", check, "Command that says whether the new set is good, e.g. 'nginx -t'");
   CLI::Option* const apply_command =
-      command->add_option("--apply", apply, "Command that puts it into effect, e.g. 'systemctl reload nginx'");
-  command->add_option("--check-timeout", check_timeout, "Then the check counts as failed (1m)")->needs(check_command);
-  command->add_option("--apply-timeout", apply_timeout, "Then the apply counts as failed (2m)")->needs(apply_command);
+      command->add_option("--apply", apply, "Command that puts the new set into effect, e.g. 'systemctl reload nginx'");
+  command->add_option("--check-timeout", check_timeout, "How long the check may take (1m)")->needs(check_command);
+  command->add_option("--apply-timeout", apply_timeout, "How long the apply may take (2m)")->needs(apply_command);
   command->add_option("--confirm-timeout", confirm_timeout,
                       "Roll back unless the server confirms within this time (10m)");
   command->add_option("--label", labels)->group("")->allow_extra_args(false);

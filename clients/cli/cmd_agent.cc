@@ -56,16 +56,16 @@ void AddAgent(CLI::App* app, Globals* globals) {
                  kCallerOptions, flags, &RunAgent);
   flags->AddTo(command);
   command->footer(absl::StrCat(
-      "Needs a device's credential, which an admin makes once, or better a device file, by enrolment:\n"
+      "The agent needs a device's credential, which an admin makes once, or better a device file, by enrolment:\n"
       "  parley key issue --role device --subject web-1 --label site=berlin --out web-1.credential\n"
       "  parley invite user web-1 --role device        then here: parley claim\n"
       "Example:\n"
       "  parley agent --credential web-1.credential \\\n"
       "      --into /etc/nginx --check 'nginx -t' --apply 'systemctl reload nginx'\n"
-      "Takes part in tasks created with --select of labels that an admin has set for this device, at first or with\n"
-      "`parley key label`, and with --select fact:key=value of its facts. {task} in --into stands\n"
-      "for the task's name. Runs until it is stopped, and does not mind a terminal that is closed. With a device file\n"
-      "it renews its credential by itself; with a credential it ends when that does.\n",
+      "It takes part in the tasks that select this device by the labels that an admin has given it, at first or with\n"
+      "`parley key label`, or by its facts. {task} in --into stands for the task's name. It runs until it is stopped,\n"
+      "and goes on when its terminal is closed. With a device file it renews its credential by itself; with a\n"
+      "credential it ends when that does.\n",
       kCommandsHelp));
 }
 

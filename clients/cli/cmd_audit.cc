@@ -124,14 +124,14 @@ absl::StatusOr<ExitCode> Verify(const Globals& globals) {
 void AddAudit(CLI::App* app, Globals* globals) {
   CLI::App* audit = AddGroup(app, "audit", "Read and verify the log of who did what");
   auto after = std::make_shared<int64_t>(0);
-  CLI::App* list = AddCommand(audit, globals, "list", "The events, oldest first", kCallerOptions, after, &List);
-  list->add_option("--after", *after, "Only those above this sequence")
+  CLI::App* list = AddCommand(audit, globals, "list", "List the events, oldest first", kCallerOptions, after, &List);
+  list->add_option("--after", *after, "List only the events above this sequence number")
       ->check(WholeNumber(std::numeric_limits<int64_t>::max()));
   CLI::App* verify = AddCommand(audit, globals, "verify", "Check that nothing was changed, dropped or reordered",
                                 kCallerOptions, &Verify);
   verify->footer(
-      "Follows the hash chain from the first event, and demands what was seen at the last verification on\n"
-      "this machine: a log whose end was cut off, or that was written anew, is found out.");
+      "It follows the hash chain from the first event, which must hold what was seen at the last verification on\n"
+      "this machine: a log whose end was cut off, or that was written anew, is noticed.");
 }
 
 }  // namespace parley::cli

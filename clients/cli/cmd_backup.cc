@@ -128,9 +128,9 @@ void AddBackup(CLI::App* app, Globals* globals) {
   AddFlags(command, flags.get(), "Folder of the services' data, or of one service");
   command->add_option("--out", flags->file, "File to write, or - for standard output")->required();
   command->footer(
-      "The services may be running; each one's part is as it was at one moment. The file is read back before\n"
-      "it gets its name. It holds every key of the organisation, but for a key-encryption key that keyd reads\n"
-      "from elsewhere (--kek-file): keep that one too.\n"
+      "The services may be running; the backup has each of them as it was at one moment. The file is read back\n"
+      "before it gets its name. It holds every key of the organisation, except for a key-encryption key that keyd\n"
+      "reads from elsewhere (--kek-file): keep that one too.\n"
       "Examples:\n"
       "  parley backup --out parley-2026-11-22.backup\n"
       "  kubectl -n parley exec -i taskd-0 -- parley backup --data /var/lib/parley --out - <password >taskd.backup");
@@ -140,9 +140,9 @@ void AddRestore(CLI::App* app, Globals* globals) {
   auto flags = std::make_shared<BackupFlags>();
   CLI::App* command =
       AddCommand(app, globals, "restore", "Put back what `parley backup` has copied", kNoGlobals, flags, &Restore);
-  AddFlags(command, flags.get(), "Where the data of several services goes; that of one goes below it");
+  AddFlags(command, flags.get(), "Folder for the data of several services; that of one goes into a folder in it");
   command->add_option("file", flags->file, "The backup, or - for standard input")->required();
-  command->add_flag("--check", flags->check, "Only read it, to its end")->excludes("--data");
+  command->add_flag("--check", flags->check, "Only read the backup, to its end")->excludes("--data");
   command->footer(
       "The place must be empty, and stays so unless every byte has proved authentic. What happened after the\n"
       "backup is gone: revoke again what was revoked since, and look at what the agents report.\n"

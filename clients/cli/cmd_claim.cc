@@ -160,11 +160,11 @@ void AddClaim(CLI::App* app, Globals* globals) {
       ->excludes("--device-name");
   command->footer(
       "The link is asked for, or read from standard input or --link-file; never from the command line, which\n"
-      "everybody on the machine can see. It may come folded over lines and quoted. Makes your device file\n"
-      "(--device) under a password that you choose.\n"
-      "Each of you reads a code aloud, and the other picks it among four. Codes that agree prove that nobody\n"
+      "everybody on the machine can see. It may come folded over lines and quoted. The command makes your\n"
+      "device file (--device) under a password that you choose.\n"
+      "Each of you reads a code aloud, and the other picks it from among four. Codes that agree prove that nobody\n"
       "stands in between, not even Parley's own servers.\n"
-      "When it was interrupted, the same command goes on.");
+      "If it was interrupted, the same command goes on with it.");
 }
 
 }  // namespace parley::cli

@@ -72,7 +72,7 @@ absl::StatusOr<ExitCode> Show(const Globals& globals) {
 
 void AddCredentials(CLI::App* app, Globals* globals) {
   CLI::App* credentials = AddGroup(app, "credentials", "Show this machine's credential, or export it");
-  AddCommand(credentials, globals, "show", "Whom it stands for, until when, for which servers",
+  AddCommand(credentials, globals, "show", "Show whom it stands for, until when, and for which servers",
              kCallerOptions & ~kServerOption, &Show);
   auto flags = std::make_shared<ExportFlags>();
   CLI::App* exporting = AddCommand(credentials, globals, "export",

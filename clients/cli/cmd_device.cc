@@ -65,7 +65,7 @@ void AddDeviceFileCommands(CLI::App* device, Globals* globals) {
   auto file = std::make_shared<std::string>();
   CLI::App* password = AddCommand(device, globals, "password", "Change the password of this device's file",
                                   kDeviceOption | kUnlockOptions, file, &ChangePassword);
-  password->add_option("--new-password-file", *file, "File of mode 0600 with the new one, in place of a prompt");
+  password->add_option("--new-password-file", *file, "File of mode 0600 with the new password, in place of a prompt");
   AddCommand(device, globals, "forget", "Forget what --remember left with this session", kDeviceOption, &Forget);
   auto flags = std::make_shared<RenewFlags>();
   CLI::App* renew = AddCommand(device, globals, "renew", "Get a new credential for this device before the old one ends",

@@ -171,12 +171,13 @@ void AddGreet(CLI::App* app, Globals* globals) {
   auto invitation = std::make_shared<std::string>();
   CLI::App* command = AddCommand(app, globals, "greet", "Let in somebody whom you invited: compare codes on the phone",
                                  kMemberOptions, invitation, &Greet);
-  command->add_option("invitation", *invitation, "As in `parley invite list`; the only one where there is one");
+  command->add_option("invitation", *invitation,
+                      "Its id, as in `parley invite list`; without it, the only one that there is");
   command->footer(
-      "Needs your device file, whose key signs the newcomer's certificates. The newcomer runs `parley claim`.\n"
-      "Each of you reads a code aloud, and the other picks it among four. Codes that agree prove that nobody\n"
+      "It needs your device file, whose key signs the newcomer's certificates. The newcomer runs `parley claim`.\n"
+      "Each of you reads a code aloud, and the other picks it from among four. Codes that agree prove that nobody\n"
       "stands in between, not even Parley's own servers.\n"
-      "When it was interrupted after the codes, the same command goes on.");
+      "If it was interrupted after the codes, the same command goes on with it.");
 }
 
 }  // namespace parley::cli

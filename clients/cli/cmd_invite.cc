@@ -157,7 +157,7 @@ void AddInvite(CLI::App* app, Globals* globals) {
   auto flags = std::make_shared<InviteFlags>();
   const auto add_common = [&flags](CLI::App* command) {
     command->add_option("--email", flags->email, "Send the link there; otherwise carry it there yourself");
-    command->add_option("--ttl", flags->ttl, "How long it can be used: 1m to 30d (2d)");
+    command->add_option("--ttl", flags->ttl, "How long the link can be used: 1m to 30d (2d)");
   };
   CLI::App* user =
       AddCommand(invite, globals, "user", "Invite somebody, or a machine, into the organisation; admins only",
@@ -172,15 +172,15 @@ void AddInvite(CLI::App* app, Globals* globals) {
   CLI::App* device =
       AddCommand(invite, globals, "device", "Invite another device of your own", kCallerOptions, flags, &InviteDevice);
   add_common(device);
-  device->footer("Example:\n  parley invite device\nThen `parley claim` there, `parley greet` here.");
-  AddCommand(invite, globals, "list", "Invitations that can be used", kCallerOptions, flags, &List)
-      ->add_flag("--all", flags->all, "Those that ended, too");
+  device->footer("Example:\n  parley invite device\nThen run `parley claim` there, and `parley greet` here.");
+  AddCommand(invite, globals, "list", "List the invitations that can be used", kCallerOptions, flags, &List)
+      ->add_flag("--all", flags->all, "List those that have ended, too");
   CLI::App* cancel = AddCommand(invite, globals, "cancel", "Take an invitation back", kCallerOptions, flags, &Cancel);
-  cancel->add_option("invitation", flags->invitation, "As in `parley invite list`")->required();
+  cancel->add_option("invitation", flags->invitation, "The invitation's id, as in `parley invite list`")->required();
   cancel->add_option("--reason", flags->reason, "Shown to the newcomer and kept in the audit log");
-  CLI::App* resend = AddCommand(invite, globals, "resend", "The same link once more", kCallerOptions, flags, &Resend);
-  resend->add_option("invitation", flags->invitation, "As in `parley invite list`")->required();
-  resend->add_option("--email", flags->email, "To another address than before");
+  CLI::App* resend = AddCommand(invite, globals, "resend", "Get the same link again", kCallerOptions, flags, &Resend);
+  resend->add_option("invitation", flags->invitation, "The invitation's id, as in `parley invite list`")->required();
+  resend->add_option("--email", flags->email, "Send it to another address than before");
 }
 
 }  // namespace parley::cli

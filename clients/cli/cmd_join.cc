@@ -136,15 +136,15 @@ void AddJoin(CLI::App* app, Globals* globals) {
                  kMemberOptions, flags, &Join);
   flags->agent.AddTo(command);
   CLI::Option* key_file = command->add_option("--key-file", flags->key_file, "File of mode 0600 with the join key");
-  command->add_option("--name", flags->name, "Name of this client in the task (the host's)");
+  command->add_option("--name", flags->name, "Name of this client in the task (the host's name)");
   command->add_option("--task", flags->task, "Go on with this task, joined before, without a key")->excludes(key_file);
   CLI::Option* follow = command->add_flag("--follow", flags->follow, "Stay for later revisions until the task ends");
   command->add_option("--wait", flags->wait, "How long to wait for a full disk, a wrong clock, a busy target (2m)")
       ->excludes(follow);
-  CLI::Option* defer =
-      command->add_option("--defer-until", flags->defer_until, "Put it off: 2026-11-22T23:10:00Z, or 2h");
+  CLI::Option* defer = command->add_option("--defer-until", flags->defer_until,
+                                           "Put the offer off until then: 2026-11-22T23:10:00Z, or 2h");
   command->add_option("--reason", flags->reason, "Why it is put off, for the operator")->needs(defer);
-  CLI::Option* window = command->add_option("--window", flags->windows, "Apply only within START/END (repeat)");
+  CLI::Option* window = command->add_option("--window", flags->windows, "Apply only within START/END (repeatable)");
   window->allow_extra_args(false);
   command->add_option("--decline", flags->decline, "Refuse the offer, with this reason for the operator")
       ->excludes(defer)
@@ -152,7 +152,7 @@ void AddJoin(CLI::App* app, Globals* globals) {
   command->footer(absl::StrCat(
       "The join key is asked for, or read from standard input, PARLEY_JOIN_KEY or --key-file; never from\n"
       "the command line, which everybody on the machine can see. It may come folded over lines and quoted.\n"
-      "--server is where the server is reached, in place of the address in the key; it is remembered.\n"
+      "--server is the address of the server, in place of the one in the key; it is remembered.\n"
       "Examples:\n"
       "  parley join --into /etc/nginx --check 'nginx -t' --apply 'systemctl reload nginx'\n"
       "  parley join --into /srv/site --key-file site-7k3q.join --follow\n"

@@ -263,7 +263,7 @@ void AddIssue(CLI::App* key, Globals* globals, const std::shared_ptr<KeyFlags>& 
       ->excludes(subject);
   issue
       ->add_option("--label", flags->labels,
-                   "key=value by which tasks select the device (repeat); without any it keeps those that its name has")
+                   "key=value by which tasks select the device (repeatable); without it, the device keeps its labels")
       ->allow_extra_args(false);
   issue->add_option("--out", flags->out, "File to write, e.g. web-1.credential")->required();
   issue->add_option("--ttl", flags->ttl, "How long it lives: 1s to 366d")->capture_default_str();
@@ -280,9 +280,9 @@ void AddKey(CLI::App* app, Globals* globals) {
   CLI::App* key = AddGroup(app, "key", "Issue, list and revoke credentials; rotate the root");
   auto flags = std::make_shared<KeyFlags>();
   AddIssue(key, globals, flags);
-  AddCommand(key, globals, "list", "All credentials that were issued", kCallerOptions, &List);
-  AddCommand(key, globals, "get", "One credential's record", kCallerOptions, flags, &Get)
-      ->add_option("serial", flags->serial, "As in `parley key list`")
+  AddCommand(key, globals, "list", "List all credentials that were issued", kCallerOptions, &List);
+  AddCommand(key, globals, "get", "Show one credential's record", kCallerOptions, flags, &Get)
+      ->add_option("serial", flags->serial, "The credential's serial, as in `parley key list`")
       ->required();
   CLI::App* label = AddCommand(key, globals, "label", "Set or remove labels of a device, by which tasks select it",
                                kCallerOptions, flags, &Label);
@@ -291,14 +291,14 @@ void AddKey(CLI::App* app, Globals* globals) {
   label->footer(
       "Example:\n"
       "  parley key label web-1 site=berlin role=web canary-\n"
-      "Holds at once, without a new credential, and for the credentials that follow. A device that is\n"
-      "connected is offered the tasks that select it now; one that it has not begun to apply is taken\n"
-      "back where the task does not select it any more.");
+      "The change holds at once, without a new credential, and for the credentials that follow. A device that\n"
+      "is connected is offered the tasks that select it now; an offer that it has not begun to apply is taken\n"
+      "back if the task does not select the device any more.");
   CLI::App* revoke =
       AddCommand(key, globals, "revoke",
                  "Revoke a credential: its connections, and the keys that were made with it, end within a second",
                  kCallerOptions, flags, &Revoke);
-  revoke->add_option("serial", flags->serial, "As in `parley key list`")->required();
+  revoke->add_option("serial", flags->serial, "The credential's serial, as in `parley key list`")->required();
   revoke->add_option("--reason", flags->reason, "Kept in the audit log");
   CLI::App* rotate =
       AddCommand(key, globals, "rotate-root", "Make a new root epoch, from which keys are issued from now on",
@@ -310,8 +310,8 @@ void AddKey(CLI::App* app, Globals* globals) {
       "Examples:\n"
       "  parley key rotate-root                      new keys come from the new epoch\n"
       "  parley key rotate-root --retire-before 2    when everybody has one: those of epoch 1 end\n"
-      "Whoever has ended the own key with it gets another one where keyd runs: start keyd\n"
-      "once with --new-admin.");
+      "An admin whose own key has ended with it gets another one where keyd runs: start keyd once with\n"
+      "--new-admin.");
 }
 
 }  // namespace parley::cli

@@ -173,28 +173,29 @@ void AddReason(CLI::App* command, MemberFlags* flags) {
 void AddUser(CLI::App* app, Globals* globals) {
   CLI::App* user = AddGroup(app, "user", "List and revoke the members of the organisation, and change their roles");
   auto flags = std::make_shared<MemberFlags>();
-  AddCommand(user, globals, "list", "Everybody in the chain of trust, verified", kMemberOptions, flags, &ListUsers);
+  AddCommand(user, globals, "list", "List everybody in the chain of trust, verified", kMemberOptions, flags,
+             &ListUsers);
   CLI::App* revoke =
       AddCommand(user, globals, "revoke", "Revoke a user, all of their devices and credentials; admins only",
                  kMemberOptions, flags, &RevokeUser);
-  revoke->add_option("user", flags->whom, "A name or an id, as in `parley user list`")->required();
+  revoke->add_option("user", flags->whom, "The user's name or id, as in `parley user list`")->required();
   AddReason(revoke, flags.get());
   CLI::App* role =
       AddCommand(user, globals, "role", "Give a user another role; admins only", kMemberOptions, flags, &ChangeRole);
-  role->add_option("user", flags->whom, "A name or an id, as in `parley user list`")->required();
+  role->add_option("user", flags->whom, "The user's name or id, as in `parley user list`")->required();
   role->add_option("role", flags->role, "admin, operator or auditor")->required();
   AddReason(role, flags.get());
 }
 
 void AddDevice(CLI::App* app, Globals* globals) {
-  CLI::App* device = AddGroup(app, "device", "List and revoke devices of the organisation; this device's file");
+  CLI::App* device = AddGroup(app, "device", "List and revoke devices of the organisation; manage this device's file");
   auto flags = std::make_shared<MemberFlags>();
-  AddCommand(device, globals, "list", "The devices in the chain of trust, verified", kMemberOptions, flags,
+  AddCommand(device, globals, "list", "List the devices in the chain of trust, verified", kMemberOptions, flags,
              &ListDevices)
-      ->add_option("--user", flags->user, "Of this user only");
+      ->add_option("--user", flags->user, "List the devices of this user only");
   CLI::App* revoke = AddCommand(device, globals, "revoke", "Revoke a device of yours; admins: any device",
                                 kMemberOptions, flags, &RevokeDevice);
-  revoke->add_option("device", flags->whom, "Its name, an id or how an id begins, as in `parley device list`")
+  revoke->add_option("device", flags->whom, "Its name, its id or the beginning of its id, as in `parley device list`")
       ->required();
   AddReason(revoke, flags.get());
   AddDeviceFileCommands(device, globals);

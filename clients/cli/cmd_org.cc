@@ -146,7 +146,7 @@ void AddOrg(CLI::App* app, Globals* globals) {
   init->add_option("--user", flags->user, "Your name in the organisation, e.g. alice")->required();
   init->add_option("--device-name", flags->device_name, "What people call this device")->capture_default_str();
   init->footer(
-      "Once for an organisation, with the admin credential that keyd wrote at its first start:\n"
+      "This is done once for an organisation, with the admin credential that keyd wrote at its first start:\n"
       "  parley org init --user alice --device-name \"Alice's laptop\"\n"
       "A root key signs you and this device, and is destroyed: from then on admins let others in.");
   AddCommand(org, globals, "verify", "Verify the whole chain of trust up to the root key, and print it", kMemberOptions,

@@ -157,26 +157,26 @@ void AddTask(CLI::App* app, Globals* globals) {
     command->add_option("task", flags->task, "The task's name")->required();
     return command;
   };
-  AddCommand(task, globals, "list", "All tasks, newest first", kCallerOptions, &List);
-  add("get", "One task", &Get);
+  AddCommand(task, globals, "list", "List all tasks, newest first", kCallerOptions, &List);
+  add("get", "Show one task", &Get);
   AddTaskWatch(task, globals);
-  add("pause", "Stop making offers; who has accepted goes on", &Pause);
-  add("resume", "Go on making offers; of a halted task, bear its failures", &Resume);
-  add("abort", "End a task; who is applying finishes", &Abort)
-      ->add_option("--reason", flags->reason, "Shown to the clients, kept in the audit log");
+  add("pause", "Stop making offers; clients that have accepted go on", &Pause);
+  add("resume", "Make offers again; a halted task goes on in spite of its failures", &Resume);
+  add("abort", "End a task; clients that are applying finish", &Abort)
+      ->add_option("--reason", flags->reason, "Shown to the clients and kept in the audit log");
   AddTaskMembers(task, globals);
   CLI::App* retry = add("retry", "Give clients another attempt at the revision", &Retry);
-  retry->add_option("client", flags->clients, "Their names (all that have failed, declined or timed out)");
+  retry->add_option("client", flags->clients, "Names of clients (all that have failed, declined or timed out)");
   retry->footer(
-      "A client that failed stays as it is until there is a new revision, something that mattered changes on it, or\n"
-      "somebody says so: here, or by giving `parley join` again there. One that is not connected gets it when it is "
-      "back.\n"
+      "A client that has failed stays as it is until there is a new revision, something that mattered changes on\n"
+      "it, or somebody gives it another attempt: here, or there by `parley join`. A client that is not connected\n"
+      "gets it when it is back.\n"
       "Examples:\n"
       "  parley task retry nginx-tls-7k3q\n"
       "  parley task retry nginx-tls-7k3q web-17 web-22");
   AddTaskKey(task, globals);
   CLI::App* revoke = add("revoke-member", "Take one client out of a task at once", &RevokeMember);
-  revoke->add_option("client", flags->client, "Its name in `parley task members`")->required();
+  revoke->add_option("client", flags->client, "The client's name, as in `parley task members`")->required();
   revoke->add_option("--reason", flags->reason, "Kept in the audit log");
 }
 

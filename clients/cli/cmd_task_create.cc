@@ -180,27 +180,27 @@ void AddTaskCreate(CLI::App* task, Globals* globals) {
   command->add_option("--payload", flags->payload, "File or folder that the clients install")->required();
   command->add_option("--ttl", flags->ttl, "How long the task stays open: 1m to 366d")->capture_default_str();
   command->add_option("--title", flags->title, "A line for people");
-  command->add_option("--start", flags->start, "Make offers from then on: 2026-11-22T23:10:00Z, or 2h");
+  command->add_option("--start", flags->start, "Make no offers before then: 2026-11-22T23:10:00Z, or 2h");
   command
       ->add_option(
           "--select", flags->select,
-          "Devices with the label key=value take part; key=a,b: either; fact:key=value: those that say so; repeatable")
+          "Only devices with this label take part: key=value, key=a,b (either), or a fact, fact:key=value (repeatable)")
       ->allow_extra_args(false);
-  command->add_option("--expected", flags->expected, "Complete as soon as this many clients have ended")
+  command->add_option("--expected", flags->expected, "Complete the task as soon as this many clients have ended")
       ->check(WholeNumber());
   command->add_flag("--forced", flags->forced, "Clients may not decline");
-  command->add_option("--max-deferrals", flags->max_deferrals, "How often a client may put it off (3)")
+  command->add_option("--max-deferrals", flags->max_deferrals, "How often a client may put the task off (3)")
       ->check(WholeNumber());
   command
       ->add_option("--max-failures", flags->max_failures,
-                   "So many failed clients are borne; one more halts the task (0: the first does; without: never)")
+                   "How many clients may fail before one more halts the task (without this option, any number)")
       ->check(WholeNumber());
   command->add_option("--max-members", flags->max_members, "How many may join with the key (0: no limit)")
       ->check(WholeNumber());
   command->add_option("--join-key-ttl", flags->join_key_ttl, "How long the key lives (as long as the task)");
   command->add_option("--join-key-folder", flags->join_key_folder, "Where NAME.join is written")->capture_default_str();
   command->add_option("--supersedes", flags->supersedes,
-                      "A task that this one takes the place of; its files on the clients become this one's");
+                      "A task whose place this one takes; its files on the clients become this one's");
   command->footer(
       "Examples:\n"
       "  parley task create nginx-tls --payload ./nginx --ttl 24h\n"

@@ -112,7 +112,7 @@ void AddTaskKey(CLI::App* task, Globals* globals) {
   CLI::Option* const list = command->add_flag("--list", flags->list, "List the task's keys instead");
   CLI::Option* const revoke = command->add_option("--revoke", flags->revoke, "Revoke this key of the list instead");
   revoke->excludes(list);
-  command->add_flag("--with-members", flags->with_members, "End the keys of those who joined with it, too")
+  command->add_flag("--with-members", flags->with_members, "End the keys of the clients that joined with it, too")
       ->needs(revoke);
   // These are for a new key.
   for (CLI::Option* const instead : {list, revoke}) instead->excludes(ttl)->excludes(most)->excludes(folder);
@@ -121,9 +121,9 @@ void AddTaskKey(CLI::App* task, Globals* globals) {
       "  parley task key nginx-tls-7k3q --ttl 1h --max-members 5\n"
       "  parley task key nginx-tls-7k3q --list\n"
       "  parley task key nginx-tls-7k3q --revoke 5f0e... --with-members\n"
-      "Revoking a key keeps out who has not joined yet; who has joined stays, until\n"
-      "`parley task revoke-member`, or --with-members for all of them. A key ends with\n"
-      "the credential that made it.");
+      "Revoking a key keeps out the clients that have not joined yet. Those that have joined stay, until\n"
+      "`parley task revoke-member`, or --with-members for all of them. A key ends with the credential that\n"
+      "made it.");
 }
 
 }  // namespace parley::cli

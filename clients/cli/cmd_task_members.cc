@@ -92,13 +92,14 @@ absl::StatusOr<ExitCode> Members(const Globals& globals, const std::string& type
 void AddTaskMembers(CLI::App* task, Globals* globals) {
   auto typed = std::make_shared<std::string>();
   CLI::App* command = AddCommand(task, globals, "members",
-                                 "The clients of a task: what each has, what it is offered, and why it stands there",
+                                 "List a task's clients: what each has and is offered, and why it is in its state",
                                  kCallerOptions, typed, &Members);
   command->add_option("task", *typed, "The task's name")->required();
   command->footer(
-      "INSTALLED is what the client last read from its disk: \"drifted\" when that is not what it confirmed.\n"
-      "OFFERED is how far it is with the revision on offer. \"hindered\" passes by itself or by what somebody does on\n"
-      "that machine; what has failed waits for a new revision or for `parley task retry`.");
+      "INSTALLED is what the client last read from its disk: \"drifted\" if that is not what it confirmed.\n"
+      "OFFERED is how far it is with the revision on offer. What hinders a client passes by itself, or by what\n"
+      "somebody does on that machine; a client that has failed waits for a new revision or for\n"
+      "`parley task retry`.");
 }
 
 }  // namespace parley::cli

@@ -253,12 +253,12 @@ void AddTaskWatch(CLI::App* task, Globals* globals) {
   CLI::App* command =
       AddCommand(task, globals, "watch", "Follow a task until it has ended", kCallerOptions, flags, &Watch);
   command->add_option("task", flags->task, "The task's name")->required();
-  command->add_flag("--all", flags->all, "A line for every change of every client");
+  command->add_flag("--all", flags->all, "Print a line for every change of every client");
   command->footer(
       "On a terminal it is one screen, with the clients that are in trouble by name. Elsewhere it prints a line for\n"
       "each client that comes to an end, and now and then one for the whole task.\n"
-      "Goes on over a restart of the server without missing a change. Ends with 0 when the task\n"
-      "completed without errors, with 1 when it ended in another way or was halted.");
+      "It goes on over a restart of the server without missing a change. Its exit code is 0 if the task\n"
+      "completed without errors, and 1 if the task ended in another way or was halted.");
 }
 
 }  // namespace parley::cli

@@ -141,7 +141,7 @@ void AddUp(CLI::App* app, Globals* globals) {
 void AddDown(CLI::App* app, Globals* globals) {
   auto data = std::make_shared<std::string>(DataFolder());
   AddCommand(app, globals, "down", "Stop what `parley up` started", kNoGlobals, data, &Down)
-      ->add_option("--data", *data, "Its folder")
+      ->add_option("--data", *data, "Folder of its data")
       ->capture_default_str();
 }
 

@@ -76,7 +76,7 @@ std::string PathOf(const CLI::App* command) {
 }
 
 std::string UsesText(unsigned uses) {
-  std::string text = "Takes of parley's own options: ";
+  std::string text = "Takes these of parley's own options: ";
   for (const GlobalOption& option : kGlobalOptions) {
     if ((uses & option.bit) != 0) absl::StrAppend(&text, option.name, ", ");
   }

@@ -121,7 +121,7 @@ int Main(int argc, char** argv) {
       "  parley task create nginx-tls --payload ./nginx        make a task, get a key to join it\n"
       "  parley join --into /etc/nginx --check 'nginx -t' --apply 'systemctl reload nginx'\n"
       "  parley task watch nginx-tls-7k3q                      see who has confirmed\n"
-      "`parley COMMAND --help` teaches each.");
+      "`parley COMMAND --help` explains each command.");
   AddCommands(&app, &globals);
   try {
     app.parse(argc, argv);

@@ -10,7 +10,7 @@ ITEM = re.compile(r"^  (?! )(\S(?:.*?\S)?)(?:  +(\S.*))?$")
 BESIDE = re.compile(r"^(.*?)(?: (?:Excludes|Needs):(?: --[a-z-]+)+)+(?: +(.*))?$")
 CONTINUED = re.compile(r"^ {10,}(\S.*)$")
 # Which of the program's own options a command takes; it refuses the others.
-TAKES = re.compile(r"^Takes of parley's own options: (.*)\.$")
+TAKES = re.compile(r"^Takes these of parley's own options: (.*)\.$")
 SECTIONS = ("Options:", "Positionals:", "Subcommands:")
 
 

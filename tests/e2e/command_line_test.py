@@ -91,7 +91,8 @@ class CommandLine(unittest.TestCase):
 
     def used(self, command):
         """The global options that its help lists."""
-        listed = re.search(r"Takes of parley's own options: (.*)\.$", self.commands[command], re.MULTILINE).group(1)
+        line = re.search(r"Takes these of parley's own options: (.*)\.$", self.commands[command], re.MULTILINE)
+        listed = line.group(1)
         self.assertTrue(set(listed.split(", ")) <= {*GLOBAL, "--output"}, listed)
         return set(listed.split(", "))
 
@@ -195,8 +196,7 @@ class CommandLine(unittest.TestCase):
 
     def options(self, command):
         """Of a command and of parley itself: those that take one value, with one that will do."""
-        own = [line for line in self.commands[command].splitlines() if "(repeat)" not in line]
-        listed = re.findall(r"^  (?:-\w,)?(--[a-z-]+) (\S+)", "\n".join(own), re.MULTILINE)
+        listed = re.findall(r"^  (?:-\w,)?(--[a-z-]+) (\S+)", self.commands[command], re.MULTILINE)
         values = {"N": "1", "INT": "1"}
         return [(name, values.get(kind, "1")) for name, kind in listed] + [("--server", "a:1"), ("--output", "json")]
 
