@@ -12,6 +12,7 @@
 #include "clients/chain/trust_client.h"
 #include "lib/base/error.h"
 #include "lib/crypto/kdf.h"
+#include "lib/keys/identity.h"
 #include "parley/key/v1/key_service.grpc.pb.h"
 #include "parley/task/v1/participation_service.grpc.pb.h"
 

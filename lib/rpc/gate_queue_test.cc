@@ -19,7 +19,7 @@ namespace {
 
 constexpr char kIssue[] = "parley.key.v1.KeyService.IssueCredential";
 
-class NoAuditLog final : public AuditLog {
+class NoAuditLog final : public audit::AuditLog {
  public:
   void Record(key::v1::AuditEvent) override {}
 };

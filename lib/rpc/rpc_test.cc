@@ -18,7 +18,7 @@
 namespace parley::rpc {
 namespace {
 
-class FakeAuditLog final : public AuditLog {
+class FakeAuditLog final : public audit::AuditLog {
  public:
   void Record(key::v1::AuditEvent event) override { events.push_back(std::move(event)); }
   std::vector<key::v1::AuditEvent> events;
