@@ -177,7 +177,7 @@ void NegotiateStream::Handle(const std::deque<Request>& batch) {
     parts_->task_index->RenewLease(member_.task, member_.client,
                                    parts_->clock->Now() + ToDuration(snapshot_.task->value.task().leases().transfer()));
   }
-  for (Response& answer : outcome.answers) Send(std::move(answer));
+  for (Response& answer : outcome.answers) SendNext(std::move(answer));
   if (!outcome.refusal.ok()) Close(outcome.refusal);
 }
 
@@ -293,10 +293,10 @@ void NegotiateStream::TellNews() {
   if (snapshot_.participant().version() == told_version_ && task.task().state() == told_task_state_) return;
   absl::StatusOr<Response> push = Answer(snapshot_.client.value, task, nullptr);
   if (!push.ok()) return Close(push.status());
-  Send(*std::move(push));
+  SendNext(*std::move(push));
 }
 
-void NegotiateStream::Send(Response response) {
+void NegotiateStream::SendNext(Response response) {
   told_version_ = response.version();
   told_task_state_ = response.task_state();
   const bool over = task::IsAtRest(response.state()) && task::HasEnded(response.task_state());

@@ -72,7 +72,7 @@ class NegotiateStream final
   bool UseSnapshot(ParticipantSnapshot snapshot);
   // Tells the client what it has not been told yet.
   void TellNews();
-  void Send(Response response);
+  void SendNext(Response response);
   void ReadMore();
 
   const TaskdParts* const parts_;
