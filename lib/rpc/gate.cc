@@ -77,7 +77,7 @@ grpc::ServerUnaryReactor* Gate::Unary(grpc::CallbackServerContext* context, absl
     // more.
     const absl::Status status = context->IsCancelled() ? absl::CancelledError("the client has gone") : handler(caller);
     caller.call->End(status);
-    // Counted before it is answered, so that who has the answer finds it in the figures.
+    // Counted before it is answered, so that who has the answer finds it in the metrics.
     caller.call = nullptr;
     reactor->Finish(transport::ToGrpc(status));
   };

@@ -119,13 +119,13 @@ Metrics::Metrics() {
 }
 
 Metrics::Source Metrics::Add(const std::string& name, const std::string& help, Kind kind, Read read) {
-  const auto figure = std::make_shared<Figure>(Figure{name, help, kind, std::move(read)});
-  MutexLock lock(&figures_mutex_);
-  figures_.emplace(figure.get(), figure);
+  const auto metric = std::make_shared<Metric>(Metric{name, help, kind, std::move(read)});
+  MutexLock lock(&metrics_mutex_);
+  metrics_.emplace(metric.get(), metric);
   // Removed under the lock that a reading holds.
-  return Source(nullptr, [this, key = figure.get()](void*) {
-    MutexLock lock(&figures_mutex_);
-    figures_.erase(key);
+  return Source(nullptr, [this, key = metric.get()](void*) {
+    MutexLock lock(&metrics_mutex_);
+    metrics_.erase(key);
   });
 }
 
@@ -140,37 +140,37 @@ void Metrics::Handled(absl::string_view method, absl::string_view type, absl::St
   const double seconds = absl::ToDoubleSeconds(took);
   const size_t bucket = std::lower_bound(std::begin(kUpTo), std::end(kUpTo), seconds) - std::begin(kUpTo);
   MutexLock lock(&methods_mutex_);
-  MethodFigures* const figures = Find(method, type);
-  ++figures->handled[index];
-  ++figures->buckets[bucket];
-  figures->seconds += seconds;
+  MethodMetrics* const metrics = Find(method, type);
+  ++metrics->handled[index];
+  ++metrics->buckets[bucket];
+  metrics->seconds += seconds;
 }
 
 std::string Metrics::Text() const {
   std::string text;
   AppendCalls(&text);
-  MutexLock lock(&figures_mutex_);
+  MutexLock lock(&metrics_mutex_);
   // Those of one name stand together, as the format demands.
-  std::map<std::string, std::vector<const Figure*>> named;
-  for (const auto& [key, figure] : figures_) named[figure->name].push_back(key);
-  for (const auto& [name, figures] : named) {
-    AppendHead(name, figures[0]->help, figures[0]->kind == Kind::kGauge ? "gauge" : "counter", &text);
-    for (const Figure* const figure : figures) {
-      for (const Sample& sample : figure->read()) AppendSample(name, sample.labels, sample.value, &text);
+  std::map<std::string, std::vector<const Metric*>> named;
+  for (const auto& [key, metric] : metrics_) named[metric->name].push_back(key);
+  for (const auto& [name, metrics] : named) {
+    AppendHead(name, metrics[0]->help, metrics[0]->kind == Kind::kGauge ? "gauge" : "counter", &text);
+    for (const Metric* const metric : metrics) {
+      for (const Sample& sample : metric->read()) AppendSample(name, sample.labels, sample.value, &text);
     }
   }
   return text;
 }
 
-Metrics::MethodFigures* Metrics::Find(absl::string_view method, absl::string_view type) {
+Metrics::MethodMetrics* Metrics::Find(absl::string_view method, absl::string_view type) {
   const auto found = methods_.find(method);
   if (found != methods_.end()) return &found->second;
   const size_t dot = method.rfind('.');
-  MethodFigures& figures = methods_[std::string(method)];
-  figures.labels = {{"grpc_type", std::string(type)},
+  MethodMetrics& metrics = methods_[std::string(method)];
+  metrics.labels = {{"grpc_type", std::string(type)},
                     {"grpc_service", std::string(method.substr(0, dot))},
                     {"grpc_method", std::string(dot == absl::string_view::npos ? "" : method.substr(dot + 1))}};
-  return &figures;
+  return &metrics;
 }
 
 void Metrics::AppendCalls(std::string* text) const {
@@ -192,7 +192,7 @@ void Metrics::AppendCalls(std::string* text) const {
   for (const auto& [name, method] : methods_) AppendHistogram(method, text);
 }
 
-void Metrics::AppendHistogram(const MethodFigures& method, std::string* text) {
+void Metrics::AppendHistogram(const MethodMetrics& method, std::string* text) {
   Labels labels = method.labels;
   int64_t count = 0;
   for (size_t i = 0; i <= std::size(kUpTo); ++i) {

@@ -1,7 +1,7 @@
-// The figures of a process, as Prometheus reads them.
+// The metrics of a process, as Prometheus reads them.
 //
 // Calls are counted under the names that every gRPC dashboard knows: grpc_server_started_total,
-// grpc_server_handled_total, grpc_server_handling_seconds. Other figures are asked for when somebody reads:
+// grpc_server_handled_total, grpc_server_handling_seconds. Other metrics are asked for when somebody reads:
 //
 //   const Metrics::Source tasks = metrics->Add("parley_tasks", "Tasks that are not settled, by state.",
 //                                              Metrics::Kind::kGauge, [&] { return CountTasks(); });
@@ -55,13 +55,13 @@ class Metrics {
   static constexpr int kCodes = 17;
   static constexpr size_t kBounds = 13;
   using Labels = std::map<std::string, std::string>;
-  struct Figure {
+  struct Metric {
     std::string name;
     std::string help;
     Kind kind;
     Read read;
   };
-  struct MethodFigures {
+  struct MethodMetrics {
     Labels labels;
     int64_t started = 0;
     int64_t handled[kCodes] = {};
@@ -70,14 +70,14 @@ class Metrics {
     double seconds = 0;
   };
 
-  MethodFigures* Find(absl::string_view method, absl::string_view type) ABSL_EXCLUSIVE_LOCKS_REQUIRED(methods_mutex_);
+  MethodMetrics* Find(absl::string_view method, absl::string_view type) ABSL_EXCLUSIVE_LOCKS_REQUIRED(methods_mutex_);
   void AppendCalls(std::string* text) const;
-  static void AppendHistogram(const MethodFigures& method, std::string* text);
+  static void AppendHistogram(const MethodMetrics& method, std::string* text);
 
   mutable Mutex methods_mutex_;
-  std::map<std::string, MethodFigures, std::less<>> methods_ ABSL_GUARDED_BY(methods_mutex_);
-  mutable Mutex figures_mutex_;
-  std::map<const Figure*, std::shared_ptr<const Figure>> figures_ ABSL_GUARDED_BY(figures_mutex_);
+  std::map<std::string, MethodMetrics, std::less<>> methods_ ABSL_GUARDED_BY(methods_mutex_);
+  mutable Mutex metrics_mutex_;
+  std::map<const Metric*, std::shared_ptr<const Metric>> metrics_ ABSL_GUARDED_BY(metrics_mutex_);
   // The metrics of the process itself.
   std::vector<Source> own_;
 };

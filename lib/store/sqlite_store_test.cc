@@ -115,8 +115,6 @@ TEST(SqliteStore, SaysThatItsFileIsDamaged) {
 TEST(SqliteStore, CompactsByItself) {
   Folder folder;
   const auto store = *OpenSqliteStore({.path = folder.File(), .keep_revisions = 20});
-  Mutex mutex;
-  CondVar changed;
   for (int i = 0; i < 200; ++i) ASSERT_TRUE(store->Commit(Transaction().Set("a", absl::StrCat(i))).ok());
   // The compaction runs beside us: what it promises is that it gets there.
   while (Reason(store->Get("a", 100).status()) != "STORE_COMPACTED") {

@@ -16,7 +16,7 @@ Enrolld::Enrolld(Config config)
                                         : std::make_unique<Outbox>(&parts_, &sessions_, &keys_, config_.mailer)) {}
 
 Enrolld::~Enrolld() {
-  figure_ = nullptr;
+  open_invitations_ = nullptr;
   invitations_.ended().Stop();
   // First what begins work, then what does it: nothing is called that is gone.
   Drain();
@@ -34,7 +34,7 @@ absl::StatusOr<std::unique_ptr<Enrolld>> Enrolld::Create(Config config) {
 absl::Status Enrolld::Start() {
   RETURN_IF_ERROR(sessions_.Start());
   if (config_.metrics != nullptr) {
-    figure_ = config_.metrics->Add(
+    open_invitations_ = config_.metrics->Add(
         "parley_invitations_open", "Invitations that can still be claimed.", rpc::Metrics::Kind::kGauge, [this] {
           return std::vector<rpc::Metrics::Sample>{{{}, static_cast<double>(sessions_.open())}};
         });

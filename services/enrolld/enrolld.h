@@ -89,7 +89,7 @@ class Enrolld {
   const std::unique_ptr<Outbox> outbox_;
   const rpc::Gate gate_{config_.find_peer, config_.audit, workers_.get(), config_.metrics};
   InvitationRegistry invitations_{&parts_, &sessions_, &keys_, outbox_.get()};
-  rpc::Metrics::Source figure_;
+  rpc::Metrics::Source open_invitations_;
   InvitationServiceAdapter invitation_service_{&gate_, &invitations_};
   ExchangeServiceAdapter exchange_service_{&gate_, &parts_, &sessions_};
 };

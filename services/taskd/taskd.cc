@@ -27,7 +27,7 @@ Taskd::Taskd(Config config, KeyMaker keys)
       revoked_(&store_, config_.revoke, config_.clock, timers_.get()) {}
 
 Taskd::~Taskd() {
-  figures_.clear();
+  metric_sources_.clear();
   config_.labels->StopObserving();
   dependents_.ended().Stop();
   // First what begins work, then what does it: nothing is called that is gone.
@@ -55,12 +55,12 @@ absl::Status Taskd::Start() {
   RETURN_IF_ERROR(task_index_.Start(std::move(observer)));
   config_.labels->Observe(std::bind_front(&Taskd::OnRelabelled, this));
   if (config_.metrics != nullptr) {
-    figures_ = TaskMetrics(&task_index_, config_.metrics);
-    figures_.push_back(config_.metrics->Add("parley_clock_ahead_seconds",
-                                            "How far the clock was set forward since the start of the service.",
-                                            rpc::Metrics::Kind::kGauge, [this]() -> std::vector<rpc::Metrics::Sample> {
-                                              return {{{}, absl::ToDoubleSeconds(jumps_.ahead())}};
-                                            }));
+    metric_sources_ = TaskMetrics(&task_index_, config_.metrics);
+    metric_sources_.push_back(config_.metrics->Add(
+        "parley_clock_ahead_seconds", "How far the clock was set forward since the start of the service.",
+        rpc::Metrics::Kind::kGauge, [this]() -> std::vector<rpc::Metrics::Sample> {
+          return {{{}, absl::ToDoubleSeconds(jumps_.ahead())}};
+        }));
   }
   return absl::OkStatus();
 }

@@ -107,7 +107,7 @@ class Taskd {
   Assignments assignments_{&parts_};
   TaskServiceAdapter task_service_{&gate_, &tasks_, &roster_, &dependents_, &parts_};
   ArtifactServiceAdapter artifact_service_{&gate_, &parts_};
-  std::vector<rpc::Metrics::Source> figures_;
+  std::vector<rpc::Metrics::Source> metric_sources_;
   ParticipationServiceAdapter participation_service_{&gate_, &joining_, &assignments_, &parts_};
 };
 
