@@ -128,10 +128,10 @@ SocketAddress AbstractAddress(absl::string_view name) {
 
 SocketPair MakeSocketPair(absl::string_view name) {
   int ends[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0) return {};
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0) return SocketPair();
   SocketPair pair{Fd(ends[0]), Fd(ends[1])};
   const SocketAddress address = AbstractAddress(name);
-  if (bind(pair.named.get(), address.get(), address.size) != 0) return {};
+  if (bind(pair.named.get(), address.get(), address.size) != 0) return SocketPair();
   return pair;
 }
 
