@@ -6,9 +6,7 @@
 //
 //   grpc::ServerUnaryReactor* GetTask(grpc::CallbackServerContext* context, const GetTaskRequest* request,
 //                                     Task* response) override {
-//     return gate_->Unary(context, "parley.task.v1.TaskService.GetTask", [=, this](const Caller& caller) {
-//       return tasks_->Get(*request, response);
-//     });
+//     return gate_->Unary(context, "parley.task.v1.TaskService.GetTask", tasks_, &Tasks::Get, request, response);
 //   }
 //
 // Threads: all methods may be called from any thread.
@@ -18,6 +16,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <type_traits>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -63,6 +62,19 @@ class Gate {
   // valid until the handler returns. The handler of a call that is cancelled before a worker is free never runs.
   grpc::ServerUnaryReactor* Unary(grpc::CallbackServerContext* context, absl::string_view method,
                                   std::function<absl::Status(const Caller&)> handler) const;
+  // Does the same with a method of `part` for the handler. It takes the request and the response, and before them the
+  // caller if it must know who calls. `part` must outlive the call.
+  template <typename Part, typename Handler, typename Request, typename Response>
+  grpc::ServerUnaryReactor* Unary(grpc::CallbackServerContext* context, absl::string_view method, Part* part,
+                                  Handler handler, const Request* request, Response* response) const {
+    return Unary(context, method, [=](const Caller& caller) -> absl::Status {
+      if constexpr (std::is_invocable_v<Handler, Part*, const Caller&, const Request&, Response*>) {
+        return (part->*handler)(caller, *request, response);
+      } else {
+        return (part->*handler)(*request, response);
+      }
+    });
+  }
 
   WorkerPool* workers() const { return workers_; }
 

@@ -72,8 +72,7 @@ absl::Status InvitationRegistry::EndThoseOf(const keyd_client::EndedCredentials:
   return absl::OkStatus();
 }
 
-absl::Status InvitationRegistry::AwaitEndedInvitations(const rpc::Caller&,
-                                                       const enrol::v1::AwaitEndedInvitationsRequest& request,
+absl::Status InvitationRegistry::AwaitEndedInvitations(const enrol::v1::AwaitEndedInvitationsRequest& request,
                                                        enrol::v1::AwaitEndedInvitationsResponse* response) {
   ASSIGN_OR_RETURN(const std::vector<std::string> serials, ended_.Await(request.credentials()));
   ASSIGN_OR_RETURN(const auto all, parts_->store->All());

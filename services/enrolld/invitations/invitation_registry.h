@@ -38,7 +38,7 @@ class InvitationRegistry {
   absl::Status Resend(const rpc::Caller& caller, const enrol::v1::ResendInvitationRequest& request,
                       enrol::v1::CreateInvitationResponse* response);
 
-  absl::Status AwaitEndedInvitations(const rpc::Caller& caller, const enrol::v1::AwaitEndedInvitationsRequest& request,
+  absl::Status AwaitEndedInvitations(const enrol::v1::AwaitEndedInvitationsRequest& request,
                                      enrol::v1::AwaitEndedInvitationsResponse* response);
   // Hears of the credentials that are revoked, and ends what was made with them until it is stopped.
   keyd_client::EndedCredentials& ended() { return ended_; }

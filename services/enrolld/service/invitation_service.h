@@ -23,38 +23,34 @@ class InvitationServiceAdapter final : public enrol::v1::InvitationService::Call
 
   Reactor* CreateInvitation(Context* context, const enrol::v1::CreateInvitationRequest* request,
                             enrol::v1::CreateInvitationResponse* response) override {
-    return Run("CreateInvitation", &InvitationRegistry::Create, context, request, response);
+    return gate_->Unary(context, Method("CreateInvitation"), invitations_, &InvitationRegistry::Create, request,
+                        response);
   }
   Reactor* GetInvitation(Context* context, const enrol::v1::GetInvitationRequest* request,
                          enrol::v1::Invitation* response) override {
-    return Run("GetInvitation", &InvitationRegistry::Get, context, request, response);
+    return gate_->Unary(context, Method("GetInvitation"), invitations_, &InvitationRegistry::Get, request, response);
   }
   Reactor* ListInvitations(Context* context, const enrol::v1::ListInvitationsRequest* request,
                            enrol::v1::ListInvitationsResponse* response) override {
-    return Run("ListInvitations", &InvitationRegistry::List, context, request, response);
+    return gate_->Unary(context, Method("ListInvitations"), invitations_, &InvitationRegistry::List, request, response);
   }
   Reactor* CancelInvitation(Context* context, const enrol::v1::CancelInvitationRequest* request,
                             enrol::v1::Invitation* response) override {
-    return Run("CancelInvitation", &InvitationRegistry::Cancel, context, request, response);
+    return gate_->Unary(context, Method("CancelInvitation"), invitations_, &InvitationRegistry::Cancel, request,
+                        response);
   }
   Reactor* ResendInvitation(Context* context, const enrol::v1::ResendInvitationRequest* request,
                             enrol::v1::CreateInvitationResponse* response) override {
-    return Run("ResendInvitation", &InvitationRegistry::Resend, context, request, response);
+    return gate_->Unary(context, Method("ResendInvitation"), invitations_, &InvitationRegistry::Resend, request,
+                        response);
   }
   Reactor* AwaitEndedInvitations(Context* context, const enrol::v1::AwaitEndedInvitationsRequest* request,
                                  enrol::v1::AwaitEndedInvitationsResponse* response) override {
-    return Run("AwaitEndedInvitations", &InvitationRegistry::AwaitEndedInvitations, context, request, response);
+    return gate_->Unary(context, Method("AwaitEndedInvitations"), invitations_,
+                        &InvitationRegistry::AwaitEndedInvitations, request, response);
   }
 
-  // Runs a method behind the gate.
-  template <typename Request, typename Response>
-  Reactor* Run(absl::string_view name,
-               absl::Status (InvitationRegistry::*method)(const rpc::Caller&, const Request&, Response*),
-               Context* context, const Request* request, Response* response) {
-    return gate_->Unary(
-        context, absl::StrCat("parley.enrol.v1.InvitationService.", name),
-        [=, this](const rpc::Caller& caller) { return (invitations_->*method)(caller, *request, response); });
-  }
+  static std::string Method(absl::string_view name) { return absl::StrCat("parley.enrol.v1.InvitationService.", name); }
 
   const rpc::Gate* const gate_;
   InvitationRegistry* const invitations_;

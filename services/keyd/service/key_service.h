@@ -26,7 +26,8 @@ class KeyServiceAdapter final : public key::v1::KeyService::CallbackService {
 
   Reactor* IssueCredential(Context* context, const key::v1::IssueCredentialRequest* request,
                            key::v1::IssueCredentialResponse* response) override {
-    return Run("IssueCredential", parts_->trust.get(), &TrustAuthority::Issue, context, request, response);
+    return parts_->gate->Unary(context, Method("IssueCredential"), parts_->trust.get(), &TrustAuthority::Issue, request,
+                               response);
   }
   Reactor* GetCredential(Context* context, const key::v1::GetCredentialRequest* request,
                          key::v1::CredentialRecord* response) override {
@@ -37,7 +38,8 @@ class KeyServiceAdapter final : public key::v1::KeyService::CallbackService {
   }
   Reactor* ListCredentials(Context* context, const key::v1::ListCredentialsRequest* request,
                            key::v1::ListCredentialsResponse* response) override {
-    return Run("ListCredentials", parts_->credentials.get(), &Credentials::List, context, request, response);
+    return parts_->gate->Unary(context, Method("ListCredentials"), parts_->credentials.get(), &Credentials::List,
+                               request, response);
   }
   Reactor* RevokeCredential(Context* context, const key::v1::RevokeCredentialRequest* request,
                             key::v1::CredentialRecord* response) override {
@@ -50,7 +52,8 @@ class KeyServiceAdapter final : public key::v1::KeyService::CallbackService {
   }
   Reactor* LabelDevice(Context* context, const key::v1::LabelDeviceRequest* request,
                        key::v1::DeviceLabels* response) override {
-    return Run("LabelDevice", parts_->credentials.get(), &Credentials::Label, context, request, response);
+    return parts_->gate->Unary(context, Method("LabelDevice"), parts_->credentials.get(), &Credentials::Label, request,
+                               response);
   }
   Reactor* RotateRoot(Context* context, const key::v1::RotateRootRequest* request,
                       key::v1::RotateRootResponse* response) override {
@@ -74,7 +77,8 @@ class KeyServiceAdapter final : public key::v1::KeyService::CallbackService {
   }
   Reactor* ListAuditEvents(Context* context, const key::v1::ListAuditEventsRequest* request,
                            key::v1::ListAuditEventsResponse* response) override {
-    return Run("ListAuditEvents", parts_->store.trail(), &AuditTrail::List, context, request, response);
+    return parts_->gate->Unary(context, Method("ListAuditEvents"), parts_->store.trail(), &AuditTrail::List, request,
+                               response);
   }
   grpc::ServerWriteReactor<key::v1::AudienceKeys>* WatchAudienceKeys(Context*,
                                                                      const key::v1::WatchAudienceKeysRequest*) override;
@@ -83,20 +87,6 @@ class KeyServiceAdapter final : public key::v1::KeyService::CallbackService {
   grpc::ServerWriteReactor<key::v1::WatchDeviceLabelsResponse>* WatchDeviceLabels(
       Context*, const key::v1::WatchDeviceLabelsRequest*) override;
 
-  // Runs a method of a part behind the gate. Some need not know who calls.
-  template <typename Part, typename Request, typename Response>
-  Reactor* Run(absl::string_view name, Part* part, absl::Status (Part::*method)(const Request&, Response*) const,
-               Context* context, const Request* request, Response* response) {
-    return parts_->gate->Unary(context, Method(name),
-                               [=](const rpc::Caller&) { return (part->*method)(*request, response); });
-  }
-  template <typename Part, typename Request, typename Response>
-  Reactor* Run(absl::string_view name, Part* part,
-               absl::Status (Part::*method)(const rpc::Caller&, const Request&, Response*), Context* context,
-               const Request* request, Response* response) {
-    return parts_->gate->Unary(context, Method(name),
-                               [=](const rpc::Caller& caller) { return (part->*method)(caller, *request, response); });
-  }
   static std::string Method(absl::string_view name) { return absl::StrCat("parley.key.v1.KeyService.", name); }
 
   KeydParts* const parts_;

@@ -48,14 +48,13 @@ class TrustServiceAdapter final : public trust::v1::TrustService::CallbackServic
   }
   Reactor* RenewCredential(Context* context, const trust::v1::RenewCredentialRequest* request,
                            trust::v1::RenewCredentialResponse* response) override {
-    return parts_->gate->Unary(context, Method("RenewCredential"), [=, this](const rpc::Caller& caller) {
-      return parts_->trust->Renew(caller, *request, response);
-    });
+    return parts_->gate->Unary(context, Method("RenewCredential"), parts_->trust.get(), &TrustAuthority::Renew, request,
+                               response);
   }
   Reactor* ListCertificates(Context* context, const trust::v1::ListCertificatesRequest* request,
                             trust::v1::ListCertificatesResponse* response) override {
-    return parts_->gate->Unary(context, Method("ListCertificates"),
-                               [=, this](const rpc::Caller&) { return parts_->trust->List(*request, response); });
+    return parts_->gate->Unary(context, Method("ListCertificates"), parts_->trust.get(), &TrustAuthority::List, request,
+                               response);
   }
   grpc::ServerWriteReactor<trust::v1::WatchCertificatesResponse>* WatchCertificates(
       Context*, const trust::v1::WatchCertificatesRequest*) override;

@@ -26,8 +26,8 @@ class ParticipationServiceAdapter final : public task::v1::ParticipationService:
 
   grpc::ServerUnaryReactor* Join(Context* context, const task::v1::JoinRequest* request,
                                  task::v1::JoinResponse* response) override {
-    return gate_->Unary(context, "parley.task.v1.ParticipationService.Join",
-                        [=, this](const rpc::Caller& caller) { return joining_->Join(caller, *request, response); });
+    return gate_->Unary(context, "parley.task.v1.ParticipationService.Join", joining_, &Joining::Join, request,
+                        response);
   }
   NegotiateStream::Reactor* Negotiate(Context* context) override {
     return rpc::StartStream(
