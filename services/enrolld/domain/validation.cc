@@ -23,10 +23,6 @@ constexpr absl::Duration kMinTtl = absl::Minutes(1);
 constexpr absl::Duration kMaxTtl = absl::Hours(24 * 30);
 constexpr absl::Duration kDefaultTtl = absl::Hours(48);
 
-absl::Status Invalid(absl::string_view reason, absl::string_view sentence) {
-  return Error(absl::StatusCode::kInvalidArgument, reason, sentence);
-}
-
 bool IsUserName(absl::string_view name) {
   return !name.empty() && name.size() <= kMaxUserNameBytes && std::all_of(name.begin(), name.end(), [](char c) {
     return absl::ascii_islower(c) || absl::ascii_isdigit(c) || c == '.' || c == '_' || c == '-';
@@ -46,7 +42,7 @@ absl::Status ValidateCreate(const enrol::v1::CreateInvitationRequest& request) {
   RETURN_IF_ERROR(ValidateRequestId(request.request_id()));
   if (request.kind() == Invitation::KIND_USER) {
     if (!IsUserName(request.user_name())) {
-      return Invalid("USER_NAME_MALFORMED", "a user's name has 1 to 48 of the characters a-z 0-9 . _ -");
+      return InvalidArgument("USER_NAME_MALFORMED", "a user's name has 1 to 48 of the characters a-z 0-9 . _ -");
     }
     switch (request.role()) {
       case access::v1::ROLE_ADMIN:
@@ -55,22 +51,24 @@ absl::Status ValidateCreate(const enrol::v1::CreateInvitationRequest& request) {
       case access::v1::ROLE_DEVICE:
         break;
       default:
-        return Invalid("ROLE_NOT_ENROLLED", "a user is an admin, an operator, an auditor or a device");
+        return InvalidArgument("ROLE_NOT_ENROLLED", "a user is an admin, an operator, an auditor or a device");
     }
   } else if (request.kind() != Invitation::KIND_DEVICE) {
-    return Invalid("KIND_MISSING", "say whether a user or a device is invited");
+    return InvalidArgument("KIND_MISSING", "say whether a user or a device is invited");
   } else if (!request.user_name().empty() || request.role() != access::v1::ROLE_UNSPECIFIED) {
-    return Invalid("DEVICE_IS_ONES_OWN", "a further device gets its user's name and role; leave them out");
+    return InvalidArgument("DEVICE_IS_ONES_OWN", "a further device gets its user's name and role; leave them out");
   }
   if (!request.email().empty()) RETURN_IF_ERROR(ValidateEmail(request.email()));
   const absl::Duration ttl = TtlOf(request);
-  if (ttl < kMinTtl || ttl > kMaxTtl) return Invalid("TTL_RANGE", "an invitation lives for 1 minute to 30 days");
+  if (ttl < kMinTtl || ttl > kMaxTtl)
+    return InvalidArgument("TTL_RANGE", "an invitation lives for 1 minute to 30 days");
   return absl::OkStatus();
 }
 
 absl::Status ValidateRequestId(absl::string_view request_id) {
   if (IsUuid(request_id)) return absl::OkStatus();
-  return Invalid("REQUEST_ID_MALFORMED", "request_id must be a UUID, one for each request; make one with uuidgen");
+  return InvalidArgument("REQUEST_ID_MALFORMED",
+                         "request_id must be a UUID, one for each request; make one with uuidgen");
 }
 
 absl::Status ValidateEmail(absl::string_view email) {
@@ -82,18 +80,18 @@ absl::Status ValidateEmail(absl::string_view email) {
       std::all_of(domain.begin(), domain.end(), IsDomainChar)) {
     return absl::OkStatus();
   }
-  return Invalid("EMAIL_MALFORMED", "this is not one plain e-mail address like bob@example.com");
+  return InvalidArgument("EMAIL_MALFORMED", "this is not one plain e-mail address like bob@example.com");
 }
 
 absl::Status ValidateText(absl::string_view text, absl::string_view what) {
   const bool printable = IsUtf8(text) && std::none_of(text.begin(), text.end(), absl::ascii_iscntrl);
   if (printable && text.size() <= kMaxTextBytes) return absl::OkStatus();
-  return Invalid("TEXT_MALFORMED", absl::StrCat(what, " must be one line of at most 200 bytes of UTF-8"));
+  return InvalidArgument("TEXT_MALFORMED", absl::StrCat(what, " must be one line of at most 200 bytes of UTF-8"));
 }
 
 absl::Status ValidateHello(const enrol::v1::Hello& hello) {
   if (hello.instance().size() == kInstanceBytes && hello.step() <= sas::kLastStep) return absl::OkStatus();
-  return Invalid("HELLO_MALFORMED", "hello needs an instance of 16 bytes and a step from 0 to 8");
+  return InvalidArgument("HELLO_MALFORMED", "hello needs an instance of 16 bytes and a step from 0 to 8");
 }
 
 absl::Status ValidateStop(const enrol::v1::Stop& stop) {
@@ -101,7 +99,7 @@ absl::Status ValidateStop(const enrol::v1::Stop& stop) {
   if (reason.empty() || reason.size() > kMaxReasonBytes || !std::all_of(reason.begin(), reason.end(), [](char c) {
         return absl::ascii_isupper(c) || absl::ascii_isdigit(c) || c == '_';
       })) {
-    return Invalid("STOP_MALFORMED", "stop needs a reason of 1 to 40 of the characters A-Z 0-9 _");
+    return InvalidArgument("STOP_MALFORMED", "stop needs a reason of 1 to 40 of the characters A-Z 0-9 _");
   }
   return ValidateText(stop.sentence(), "the sentence of stop");
 }

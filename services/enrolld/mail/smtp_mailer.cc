@@ -28,9 +28,8 @@ constexpr char kProgram[] = "enrolld_mail";
 constexpr int kPatienceMilliseconds = 75'000;
 constexpr size_t kMaxAnswerBytes = 4096;
 
-absl::Status Unavailable(absl::string_view why) {
-  return Error(absl::StatusCode::kUnavailable, "MAIL_SERVER_UNAVAILABLE",
-               absl::StrCat("the mail server did not take it: ", why, "; it is tried again"));
+absl::Status NotTaken(absl::string_view why) {
+  return Unavailable("MAIL_SERVER_UNAVAILABLE", "the mail server did not take it: ", why, "; it is tried again");
 }
 
 absl::StatusOr<std::string> FindProgram() {
@@ -110,14 +109,14 @@ absl::Status SmtpMailer::Send(const std::string& to, const Secret& message) {
   WipeString(job.mutable_message());
 
   int pipes[2][2] = {{-1, -1}, {-1, -1}};
-  if (pipe2(pipes[0], O_CLOEXEC) != 0) return Unavailable(ErrnoText(errno));
+  if (pipe2(pipes[0], O_CLOEXEC) != 0) return NotTaken(ErrnoText(errno));
   Fd child_input(pipes[0][0]);
   Fd to_child(pipes[0][1]);
-  if (pipe2(pipes[1], O_CLOEXEC) != 0) return Unavailable(ErrnoText(errno));
+  if (pipe2(pipes[1], O_CLOEXEC) != 0) return NotTaken(ErrnoText(errno));
   const Fd from_child(pipes[1][0]);
   Fd child_output(pipes[1][1]);
   const pid_t pid = Start(program_, child_input.get(), child_output.get());
-  if (pid == 0) return Unavailable(absl::StrCat("cannot start ", program_));
+  if (pid == 0) return NotTaken(absl::StrCat("cannot start ", program_));
   child_input = Fd();
   child_output = Fd();
   const bool written = WriteAll(to_child.get(), program_, input.Expose()).ok();
@@ -134,7 +133,7 @@ absl::Status SmtpMailer::Send(const std::string& to, const Secret& message) {
                  absl::StrCat("the mail server refused it: ", outcome.sentence(),
                               "; check the address, or carry the link yourself"));
   }
-  return Unavailable(outcome.sentence().empty() ? "no answer" : outcome.sentence());
+  return NotTaken(outcome.sentence().empty() ? "no answer" : outcome.sentence());
 }
 
 }  // namespace parley::enrolld

@@ -24,10 +24,6 @@ using task::v1::Task;
 using Message = NegotiateRequest::MessageCase;
 using Result = absl::StatusOr<std::optional<ParticipantRecord>>;
 
-absl::Status Refuse(absl::string_view reason, absl::string_view sentence) {
-  return Error(absl::StatusCode::kFailedPrecondition, reason, sentence);
-}
-
 // "TRANSFERRING" for STATE_TRANSFERRING.
 std::string Show(ParticipantState state) { return Participant::State_Name(state).substr(sizeof("STATE_") - 1); }
 
@@ -93,8 +89,8 @@ class Machine {
   static Result Unchanged() { return std::optional<ParticipantRecord>(); }
 
   absl::Status NoTransition(absl::string_view what) const {
-    return Refuse("NO_TRANSITION", absl::StrCat("a client that is ", Show(state()), " can not ", what,
-                                                "; declare again on a new stream to go on from there"));
+    return FailedPrecondition("NO_TRANSITION", absl::StrCat("a client that is ", Show(state()), " can not ", what,
+                                                            "; declare again on a new stream to go on from there"));
   }
 
   // Ends the step: one version more, unless nothing has changed.
@@ -335,13 +331,13 @@ class Machine {
                    "a deferral must name a time that is yet to come; check this machine's clock");
     }
     if (was().deferrals() >= task_.task().max_deferrals()) {
-      return Refuse("DEFERRALS_EXHAUSTED",
-                    absl::StrCat("the offer was deferred ", was().deferrals(), " times already; accept it",
-                                 task_.task().forced() ? "" : " or decline it"));
+      return FailedPrecondition("DEFERRALS_EXHAUSTED",
+                                absl::StrCat("the offer was deferred ", was().deferrals(), " times already; accept it",
+                                             task_.task().forced() ? "" : " or decline it"));
     }
     if (until >= std::min(TaskEnd(), ToTime(task_.manifest_expire_time()))) {
-      return Refuse("DEFERRAL_TOO_LONG", absl::StrCat("the update must be applied before ", ShowTime(TaskEnd()),
-                                                      "; defer to an earlier time"));
+      return FailedPrecondition("DEFERRAL_TOO_LONG", absl::StrCat("the update must be applied before ",
+                                                                  ShowTime(TaskEnd()), "; defer to an earlier time"));
     }
     is().set_deferrals(was().deferrals() + 1);
     *is().mutable_deferred_until() = deferral.until();
@@ -365,7 +361,8 @@ class Machine {
   Result OnDecline(const task::v1::Declination& declination) {
     if (state() != Participant::STATE_OFFERED) return NoTransition("decline an offer");
     if (task_.task().forced()) {
-      return Refuse("TASK_FORCED", "this task is forced and can not be declined; accept its offer, or defer it");
+      return FailedPrecondition("TASK_FORCED",
+                                "this task is forced and can not be declined; accept its offer, or defer it");
     }
     RememberFailure(&next_);
     return Enter(Participant::STATE_DECLINED, declination.code(), declination.detail());
@@ -419,16 +416,18 @@ class Machine {
       const bool repeated = state() == Participant::STATE_CONFIRMED && confirm.attempt() == was().attempt() &&
                             confirm.installed_digest() == record_.offered_digest();
       if (repeated) return Unchanged();
-      return Refuse("NOT_CHECKING", absl::StrCat("only a client that is CHECKING in attempt ", was().attempt(),
-                                                 " can confirm it; this one is ", Show(state())));
+      return FailedPrecondition("NOT_CHECKING",
+                                absl::StrCat("only a client that is CHECKING in attempt ", was().attempt(),
+                                             " can confirm it; this one is ", Show(state())));
     }
     if (event_.connection == record_.checking_connection()) {
-      return Refuse("SAME_CONNECTION",
-                    "the confirmation came over the connection that reported CHECKING; connect anew and repeat it");
+      return FailedPrecondition(
+          "SAME_CONNECTION",
+          "the confirmation came over the connection that reported CHECKING; connect anew and repeat it");
     }
     if (confirm.installed_digest() != record_.offered_digest()) {
-      return Refuse("DIGEST_DIFFERS",
-                    "what is installed has another digest than the manifest; roll back and report it");
+      return FailedPrecondition("DIGEST_DIFFERS",
+                                "what is installed has another digest than the manifest; roll back and report it");
     }
     TakeInstalled(was().revision(), confirm.installed_digest(), &next_);
     is().set_confirmed_revision(std::max(was().confirmed_revision(), was().revision()));

@@ -26,10 +26,6 @@ constexpr int kMaxWindows = 64;
 constexpr int kMaxEncodings = 16;
 constexpr absl::Duration kMaxLease = absl::Hours(24 * 7);
 
-absl::Status Invalid(absl::string_view reason, absl::string_view sentence) {
-  return Error(absl::StatusCode::kInvalidArgument, reason, sentence);
-}
-
 // Characters, not bytes: continuation bytes do not count.
 size_t Chars(absl::string_view text) {
   return std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; });
@@ -37,26 +33,28 @@ size_t Chars(absl::string_view text) {
 
 absl::Status ValidateWindow(const Window& window) {
   if (!window.has_start_time() || !window.has_end_time() || ToTime(window.start_time()) >= ToTime(window.end_time())) {
-    return Invalid("WINDOW_MALFORMED", "a window needs a start_time and a later end_time");
+    return InvalidArgument("WINDOW_MALFORMED", "a window needs a start_time and a later end_time");
   }
   return absl::OkStatus();
 }
 
 absl::Status ValidateText(absl::string_view text, size_t limit, absl::string_view what) {
   if (text.size() <= limit) return absl::OkStatus();
-  return Invalid("TEXT_TOO_LONG", absl::StrCat(what, " has ", text.size(), " bytes, over the limit of ", limit));
+  return InvalidArgument("TEXT_TOO_LONG",
+                         absl::StrCat(what, " has ", text.size(), " bytes, over the limit of ", limit));
 }
 
 absl::Status ValidateDigest(absl::string_view digest, absl::string_view what) {
   if (digest.size() == kDigestBytes) return absl::OkStatus();
-  return Invalid("DIGEST_MALFORMED", absl::StrCat(what, " must have 32 bytes"));
+  return InvalidArgument("DIGEST_MALFORMED", absl::StrCat(what, " must have 32 bytes"));
 }
 
 absl::Status ValidateHindrance(const task::v1::Hindrance& hindrance) {
   const absl::string_view code = hindrance.code();
   const auto fits = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; };
   if (code.empty() || code.size() > kMaxReasonBytes || !std::all_of(code.begin(), code.end(), fits)) {
-    return Invalid("HINDRANCE_CODE", "the code of a hindrance must have 1 to 64 characters of a-z, 0-9 and '_'");
+    return InvalidArgument("HINDRANCE_CODE",
+                           "the code of a hindrance must have 1 to 64 characters of a-z, 0-9 and '_'");
   }
   return ValidateText(hindrance.detail(), kMaxDetailBytes, "the detail of the hindrance");
 }
@@ -70,24 +68,25 @@ absl::Status ValidateFacts(const Message& message) {
 
 absl::Status ValidateDeclaration(const task::v1::Declaration& declaration) {
   RETURN_IF_ERROR(ValidateFacts(declaration));
-  if (declaration.windows_size() > kMaxWindows) return Invalid("TOO_MANY_WINDOWS", "over 64 windows are declared");
+  if (declaration.windows_size() > kMaxWindows)
+    return InvalidArgument("TOO_MANY_WINDOWS", "over 64 windows are declared");
   for (const Window& window : declaration.windows()) RETURN_IF_ERROR(ValidateWindow(window));
   if (declaration.encodings_size() > kMaxEncodings)
-    return Invalid("TOO_MANY_ENCODINGS", "over 16 encodings are declared");
+    return InvalidArgument("TOO_MANY_ENCODINGS", "over 16 encodings are declared");
   for (const std::string& encoding : declaration.encodings()) {
     RETURN_IF_ERROR(ValidateText(encoding, kMaxReasonBytes, "an encoding"));
   }
   if (!declaration.installed_digest().empty() && declaration.installed_digest().size() != kDigestBytes) {
-    return Invalid("DIGEST_MALFORMED", "installed_digest must have 32 bytes, or none");
+    return InvalidArgument("DIGEST_MALFORMED", "installed_digest must have 32 bytes, or none");
   }
   if (declaration.installed_revision() < 0 || declaration.free_bytes() < 0) {
-    return Invalid("NUMBER_NEGATIVE", "installed_revision and free_bytes can not be below 0");
+    return InvalidArgument("NUMBER_NEGATIVE", "installed_revision and free_bytes can not be below 0");
   }
   if (!declaration.setup_digest().empty() && declaration.setup_digest().size() != kDigestBytes) {
-    return Invalid("DIGEST_MALFORMED", "setup_digest must have 32 bytes, or none");
+    return InvalidArgument("DIGEST_MALFORMED", "setup_digest must have 32 bytes, or none");
   }
   if (!declaration.instance().empty() && declaration.instance().size() != kInstanceBytes) {
-    return Invalid("INSTANCE_MALFORMED", "instance must have 16 random bytes, or none");
+    return InvalidArgument("INSTANCE_MALFORMED", "instance must have 16 random bytes, or none");
   }
   if (declaration.has_hindrance()) RETURN_IF_ERROR(ValidateHindrance(declaration.hindrance()));
   return ValidateText(declaration.taken_over(), kMaxDetailBytes, "taken_over");
@@ -96,9 +95,10 @@ absl::Status ValidateDeclaration(const task::v1::Declaration& declaration) {
 absl::Status ValidateProgress(const task::v1::Progress& progress) {
   // Whatever may be reported may be reported again.
   if (!task::MayReport(progress.state(), progress.state())) {
-    return Invalid("STATE_NOT_REPORTED", "that state is not one that a client reports");
+    return InvalidArgument("STATE_NOT_REPORTED", "that state is not one that a client reports");
   }
-  if (progress.transferred_bytes() < 0) return Invalid("NUMBER_NEGATIVE", "transferred_bytes can not be below 0");
+  if (progress.transferred_bytes() < 0)
+    return InvalidArgument("NUMBER_NEGATIVE", "transferred_bytes can not be below 0");
   RETURN_IF_ERROR(ValidateText(progress.reason(), kMaxReasonBytes, "the reason"));
   return ValidateText(progress.detail(), kMaxDetailBytes, "the detail");
 }
@@ -106,7 +106,7 @@ absl::Status ValidateProgress(const task::v1::Progress& progress) {
 absl::Status ValidateDecline(const task::v1::Declination& decline) {
   const absl::string_view code = decline.code();
   if (code != "unsupported" && code != "policy" && code != "no_space" && code != "other") {
-    return Invalid("DECLINE_CODE", "the code of a declination is unsupported, policy, no_space or other");
+    return InvalidArgument("DECLINE_CODE", "the code of a declination is unsupported, policy, no_space or other");
   }
   return ValidateText(decline.detail(), kMaxDetailBytes, "the detail");
 }
@@ -116,20 +116,20 @@ absl::StatusOr<google::protobuf::Duration> CompleteLease(bool set, const google:
   if (!set) return ToProto(fallback);
   const absl::Duration duration = ToDuration(lease);
   if (duration >= absl::Seconds(1) && duration <= kMaxLease) return lease;
-  return Invalid("LEASE_OUT_OF_RANGE", absl::StrCat("the ", name, " lease must be from 1 second to 7 days"));
+  return InvalidArgument("LEASE_OUT_OF_RANGE", absl::StrCat("the ", name, " lease must be from 1 second to 7 days"));
 }
 
 absl::Status ValidateSelectors(const task::v1::CreateTaskRequest& request) {
   if (request.selector().contains(std::string(keys::kFactPrefix)) ||
       request.selector_any().contains(std::string(keys::kFactPrefix))) {
-    return Invalid("SELECTOR_MALFORMED", "\"fact:\" names no fact; write fact:os for the fact os");
+    return InvalidArgument("SELECTOR_MALFORMED", "\"fact:\" names no fact; write fact:os for the fact os");
   }
   RETURN_IF_ERROR(keys::CheckSizes(request.selector(), "selector keys"));
   Map<std::string, std::string> one;
   for (const auto& [key, any] : request.selector_any()) {
     if (any.values().empty() || any.values_size() > keys::kMaxLabels || request.selector().contains(key)) {
-      return Invalid("SELECTOR_MALFORMED",
-                     "a key of selector_any needs 1 to 64 values, and can not stand in selector as well");
+      return InvalidArgument("SELECTOR_MALFORMED",
+                             "a key of selector_any needs 1 to 64 values, and can not stand in selector as well");
     }
     for (const std::string& value : any.values()) {
       one[key] = value;
@@ -143,27 +143,29 @@ absl::Status ValidateSelectors(const task::v1::CreateTaskRequest& request) {
 
 absl::Status ValidateRequestId(absl::string_view request_id) {
   if (IsUuid(request_id)) return absl::OkStatus();
-  return Invalid("REQUEST_ID_MALFORMED",
-                 "request_id must be a UUID such as 6f1b0a34-0c5e-4f0c-9f53-0f7c6c9a3a11; make one with uuidgen");
+  return InvalidArgument(
+      "REQUEST_ID_MALFORMED",
+      "request_id must be a UUID such as 6f1b0a34-0c5e-4f0c-9f53-0f7c6c9a3a11; make one with uuidgen");
 }
 
 absl::Status ValidateCreateTask(const task::v1::CreateTaskRequest& request, absl::Time now) {
   RETURN_IF_ERROR(ValidateRequestId(request.request_id()));
   if (!request.task_id().empty() && !IsTaskId(request.task_id())) {
-    return Invalid("NAME_MALFORMED",
-                   "task_id must have 3 to 32 characters of a-z, 0-9 and '-', a letter first and no '-' last");
+    return InvalidArgument("NAME_MALFORMED",
+                           "task_id must have 3 to 32 characters of a-z, 0-9 and '-', a letter first and no '-' last");
   }
-  if (Chars(request.title()) > kMaxTextChars) return Invalid("TITLE_TOO_LONG", "title has over 200 characters");
+  if (Chars(request.title()) > kMaxTextChars) return InvalidArgument("TITLE_TOO_LONG", "title has over 200 characters");
   const absl::Duration ttl = request.has_ttl() ? ToDuration(request.ttl()) : kDefaultTaskTtl;
-  if (ttl < kMinTaskTtl || ttl > kMaxTtl) return Invalid("TTL_OUT_OF_RANGE", "ttl must be from 1 minute to 366 days");
+  if (ttl < kMinTaskTtl || ttl > kMaxTtl)
+    return InvalidArgument("TTL_OUT_OF_RANGE", "ttl must be from 1 minute to 366 days");
   if (request.has_start_time() && ToTime(request.start_time()) >= now + ttl) {
-    return Invalid("START_TIME_OUT_OF_RANGE", "start_time must come before the task ends; give a longer ttl");
+    return InvalidArgument("START_TIME_OUT_OF_RANGE", "start_time must come before the task ends; give a longer ttl");
   }
   RETURN_IF_ERROR(ValidateSelectors(request));
   if (request.max_deferrals() < 0 || request.expected_clients() < 0 || request.max_failures() < 0 ||
       request.join_key_max_members() < 0) {
-    return Invalid("NUMBER_NEGATIVE",
-                   "max_deferrals, expected_clients, max_failures and join_key_max_members can not be below 0");
+    return InvalidArgument("NUMBER_NEGATIVE",
+                           "max_deferrals, expected_clients, max_failures and join_key_max_members can not be below 0");
   }
   RETURN_IF_ERROR(CompleteLeases(request.leases()).status());
   switch (request.payload_case()) {
@@ -171,20 +173,22 @@ absl::Status ValidateCreateTask(const task::v1::CreateTaskRequest& request, absl
       return ValidateInline(request.files());
     case task::v1::CreateTaskRequest::kSignedManifest:
       if (request.task_id().empty()) {
-        return Invalid("TASK_ID_MISSING", "task_id is required with signed_manifest, because the manifest names it");
+        return InvalidArgument("TASK_ID_MISSING",
+                               "task_id is required with signed_manifest, because the manifest names it");
       }
       if (request.verification_key().size() != 32) {
-        return Invalid("VERIFICATION_KEY_MALFORMED", "verification_key must be an Ed25519 public key of 32 bytes");
+        return InvalidArgument("VERIFICATION_KEY_MALFORMED",
+                               "verification_key must be an Ed25519 public key of 32 bytes");
       }
       return absl::OkStatus();
     default:
-      return Invalid("PAYLOAD_MISSING", "give either files or signed_manifest");
+      return InvalidArgument("PAYLOAD_MISSING", "give either files or signed_manifest");
   }
 }
 
 absl::Status ValidateInline(const task::v1::InlinePayload& payload) {
-  if (payload.files().empty()) return Invalid("PAYLOAD_EMPTY", "files has no file; give at least one");
-  if (payload.files_size() > kMaxInlineFiles) return Invalid("TOO_MANY_FILES", "files has over 1000 files");
+  if (payload.files().empty()) return InvalidArgument("PAYLOAD_EMPTY", "files has no file; give at least one");
+  if (payload.files_size() > kMaxInlineFiles) return InvalidArgument("TOO_MANY_FILES", "files has over 1000 files");
   int64_t bytes = 0;
   for (const task::v1::InlineFile& file : payload.files()) bytes += static_cast<int64_t>(file.content().size());
   if (bytes > kMaxInlineBytes) {
@@ -198,15 +202,18 @@ absl::Status ValidateInline(const task::v1::InlinePayload& payload) {
 
 absl::Status ValidateJoin(const task::v1::JoinRequest& request) {
   if (!request.client().empty() && !IsClientId(request.client())) {
-    return Invalid("CLIENT_MALFORMED",
-                   "client must have 1 to 64 characters of a-z, 0-9, '.', '_' and '-', a letter or digit first");
+    return InvalidArgument(
+        "CLIENT_MALFORMED",
+        "client must have 1 to 64 characters of a-z, 0-9, '.', '_' and '-', a letter or digit first");
   }
-  if (request.nonce().size() != kNonceBytes) return Invalid("NONCE_MALFORMED", "nonce must have 32 random bytes");
+  if (request.nonce().size() != kNonceBytes)
+    return InvalidArgument("NONCE_MALFORMED", "nonce must have 32 random bytes");
   return ValidateFacts(request);
 }
 
 absl::Status ValidateNegotiate(const NegotiateRequest& request) {
-  if (request.sequence() < 1) return Invalid("SEQUENCE_MALFORMED", "sequence counts a stream's messages from 1");
+  if (request.sequence() < 1)
+    return InvalidArgument("SEQUENCE_MALFORMED", "sequence counts a stream's messages from 1");
   switch (request.message_case()) {
     case NegotiateRequest::kDeclare:
       return ValidateDeclaration(request.declare());
@@ -222,7 +229,7 @@ absl::Status ValidateNegotiate(const NegotiateRequest& request) {
     case NegotiateRequest::kProgress:
       return ValidateProgress(request.progress());
     case NegotiateRequest::MESSAGE_NOT_SET:
-      return Invalid("MESSAGE_MISSING", "a NegotiateRequest has no message");
+      return InvalidArgument("MESSAGE_MISSING", "a NegotiateRequest has no message");
   }
   return absl::OkStatus();
 }
@@ -232,14 +239,15 @@ absl::Status ValidateConfirm(const task::v1::ConfirmRequest& request) {
 }
 
 absl::Status ValidateFindMissing(const task::v1::FindMissingChunksRequest& request) {
-  if (request.digests_size() > kMaxChunksPerRequest) return Invalid("CHUNK_COUNT", "ask for at most 20,000 chunks");
+  if (request.digests_size() > kMaxChunksPerRequest)
+    return InvalidArgument("CHUNK_COUNT", "ask for at most 20,000 chunks");
   for (const std::string& digest : request.digests()) RETURN_IF_ERROR(ValidateDigest(digest, "a digest"));
   return absl::OkStatus();
 }
 
 absl::Status ValidateFetch(const task::v1::FetchChunksRequest& request) {
   if (request.chunks().empty() || request.chunks_size() > kMaxChunksPerRequest) {
-    return Invalid("CHUNK_COUNT", "ask for 1 to 20,000 chunks");
+    return InvalidArgument("CHUNK_COUNT", "ask for 1 to 20,000 chunks");
   }
   for (const auto& chunk : request.chunks()) {
     RETURN_IF_ERROR(ValidateDigest(chunk.digest(), "a digest"));
@@ -269,23 +277,23 @@ absl::StatusOr<absl::Time> JoinKeyExpiry(const google::protobuf::Duration* ttl, 
   if (ttl == nullptr) return task_end;
   const absl::Duration duration = ToDuration(*ttl);
   if (duration < absl::Seconds(1) || duration > kMaxTtl) {
-    return Invalid("TTL_OUT_OF_RANGE", "a join key's ttl must be from 1 second to 366 days");
+    return InvalidArgument("TTL_OUT_OF_RANGE", "a join key's ttl must be from 1 second to 366 days");
   }
   if (now + duration > task_end) {
-    return Invalid("TTL_OUT_OF_RANGE", absl::StrCat("a join key can not outlive its task, which ends at ",
-                                                    ShowTime(task_end), "; give a shorter ttl"));
+    return InvalidArgument("TTL_OUT_OF_RANGE", absl::StrCat("a join key can not outlive its task, which ends at ",
+                                                            ShowTime(task_end), "; give a shorter ttl"));
   }
   return now + duration;
 }
 
 absl::Status ValidateReason(absl::string_view reason) {
   if (reason.size() <= kMaxReasonOfOperatorBytes) return absl::OkStatus();
-  return Invalid("TEXT_TOO_LONG", "reason has over 200 characters");
+  return InvalidArgument("TEXT_TOO_LONG", "reason has over 200 characters");
 }
 
 absl::StatusOr<int> PageSize(int page_size) {
   if (page_size == 0) return 100;
-  if (page_size < 1 || page_size > 1000) return Invalid("PAGE_SIZE", "page_size must be from 1 to 1000");
+  if (page_size < 1 || page_size > 1000) return InvalidArgument("PAGE_SIZE", "page_size must be from 1 to 1000");
   return page_size;
 }
 

@@ -11,10 +11,6 @@ namespace {
 
 constexpr size_t kManifestPartBytes = 1'000'000;
 
-absl::Status NotFound(absl::string_view reason, absl::string_view sentence) {
-  return Error(absl::StatusCode::kNotFound, reason, sentence);
-}
-
 }  // namespace
 
 absl::Status ParseRecord(absl::string_view key, absl::string_view value, google::protobuf::MessageLite* record) {
