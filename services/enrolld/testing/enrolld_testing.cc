@@ -160,8 +160,4 @@ Invitation EnrolldTest::Get(const std::string& name) {
   return *std::move(invitation);
 }
 
-sas::Context EnrolldTest::ContextOf(const std::string& invitation, uint32_t attempt) {
-  return {"Example", invitation.substr(invitation.find('/') + 1), attempt, sas::Kind::kUser};
-}
-
 }  // namespace parley::enrolld

@@ -105,9 +105,6 @@ class EnrolldTest : public ServiceTest {
   CreateInvitationResponse Invite(const std::string& name);
   Invitation Get(const std::string& name);
 
-  // The relay's names for both sides.
-  static sas::Context ContextOf(const std::string& invitation, uint32_t attempt);
-
   Mailer* mailer_ = nullptr;
 
  private:
