@@ -35,14 +35,14 @@ std::string FakeAuditLog::Text() const {
 }
 
 ServiceClient::ServiceClient(const std::string& address, const keys::Keyring::Minted& key, Clock* clock)
-    : channel_(*transport::Channel::Create(keys::DialOptions(address, key.identity, key.secret,
-                                                             /*not_after=*/absl::InfiniteFuture(), clock))) {}
+    : connection_(*transport::Channel::Create(keys::DialOptions(address, key.identity, key.secret,
+                                                                /*not_after=*/absl::InfiniteFuture(), clock))) {}
 
 void ServiceClient::SetDeadline(grpc::ClientContext* context) {
   context->set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(30)));
 }
 
-absl::Status ServiceClient::Explain(const grpc::Status& status) const { return channel_->Explain(status); }
+absl::Status ServiceClient::Explain(const grpc::Status& status) const { return connection_->Explain(status); }
 
 ServiceTest::ServiceTest(const std::string& audience) : folder_(testing::TempDir() + "/service.XXXXXX") {
   EXPECT_NE(mkdtemp(folder_.data()), nullptr);

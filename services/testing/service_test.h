@@ -46,7 +46,9 @@ class ServiceClient {
  public:
   ServiceClient(const std::string& address, const keys::Keyring::Minted& key, Clock* clock);
 
-  std::shared_ptr<grpc::Channel> channel() const { return channel_->grpc(); }
+  std::shared_ptr<grpc::Channel> channel() const { return connection_->grpc(); }
+  // What a stream keeps, which may outlive its client, to explain its own end.
+  std::shared_ptr<const transport::Channel> connection() const { return connection_; }
 
   // Call(&stub, &TaskService::Stub::GetTask, request): the response or the error.
   template <typename Stub, typename Request, typename Response>
@@ -66,7 +68,7 @@ class ServiceClient {
   absl::Status Explain(const grpc::Status& status) const;
 
  private:
-  std::unique_ptr<transport::Channel> channel_;
+  const std::shared_ptr<const transport::Channel> connection_;
 };
 
 class ServiceTest : public ::testing::Test {

@@ -12,7 +12,7 @@ EnrolldTestClient::EnrolldTestClient(const std::string& address, const keys::Key
       exchanges_(ExchangeService::NewStub(channel())) {}
 
 TestStream::TestStream(EnrolldTestClient* client, std::string invitation, char instance)
-    : client_(client), invitation_(std::move(invitation)), instance_(instance) {
+    : connection_(client->connection()), invitation_(std::move(invitation)), instance_(instance) {
   EnrolldTestClient::SetDeadline(&context_);
   stream_ = client->exchanges().Exchange(&context_);
 }
@@ -83,7 +83,7 @@ absl::Status TestStream::Finish() {
   stream_->WritesDone();
   while (Read().response_case() != 0) {
   }
-  return client_->Explain(stream_->Finish());
+  return connection_->Explain(stream_->Finish());
 }
 
 void TestStream::Cancel() {

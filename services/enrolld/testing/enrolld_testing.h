@@ -68,7 +68,7 @@ class TestStream {
  private:
   bool Write(const ExchangeRequest& request) { return stream_->Write(request); }
 
-  EnrolldTestClient* const client_;
+  const std::shared_ptr<const transport::Channel> connection_;
   const std::string invitation_;
   const char instance_;
   grpc::ClientContext context_;

@@ -14,7 +14,8 @@ TaskdTestClient::TaskdTestClient(const std::string& address, const keys::Keyring
       artifacts_(ArtifactService::NewStub(channel())),
       participation_(ParticipationService::NewStub(channel())) {}
 
-TestNegotiation::TestNegotiation(TaskdTestClient* client, std::string task) : client_(client), task_(std::move(task)) {
+TestNegotiation::TestNegotiation(TaskdTestClient* client, std::string task)
+    : connection_(client->connection()), task_(std::move(task)) {
   TaskdTestClient::SetDeadline(&context_);
   stream_ = client->participation().Negotiate(&context_);
 }
@@ -33,7 +34,7 @@ absl::Status TestNegotiation::Finish() {
   NegotiateResponse rest;
   while (stream_->Read(&rest)) {
   }
-  return client_->Explain(stream_->Finish());
+  return connection_->Explain(stream_->Finish());
 }
 
 NegotiateRequest TestNegotiation::Message() const {

@@ -74,7 +74,7 @@ class TestNegotiation {
   void Cancel();
 
  private:
-  TaskdTestClient* const client_;
+  const std::shared_ptr<const transport::Channel> connection_;
   const std::string task_;
   grpc::ClientContext context_;
   std::unique_ptr<grpc::ClientReaderWriter<NegotiateRequest, NegotiateResponse>> stream_;
