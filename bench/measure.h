@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <sstream>
@@ -11,7 +12,9 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "lib/base/error.h"
 #include "lib/keys/dial.h"
 #include "lib/transport/channel.h"
@@ -29,6 +32,20 @@ inline double ProcessorSeconds(int pid) {
   double user = 0, system = 0;
   fields >> user >> system;
   return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
+// How often the threads that a process has now have given up their core by themselves: waited, slept, or were to be
+// woken.
+inline double VoluntarySwitches(int pid) {
+  double switches = 0;
+  for (const auto& thread : std::filesystem::directory_iterator(absl::StrCat("/proc/", pid, "/task"))) {
+    std::ifstream file(thread.path() / "status");
+    constexpr absl::string_view kLine = "voluntary_ctxt_switches:";
+    for (std::string line; std::getline(file, line);) {
+      if (absl::StartsWith(line, kLine)) switches += std::stod(line.substr(kLine.size()));
+    }
+  }
+  return switches;
 }
 
 inline double ResidentKib(int pid) {

@@ -1,7 +1,8 @@
 # Services for a measurement, on free ports and in a folder that goes away. Sourced after tools/common.sh.
 # shellcheck shell=bash
 
-bin=${root:?}/.tools/bin
+# Those of this checkout, or those that are measured.
+programs=${PARLEY_PROGRAMS:-${root:?}/.tools/bin}
 data=$(mktemp -d)
 started=()
 cleanup() {
@@ -19,7 +20,7 @@ trap cleanup EXIT
 start() {
   local log
   mkfifo "$data/$1.log"
-  "$bin/services/$1/$1" --data "$data/$1" "${@:2}" 2>"$data/$1.log" &
+  "$programs/services/$1/$1" --data "$data/$1" "${@:2}" 2>"$data/$1.log" &
   pid=$!
   started+=("$pid")
   exec {log}<"$data/$1.log"

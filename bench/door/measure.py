@@ -1,19 +1,23 @@
-"""Measures the door beside what it competes with, on one machine in one run: measure.py FOLDER_OF_PROGRAMS [--quick]
+"""Measures the door beside what it competes with, on one machine in one run:
+
+measure.py FOLDER_OF_PROGRAMS [--earlier FOLDER_OF_PROGRAMS] [--rounds N] [--quick]
 
 Five pairs of a server and a client process: plaintext gRPC, the same through a relay that only copies, gRPC's own
 mutual TLS (P-256), stunnel-PSK in front of plaintext gRPC, and Parley's door. Each round measures every pair, one after
 another, so that whatever else the machine does falls on all of them. A ratio is the median over the rounds of the
 pair's figure against mutual TLS's of the same round. Prints `figure NAME VALUE` for every pair and `ratio NAME VALUE`
-for Parley's; for latency and memory smaller is better.
+for Parley's; for latency and memory smaller is better. With the programs of an earlier build its door is a sixth pair,
+to which the clients are this build's, and `against_earlier NAME VALUE LOW HIGH` is this door's figure to that one's of
+the same round, the median and the extremes.
 """
 
+import argparse
 import os
 import shutil
 import signal
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 
@@ -78,8 +82,8 @@ class Process:
 class Pair:
     """A server, and how clients reach it."""
 
-    def __init__(self, kind, programs, folder):
-        door_peer, mtls_peer = (os.path.join(programs, name) for name in ("door_peer", "mtls_peer"))
+    def __init__(self, kind, programs, earlier, folder):
+        door_peer, mtls_peer = (os.path.join(programs, "bench/door", name) for name in ("door_peer", "mtls_peer"))
         self.servers = []
         if kind == "mtls":
             address = self.serve(mtls_peer, "server", folder)
@@ -87,6 +91,9 @@ class Pair:
         elif kind == "stunnel":
             near, far = self.tunnel(folder, self.serve(door_peer, "server", "plain", folder))
             self.client_command = (door_peer, "client", "stunnel", folder, near, far)
+        elif kind == "earlier":
+            address = self.serve(os.path.join(earlier, "bench/door/door_peer"), "server", "door", folder)
+            self.client_command = (door_peer, "client", "door", folder, address)
         else:
             mode = "door" if kind == "parley" else kind
             address = self.serve(door_peer, "server", mode, folder)
@@ -166,37 +173,45 @@ UNITS = {
 def report(results):
     measured = [name for name in UNITS if results["mtls"][name]]
     for name in measured:
-        for kind in KINDS:
+        for kind in results:
             print(f"figure {name}_{kind} {statistics.median(results[kind][name]):.1f} {UNITS[name]}")
-    for kind in KINDS:
+    for kind in results:
         for name in measured:
             ratio = statistics.median(ours / theirs for ours, theirs in zip(results[kind][name], results["mtls"][name]))
             if kind == "parley":
                 print(f"ratio {name} {ratio:.2f}")
             elif kind != "mtls":
                 print(f"{kind}: ratio {name} {ratio:.2f}")
+    for name in measured if "earlier" in results else ():
+        ratios = [ours / theirs for ours, theirs in zip(results["parley"][name], results["earlier"][name])]
+        print(f"against_earlier {name} {statistics.median(ratios):.2f} {min(ratios):.2f} {max(ratios):.2f}")
 
 
 def main():
-    programs, options = sys.argv[1], sys.argv[2:]
-    quick = "--quick" in options
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("programs")
+    arguments.add_argument("--earlier")
+    arguments.add_argument("--rounds", type=int, help="6 if not given, 3 with --quick")
+    arguments.add_argument("--quick", action="store_true")
+    options = arguments.parse_args()
+    kinds = KINDS + (("earlier",) if options.earlier else ())
     if not shutil.which("stunnel4"):
         raise SystemExit("stunnel4 is missing; tools/install installs it")
     folder = tempfile.mkdtemp()
     pairs = {}
     try:
-        subprocess.run((os.path.join(programs, "door_peer"), "keys", folder), check=True)
-        results = {kind: {name: [] for name in UNITS} for kind in KINDS}
+        subprocess.run((os.path.join(options.programs, "bench/door/door_peer"), "keys", folder), check=True)
+        results = {kind: {name: [] for name in UNITS} for kind in kinds}
         # Servers of their own: what another measurement has left behind would be used again.
-        for kind in KINDS:
-            for count in (1000,) if quick else (1000, 5000):
-                pair = Pair(kind, programs, folder)
+        for kind in kinds:
+            for count in (1000,) if options.quick else (1000, 5000):
+                pair = Pair(kind, options.programs, options.earlier, folder)
                 results[kind][f"idle_memory_{count // 1000}k"].append(pair.idle_kib(count))
                 pair.stop()
-        for kind in KINDS:
-            pairs[kind] = Pair(kind, programs, folder)
-        for _ in range(3 if quick else 6):
-            measure_round(pairs, 0.25 if quick else 0.6, results)
+        for kind in kinds:
+            pairs[kind] = Pair(kind, options.programs, options.earlier, folder)
+        for _ in range(options.rounds or (3 if options.quick else 6)):
+            measure_round(pairs, 0.25 if options.quick else 0.6, results)
         report(results)
     finally:
         for pair in pairs.values():

@@ -229,7 +229,7 @@ absl::Status MeasureOne(const Flags& flags) {
     times.push_back(absl::Now() - start);
   }
   std::sort(times.begin(), times.end());
-  absl::PrintF("figure enrolment_ms %.1f\n", absl::ToDoubleMilliseconds(times[times.size() / 2]));
+  absl::PrintF("figure enrolment_ms %.1f ms\n", absl::ToDoubleMilliseconds(times[times.size() / 2]));
   return absl::OkStatus();
 }
 
@@ -245,8 +245,8 @@ absl::Status Run(const Flags& flags) {
   RETURN_IF_ERROR(RunMany(flags, flags.exchanges));
   const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
   const double processor = ProcessorSeconds(flags.server_pid) - before;
-  absl::PrintF("figure enrolments_per_server_core %.0f\n", flags.exchanges / processor);
-  absl::PrintF("figure enrolments_per_second %.0f\n", flags.exchanges / seconds);
+  absl::PrintF("figure enrolments_per_server_core %.0f a second\n", flags.exchanges / processor);
+  absl::PrintF("figure enrolments_per_second %.0f a second\n", flags.exchanges / seconds);
   return absl::OkStatus();
 }
 

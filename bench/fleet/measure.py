@@ -14,9 +14,7 @@ connection, as many as taskd has; the operator is another, so that its calls do 
               average at first, doubling up to 30 s, at random from nothing to twice that
     create    connects N devices and creates tasks for them: how long the call takes, and until the last was told
 
-Prints `figure NAME VALUE UNIT` for each, the median over the rounds. With the programs of another build it measures
-both in turn, prints `figure earlier_NAME VALUE UNIT` for those, and `ratio NAME VALUE LOW HIGH`: this build's figure to
-the other's of the same round, the median and the extremes. Smaller is better.
+Prints figures and ratios as ../rounds.py says. Smaller is better.
 
 Server and clients share the machine. *_taskd_cpu and *_clients_cpu say how many seconds of a core each of them used.
 """
@@ -31,12 +29,12 @@ import subprocess
 import sys
 import time
 
+import rounds
 import services
 from tests import stack
 
 PROGRAMS = stack.PROGRAMS / "bench/fleet"
 
-LOAD = "load_before"
 PARTS = ("connect", "publish", "back", "create")
 # What a process needs beside its connections: at least so many descriptors, and a part of all for handshakes.
 OTHER_DESCRIPTORS = 200
@@ -75,23 +73,6 @@ class Peer:
     def __exit__(self, *_):
         self.process.kill()
         self.process.wait()
-
-
-class Figures:
-    """What one round has measured of one build. What it measures several times counts by its median."""
-
-    def __init__(self):
-        self.values = {}
-        self.units = {}
-        # What else the machine does: the processes that want to run, on average over the minute before.
-        self.add(LOAD, os.getloadavg()[0], "processes")
-
-    def add(self, name, value, unit):
-        self.values.setdefault(name, []).append(value)
-        self.units[name] = unit
-
-    def medians(self):
-        return {name: statistics.median(values) for name, values in self.values.items()}
 
 
 class Usage:
@@ -230,7 +211,7 @@ def clients_that_fit(wanted):
 
 
 def measure(options, programs):
-    figures = Figures()
+    figures = rounds.Figures()
     with services.Services(programs, options.folder) as running:
         one = Round(options, running, figures)
         if set(options.only) - {"create"}:
@@ -238,19 +219,6 @@ def measure(options, programs):
         if "create" in options.only:
             one.devices()
     return figures
-
-
-def report(rounds, earlier):
-    units = rounds[0].units
-    medians, others = ([figures.medians() for figures in each] for each in (rounds, earlier))
-    for prefix, all_rounds in (("", medians), ("earlier_", others)):
-        for name, unit in units.items():
-            if all_rounds:
-                print("figure %s%s %.4g %s" % (prefix, name, statistics.median(one[name] for one in all_rounds), unit))
-    for name in [name for name in units if name != LOAD]:
-        ratios = [ours[name] / theirs[name] for ours, theirs in zip(medians, others) if theirs[name] > 0]
-        if ratios:
-            print("ratio %s %.2f %.2f %.2f" % (name, statistics.median(ratios), min(ratios), max(ratios)))
 
 
 def parts(text):
@@ -265,8 +233,7 @@ def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--clients", type=int, default=5000)
     arguments.add_argument("--only", type=parts, default=PARTS)
-    arguments.add_argument("--rounds", type=int, help="1 if not given, 2 if there is another build")
-    arguments.add_argument("--earlier", metavar="PROGRAMS", help="another build's bazel-bin")
+    rounds.add_options(arguments)
     arguments.add_argument("--folder", default=str(pathlib.Path(__file__).parents[2] / ".tools"),
                            help="the services' data lies below it")
     arguments.add_argument("--quiet", type=float, help="seconds of GetTask before each revision")
@@ -279,12 +246,7 @@ def main():
     small = options.clients < 500
     options.quiet = options.quiet or (0.5 if small else 4)
     options.idle = options.idle or (1 if small else 20)
-    rounds, earlier = [], []
-    for _ in range(options.rounds or (2 if options.earlier else 1)):
-        rounds.append(measure(options, stack.PROGRAMS))
-        if options.earlier:
-            earlier.append(measure(options, options.earlier))
-    report(rounds, earlier)
+    rounds.in_turn(lambda programs: measure(options, programs), stack.PROGRAMS, options.earlier, options.rounds)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Measures idle agents, side by side on one machine in one run:
 
-measure.py FOLDER_OF_PROGRAMS ADMIN [--earlier PARLEY] [--seconds N]
+measure.py FOLDER_OF_PROGRAMS ADMIN [--earlier FOLDER_OF_PROGRAMS] [--seconds N]
 
 Starts `parley agent` of this build, that of an earlier build if there is one, and a client of plain gRPC with one open
 stream (plain_client.cc). Once all are connected it counts for N seconds (120) how often threads of each woke: those of
@@ -17,8 +17,9 @@ import time
 
 import wakes
 
-def agent(parley, admin, folder, name):
+def agent(programs, admin, folder, name):
     """The process, once it is connected."""
+    parley = programs / "clients/cli/parley"
     credential = folder / (name + ".credential")
     subprocess.run([parley, "--credential", admin, "key", "issue", "--role", "device", "--subject", name, "--out",
                     credential], check=True, stdout=subprocess.DEVNULL)
@@ -58,15 +59,14 @@ def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("programs", type=pathlib.Path)
     arguments.add_argument("admin")
-    arguments.add_argument("--earlier")
+    arguments.add_argument("--earlier", type=pathlib.Path)
     arguments.add_argument("--seconds", type=int, default=120)
     given = arguments.parse_args()
-    parley = given.programs / "clients/cli/parley"
     running = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
         try:
-            running["present"] = agent(parley, given.admin, folder, "present")
+            running["present"] = agent(given.programs, given.admin, folder, "present")
             if given.earlier:
                 running["earlier"] = agent(given.earlier, given.admin, folder, "earlier")
             running["plain_grpc"] = plain(given.programs / "bench/idle/plain_client")

@@ -37,6 +37,7 @@ using bench::Connect;
 using bench::OnThreads;
 using bench::ProcessorSeconds;
 using bench::ResidentKib;
+using bench::VoluntarySwitches;
 using task::v1::Participant;
 
 constexpr size_t kPayloadBytes = 64 * 1024;
@@ -223,12 +224,15 @@ absl::Status MeasureWholeJob(const Flags& flags, const keys::JoinKey& key, absl:
   };
   RETURN_IF_ERROR(run(flags.clients / 10, "warm-"));
   const double before = ProcessorSeconds(flags.server_pid);
+  const double switches = VoluntarySwitches(flags.server_pid);
   const absl::Time start = absl::Now();
   RETURN_IF_ERROR(run(flags.clients, "client-"));
   const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
   const double processor = ProcessorSeconds(flags.server_pid) - before;
-  absl::PrintF("figure %sclients_per_server_core %.0f\n", name, flags.clients / processor);
-  absl::PrintF("figure %sclients_per_second %.0f\n", name, flags.clients / seconds);
+  absl::PrintF("figure %sclients_per_server_core %.0f a second\n", name, flags.clients / processor);
+  absl::PrintF("figure %sclients_per_second %.0f a second\n", name, flags.clients / seconds);
+  absl::PrintF("figure %sswitches_per_client %.1f switches\n", name,
+               (VoluntarySwitches(flags.server_pid) - switches) / flags.clients);
   return absl::OkStatus();
 }
 
@@ -241,7 +245,7 @@ absl::Status MeasureMemory(const Flags& flags, const keys::JoinKey& key) {
   const double before = ResidentKib(flags.server_pid);
   RETURN_IF_ERROR(ForEach(flags.connected, flags.at_once, [&](int i) { return clients[i]->Declare(); }));
   const double after = ResidentKib(flags.server_pid);
-  absl::PrintF("figure kib_per_connected_client %.1f\n", (after - before) / flags.connected);
+  absl::PrintF("figure kib_per_connected_client %.1f KiB\n", (after - before) / flags.connected);
   for (const auto& client : clients) client->Leave();
   return absl::OkStatus();
 }
