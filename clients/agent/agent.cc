@@ -45,20 +45,20 @@ absl::StatusOr<Outcome> Join(JoinOptions options, Observer* observer) {
   ASSIGN_OR_RETURN(JoinCredentials credentials, MakeJoinCredentials(&options));
   AddFacts(&options.facts);
   const std::string target = TargetOf(options, credentials.task);
-  Cancellation cancellation;
-  const StopWatcher watcher(options.stop, &cancellation);
+  Cancellation never;
+  Cancellation* const cancellation = options.cancellation == nullptr ? &never : options.cancellation;
   Mutex observer_mutex;
-  TaskSession session(&options, std::move(credentials), target, Announcer(observer, &observer_mutex), &cancellation);
+  TaskSession session(&options, std::move(credentials), target, Announcer(observer, &observer_mutex), cancellation);
   return session.Run();
 }
 
 absl::Status ResumePending(const Options& options, Observer* observer) {
-  Cancellation cancellation;
-  const StopWatcher watcher(options.stop, &cancellation);
+  Cancellation never;
+  Cancellation* const cancellation = options.cancellation == nullptr ? &never : options.cancellation;
   Mutex observer_mutex;
   const Announcer announce(observer, &observer_mutex);
   for (const std::string& target : KnownTargets(options)) {
-    RETURN_IF_ERROR(ResumeTarget(options, target, /*share=*/true, announce, &cancellation));
+    RETURN_IF_ERROR(ResumeTarget(options, target, /*share=*/true, announce, cancellation));
     RETURN_IF_ERROR(CheckLastRollback(target));
   }
   return absl::OkStatus();

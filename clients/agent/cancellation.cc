@@ -4,68 +4,83 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 
-#include <chrono>
+#include <algorithm>
 #include <utility>
 
-#include "clients/agent/stop.h"
+#include "absl/time/clock.h"
 #include "lib/base/error.h"
 
 namespace parley::agent {
+namespace {
+
+// Time is taken from the monotonic clock: a pause spares a server that is away, whatever time it is.
+absl::Duration Uptime() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return absl::DurationFromTimespec(now);
+}
+
+}  // namespace
 
 absl::Status Stopped() { return Error(absl::StatusCode::kCancelled, "STOPPED", "stopped before the end"); }
 
+Cancellation::Cancellation()
+    : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), end_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+Cancellation::~Cancellation() {
+  eventfd_write(end_fd_.get(), 1);
+  std::thread thread;
+  {
+    MutexLock lock(&mutex_);
+    thread = std::move(thread_);
+  }
+  if (thread.joinable()) thread.join();
+}
+
 void Cancellation::Cancel() {
-  MutexLock lock(&mutex_);
-  cancelled_ = true;
-  for (const auto& [id, listener] : listeners_) listener();
-  changed_.NotifyAll();
+  const int error = errno;  // A signal handler leaves it as it was.
+  eventfd_write(fd_.get(), 1);
+  errno = error;
 }
 
 bool Cancellation::cancelled() const {
-  MutexLock lock(&mutex_);
-  return cancelled_;
+  pollfd fd = {fd_.get(), POLLIN, 0};
+  return poll(&fd, 1, 0) > 0;
 }
 
 absl::Status Cancellation::Sleep(absl::Duration duration) {
-  // Not the injected clock: this spares a server that is away, whatever time it is.
-  const auto end = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(duration);
-  MutexLock lock(&mutex_);
-  while (!cancelled_) {
-    const auto left = end - std::chrono::steady_clock::now();
-    if (left.count() <= 0) return absl::OkStatus();
-    changed_.WaitFor(&mutex_, absl::FromChrono(left));
+  const absl::Duration end = Uptime() + duration;
+  pollfd fd = {fd_.get(), POLLIN, 0};
+  do {
+    const timespec left = absl::ToTimespec(std::max(absl::ZeroDuration(), end - Uptime()));
+    if (ppoll(&fd, 1, &left, nullptr) > 0) return Stopped();
+  } while (Uptime() < end);
+  return absl::OkStatus();
+}
+
+void Cancellation::CallListeners() {
+  pollfd fds[] = {{fd_.get(), POLLIN, 0}, {end_fd_.get(), POLLIN, 0}};
+  while (poll(fds, 2, -1) < 0 && errno == EINTR) {
   }
-  return Stopped();
+  if (fds[0].revents == 0) return;
+  MutexLock lock(&mutex_);
+  called_ = true;
+  for (const auto& [id, listener] : listeners_) listener();
 }
 
 Cancellation::Listener::Listener(Cancellation* cancellation, std::function<void()> listener)
     : cancellation_(cancellation) {
   MutexLock lock(&cancellation_->mutex_);
-  if (cancellation_->cancelled_) listener();
+  if (cancellation_->called_) listener();
   id_ = ++cancellation_->last_id_;
   cancellation_->listeners_.emplace(id_, std::move(listener));
+  if (!cancellation_->thread_.joinable())
+    cancellation_->thread_ = std::thread([cancellation] { cancellation->CallListeners(); });
 }
 
 Cancellation::Listener::~Listener() {
   MutexLock lock(&cancellation_->mutex_);
   cancellation_->listeners_.erase(id_);
-}
-
-StopWatcher::StopWatcher(const Stop* stop, Cancellation* cancellation) {
-  if (stop == nullptr) return;
-  end_fd_ = Fd(eventfd(0, EFD_CLOEXEC));
-  thread_ = std::thread([stop_fd = stop->fd(), end_fd = end_fd_.get(), cancellation] {
-    pollfd fds[] = {{stop_fd, POLLIN, 0}, {end_fd, POLLIN, 0}};
-    while (poll(fds, 2, -1) < 0 && errno == EINTR) {
-    }
-    if (fds[0].revents != 0) cancellation->Cancel();
-  });
-}
-
-StopWatcher::~StopWatcher() {
-  if (!thread_.joinable()) return;
-  eventfd_write(end_fd_.get(), 1);
-  thread_.join();
 }
 
 }  // namespace parley::agent

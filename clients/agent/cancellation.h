@@ -1,4 +1,4 @@
-// Ends what a session waits for, when its owner wants it to stop.
+// A request to stop, made by another thread or by a signal handler, and whatever waits and must hear of it.
 //
 // Threads: all methods may be called from any thread.
 #ifndef PARLEY_CLIENTS_AGENT_CANCELLATION_H_
@@ -16,15 +16,15 @@
 
 namespace parley::agent {
 
-class Stop;
-
 class Cancellation {
  public:
-  Cancellation() = default;
+  Cancellation();
+  // No listener may be left.
+  ~Cancellation();
   Cancellation(const Cancellation&) = delete;
   Cancellation& operator=(const Cancellation&) = delete;
 
-  // Cancels for good, and calls the listeners.
+  // Cancels for good. It is async-signal-safe: the listeners are called by another thread.
   void Cancel();
   bool cancelled() const;
   // Waits for this time. Returns CANCELLED as soon as it is cancelled.
@@ -45,24 +45,18 @@ class Cancellation {
   };
 
  private:
-  mutable Mutex mutex_;
-  CondVar changed_;
-  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  void CallListeners();
+
+  // Readable from the cancellation on.
+  const Fd fd_;
+  // Readable when the thread must end.
+  const Fd end_fd_;
+  Mutex mutex_;
+  bool called_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t last_id_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<uint64_t, std::function<void()>> listeners_ ABSL_GUARDED_BY(mutex_);
-};
-
-// Cancels when `stop` is requested, by a thread of its own. `stop` may be null.
-class StopWatcher {
- public:
-  StopWatcher(const Stop* stop, Cancellation* cancellation);
-  ~StopWatcher();
-  StopWatcher(const StopWatcher&) = delete;
-  StopWatcher& operator=(const StopWatcher&) = delete;
-
- private:
-  Fd end_fd_;
-  std::thread thread_;
+  // Waits for the cancellation from the first listener on.
+  std::thread thread_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Makes the error of what was stopped before its end: CANCELLED (STOPPED).

@@ -2,6 +2,7 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -259,8 +260,12 @@ class Device {
 absl::Status RunDevice(DeviceOptions options, Observer* observer) {
   RETURN_IF_ERROR(CheckCredential(options.credential));
   RETURN_IF_ERROR(CheckOptions(options));
+  // The sessions' own: they end with the caller's, or with their device.
   Cancellation cancellation;
-  const StopWatcher watcher(options.stop, &cancellation);
+  std::optional<Cancellation::Listener> on_cancel;
+  if (options.cancellation != nullptr) {
+    on_cancel.emplace(options.cancellation, [&cancellation] { cancellation.Cancel(); });
+  }
   Device device(std::move(options), observer, &cancellation);
   return device.Run();
 }

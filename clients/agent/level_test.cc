@@ -15,11 +15,11 @@
 #include "absl/strings/str_cat.h"
 #include "clients/agent/agent_state.pb.h"
 #include "clients/agent/boot_clock.h"
+#include "clients/agent/cancellation.h"
 #include "clients/agent/faults.h"
 #include "clients/agent/hindrance.h"
 #include "clients/agent/record.h"
 #include "clients/agent/session_testing.h"
-#include "clients/agent/stop.h"
 #include "lib/base/error.h"
 
 namespace parley::agent {
@@ -321,14 +321,14 @@ TEST_F(LevelTest, ADeviceThatLostItsStateTakesItsNameBack) {
   log_.Await("confirmed 1");
   StopIt();
   std::filesystem::remove_all(folder_ / "state");
-  Stop stop;
+  Cancellation cancellation;
   EventLog log;
   DeviceOptions options = Device();
-  options.stop = &stop;
+  options.cancellation = &cancellation;
   std::thread device([&] { RunDevice(std::move(options), &log).IgnoreError(); });
   taskd_.Publish({{"site.conf", "newer"}});
   log.Await("confirmed 2");
-  stop.Request();
+  cancellation.Cancel();
   device.join();
   EXPECT_EQ(taskd_.joins(), 2);
 }
@@ -438,15 +438,15 @@ TEST_F(LevelTest, SettlesWithoutAnything) {
 // What stood in the way of the clean-up is none of the set's faults.
 TEST_F(LevelTest, AStoppedAgentSaysThatItsRollbackPasses) {
   taskd_.Publish(new_);
-  Stop stop;
+  Cancellation cancellation;
   JoinOptions options = Options();
   options.hooks.check = absl::StrCat("touch ", folder_ / "checking", "; cat ", folder_ / "gate");
   ASSERT_EQ(mkfifo((folder_ / "gate").c_str(), 0600), 0);
   taskd_.faults.confirm = [] { return grpc::Status(grpc::StatusCode::UNAVAILABLE, "away"); };
-  options.stop = &stop;
+  options.cancellation = &cancellation;
   std::thread agent([&] { Join(std::move(options), &log_).status().IgnoreError(); });
   while (!std::filesystem::exists(folder_ / "checking")) std::this_thread::yield();
-  stop.Request();
+  cancellation.Cancel();
   WriteTestFile(folder_ / "gate", "");
   agent.join();
   EXPECT_EQ(Installed(), old_);

@@ -23,7 +23,7 @@
 
 namespace parley::agent {
 
-class Stop;
+class Cancellation;
 
 // A span of time in which a client applies; `end` is the first moment after it.
 struct Window {
@@ -85,7 +85,7 @@ struct Options {
   absl::Duration min_recheck = absl::Seconds(1);
   absl::Duration max_recheck = absl::Seconds(30);
   // When given, it ends the call with CANCELLED at the next safe moment. It must outlive the call.
-  Stop* stop = nullptr;
+  Cancellation* cancellation = nullptr;
 };
 
 struct JoinOptions : Options {

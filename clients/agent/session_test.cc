@@ -9,10 +9,10 @@
 #include "absl/strings/match.h"
 #include "absl/time/clock.h"
 #include "clients/agent/agent.h"
+#include "clients/agent/cancellation.h"
 #include "clients/agent/fake_payload.h"
 #include "clients/agent/fake_taskd.h"
 #include "clients/agent/session_testing.h"
-#include "clients/agent/stop.h"
 #include "gtest/gtest.h"
 #include "lib/base/error.h"
 #include "lib/base/fd.h"
@@ -284,13 +284,13 @@ TEST_F(SessionTest, ConfirmsWhatAKilledProcessHadSwappedIn) {
   // A process that is hit by kill -9 behind the swap gets so far.
   taskd_.faults.confirm = [] { return grpc::Status(grpc::StatusCode::PERMISSION_DENIED, "not now"); };
   {
-    Stop stop;
+    Cancellation cancellation;
     JoinOptions options = Options();
     options.hooks = {};
     taskd_.faults.on_report = [&](FakeTaskd::State state) {
-      if (state == Participant::STATE_CHECKING) stop.Request();
+      if (state == Participant::STATE_CHECKING) cancellation.Cancel();
     };
-    options.stop = &stop;
+    options.cancellation = &cancellation;
     Join(std::move(options), &log_).status().IgnoreError();
   }
   ASSERT_EQ(Installed(), old_);  // A process that may say goodbye leaves nothing undecided.

@@ -16,10 +16,10 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "clients/agent/agent.h"
+#include "clients/agent/cancellation.h"
 #include "clients/agent/fake_payload.h"
 #include "clients/agent/fake_taskd.h"
 #include "clients/agent/installer.h"
-#include "clients/agent/stop.h"
 #include "clients/agent/target_folder.h"
 #include "gtest/gtest.h"
 #include "lib/base/error.h"
@@ -147,17 +147,17 @@ class SessionTest : public testing::Test {
     StartJoin(std::move(options));
   }
   void StartJoin(JoinOptions options) {
-    options.stop = &stop_;
+    options.cancellation = &cancellation_;
     thread_ =
         std::thread([this, options = std::move(options)]() mutable { outcome_ = Join(std::move(options), &log_); });
   }
   void StartDevice(DeviceOptions options) {
-    options.stop = &stop_;
+    options.cancellation = &cancellation_;
     thread_ =
         std::thread([this, options = std::move(options)]() mutable { status_ = RunDevice(std::move(options), &log_); });
   }
   void StopIt() {
-    stop_.Request();
+    cancellation_.Cancel();
     if (thread_.joinable()) thread_.join();
   }
   void TearDown() override { StopIt(); }
@@ -233,7 +233,7 @@ class SessionTest : public testing::Test {
   FakeTaskd taskd_{&clock_};
   EventLog log_;
   int cut_seen_ = 0;
-  Stop stop_;
+  Cancellation cancellation_;
   std::thread thread_;
   absl::StatusOr<Outcome> outcome_ = absl::UnknownError("");
   absl::Status status_;

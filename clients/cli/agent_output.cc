@@ -27,13 +27,13 @@ namespace {
 constexpr absl::Duration kPatience = absl::Seconds(5);
 constexpr absl::Duration kLastPatience = absl::Milliseconds(300);
 
-std::atomic<agent::Stop*> signalled = nullptr;
+std::atomic<agent::Cancellation*> signalled = nullptr;
 std::atomic<bool> asked_to_stop = false;
 OutputWriter* writer = nullptr;
 
 void OnSignal(int) {
   asked_to_stop = true;
-  if (agent::Stop* const stop = signalled.load(); stop != nullptr) stop->Request();
+  if (agent::Cancellation* const cancellation = signalled.load(); cancellation != nullptr) cancellation->Cancel();
   // A second Ctrl-C ends the process at once; it wakes up with the old set or the new one all the same.
   signal(SIGINT, SIG_DFL);
 }
@@ -77,8 +77,8 @@ int FinishOutput(int code) {
   return code;
 }
 
-StopOnSignal::StopOnSignal(OnHangup on_hangup) {
-  signalled = &stop_;
+CancelOnSignal::CancelOnSignal(OnHangup on_hangup) {
+  signalled = &cancellation_;
   struct sigaction action = {}, hangup = {};
   action.sa_handler = &OnSignal;
   sigaction(SIGINT, &action, nullptr);
@@ -89,6 +89,6 @@ StopOnSignal::StopOnSignal(OnHangup on_hangup) {
   sigaction(SIGHUP, &action, nullptr);
 }
 
-StopOnSignal::~StopOnSignal() { signalled = nullptr; }
+CancelOnSignal::~CancelOnSignal() { signalled = nullptr; }
 
 }  // namespace parley::cli

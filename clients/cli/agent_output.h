@@ -5,7 +5,7 @@
 #ifndef PARLEY_CLIENTS_CLI_AGENT_OUTPUT_H_
 #define PARLEY_CLIENTS_CLI_AGENT_OUTPUT_H_
 
-#include "clients/agent/stop.h"
+#include "clients/agent/cancellation.h"
 #include "clients/cli/command.h"
 
 namespace parley::cli {
@@ -25,16 +25,16 @@ enum class OnHangup { kStop, kIgnore };
 
 // Ends the agent at the next safe moment on SIGINT and SIGTERM, and on SIGHUP with OnHangup::kStop. A SIGHUP that is
 // ignored already, as under nohup, stays ignored. There is at most one at a time.
-class StopOnSignal {
+class CancelOnSignal {
  public:
-  explicit StopOnSignal(OnHangup on_hangup);
-  ~StopOnSignal();
-  StopOnSignal(const StopOnSignal&) = delete;
-  StopOnSignal& operator=(const StopOnSignal&) = delete;
-  agent::Stop* stop() { return &stop_; }
+  explicit CancelOnSignal(OnHangup on_hangup);
+  ~CancelOnSignal();
+  CancelOnSignal(const CancelOnSignal&) = delete;
+  CancelOnSignal& operator=(const CancelOnSignal&) = delete;
+  agent::Cancellation* cancellation() { return &cancellation_; }
 
  private:
-  agent::Stop stop_;
+  agent::Cancellation cancellation_;
 };
 
 }  // namespace parley::cli

@@ -39,8 +39,8 @@ absl::StatusOr<ExitCode> RunAgent(const Globals& globals, const AgentFlags& flag
       return credential;
     };
   }
-  StopOnSignal signals(OnHangup::kIgnore);
-  options.stop = signals.stop();
+  CancelOnSignal signals(OnHangup::kIgnore);
+  options.cancellation = signals.cancellation();
   const std::unique_ptr<agent::Observer> printer = NewPrinter(globals, /*one_task=*/false);
   const absl::Status status = agent::RunDevice(std::move(options), printer.get());
   if (absl::IsCancelled(status)) return kSuccess;

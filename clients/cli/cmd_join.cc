@@ -111,8 +111,8 @@ absl::StatusOr<ExitCode> Join(const Globals& globals, const JoinFlags& flags) {
   const bool by_device = !globals.device_path.empty() || !Environment("PARLEY_DEVICE").empty();
   ASSIGN_OR_RETURN(ops::DeviceMembership membership, flags.agent.FindDeviceMembership(globals, by_device));
   options.chain = std::move(membership.chain);
-  StopOnSignal signals(flags.follow ? OnHangup::kIgnore : OnHangup::kStop);
-  options.stop = signals.stop();
+  CancelOnSignal signals(flags.follow ? OnHangup::kIgnore : OnHangup::kStop);
+  options.cancellation = signals.cancellation();
   const std::unique_ptr<agent::Observer> printer = NewPrinter(globals, /*one_task=*/true);
   ASSIGN_OR_RETURN(const agent::Outcome outcome, agent::Join(std::move(options), printer.get()));
   if (globals.json()) {

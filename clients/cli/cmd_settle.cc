@@ -20,8 +20,8 @@ absl::StatusOr<ExitCode> Settle(const Globals& globals, const AgentFlags& flags)
   agent::Options options;
   RETURN_IF_ERROR(flags.FillPlace(&options));
   const std::string target = options.into.empty() ? options.into_file : options.into;
-  StopOnSignal signals(OnHangup::kStop);
-  options.stop = signals.stop();
+  CancelOnSignal signals(OnHangup::kStop);
+  options.cancellation = signals.cancellation();
   const std::unique_ptr<agent::Observer> printer = NewPrinter(globals, /*one_task=*/false);
   const absl::Status status = agent::ResumePending(options, printer.get());
   // The agent that has the target settles it.

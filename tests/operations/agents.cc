@@ -16,7 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "clients/agent/agent.h"
-#include "clients/agent/stop.h"
+#include "clients/agent/cancellation.h"
 #include "clients/chain/trust_client.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
@@ -95,7 +95,7 @@ absl::Status Run(const std::string& admin_path, int count, const std::string& fo
   ASSIGN_OR_RETURN(const keys::Credential admin, keys::ReadCredentialFile(admin_path));
   std::vector<keys::Credential> credentials(count);
   RETURN_IF_ERROR(Issue(admin, &credentials));
-  agent::Stop stop;
+  agent::Cancellation cancellation;
   std::vector<std::thread> agents;
   for (int i = 0; i < count; ++i) {
     agents.emplace_back([&, i] {
@@ -103,7 +103,7 @@ absl::Status Run(const std::string& admin_path, int count, const std::string& fo
       options.credential = std::move(credentials[i]);
       options.state_dir = absl::StrCat(folder, "/", i, "/state");
       options.into = absl::StrCat(folder, "/", i, "/into");
-      options.stop = &stop;
+      options.cancellation = &cancellation;
       Printer printer(i);
       const absl::Status made = MakeFolders(absl::StrCat(folder, "/", i), 0700);
       const absl::Status ended = made.ok() ? agent::RunDevice(std::move(options), &printer) : made;
@@ -112,7 +112,7 @@ absl::Status Run(const std::string& admin_path, int count, const std::string& fo
   }
   for (char ignored; read(STDIN_FILENO, &ignored, 1) > 0;) {
   }
-  stop.Request();
+  cancellation.Cancel();
   for (std::thread& each : agents) each.join();
   return absl::OkStatus();
 }
