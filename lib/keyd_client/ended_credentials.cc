@@ -80,7 +80,7 @@ void EndedCredentials::Run() {
     const absl::Status status = end_(next);
     mutex_.Lock();
     if (!status.ok()) {
-      LogError("what hangs on a revoked credential has not ended yet",
+      LogError("what depends on a revoked credential has not ended yet",
                {{"credential", next.serial}, {"error", std::string(status.message())}});
       if (!stopping_) moved_.WaitFor(&mutex_, kPause);
       continue;
@@ -96,7 +96,7 @@ absl::Status EndedCredentials::CatchUp() {
   MutexLock lock(&mutex_);
   while (!waiting_.empty() && !stopping_) {
     if (!moved_.WaitUntil(&mutex_, until)) {
-      return Unavailable("REVOCATIONS_PENDING", "what hangs on revoked credentials has not ended; the log says why");
+      return Unavailable("REVOCATIONS_PENDING", "what depends on revoked credentials has not ended; the log says why");
     }
   }
   return absl::OkStatus();
@@ -129,7 +129,7 @@ absl::StatusOr<std::vector<std::string>> EndedCredentials::Await(
   if (all_done()) return serials;
   return Unavailable(
       "REVOCATION_UNKNOWN",
-      "this service has not heard from keyd that the credential was revoked; when it does, it ends what hangs on "
+      "this service has not heard from keyd that the credential was revoked; when it does, it ends what depends on "
       "it");
 }
 

@@ -1,4 +1,4 @@
-// What hangs on a credential ends with it: attacked by who holds a credential that has ended, and keys made with it.
+// What depends on a credential ends with it: attacked by who holds a credential that has ended, and keys made with it.
 #include "absl/strings/str_cat.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
@@ -103,7 +103,7 @@ TEST_F(DependentsTest, ADeviceGoesOnUnderItsNextCredential) {
   const task::v1::JoinRequest request = Request("tasks/site", "web-1");
   const auto first = Try(Device(serial_).get(), request);
   ASSERT_TRUE(first.ok()) << first.status();
-  // A renewal ends nothing by itself, and the next key hangs on the next credential.
+  // A renewal ends nothing by itself, and the next key depends on the next credential.
   const auto renewed = Device(other_serial_);
   const auto second = Try(renewed.get(), request);
   ASSERT_TRUE(second.ok()) << second.status();

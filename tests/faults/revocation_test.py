@@ -1,4 +1,4 @@
-"""A key's end is the end of all that hangs on it: tried with the programs, by who holds a key that has ended."""
+"""A key's end is the end of all that depends on it: tried with the programs, by who holds a key that has ended."""
 
 import unittest
 

@@ -1,4 +1,4 @@
-"""An operator's signature on what is offered, and the chain that it hangs on: clocks, and keyd that is away."""
+"""An operator's signature on what is offered, and the chain that it depends on: clocks, and keyd that is away."""
 
 import contextlib
 import json

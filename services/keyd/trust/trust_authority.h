@@ -1,4 +1,4 @@
-// The organisation's chain of certificates in keyd's store, and the credentials that hang on it.
+// The organisation's chain of certificates in keyd's store, and the credentials that depend on it.
 //
 // Guarantees: holds only what keeps the chain's rules (lib/trust); a certificate is appended by the device that signed
 // it and by no other caller; a device and its credential, a revocation and the end of its credentials are one commit,

@@ -8,7 +8,7 @@
 //   o/{inverted time}/{task}    newest first            q/{hash}               RequestRecord, for 24 hours
 //   c/{digest}                  a zstd frame            d/{digest}             ChunkInfo
 //   x/{serial}                  RevocationRecord, until the key's end
-//   h/{credential}/{key}        what is stored there hangs on that credential of keyd's
+//   h/{credential}/{key}        what is stored there depends on that credential of keyd's
 //   e/{credential}              EndedRecord, until the credential's end
 #ifndef PARLEY_SERVICES_TASKD_STORE_KEYS_H_
 #define PARLEY_SERVICES_TASKD_STORE_KEYS_H_
