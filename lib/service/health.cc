@@ -1,7 +1,5 @@
 #include "lib/service/health.h"
 
-#include <grpcpp/impl/server_builder_option.h>
-#include <grpcpp/impl/server_builder_plugin.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
@@ -29,13 +27,6 @@ using grpc::health::v1::HealthCheckResponse;
 constexpr int kMaxStreams = 16;
 constexpr int kMaxMessageBytes = 4096;
 constexpr int kMaxMetadataBytes = 8192;
-
-// Reflection would else add itself, as it does to every server of a program that links it.
-class WithoutPlugins final : public grpc::ServerBuilderOption {
- public:
-  void UpdateArguments(grpc::ChannelArguments*) override {}
-  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override { plugins->clear(); }
-};
 
 }  // namespace
 
@@ -192,7 +183,6 @@ absl::StatusOr<std::unique_ptr<HealthPort>> HealthPort::Open(const std::string& 
   int port = 0;
   builder.AddListeningPort(absl::StrCat(host, address.substr(colon)), grpc::InsecureServerCredentials(), &port);
   builder.RegisterService(opened->service_.get());
-  builder.SetOption(std::make_unique<WithoutPlugins>());
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);

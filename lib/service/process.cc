@@ -1,7 +1,6 @@
 #include "lib/service/process.h"
 
 #include <errno.h>
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/impl/codegen/service_type.h>
 #include <grpcpp/server_builder.h>
 #include <pthread.h>
@@ -24,6 +23,7 @@
 #include "lib/base/log.h"
 #include "lib/service/health.h"
 #include "lib/service/metrics_port.h"
+#include "lib/service/reflection.h"
 #include "lib/transport/grpc_log.h"
 #include "lib/transport/listener.h"
 
@@ -102,9 +102,12 @@ absl::Status Process::Open() {
 }
 
 void Process::Prepare(grpc::ServerBuilder* builder) {
-  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   health_service_ = health_->MakeService();
   builder->RegisterService(health_service_.get());
+  std::vector<std::string> services = options_.services;
+  services.push_back("grpc.health.v1.Health");
+  reflection_service_ = MakeReflection(std::move(services));
+  builder->RegisterService(reflection_service_.get());
 }
 
 rpc::Metrics::Source Process::CountDoor(const transport::Listener* listener) {

@@ -96,6 +96,7 @@ class Process {
   const std::unique_ptr<Health> health_;
   // The health service behind the door.
   std::unique_ptr<grpc::Service> health_service_;
+  std::unique_ptr<grpc::Service> reflection_service_;
   std::unique_ptr<HealthPort> health_port_;
   std::unique_ptr<MetricsPort> metrics_port_;
 };
