@@ -24,32 +24,54 @@ WorkerPool::~WorkerPool() {
   {
     MutexLock lock(&mutex_);
     stopping_ = true;
-    wake_.NotifyAll();
+    for (const auto& idle : idle_) idle->wake.NotifyOne();
   }
   for (std::thread& thread : threads_) thread.join();
 }
 
 void WorkerPool::Run(Flow flow, std::function<void()> work) {
-  MutexLock lock(&mutex_);
-  Add(flow, std::move(work));
+  std::shared_ptr<Idle> idle;
+  {
+    MutexLock lock(&mutex_);
+    idle = Add(flow, std::move(work));
+  }
+  Wake(idle);
 }
 
 bool WorkerPool::TryRun(Flow flow, std::function<void()>* work) {
-  MutexLock lock(&mutex_);
-  const Lane& lane = *LaneOf(flow.preferred);
-  const auto found = lane.flows.find(flow.id);
-  if (found != lane.flows.end() && found->second.size() >= kMaxWaiting) return false;
-  Add(flow, std::move(*work));
+  std::shared_ptr<Idle> idle;
+  {
+    MutexLock lock(&mutex_);
+    const Lane& lane = *LaneOf(flow.preferred);
+    const auto found = lane.flows.find(flow.id);
+    if (found != lane.flows.end() && found->second.size() >= kMaxWaiting) return false;
+    idle = Add(flow, std::move(*work));
+  }
+  Wake(idle);
   return true;
 }
 
-// Notified under the lock: once the work is done the pool may go.
-void WorkerPool::Add(Flow flow, std::function<void()> work) {
+// A thread that is woken under the lock would wait for it.
+void WorkerPool::Wake(const std::shared_ptr<Idle>& idle) {
+  if (idle != nullptr) idle->wake.NotifyOne();
+}
+
+std::shared_ptr<WorkerPool::Idle> WorkerPool::Add(Flow flow, std::function<void()> work) {
   Lane* const lane = LaneOf(flow.preferred);
   Queue& queue = lane->flows[flow.id];
   if (queue.empty()) lane->turns.push_back(flow.id);
   queue.push_back(std::move(work));
-  wake_.NotifyOne();
+  if (idle_.empty()) return nullptr;
+  std::shared_ptr<Idle> idle = std::move(idle_.back());
+  idle_.pop_back();
+  idle->called = true;
+  return idle;
+}
+
+void WorkerPool::WaitForWork(const std::shared_ptr<Idle>& self) {
+  self->called = false;
+  idle_.push_back(self);
+  while (!self->called && !stopping_) self->wake.Wait(&mutex_);
 }
 
 std::function<void()> WorkerPool::Next() {
@@ -71,11 +93,12 @@ std::function<void()> WorkerPool::Next() {
 }
 
 void WorkerPool::Work() {
+  const auto self = std::make_shared<Idle>();
   mutex_.Lock();
   while (true) {
     if (lanes_[0].turns.empty() && lanes_[1].turns.empty()) {
       if (stopping_) break;
-      wake_.Wait(&mutex_);
+      WaitForWork(self);
       continue;
     }
     std::function<void()> work = Next();

@@ -47,6 +47,11 @@ class WorkerPool {
 
  private:
   using Queue = std::deque<std::function<void()>>;
+  // A thread without work. Whoever wakes it does so without the lock, when the pool may have gone.
+  struct Idle {
+    CondVar wake;
+    bool called = false;
+  };
   // The flows of one kind, and the order of their turns.
   struct Lane {
     std::unordered_map<uint64_t, Queue> flows;
@@ -54,12 +59,16 @@ class WorkerPool {
   };
 
   void Work();
-  void Add(Flow flow, std::function<void()> work) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Returns the thread that is to be woken, if there is one.
+  std::shared_ptr<Idle> Add(Flow flow, std::function<void()> work) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static void Wake(const std::shared_ptr<Idle>& idle);
+  void WaitForWork(const std::shared_ptr<Idle>& self) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::function<void()> Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Lane* LaneOf(bool preferred) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return &lanes_[preferred ? 0 : 1]; }
 
   Mutex mutex_;
-  CondVar wake_;
+  // The one that has worked last is the last one, and the first to be called: its caches are warm.
+  std::vector<std::shared_ptr<Idle>> idle_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   // The first lane has the preferred flows, the second the others.
   Lane lanes_[2] ABSL_GUARDED_BY(mutex_);

@@ -76,12 +76,34 @@ class SqliteStore final : public Store {
 
  private:
   using Apply = absl::FunctionRef<absl::StatusOr<int64_t>(Writer*)>;
+  // A thread that waits for its turn. Whoever wakes it does so without the queue's lock, for which it would else wait.
+  class Turn {
+   public:
+    void Await() {
+      MutexLock lock(&mutex_);
+      while (!come_) wake_.Wait(&mutex_);
+      come_ = false;
+    }
+    void Come() {
+      {
+        MutexLock lock(&mutex_);
+        come_ = true;
+      }
+      wake_.NotifyOne();
+    }
+
+   private:
+    Mutex mutex_;
+    CondVar wake_;
+    bool come_ ABSL_GUARDED_BY(mutex_) = false;
+  };
   struct Work {
     Apply apply;
     size_t bytes;
     absl::StatusOr<int64_t> result = 0;
     bool done = false;
-    CondVar wake;
+    // Outlives the work.
+    std::shared_ptr<Turn> turn = std::make_shared<Turn>();
   };
   struct Lease {
     absl::Duration ttl;
@@ -91,6 +113,7 @@ class SqliteStore final : public Store {
   class Reader;
 
   absl::StatusOr<int64_t> Write(size_t bytes, Apply apply);
+  void LeadGroup(const Work& leader);
   void RunGroup(const std::vector<Work*>& group);
   absl::Status TryGroup(const std::vector<Work*>& group, Writer* writer);
   absl::StatusOr<WatchDispatcher::History> ReadHistory(const KeyRange& range, int64_t after, int64_t up_to);
@@ -209,29 +232,40 @@ absl::StatusOr<int64_t> SqliteStore::Commit(Transaction transaction) {
 // The first in the queue leads: it writes for all that wait behind it, while more queue up for the next leader.
 absl::StatusOr<int64_t> SqliteStore::Write(size_t bytes, Apply apply) {
   Work work{apply, bytes};
-  queue_mutex_.Lock();
-  queue_.push_back(&work);
-  while (!work.done && queue_.front() != &work) work.wake.Wait(&queue_mutex_);
-  if (!work.done) {
-    std::vector<Work*> group;
+  bool leads;
+  {
+    MutexLock lock(&queue_mutex_);
+    queue_.push_back(&work);
+    leads = queue_.front() == &work;
+  }
+  if (!leads) work.turn->Await();
+  if (!work.done) LeadGroup(work);
+  return std::move(work.result);
+}
+
+void SqliteStore::LeadGroup(const Work& leader) {
+  std::vector<Work*> group;
+  {
+    MutexLock lock(&queue_mutex_);
     size_t group_bytes = 0;
     for (Work* const waiting : queue_) {
       group_bytes += waiting->bytes;
       if (!group.empty() && (group_bytes > kMaxGroupBytes || group.size() == kMaxGroupCommits)) break;
       group.push_back(waiting);
     }
-    queue_mutex_.Unlock();
-    RunGroup(group);
-    queue_mutex_.Lock();
+  }
+  RunGroup(group);
+  std::vector<std::shared_ptr<Turn>> turns;
+  {
+    MutexLock lock(&queue_mutex_);
     for (Work* const written : group) {
       queue_.pop_front();
       written->done = true;
-      if (written != &work) written->wake.NotifyOne();
+      if (written != &leader) turns.push_back(written->turn);
     }
-    if (!queue_.empty()) queue_.front()->wake.NotifyOne();
+    if (!queue_.empty()) turns.push_back(queue_.front()->turn);
   }
-  queue_mutex_.Unlock();
-  return std::move(work.result);
+  for (const auto& turn : turns) turn->Come();
 }
 
 void SqliteStore::RunGroup(const std::vector<Work*>& group) {
