@@ -96,6 +96,8 @@ class Service:
         self._ready.wait(TIMEOUT_S)
         if self.serving is None:
             raise AssertionError("the service does not serve:\n" + "".join(self.log))
+        if any("gRPC works on threads of its own" in line for line in self.log):
+            raise AssertionError("the relay does not do gRPC's work:\n" + "".join(self.log))
         return self
 
     def kill(self):

@@ -22,6 +22,7 @@
 #include "lib/crypto/kdf.h"
 #include "lib/transport/channel.h"
 #include "lib/transport/grpc_door.h"
+#include "lib/transport/grpc_poller.h"
 
 namespace parley::bench {
 namespace {
@@ -79,6 +80,7 @@ int ServePlain(bool copied) {
 }
 
 int ServeDoor(const std::string& folder) {
+  transport::PollGrpcInLoop();
   OneKey keys(Psk(folder));
   const auto service = MakeService();
   transport::Listener::Options options;

@@ -25,6 +25,7 @@
 #include "lib/service/metrics_port.h"
 #include "lib/service/reflection.h"
 #include "lib/transport/grpc_log.h"
+#include "lib/transport/grpc_poller.h"
 #include "lib/transport/listener.h"
 
 namespace parley::service {
@@ -157,6 +158,9 @@ void Process::WaitForStop() {
 int RunService(const ProcessOptions& options, const std::function<absl::Status(Process&)>& service) {
   SetLogService(options.name);
   transport::TakeGrpcLog();
+  if (!transport::PollGrpcInLoop()) {
+    LogInfo("gRPC works on threads of its own, because the relay can work for version 1.51 only; a call costs more");
+  }
   absl::Status status = Harden();
   if (status.ok()) {
     Process process(options);

@@ -31,12 +31,6 @@ constexpr size_t kMaxIdentityBytes = 128;
 constexpr size_t kPskBytes = 32;
 constexpr int kBacklog = 64;
 
-// The thread of all dialers. Never ends: a program's last dialer may go while the process exits.
-EventLoop* SharedLoop() {
-  static EventLoop* const loop = new EventLoop;
-  return loop;
-}
-
 // One thread of timers per clock, for as long as a dialer uses it.
 std::shared_ptr<TimerQueue> SharedTimers(Clock* clock) {
   static Mutex* const mutex = new Mutex;
@@ -108,7 +102,7 @@ class Dialer::Impl final : public EventLoop::Watch, public std::enable_shared_fr
         key_{options_.identity, std::move(options_.psk), ServerName(where_)},
         name_(absl::StrCat("parley-dial-", HexEncode(crypto::RandomBytes(16)))),
         target_(absl::StrCat("unix-abstract:", name_)),
-        loop_(SharedLoop()),
+        loop_(EventLoop::Shared()),
         timers_(SharedTimers(options_.clock)) {}
 
   absl::Status Listen();

@@ -13,6 +13,14 @@ namespace {
 
 constexpr int kEventsAtOnce = 128;
 
+std::atomic<EventLoop::FarEnds*> all_far_ends = nullptr;
+
+// Tells the shared loop that there is something to do.
+class FarEndsWatch final : public EventLoop::Watch {
+ public:
+  void OnEvents(uint32_t) override { EventLoop::Shared()->TouchedLocalSocket(); }
+};
+
 }  // namespace
 
 EventLoop::EventLoop() : epoll_fd_(epoll_create1(EPOLL_CLOEXEC)), wake_fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
@@ -27,6 +35,21 @@ EventLoop::EventLoop() : epoll_fd_(epoll_create1(EPOLL_CLOEXEC)), wake_fd_(event
 }
 
 EventLoop::~EventLoop() { Stop(); }
+
+EventLoop* EventLoop::Shared() {
+  static EventLoop* const loop = new EventLoop;
+  return loop;
+}
+
+void EventLoop::ServeFarEnds(FarEnds* far_ends) {
+  all_far_ends = far_ends;
+  Shared()->Run([far_ends] {
+    static FarEndsWatch watch;
+    Shared()->Add(far_ends->fd(), EPOLLIN, &watch);
+  });
+}
+
+bool EventLoop::ServesFarEnds() { return all_far_ends.load() != nullptr; }
 
 bool EventLoop::Add(int fd, uint32_t events, Watch* watch) {
   epoll_event event{.events = events, .data = {.ptr = watch}};
@@ -123,7 +146,8 @@ void EventLoop::Loop() {
   pthread_setname_np(pthread_self(), "parley-relay");
   epoll_event events[kEventsAtOnce];
   while (!stopping_.load(std::memory_order_relaxed)) {
-    const int count = epoll_wait(epoll_fd_.get(), events, kEventsAtOnce, TimeoutMillis());
+    const int timeout = far_ends_due_ ? 0 : TimeoutMillis();
+    const int count = epoll_wait(epoll_fd_.get(), events, kEventsAtOnce, timeout);
     bool woken = false;
     for (int i = 0; i < count; ++i) {
       if (events[i].data.ptr == nullptr) {
@@ -134,6 +158,10 @@ void EventLoop::Loop() {
       }
     }
     if (woken || !delayed_.empty()) RunPosted();
+    if (std::exchange(far_ends_due_, false)) {
+      FarEnds* const far_ends = all_far_ends.load(std::memory_order_relaxed);
+      far_ends_due_ = far_ends != nullptr && far_ends->Work();
+    }
     retired_.clear();
   }
 }

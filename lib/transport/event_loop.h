@@ -45,6 +45,24 @@ class EventLoop {
     std::string output;
   };
 
+  // The other ends of the local sockets, where this process works on them itself: gRPC's.
+  class FarEnds {
+   public:
+    virtual ~FarEnds() = default;
+    // Returns a descriptor that is readable as long as there is something to do.
+    virtual int fd() const = 0;
+    // Does what there is to do, or a loop's share of it. Returns whether there may be more. It must not block.
+    virtual bool Work() = 0;
+  };
+
+  // Returns the loop of the process, which never ends: a program's last dialer may go while the process exits.
+  static EventLoop* Shared();
+  // Lets the shared loop work on the far ends, from now on and to the end of the process. Must be called once, before
+  // there are local sockets.
+  static void ServeFarEnds(FarEnds* far_ends);
+  // Returns whether the shared loop serves far ends. All local sockets then belong into it.
+  static bool ServesFarEnds();
+
   EventLoop();
   // Calls Stop.
   ~EventLoop();
@@ -68,6 +86,10 @@ class EventLoop {
   // Runs `task` in the loop's thread and waits until it has run; at once if called in the loop.
   void Run(const std::function<void()>& task);
 
+  // Must be called when a local socket has been read, written or closed: after this batch of events its far end is
+  // served.
+  void TouchedLocalSocket() { far_ends_due_ = true; }
+
   // Frees the handler after the events of this batch.
   void Retire(std::shared_ptr<void> handler) { retired_.push_back(std::move(handler)); }
   Scratch& scratch() { return scratch_; }
@@ -89,6 +111,7 @@ class EventLoop {
   Scratch scratch_;
   std::vector<std::shared_ptr<void>> retired_;
   std::multimap<Instant, std::function<void()>> delayed_;
+  bool far_ends_due_ = false;
   Mutex mutex_;
   std::vector<std::function<void()>> posted_ ABSL_GUARDED_BY(mutex_);
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;

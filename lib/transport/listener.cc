@@ -102,7 +102,11 @@ void Reset(Fd fd) {
 }  // namespace
 
 struct Listener::Loop {
-  EventLoop events;
+  explicit Loop(std::unique_ptr<EventLoop> own_loop) : own(std::move(own_loop)) {}
+
+  // Null if the loop is the process's.
+  const std::unique_ptr<EventLoop> own;
+  EventLoop* const events = own == nullptr ? EventLoop::Shared() : own.get();
   // In the loop's thread.
   std::unordered_map<Connection*, std::shared_ptr<Connection>> connections;
 };
@@ -119,7 +123,12 @@ Listener::Listener(Options options, KeySource* keys, std::shared_ptr<SSL_CTX> co
       listen_fd_(std::move(fd)),
       reserve_fd_(OpenReserve()),
       timers_(options_.clock) {
-  for (int i = 0; i < std::max(1, options_.threads); ++i) loops_.push_back(std::make_unique<Loop>());
+  for (int i = 0; i < std::max(1, options_.threads); ++i) {
+    loops_.push_back(std::make_unique<Loop>(std::make_unique<EventLoop>()));
+  }
+  if (EventLoop::ServesFarEnds()) {
+    shared_loop_ = loops_.emplace_back(std::make_unique<Loop>(nullptr)).get();
+  }
 }
 
 Listener::~Listener() { Shutdown(); }
@@ -129,16 +138,23 @@ std::shared_ptr<SSL_CTX> Listener::context() {
   return context_;
 }
 
-// From accept to close. In its loop's thread.
+// From accept to close. In its loop's thread: the one that accepted it, and if the shared loop serves far ends, that
+// one from the end of the handshake on.
 class Listener::Connection final : public Relay::Owner, public std::enable_shared_from_this<Connection> {
  public:
   Connection(Listener* listener, Loop* loop, const SocketAddress& from)
-      : listener_(listener), loop_(loop), source_(SourceOf(from)), remote_address_(FormatAddress(from)) {}
+      : listener_(listener),
+        loop_(loop),
+        first_loop_(loop->events),
+        source_(SourceOf(from)),
+        remote_address_(FormatAddress(from)) {}
 
   // Before Start. False when there is no place for another handshake.
   bool TakePlace();
   void Start(Fd fd);
   void Close() { relay_->Close(); }
+  // Returns a function for any thread, which closes the connection where it is by then.
+  std::function<void()> Closer();
   // Also while it is told that there is no place for it.
   bool shaking_hands() const { return shaking_hands_; }
   void OnHandshakeDone() override;
@@ -147,13 +163,18 @@ class Listener::Connection final : public Relay::Owner, public std::enable_share
   void OnClosed() override;
 
  private:
-  TimerQueue::TimerId CloseAt(absl::Time when, bool handshake);
+  TimerQueue::TimerId CloseAt(absl::Time when);
   void EndHandshake(Outcome outcome);
   // Puts the peer into the table; null when the source has changed its mind since the handshake.
   std::shared_ptr<const Peer> Register();
+  void MoveTo(Loop* loop, SocketPair pair, std::shared_ptr<const Peer> peer, Application application);
+  void BeginRelay(SocketPair pair, std::shared_ptr<const Peer> peer, Application application);
 
   Listener* const listener_;
-  Loop* const loop_;
+  Loop* loop_;
+  EventLoop* const first_loop_;
+  // In the first loop's thread.
+  bool moved_ = false;
   std::shared_ptr<Relay> relay_;
   std::string source_;
   std::string remote_address_;
@@ -168,7 +189,7 @@ class Listener::Connection final : public Relay::Owner, public std::enable_share
 };
 
 bool Listener::Connection::TakePlace() {
-  const auto ticket = listener_->handshakes_.Take(source_, [weak = weak_from_this(), loop = &loop_->events] {
+  const auto ticket = listener_->handshakes_.Take(source_, [weak = weak_from_this(), loop = loop_->events] {
     loop->Post([weak] {
       const auto connection = weak.lock();
       if (connection == nullptr || !connection->shaking_hands_) return;
@@ -181,23 +202,36 @@ bool Listener::Connection::TakePlace() {
 }
 
 void Listener::Connection::Start(Fd fd) {
-  timer_ = CloseAt(listener_->options_.clock->Now() + listener_->options_.handshake_timeout, /*handshake=*/true);
-  relay_ = std::make_shared<Relay>(&loop_->events, std::move(fd),
+  const absl::Time end = listener_->options_.clock->Now() + listener_->options_.handshake_timeout;
+  timer_ = listener_->timers_.Schedule(end, [weak = weak_from_this(), loop = first_loop_] {
+    loop->Post([weak] {
+      const auto connection = weak.lock();
+      if (connection == nullptr || !connection->shaking_hands_) return;
+      connection->EndHandshake(kTimeout);
+      connection->Close();
+    });
+  });
+  relay_ = std::make_shared<Relay>(loop_->events, std::move(fd),
                                    TlsSession::Accept(listener_->context().get(), &listener_->check_), this,
                                    &listener_->counters_);
   relay_->Start(listener_->options_.keepalive);
 }
 
-TimerQueue::TimerId Listener::Connection::CloseAt(absl::Time when, bool handshake) {
-  if (when == absl::InfiniteFuture()) return 0;
-  return listener_->timers_.Schedule(when, [weak = weak_from_this(), loop = &loop_->events, handshake] {
-    loop->Post([weak, handshake] {
+TimerQueue::TimerId Listener::Connection::CloseAt(absl::Time when) {
+  return when == absl::InfiniteFuture() ? 0 : listener_->timers_.Schedule(when, Closer());
+}
+
+std::function<void()> Listener::Connection::Closer() {
+  return [weak = weak_from_this(), first_loop = first_loop_] {
+    first_loop->Post([weak] {
       const auto connection = weak.lock();
-      if (connection == nullptr || (handshake && !connection->shaking_hands_)) return;
-      if (handshake) connection->EndHandshake(kTimeout);
-      connection->Close();
+      if (connection == nullptr) return;
+      if (!connection->moved_) return connection->Close();
+      EventLoop::Shared()->Post([weak] {
+        if (const auto moved = weak.lock(); moved != nullptr) moved->Close();
+      });
     });
-  });
+  };
 }
 
 void Listener::Connection::EndHandshake(Outcome outcome) {
@@ -216,14 +250,7 @@ std::shared_ptr<const Peer> Listener::Connection::Register() {
   peer->connection_id = *connection_id_;
   peer->remote_address = std::move(remote_address_);
   peer->protocol = tls.protocol();
-  listener_->table_.Insert({.peer = peer,
-                            .identity = tls.identity(),
-                            .want = tls.want(),
-                            .close = [weak = weak_from_this(), loop = &loop_->events] {
-                              loop->Post([weak] {
-                                if (const auto connection = weak.lock(); connection != nullptr) connection->Close();
-                              });
-                            }});
+  listener_->table_.Insert({.peer = peer, .identity = tls.identity(), .want = tls.want(), .close = Closer()});
   // A revocation since the key was found has not seen this connection in the table: ask again, now that one would.
   if (!listener_->check_.keys->Find(tls.identity(), tls.want()).ok()) return nullptr;
   return peer;
@@ -251,8 +278,29 @@ void Listener::Connection::OnHandshakeDone() {
     return Close();
   }
   EndHandshake(kOk);
-  timer_ = CloseAt(peer->key.not_after, /*handshake=*/false);
-  listener_->handover_(pair.other.release(), peer, application);
+  timer_ = CloseAt(peer->key.not_after);
+  if (Loop* const shared = listener_->shared_loop_; shared != nullptr) {
+    MoveTo(shared, std::move(pair), peer, application);
+  } else {
+    BeginRelay(std::move(pair), peer, application);
+  }
+}
+
+void Listener::Connection::MoveTo(Loop* loop, SocketPair pair, std::shared_ptr<const Peer> peer,
+                                  Application application) {
+  const std::shared_ptr<Connection> self = shared_from_this();
+  moved_ = true;
+  relay_->LeaveLoop();
+  loop_->connections.erase(this);
+  loop->events->Post([self, loop, pair = std::make_shared<SocketPair>(std::move(pair)), peer, application] {
+    self->loop_ = loop;
+    loop->connections.emplace(self.get(), self);
+    if (self->relay_->JoinLoop(loop->events)) self->BeginRelay(std::move(*pair), peer, application);
+  });
+}
+
+void Listener::Connection::BeginRelay(SocketPair pair, std::shared_ptr<const Peer> peer, Application application) {
+  listener_->handover_(pair.other.release(), std::move(peer), application);
   std::unique_ptr<FrameGuard> guard;
   if (const auto& limits = listener_->options_.frame_limits; limits.has_value() && application == Application::kGrpc) {
     guard = std::make_unique<FrameGuard>(&*limits, listener_->options_.clock);
@@ -273,7 +321,7 @@ void Listener::Connection::OnHandshakeFailed() {
 }
 
 void Listener::Connection::OnClosed() {
-  EndHandshake(refused_ ? kOverloaded : kLeft);
+  if (shaking_hands_) EndHandshake(refused_ ? kOverloaded : kLeft);
   if (place_.has_value()) listener_->places_.Leave(*place_);
   if (timer_ != 0) listener_->timers_.Cancel(timer_);
   if (connection_id_.has_value()) listener_->table_.Remove(*connection_id_);
@@ -282,14 +330,14 @@ void Listener::Connection::OnClosed() {
     listener_->all_closed_.NotifyAll();
   }
   // The relay's caller may still stand in this object.
-  loop_->events.Retire(shared_from_this());
+  loop_->events->Retire(shared_from_this());
   loop_->connections.erase(this);
 }
 
 void Listener::Start(Handover handover) {
   handover_ = std::move(handover);
-  loops_[0]->events.Run([this] {
-    if (listen_fd_.ok()) loops_[0]->events.Add(listen_fd_.get(), EPOLLIN, this);
+  loops_[0]->events->Run([this] {
+    if (listen_fd_.ok()) loops_[0]->events->Add(listen_fd_.get(), EPOLLIN, this);
   });
 }
 
@@ -328,16 +376,16 @@ void Listener::SurviveShortage() {
     if (accepted && reserve_fd_.ok()) return;
   }
   // Another thread took even that one: look away for a moment.
-  EventLoop& events = loops_[0]->events;
-  events.Remove(listen_fd_.get());
-  events.PostAfter(kAcceptRetry, [this, &events] {
+  EventLoop* const events = loops_[0]->events;
+  events->Remove(listen_fd_.get());
+  events->PostAfter(kAcceptRetry, [this, events] {
     if (!reserve_fd_.ok()) reserve_fd_ = OpenReserve();
-    if (listen_fd_.ok()) events.Add(listen_fd_.get(), EPOLLIN, this);
+    if (listen_fd_.ok()) events->Add(listen_fd_.get(), EPOLLIN, this);
   });
 }
 
 void Listener::Admit(Fd fd, const SocketAddress& from) {
-  Loop* loop = loops_[next_loop_++ % loops_.size()].get();
+  Loop* loop = loops_[next_loop_++ % std::max(1, options_.threads)].get();
   auto connection = std::make_shared<Connection>(this, loop, from);
   if (!connection->TakePlace()) {
     Count(kOverloaded);
@@ -348,21 +396,21 @@ void Listener::Admit(Fd fd, const SocketAddress& from) {
     loop->connections.emplace(connection.get(), connection);
     connection->Start(Fd(fd));
   };
-  if (loop->events.InLoop()) {
+  if (loop->events->InLoop()) {
     start();
   } else {
-    loop->events.Post(start);
+    loop->events->Post(start);
   }
 }
 
 void Listener::StopAccepting() {
-  loops_[0]->events.Run([this] { loops_[0]->events.Close(&listen_fd_); });
+  loops_[0]->events->Run([this] { loops_[0]->events->Close(&listen_fd_); });
 }
 
 template <typename Condition>
 void Listener::CloseIf(Condition condition) {
   for (const auto& loop : loops_) {
-    loop->events.Run([&] {
+    loop->events->Run([&] {
       std::vector<std::shared_ptr<Connection>> closing;
       for (const auto& [key, connection] : loop->connections) {
         if (condition(*connection)) closing.push_back(connection);
@@ -387,7 +435,9 @@ void Listener::Shutdown() {
     CloseIf([](const Connection&) { return true; });
     // No callback after this; then no task.
     timers_.Stop();
-    for (const auto& loop : loops_) loop->events.Stop();
+    for (const auto& loop : loops_) {
+      if (loop->own != nullptr) loop->own->Stop();
+    }
   });
 }
 

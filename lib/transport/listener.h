@@ -9,8 +9,9 @@
 // The listener does not speak HTTP or gRPC; grpc_door.h joins it to a gRPC server. It can watch the frames of peers
 // that speak HTTP/2, and ends the connections of those that ask too much (frame_guard.h).
 //
-// Threads: all methods may be called from any thread. The listener has `Options::threads` epoll threads of its own;
-// callbacks run on them and must not block.
+// Threads: all methods may be called from any thread. The listener has `Options::threads` epoll threads of its own. If
+// the process's shared loop serves far ends (event_loop.h), they only shake hands, and that loop relays. Callbacks run
+// on whichever of them relays, and must not block.
 #ifndef PARLEY_LIB_TRANSPORT_LISTENER_H_
 #define PARLEY_LIB_TRANSPORT_LISTENER_H_
 
@@ -71,7 +72,7 @@ class Listener final : private EventLoop::Watch {
     // The chain in PEM and the key in PKCS #8 for TLS 1.3. Without them only TLS-PSK is served.
     std::string certificate_pem;
     Secret private_key_pem;
-    // The number of epoll threads. One for each core saturates a machine; the relay is short work.
+    // The number of epoll threads. One for each core saturates a machine.
     int threads = 2;
     // A handshake takes two round trips. A client that needs longer is only occupying a place.
     absl::Duration handshake_timeout = absl::Seconds(10);
@@ -166,6 +167,8 @@ class Listener final : private EventLoop::Watch {
   size_t next_loop_ = 0;
   std::once_flag shut_down_;
   std::vector<std::unique_ptr<Loop>> loops_;
+  // The last one of them, if the process's loop serves far ends: it relays. Otherwise null.
+  Loop* shared_loop_ = nullptr;
   TimerQueue timers_;
 };
 

@@ -115,6 +115,17 @@ void Relay::Attach(Fd local_fd, std::unique_ptr<FrameGuard> guard) {
   Pump();
 }
 
+void Relay::LeaveLoop() { loop_->Remove(tcp_.fd.get()); }
+
+bool Relay::JoinLoop(EventLoop* loop) {
+  loop_ = loop;
+  // Bytes that came in between make no edge.
+  tcp_.readable = true;
+  if (loop_->Add(tcp_.fd.get(), kEvents, &tcp_)) return true;
+  Close();
+  return false;
+}
+
 void Relay::Refuse(absl::string_view bytes) {
   std::string output;
   tls_->Encrypt(bytes, &output);
@@ -166,6 +177,7 @@ void Relay::StepHandshake() {
 void Relay::Pump() {
   if (pumping_) return;
   const std::shared_ptr<Relay> alive = shared_from_this();
+  loop_->TouchedLocalSocket();
   pumping_ = true;
   bool more = true;
   for (int round = 0; more && round < kRoundsPerTurn; ++round) {

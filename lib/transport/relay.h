@@ -6,7 +6,7 @@
 // and the other direction goes on. A connection with a guard ends at the first breach that it finds: the peer is told
 // by GOAWAY if the local end has left its frames whole, and no other connection is concerned.
 //
-// Threads: everything, and every call to the owner, in the loop's thread.
+// Threads: everything, and every call to the owner, in the thread of the loop that the relay is in.
 #ifndef PARLEY_LIB_TRANSPORT_RELAY_H_
 #define PARLEY_LIB_TRANSPORT_RELAY_H_
 
@@ -34,7 +34,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
   class Owner {
    public:
     virtual ~Owner() = default;
-    // The handshake is done. Attach, Refuse or Close must follow before this returns.
+    // The handshake is done. Attach, Refuse, Close or LeaveLoop must follow before this returns.
     virtual void OnHandshakeDone() = 0;
     // Gets the first bytes that the peer has sent after the handshake. Returns false if the owner has closed the relay,
     // so that they are not passed on.
@@ -55,6 +55,10 @@ class Relay : public std::enable_shared_from_this<Relay> {
   void Start(absl::Duration keepalive);
   // Begins to relay. `guard`, if there is one, sees every byte before it is passed on.
   void Attach(Fd local_fd, std::unique_ptr<FrameGuard> guard = nullptr);
+  // Takes the relay out of its loop, to go on in another one: JoinLoop there, and then Attach.
+  void LeaveLoop();
+  // Returns false if the relay has closed instead.
+  bool JoinLoop(EventLoop* loop);
   // Sends these bytes to the peer and nothing more. No local socket is ever attached.
   void Refuse(absl::string_view bytes);
   // Closes both sockets now. The peer is told if the kernel takes the few bytes.
@@ -118,7 +122,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
   void Linger();
   void Discard();
 
-  EventLoop* const loop_;
+  EventLoop* loop_;
   std::unique_ptr<TlsSession> tls_;
   Owner* const owner_;
   RelayCounters* const counters_;

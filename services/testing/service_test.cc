@@ -11,6 +11,7 @@
 #include "lib/crypto/kdf.h"
 #include "lib/keys/dial.h"
 #include "lib/store/sqlite_store.h"
+#include "lib/transport/grpc_poller.h"
 
 namespace parley {
 
@@ -45,6 +46,8 @@ void ServiceClient::SetDeadline(grpc::ClientContext* context) {
 absl::Status ServiceClient::Explain(const grpc::Status& status) const { return connection_->Explain(status); }
 
 ServiceTest::ServiceTest(const std::string& audience) : folder_(testing::TempDir() + "/service.XXXXXX") {
+  // A service's own process does so, too.
+  EXPECT_TRUE(transport::PollGrpcInLoop());
   EXPECT_NE(mkdtemp(folder_.data()), nullptr);
   std::map<uint32_t, Secret> epochs;
   epochs.emplace(1, keys::DeriveAudienceKey(crypto::RandomSecret(32), audience));

@@ -4,6 +4,7 @@
 
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
+#include <stdlib.h>
 
 #include <functional>
 #include <memory>
@@ -13,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "lib/transport/channel.h"
 #include "lib/transport/grpc_door.h"
+#include "lib/transport/grpc_poller.h"
 #include "lib/transport/testing/keys.h"
 #include "parley/echo/v1/echo.grpc.pb.h"
 
@@ -76,6 +78,9 @@ class GrpcServerTest : public testing::Test {
  protected:
   // "alice" and "bob" have keys.
   void Serve(Listener::Options options = {}) {
+    if (getenv("PARLEY_POLL_IN_LOOP") != nullptr) {
+      ASSERT_TRUE(PollGrpcInLoop());
+    }
     keys_.Add("alice");
     keys_.Add("bob");
     options.address = "127.0.0.1:0";
