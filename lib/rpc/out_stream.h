@@ -3,7 +3,8 @@
 // gRPC calls a reactor from its own threads until OnDone; others may send and close from any thread, also after that. A
 // stream is therefore held by a shared_ptr: by itself from Adopt to OnDone, and by work that is under way.
 //
-// Threads: Send and Close may be called from any thread. OnSent and OnClosed run on gRPC's threads and must not block.
+// Threads: Send and Close may be called from any thread, which must hold no lock that OnSent takes. OnSent and OnClosed
+// run on gRPC's threads, or within Send, and must not block.
 #ifndef PARLEY_LIB_RPC_OUT_STREAM_H_
 #define PARLEY_LIB_RPC_OUT_STREAM_H_
 
@@ -15,6 +16,7 @@
 #include "grpcpp/support/server_callback.h"
 #include "lib/base/mutex.h"
 #include "lib/rpc/call.h"
+#include "lib/transport/grpc_poller.h"
 #include "lib/transport/grpc_status.h"
 
 namespace parley::rpc {
@@ -115,6 +117,7 @@ class OutStream : public Base, public std::enable_shared_from_this<OutStream<Bas
     if (write && finish) {
       this->StartWriteAndFinish(&current_, grpc::WriteOptions(), transport::ToGrpc(status));
     } else if (write) {
+      const transport::CallbacksAtOnce here;
       this->StartWrite(&current_);
     } else if (finish) {
       this->Finish(transport::ToGrpc(status));
