@@ -1,6 +1,5 @@
 #include "clients/cli/agent_flags.h"
 
-#include "CLI/CLI.hpp"
 #include "clients/cli/format.h"
 #include "clients/cli/paths.h"
 #include "clients/cli/unlock.h"
@@ -31,35 +30,31 @@ const char kCommandsHelp[] =
     "--method exchange swaps the whole folder at once; files renames file by file, for mount points, single files and\n"
     "folders that programs hold open; auto uses what the target demands, and says so.\n";
 
-void AgentFlags::AddPlaceTo(CLI::App* command) {
-  CLI::Option* const folder =
-      command->add_option("--into", into, "Folder that the files are laid over; made when missing");
-  command->add_option("--into-file", into_file, "File that a payload of one file becomes, e.g. /etc/motd")
-      ->excludes(folder);
-  command->add_option("--state", state, "Folder for keys and progress (/var/lib/parley for root)");
+void AgentFlags::AddPlaceTo(Command command) {
+  const Option folder = command.AddOption("--into", into, "Folder that the files are laid over; made when missing");
+  command.AddOption("--into-file", into_file, "File that a payload of one file becomes, e.g. /etc/motd")
+      .Excludes(folder);
+  command.AddOption("--state", state, "Folder for keys and progress (/var/lib/parley for root)");
 }
 
-void AgentFlags::AddTo(CLI::App* command) {
+void AgentFlags::AddTo(Command command) {
   AddPlaceTo(command);
-  command->get_formatter()->label("TEXT:{auto,exchange,files}", "auto|exchange|files");
-  command->add_option("--method", method, "How the new set is put in place")
-      ->check(CLI::IsMember({"auto", "exchange", "files"}))
-      ->capture_default_str();
-  CLI::Option* const check_command =
-      command->add_option("--check", check, "Command that says whether the new set is good, e.g. 'nginx -t'");
-  CLI::Option* const apply_command =
-      command->add_option("--apply", apply, "Command that puts the new set into effect, e.g. 'systemctl reload nginx'");
-  command->add_option("--check-timeout", check_timeout, "How long the check may take (1m)")->needs(check_command);
-  command->add_option("--apply-timeout", apply_timeout, "How long the apply may take (2m)")->needs(apply_command);
-  command->add_option("--confirm-timeout", confirm_timeout,
-                      "Roll back unless the server confirms within this time (10m)");
-  command->add_option("--label", labels)->group("")->allow_extra_args(false);
+  command.AddChoice("--method", method, {"auto", "exchange", "files"}, "How the new set is put in place");
+  const Option check_command =
+      command.AddOption("--check", check, "Command that says whether the new set is good, e.g. 'nginx -t'");
+  const Option apply_command =
+      command.AddOption("--apply", apply, "Command that puts the new set into effect, e.g. 'systemctl reload nginx'");
+  command.AddOption("--check-timeout", check_timeout, "How long the check may take (1m)").Needs(check_command);
+  command.AddOption("--apply-timeout", apply_timeout, "How long the apply may take (2m)").Needs(apply_command);
+  command.AddOption("--confirm-timeout", confirm_timeout,
+                    "Roll back unless the server confirms within this time (10m)");
+  command.AddOption("--label", labels).Hidden().OneValueEach();
   command
-      ->add_option("--fact", facts,
-                   "key=value that this machine says of itself; operators can select by fact:key=value (repeatable)")
-      ->allow_extra_args(false);
-  command->add_flag("--require-operator-signature", require_operator_signature,
-                    "Apply only what an enrolled operator's device has signed; needs a device file");
+      .AddOption("--fact", facts,
+                 "key=value that this machine says of itself; operators can select by fact:key=value (repeatable)")
+      .OneValueEach();
+  command.AddFlag("--require-operator-signature", require_operator_signature,
+                  "Apply only what an enrolled operator's device has signed; needs a device file");
 }
 
 absl::Status AgentFlags::FillPlace(agent::Options* options) const {

@@ -23,9 +23,9 @@ struct AgentFlags {
   bool require_operator_signature = false;
 
   // Adds all options to a command. The flags must outlive it.
-  void AddTo(CLI::App* command);
+  void AddTo(Command command);
   // Adds --into, --into-file and --state alone.
-  void AddPlaceTo(CLI::App* command);
+  void AddPlaceTo(Command command);
   // Puts all options, or those of AddPlaceTo, where the agent finds them. Returns usage errors, which name the option.
   absl::Status Fill(agent::Options* options) const;
   absl::Status FillPlace(agent::Options* options) const;

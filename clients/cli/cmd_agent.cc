@@ -2,7 +2,6 @@
 #include <memory>
 #include <utility>
 
-#include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "clients/agent/agent.h"
 #include "clients/cli/agent_flags.h"
@@ -49,13 +48,13 @@ absl::StatusOr<ExitCode> RunAgent(const Globals& globals, const AgentFlags& flag
 
 }  // namespace
 
-void AddAgent(CLI::App* app, Globals* globals) {
+void AddAgent(Command app, Globals* globals) {
   auto flags = std::make_shared<AgentFlags>();
-  CLI::App* command =
+  Command command =
       AddCommand(app, globals, "agent", "Stay connected and take part in every task for this device's labels",
                  kCallerOptions, flags, &RunAgent);
   flags->AddTo(command);
-  command->footer(absl::StrCat(
+  command.Footer(absl::StrCat(
       "The agent needs a device's credential, which an admin makes once, or better a device file, by enrolment:\n"
       "  parley key issue --role device --subject web-1 --label site=berlin --out web-1.credential\n"
       "  parley invite user web-1 --role device        then here: parley claim\n"

@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "CLI/CLI.hpp"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -15,7 +14,6 @@
 #include "clients/cli/output.h"
 #include "clients/cli/paths.h"
 #include "clients/cli/terminal.h"
-#include "clients/cli/whole_number.h"
 #include "lib/audit/audit_chain.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
@@ -121,15 +119,15 @@ absl::StatusOr<ExitCode> Verify(const Globals& globals) {
 
 }  // namespace
 
-void AddAudit(CLI::App* app, Globals* globals) {
-  CLI::App* audit = AddGroup(app, "audit", "Read and verify the log of who did what");
+void AddAudit(Command app, Globals* globals) {
+  Command audit = AddGroup(app, "audit", "Read and verify the log of who did what");
   auto after = std::make_shared<int64_t>(0);
-  CLI::App* list = AddCommand(audit, globals, "list", "List the events, oldest first", kCallerOptions, after, &List);
-  list->add_option("--after", *after, "List only the events above this sequence number")
-      ->check(WholeNumber(std::numeric_limits<int64_t>::max()));
-  CLI::App* verify = AddCommand(audit, globals, "verify", "Check that nothing was changed, dropped or reordered",
-                                kCallerOptions, &Verify);
-  verify->footer(
+  Command list = AddCommand(audit, globals, "list", "List the events, oldest first", kCallerOptions, after, &List);
+  list.AddOption("--after", *after, "List only the events above this sequence number")
+      .WholeNumber(std::numeric_limits<int64_t>::max());
+  Command verify = AddCommand(audit, globals, "verify", "Check that nothing was changed, dropped or reordered",
+                              kCallerOptions, &Verify);
+  verify.Footer(
       "It follows the hash chain from the first event, which must hold what was seen at the last verification on\n"
       "this machine: a log whose end was cut off, or that was written anew, is noticed.");
 }

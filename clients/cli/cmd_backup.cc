@@ -6,7 +6,6 @@
 #include <memory>
 #include <string>
 
-#include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "clients/cli/command.h"
@@ -113,21 +112,21 @@ absl::StatusOr<ExitCode> Restore(const Globals& globals, const BackupFlags& flag
   return Show(globals, summary, "restored", data);
 }
 
-void AddFlags(CLI::App* command, BackupFlags* flags, const char* data) {
-  command->add_option("--data", flags->data, data)->capture_default_str();
-  command->add_option("--key-file", flags->key_file,
-                      "File of mode 0600 with the backup's password (else standard input or a hidden prompt)");
+void AddFlags(Command command, BackupFlags* flags, const char* data) {
+  command.AddOption("--data", flags->data, data).ShowDefault();
+  command.AddOption("--key-file", flags->key_file,
+                    "File of mode 0600 with the backup's password (else standard input or a hidden prompt)");
 }
 
 }  // namespace
 
-void AddBackup(CLI::App* app, Globals* globals) {
+void AddBackup(Command app, Globals* globals) {
   auto flags = std::make_shared<BackupFlags>();
-  CLI::App* command = AddCommand(app, globals, "backup", "Copy what the services here know into one sealed file",
-                                 kNoGlobals, flags, &Backup);
+  Command command = AddCommand(app, globals, "backup", "Copy what the services here know into one sealed file",
+                               kNoGlobals, flags, &Backup);
   AddFlags(command, flags.get(), "Folder of the services' data, or of one service");
-  command->add_option("--out", flags->file, "File to write, or - for standard output")->required();
-  command->footer(
+  command.AddOption("--out", flags->file, "File to write, or - for standard output").Required();
+  command.Footer(
       "The services may be running; the backup has each of them as it was at one moment. The file is read back\n"
       "before it gets its name. It holds every key of the organisation, except for a key-encryption key that keyd\n"
       "reads from elsewhere (--kek-file): keep that one too.\n"
@@ -136,14 +135,14 @@ void AddBackup(CLI::App* app, Globals* globals) {
       "  kubectl -n parley exec -i taskd-0 -- parley backup --data /var/lib/parley --out - <password >taskd.backup");
 }
 
-void AddRestore(CLI::App* app, Globals* globals) {
+void AddRestore(Command app, Globals* globals) {
   auto flags = std::make_shared<BackupFlags>();
-  CLI::App* command =
+  Command command =
       AddCommand(app, globals, "restore", "Put back what `parley backup` has copied", kNoGlobals, flags, &Restore);
   AddFlags(command, flags.get(), "Folder for the data of several services; that of one goes into a folder in it");
-  command->add_option("file", flags->file, "The backup, or - for standard input")->required();
-  command->add_flag("--check", flags->check, "Only read the backup, to its end")->excludes("--data");
-  command->footer(
+  command.AddOption("file", flags->file, "The backup, or - for standard input").Required();
+  command.AddFlag("--check", flags->check, "Only read the backup, to its end").Excludes("--data");
+  command.Footer(
       "The place must be empty, and stays so unless every byte has proved authentic. What happened after the\n"
       "backup is gone: revoke again what was revoked since, and look at what the agents report.\n"
       "Examples:\n"

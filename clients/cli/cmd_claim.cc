@@ -7,7 +7,6 @@
 #include <string>
 #include <utility>
 
-#include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "clients/chain/trust_client.h"
 #include "clients/cli/command.h"
@@ -147,18 +146,17 @@ absl::StatusOr<ExitCode> Claim(const Globals& given, const ClaimFlags& flags) {
 
 }  // namespace
 
-void AddClaim(CLI::App* app, Globals* globals) {
+void AddClaim(Command app, Globals* globals) {
   auto flags = std::make_shared<ClaimFlags>();
   flags->device_name = DefaultDeviceName();
-  CLI::App* command =
-      AddCommand(app, globals, "claim", "Become a member with an invitation: compare codes on the phone",
-                 kMemberOptions, flags, &Claim);
-  command->add_option("--device-name", flags->device_name, "What people call this device")->capture_default_str();
-  command->add_option("--link-file", flags->link_file, "File of mode 0600 with the link");
-  command->add_flag("--discard", flags->discard, "Drop a claim that was interrupted, and its device file")
-      ->excludes("--link-file")
-      ->excludes("--device-name");
-  command->footer(
+  Command command = AddCommand(app, globals, "claim", "Become a member with an invitation: compare codes on the phone",
+                               kMemberOptions, flags, &Claim);
+  command.AddOption("--device-name", flags->device_name, "What people call this device").ShowDefault();
+  command.AddOption("--link-file", flags->link_file, "File of mode 0600 with the link");
+  command.AddFlag("--discard", flags->discard, "Drop a claim that was interrupted, and its device file")
+      .Excludes("--link-file")
+      .Excludes("--device-name");
+  command.Footer(
       "The link is asked for, or read from standard input or --link-file; never from the command line, which\n"
       "everybody on the machine can see. It may come folded over lines and quoted. The command makes your\n"
       "device file (--device) under a password that you choose.\n"

@@ -2,7 +2,6 @@
 #include <memory>
 #include <string>
 
-#include "CLI/CLI.hpp"
 #include "absl/time/clock.h"
 #include "clients/cli/command.h"
 #include "clients/cli/connection.h"
@@ -70,17 +69,17 @@ absl::StatusOr<ExitCode> Show(const Globals& globals) {
 
 }  // namespace
 
-void AddCredentials(CLI::App* app, Globals* globals) {
-  CLI::App* credentials = AddGroup(app, "credentials", "Show this machine's credential, or export it");
+void AddCredentials(Command app, Globals* globals) {
+  Command credentials = AddGroup(app, "credentials", "Show this machine's credential, or export it");
   AddCommand(credentials, globals, "show", "Show whom it stands for, until when, and for which servers",
              kCallerOptions & ~kServerOption, &Show);
   auto flags = std::make_shared<ExportFlags>();
-  CLI::App* exporting = AddCommand(credentials, globals, "export",
-                                   "Write certificates for grpcurl, curl and gRPC stubs, and the key for TLS-PSK",
-                                   kCallerOptions, flags, &Export);
-  exporting->add_option("--out", flags->out, "Folder to write to; made when missing")->required();
-  exporting->add_option("--audience", flags->audience, "taskd, keyd or enrolld")->capture_default_str();
-  exporting->footer(
+  Command exporting = AddCommand(credentials, globals, "export",
+                                 "Write certificates for grpcurl, curl and gRPC stubs, and the key for TLS-PSK",
+                                 kCallerOptions, flags, &Export);
+  exporting.AddOption("--out", flags->out, "Folder to write to; made when missing").Required();
+  exporting.AddOption("--audience", flags->audience, "taskd, keyd or enrolld").ShowDefault();
+  exporting.Footer(
       "Writes ca.pem, client.pem and client.key for TLS 1.3, and psk.txt (identity:key) for TLS-PSK.\n"
       "Whoever has them acts as you, for as long as the credential lives.\n"
       "Example:\n"

@@ -3,7 +3,6 @@
 #include <string>
 #include <utility>
 
-#include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "clients/cli/command.h"
 #include "clients/cli/connection.h"
@@ -61,18 +60,18 @@ absl::StatusOr<ExitCode> Renew(const Globals& globals, const RenewFlags& flags) 
 
 }  // namespace
 
-void AddDeviceFileCommands(CLI::App* device, Globals* globals) {
+void AddDeviceFileCommands(Command device, Globals* globals) {
   auto file = std::make_shared<std::string>();
-  CLI::App* password = AddCommand(device, globals, "password", "Change the password of this device's file",
-                                  kDeviceOption | kUnlockOptions, file, &ChangePassword);
-  password->add_option("--new-password-file", *file, "File of mode 0600 with the new password, in place of a prompt");
+  Command password = AddCommand(device, globals, "password", "Change the password of this device's file",
+                                kDeviceOption | kUnlockOptions, file, &ChangePassword);
+  password.AddOption("--new-password-file", *file, "File of mode 0600 with the new password, in place of a prompt");
   AddCommand(device, globals, "forget", "Forget what --remember left with this session", kDeviceOption, &Forget);
   auto flags = std::make_shared<RenewFlags>();
-  CLI::App* renew = AddCommand(device, globals, "renew", "Get a new credential for this device before the old one ends",
-                               kMemberOptions, flags, &Renew);
-  CLI::Option* ttl = renew->add_option("--ttl", flags->ttl, "How long it lives: 1s to 366d")->capture_default_str();
-  renew->add_option("--from", flags->from, "Take the one that an admin made: parley key issue --for-device")
-      ->excludes(ttl);
+  Command renew = AddCommand(device, globals, "renew", "Get a new credential for this device before the old one ends",
+                             kMemberOptions, flags, &Renew);
+  const Option ttl = renew.AddOption("--ttl", flags->ttl, "How long it lives: 1s to 366d").ShowDefault();
+  renew.AddOption("--from", flags->from, "Take the one that an admin made: parley key issue --for-device")
+      .Excludes(ttl);
 }
 
 }  // namespace parley::cli

@@ -6,7 +6,6 @@
 #include <utility>
 #include <vector>
 
-#include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "clients/chain/trust_client.h"
@@ -167,13 +166,13 @@ absl::StatusOr<ExitCode> Greet(const Globals& given, const std::string& wanted) 
 
 }  // namespace
 
-void AddGreet(CLI::App* app, Globals* globals) {
+void AddGreet(Command app, Globals* globals) {
   auto invitation = std::make_shared<std::string>();
-  CLI::App* command = AddCommand(app, globals, "greet", "Let in somebody whom you invited: compare codes on the phone",
-                                 kMemberOptions, invitation, &Greet);
-  command->add_option("invitation", *invitation,
-                      "Its id, as in `parley invite list`; without it, the only one that there is");
-  command->footer(
+  Command command = AddCommand(app, globals, "greet", "Let in somebody whom you invited: compare codes on the phone",
+                               kMemberOptions, invitation, &Greet);
+  command.AddOption("invitation", *invitation,
+                    "Its id, as in `parley invite list`; without it, the only one that there is");
+  command.Footer(
       "It needs your device file, whose key signs the newcomer's certificates. The newcomer runs `parley claim`.\n"
       "Each of you reads a code aloud, and the other picks it from among four. Codes that agree prove that nobody\n"
       "stands in between, not even Parley's own servers.\n"

@@ -4,7 +4,6 @@
 #include <utility>
 #include <vector>
 
-#include "CLI/CLI.hpp"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -152,35 +151,35 @@ absl::StatusOr<ExitCode> Resend(const Globals& globals, const InviteFlags& flags
 
 }  // namespace
 
-void AddInvite(CLI::App* app, Globals* globals) {
-  CLI::App* invite = AddGroup(app, "invite", "Invite people, machines and devices of your own");
+void AddInvite(Command app, Globals* globals) {
+  Command invite = AddGroup(app, "invite", "Invite people, machines and devices of your own");
   auto flags = std::make_shared<InviteFlags>();
-  const auto add_common = [&flags](CLI::App* command) {
-    command->add_option("--email", flags->email, "Send the link there; otherwise carry it there yourself");
-    command->add_option("--ttl", flags->ttl, "How long the link can be used: 1m to 30d (2d)");
+  const auto add_common = [&flags](Command command) {
+    command.AddOption("--email", flags->email, "Send the link there; otherwise carry it there yourself");
+    command.AddOption("--ttl", flags->ttl, "How long the link can be used: 1m to 30d (2d)");
   };
-  CLI::App* user =
+  Command user =
       AddCommand(invite, globals, "user", "Invite somebody, or a machine, into the organisation; admins only",
                  kCallerOptions, flags, &InviteUser);
-  user->add_option("name", flags->name, "What the user is called, e.g. bob or web-1")->required();
-  user->add_option("--role", flags->role, "admin, operator, auditor, or device: a machine")->capture_default_str();
+  user.AddOption("name", flags->name, "What the user is called, e.g. bob or web-1").Required();
+  user.AddOption("--role", flags->role, "admin, operator, auditor, or device: a machine").ShowDefault();
   add_common(user);
-  user->footer(
+  user.Footer(
       "Example:\n"
       "  parley invite user bob --role operator --email bob@example.org\n"
       "Bob runs `parley claim`, you run `parley greet`, and you compare two codes on the phone.");
-  CLI::App* device =
+  Command device =
       AddCommand(invite, globals, "device", "Invite another device of your own", kCallerOptions, flags, &InviteDevice);
   add_common(device);
-  device->footer("Example:\n  parley invite device\nThen run `parley claim` there, and `parley greet` here.");
+  device.Footer("Example:\n  parley invite device\nThen run `parley claim` there, and `parley greet` here.");
   AddCommand(invite, globals, "list", "List the invitations that can be used", kCallerOptions, flags, &List)
-      ->add_flag("--all", flags->all, "List those that have ended, too");
-  CLI::App* cancel = AddCommand(invite, globals, "cancel", "Take an invitation back", kCallerOptions, flags, &Cancel);
-  cancel->add_option("invitation", flags->invitation, "The invitation's id, as in `parley invite list`")->required();
-  cancel->add_option("--reason", flags->reason, "Shown to the newcomer and kept in the audit log");
-  CLI::App* resend = AddCommand(invite, globals, "resend", "Get the same link again", kCallerOptions, flags, &Resend);
-  resend->add_option("invitation", flags->invitation, "The invitation's id, as in `parley invite list`")->required();
-  resend->add_option("--email", flags->email, "Send it to another address than before");
+      .AddFlag("--all", flags->all, "List those that have ended, too");
+  Command cancel = AddCommand(invite, globals, "cancel", "Take an invitation back", kCallerOptions, flags, &Cancel);
+  cancel.AddOption("invitation", flags->invitation, "The invitation's id, as in `parley invite list`").Required();
+  cancel.AddOption("--reason", flags->reason, "Shown to the newcomer and kept in the audit log");
+  Command resend = AddCommand(invite, globals, "resend", "Get the same link again", kCallerOptions, flags, &Resend);
+  resend.AddOption("invitation", flags->invitation, "The invitation's id, as in `parley invite list`").Required();
+  resend.AddOption("--email", flags->email, "Send it to another address than before");
 }
 
 }  // namespace parley::cli

@@ -7,7 +7,6 @@
 #include <utility>
 #include <vector>
 
-#include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "clients/agent/agent.h"
@@ -129,27 +128,27 @@ absl::StatusOr<ExitCode> Join(const Globals& globals, const JoinFlags& flags) {
 
 }  // namespace
 
-void AddJoin(CLI::App* app, Globals* globals) {
+void AddJoin(Command app, Globals* globals) {
   auto flags = std::make_shared<JoinFlags>();
-  CLI::App* command =
+  Command command =
       AddCommand(app, globals, "join", "Take part in a task with a join key: fetch, check, apply, confirm",
                  kMemberOptions, flags, &Join);
   flags->agent.AddTo(command);
-  CLI::Option* key_file = command->add_option("--key-file", flags->key_file, "File of mode 0600 with the join key");
-  command->add_option("--name", flags->name, "Name of this client in the task (the host's name)");
-  command->add_option("--task", flags->task, "Go on with this task, joined before, without a key")->excludes(key_file);
-  CLI::Option* follow = command->add_flag("--follow", flags->follow, "Stay for later revisions until the task ends");
-  command->add_option("--wait", flags->wait, "How long to wait for a full disk, a wrong clock, a busy target (2m)")
-      ->excludes(follow);
-  CLI::Option* defer = command->add_option("--defer-until", flags->defer_until,
-                                           "Put the offer off until then: 2026-11-22T23:10:00Z, or 2h");
-  command->add_option("--reason", flags->reason, "Why it is put off, for the operator")->needs(defer);
-  CLI::Option* window = command->add_option("--window", flags->windows, "Apply only within START/END (repeatable)");
-  window->allow_extra_args(false);
-  command->add_option("--decline", flags->decline, "Refuse the offer, with this reason for the operator")
-      ->excludes(defer)
-      ->excludes(window);
-  command->footer(absl::StrCat(
+  const Option key_file = command.AddOption("--key-file", flags->key_file, "File of mode 0600 with the join key");
+  command.AddOption("--name", flags->name, "Name of this client in the task (the host's name)");
+  command.AddOption("--task", flags->task, "Go on with this task, joined before, without a key").Excludes(key_file);
+  const Option follow = command.AddFlag("--follow", flags->follow, "Stay for later revisions until the task ends");
+  command.AddOption("--wait", flags->wait, "How long to wait for a full disk, a wrong clock, a busy target (2m)")
+      .Excludes(follow);
+  const Option defer = command.AddOption("--defer-until", flags->defer_until,
+                                         "Put the offer off until then: 2026-11-22T23:10:00Z, or 2h");
+  command.AddOption("--reason", flags->reason, "Why it is put off, for the operator").Needs(defer);
+  const Option window = command.AddOption("--window", flags->windows, "Apply only within START/END (repeatable)");
+  window.OneValueEach();
+  command.AddOption("--decline", flags->decline, "Refuse the offer, with this reason for the operator")
+      .Excludes(defer)
+      .Excludes(window);
+  command.Footer(absl::StrCat(
       "The join key is asked for, or read from standard input, PARLEY_JOIN_KEY or --key-file; never from\n"
       "the command line, which everybody on the machine can see. It may come folded over lines and quoted.\n"
       "--server is the address of the server, in place of the one in the key; it is remembered.\n"

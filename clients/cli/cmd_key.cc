@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "CLI/CLI.hpp"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -251,23 +250,23 @@ absl::StatusOr<ExitCode> RotateRoot(const Globals& globals, const KeyFlags& flag
                        : absl::StrCat("; keys of epochs before ", flags.retire_before, " are dead"));
 }
 
-void AddIssue(CLI::App* key, Globals* globals, const std::shared_ptr<KeyFlags>& flags) {
-  CLI::App* issue = AddCommand(key, globals, "issue", "Make a credential and write it to a file of mode 0600",
-                               kCallerOptions, flags, &Issue);
-  CLI::Option* role = issue->add_option("--role", flags->role, "admin, operator, auditor, service or device");
-  CLI::Option* subject = issue->add_option("--subject", flags->subject, "Whom it stands for, e.g. alice or web-1");
+void AddIssue(Command key, Globals* globals, const std::shared_ptr<KeyFlags>& flags) {
+  Command issue = AddCommand(key, globals, "issue", "Make a credential and write it to a file of mode 0600",
+                             kCallerOptions, flags, &Issue);
+  const Option role = issue.AddOption("--role", flags->role, "admin, operator, auditor, service or device");
+  const Option subject = issue.AddOption("--subject", flags->subject, "Whom it stands for, e.g. alice or web-1");
   issue
-      ->add_option("--for-device", flags->device,
-                   "An enrolled device whose credential has ended, as in `parley device list`")
-      ->excludes(role)
-      ->excludes(subject);
+      .AddOption("--for-device", flags->device,
+                 "An enrolled device whose credential has ended, as in `parley device list`")
+      .Excludes(role)
+      .Excludes(subject);
   issue
-      ->add_option("--label", flags->labels,
-                   "key=value by which tasks select the device (repeatable); without it, the device keeps its labels")
-      ->allow_extra_args(false);
-  issue->add_option("--out", flags->out, "File to write, e.g. web-1.credential")->required();
-  issue->add_option("--ttl", flags->ttl, "How long it lives: 1s to 366d")->capture_default_str();
-  issue->footer(
+      .AddOption("--label", flags->labels,
+                 "key=value by which tasks select the device (repeatable); without it, the device keeps its labels")
+      .OneValueEach();
+  issue.AddOption("--out", flags->out, "File to write, e.g. web-1.credential").Required();
+  issue.AddOption("--ttl", flags->ttl, "How long it lives: 1s to 366d").ShowDefault();
+  issue.Footer(
       "Examples:\n"
       "  parley key issue --role device --subject web-1 --label site=berlin --out web-1.credential\n"
       "  parley key issue --for-device web-1 --out web-1.credential\n"
@@ -276,37 +275,37 @@ void AddIssue(CLI::App* key, Globals* globals, const std::shared_ptr<KeyFlags>& 
 
 }  // namespace
 
-void AddKey(CLI::App* app, Globals* globals) {
-  CLI::App* key = AddGroup(app, "key", "Issue, list and revoke credentials; rotate the root");
+void AddKey(Command app, Globals* globals) {
+  Command key = AddGroup(app, "key", "Issue, list and revoke credentials; rotate the root");
   auto flags = std::make_shared<KeyFlags>();
   AddIssue(key, globals, flags);
   AddCommand(key, globals, "list", "List all credentials that were issued", kCallerOptions, &List);
   AddCommand(key, globals, "get", "Show one credential's record", kCallerOptions, flags, &Get)
-      ->add_option("serial", flags->serial, "The credential's serial, as in `parley key list`")
-      ->required();
-  CLI::App* label = AddCommand(key, globals, "label", "Set or remove labels of a device, by which tasks select it",
-                               kCallerOptions, flags, &Label);
-  label->add_option("name", flags->name, "The subject of its credential, as in `parley key list`")->required();
-  label->add_option("changes", flags->changes, "key=value sets a label, key- removes it")->required();
-  label->footer(
+      .AddOption("serial", flags->serial, "The credential's serial, as in `parley key list`")
+      .Required();
+  Command label = AddCommand(key, globals, "label", "Set or remove labels of a device, by which tasks select it",
+                             kCallerOptions, flags, &Label);
+  label.AddOption("name", flags->name, "The subject of its credential, as in `parley key list`").Required();
+  label.AddOption("changes", flags->changes, "key=value sets a label, key- removes it").Required();
+  label.Footer(
       "Example:\n"
       "  parley key label web-1 site=berlin role=web canary-\n"
       "The change holds at once, without a new credential, and for the credentials that follow. A device that\n"
       "is connected is offered the tasks that select it now; an offer that it has not begun to apply is taken\n"
       "back if the task does not select the device any more.");
-  CLI::App* revoke =
+  Command revoke =
       AddCommand(key, globals, "revoke",
                  "Revoke a credential: its connections, and the keys that were made with it, end within a second",
                  kCallerOptions, flags, &Revoke);
-  revoke->add_option("serial", flags->serial, "The credential's serial, as in `parley key list`")->required();
-  revoke->add_option("--reason", flags->reason, "Kept in the audit log");
-  CLI::App* rotate =
+  revoke.AddOption("serial", flags->serial, "The credential's serial, as in `parley key list`").Required();
+  revoke.AddOption("--reason", flags->reason, "Kept in the audit log");
+  Command rotate =
       AddCommand(key, globals, "rotate-root", "Make a new root epoch, from which keys are issued from now on",
                  kCallerOptions, flags, &RotateRoot);
-  CLI::Option* retire =
-      rotate->add_option("--retire-before", flags->retire_before, "End every key of the epochs below this one");
-  rotate->add_flag("--yes", flags->yes, "Do not ask before keys are ended")->needs(retire);
-  rotate->footer(
+  const Option retire =
+      rotate.AddOption("--retire-before", flags->retire_before, "End every key of the epochs below this one");
+  rotate.AddFlag("--yes", flags->yes, "Do not ask before keys are ended").Needs(retire);
+  rotate.Footer(
       "Examples:\n"
       "  parley key rotate-root                      new keys come from the new epoch\n"
       "  parley key rotate-root --retire-before 2    when everybody has one: those of epoch 1 end\n"

@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "clients/cli/command.h"
 #include "clients/cli/connection.h"
@@ -164,39 +163,39 @@ absl::StatusOr<ExitCode> ChangeRole(const Globals& globals, const MemberFlags& f
   return kSuccess;
 }
 
-void AddReason(CLI::App* command, MemberFlags* flags) {
-  command->add_option("--reason", flags->reason, "Kept in the audit log");
+void AddReason(Command command, MemberFlags* flags) {
+  command.AddOption("--reason", flags->reason, "Kept in the audit log");
 }
 
 }  // namespace
 
-void AddUser(CLI::App* app, Globals* globals) {
-  CLI::App* user = AddGroup(app, "user", "List and revoke the members of the organisation, and change their roles");
+void AddUser(Command app, Globals* globals) {
+  Command user = AddGroup(app, "user", "List and revoke the members of the organisation, and change their roles");
   auto flags = std::make_shared<MemberFlags>();
   AddCommand(user, globals, "list", "List everybody in the chain of trust, verified", kMemberOptions, flags,
              &ListUsers);
-  CLI::App* revoke =
+  Command revoke =
       AddCommand(user, globals, "revoke", "Revoke a user, all of their devices and credentials; admins only",
                  kMemberOptions, flags, &RevokeUser);
-  revoke->add_option("user", flags->whom, "The user's name or id, as in `parley user list`")->required();
+  revoke.AddOption("user", flags->whom, "The user's name or id, as in `parley user list`").Required();
   AddReason(revoke, flags.get());
-  CLI::App* role =
+  Command role =
       AddCommand(user, globals, "role", "Give a user another role; admins only", kMemberOptions, flags, &ChangeRole);
-  role->add_option("user", flags->whom, "The user's name or id, as in `parley user list`")->required();
-  role->add_option("role", flags->role, "admin, operator or auditor")->required();
+  role.AddOption("user", flags->whom, "The user's name or id, as in `parley user list`").Required();
+  role.AddOption("role", flags->role, "admin, operator or auditor").Required();
   AddReason(role, flags.get());
 }
 
-void AddDevice(CLI::App* app, Globals* globals) {
-  CLI::App* device = AddGroup(app, "device", "List and revoke devices of the organisation; manage this device's file");
+void AddDevice(Command app, Globals* globals) {
+  Command device = AddGroup(app, "device", "List and revoke devices of the organisation; manage this device's file");
   auto flags = std::make_shared<MemberFlags>();
   AddCommand(device, globals, "list", "List the devices in the chain of trust, verified", kMemberOptions, flags,
              &ListDevices)
-      ->add_option("--user", flags->user, "List the devices of this user only");
-  CLI::App* revoke = AddCommand(device, globals, "revoke", "Revoke a device of yours; admins: any device",
-                                kMemberOptions, flags, &RevokeDevice);
-  revoke->add_option("device", flags->whom, "Its name, its id or the beginning of its id, as in `parley device list`")
-      ->required();
+      .AddOption("--user", flags->user, "List the devices of this user only");
+  Command revoke = AddCommand(device, globals, "revoke", "Revoke a device of yours; admins: any device", kMemberOptions,
+                              flags, &RevokeDevice);
+  revoke.AddOption("device", flags->whom, "Its name, its id or the beginning of its id, as in `parley device list`")
+      .Required();
   AddReason(revoke, flags.get());
   AddDeviceFileCommands(device, globals);
 }

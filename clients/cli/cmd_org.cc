@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "clients/cli/command.h"
 #include "clients/cli/connection.h"
@@ -137,15 +136,15 @@ absl::StatusOr<ExitCode> Verify(const Globals& globals) {
 
 }  // namespace
 
-void AddOrg(CLI::App* app, Globals* globals) {
-  CLI::App* org = AddGroup(app, "org", "Found the organisation; verify who belongs to it");
+void AddOrg(Command app, Globals* globals) {
+  Command org = AddGroup(app, "org", "Found the organisation; verify who belongs to it");
   auto flags = std::make_shared<InitFlags>();
   flags->device_name = DefaultDeviceName();
-  CLI::App* init = AddCommand(org, globals, "init", "Found the chain of trust, with you as the first admin",
-                              kCallerOptions, flags, &Init);
-  init->add_option("--user", flags->user, "Your name in the organisation, e.g. alice")->required();
-  init->add_option("--device-name", flags->device_name, "What people call this device")->capture_default_str();
-  init->footer(
+  Command init = AddCommand(org, globals, "init", "Found the chain of trust, with you as the first admin",
+                            kCallerOptions, flags, &Init);
+  init.AddOption("--user", flags->user, "Your name in the organisation, e.g. alice").Required();
+  init.AddOption("--device-name", flags->device_name, "What people call this device").ShowDefault();
+  init.Footer(
       "This is done once for an organisation, with the admin credential that keyd wrote at its first start:\n"
       "  parley org init --user alice --device-name \"Alice's laptop\"\n"
       "A root key signs you and this device, and is destroyed: from then on admins let others in.");

@@ -5,7 +5,6 @@
 #include <string>
 #include <utility>
 
-#include "CLI/CLI.hpp"
 #include "clients/cli/agent_output.h"
 #include "clients/cli/command.h"
 #include "clients/cli/connection.h"
@@ -42,13 +41,13 @@ absl::StatusOr<ExitCode> Serve(const Globals& globals, const ProxyFlags& flags) 
 
 }  // namespace
 
-void AddProxy(CLI::App* app, Globals* globals) {
+void AddProxy(Command app, Globals* globals) {
   auto flags = std::make_shared<ProxyFlags>();
-  CLI::App* command = AddCommand(app, globals, "proxy", "Offer a plaintext unix socket that leads to the server",
-                                 kCallerOptions, flags, &Serve);
-  command->add_option("--socket", flags->socket, "Path of the socket to make, mode 0600")->required();
-  command->add_option("--audience", flags->audience, "taskd, keyd or enrolld")->capture_default_str();
-  command->footer(
+  Command command = AddCommand(app, globals, "proxy", "Offer a plaintext unix socket that leads to the server",
+                               kCallerOptions, flags, &Serve);
+  command.AddOption("--socket", flags->socket, "Path of the socket to make, mode 0600").Required();
+  command.AddOption("--audience", flags->audience, "taskd, keyd or enrolld").ShowDefault();
+  command.Footer(
       "For programs without TLS-PSK of their own. Whoever can open the socket acts with your credential.\n"
       "Example:\n"
       "  parley proxy --socket /tmp/parley.sock &\n"

@@ -3,7 +3,6 @@
 
 #include <memory>
 
-#include "CLI/CLI.hpp"
 #include "clients/agent/agent.h"
 #include "clients/cli/agent_flags.h"
 #include "clients/cli/agent_output.h"
@@ -38,13 +37,12 @@ absl::StatusOr<ExitCode> Settle(const Globals& globals, const AgentFlags& flags)
 
 }  // namespace
 
-void AddSettle(CLI::App* app, Globals* globals) {
+void AddSettle(Command app, Globals* globals) {
   auto flags = std::make_shared<AgentFlags>();
-  CLI::App* command =
-      AddCommand(app, globals, "settle", "Settle an update that was interrupted here, without any server", kNoGlobals,
-                 flags, &Settle);
+  Command command = AddCommand(app, globals, "settle", "Settle an update that was interrupted here, without any server",
+                               kNoGlobals, flags, &Settle);
   flags->AddPlaceTo(command);
-  command->footer(
+  command.Footer(
       "An update that was killed between the exchange and the confirmation stays undecided until an agent runs again.\n"
       "This settles it: what can no longer be confirmed is rolled back once its --confirm-timeout is over, with the\n"
       "commands that the update was given. Where nothing is undecided it ends at once. It fails when the old set is\n"

@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "clients/cli/command.h"
@@ -146,15 +145,15 @@ absl::StatusOr<ExitCode> RevokeMember(const Globals& globals, const TaskFlags& f
 
 }  // namespace
 
-void AddTask(CLI::App* app, Globals* globals) {
-  CLI::App* task = AddGroup(app, "task", "Create and steer update tasks");
+void AddTask(Command app, Globals* globals) {
+  Command task = AddGroup(app, "task", "Create and steer update tasks");
   AddTaskCreate(task, globals);
   AddTaskPublish(task, globals);
   auto flags = std::make_shared<TaskFlags>();
   const auto add = [&](const char* name, const char* description,
                        absl::StatusOr<ExitCode> (*run)(const Globals&, const TaskFlags&)) {
-    CLI::App* command = AddCommand(task, globals, name, description, kCallerOptions, flags, run);
-    command->add_option("task", flags->task, "The task's name")->required();
+    Command command = AddCommand(task, globals, name, description, kCallerOptions, flags, run);
+    command.AddOption("task", flags->task, "The task's name").Required();
     return command;
   };
   AddCommand(task, globals, "list", "List all tasks, newest first", kCallerOptions, &List);
@@ -163,11 +162,11 @@ void AddTask(CLI::App* app, Globals* globals) {
   add("pause", "Stop making offers; clients that have accepted go on", &Pause);
   add("resume", "Make offers again; a halted task goes on in spite of its failures", &Resume);
   add("abort", "End a task; clients that are applying finish", &Abort)
-      ->add_option("--reason", flags->reason, "Shown to the clients and kept in the audit log");
+      .AddOption("--reason", flags->reason, "Shown to the clients and kept in the audit log");
   AddTaskMembers(task, globals);
-  CLI::App* retry = add("retry", "Give clients another attempt at the revision", &Retry);
-  retry->add_option("client", flags->clients, "Names of clients (all that have failed, declined or timed out)");
-  retry->footer(
+  Command retry = add("retry", "Give clients another attempt at the revision", &Retry);
+  retry.AddOption("client", flags->clients, "Names of clients (all that have failed, declined or timed out)");
+  retry.Footer(
       "A client that has failed stays as it is until there is a new revision, something that mattered changes on\n"
       "it, or somebody gives it another attempt: here, or there by `parley join`. A client that is not connected\n"
       "gets it when it is back.\n"
@@ -175,9 +174,9 @@ void AddTask(CLI::App* app, Globals* globals) {
       "  parley task retry nginx-tls-7k3q\n"
       "  parley task retry nginx-tls-7k3q web-17 web-22");
   AddTaskKey(task, globals);
-  CLI::App* revoke = add("revoke-member", "Take one client out of a task at once", &RevokeMember);
-  revoke->add_option("client", flags->client, "The client's name, as in `parley task members`")->required();
-  revoke->add_option("--reason", flags->reason, "Kept in the audit log");
+  Command revoke = add("revoke-member", "Take one client out of a task at once", &RevokeMember);
+  revoke.AddOption("client", flags->client, "The client's name, as in `parley task members`").Required();
+  revoke.AddOption("--reason", flags->reason, "Kept in the audit log");
 }
 
 }  // namespace parley::cli

@@ -5,7 +5,6 @@
 #include <utility>
 #include <vector>
 
-#include "CLI/CLI.hpp"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -18,7 +17,6 @@
 #include "clients/cli/task_name.h"
 #include "clients/cli/terminal.h"
 #include "clients/cli/unlock.h"
-#include "clients/cli/whole_number.h"
 #include "clients/operator/membership.h"
 #include "clients/operator/new_file.h"
 #include "clients/operator/publish.h"
@@ -172,36 +170,35 @@ absl::StatusOr<ExitCode> Publish(const Globals& globals, const PublishFlags& fla
 
 }  // namespace
 
-void AddTaskCreate(CLI::App* task, Globals* globals) {
+void AddTaskCreate(Command task, Globals* globals) {
   auto flags = std::make_shared<CreateFlags>();
-  CLI::App* command =
+  Command command =
       AddCommand(task, globals, "create", "Create a task and the key to join it", kCallerOptions, flags, &Create);
-  command->add_option("name", flags->name, "Short name; four letters are added to it")->required();
-  command->add_option("--payload", flags->payload, "File or folder that the clients install")->required();
-  command->add_option("--ttl", flags->ttl, "How long the task stays open: 1m to 366d")->capture_default_str();
-  command->add_option("--title", flags->title, "A line for people");
-  command->add_option("--start", flags->start, "Make no offers before then: 2026-11-22T23:10:00Z, or 2h");
+  command.AddOption("name", flags->name, "Short name; four letters are added to it").Required();
+  command.AddOption("--payload", flags->payload, "File or folder that the clients install").Required();
+  command.AddOption("--ttl", flags->ttl, "How long the task stays open: 1m to 366d").ShowDefault();
+  command.AddOption("--title", flags->title, "A line for people");
+  command.AddOption("--start", flags->start, "Make no offers before then: 2026-11-22T23:10:00Z, or 2h");
   command
-      ->add_option(
+      .AddOption(
           "--select", flags->select,
           "Only devices with this label take part: key=value, key=a,b (either), or a fact, fact:key=value (repeatable)")
-      ->allow_extra_args(false);
-  command->add_option("--expected", flags->expected, "Complete the task as soon as this many clients have ended")
-      ->check(WholeNumber());
-  command->add_flag("--forced", flags->forced, "Clients may not decline");
-  command->add_option("--max-deferrals", flags->max_deferrals, "How often a client may put the task off (3)")
-      ->check(WholeNumber());
+      .OneValueEach();
+  command.AddOption("--expected", flags->expected, "Complete the task as soon as this many clients have ended")
+      .WholeNumber();
+  command.AddFlag("--forced", flags->forced, "Clients may not decline");
+  command.AddOption("--max-deferrals", flags->max_deferrals, "How often a client may put the task off (3)")
+      .WholeNumber();
   command
-      ->add_option("--max-failures", flags->max_failures,
-                   "How many clients may fail before one more halts the task (without this option, any number)")
-      ->check(WholeNumber());
-  command->add_option("--max-members", flags->max_members, "How many may join with the key (0: no limit)")
-      ->check(WholeNumber());
-  command->add_option("--join-key-ttl", flags->join_key_ttl, "How long the key lives (as long as the task)");
-  command->add_option("--join-key-folder", flags->join_key_folder, "Where NAME.join is written")->capture_default_str();
-  command->add_option("--supersedes", flags->supersedes,
-                      "A task whose place this one takes; its files on the clients become this one's");
-  command->footer(
+      .AddOption("--max-failures", flags->max_failures,
+                 "How many clients may fail before one more halts the task (without this option, any number)")
+      .WholeNumber();
+  command.AddOption("--max-members", flags->max_members, "How many may join with the key (0: no limit)").WholeNumber();
+  command.AddOption("--join-key-ttl", flags->join_key_ttl, "How long the key lives (as long as the task)");
+  command.AddOption("--join-key-folder", flags->join_key_folder, "Where NAME.join is written").ShowDefault();
+  command.AddOption("--supersedes", flags->supersedes,
+                    "A task whose place this one takes; its files on the clients become this one's");
+  command.Footer(
       "Examples:\n"
       "  parley task create nginx-tls --payload ./nginx --ttl 24h\n"
       "  parley task create motd --payload ./motd --select site=berlin --expected 12\n"
@@ -213,13 +210,13 @@ void AddTaskCreate(CLI::App* task, Globals* globals) {
       "included, can publish a revision of it. With a device file you vouch for what you publish.");
 }
 
-void AddTaskPublish(CLI::App* task, Globals* globals) {
+void AddTaskPublish(Command task, Globals* globals) {
   auto flags = std::make_shared<PublishFlags>();
-  CLI::App* command = AddCommand(task, globals, "publish", "Offer a new revision to every client of a task",
-                                 kCallerOptions, flags, &Publish);
-  command->add_option("task", flags->task, "The task's name")->required();
-  command->add_option("--payload", flags->payload, "File or folder that the clients install")->required();
-  command->footer("Example:\n  parley task publish nginx-tls-7k3q --payload ./nginx");
+  Command command = AddCommand(task, globals, "publish", "Offer a new revision to every client of a task",
+                               kCallerOptions, flags, &Publish);
+  command.AddOption("task", flags->task, "The task's name").Required();
+  command.AddOption("--payload", flags->payload, "File or folder that the clients install").Required();
+  command.Footer("Example:\n  parley task publish nginx-tls-7k3q --payload ./nginx");
 }
 
 }  // namespace parley::cli

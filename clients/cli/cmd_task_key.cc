@@ -3,7 +3,6 @@
 #include <string>
 #include <vector>
 
-#include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "clients/cli/command.h"
 #include "clients/cli/connection.h"
@@ -13,7 +12,6 @@
 #include "clients/cli/paths.h"
 #include "clients/cli/task_name.h"
 #include "clients/cli/terminal.h"
-#include "clients/cli/whole_number.h"
 #include "clients/operator/publish.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
@@ -98,25 +96,24 @@ absl::StatusOr<ExitCode> Run(const Globals& globals, const KeyFlags& flags) {
 
 }  // namespace
 
-void AddTaskKey(CLI::App* task, Globals* globals) {
+void AddTaskKey(Command task, Globals* globals) {
   auto flags = std::make_shared<KeyFlags>();
-  CLI::App* command = AddCommand(task, globals, "key", "Make a further join key for a task; list and revoke them",
-                                 kCallerOptions, flags, &Run);
-  command->add_option("task", flags->task, "The task's name")->required();
-  CLI::Option* const ttl = command->add_option("--ttl", flags->ttl, "How long the key lives (as long as the task)");
-  CLI::Option* const most =
-      command->add_option("--max-members", flags->max_members, "How many may join with it (0: no limit)")
-          ->check(WholeNumber());
-  CLI::Option* const folder =
-      command->add_option("--join-key-folder", flags->folder, "Where NAME.join is written")->capture_default_str();
-  CLI::Option* const list = command->add_flag("--list", flags->list, "List the task's keys instead");
-  CLI::Option* const revoke = command->add_option("--revoke", flags->revoke, "Revoke this key of the list instead");
-  revoke->excludes(list);
-  command->add_flag("--with-members", flags->with_members, "End the keys of the clients that joined with it, too")
-      ->needs(revoke);
+  Command command = AddCommand(task, globals, "key", "Make a further join key for a task; list and revoke them",
+                               kCallerOptions, flags, &Run);
+  command.AddOption("task", flags->task, "The task's name").Required();
+  const Option ttl = command.AddOption("--ttl", flags->ttl, "How long the key lives (as long as the task)");
+  const Option most =
+      command.AddOption("--max-members", flags->max_members, "How many may join with it (0: no limit)").WholeNumber();
+  const Option folder =
+      command.AddOption("--join-key-folder", flags->folder, "Where NAME.join is written").ShowDefault();
+  const Option list = command.AddFlag("--list", flags->list, "List the task's keys instead");
+  const Option revoke = command.AddOption("--revoke", flags->revoke, "Revoke this key of the list instead");
+  revoke.Excludes(list);
+  command.AddFlag("--with-members", flags->with_members, "End the keys of the clients that joined with it, too")
+      .Needs(revoke);
   // These are for a new key.
-  for (CLI::Option* const instead : {list, revoke}) instead->excludes(ttl)->excludes(most)->excludes(folder);
-  command->footer(
+  for (const Option instead : {list, revoke}) instead.Excludes(ttl).Excludes(most).Excludes(folder);
+  command.Footer(
       "Examples:\n"
       "  parley task key nginx-tls-7k3q --ttl 1h --max-members 5\n"
       "  parley task key nginx-tls-7k3q --list\n"

@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
@@ -89,13 +88,13 @@ absl::StatusOr<ExitCode> Members(const Globals& globals, const std::string& type
 
 }  // namespace
 
-void AddTaskMembers(CLI::App* task, Globals* globals) {
+void AddTaskMembers(Command task, Globals* globals) {
   auto typed = std::make_shared<std::string>();
-  CLI::App* command = AddCommand(task, globals, "members",
-                                 "List a task's clients: what each has and is offered, and why it is in its state",
-                                 kCallerOptions, typed, &Members);
-  command->add_option("task", *typed, "The task's name")->required();
-  command->footer(
+  Command command = AddCommand(task, globals, "members",
+                               "List a task's clients: what each has and is offered, and why it is in its state",
+                               kCallerOptions, typed, &Members);
+  command.AddOption("task", *typed, "The task's name").Required();
+  command.Footer(
       "INSTALLED is what the client last read from its disk: \"drifted\" if that is not what it confirmed.\n"
       "OFFERED is how far it is with the revision on offer. What hinders a client passes by itself, or by what\n"
       "somebody does on that machine; a client that has failed waits for a new revision or for\n"

@@ -13,7 +13,6 @@
 #include <utility>
 #include <vector>
 
-#include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "clients/cli/command.h"
@@ -248,13 +247,13 @@ absl::StatusOr<ExitCode> Watch(const Globals& globals, const WatchFlags& flags) 
 
 }  // namespace
 
-void AddTaskWatch(CLI::App* task, Globals* globals) {
+void AddTaskWatch(Command task, Globals* globals) {
   auto flags = std::make_shared<WatchFlags>();
-  CLI::App* command =
+  Command command =
       AddCommand(task, globals, "watch", "Follow a task until it has ended", kCallerOptions, flags, &Watch);
-  command->add_option("task", flags->task, "The task's name")->required();
-  command->add_flag("--all", flags->all, "Print a line for every change of every client");
-  command->footer(
+  command.AddOption("task", flags->task, "The task's name").Required();
+  command.AddFlag("--all", flags->all, "Print a line for every change of every client");
+  command.Footer(
       "On a terminal it is one screen, with the clients that are in trouble by name. Elsewhere it prints a line for\n"
       "each client that comes to an end, and now and then one for the whole task.\n"
       "It goes on over a restart of the server without missing a change. Its exit code is 0 if the task\n"

@@ -7,7 +7,6 @@
 #include <memory>
 #include <string>
 
-#include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "clients/cli/agent_output.h"
 #include "clients/cli/command.h"
@@ -112,23 +111,22 @@ absl::StatusOr<ExitCode> Down(const Globals& globals, const std::string& given) 
 
 }  // namespace
 
-void AddUp(CLI::App* app, Globals* globals) {
+void AddUp(Command app, Globals* globals) {
   auto options = std::make_shared<Stack::Options>();
   options->data = DataFolder();
-  CLI::App* command =
+  Command command =
       AddCommand(app, globals, "up", "Start the services on this machine and stay with them", kNoGlobals, options, &Up);
-  command->add_option("--data", options->data, "Folder for keys, tasks and payloads")->capture_default_str();
-  command->add_option("--listen", options->taskd_listen, "Where taskd listens; port 0 takes a free one")
-      ->capture_default_str();
-  command->add_option("--listen-keyd", options->keyd_listen, "Where keyd listens")->capture_default_str();
-  command->add_option("--listen-enrolld", options->enrolld_listen, "Where enrolld listens")->capture_default_str();
-  command->add_option("--public-address", options->taskd_public,
-                      "host:port under which clients reach taskd; goes into join keys");
-  command->add_option("--public-address-keyd", options->keyd_public, "The same for keyd; goes into credentials");
-  command->add_option("--public-address-enrolld", options->enrolld_public,
-                      "The same for enrolld; goes into invitations' links");
-  command->add_option("--names", options->names, "Further DNS names and addresses for the certificates, a,b,c");
-  command->footer(
+  command.AddOption("--data", options->data, "Folder for keys, tasks and payloads").ShowDefault();
+  command.AddOption("--listen", options->taskd_listen, "Where taskd listens; port 0 takes a free one").ShowDefault();
+  command.AddOption("--listen-keyd", options->keyd_listen, "Where keyd listens").ShowDefault();
+  command.AddOption("--listen-enrolld", options->enrolld_listen, "Where enrolld listens").ShowDefault();
+  command.AddOption("--public-address", options->taskd_public,
+                    "host:port under which clients reach taskd; goes into join keys");
+  command.AddOption("--public-address-keyd", options->keyd_public, "The same for keyd; goes into credentials");
+  command.AddOption("--public-address-enrolld", options->enrolld_public,
+                    "The same for enrolld; goes into invitations' links");
+  command.AddOption("--names", options->names, "Further DNS names and addresses for the certificates, a,b,c");
+  command.Footer(
       "At the first start it makes the organisation's keys and an admin's credential, and puts that into\n"
       "~/.config/parley/credential, where the other commands find it. Invitations go out by e-mail when\n"
       "PARLEY_ENROLLD_SMTP_URL and PARLEY_ENROLLD_SMTP_FROM name a mail server and a sender. A service\n"
@@ -138,11 +136,11 @@ void AddUp(CLI::App* app, Globals* globals) {
       "  parley up --listen 0.0.0.0:7443 --public-address parley.example:7443 --names parley.example");
 }
 
-void AddDown(CLI::App* app, Globals* globals) {
+void AddDown(Command app, Globals* globals) {
   auto data = std::make_shared<std::string>(DataFolder());
   AddCommand(app, globals, "down", "Stop what `parley up` started", kNoGlobals, data, &Down)
-      ->add_option("--data", *data, "Folder of its data")
-      ->capture_default_str();
+      .AddOption("--data", *data, "Folder of its data")
+      .ShowDefault();
 }
 
 }  // namespace parley::cli

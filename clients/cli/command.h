@@ -4,10 +4,13 @@
 #ifndef PARLEY_CLIENTS_CLI_COMMAND_H_
 #define PARLEY_CLIENTS_CLI_COMMAND_H_
 
+#include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -16,6 +19,7 @@
 
 namespace CLI {
 class App;
+class Option;
 }  // namespace CLI
 
 namespace parley::device {
@@ -69,21 +73,66 @@ struct Globals {
   bool json() const { return output == "json"; }
 };
 
+// An option, and a command, for what adds them. CLI11 stands behind them, in command.cc and where the line is parsed:
+// it is large, and would be compiled with each command.
+class Option {
+ public:
+  explicit Option(CLI::Option* option) : option_(option) {}
+
+  Option Required() const;
+  // Says in the help what the value is without the option.
+  Option ShowDefault() const;
+  Option Excludes(const Option& other) const;
+  Option Excludes(const std::string& name) const;
+  Option Needs(const Option& other) const;
+  // Accepts 0 to `most`.
+  Option WholeNumber(int64_t most = std::numeric_limits<int32_t>::max()) const;
+  // Takes one value each time it is given, so that what follows is something else.
+  Option OneValueEach() const;
+  // Leaves it out of the help.
+  Option Hidden() const;
+
+ private:
+  CLI::Option* option_;
+};
+
+class Command {
+ public:
+  explicit Command(CLI::App* app) : app_(app) {}
+
+  // Values must outlive the app. A name without hyphens is an argument.
+  Option AddOption(const std::string& name, std::string& value, const std::string& help) const;
+  Option AddOption(const std::string& name, std::vector<std::string>& values, const std::string& help = "") const;
+  Option AddOption(const std::string& name, int32_t& value, const std::string& help) const;
+  Option AddOption(const std::string& name, int64_t& value, const std::string& help) const;
+  Option AddOption(const std::string& name, uint32_t& value, const std::string& help) const;
+  // One of these words; the help shows all of them, and the default.
+  Option AddChoice(const std::string& name, std::string& value, const std::vector<std::string>& words,
+                   const std::string& help) const;
+  Option AddFlag(const std::string& name, bool& value, const std::string& help) const;
+  // Ends the help with this.
+  void Footer(const std::string& text) const;
+
+  CLI::App* app() const { return app_; }
+
+ private:
+  CLI::App* app_;
+};
+
 // Adds a command below `group`, which does `run` when the command line names it. `uses` are GlobalOptions: main refuses
 // the others, because an option that is ignored misleads, and lists these in the command's help. `globals` must outlive
 // the app.
-CLI::App* AddCommand(CLI::App* group, Globals* globals, const char* name, const char* description, unsigned uses,
-                     std::function<absl::StatusOr<ExitCode>(const Globals&)> run);
+Command AddCommand(Command group, Globals* globals, const char* name, const char* description, unsigned uses,
+                   std::function<absl::StatusOr<ExitCode>(const Globals&)> run);
 // Adds a command with flags, which live as long as the app.
 template <typename Flags>
-CLI::App* AddCommand(CLI::App* group, Globals* globals, const char* name, const char* description, unsigned uses,
-                     const std::shared_ptr<Flags>& flags,
-                     absl::StatusOr<ExitCode> (*run)(const Globals&, const Flags&)) {
+Command AddCommand(Command group, Globals* globals, const char* name, const char* description, unsigned uses,
+                   const std::shared_ptr<Flags>& flags, absl::StatusOr<ExitCode> (*run)(const Globals&, const Flags&)) {
   return AddCommand(group, globals, name, description, uses,
                     [flags, run](const Globals& globals) { return run(globals, *flags); });
 }
-// Adds a command below `app` that is there for its commands alone.
-CLI::App* AddGroup(CLI::App* app, const char* name, const char* description);
+// Adds a command below `group` that is there for its commands alone.
+Command AddGroup(Command group, const char* name, const char* description);
 
 // Returns INVALID_ARGUMENT (USAGE), a mistake on the command line, for which main exits with kUsage. The parts, joined
 // as by absl::StrCat, are one sentence.
@@ -94,30 +143,30 @@ absl::Status UsageError(const Parts&... parts) {
 inline bool IsUsageError(const absl::Status& status) { return Reason(status) == "USAGE"; }
 
 // Each adds one command, or a group of them.
-void AddUp(CLI::App* app, Globals* globals);
-void AddDown(CLI::App* app, Globals* globals);
-void AddBackup(CLI::App* app, Globals* globals);
-void AddRestore(CLI::App* app, Globals* globals);
-void AddTask(CLI::App* app, Globals* globals);
-void AddTaskCreate(CLI::App* task, Globals* globals);
-void AddTaskPublish(CLI::App* task, Globals* globals);
-void AddTaskWatch(CLI::App* task, Globals* globals);
-void AddTaskKey(CLI::App* task, Globals* globals);
-void AddTaskMembers(CLI::App* task, Globals* globals);
-void AddJoin(CLI::App* app, Globals* globals);
-void AddAgent(CLI::App* app, Globals* globals);
-void AddSettle(CLI::App* app, Globals* globals);
-void AddKey(CLI::App* app, Globals* globals);
-void AddCredentials(CLI::App* app, Globals* globals);
-void AddProxy(CLI::App* app, Globals* globals);
-void AddAudit(CLI::App* app, Globals* globals);
-void AddOrg(CLI::App* app, Globals* globals);
-void AddUser(CLI::App* app, Globals* globals);
-void AddDevice(CLI::App* app, Globals* globals);
-void AddDeviceFileCommands(CLI::App* device, Globals* globals);
-void AddInvite(CLI::App* app, Globals* globals);
-void AddGreet(CLI::App* app, Globals* globals);
-void AddClaim(CLI::App* app, Globals* globals);
+void AddUp(Command app, Globals* globals);
+void AddDown(Command app, Globals* globals);
+void AddBackup(Command app, Globals* globals);
+void AddRestore(Command app, Globals* globals);
+void AddTask(Command app, Globals* globals);
+void AddTaskCreate(Command task, Globals* globals);
+void AddTaskPublish(Command task, Globals* globals);
+void AddTaskWatch(Command task, Globals* globals);
+void AddTaskKey(Command task, Globals* globals);
+void AddTaskMembers(Command task, Globals* globals);
+void AddJoin(Command app, Globals* globals);
+void AddAgent(Command app, Globals* globals);
+void AddSettle(Command app, Globals* globals);
+void AddKey(Command app, Globals* globals);
+void AddCredentials(Command app, Globals* globals);
+void AddProxy(Command app, Globals* globals);
+void AddAudit(Command app, Globals* globals);
+void AddOrg(Command app, Globals* globals);
+void AddUser(Command app, Globals* globals);
+void AddDevice(Command app, Globals* globals);
+void AddDeviceFileCommands(Command device, Globals* globals);
+void AddInvite(Command app, Globals* globals);
+void AddGreet(Command app, Globals* globals);
+void AddClaim(Command app, Globals* globals);
 
 }  // namespace parley::cli
 

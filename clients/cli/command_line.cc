@@ -114,18 +114,6 @@ std::string Suggestion(const CLI::App& level, absl::string_view typed) {
 
 }  // namespace
 
-CLI::App* AddCommand(CLI::App* group, Globals* globals, const char* name, const char* description, unsigned uses,
-                     std::function<absl::StatusOr<ExitCode>(const Globals&)> run) {
-  CLI::App* command = group->add_subcommand(name, description);
-  globals->uses[command] = uses;
-  command->callback([globals, run = std::move(run)] { globals->run = [globals, run] { return run(*globals); }; });
-  return command;
-}
-
-CLI::App* AddGroup(CLI::App* app, const char* name, const char* description) {
-  return app->add_subcommand(name, description)->require_subcommand(1);
-}
-
 absl::Status CheckArguments(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const absl::string_view argument = argv[i];

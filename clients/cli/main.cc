@@ -57,7 +57,6 @@ void AddGlobals(CLI::App* app, Globals* globals) {
   app->get_formatter()->label("TEXT", "…");
   app->get_formatter()->label("INT:NONNEGATIVE", "N");
   app->get_formatter()->label("UINT", "N");
-  app->get_formatter()->label("TEXT:{text,json}", "text|json");
   app->get_formatter()->label("REQUIRED", "(required)");
   app->get_formatter()->column_width(32);
   app->add_option("--credential", globals->credential_path,
@@ -71,32 +70,31 @@ void AddGlobals(CLI::App* app, Globals* globals) {
   app->add_flag("--remember", globals->remember,
                 "Ask for the password once in 8 hours: the session's keyring keeps it");
   app->add_option("--server", globals->server, "host:port, in place of the address in the credential");
-  app->add_option("--output", globals->output, "text, or json: one object a line")
-      ->check(CLI::IsMember({"text", "json"}))
-      ->capture_default_str();
+  Command(app).AddChoice("--output", globals->output, {"text", "json"}, "text, or json: one object a line");
   app->set_version_flag("--version", kVersion);
 }
 
 void AddCommands(CLI::App* app, Globals* globals) {
   AddGlobals(app, globals);
-  AddUp(app, globals);
-  AddDown(app, globals);
-  AddTask(app, globals);
-  AddJoin(app, globals);
-  AddAgent(app, globals);
-  AddSettle(app, globals);
-  AddKey(app, globals);
-  AddCredentials(app, globals);
-  AddProxy(app, globals);
-  AddAudit(app, globals);
-  AddInvite(app, globals);
-  AddGreet(app, globals);
-  AddClaim(app, globals);
-  AddOrg(app, globals);
-  AddUser(app, globals);
-  AddDevice(app, globals);
-  AddBackup(app, globals);
-  AddRestore(app, globals);
+  const Command parley(app);
+  AddUp(parley, globals);
+  AddDown(parley, globals);
+  AddTask(parley, globals);
+  AddJoin(parley, globals);
+  AddAgent(parley, globals);
+  AddSettle(parley, globals);
+  AddKey(parley, globals);
+  AddCredentials(parley, globals);
+  AddProxy(parley, globals);
+  AddAudit(parley, globals);
+  AddInvite(parley, globals);
+  AddGreet(parley, globals);
+  AddClaim(parley, globals);
+  AddOrg(parley, globals);
+  AddUser(parley, globals);
+  AddDevice(parley, globals);
+  AddBackup(parley, globals);
+  AddRestore(parley, globals);
   DescribeUses(app, *globals);
 }
 
