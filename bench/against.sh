@@ -1,8 +1,8 @@
 # Two builds beside each other. Sourced after tools/common.sh.
 # shellcheck shell=bash
 
-# Takes `--against CHECKOUT` and `--rounds N` out of the arguments: builds the targets in that checkout, and sets `turns`
-# to the options of rounds.py that say so. `arguments` has what is left.
+# Takes `--against CHECKOUT` and `--rounds N` out of the arguments: builds the targets in that checkout, and sets
+# `turns` to the options of rounds.py that say so. `arguments` has what is left.
 #   take_turns "//services/keyd //services/taskd" "$@"
 take_turns() {
   local targets checkout
