@@ -39,19 +39,16 @@ Cancellation::~Cancellation() {
 
 void Cancellation::Cancel() {
   const int error = errno;  // A signal handler leaves it as it was.
+  cancelled_ = true;
   eventfd_write(fd_.get(), 1);
   errno = error;
-}
-
-bool Cancellation::cancelled() const {
-  pollfd fd = {fd_.get(), POLLIN, 0};
-  return poll(&fd, 1, 0) > 0;
 }
 
 absl::Status Cancellation::Sleep(absl::Duration duration) {
   const absl::Duration end = Uptime() + duration;
   pollfd fd = {fd_.get(), POLLIN, 0};
   do {
+    if (cancelled()) return Stopped();
     const timespec left = absl::ToTimespec(std::max(absl::ZeroDuration(), end - Uptime()));
     if (ppoll(&fd, 1, &left, nullptr) > 0) return Stopped();
   } while (Uptime() < end);

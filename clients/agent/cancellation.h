@@ -4,6 +4,7 @@
 #ifndef PARLEY_CLIENTS_AGENT_CANCELLATION_H_
 #define PARLEY_CLIENTS_AGENT_CANCELLATION_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -26,7 +27,7 @@ class Cancellation {
 
   // Cancels for good. It is async-signal-safe: the listeners are called by another thread.
   void Cancel();
-  bool cancelled() const;
+  bool cancelled() const { return cancelled_; }
   // Waits for this time. Returns CANCELLED as soon as it is cancelled.
   absl::Status Sleep(absl::Duration duration);
 
@@ -47,6 +48,7 @@ class Cancellation {
  private:
   void CallListeners();
 
+  std::atomic<bool> cancelled_ = false;
   // Readable from the cancellation on.
   const Fd fd_;
   // Readable when the thread must end.

@@ -4,7 +4,7 @@
 // rpc::Gate finds the same peer.
 //
 // Threads: Backend belongs to one thread at a time. BackendCall's methods may be called from any thread; its events
-// come on gRPC's threads, one after another, and must not block.
+// come on any thread, one after another, and must not block.
 #ifndef PARLEY_LIB_REST_BACKEND_H_
 #define PARLEY_LIB_REST_BACKEND_H_
 

@@ -1,21 +1,25 @@
 // The sending side of a streaming RPC: messages wait for their turn, and the stream ends once.
 //
-// gRPC calls a reactor from its own threads until OnDone; others may send and close from any thread, also after that. A
-// stream is therefore held by a shared_ptr: by itself from Adopt to OnDone, and by work that is under way.
+// gRPC calls a reactor until OnDone, from the loop that polls it or from threads of its own; others may send and close
+// from any thread, also after that. A stream is therefore held by a shared_ptr: by itself from Adopt to OnDone, and by
+// work that is under way.
 //
-// Threads: Send and Close may be called from any thread, which must hold no lock that OnSent takes. OnSent and OnClosed
-// run on gRPC's threads, or within Send, and must not block.
+// Threads: Send and Close may be called from any thread. A worker that calls Send must hold no lock that a handler or a
+// callback of the same connection takes, because those may run within Send. OnSent runs there or on gRPC's threads,
+// OnClosed on gRPC's. Neither may block.
 #ifndef PARLEY_LIB_RPC_OUT_STREAM_H_
 #define PARLEY_LIB_RPC_OUT_STREAM_H_
 
 #include <deque>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "grpcpp/support/server_callback.h"
 #include "lib/base/mutex.h"
 #include "lib/rpc/call.h"
+#include "lib/rpc/worker_pool.h"
 #include "lib/transport/grpc_poller.h"
 #include "lib/transport/grpc_status.h"
 
@@ -117,7 +121,9 @@ class OutStream : public Base, public std::enable_shared_from_this<OutStream<Bas
     if (write && finish) {
       this->StartWriteAndFinish(&current_, grpc::WriteOptions(), transport::ToGrpc(status));
     } else if (write) {
-      const transport::CallbacksAtOnce here;
+      // Other threads may hold locks that a handler takes, and handlers of the connection's other calls may begin here.
+      std::optional<transport::CallbacksAtOnce> here;
+      if (WorkerPool::OnWorker()) here.emplace();
       this->StartWrite(&current_);
     } else if (finish) {
       this->Finish(transport::ToGrpc(status));

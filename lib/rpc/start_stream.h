@@ -6,7 +6,7 @@
 //     });
 //   }
 //
-// Threads: for a handler, which gRPC calls on a thread of its own.
+// Threads: for a handler, which gRPC calls on the shared loop or on a thread of its own, and which must not block.
 #ifndef PARLEY_LIB_RPC_START_STREAM_H_
 #define PARLEY_LIB_RPC_START_STREAM_H_
 

@@ -8,6 +8,10 @@ namespace parley::rpc {
 namespace {
 
 constexpr int kTurnsInARow = 7;
+// A strand's pieces of work in one turn of its flow.
+constexpr int kPiecesInATurn = 16;
+
+thread_local bool on_worker = false;
 
 }  // namespace
 
@@ -92,7 +96,10 @@ std::function<void()> WorkerPool::Next() {
   return work;
 }
 
+bool WorkerPool::OnWorker() { return on_worker; }
+
 void WorkerPool::Work() {
+  on_worker = true;
   const auto self = std::make_shared<Idle>();
   mutex_.Lock();
   while (true) {
@@ -110,13 +117,21 @@ void WorkerPool::Work() {
   mutex_.Unlock();
 }
 
-struct Strand::State {
+struct Strand::State : std::enable_shared_from_this<State> {
   State(WorkerPool* pool, Flow flow) : pool(pool), flow(flow) {}
 
-  // Runs what is queued until there is nothing left, then lets go of the worker.
+  void Schedule() {
+    pool->Run(flow, [state = shared_from_this()] { state->Drain(); });
+  }
+
+  // Runs what is queued until there is nothing left, or the flow has had its turn.
   void Drain() {
     mutex.Lock();
-    while (!queue.empty()) {
+    for (int pieces = 0; !queue.empty(); ++pieces) {
+      if (pieces == kPiecesInATurn) {
+        mutex.Unlock();
+        return Schedule();
+      }
       std::function<void()> work = std::move(queue.front());
       queue.pop_front();
       mutex.Unlock();
@@ -143,7 +158,7 @@ void Strand::Run(std::function<void()> work) {
     state_->queue.push_back(std::move(work));
     if (std::exchange(state_->running, true)) return;
   }
-  state_->pool->Run(state_->flow, [state = state_] { state->Drain(); });
+  state_->Schedule();
 }
 
 }  // namespace parley::rpc

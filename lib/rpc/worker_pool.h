@@ -1,4 +1,4 @@
-// Threads for handlers that block on the store, so that gRPC's own never do.
+// Threads for handlers that block on the store, so that those on which gRPC calls handlers never do.
 //
 // Work belongs to flows, one for each connection, which take turns: a peer that asks for much waits behind itself, not
 // before the others. Flows of people and services come before those of machines, of which one in every eight turns is
@@ -45,9 +45,13 @@ class WorkerPool {
   // Runs the work like Run. If kMaxWaiting of this flow wait already, returns false and leaves the work to the caller.
   bool TryRun(Flow flow, std::function<void()>* work);
 
+  // Returns whether the calling thread is one of a pool.
+  static bool OnWorker();
+
  private:
   using Queue = std::deque<std::function<void()>>;
-  // A thread without work. Whoever wakes it does so without the lock, when the pool may have gone.
+  // A thread without work. Whoever wakes it does so after releasing the lock. By then the pool may be gone, so both
+  // threads share this.
   struct Idle {
     CondVar wake;
     bool called = false;

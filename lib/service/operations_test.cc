@@ -5,7 +5,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -17,6 +20,7 @@
 #include "lib/service/config_check.h"
 #include "lib/service/health.h"
 #include "lib/service/metrics_port.h"
+#include "lib/transport/grpc_poller.h"
 
 namespace parley::service {
 namespace {
@@ -104,6 +108,9 @@ TEST_F(MetricsPortTest, SaysWhyItCannotListen) {
   EXPECT_EQ(Reason(MetricsPort::Open("nowhere", &metrics_).status()), "ADDRESS_INVALID");
 }
 
+// Every service does so at its start.
+const bool polled = transport::PollGrpcInLoop();
+
 class HealthTest : public testing::Test {
  protected:
   // The code, and the status when it is OK.
@@ -148,6 +155,36 @@ TEST_F(HealthTest, TellsAWatcherAndThenEnds) {
   }
   EXPECT_THAT(seen, ElementsAre("NOT_SERVING", "SERVING", "NOT_SERVING"));
   EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+// A change is told under a lock that a probe takes, too, and on the same connection.
+TEST_F(HealthTest, ChangesWhileProbesComeHoldNothingUp) {
+  ASSERT_TRUE(polled);
+  std::atomic<bool> ended = false;
+  std::vector<std::thread> peers;
+  peers.emplace_back([this] {
+    grpc::ClientContext context;
+    HealthCheckRequest request;
+    HealthCheckResponse response;
+    request.set_service("keyd");
+    const auto stream = stub_->Watch(&context, request);
+    while (stream->Read(&response)) {
+    }
+    EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  });
+  for (int i = 0; i < 4; ++i) {
+    peers.emplace_back([this, &ended] {
+      while (!ended) {
+        grpc::ClientContext context;
+        HealthCheckResponse response;
+        EXPECT_TRUE(stub_->Check(&context, HealthCheckRequest(), &response).ok());
+      }
+    });
+  }
+  for (int i = 0; i < 5000; ++i) health_.SetPart("keyd", i % 2 == 0);
+  ended = true;
+  health_.SetStopping();
+  for (std::thread& peer : peers) peer.join();
 }
 
 TEST_F(HealthTest, SaysWhyItCannotListen) {

@@ -158,10 +158,11 @@ void Process::WaitForStop() {
 int RunService(const ProcessOptions& options, const std::function<absl::Status(Process&)>& service) {
   SetLogService(options.name);
   transport::TakeGrpcLog();
-  if (!transport::PollGrpcInLoop()) {
-    LogInfo("gRPC works on threads of its own, because the relay can work for version 1.51 only; a call costs more");
-  }
+  // First, so that every thread that begins later has the signals blocked.
   absl::Status status = Harden();
+  if (!transport::PollGrpcInLoop()) {
+    LogInfo("gRPC works on threads of its own, because the relay cannot do its work here; a call costs more");
+  }
   if (status.ok()) {
     Process process(options);
     status = process.Open();

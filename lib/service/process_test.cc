@@ -63,6 +63,17 @@ class ProcessTest : public testing::Test {
   int notify_ = -1;
 };
 
+// No thread of the process takes it for the end that an unexpected signal is.
+TEST_F(ProcessTest, ASignalThatComesBeforeItIsAwaitedStopsIt) {
+  Run([](Process& process) -> absl::Status {
+    for (int i = 0; i < 20; ++i) kill(getpid(), SIGTERM);
+    process.WaitForStop();
+    return absl::OkStatus();
+  });
+  const Ended ended = Wait();
+  EXPECT_EQ(ended.code, 0) << ended.errors;
+}
+
 TEST_F(ProcessTest, TellsWhenItServesAndStopsOnSigterm) {
   const std::string ready = testing::TempDir() + "/ready";
   for (const int signal : {SIGTERM, SIGINT}) {

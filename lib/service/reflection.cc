@@ -1,5 +1,6 @@
 #include "lib/service/reflection.h"
 
+#include <map>
 #include <set>
 #include <utility>
 
@@ -7,6 +8,7 @@
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/descriptor.pb.h"
 #include "grpc/reflection/v1alpha/reflection.grpc.pb.h"
+#include "lib/base/mutex.h"
 #include "lib/rpc/out_stream.h"
 
 namespace parley::service {
@@ -22,18 +24,34 @@ using grpc::reflection::v1alpha::ServerReflectionResponse;
 
 const DescriptorPool& Pool() { return *DescriptorPool::generated_pool(); }
 
-void NotFound(const std::string& what, ServerReflectionResponse* response) {
-  auto* const error = response->mutable_error_response();
-  error->set_error_code(static_cast<int>(grpc::StatusCode::NOT_FOUND));
-  error->set_error_message(absl::StrCat("there is no ", what, " here"));
+void Fail(grpc::StatusCode code, const std::string& message, ServerReflectionResponse* response) {
+  response->mutable_error_response()->set_error_code(static_cast<int>(code));
+  response->mutable_error_response()->set_error_message(message);
 }
 
-// The file, and after it those that it needs.
+// What was asked for stands in the response as a whole already.
+void NotFound(const std::string& what, ServerReflectionResponse* response) {
+  Fail(grpc::StatusCode::NOT_FOUND, absl::StrCat("there is no ", what.substr(0, 200), " here"), response);
+}
+
+// Returns a file as bytes. They are made once for each file of the program, as a handler must not take long.
+std::string BytesOf(const FileDescriptor* file) {
+  static Mutex mutex;
+  static auto* const bytes = new std::map<const FileDescriptor*, std::string>;
+  MutexLock lock(&mutex);
+  const auto [made, is_new] = bytes->try_emplace(file);
+  if (is_new) {
+    google::protobuf::FileDescriptorProto proto;
+    file->CopyTo(&proto);
+    made->second = proto.SerializeAsString();
+  }
+  return made->second;
+}
+
+// Adds the file, and after it those that it needs.
 void AddFile(const FileDescriptor* file, std::set<const FileDescriptor*>* added, ServerReflectionResponse* response) {
   if (!added->insert(file).second) return;
-  google::protobuf::FileDescriptorProto proto;
-  file->CopyTo(&proto);
-  response->mutable_file_descriptor_response()->add_file_descriptor_proto(proto.SerializeAsString());
+  response->mutable_file_descriptor_response()->add_file_descriptor_proto(BytesOf(file));
   for (int i = 0; i < file->dependency_count(); ++i) AddFile(file->dependency(i), added, response);
 }
 
@@ -80,16 +98,13 @@ ServerReflectionResponse Answer(const std::vector<std::string>& services, const 
     case ServerReflectionRequest::kListServices:
       for (const std::string& name : services) response.mutable_list_services_response()->add_service()->set_name(name);
       break;
-    case ServerReflectionRequest::MESSAGE_REQUEST_NOT_SET: {
-      auto* const error = response.mutable_error_response();
-      error->set_error_code(static_cast<int>(grpc::StatusCode::INVALID_ARGUMENT));
-      error->set_error_message("the request asks for nothing that is known here");
-    }
+    case ServerReflectionRequest::MESSAGE_REQUEST_NOT_SET:
+      Fail(grpc::StatusCode::UNIMPLEMENTED, "the request asks for nothing that is known here", &response);
   }
   return response;
 }
 
-// One question after another.
+// Answers one question after another.
 class Stream final : public rpc::OutStream<grpc::ServerBidiReactor<ServerReflectionRequest, ServerReflectionResponse>,
                                            ServerReflectionResponse> {
  public:

@@ -76,7 +76,8 @@ class SqliteStore final : public Store {
 
  private:
   using Apply = absl::FunctionRef<absl::StatusOr<int64_t>(Writer*)>;
-  // A thread that waits for its turn. Whoever wakes it does so without the queue's lock, for which it would else wait.
+  // A thread that waits for its turn. Whoever wakes it has released the queue's lock, for which the woken thread would
+  // otherwise wait.
   class Turn {
    public:
     void Await() {

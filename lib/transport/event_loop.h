@@ -49,7 +49,7 @@ class EventLoop {
   class FarEnds {
    public:
     virtual ~FarEnds() = default;
-    // Returns a descriptor that is readable as long as there is something to do.
+    // Returns a descriptor that becomes readable when there is something to do.
     virtual int fd() const = 0;
     // Does what there is to do, or a loop's share of it. Returns whether there may be more. It must not block.
     virtual bool Work() = 0;
@@ -60,7 +60,7 @@ class EventLoop {
   // Lets the shared loop work on the far ends, from now on and to the end of the process. Must be called once, before
   // there are local sockets.
   static void ServeFarEnds(FarEnds* far_ends);
-  // Returns whether the shared loop serves far ends. All local sockets then belong into it.
+  // Returns whether the shared loop serves far ends. All local sockets then belong in it.
   static bool ServesFarEnds();
 
   EventLoop();
@@ -86,8 +86,8 @@ class EventLoop {
   // Runs `task` in the loop's thread and waits until it has run; at once if called in the loop.
   void Run(const std::function<void()>& task);
 
-  // Must be called when a local socket has been read, written or closed: after this batch of events its far end is
-  // served.
+  // Should be called when a local socket has been read, written or closed: its far end is served after this batch of
+  // events, and one turn later otherwise.
   void TouchedLocalSocket() { far_ends_due_ = true; }
 
   // Frees the handler after the events of this batch.

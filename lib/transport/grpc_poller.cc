@@ -22,7 +22,7 @@ namespace {
 
 // Set once, before there is a queue for callbacks.
 std::atomic<bool> polling = false;
-// Whether this thread is inside of a call into gRPC, behind which callbacks may run.
+// Whether this thread is inside a call into gRPC, behind which callbacks may run.
 thread_local bool calls_back = false;
 // The events of gRPC's sockets that this thread has seen.
 thread_local uint64_t events_seen = 0;
@@ -84,9 +84,9 @@ std::set<int> PollingDescriptors() {
   return found;
 }
 
-// gRPC deals with one event at each poll. After one without an event of a socket there may be more, as it may have been
-// one that wakes pollers; after two there are none.
-constexpr int kIdlePolls = 2;
+// gRPC takes up to 100 events from the kernel, and deals with one of them at each poll. A poll without an event of a
+// socket may have been about the event that wakes pollers, the last of one batch and then the first of the next.
+constexpr int kIdlePolls = 3;
 // After so many polls the relays have their turn.
 constexpr int kPollsAtOnce = 512;
 

@@ -19,8 +19,8 @@ namespace parley::transport {
 bool PollGrpcInLoop();
 
 // While one exists, and the shared loop polls gRPC, what completes within an operation that this thread begins calls
-// back before that operation returns, in place of on another thread. The thread must hold no lock that the callback
-// takes.
+// back before that operation returns, instead of on another thread. Handlers and callbacks of other calls on the same
+// connection may run there as well: the thread must hold no lock that any of them takes.
 class CallbacksAtOnce {
  public:
   CallbacksAtOnce();

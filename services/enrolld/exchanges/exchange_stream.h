@@ -3,7 +3,7 @@
 // Messages are handled in order, one at a time, on a strand of the worker pool. A client that sends without reading is
 // not read from.
 //
-// Threads: gRPC calls the reactor on its own threads; Deliver and End may be called from any thread.
+// Threads: gRPC calls the reactor on any thread; Deliver and End may be called from any thread.
 #ifndef PARLEY_SERVICES_ENROLLD_EXCHANGES_EXCHANGE_STREAM_H_
 #define PARLEY_SERVICES_ENROLLD_EXCHANGES_EXCHANGE_STREAM_H_
 

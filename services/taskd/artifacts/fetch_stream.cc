@@ -19,6 +19,7 @@ namespace {
 
 constexpr absl::string_view kMethod = "parley.task.v1.ArtifactService.FetchChunks";
 constexpr size_t kPieceBytes = 64 * 1024;
+constexpr int kPiecesInATurn = 16;
 
 }  // namespace
 
@@ -64,6 +65,12 @@ absl::Status FetchStream::CheckStillSelected() const {
   const auto labels = parts_->labels->Find(member_.client);
   return CheckSelected(Select(snapshot_.client.value, snapshot_.task->value.task(), labels.get()),
                        Error(absl::StatusCode::kFailedPrecondition, "NOT_SELECTED", ExplainReason(kReasonNotSelected)));
+}
+
+// Whoever has sent a piece sends the next one, and is given up now and then so that others have their turn.
+void FetchStream::OnSent() {
+  if (++sent_pieces_ % kPiecesInATurn != 0) return Next();
+  parts_->workers->Run(caller_.flow(), [self = self()] { self->Next(); });
 }
 
 void FetchStream::Next() {

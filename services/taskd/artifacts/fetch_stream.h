@@ -1,6 +1,6 @@
 // Sends chunks to a client, piece by piece, from the byte asked for: the stream behind ArtifactService.FetchChunks.
 //
-// Threads: gRPC calls the reactor on its own threads; OutStream's methods may be called from any thread.
+// Threads: gRPC calls the reactor on any thread; OutStream's methods may be called from any thread.
 #ifndef PARLEY_SERVICES_TASKD_ARTIFACTS_FETCH_STREAM_H_
 #define PARLEY_SERVICES_TASKD_ARTIFACTS_FETCH_STREAM_H_
 
@@ -22,7 +22,7 @@ class FetchStream final
   void Begin();
 
  private:
-  void OnSent() override { Next(); }
+  void OnSent() override;
   std::shared_ptr<FetchStream> self() { return std::static_pointer_cast<FetchStream>(shared_from_this()); }
 
   absl::Status Start();
@@ -43,6 +43,7 @@ class FetchStream final
   int next_chunk_ = 0;
   std::shared_ptr<const std::string> frame_;
   size_t offset_ = 0;
+  int sent_pieces_ = 0;
 };
 
 }  // namespace parley::taskd

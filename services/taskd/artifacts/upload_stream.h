@@ -3,7 +3,7 @@
 // Each chunk is expanded and hashed before it is stored, so nothing is ever kept under a digest that it does not have.
 // Several are stored by one commit; the count in the answer is of those that are durable.
 //
-// Threads: gRPC calls the reactor on its own threads.
+// Threads: gRPC calls the reactor on any thread.
 #ifndef PARLEY_SERVICES_TASKD_ARTIFACTS_UPLOAD_STREAM_H_
 #define PARLEY_SERVICES_TASKD_ARTIFACTS_UPLOAD_STREAM_H_
 

@@ -4,7 +4,7 @@
 // committed together, so a client that reports two states at once costs one commit; each message still gets its own
 // answer, and no answer is sent before its change is durable.
 //
-// Threads: gRPC calls the reactor on its own threads; Notify, Expect, Show and End may be called from any thread.
+// Threads: gRPC calls the reactor on any thread; Notify, Expect, Show and End may be called from any thread.
 #ifndef PARLEY_SERVICES_TASKD_PARTICIPANTS_NEGOTIATE_STREAM_H_
 #define PARLEY_SERVICES_TASKD_PARTICIPANTS_NEGOTIATE_STREAM_H_
 

@@ -4,7 +4,7 @@
 // watcher is bounded by the number of clients. The cursor of a message is the store's revision up to which everything
 // has been sent.
 //
-// Threads: gRPC calls the reactor on its own threads; OutStream's methods may be called from any thread.
+// Threads: gRPC calls the reactor on any thread; OutStream's methods may be called from any thread.
 #ifndef PARLEY_SERVICES_TASKD_TASKS_WATCH_STREAM_H_
 #define PARLEY_SERVICES_TASKD_TASKS_WATCH_STREAM_H_
 
