@@ -158,14 +158,25 @@ void Assignments::Relabelled(const std::string& device) {
     if (!device.empty() && own == by_key_.end()) return;
     if (!device.empty()) {
       for (const auto& [key, stream] : own->second) streams.push_back(stream);
+      for (const Stream& stream : streams) Index(&watching_.at(stream.get()));
     } else {
       for (const auto& [key, watching] : watching_) streams.push_back(watching.stream);
     }
-    for (const Stream& stream : streams) Index(&watching_.at(stream.get()));
   }
-  parts_->workers->Run([this, streams = std::make_shared<const std::vector<Stream>>(std::move(streams))] {
-    ForEach(streams, [this](const Stream& stream) { OfferAllTo(stream); });
-  });
+  parts_->workers->Run(
+      [this, all = device.empty(), streams = std::make_shared<const std::vector<Stream>>(std::move(streams))] {
+        ForEach(streams, [this, all](const Stream& stream) {
+          if (all) IndexAnew(stream);
+          OfferAllTo(stream);
+        });
+      });
+}
+
+// One of all streams at a time: the thread that adds another one, and serves everybody, must not wait for all of them.
+void Assignments::IndexAnew(const Stream& stream) {
+  MutexLock lock(&mutex_);
+  const auto watching = watching_.find(stream.get());
+  if (watching != watching_.end()) Index(&watching->second);
 }
 
 void Assignments::ForEach(std::shared_ptr<const std::vector<Stream>> streams, std::function<void(const Stream&)> tell,

@@ -80,6 +80,7 @@ class Assignments {
   void NoteClaims(const std::string& device, const task::v1::WatchAssignmentsRequest& request);
   void OfferAllTo(const Stream& stream) const;
   // Puts the stream where its present labels and facts are.
+  void IndexAnew(const Stream& stream);
   void Index(Watching* watching) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Unindex(const Watching& watching) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Returns the devices with one of the labels or facts that the task asks for: all that it may be for, and some more.
