@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "lib/base/error.h"
 
 namespace parley::agent {
@@ -71,8 +70,9 @@ Cancellation::Listener::Listener(Cancellation* cancellation, std::function<void(
   if (cancellation_->called_) listener();
   id_ = ++cancellation_->last_id_;
   cancellation_->listeners_.emplace(id_, std::move(listener));
-  if (!cancellation_->thread_.joinable())
+  if (!cancellation_->thread_.joinable()) {
     cancellation_->thread_ = std::thread([cancellation] { cancellation->CallListeners(); });
+  }
 }
 
 Cancellation::Listener::~Listener() {

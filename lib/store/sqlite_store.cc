@@ -76,14 +76,13 @@ class SqliteStore final : public Store {
 
  private:
   using Apply = absl::FunctionRef<absl::StatusOr<int64_t>(Writer*)>;
-  // A thread that waits for its turn. Whoever wakes it has released the queue's lock, for which the woken thread would
-  // otherwise wait.
+  // A thread that waits for its turn, which comes once. Whoever wakes it has released the queue's lock, for which the
+  // woken thread would otherwise wait.
   class Turn {
    public:
     void Await() {
       MutexLock lock(&mutex_);
       while (!come_) wake_.Wait(&mutex_);
-      come_ = false;
     }
     void Come() {
       {
