@@ -123,7 +123,7 @@ Listener::Listener(Options options, KeySource* keys, std::shared_ptr<SSL_CTX> co
       listen_fd_(std::move(fd)),
       reserve_fd_(OpenReserve()),
       timers_(options_.clock) {
-  for (int i = 0; i < std::max(1, options_.threads); ++i) {
+  for (int i = 0; i < options_.threads; ++i) {
     loops_.push_back(std::make_unique<Loop>(std::make_unique<EventLoop>()));
   }
   if (EventLoop::ServesFarEnds()) {
@@ -385,7 +385,7 @@ void Listener::SurviveShortage() {
 }
 
 void Listener::Admit(Fd fd, const SocketAddress& from) {
-  Loop* loop = loops_[next_loop_++ % std::max(1, options_.threads)].get();
+  Loop* loop = loops_[next_loop_++ % options_.threads].get();
   auto connection = std::make_shared<Connection>(this, loop, from);
   if (!connection->TakePlace()) {
     Count(kOverloaded);
@@ -489,6 +489,7 @@ ListenerStats Listener::stats() const {
 absl::StatusOr<std::unique_ptr<Listener>> Listener::Create(Options options, KeySource* keys) {
   ASSIGN_OR_RETURN(auto context, MakeServerContext(options.certificate_pem, options.private_key_pem));
   options.private_key_pem = Secret();
+  options.threads = std::max(1, options.threads);
   FitIntoDescriptors(&options);
   ASSIGN_OR_RETURN(Fd fd, Listen(options.address));
   SocketAddress bound;
