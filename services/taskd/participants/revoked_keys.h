@@ -12,7 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "services/taskd/store/follower.h"
+#include "lib/store/follower.h"
 #include "services/taskd/store/task_store.h"
 
 namespace parley::taskd {
@@ -42,7 +42,7 @@ class RevokedKeys {
   const TaskStore* const store_;
   const Revoke revoke_;
   Clock* const clock_;
-  Follower follower_;
+  store::Follower follower_;
 };
 
 }  // namespace parley::taskd

@@ -25,7 +25,7 @@
 #include "lib/base/timer_queue.h"
 #include "services/taskd/domain/counts.h"
 #include "services/taskd/domain/participant.h"
-#include "services/taskd/store/follower.h"
+#include "lib/store/follower.h"
 #include "services/taskd/store/task_store.h"
 
 namespace parley::taskd {
@@ -135,7 +135,7 @@ class TaskIndex {
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   int64_t committed_ ABSL_GUARDED_BY(mutex_) = 0;
   Entries entries_ ABSL_GUARDED_BY(mutex_);
-  Follower follower_;
+  store::Follower follower_;
 };
 
 }  // namespace parley::taskd

@@ -1,4 +1,4 @@
-#include "services/taskd/store/follower.h"
+#include "lib/store/follower.h"
 
 #include <algorithm>
 #include <utility>
@@ -7,7 +7,7 @@
 #include "lib/base/error.h"
 #include "lib/base/log.h"
 
-namespace parley::taskd {
+namespace parley::store {
 namespace {
 
 constexpr absl::Duration kRetryAfter = absl::Seconds(1);
@@ -15,7 +15,7 @@ constexpr absl::Duration kMaxWait = absl::Seconds(5);
 
 }  // namespace
 
-Follower::Follower(store::Store* store, store::KeyRange range, Load load, Apply apply, Clock* clock, TimerQueue* timers)
+Follower::Follower(Store* store, KeyRange range, Load load, Apply apply, Clock* clock, TimerQueue* timers)
     : store_(store),
       range_(std::move(range)),
       load_(std::move(load)),
@@ -55,7 +55,7 @@ absl::Status Follower::Connect() {
   return absl::OkStatus();
 }
 
-void Follower::OnChanges(absl::StatusOr<std::vector<store::Change>> changes, int64_t revision) {
+void Follower::OnChanges(absl::StatusOr<std::vector<Change>> changes, int64_t revision) {
   if (!changes.ok()) {
     return ReconnectLater("a watch of the store broke; reading it anew", changes.status());
   }
@@ -92,4 +92,4 @@ void Follower::WaitFor(int64_t revision) {
   }
 }
 
-}  // namespace parley::taskd
+}  // namespace parley::store

@@ -4,8 +4,8 @@
 // merge with what is known.
 //
 // Threads: all methods may be called from any thread; the callbacks run one at a time.
-#ifndef PARLEY_SERVICES_TASKD_STORE_FOLLOWER_H_
-#define PARLEY_SERVICES_TASKD_STORE_FOLLOWER_H_
+#ifndef PARLEY_LIB_STORE_FOLLOWER_H_
+#define PARLEY_LIB_STORE_FOLLOWER_H_
 
 #include <cstdint>
 #include <functional>
@@ -18,17 +18,17 @@
 #include "lib/base/timer_queue.h"
 #include "lib/store/store.h"
 
-namespace parley::taskd {
+namespace parley::store {
 
 class Follower {
  public:
   // Reads the present state and returns the revision that it read at.
   using Load = std::function<absl::StatusOr<int64_t>()>;
   // Runs on a thread of the store.
-  using Apply = std::function<void(const std::vector<store::Change>&)>;
+  using Apply = std::function<void(const std::vector<Change>&)>;
 
   // `store`, `clock` and `timers` must outlive this.
-  Follower(store::Store* store, store::KeyRange range, Load load, Apply apply, Clock* clock, TimerQueue* timers);
+  Follower(Store* store, KeyRange range, Load load, Apply apply, Clock* clock, TimerQueue* timers);
   ~Follower();
 
   // Loads and begins to watch. Returns the errors of `load` and of the store.
@@ -42,12 +42,12 @@ class Follower {
 
  private:
   absl::Status Connect() ABSL_EXCLUSIVE_LOCKS_REQUIRED(connecting_);
-  void OnChanges(absl::StatusOr<std::vector<store::Change>> changes, int64_t revision);
+  void OnChanges(absl::StatusOr<std::vector<Change>> changes, int64_t revision);
   void Reconnect();
   void ReconnectLater(absl::string_view what, const absl::Status& why);
 
-  store::Store* const store_;
-  const store::KeyRange range_;
+  Store* const store_;
+  const KeyRange range_;
   const Load load_;
   const Apply apply_;
   Clock* const clock_;
@@ -59,9 +59,9 @@ class Follower {
   TimerQueue::TimerId retry_ ABSL_GUARDED_BY(mutex_) = 0;
   // This lock is held while the watch is made or ended, which waits for callbacks: a callback must never take it.
   Mutex connecting_;
-  std::unique_ptr<store::Watch> watch_ ABSL_GUARDED_BY(connecting_);
+  std::unique_ptr<Watch> watch_ ABSL_GUARDED_BY(connecting_);
 };
 
-}  // namespace parley::taskd
+}  // namespace parley::store
 
-#endif  // PARLEY_SERVICES_TASKD_STORE_FOLLOWER_H_
+#endif  // PARLEY_LIB_STORE_FOLLOWER_H_
