@@ -23,9 +23,9 @@
 #include "lib/base/clock.h"
 #include "lib/base/mutex.h"
 #include "lib/base/timer_queue.h"
+#include "lib/store/follower.h"
 #include "services/taskd/domain/counts.h"
 #include "services/taskd/domain/participant.h"
-#include "lib/store/follower.h"
 #include "services/taskd/store/task_store.h"
 
 namespace parley::taskd {
