@@ -27,6 +27,7 @@ Follower::~Follower() { Stop(); }
 
 absl::Status Follower::Start() {
   MutexLock lock(&connecting_);
+  watch_.reset();
   return Connect();
 }
 
@@ -82,14 +83,15 @@ void Follower::ReconnectLater(absl::string_view what, const absl::Status& why) {
   if (!stopped_) retry_ = timers_->Schedule(clock_->Now() + kRetryAfter, [this] { Reconnect(); });
 }
 
-void Follower::WaitFor(int64_t revision) {
+bool Follower::WaitFor(int64_t revision) {
   const absl::Time limit = absl::Now() + kMaxWait;
   MutexLock lock(&mutex_);
   while (applied_ < revision && !stopped_) {
     const absl::Duration left = limit - absl::Now();
-    if (left <= absl::ZeroDuration()) return;
+    if (left <= absl::ZeroDuration()) return false;
     advanced_.WaitFor(&mutex_, left);
   }
+  return applied_ >= revision;
 }
 
 }  // namespace parley::store

@@ -31,14 +31,14 @@ class Follower {
   Follower(Store* store, KeyRange range, Load load, Apply apply, Clock* clock, TimerQueue* timers);
   ~Follower();
 
-  // Loads and begins to watch. Returns the errors of `load` and of the store.
+  // Loads and begins to watch, or begins anew. Returns the errors of `load` and of the store.
   absl::Status Start();
   // No callback runs afterwards.
   void Stop();
 
-  // Returns once the changes up to this revision have been applied, of which one must be in the range; or after 5
-  // seconds, if the watch is broken.
-  void WaitFor(int64_t revision);
+  // Waits until the changes up to this revision have been applied, of which one must be in the range. Returns false if
+  // they were not after 5 seconds, because the watch is broken.
+  bool WaitFor(int64_t revision);
 
  private:
   absl::Status Connect() ABSL_EXCLUSIVE_LOCKS_REQUIRED(connecting_);

@@ -161,11 +161,16 @@ absl::StatusOr<int64_t> Replicas::Keep(Store* store, const std::string& key, abs
 Replicas::Replicas(Options options)
     : options_(std::move(options)), name_(NewName(options_.service)), key_(options_.prefix + name_) {}
 
+absl::Status Replicas::Join() {
+  RETURN_IF_ERROR(TryJoin());
+  renewing_ = std::thread([this] { RunRenewing(); });
+  noticing_ = std::thread([this] { RunNoticing(); });
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<Replicas>> Replicas::Join(Options options) {
-  std::unique_ptr<Replicas> replicas(new Replicas(std::move(options)));
-  RETURN_IF_ERROR(replicas->TryJoin());
-  replicas->renewing_ = std::thread([self = replicas.get()] { self->RunRenewing(); });
-  replicas->noticing_ = std::thread([self = replicas.get()] { self->RunNoticing(); });
+  auto replicas = std::make_unique<Replicas>(std::move(options));
+  RETURN_IF_ERROR(replicas->Join());
   return replicas;
 }
 

@@ -47,8 +47,11 @@ class Replicas {
     std::function<void(bool held)> on_change = nullptr;
   };
 
-  // Joins the others: the lease is held and everything was read when it returns. The errors of the store and of
+  explicit Replicas(Options options);
+  // Joins the others: the lease is held and everything was read when it returns. Once. The errors of the store and of
   // `read_anew`.
+  absl::Status Join();
+  // The two in one.
   static absl::StatusOr<std::unique_ptr<Replicas>> Join(Options options);
   // Leaves: revokes the lease, unless the store does not answer.
   ~Replicas();
@@ -76,7 +79,6 @@ class Replicas {
   }
 
  private:
-  explicit Replicas(Options options);
   absl::Status TryJoin();
   absl::Status Renew(LeaseId lease, int64_t followed);
   // Without a lease it is 0.

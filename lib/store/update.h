@@ -8,7 +8,7 @@
 //                      return Transaction().IfUnchanged(entry).Set("t", "new");
 //                    }));
 //
-// Threads: a free function without state; it blocks on the store.
+// Threads: free functions without state, which block on the store; an object belongs to one thread.
 #ifndef PARLEY_LIB_STORE_UPDATE_H_
 #define PARLEY_LIB_STORE_UPDATE_H_
 
@@ -16,8 +16,10 @@
 #include <functional>
 #include <optional>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "lib/base/backoff.h"
 #include "lib/store/store.h"
 
 namespace parley::store {
@@ -29,6 +31,33 @@ using Decide = std::function<absl::StatusOr<std::optional<Transaction>>(int conf
 // was none. The errors are those of `decide` and of Store::Commit, and ABORTED (CONFLICT) that names `what` when
 // conflicts do not end.
 absl::StatusOr<int64_t> Update(Store* store, absl::string_view what, const Decide& decide);
+
+// Counts conflicts, with a pause after each that grows, so that those who are in each other's way get out of it.
+class Conflicts {
+ public:
+  // Returns whether it is worth another try: the result is a CONFLICT, and not the 50th. Blocks for up to 100 ms.
+  bool Again(const absl::Status& result);
+  template <typename Value>
+  bool Again(const absl::StatusOr<Value>& result) {
+    return Again(result.status());
+  }
+
+  int count() const { return count_; }
+
+ private:
+  int count_ = 0;
+  std::optional<Backoff> pauses_;
+};
+
+// Calls `attempt`, which reads, decides and commits, until it returns something else than CONFLICT, at most 50 times.
+template <typename Attempt>
+auto RetryConflicts(const Attempt& attempt) {
+  Conflicts conflicts;
+  while (true) {
+    auto result = attempt();
+    if (!conflicts.Again(result)) return result;
+  }
+}
 
 }  // namespace parley::store
 

@@ -72,11 +72,21 @@ absl::Status CheckAddress(const Host::Options& options) {
 
 }  // namespace
 
-absl::StatusOr<Host> Host::Open(const Options& options, Clock* clock) {
+absl::StatusOr<Host> Host::Open(const Options& options, Clock* clock, std::shared_ptr<store::Store> shared_store) {
   RETURN_IF_ERROR(CheckAddress(options));
   RETURN_IF_ERROR(MakeFolders(options.data, 0700));
   RETURN_IF_ERROR(CheckCredentialFiles(options.CredentialFolder()));
   Host host;
+  if (shared_store != nullptr) {
+    if (options.kek_file.empty()) {
+      return FailedPrecondition("KEK_MISSING",
+                                "keyds that share a store share their key-encryption key: give each the "
+                                "same one with --kek-file");
+    }
+    host.store = std::move(shared_store);
+    ASSIGN_OR_RETURN(host.kek, FindKek(options, /*founded=*/true));
+    return host;
+  }
   ASSIGN_OR_RETURN(host.store, store::OpenSqliteStore({.path = DatabasePath(options), .clock = clock}));
   ASSIGN_OR_RETURN(const auto organisation, KeyStore(host.store.get(), clock).FindOrganisation());
   RETURN_IF_ERROR(CheckFounding(options, organisation.exists()));

@@ -46,14 +46,15 @@ struct Host {
   // Opens the folder and the database. FAILED_PRECONDITION: PUBLIC_ADDRESS_MISSING; FILE_EXPOSED when the
   // key-encryption key, the database or a credential may be read by others; KEK_MISSING; DATABASE_MISSING where a
   // key-encryption key or credentials are beside no organisation. The errors of OpenSqliteStore and of files.
-  static absl::StatusOr<Host> Open(const Options& options, Clock* clock);
+  // With a shared store there is no database of its own, and the key-encryption key must be given.
+  static absl::StatusOr<Host> Open(const Options& options, Clock* clock, std::shared_ptr<store::Store> shared_store);
   // For --check-config: what Open would find, without making anything.
   static void Check(const Options& options, service::ConfigCheck* check);
   // Must be called with the outcome once the organisation was opened with the key-encryption key, which stands after a
   // success. Returns the error, with the key's path for KEK_WRONG, or the errors of files.
   static absl::Status Opened(const Options& options, const absl::Status& outcome);
 
-  std::unique_ptr<store::Store> store;
+  std::shared_ptr<store::Store> store;
   Secret kek;
 };
 

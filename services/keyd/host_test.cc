@@ -137,7 +137,7 @@ TEST_F(KeydTest, FoundsNoOtherOrganisationBesideWhatIsLeftOfOne) {
 }
 
 TEST_F(KeydTest, OneKeydPerFolder) {
-  EXPECT_EQ(Reason(Host::Open(keyd_.options, &keyd_.clock).status()), "STORE_LOCKED");
+  EXPECT_EQ(Reason(Host::Open(keyd_.options, &keyd_.clock, nullptr).status()), "STORE_LOCKED");
 }
 
 TEST(KeydStart, RefusesAWildcardAsTheAddressOfCredentials) {
@@ -146,7 +146,7 @@ TEST(KeydStart, RefusesAWildcardAsTheAddressOfCredentials) {
     Host::Options options;
     options.data = folder.path();
     options.listen = listen;
-    EXPECT_EQ(Reason(Host::Open(options, Clock::System()).status()), "PUBLIC_ADDRESS_MISSING");
+    EXPECT_EQ(Reason(Host::Open(options, Clock::System(), nullptr).status()), "PUBLIC_ADDRESS_MISSING");
   }
 }
 

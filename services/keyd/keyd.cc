@@ -2,7 +2,7 @@
 
 #include <grpcpp/server_builder.h>
 
-#include <map>
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -23,15 +23,24 @@ constexpr int kWorkers = 8;
 constexpr absl::Duration kUpkeep = absl::Hours(1);
 // An answer that tells of the end of its own connection's key leaves before that: well within the second promised.
 constexpr absl::Duration kAnswerFirst = absl::Milliseconds(200);
+// How long a caller waits for a revocation to be in force everywhere, before it is told to ask again.
+constexpr absl::Duration kAwaitReplicas = absl::Seconds(20);
 constexpr absl::Duration kAuditDrain = absl::Seconds(5);
 
 }  // namespace
 
-Keyd::Keyd(Config config, std::unique_ptr<store::Store> database)
-    : config_(std::move(config)), database_(std::move(database)), parts_(database_.get(), config_.clock) {}
+Keyd::Keyd(Config config, std::shared_ptr<store::Store> database)
+    : config_(std::move(config)),
+      database_(std::move(database)),
+      parts_(database_.get(), config_.clock),
+      good_keys_(
+          database_.get(), GoodKeysRange(), [this] { return LoadGoodKeys(); },
+          [this](const std::vector<store::Change>& changes) { UseGoodKeys(changes); }, Clock::System(), &closing_) {}
 
 Keyd::~Keyd() {
   metrics_ = nullptr;
+  replicas_ = nullptr;
+  good_keys_.Stop();
   upkeep_.Stop();
   closing_.Stop();
   workers_ = nullptr;
@@ -42,10 +51,11 @@ Keyd::~Keyd() {
 }
 
 absl::StatusOr<std::unique_ptr<Keyd>> Keyd::Create(Config config) {
-  ASSIGN_OR_RETURN(Host host, Host::Open(config.options, config.clock));
+  ASSIGN_OR_RETURN(Host host, Host::Open(config.options, config.clock, config.shared_store));
   std::unique_ptr<Keyd> keyd(new Keyd(std::move(config), std::move(host.store)));
   RETURN_IF_ERROR(Host::Opened(keyd->config_.options, keyd->OpenKeys(host.kek)));
   keyd->MakeServices();
+  RETURN_IF_ERROR(keyd->Join());
   return keyd;
 }
 
@@ -64,11 +74,9 @@ absl::Status Keyd::OpenKeys(const Secret& kek) {
   parts_.trust = std::make_unique<TrustAuthority>(store, parts_.organisation.get(), parts_.credentials.get());
   RETURN_IF_ERROR(parts_.trust->LastSequence().status());
   RETURN_IF_ERROR(store->Sweep());
-  key_source_ = std::make_unique<keys::AudienceKeySource>(parts_.roots->keyring(keys::kKeyd), config_.clock);
-  ASSIGN_OR_RETURN(const auto revocations, store->Revocations());
-  for (const key::v1::Revocation& revocation : revocations) {
-    key_source_->Revoke(revocation.serial(), ToTime(revocation.expire_time()));
-  }
+  key_source_ = std::make_unique<keys::AudienceKeySource>(
+      parts_.roots->keyring(keys::kKeyd), config_.clock,
+      [this](const keys::Claims&) { return replicas_ == nullptr ? absl::OkStatus() : replicas_->CheckHeld(); });
   return absl::OkStatus();
 }
 
@@ -80,10 +88,104 @@ void Keyd::MakeServices() {
   parts_.audit = std::make_unique<audit::AuditBuffer>(std::move(audit));
   workers_ = std::make_unique<rpc::WorkerPool>(kWorkers);
   parts_.gate = std::make_unique<rpc::Gate>(config_.find_peer, parts_.audit.get(), workers_.get(), config_.metrics);
-  parts_.on_revoked = [this](const key::v1::CredentialRecord& record, const rpc::Caller& caller) {
-    OnRevoked(record, caller);
-  };
+  parts_.await_revoked = [this](const std::vector<std::string>& credentials) { return AwaitRevoked(credentials); };
+  parts_.answering = [this](const rpc::Caller& caller) { return Answering(caller); };
   parts_.on_rotated = [this](bool retired) { OnRotated(retired); };
+}
+
+absl::Status Keyd::Join() {
+  if (config_.shared_store == nullptr) return good_keys_.Start();
+  store::Replicas::Options options;
+  options.store = database_.get();
+  options.prefix = kReplicaPrefix;
+  options.service = "keyd";
+  options.ttl = config_.lease;
+  options.read_anew = [this] { return good_keys_.Start(); };
+  // The source refuses everybody for as long as the lease is not held.
+  options.on_change = [this](bool held) {
+    if (!held) RecheckDoor();
+  };
+  replicas_ = std::make_unique<store::Replicas>(std::move(options));
+  return replicas_->Join();
+}
+
+absl::StatusOr<int64_t> Keyd::LoadGoodKeys() {
+  ASSIGN_OR_RETURN(const store::Page page, database_->List(GoodKeysRange()));
+  std::vector<store::Change> present;
+  for (const store::Entry& entry : page.entries) present.push_back({entry.key, entry.value, entry.mod_revision});
+  UseGoodKeys(present);
+  return page.revision;
+}
+
+void Keyd::UseGoodKeys(const std::vector<store::Change>& changes) {
+  int64_t followed = 0;
+  for (const store::Change& change : changes) {
+    followed = std::max(followed, change.mod_revision);
+    if (!change.value.has_value()) continue;
+    if (change.key == kRootsKey) {
+      UseRoots(change.key, *change.value, change.mod_revision);
+    } else {
+      UseRevocation(change.key, *change.value);
+    }
+  }
+  if (replicas_ != nullptr) replicas_->Followed(followed);
+}
+
+void Keyd::UseRevocation(absl::string_view key, const std::string& value) {
+  const auto revocation = ParseRecord<key::v1::Revocation>(key, value);
+  if (!revocation.ok()) {
+    return LogError("a stored revocation cannot be read", {{"error", std::string(revocation.status().message())}});
+  }
+  key_source_->Revoke(revocation->serial(), ToTime(revocation->expire_time()));
+  CloseKey(HexEncode(revocation->serial()));
+}
+
+void Keyd::UseRoots(absl::string_view key, const std::string& value, int64_t revision) {
+  const auto roots = ParseRecord<records::RootSet>(key, value);
+  const auto news = roots.ok() ? parts_.roots->Use(*roots, revision) : roots.status();
+  if (!news.ok()) {
+    return LogError("the roots that are stored cannot be used", {{"error", std::string(news.status().message())}});
+  }
+  MutexLock lock(&door_mutex_);
+  // The first credentials are written at the start.
+  if (!serving_ || *news == RootKeys::News::kNothing) return;
+  const bool retired = *news == RootKeys::News::kRetired;
+  upkeep_.Schedule(config_.clock->Now(), [this, retired] { OnRotated(retired); });
+}
+
+void Keyd::CloseKey(const std::string& serial) {
+  MutexLock lock(&door_mutex_);
+  if (serving_ && answering_.count(serial) == 0) config_.listener().CloseKey(serial);
+}
+
+std::shared_ptr<void> Keyd::Answering(const rpc::Caller& caller) {
+  const std::string& key_id = caller.peer->key.key_id;
+  MutexLock lock(&door_mutex_);
+  ++answering_[key_id];
+  return std::shared_ptr<void>(nullptr, [this, key_id](void*) {
+    MutexLock lock(&door_mutex_);
+    if (--answering_[key_id] > 0) return;
+    answering_.erase(key_id);
+    if (!key_source_->IsRevoked(*HexDecode(key_id))) return;
+    closing_.Schedule(Clock::System()->Now() + kAnswerFirst, [this, key_id] { CloseKey(key_id); });
+  });
+}
+
+absl::Status Keyd::AwaitRevoked(const std::vector<std::string>& credentials) {
+  std::vector<std::string> serials;
+  for (const std::string& name : credentials) serials.push_back(SerialOfName(name));
+  ASSIGN_OR_RETURN(const int64_t revision, parts_.store.RevokedBy(serials));
+  if (revision == 0) return absl::OkStatus();
+  if (!good_keys_.WaitFor(revision)) {
+    return Error(absl::StatusCode::kUnavailable, "REPLICAS_BEHIND",
+                 "it is stored, but not in force yet, as the store tells nothing; ask again");
+  }
+  return store::Replicas::Await(database_.get(), kReplicaPrefix, revision, kAwaitReplicas);
+}
+
+void Keyd::RecheckDoor() {
+  MutexLock lock(&door_mutex_);
+  if (serving_) config_.listener().Recheck();
 }
 
 absl::Status Keyd::Certify(transport::Listener::Options* listener) {
@@ -110,6 +212,11 @@ absl::Status Keyd::WriteCredentials(const std::string& listening) {
 void Keyd::Register(grpc::ServerBuilder* builder) {
   builder->RegisterService(&key_service_);
   builder->RegisterService(&trust_service_);
+  {
+    MutexLock lock(&door_mutex_);
+    serving_ = true;
+  }
+  RecheckDoor();
   if (config_.metrics != nullptr) metrics_ = CountCredentials(&parts_.store, config_.metrics);
 }
 
@@ -118,21 +225,12 @@ void Keyd::Drain() {
   parts_.streams.Close(rpc::ServerStopping());
 }
 
-void Keyd::OnRevoked(const key::v1::CredentialRecord& record, const rpc::Caller& caller) {
-  const std::string serial = SerialOfName(record.name());
-  key_source_->Revoke(*HexDecode(serial), ToTime(record.expire_time()));
-  const auto close = [this, serial] { config_.listener().CloseKey(serial); };
-  // The caller's own connection still carries the answer.
-  if (serial != caller.peer->key.key_id) return close();
-  closing_.Schedule(Clock::System()->Now() + kAnswerFirst, close);
-}
-
 void Keyd::OnRotated(bool retired) {
   // First the new credentials of the services, then the end of the old ones'.
   if (const absl::Status updated = files_->Update(); !updated.ok()) {
     LogError("credential files could not be updated; restart keyd", {{"error", std::string(updated.message())}});
   }
-  if (retired) closing_.Schedule(Clock::System()->Now() + kAnswerFirst, [this] { config_.listener().Recheck(); });
+  if (retired) closing_.Schedule(Clock::System()->Now() + kAnswerFirst, [this] { RecheckDoor(); });
 }
 
 absl::Status Keyd::RenewCertificate() {

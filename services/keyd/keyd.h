@@ -14,16 +14,21 @@
 #define PARLEY_SERVICES_KEYD_KEYD_H_
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "lib/base/clock.h"
+#include "lib/base/mutex.h"
 #include "lib/base/timer_queue.h"
 #include "lib/keys/key_source.h"
 #include "lib/rpc/metrics.h"
+#include "lib/store/follower.h"
+#include "lib/store/replicas.h"
 #include "lib/transport/listener.h"
 #include "services/keyd/host.h"
 #include "services/keyd/keys/credential_files.h"
@@ -40,6 +45,10 @@ class Keyd {
     // Counts calls and credentials; may be null.
     rpc::Metrics* metrics = nullptr;
     Clock* clock = Clock::System();
+    // The store that other processes have open as well. Null: the host has one of its own.
+    std::shared_ptr<store::Store> shared_store;
+    // For how long a process that has gone silent may hold up a revocation.
+    absl::Duration lease = absl::Seconds(10);
     // GrpcDoor::PeerOf and GrpcDoor::listener. The door is made after keyd, and must be there before the first call.
     rpc::Gate::FindPeer find_peer;
     std::function<transport::Listener&()> listener;
@@ -65,16 +74,26 @@ class Keyd {
   void Drain();
 
  private:
-  Keyd(Config config, std::unique_ptr<store::Store> database);
+  Keyd(Config config, std::shared_ptr<store::Store> database);
   absl::Status OpenKeys(const Secret& kek);
   void MakeServices();
-  void OnRevoked(const key::v1::CredentialRecord& record, const rpc::Caller& caller);
+  // Begins to follow what others change, and takes its place among them.
+  absl::Status Join();
+  absl::StatusOr<int64_t> LoadGoodKeys();
+  void UseGoodKeys(const std::vector<store::Change>& changes);
+  void UseRevocation(absl::string_view key, const std::string& value);
+  void UseRoots(absl::string_view key, const std::string& value, int64_t revision);
+  // Closes the connections under a key, unless its holder is being answered.
+  void CloseKey(const std::string& serial);
+  std::shared_ptr<void> Answering(const rpc::Caller& caller);
+  absl::Status AwaitRevoked(const std::vector<std::string>& credentials);
   void OnRotated(bool retired);
+  void RecheckDoor();
   absl::Status RenewCertificate();
   void Upkeep();
 
   const Config config_;
-  const std::unique_ptr<store::Store> database_;
+  const std::shared_ptr<store::Store> database_;
   std::unique_ptr<rpc::WorkerPool> workers_;
   KeydParts parts_;
   std::unique_ptr<CredentialFiles> files_;
@@ -83,9 +102,17 @@ class Keyd {
   TrustServiceAdapter trust_service_{&parts_};
   rpc::Metrics::Source metrics_;
   absl::Time certificate_expires_;
+  Mutex door_mutex_;
+  // From then on there is a door, with connections to be closed.
+  bool serving_ ABSL_GUARDED_BY(door_mutex_) = false;
+  // Those who are being answered to what may revoke their own keys, by key id, and in how many calls.
+  std::map<std::string, int> answering_ ABSL_GUARDED_BY(door_mutex_);
   // By the system's clock: connections close in real time.
   TimerQueue closing_{Clock::System()};
   TimerQueue upkeep_{config_.clock};
+  store::Follower good_keys_;
+  // Null when nobody else has the store.
+  std::unique_ptr<store::Replicas> replicas_;
 };
 
 }  // namespace parley::keyd

@@ -13,7 +13,7 @@ namespace {
 using trust::v1::Certificate;
 using trust::v1::SignedCertificate;
 
-constexpr int kMaxCertificates = 100;
+constexpr int kMaxCertificates = 25;
 
 }  // namespace
 

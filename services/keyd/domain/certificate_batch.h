@@ -17,7 +17,7 @@
 namespace parley::keyd {
 
 struct CertificateBatch {
-  // The certificates as they came, and as they were read: 1 to 100 of each, in the same order.
+  // The certificates as they came, and as they were read: 1 to 25 of each, in the same order.
   std::vector<trust::v1::SignedCertificate> received;
   std::vector<trust::v1::Certificate> read;
 

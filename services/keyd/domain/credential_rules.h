@@ -22,6 +22,9 @@ namespace parley::keyd {
 inline constexpr absl::Duration kMaxTtl = absl::Hours(24 * 366);
 inline constexpr absl::Duration kDefaultTtl = absl::Hours(24 * 90);
 
+// A revocation is kept this long after its key has ended: clocks differ.
+inline constexpr absl::Duration kRevocationGrace = absl::Hours(24);
+
 // "credentials/{serial}", with the serial in hex.
 std::string CredentialName(absl::string_view serial);
 // Returns the serial in hex; empty when the name is malformed.

@@ -1,9 +1,11 @@
 #include "services/keyd/keys/credential_files.h"
 
 #include "absl/strings/str_cat.h"
+#include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
+#include "lib/crypto/hash.h"
 
 namespace parley::keyd {
 
@@ -11,12 +13,13 @@ std::string CredentialFiles::PathOf(absl::string_view name) const {
   return absl::StrCat(folder_, "/", name, ".credential");
 }
 
-absl::Status CredentialFiles::Make(absl::string_view name, access::v1::Role role) const {
+absl::Status CredentialFiles::Make(absl::string_view name, access::v1::Role role, bool founding) const {
   Credentials::IssueSpec spec;
   spec.role = role;
   spec.subject = std::string(name);
   spec.ttl = kMaxTtl;
   spec.issuer = spec.actor = "keyd";
+  if (founding) spec.request_hash = HexEncode(crypto::Sha256(absl::StrCat("founding\n", name)));
   ASSIGN_OR_RETURN(const Credentials::Issued issued, credentials_->IssueOnce(spec));
   const std::string path = PathOf(name);
   RETURN_IF_ERROR(keys::WriteCredentialFile(path, issued.credential));
@@ -48,17 +51,22 @@ absl::Status CredentialFiles::UpdateOne(absl::string_view name, access::v1::Role
   const std::string path = PathOf(name);
   absl::StatusOr<keys::Credential> credential = keys::ReadCredentialFile(path);
   if (absl::IsNotFound(credential.status())) {
-    return founding || role == access::v1::ROLE_SERVICE ? Make(name, role) : absl::OkStatus();
+    return founding || role == access::v1::ROLE_SERVICE ? Make(name, role, founding) : absl::OkStatus();
   }
   RETURN_IF_ERROR(credential.status());
   if (role == access::v1::ROLE_SERVICE) {
     ASSIGN_OR_RETURN(const bool good, IsGoodForLong(*credential));
-    if (!good) return Make(name, role);
+    if (!good) return Make(name, role, /*founding=*/false);
   }
   return UpdateAddresses(path, *std::move(credential));
 }
 
-absl::Status CredentialFiles::Update() const {
+absl::Status CredentialFiles::Update() {
+  MutexLock lock(&mutex_);
+  return UpdateAll();
+}
+
+absl::Status CredentialFiles::UpdateAll() {
   RETURN_IF_ERROR(MakeFolders(folder_, 0700));
   ASSIGN_OR_RETURN(const bool founding, store_->IsFounding());
   RETURN_IF_ERROR(UpdateOne("admin", access::v1::ROLE_ADMIN, founding));

@@ -10,6 +10,7 @@
 #include "lib/base/uuid.h"
 #include "lib/crypto/hash.h"
 #include "lib/crypto/kdf.h"
+#include "lib/store/update.h"
 #include "services/keyd/domain/audit_events.h"
 #include "services/keyd/store/device_names.h"
 
@@ -20,6 +21,9 @@ using key::v1::AuditEvent;
 using key::v1::CredentialRecord;
 
 constexpr absl::Duration kRequestMemory = absl::Hours(24);
+// In one commit, of 128 operations: each takes four and, with a device's name, one more. The rest is for 25
+// certificates, which take three.
+constexpr size_t kRevokedTogether = 8;
 
 }  // namespace
 
@@ -35,32 +39,47 @@ absl::StatusOr<Credentials::IssueSpec> Credentials::Requested(const rpc::Caller&
   return spec;
 }
 
-absl::Status Credentials::Issue(const rpc::Caller& caller, const key::v1::IssueCredentialRequest& request,
-                                key::v1::IssueCredentialResponse* response) {
+absl::StatusOr<Credentials::IssueSpec> Credentials::Requested(const rpc::Caller& caller,
+                                                              const key::v1::IssueCredentialRequest& request) {
   ASSIGN_OR_RETURN(IssueSpec spec, Requested(caller, request.request_id(), TtlOf(request), ContentOf(request)));
   spec.role = request.role();
   spec.subject = request.subject();
   spec.device = request.device();
   spec.labels = request.labels();
+  return spec;
+}
+
+absl::Status Credentials::Issue(const rpc::Caller& caller, const key::v1::IssueCredentialRequest& request,
+                                key::v1::IssueCredentialResponse* response) {
+  ASSIGN_OR_RETURN(const IssueSpec spec, Requested(caller, request));
   return Answer(IssueOnce(spec), response);
 }
 
 absl::StatusOr<Credentials::Issued> Credentials::IssueOnce(const IssueSpec& spec) {
-  RETURN_IF_ERROR(CheckIssue(spec.role, spec.subject, spec.ttl, spec.labels));
-  MutexLock lock(&mutex_);
-  ASSIGN_OR_RETURN(std::optional<Issued> before, IssuedBefore(spec));
-  if (before.has_value()) return *std::move(before);
-  return IssueNew(spec);
+  return store::RetryConflicts([&] { return TryIssueOnce(spec); });
 }
 
-absl::StatusOr<std::optional<Credentials::Issued>> Credentials::IssuedBefore(const IssueSpec& spec) const {
+absl::StatusOr<Credentials::Issued> Credentials::TryIssueOnce(const IssueSpec& spec) {
+  RETURN_IF_ERROR(CheckIssue(spec.role, spec.subject, spec.ttl, spec.labels));
+  int64_t request_revision = 0;
+  ASSIGN_OR_RETURN(std::optional<Issued> before, FindIssued(spec, &request_revision));
+  if (before.has_value()) return *std::move(before);
+  absl::StatusOr<Issued> issued = IssueNew(spec, request_revision);
+  // Perhaps it was the roots, which another keyd has rotated.
+  if (absl::IsAborted(issued.status())) RETURN_IF_ERROR(roots_->Refresh());
+  return issued;
+}
+
+absl::StatusOr<std::optional<Credentials::Issued>> Credentials::FindIssued(const IssueSpec& spec,
+                                                                           int64_t* revision) const {
   if (spec.request_hash.empty()) return std::nullopt;
   ASSIGN_OR_RETURN(const auto answered, store_->FindRequest(spec.request_hash));
-  if (!answered.has_value()) return std::nullopt;
-  if (answered->digest() != spec.request_digest) {
+  *revision = answered.revision;
+  if (answered.value.serial().empty()) return std::nullopt;
+  if (answered.value.digest() != spec.request_digest) {
     return FailedPrecondition("REQUEST_ID_REUSED", "this request_id was used for another credential; take a new one");
   }
-  ASSIGN_OR_RETURN(Issued issued, IssuedAs(answered->serial()));
+  ASSIGN_OR_RETURN(Issued issued, IssuedAs(answered.value.serial()));
   return std::optional<Issued>(std::move(issued));
 }
 
@@ -85,7 +104,7 @@ absl::Status Credentials::Answer(const absl::StatusOr<Issued>& issued, key::v1::
   return absl::OkStatus();
 }
 
-absl::StatusOr<Credentials::Issued> Credentials::IssueNew(const IssueSpec& spec) {
+absl::StatusOr<Credentials::Issued> Credentials::IssueNew(const IssueSpec& spec, int64_t request_revision) {
   const absl::Time now = store_->Now();
   Issued issued;
   CredentialRecord& record = issued.record;
@@ -102,26 +121,26 @@ absl::StatusOr<Credentials::Issued> Credentials::IssueNew(const IssueSpec& spec)
   answered.set_digest(spec.request_digest);
   answered.set_serial(SerialOfName(record.name()));
   *answered.mutable_expire_time() = ToProto(now + kRequestMemory);
-  const absl::Status committed = roots_->WithoutRotation([&](const auto& unchanged) -> absl::Status {
-    record.set_epoch(roots_->primary_epoch());
-    ASSIGN_OR_RETURN(issued.credential, Mint(record));
-    // The labels are stored with the name.
-    const CredentialRecord stored = record;
-    DeviceNames names(store_);
-    if (spec.role == access::v1::ROLE_DEVICE) {
-      ASSIGN_OR_RETURN(*record.mutable_labels(), names.AddCredential(record, spec.labels));
+  const RootKeys::Primary primary = roots_->primary();
+  record.set_epoch(primary.epoch);
+  ASSIGN_OR_RETURN(issued.credential, Mint(record));
+  // The labels are stored with the name.
+  const CredentialRecord stored = record;
+  DeviceNames names(store_);
+  if (spec.role == access::v1::ROLE_DEVICE) {
+    ASSIGN_OR_RETURN(*record.mutable_labels(), names.AddCredential(record, spec.labels));
+  }
+  std::vector<AuditEvent> events = spec.events;
+  events.push_back(NewEvent(spec.actor, "credential.issued", record.name(), Describe(record)));
+  RETURN_IF_ERROR(store_->trail()->Commit(std::move(events), [&](int64_t sequence, store::Transaction* transaction) {
+    transaction->conditions.push_back(primary.unchanged);
+    KeyStore::PutIssued(stored, sequence, transaction);
+    if (!spec.request_hash.empty()) {
+      KeyStore::PutRequest(spec.request_hash, request_revision, answered, transaction);
     }
-    std::vector<AuditEvent> events = spec.events;
-    events.push_back(NewEvent(spec.actor, "credential.issued", record.name(), Describe(record)));
-    return store_->trail()->Commit(std::move(events), [&](int64_t sequence, store::Transaction* transaction) {
-      transaction->conditions.push_back(unchanged);
-      KeyStore::PutIssued(stored, sequence, transaction);
-      if (!spec.request_hash.empty()) KeyStore::PutRequest(spec.request_hash, answered, transaction);
-      names.AddTo(transaction);
-      if (spec.also) spec.also(transaction);
-    });
-  });
-  RETURN_IF_ERROR(committed);
+    names.AddTo(transaction);
+    if (spec.also) spec.also(transaction);
+  }));
   return issued;
 }
 
@@ -174,13 +193,30 @@ absl::StatusOr<CredentialRecord> Credentials::Revoke(absl::string_view actor,
                                                      const key::v1::RevokeCredentialRequest& request) {
   RETURN_IF_ERROR(store_->GetCredential(request.name()).status());
   const std::string serial = SerialOfName(request.name());
-  RETURN_IF_ERROR(RevokeTogether({std::string(actor), {serial}, request.reason(), {}, nullptr}).status());
+  const RevokeSpec spec{std::string(actor), {serial}, request.reason(), {}, nullptr};
+  RETURN_IF_ERROR(store::RetryConflicts([&] { return TryRevokeTogether(spec); }).status());
   return Get(request.name());
 }
 
-absl::StatusOr<std::vector<CredentialRecord>> Credentials::RevokeTogether(const RevokeSpec& spec) {
+absl::StatusOr<std::vector<CredentialRecord>> Credentials::TryRevokeTogether(const RevokeSpec& spec) {
   RETURN_IF_ERROR(CheckRevocationReason(spec.reason));
-  MutexLock lock(&mutex_);
+  std::vector<CredentialRecord> revoked;
+  size_t first = 0;
+  // What is beyond one commit is revoked first: whoever sees a part of it sees less that is good, not more.
+  for (; spec.serials.size() - first > kRevokedTogether; first += kRevokedTogether) {
+    const auto begin = spec.serials.begin() + first;
+    ASSIGN_OR_RETURN(std::vector<CredentialRecord> some,
+                     RevokeSome({spec.actor, {begin, begin + kRevokedTogether}, spec.reason, {}, nullptr}));
+    revoked.insert(revoked.end(), some.begin(), some.end());
+  }
+  RevokeSpec last = spec;
+  last.serials.assign(spec.serials.begin() + first, spec.serials.end());
+  ASSIGN_OR_RETURN(std::vector<CredentialRecord> rest, RevokeSome(last));
+  revoked.insert(revoked.end(), rest.begin(), rest.end());
+  return revoked;
+}
+
+absl::StatusOr<std::vector<CredentialRecord>> Credentials::RevokeSome(const RevokeSpec& spec) {
   std::vector<CredentialRecord> revoked;
   std::vector<AuditEvent> events = spec.events;
   store::Transaction changes;
@@ -207,7 +243,11 @@ absl::StatusOr<std::vector<CredentialRecord>> Credentials::RevokeTogether(const 
 
 absl::Status Credentials::Label(const rpc::Caller& caller, const key::v1::LabelDeviceRequest& request,
                                 key::v1::DeviceLabels* response) {
-  MutexLock lock(&mutex_);
+  return store::RetryConflicts([&] { return TryLabel(caller, request, response); });
+}
+
+absl::Status Credentials::TryLabel(const rpc::Caller& caller, const key::v1::LabelDeviceRequest& request,
+                                   key::v1::DeviceLabels* response) {
   DeviceNames names(store_);
   ASSIGN_OR_RETURN(const bool changed, names.ChangeLabels(request, response));
   if (!changed) return absl::OkStatus();

@@ -19,7 +19,6 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "lib/base/mutex.h"
 #include "lib/keys/credential.h"
 #include "lib/keys/labels.h"
 #include "lib/rpc/gate.h"
@@ -68,7 +67,7 @@ class Credentials {
   };
 
   // `addresses`: host:port by audience, as credentials say them. The others must outlive this.
-  Credentials(const KeyStore* store, const Organisation* organisation, const RootKeys* roots,
+  Credentials(const KeyStore* store, const Organisation* organisation, RootKeys* roots,
               std::map<std::string, std::string> addresses)
       : store_(store), organisation_(organisation), roots_(roots), addresses_(std::move(addresses)) {}
 
@@ -82,16 +81,22 @@ class Credentials {
   // id. INVALID_ARGUMENT (REQUEST_ID).
   static absl::StatusOr<IssueSpec> Requested(const rpc::Caller& caller, absl::string_view request_id,
                                              absl::Duration ttl, absl::string_view content);
+  static absl::StatusOr<IssueSpec> Requested(const rpc::Caller& caller, const key::v1::IssueCredentialRequest& request);
   // Issues the credential that an admin asks for. FAILED_PRECONDITION: REQUEST_ID_REUSED, EPOCH_RETIRED (the first
   // answer's root is gone meanwhile); INVALID_ARGUMENT (REQUEST_ID), and the errors of CheckIssue.
   absl::Status Issue(const rpc::Caller& caller, const key::v1::IssueCredentialRequest& request,
                      key::v1::IssueCredentialResponse* response);
-  // Issues the credential, or answers a repetition as the first time. The errors of Issue, and CONFLICT when a
-  // condition of `also` does not hold.
+  // Issues the credential, or answers a repetition as the first time. The errors of Issue.
   absl::StatusOr<Issued> IssueOnce(const IssueSpec& spec);
+  // Tries that once. The errors of Issue, and CONFLICT when the roots, the name or the request have changed meanwhile,
+  // or a condition of `also` does not hold: the caller reads again, and decides again.
+  absl::StatusOr<Issued> TryIssueOnce(const IssueSpec& spec);
   // Returns what IssueOnce answered to this request; nothing when it did not, or not within 24 hours.
   // FAILED_PRECONDITION: REQUEST_ID_REUSED, EPOCH_RETIRED.
-  absl::StatusOr<std::optional<Issued>> IssuedBefore(const IssueSpec& spec) const;
+  absl::StatusOr<std::optional<Issued>> IssuedBefore(const IssueSpec& spec) const {
+    int64_t revision = 0;
+    return FindIssued(spec, &revision);
+  }
   // Returns the credential of a serial (hex) once more. FAILED_PRECONDITION (EPOCH_RETIRED).
   absl::StatusOr<Issued> IssuedAs(absl::string_view serial) const;
   // Fills in the answer to the holder, with the secrets. Returns the error of `issued`.
@@ -105,9 +110,11 @@ class Credentials {
   // `actor` as in the audit log. NOT_FOUND (CREDENTIAL_NOT_FOUND), INVALID_ARGUMENT (REVOCATION_REASON).
   absl::StatusOr<key::v1::CredentialRecord> Revoke(absl::string_view actor,
                                                    const key::v1::RevokeCredentialRequest& request);
-  // Revokes all of them in one commit; those that are revoked already stay as they are. Returns the records of those
-  // that were not. The errors of Revoke, and CONFLICT when a condition of `also` does not hold.
-  absl::StatusOr<std::vector<key::v1::CredentialRecord>> RevokeTogether(const RevokeSpec& spec);
+  // Revokes all of them, in one commit with `also`; those that are revoked already stay as they are. When there are
+  // more than a commit takes, the others are revoked before that. Returns the records of those that were not revoked.
+  // The errors of Revoke, and CONFLICT when one of them or its name has changed meanwhile, or a condition of `also`
+  // does not hold.
+  absl::StatusOr<std::vector<key::v1::CredentialRecord>> TryRevokeTogether(const RevokeSpec& spec);
 
   // Changes the labels of a device, and answers with all of them. NOT_FOUND
   // (DEVICE_NAME_UNKNOWN); INVALID_ARGUMENT: LABEL_MALFORMED, TOO_MANY_LABELS, LABEL_TWICE.
@@ -115,15 +122,18 @@ class Credentials {
                      key::v1::DeviceLabels* response);
 
  private:
-  absl::StatusOr<Issued> IssueNew(const IssueSpec& spec) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // `revision` gets the one of the stored request, 0 without one.
+  absl::StatusOr<std::optional<Issued>> FindIssued(const IssueSpec& spec, int64_t* revision) const;
+  absl::StatusOr<Issued> IssueNew(const IssueSpec& spec, int64_t request_revision);
+  absl::StatusOr<std::vector<key::v1::CredentialRecord>> RevokeSome(const RevokeSpec& spec);
+  absl::Status TryLabel(const rpc::Caller& caller, const key::v1::LabelDeviceRequest& request,
+                        key::v1::DeviceLabels* response);
   absl::StatusOr<keys::Credential> Mint(const key::v1::CredentialRecord& record) const;
 
   const KeyStore* const store_;
   const Organisation* const organisation_;
-  const RootKeys* const roots_;
+  RootKeys* const roots_;
   std::map<std::string, std::string> addresses_;
-  // One operation at a time: each reads, decides and commits. Taken before that of RootKeys.
-  Mutex mutex_;
 };
 
 }  // namespace parley::keyd

@@ -27,7 +27,13 @@ absl::StatusOr<std::unique_ptr<Organisation>> Organisation::Open(const KeyStore*
   std::unique_ptr<Organisation> organisation(new Organisation(store, std::move(sealer)));
   ASSIGN_OR_RETURN(auto stored, store->FindOrganisation());
   organisation->record_ = std::move(stored.value);
-  if (!stored.exists()) RETURN_IF_ERROR(organisation->Found(name));
+  if (!stored.exists()) {
+    const absl::Status founded = organisation->Found(name);
+    if (!founded.ok() && !absl::IsAborted(founded)) return founded;
+    // When another keyd has founded it in the same moment, that one counts.
+    ASSIGN_OR_RETURN(auto now_stored, store->FindOrganisation());
+    organisation->record_ = std::move(now_stored.value);
+  }
   ASSIGN_OR_RETURN(const Secret ca_pem,
                    organisation->sealer_.Open(organisation->record_.ca_key(), organisation->CaPurpose()));
   ASSIGN_OR_RETURN(organisation->ca_key_, crypto::EcKey::FromPem(ca_pem));

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "lib/base/error.h"
+#include "lib/store/update.h"
 #include "services/keyd/domain/audit_events.h"
 
 namespace parley::keyd {
@@ -15,8 +16,7 @@ absl::StatusOr<std::unique_ptr<RootKeys>> RootKeys::Open(const KeyStore* store, 
   for (const absl::string_view audience : {keys::kTaskd, keys::kEnrolld, keys::kKeyd}) {
     root_keys->keyrings_.try_emplace(std::string(audience));
   }
-  MutexLock lock(&root_keys->mutex_);
-  RETURN_IF_ERROR(root_keys->UseStored());
+  RETURN_IF_ERROR(root_keys->Refresh());
   return root_keys;
 }
 
@@ -28,20 +28,34 @@ absl::StatusOr<std::map<uint32_t, Secret>> RootKeys::OpenAll(const records::Root
   return opened;
 }
 
-absl::Status RootKeys::UseStored() {
-  ASSIGN_OR_RETURN(const auto roots, store_->Roots());
-  ASSIGN_OR_RETURN(const auto opened, OpenAll(roots.value));
+absl::StatusOr<RootKeys::News> RootKeys::Use(const records::RootSet& roots, int64_t revision) {
+  MutexLock lock(&mutex_);
+  if (revision <= revision_) return News::kNothing;
+  ASSIGN_OR_RETURN(const auto opened, OpenAll(roots));
+  if (opened.empty()) return Damaged(kRootsKey);
   for (auto& [audience, keyring] : keyrings_) {
     std::map<uint32_t, Secret> derived;
     for (const auto& [epoch, root] : opened) derived[epoch] = keys::DeriveAudienceKey(root, audience);
-    RETURN_IF_ERROR(keyring.Replace(std::move(derived), roots.value.primary_epoch()));
+    RETURN_IF_ERROR(keyring.Replace(std::move(derived), roots.primary_epoch()));
   }
-  revision_ = roots.revision;
-  return absl::OkStatus();
+  revision_ = revision;
+  const uint32_t oldest = std::exchange(oldest_epoch_, opened.begin()->first);
+  return oldest < oldest_epoch_ ? News::kRetired : News::kMore;
+}
+
+absl::Status RootKeys::Refresh() {
+  ASSIGN_OR_RETURN(const auto roots, store_->Roots());
+  return Use(roots.value, roots.revision).status();
 }
 
 absl::Status RootKeys::Rotate(absl::string_view actor, uint32_t retire_before, key::v1::RotateRootResponse* response) {
-  MutexLock lock(&mutex_);
+  // Two rotations at once are one after the other, as far as the second one's demand still holds.
+  RETURN_IF_ERROR(store::RetryConflicts([&] { return TryRotate(actor, retire_before, response); }));
+  return Refresh();
+}
+
+absl::Status RootKeys::TryRotate(absl::string_view actor, uint32_t retire_before,
+                                 key::v1::RotateRootResponse* response) {
   ASSIGN_OR_RETURN(auto before, store_->Roots());
   // The epoch that is primary now stays, so that there is always one under which credentials were replaced before
   // the old ones stop working.
@@ -69,7 +83,7 @@ absl::Status RootKeys::Rotate(absl::string_view actor, uint32_t retire_before, k
                                             transaction->Set(kRootsKey, after.SerializeAsString());
                                           }));
   response->set_primary_epoch(epoch);
-  return UseStored();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<key::v1::AudienceKeys> RootKeys::AudienceKeysOf(absl::string_view audience,

@@ -29,18 +29,26 @@ class RootKeys {
   // All must outlive the keys. FAILED_PRECONDITION (KEK_WRONG).
   static absl::StatusOr<std::unique_ptr<RootKeys>> Open(const KeyStore* store, const Organisation* organisation);
 
+  // Takes over the roots that stand in the store at `revision`, unless newer ones are known. Returns what is new of
+  // them. FAILED_PRECONDITION (KEK_WRONG).
+  enum class News { kNothing, kMore, kRetired };
+  absl::StatusOr<News> Use(const records::RootSet& roots, int64_t revision);
+  // Takes over those that stand there now.
+  absl::Status Refresh();
   // Makes another epoch the primary one, and retires those below `retire_before`. `actor` as in the audit
   // log. INVALID_ARGUMENT (RETIRE_BEFORE).
   absl::Status Rotate(absl::string_view actor, uint32_t retire_before, key::v1::RotateRootResponse* response);
   uint32_t primary_epoch() const { return keyring(keys::kKeyd)->primary_epoch(); }
   // Returns the keyring of taskd, enrolld or keyd, which is kept up to date and lives as long as this.
   const keys::Keyring* keyring(absl::string_view audience) const { return &keyrings_.find(audience)->second; }
-  // Calls `use` while no rotation can come in between, with a condition that holds in the store as long as the roots
-  // are those of the keyrings. Returns what `use` returns.
-  template <typename Use>
-  auto WithoutRotation(const Use& use) const {
+  // The primary epoch, and a condition that holds in the store for as long as that is so.
+  struct Primary {
+    uint32_t epoch = 0;
+    store::Transaction::Condition unchanged;
+  };
+  Primary primary() const {
     MutexLock lock(&mutex_);
-    return use(store::Transaction::Condition{kRootsKey, revision_});
+    return {primary_epoch(), {kRootsKey, revision_}};
   }
   // Returns the message of the roots as they are stored. NOT_FOUND (AUDIENCE_UNKNOWN).
   absl::StatusOr<key::v1::AudienceKeys> AudienceKeysOf(absl::string_view audience,
@@ -48,8 +56,7 @@ class RootKeys {
 
  private:
   RootKeys(const KeyStore* store, const Organisation* organisation) : store_(store), organisation_(organisation) {}
-  // Derives the keyrings from the roots that are stored.
-  absl::Status UseStored() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status TryRotate(absl::string_view actor, uint32_t retire_before, key::v1::RotateRootResponse* response);
   absl::StatusOr<std::map<uint32_t, Secret>> OpenAll(const records::RootSet& roots) const;
 
   const KeyStore* const store_;
@@ -58,6 +65,7 @@ class RootKeys {
   mutable Mutex mutex_;
   // The revision of the roots that the keyrings are derived from.
   int64_t revision_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint32_t oldest_epoch_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace parley::keyd

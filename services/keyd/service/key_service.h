@@ -45,9 +45,9 @@ class KeyServiceAdapter final : public key::v1::KeyService::CallbackService {
                             key::v1::CredentialRecord* response) override {
     return parts_->gate->Unary(context, Method("RevokeCredential"),
                                [=, this](const rpc::Caller& caller) -> absl::Status {
+                                 const auto answering = parts_->answering(caller);
                                  ASSIGN_OR_RETURN(*response, parts_->credentials->Revoke(caller.Name(), *request));
-                                 parts_->on_revoked(*response, caller);
-                                 return absl::OkStatus();
+                                 return parts_->await_revoked({request->name()});
                                });
   }
   Reactor* LabelDevice(Context* context, const key::v1::LabelDeviceRequest* request,

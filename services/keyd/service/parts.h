@@ -6,7 +6,10 @@
 
 #include <functional>
 #include <memory>
+#include <string>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "lib/audit/audit_buffer.h"
 #include "lib/rpc/gate.h"
 #include "lib/rpc/live_streams.h"
@@ -28,8 +31,12 @@ struct KeydParts {
   std::unique_ptr<audit::AuditBuffer> audit;
   std::unique_ptr<rpc::Gate> gate;
   rpc::LiveStreams streams;
-  // Is told of a credential that the caller has revoked, perhaps that of its own connection.
-  std::function<void(const key::v1::CredentialRecord& record, const rpc::Caller& caller)> on_revoked;
+  // Waits until the revocation of these credentials ("credentials/{serial}") is in force at every replica. UNAVAILABLE
+  // (REPLICAS_BEHIND), and the errors of the store.
+  std::function<absl::Status(const std::vector<std::string>& credentials)> await_revoked;
+  // As long as the returned value lives, the caller's own connection stays open, though it may revoke its key: it still
+  // carries the answer.
+  std::function<std::shared_ptr<void>(const rpc::Caller& caller)> answering;
   // Is told of another primary epoch; `retired`: perhaps there are fewer than before.
   std::function<void(bool retired)> on_rotated;
 };

@@ -39,11 +39,9 @@ class TrustServiceAdapter final : public trust::v1::TrustService::CallbackServic
   Reactor* AppendCertificates(Context* context, const trust::v1::AppendCertificatesRequest* request,
                               trust::v1::AppendCertificatesResponse* response) override {
     return parts_->gate->Unary(context, Method("AppendCertificates"), [=, this](const rpc::Caller& caller) {
-      const auto revoked = parts_->trust->Append(caller, *request, response);
-      if (revoked.ok()) {
-        for (const key::v1::CredentialRecord& record : *revoked) parts_->on_revoked(record, caller);
-      }
-      return Recorded(caller, "AppendCertificates", revoked.status());
+      const auto answering = parts_->answering(caller);
+      RETURN_IF_ERROR(Recorded(caller, "AppendCertificates", parts_->trust->Append(caller, *request, response)));
+      return parts_->await_revoked({response->credentials().begin(), response->credentials().end()});
     });
   }
   Reactor* RenewCredential(Context* context, const trust::v1::RenewCredentialRequest* request,

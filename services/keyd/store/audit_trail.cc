@@ -1,5 +1,6 @@
 #include "services/keyd/store/audit_trail.h"
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -7,6 +8,7 @@
 #include "lib/audit/audit_buffer.h"
 #include "lib/audit/audit_chain.h"
 #include "lib/base/error.h"
+#include "lib/store/update.h"
 #include "services/keyd/domain/audit_events.h"
 #include "services/keyd/domain/credential_rules.h"
 
@@ -15,6 +17,9 @@ namespace {
 
 using key::v1::AuditEntry;
 using key::v1::AuditEvent;
+
+// Two entries of the store each, beside the head; a commit takes 128.
+constexpr size_t kEventsPerCommit = 60;
 
 std::string IdKey(absl::string_view service, absl::string_view id) {
   return absl::StrCat(kAuditIdPrefix, service, "/", id);
@@ -55,13 +60,14 @@ absl::Status AuditTrail::TryCommit(const std::vector<AuditEvent>& events, const 
 absl::Status AuditTrail::CommitComplete(const std::vector<AuditEvent>& events, const Operation& operation) {
   MutexLock lock(&mutex_);
   if (!head_.has_value()) RETURN_IF_ERROR(LoadHead());
+  store::Conflicts conflicts;
   while (true) {
     const int64_t before = head_->revision;
     const absl::Status status = TryCommit(events, operation);
     if (!absl::IsAborted(status)) return status;
     // Whose condition was it? The head's only when another keyd has appended meanwhile.
     RETURN_IF_ERROR(LoadHead());
-    if (head_->revision == before) return status;
+    if (head_->revision == before || !conflicts.Again(status)) return status;
   }
 }
 
@@ -72,6 +78,16 @@ absl::Status AuditTrail::Commit(std::vector<AuditEvent> events, const Operation&
 
 absl::Status AuditTrail::Append(absl::string_view service, const std::vector<AuditEvent>& events) {
   RETURN_IF_ERROR(CheckAuditEvents(events));
+  // In the order of the batch: after a failure in between the same batch comes again.
+  for (size_t first = 0; first < events.size(); first += kEventsPerCommit) {
+    const size_t last = std::min(events.size(), first + kEventsPerCommit);
+    const std::vector<AuditEvent> some(events.begin() + first, events.begin() + last);
+    RETURN_IF_ERROR(store::RetryConflicts([&] { return AppendFresh(service, some); }));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AuditTrail::AppendFresh(absl::string_view service, const std::vector<AuditEvent>& events) {
   std::set<std::string> ids;
   std::vector<AuditEvent> fresh;
   for (const AuditEvent& event : events) {
@@ -83,11 +99,10 @@ absl::Status AuditTrail::Append(absl::string_view service, const std::vector<Aud
     fresh.back().set_service(std::string(service));
   }
   if (fresh.empty()) return absl::OkStatus();
-  const absl::Status appended = CommitComplete(fresh, [&](int64_t, store::Transaction* transaction) {
+  // A conflict when the same batch came twice at once: the other one appended it, or a part of it.
+  return CommitComplete(fresh, [&](int64_t, store::Transaction* transaction) {
     for (const AuditEvent& event : fresh) transaction->IfAbsent(IdKey(service, event.id()));
   });
-  // The same batch came twice at once: the other one appended it, or a part of it.
-  return absl::IsAborted(appended) ? Append(service, events) : appended;
 }
 
 absl::Status AuditTrail::List(const key::v1::ListAuditEventsRequest& request,

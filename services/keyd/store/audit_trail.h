@@ -32,7 +32,8 @@ class AuditTrail {
   // when a condition of the operation does not hold.
   absl::Status Commit(std::vector<key::v1::AuditEvent> events, const Operation& operation);
 
-  // Appends those of a service's events that the log does not have yet. The errors of CheckAuditEvents.
+  // Appends those of a service's events that the log does not have yet, in several commits when there are many. The
+  // errors of CheckAuditEvents.
   absl::Status Append(absl::string_view service, const std::vector<key::v1::AuditEvent>& events);
 
   // INVALID_ARGUMENT: PAGE_SIZE, AFTER_SEQUENCE.
@@ -40,6 +41,7 @@ class AuditTrail {
 
  private:
   absl::Status LoadHead() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status AppendFresh(absl::string_view service, const std::vector<key::v1::AuditEvent>& events);
   absl::Status CommitComplete(const std::vector<key::v1::AuditEvent>& events, const Operation& operation);
   absl::Status TryCommit(const std::vector<key::v1::AuditEvent>& events, const Operation& operation)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

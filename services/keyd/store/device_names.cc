@@ -14,7 +14,7 @@ namespace {
 using key::v1::CredentialRecord;
 using records::DeviceName;
 
-constexpr size_t kPage = 500;
+constexpr size_t kPage = 100;
 
 absl::Status Unknown(absl::string_view name) {
   return NotFound("DEVICE_NAME_UNKNOWN", "no device has a credential under the name ", name.substr(0, 64),

@@ -18,8 +18,8 @@ namespace {
 using key::v1::CredentialRecord;
 using trust::v1::SignedCertificate;
 
-// A revocation is kept this long after its key has ended: clocks differ.
-constexpr absl::Duration kRevocationGrace = absl::Hours(24);
+// What is deleted in one commit.
+constexpr size_t kSweepPage = 100;
 
 std::vector<std::string> ValuesOf(const store::Page& page) {
   std::vector<std::string> values;
@@ -70,7 +70,8 @@ void KeyStore::PutIssued(const CredentialRecord& record, int64_t sequence, store
       .Set(kCredentialPrefix + serial, record.SerializeAsString())
       .Set(kIssuedPrefix + OrderedNumber(sequence), serial);
   if (record.device().empty()) return;
-  transaction->Set(DeviceCredentialKey(record.device(), OrderedNumber(sequence)), serial);
+  transaction->Set(DeviceCredentialKey(record.device(), OrderedNumber(sequence)), serial)
+      .Set(absl::StrCat(kNewestCredentialPrefix, record.device()), serial);
 }
 
 void KeyStore::PutRevoked(const CredentialRecord& record, int64_t revision, store::Transaction* transaction) {
@@ -97,60 +98,85 @@ absl::StatusOr<std::vector<std::string>> KeyStore::ListIssued(absl::string_view 
   return ValuesOf(page);
 }
 
-absl::StatusOr<std::vector<std::string>> KeyStore::SerialsOfDevice(absl::string_view device) const {
+absl::StatusOr<KeyStore::DeviceCredentials> KeyStore::CredentialsOfDevice(absl::string_view device) const {
+  DeviceCredentials found;
+  // First the condition, so that it does not hold when one is issued in between.
+  found.unchanged.key = absl::StrCat(kNewestCredentialPrefix, device);
+  const absl::StatusOr<store::Entry> newest = store_->Get(found.unchanged.key);
+  if (!newest.ok() && !absl::IsNotFound(newest.status())) return newest.status();
+  if (newest.ok()) found.unchanged.mod_revision = newest->mod_revision;
   ASSIGN_OR_RETURN(const store::Page page, store_->List(store::KeyRange::Prefix(DeviceCredentialKey(device, ""))));
-  return ValuesOf(page);
+  found.serials = ValuesOf(page);
+  return found;
 }
 
-absl::StatusOr<std::vector<key::v1::Revocation>> KeyStore::Revocations() const {
-  ASSIGN_OR_RETURN(const store::Page page, store_->List(store::KeyRange::Prefix(kRevocationPrefix)));
-  std::vector<key::v1::Revocation> revocations;
-  for (const store::Entry& entry : page.entries) {
-    ASSIGN_OR_RETURN(revocations.emplace_back(), ParseRecord<key::v1::Revocation>(entry.key, entry.value));
+absl::StatusOr<int64_t> KeyStore::RevokedBy(const std::vector<std::string>& serials) const {
+  int64_t revision = 0;
+  for (const std::string& serial : serials) {
+    ASSIGN_OR_RETURN(const auto revocation, FindRecord<key::v1::Revocation>(store_, kRevocationPrefix + serial));
+    revision = std::max(revision, revocation.revision);
   }
-  return revocations;
+  return revision;
 }
 
-absl::StatusOr<std::optional<records::IssueRequest>> KeyStore::FindRequest(absl::string_view hash) const {
+absl::StatusOr<Versioned<records::IssueRequest>> KeyStore::FindRequest(absl::string_view hash) const {
   ASSIGN_OR_RETURN(auto request, FindRecord<records::IssueRequest>(store_, absl::StrCat(kRequestPrefix, hash)));
-  if (!request.exists() || ToTime(request.value.expire_time()) < Now()) return std::nullopt;
-  return std::move(request.value);
+  if (request.exists() && ToTime(request.value.expire_time()) < Now()) request.value.Clear();
+  return request;
+}
+
+void KeyStore::PutRequest(absl::string_view hash, int64_t revision, const records::IssueRequest& request,
+                          store::Transaction* transaction) {
+  const std::string key = absl::StrCat(kRequestPrefix, hash);
+  transaction->conditions.push_back({key, revision});
+  transaction->Set(key, request.SerializeAsString());
+}
+
+template <typename Record, typename IsOver>
+absl::Status KeyStore::SweepBelow(absl::string_view prefix, const IsOver& is_over) const {
+  store::KeyRange range = store::KeyRange::Prefix(prefix);
+  for (bool more = true; more;) {
+    ASSIGN_OR_RETURN(const store::Page page, store_->List(range, kSweepPage));
+    store::Transaction over;
+    for (const store::Entry& entry : page.entries) {
+      range.begin = entry.key + '\0';
+      ASSIGN_OR_RETURN(const Record record, ParseRecord<Record>(entry.key, entry.value));
+      if (is_over(record)) over.Delete(entry.key);
+    }
+    more = page.more;
+    if (!over.deletes.empty()) RETURN_IF_ERROR(store_->Commit(std::move(over)).status());
+  }
+  return absl::OkStatus();
 }
 
 absl::Status KeyStore::Sweep() const {
   const absl::Time now = Now();
-  ASSIGN_OR_RETURN(const store::Page revocations, store_->List(store::KeyRange::Prefix(kRevocationPrefix)));
-  ASSIGN_OR_RETURN(const store::Page requests, store_->List(store::KeyRange::Prefix(kRequestPrefix)));
-  store::Transaction over;
-  for (const store::Entry& entry : revocations.entries) {
-    ASSIGN_OR_RETURN(const auto revocation, ParseRecord<key::v1::Revocation>(entry.key, entry.value));
-    if (ToTime(revocation.expire_time()) + kRevocationGrace < now) over.Delete(entry.key);
-  }
-  for (const store::Entry& entry : requests.entries) {
-    ASSIGN_OR_RETURN(const auto request, ParseRecord<records::IssueRequest>(entry.key, entry.value));
-    if (ToTime(request.expire_time()) < now) over.Delete(entry.key);
-  }
-  if (over.deletes.empty()) return absl::OkStatus();
-  return store_->Commit(std::move(over)).status();
+  RETURN_IF_ERROR(SweepBelow<key::v1::Revocation>(kRevocationPrefix, [now](const auto& revocation) {
+    return ToTime(revocation.expire_time()) + kRevocationGrace < now;
+  }));
+  return SweepBelow<records::IssueRequest>(kRequestPrefix,
+                                           [now](const auto& request) { return ToTime(request.expire_time()) < now; });
 }
 
-absl::StatusOr<std::optional<trust::Chain>> KeyStore::LoadChain() const {
-  const absl::StatusOr<store::Entry> root = store_->Get(kTrustRootKey);
-  if (absl::IsNotFound(root.status())) return std::nullopt;
-  RETURN_IF_ERROR(root.status());
-  ASSIGN_OR_RETURN(trust::Chain chain, trust::Chain::Create(root->value));
-  ASSIGN_OR_RETURN(const store::Page page, store_->List(store::KeyRange::Prefix(kCertificatePrefix)));
+absl::Status KeyStore::UpdateChain(std::optional<trust::Chain>* chain) const {
+  if (!chain->has_value()) {
+    const absl::StatusOr<store::Entry> root = store_->Get(kTrustRootKey);
+    if (absl::IsNotFound(root.status())) return absl::OkStatus();
+    RETURN_IF_ERROR(root.status());
+    ASSIGN_OR_RETURN(*chain, trust::Chain::Create(root->value));
+  }
+  ASSIGN_OR_RETURN(const store::Page page, store_->List(After(kCertificatePrefix, (*chain)->head().sequence)));
   for (const store::Entry& entry : page.entries) {
     SignedCertificate certificate;
     // What was in time once stays so, whatever this clock says meanwhile.
     const absl::Status added = certificate.ParseFromString(entry.value)
-                                   ? chain.Append(certificate, absl::InfiniteFuture())
+                                   ? (*chain)->Append(certificate, absl::InfiniteFuture())
                                    : absl::DataLossError("it cannot be read");
     if (added.ok()) continue;
     return DataLoss("STORE_DAMAGED", "the store's entry ", entry.key, " is not the certificate that was put there (",
                     added.message(), "); restore it from a backup");
   }
-  return std::optional<trust::Chain>(std::move(chain));
+  return absl::OkStatus();
 }
 
 absl::Status KeyStore::ListCertificates(int64_t after, int64_t last, size_t limit,
@@ -161,6 +187,10 @@ absl::Status KeyStore::ListCertificates(int64_t after, int64_t last, size_t limi
   ASSIGN_OR_RETURN(const store::Page page, store_->List(range, limit));
   for (const store::Entry& entry : page.entries) response->add_certificates()->ParseFromString(entry.value);
   return absl::OkStatus();
+}
+
+void KeyStore::KeepChainAt(int64_t last, store::Transaction* transaction) {
+  transaction->IfAbsent(CertificateKey(last + 1));
 }
 
 void KeyStore::PutCertificates(const std::vector<SignedCertificate>& certificates, int64_t first,

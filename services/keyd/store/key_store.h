@@ -57,21 +57,26 @@ class KeyStore {
   // Returns serials in hex, in the order of issue. `after` is empty or a `next`, which is set when there are more.
   // INVALID_ARGUMENT (PAGE_TOKEN).
   absl::StatusOr<std::vector<std::string>> ListIssued(absl::string_view after, size_t limit, std::string* next) const;
-  // Returns the serials of the credentials that were issued to a device ("devices/{id}"), oldest first.
-  absl::StatusOr<std::vector<std::string>> SerialsOfDevice(absl::string_view device) const;
-  absl::StatusOr<std::vector<key::v1::Revocation>> Revocations() const;
+  // The serials of the credentials that were issued to a device ("devices/{id}"), oldest first, and a condition that
+  // holds for as long as these are all.
+  struct DeviceCredentials {
+    std::vector<std::string> serials;
+    store::Transaction::Condition unchanged;
+  };
+  absl::StatusOr<DeviceCredentials> CredentialsOfDevice(absl::string_view device) const;
+  // Returns the revision by which all of these (in hex) are revoked, of those whose revocation is remembered; or 0.
+  absl::StatusOr<int64_t> RevokedBy(const std::vector<std::string>& serials) const;
 
-  // Returns the request that `hash` (hex) stands for, unless its time is over.
-  absl::StatusOr<std::optional<records::IssueRequest>> FindRequest(absl::string_view hash) const;
-  static void PutRequest(absl::string_view hash, const records::IssueRequest& request,
-                         store::Transaction* transaction) {
-    transaction->Set(absl::StrCat(kRequestPrefix, hash), request.SerializeAsString());
-  }
+  // Returns the request that `hash` (hex) stands for. One whose time is over is empty, and keeps its revision.
+  absl::StatusOr<Versioned<records::IssueRequest>> FindRequest(absl::string_view hash) const;
+  // The request takes the place of what FindRequest returned at `revision`.
+  static void PutRequest(absl::string_view hash, int64_t revision, const records::IssueRequest& request,
+                         store::Transaction* transaction);
   // Forgets revocations and requests whose time is over.
   absl::Status Sweep() const;
 
-  // Returns the chain of certificates, verified; nothing before its founding.
-  absl::StatusOr<std::optional<trust::Chain>> LoadChain() const;
+  // Brings a chain up to date, verified; there is none before its founding. After an error it must not be used.
+  absl::Status UpdateChain(std::optional<trust::Chain>* chain) const;
   // `root`: the root verification key, 32 bytes.
   static void PutTrustRoot(const std::string& root, store::Transaction* transaction) {
     transaction->IfAbsent(kTrustRootKey).Set(kTrustRootKey, root);
@@ -79,11 +84,17 @@ class KeyStore {
   // Adds the certificates after a sequence up to another to the response, at most `limit`.
   absl::Status ListCertificates(int64_t after, int64_t last, size_t limit,
                                 trust::v1::ListCertificatesResponse* response) const;
-  // `first` is the sequence of the first of them.
+  // `first` is the sequence of the first of them. The condition is that the chain ends before it.
   static void PutCertificates(const std::vector<trust::v1::SignedCertificate>& certificates, int64_t first,
                               store::Transaction* transaction);
+  // Adds the condition that the chain ends with this sequence.
+  static void KeepChainAt(int64_t last, store::Transaction* transaction);
 
  private:
+  // Deletes the records below a prefix that are over.
+  template <typename Record, typename IsOver>
+  absl::Status SweepBelow(absl::string_view prefix, const IsOver& is_over) const;
+
   store::Store* const store_;
   const Clock* const clock_;
   mutable AuditTrail trail_;

@@ -34,6 +34,8 @@ inline constexpr char kCredentialPrefix[] = "credential/";
 inline constexpr char kIssuedPrefix[] = "issued/";
 // By device ("devices/{id}") and the audit sequence of the issue: the serial in hex.
 inline constexpr char kDeviceCredentialPrefix[] = "device_credential/";
+// By device: the serial of its newest credential in hex. Says by its revision whether another was issued.
+inline constexpr char kNewestCredentialPrefix[] = "newest_credential/";
 // By subject of a device's credentials: records::DeviceName.
 inline constexpr char kDeviceNamePrefix[] = "device_name/";
 // Empty. Says that the names of all devices that were issued a credential are there.
@@ -42,6 +44,8 @@ inline constexpr char kDeviceNamesFilledKey[] = "device_names_filled";
 inline constexpr char kCertificatePrefix[] = "certificate/";
 // The root verification key of the chain of certificates: 32 bytes.
 inline constexpr char kTrustRootKey[] = "trust_root";
+// Of every process that admits by what is stored here, under its lease: store::Replicas has the value.
+inline constexpr char kReplicaPrefix[] = "replica/";
 // By serial in hex, until a day after the key's end: key.v1.Revocation.
 inline constexpr char kRevocationPrefix[] = "revocation/";
 // By caller and request id, for 24 hours: records::IssueRequest.
@@ -97,6 +101,9 @@ inline int64_t NumberOf(absl::string_view key, absl::string_view prefix) {
   if (!absl::ConsumePrefix(&key, prefix) || !absl::SimpleHexAtoi(key, &number)) return 0;
   return number;
 }
+
+// The range of what says which keys are good: the revocations and, beside them, the roots.
+inline store::KeyRange GoodKeysRange() { return {kRevocationPrefix, absl::StrCat(kRootsKey, "0")}; }
 
 // Returns the range of what stands below a prefix behind a number that is not negative.
 inline store::KeyRange After(absl::string_view prefix, int64_t number) {

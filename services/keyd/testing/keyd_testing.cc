@@ -22,6 +22,8 @@ absl::Status TestKeyd::Serve() {
   Keyd::Config config;
   config.options = options;
   config.clock = &clock;
+  config.shared_store = shared_store;
+  config.lease = lease;
   config.find_peer = [this](const grpc::ServerContextBase& context) { return door_->PeerOf(context); };
   config.listener = [this]() -> transport::Listener& { return door_->listener(); };
   ASSIGN_OR_RETURN(keyd_, Keyd::Create(std::move(config)));

@@ -39,7 +39,9 @@ class KeyClient : public ServiceClient {
   using Stub = key::v1::KeyService::Stub;
   using TrustStub = trust::v1::TrustService::Stub;
 
-  KeyClient(const keys::Credential& credential, Clock* clock) : KeyClient(**credential.KeyFor(keys::kKeyd), clock) {}
+  // At the address that the credential says, or at another.
+  KeyClient(const keys::Credential& credential, Clock* clock, const std::string& address = "")
+      : KeyClient(**credential.KeyFor(keys::kKeyd), clock, address) {}
 
   // Calls a method of the stub: Call(&Stub::GetCredential, request, &response).
   template <typename Method, typename Request, typename Response>
@@ -79,8 +81,8 @@ class KeyClient : public ServiceClient {
   TrustStub* trust_stub() { return trust_stub_.get(); }
 
  private:
-  KeyClient(const keys::AudienceKey& key, Clock* clock)
-      : ServiceClient(key.address, {key.identity, key.secret.Clone()}, clock),
+  KeyClient(const keys::AudienceKey& key, Clock* clock, const std::string& address)
+      : ServiceClient(address.empty() ? key.address : address, {key.identity, key.secret.Clone()}, clock),
         stub_(key::v1::KeyService::NewStub(channel())),
         trust_stub_(trust::v1::TrustService::NewStub(channel())) {}
 
@@ -126,9 +128,16 @@ class TestKeyd {
   std::unique_ptr<KeyClient> Connect(const keys::Credential& credential) {
     return std::make_unique<KeyClient>(credential, &clock);
   }
+  // Connects with a credential that another keyd wrote.
+  std::unique_ptr<KeyClient> ConnectHere(const keys::Credential& credential) {
+    return std::make_unique<KeyClient>(credential, &clock, address_);
+  }
   std::unique_ptr<KeyClient> ConnectAs(const std::string& name) { return Connect(CredentialOf(name)); }
 
   Host::Options options;
+  // What other keyds have open as well; options.kek_file must be given then.
+  std::shared_ptr<store::Store> shared_store;
+  absl::Duration lease = absl::Seconds(10);
   FakeClock clock;
 
  private:

@@ -1,11 +1,14 @@
 #include "services/keyd/trust/trust_authority.h"
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
 #include "lib/keys/roles.h"
+#include "lib/store/update.h"
 #include "lib/trust/certificate.h"
 #include "services/keyd/domain/credential_rules.h"
 
@@ -13,6 +16,7 @@ namespace parley::keyd {
 namespace {
 
 using key::v1::CredentialRecord;
+using Condition = store::Transaction::Condition;
 using trust::v1::Certificate;
 
 absl::Status Moved() {
@@ -35,36 +39,36 @@ void SetHolder(const trust::User& user, const std::string& device, Credentials::
 
 }  // namespace
 
-absl::Status TrustAuthority::Load() const {
-  if (loaded_) return absl::OkStatus();
-  chain_.reset();
-  ASSIGN_OR_RETURN(chain_, store_->LoadChain());
-  loaded_ = true;
-  return absl::OkStatus();
+absl::Status TrustAuthority::Update() const {
+  const absl::Status updated = store_->UpdateChain(&chain_);
+  if (!updated.ok()) chain_.reset();
+  return updated;
 }
 
 absl::Status TrustAuthority::EnsureFounded() const {
-  RETURN_IF_ERROR(Load());
+  RETURN_IF_ERROR(Update());
   if (chain_.has_value()) return absl::OkStatus();
   return FailedPrecondition("CHAIN_EMPTY", "there is no chain of trust yet; found it with `parley org init`");
 }
 
-absl::Status TrustAuthority::Forget(const absl::Status& failure) {
-  loaded_ = false;
-  // Another keyd on the same store was faster.
-  return absl::IsAborted(failure) ? Moved() : failure;
+absl::StatusOr<Condition> TrustAuthority::CheckLive(const rpc::Caller& caller, std::string* device) const {
+  const std::string& serial = caller.peer->key.key_id;
+  ASSIGN_OR_RETURN(const auto credential, store_->GetCredential(CredentialName(serial)));
+  if (credential.value.has_revoke_time()) return Unauthenticated("KEY_REVOKED", "the credential was revoked");
+  *device = credential.value.device();
+  return Condition{absl::StrCat(kCredentialPrefix, serial), credential.revision};
 }
 
-absl::Status TrustAuthority::CheckCaller(const rpc::Caller& caller, const CertificateBatch& batch) const {
-  ASSIGN_OR_RETURN(const auto credential, store_->GetCredential(CredentialName(caller.peer->key.key_id)));
-  const std::string& device = credential.value.device();
+absl::StatusOr<Condition> TrustAuthority::CheckCaller(const rpc::Caller& caller, const CertificateBatch& batch) const {
+  std::string device;
+  ASSIGN_OR_RETURN(Condition live, CheckLive(caller, &device));
   for (const Certificate& certificate : batch.read) {
     if (device.empty() || device != trust::DeviceName(certificate.author_device())) {
       return PermissionDenied("CHAIN_NOT_CALLER",
                               "a certificate is appended by the device that signed it; use that device's credential");
     }
   }
-  return absl::OkStatus();
+  return live;
 }
 
 absl::StatusOr<bool> TrustAuthority::Has(const CertificateBatch& batch) const {
@@ -79,8 +83,8 @@ absl::StatusOr<bool> TrustAuthority::Has(const CertificateBatch& batch) const {
 absl::StatusOr<Credentials::Issued> TrustAuthority::IssuedFor(const CertificateBatch& batch) const {
   const std::string& device = batch.read.back().device().device();
   if (chain_->IsLive(device)) {
-    ASSIGN_OR_RETURN(const std::vector<std::string> serials, store_->SerialsOfDevice(trust::DeviceName(device)));
-    for (const std::string& serial : serials) {
+    ASSIGN_OR_RETURN(const auto credentials, store_->CredentialsOfDevice(trust::DeviceName(device)));
+    for (const std::string& serial : credentials.serials) {
       ASSIGN_OR_RETURN(Credentials::Issued issued, credentials_->IssuedAs(serial));
       if (!issued.record.has_revoke_time()) return issued;
     }
@@ -96,13 +100,16 @@ absl::Status TrustAuthority::CommitEnrolment(const CertificateBatch& batch, Cred
   SetHolder(*chain_->FindUser(chain_->FindDevice(device)->user), trust::DeviceName(device), &spec);
   spec.events = batch.Events(spec.actor, /*reason=*/"");
   const int64_t first = batch.read.front().sequence();
-  spec.also = [&, root = chain_->root_verification_key()](store::Transaction* transaction) {
+  spec.also = [&, root = chain_->root_verification_key(), also = spec.also](store::Transaction* transaction) {
     // The founding stores the root as well.
     if (first == 1) KeyStore::PutTrustRoot(root, transaction);
     KeyStore::PutCertificates(batch.received, first, transaction);
+    if (also) also(transaction);
   };
-  const absl::Status issued = Credentials::Answer(credentials_->IssueOnce(spec), response);
-  return issued.ok() ? issued : Forget(issued);
+  const absl::Status issued = Credentials::Answer(credentials_->TryIssueOnce(spec), response);
+  // What the store has is not known then, so the chain is read again.
+  if (!issued.ok()) chain_.reset();
+  return issued;
 }
 
 absl::Status TrustAuthority::Found(const rpc::Caller& caller, const trust::v1::FoundOrganisationRequest& request,
@@ -115,8 +122,13 @@ absl::Status TrustAuthority::Found(const rpc::Caller& caller, const trust::v1::F
   ASSIGN_OR_RETURN(Credentials::IssueSpec spec,
                    Requested(caller, request.request_id(), TtlOf(request), root + batch.Content()));
   response->set_organisation(organisation_->name());
+  return store::RetryConflicts([&] { return TryFound(batch, root, spec, response); });
+}
+
+absl::Status TrustAuthority::TryFound(const CertificateBatch& batch, const std::string& root,
+                                      Credentials::IssueSpec spec, trust::v1::FoundOrganisationResponse* response) {
   MutexLock lock(&mutex_);
-  RETURN_IF_ERROR(Load());
+  RETURN_IF_ERROR(Update());
   if (chain_.has_value()) {
     const bool same =
         chain_->root_verification_key() == root && chain_->head().sequence == 2 && Has(batch).value_or(false);
@@ -134,10 +146,15 @@ absl::Status TrustAuthority::Enrol(const rpc::Caller& caller, const trust::v1::E
                                    trust::v1::EnrolResponse* response) {
   ASSIGN_OR_RETURN(const CertificateBatch batch, CertificateBatch::Read(request.certificates()));
   RETURN_IF_ERROR(batch.CheckEnrolment());
-  RETURN_IF_ERROR(CheckCaller(caller, batch));
-  ASSIGN_OR_RETURN(Credentials::IssueSpec spec,
+  ASSIGN_OR_RETURN(const Credentials::IssueSpec spec,
                    Requested(caller, request.request_id(), TtlOf(request), batch.Content()));
   response->set_sequence(batch.read.back().sequence());
+  return store::RetryConflicts([&] { return TryEnrol(caller, batch, spec, response); });
+}
+
+absl::Status TrustAuthority::TryEnrol(const rpc::Caller& caller, const CertificateBatch& batch,
+                                      Credentials::IssueSpec spec, trust::v1::EnrolResponse* response) {
+  ASSIGN_OR_RETURN(const Condition live, CheckCaller(caller, batch));
   MutexLock lock(&mutex_);
   RETURN_IF_ERROR(EnsureFounded());
   ASSIGN_OR_RETURN(const bool had, Has(batch));
@@ -145,12 +162,12 @@ absl::Status TrustAuthority::Enrol(const rpc::Caller& caller, const trust::v1::E
   // Before the chain is changed, because changing it back means to read all of it.
   RETURN_IF_ERROR(credentials_->IssuedBefore(spec).status());
   RETURN_IF_ERROR(chain_->AppendTogether(batch.received, store_->Now()));
+  spec.also = [live](store::Transaction* transaction) { transaction->conditions.push_back(live); };
   return CommitEnrolment(batch, std::move(spec), response->mutable_credential());
 }
 
-absl::StatusOr<std::vector<CredentialRecord>> TrustAuthority::Append(
-    const rpc::Caller& caller, const trust::v1::AppendCertificatesRequest& request,
-    trust::v1::AppendCertificatesResponse* response) {
+absl::Status TrustAuthority::Append(const rpc::Caller& caller, const trust::v1::AppendCertificatesRequest& request,
+                                    trust::v1::AppendCertificatesResponse* response) {
   ASSIGN_OR_RETURN(const CertificateBatch batch, CertificateBatch::Read(request.certificates()));
   for (const Certificate& certificate : batch.read) {
     if (certificate.has_user() || certificate.has_device()) {
@@ -159,29 +176,53 @@ absl::StatusOr<std::vector<CredentialRecord>> TrustAuthority::Append(
     }
   }
   RETURN_IF_ERROR(CheckRevocationReason(request.reason()));
-  RETURN_IF_ERROR(CheckCaller(caller, batch));
   response->set_sequence(batch.read.back().sequence());
+  return store::RetryConflicts([&] { return TryAppend(caller, batch, request.reason(), response); });
+}
+
+absl::Status TrustAuthority::TryAppend(const rpc::Caller& caller, const CertificateBatch& batch,
+                                       const std::string& reason, trust::v1::AppendCertificatesResponse* response) {
+  std::vector<Condition> unchanged(1);
+  ASSIGN_OR_RETURN(unchanged[0], CheckCaller(caller, batch));
   MutexLock lock(&mutex_);
   RETURN_IF_ERROR(EnsureFounded());
   ASSIGN_OR_RETURN(const bool had, Has(batch));
-  if (had) return std::vector<CredentialRecord>();
   Credentials::RevokeSpec spec;
-  ASSIGN_OR_RETURN(spec.serials, SerialsToRevoke(batch));
+  ASSIGN_OR_RETURN(spec.serials, SerialsToRevoke(batch, &unchanged));
+  if (had) {
+    // The answer to the first time may have been that it is not in force everywhere yet.
+    for (const std::string& serial : spec.serials) response->add_credentials(CredentialName(serial));
+    response->set_revoked_credentials(response->credentials_size());
+    return absl::OkStatus();
+  }
+  // A caller who revokes itself as well does so last.
+  std::stable_partition(spec.serials.begin(), spec.serials.end(),
+                        [&](const std::string& serial) { return serial != caller.peer->key.key_id; });
   RETURN_IF_ERROR(chain_->AppendTogether(batch.received, store_->Now()));
   spec.actor = caller.Name();
-  spec.reason = request.reason();
+  spec.reason = reason;
   spec.events = batch.Events(spec.actor, spec.reason);
   spec.also = [&](store::Transaction* transaction) {
     KeyStore::PutCertificates(batch.received, batch.read.front().sequence(), transaction);
+    for (const Condition& condition : unchanged) {
+      // The caller may be among those that are revoked, whose records have this condition already.
+      const bool there = std::any_of(transaction->conditions.begin(), transaction->conditions.end(),
+                                     [&](const Condition& other) { return other.key == condition.key; });
+      if (!there) transaction->conditions.push_back(condition);
+    }
   };
-  absl::StatusOr<std::vector<CredentialRecord>> revoked = credentials_->RevokeTogether(spec);
-  if (!revoked.ok()) return Forget(revoked.status());
+  const absl::StatusOr<std::vector<CredentialRecord>> revoked = credentials_->TryRevokeTogether(spec);
+  if (!revoked.ok()) {
+    chain_.reset();
+    return revoked.status();
+  }
   for (const CredentialRecord& record : *revoked) response->add_credentials(record.name());
   response->set_revoked_credentials(response->credentials_size());
-  return revoked;
+  return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<std::string>> TrustAuthority::SerialsToRevoke(const CertificateBatch& batch) const {
+absl::StatusOr<std::vector<std::string>> TrustAuthority::SerialsToRevoke(const CertificateBatch& batch,
+                                                                         std::vector<Condition>* unchanged) const {
   std::set<std::string> serials;
   for (const Certificate& certificate : batch.read) {
     std::vector<const trust::Device*> devices;
@@ -193,9 +234,11 @@ absl::StatusOr<std::vector<std::string>> TrustAuthority::SerialsToRevoke(const C
           chain_->DevicesOf(certificate.has_role() ? certificate.role().user() : certificate.user_revocation().user());
     }
     for (const trust::Device* const device : devices) {
-      ASSIGN_OR_RETURN(const std::vector<std::string> issued, store_->SerialsOfDevice(trust::DeviceName(device->id)));
-      for (const std::string& serial : issued) {
+      ASSIGN_OR_RETURN(const auto issued, store_->CredentialsOfDevice(trust::DeviceName(device->id)));
+      unchanged->push_back(issued.unchanged);
+      for (const std::string& serial : issued.serials) {
         ASSIGN_OR_RETURN(const auto credential, store_->GetCredential(CredentialName(serial)));
+        if (ToTime(credential.value.expire_time()) + kRevocationGrace < store_->Now()) continue;
         // Roles are numbered from the highest on. A credential of a lower one than the user's does no harm.
         const bool harmless = certificate.has_role() && credential.value.role() >= certificate.role().role();
         if (!harmless) serials.insert(serial);
@@ -214,22 +257,36 @@ absl::StatusOr<const trust::User*> TrustAuthority::UserOf(absl::string_view devi
 
 absl::Status TrustAuthority::Renew(const rpc::Caller& caller, const trust::v1::RenewCredentialRequest& request,
                                    trust::v1::RenewCredentialResponse* response) {
-  const std::string& serial = caller.peer->key.key_id;
-  ASSIGN_OR_RETURN(Credentials::IssueSpec spec,
-                   Requested(caller, request.request_id(), TtlOf(request), absl::StrCat("renew\n", serial)));
-  ASSIGN_OR_RETURN(const auto credential, store_->GetCredential(CredentialName(serial)));
-  const std::string& device = credential.value.device();
+  ASSIGN_OR_RETURN(const Credentials::IssueSpec spec, Requested(caller, request.request_id(), TtlOf(request),
+                                                                absl::StrCat("renew\n", caller.peer->key.key_id)));
+  return store::RetryConflicts([&] { return TryRenew(caller, spec, response); });
+}
+
+absl::Status TrustAuthority::TryRenew(const rpc::Caller& caller, Credentials::IssueSpec spec,
+                                      trust::v1::RenewCredentialResponse* response) {
+  std::string device;
+  ASSIGN_OR_RETURN(const Condition live, CheckLive(caller, &device));
   MutexLock lock(&mutex_);
   ASSIGN_OR_RETURN(
       const trust::User* const user,
       UserOf(device, "only the credential of an enrolled device is renewed; ask an admin for another one"));
   SetHolder(*user, device, &spec);
-  return Credentials::Answer(credentials_->IssueOnce(spec), response->mutable_credential());
+  spec.also = [&, last = chain_->head().sequence](store::Transaction* transaction) {
+    transaction->conditions.push_back(live);
+    KeyStore::KeepChainAt(last, transaction);
+  };
+  return Credentials::Answer(credentials_->TryIssueOnce(spec), response->mutable_credential());
 }
 
 absl::Status TrustAuthority::Issue(const rpc::Caller& caller, const key::v1::IssueCredentialRequest& request,
                                    key::v1::IssueCredentialResponse* response) {
   if (request.device().empty()) return credentials_->Issue(caller, request, response);
+  ASSIGN_OR_RETURN(const Credentials::IssueSpec spec, Credentials::Requested(caller, request));
+  return store::RetryConflicts([&] { return TryIssue(request, spec, response); });
+}
+
+absl::Status TrustAuthority::TryIssue(const key::v1::IssueCredentialRequest& request, Credentials::IssueSpec spec,
+                                      key::v1::IssueCredentialResponse* response) {
   MutexLock lock(&mutex_);
   ASSIGN_OR_RETURN(const trust::User* const user,
                    UserOf(request.device(),
@@ -238,12 +295,15 @@ absl::Status TrustAuthority::Issue(const rpc::Caller& caller, const key::v1::Iss
     return FailedPrecondition("DEVICE_UNKNOWN", "the device is one of ", user->name, ", whose role is ",
                               keys::RoleName(user->role), "; ask for that");
   }
-  return credentials_->Issue(caller, request, response);
+  spec.also = [last = chain_->head().sequence](store::Transaction* transaction) {
+    KeyStore::KeepChainAt(last, transaction);
+  };
+  return Credentials::Answer(credentials_->TryIssueOnce(spec), response);
 }
 
 absl::StatusOr<int64_t> TrustAuthority::LastSequence() const {
   MutexLock lock(&mutex_);
-  RETURN_IF_ERROR(Load());
+  RETURN_IF_ERROR(Update());
   return chain_.has_value() ? chain_->head().sequence : 0;
 }
 

@@ -40,11 +40,9 @@ class TrustAuthority {
   // FAILED_PRECONDITION: REQUEST_ID_REUSED, CHAIN_REVOKED (the same was enrolled before, and revoked since).
   absl::Status Enrol(const rpc::Caller& caller, const trust::v1::EnrolRequest& request,
                      trust::v1::EnrolResponse* response);
-  // Returns the records of the credentials that this revoked. The errors of Enrol, and INVALID_ARGUMENT
-  // (REVOCATION_REASON).
-  absl::StatusOr<std::vector<key::v1::CredentialRecord>> Append(const rpc::Caller& caller,
-                                                                const trust::v1::AppendCertificatesRequest& request,
-                                                                trust::v1::AppendCertificatesResponse* response);
+  // The errors of Enrol, and INVALID_ARGUMENT (REVOCATION_REASON).
+  absl::Status Append(const rpc::Caller& caller, const trust::v1::AppendCertificatesRequest& request,
+                      trust::v1::AppendCertificatesResponse* response);
   // FAILED_PRECONDITION: DEVICE_UNKNOWN, REQUEST_ID_REUSED; INVALID_ARGUMENT: REQUEST_ID, TTL.
   absl::Status Renew(const rpc::Caller& caller, const trust::v1::RenewCredentialRequest& request,
                      trust::v1::RenewCredentialResponse* response);
@@ -60,33 +58,47 @@ class TrustAuthority {
                     trust::v1::ListCertificatesResponse* response) const;
 
  private:
-  // Reads and verifies what is stored, unless that was done and holds.
-  absl::Status Load() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Reads and verifies what is stored by now.
+  absl::Status Update() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status EnsureFounded() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status CheckCaller(const rpc::Caller& caller, const CertificateBatch& batch) const;
+  // Returns a condition that holds until the caller's credential is revoked. KEY_REVOKED when it is.
+  absl::StatusOr<store::Transaction::Condition> CheckLive(const rpc::Caller& caller, std::string* device) const;
+  absl::StatusOr<store::Transaction::Condition> CheckCaller(const rpc::Caller& caller,
+                                                            const CertificateBatch& batch) const;
+  // These try once what the methods above repeat after a CONFLICT.
+  absl::Status TryFound(const CertificateBatch& batch, const std::string& root, Credentials::IssueSpec spec,
+                        trust::v1::FoundOrganisationResponse* response);
+  absl::Status TryEnrol(const rpc::Caller& caller, const CertificateBatch& batch, Credentials::IssueSpec spec,
+                        trust::v1::EnrolResponse* response);
+  absl::Status TryAppend(const rpc::Caller& caller, const CertificateBatch& batch, const std::string& reason,
+                         trust::v1::AppendCertificatesResponse* response);
+  absl::Status TryRenew(const rpc::Caller& caller, Credentials::IssueSpec spec,
+                        trust::v1::RenewCredentialResponse* response);
+  absl::Status TryIssue(const key::v1::IssueCredentialRequest& request, Credentials::IssueSpec spec,
+                        key::v1::IssueCredentialResponse* response);
   // Whether the chain has all of them. CHAIN_MOVED when it has others in their place.
   absl::StatusOr<bool> Has(const CertificateBatch& batch) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Returns the credential that the device of an enrolment got before. CHAIN_REVOKED.
   absl::StatusOr<Credentials::Issued> IssuedFor(const CertificateBatch& batch) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Stores the certificates of an enrolment, which the chain has from now on, and issues the credential of its device.
+  // CONFLICT, and the errors of Credentials::TryIssueOnce.
   absl::Status CommitEnrolment(const CertificateBatch& batch, Credentials::IssueSpec spec,
                                key::v1::IssueCredentialResponse* response) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Returns the user of a live device ("devices/{id}"). DEVICE_UNKNOWN with this sentence.
   absl::StatusOr<const trust::User*> UserOf(absl::string_view device, absl::string_view otherwise) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::StatusOr<std::vector<std::string>> SerialsToRevoke(const CertificateBatch& batch) const
+  // Adds the conditions that none is issued meanwhile.
+  absl::StatusOr<std::vector<std::string>> SerialsToRevoke(const CertificateBatch& batch,
+                                                           std::vector<store::Transaction::Condition>* unchanged) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // After a commit that failed: what the store has is not known, so the chain is read again.
-  absl::Status Forget(const absl::Status& failure) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const KeyStore* const store_;
   const Organisation* const organisation_;
   Credentials* const credentials_;
   // One change at a time. Taken before that of Credentials.
   mutable Mutex mutex_;
-  mutable bool loaded_ ABSL_GUARDED_BY(mutex_) = false;
-  // None before the founding.
+  // As it was read last; none before the founding, and after a commit that failed.
   mutable std::optional<trust::Chain> chain_ ABSL_GUARDED_BY(mutex_);
 };
 
