@@ -1,5 +1,6 @@
 #include "clients/operator/connection.h"
 
+#include <cstdio>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -38,6 +39,10 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const keys::Credent
   ASSIGN_OR_RETURN(std::unique_ptr<transport::Channel> channel, transport::Channel::Create(std::move(options)));
   return std::unique_ptr<Connection>(
       new Connection(std::move(address), std::move(channel), credential.role == access::v1::ROLE_ADMIN));
+}
+
+void Connection::SayBehind(const absl::Status& status) {
+  fprintf(stderr, "waiting: %s\n", std::string(status.message()).c_str());
 }
 
 absl::Status Connection::Explain(const grpc::Status& status) const {

@@ -42,16 +42,22 @@ class Connection {
   // Returns the error of a call: the service's own, or why the service was not reached.
   absl::Status Explain(const grpc::Status& status) const;
 
-  // Makes a call of a service, and waits for the answer for at most 30 seconds. Returns the errors of Explain.
+  // Makes a call of a service, and waits for the answer for at most 30 seconds. A change that is stored but not in
+  // force everywhere yet (REPLICAS_BEHIND) is asked for again until it is; that is said on standard error once. Returns
+  // the errors of Explain.
   template <typename Service, typename Request, typename Response>
   absl::StatusOr<Response> Call(grpc::Status (Service::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
                                 const Request& request) const {
     const std::unique_ptr<typename Service::Stub> stub = Service::NewStub(channel());
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
-    Response response;
-    RETURN_IF_ERROR(Explain(((*stub).*method)(&context, request, &response)));
-    return response;
+    for (bool first = true;; first = false) {
+      grpc::ClientContext context;
+      context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
+      Response response;
+      const absl::Status status = Explain(((*stub).*method)(&context, request, &response));
+      if (status.ok()) return response;
+      if (Reason(status) != "REPLICAS_BEHIND") return status;
+      if (first) SayBehind(status);
+    }
   }
 
   // Returns all pages of a list as one, or the errors of Call.
@@ -70,6 +76,7 @@ class Connection {
   }
 
  private:
+  static void SayBehind(const absl::Status& status);
   Connection(std::string address, std::unique_ptr<transport::Channel> channel, bool by_admin);
 
   const std::string address_;

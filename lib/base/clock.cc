@@ -1,5 +1,7 @@
 #include "lib/base/clock.h"
 
+#include <time.h>
+
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -13,6 +15,12 @@ class SystemClock final : public Clock {
 };
 
 }  // namespace
+
+absl::Duration TimeSinceBoot() {
+  timespec time{};
+  clock_gettime(CLOCK_BOOTTIME, &time);
+  return absl::DurationFromTimespec(time);
+}
 
 Clock* Clock::System() {
   static SystemClock* const clock = new SystemClock;

@@ -13,6 +13,9 @@
 
 namespace parley {
 
+// Returns the time since the machine began, with that in which it slept (CLOCK_BOOTTIME). Nobody sets this clock.
+absl::Duration TimeSinceBoot();
+
 class Clock {
  public:
   virtual ~Clock() = default;

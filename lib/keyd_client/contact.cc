@@ -12,10 +12,15 @@ constexpr absl::Duration kSayAgain = absl::Minutes(10);
 
 }  // namespace
 
-Contact::Contact(absl::Duration limit, Clock* clock, OnChange on_change)
-    : limit_(limit), clock_(clock), on_change_(std::move(on_change)), last_(clock->Now()) {}
+Contact::Contact(absl::Duration limit, Clock* clock, Steady steady, OnChange on_change)
+    : limit_(limit),
+      clock_(clock),
+      steady_(std::move(steady)),
+      on_change_(std::move(on_change)),
+      until_(steady_() + limit),
+      last_(clock->Now()) {}
 
-bool Contact::PastLimit() const { return state_ != State::kFollowing && clock_->Now() - last_ > limit_; }
+bool Contact::PastLimit() const { return steady_() >= until_; }
 
 void Contact::Enter(State state) {
   if (std::exchange(state_, state) != state && on_change_) on_change_(state);
@@ -23,11 +28,21 @@ void Contact::Enter(State state) {
 
 void Contact::Established() {
   MutexLock lock(&mutex_);
+  if (!leased_) until_ = absl::InfiniteDuration();
   if (state_ == State::kFollowing) return;
   if (ever_) LogInfo("keyd is heard again; all that it has revoked is known");
   ever_ = true;
   said_ = absl::InfinitePast();
   Enter(State::kFollowing);
+}
+
+void Contact::Renewed(absl::Duration asked) {
+  {
+    MutexLock lock(&mutex_);
+    leased_ = true;
+    until_ = asked + limit_;
+  }
+  Established();
 }
 
 void Contact::Failed(const absl::Status& why) {
@@ -37,6 +52,7 @@ void Contact::Failed(const absl::Status& why) {
   const absl::Time now = clock_->Now();
   if (state_ == State::kFollowing) {
     last_ = now;
+    if (!leased_) until_ = steady_() + limit_;
     Enter(State::kAway);
   }
   const bool news = PastLimit() && state_ != State::kAwayTooLong;
@@ -46,7 +62,7 @@ void Contact::Failed(const absl::Status& why) {
   const LogFields fields = {{"since", absl::FormatTime(absl::RFC3339_sec, last_, absl::UTCTimeZone())},
                             {"error", std::string(why.message())}};
   if (state_ == State::kAwayTooLong) {
-    LogError("keyd has not been heard for too long: nobody new is admitted", fields);
+    LogError("keyd has not been heard for too long: nobody is admitted", fields);
   } else {
     LogWarning("keyd is not heard: this service goes on with the keys and revocations that it knows", fields);
   }
@@ -56,6 +72,11 @@ absl::Status Contact::CheckAdmits() const {
   MutexLock lock(&mutex_);
   if (!PastLimit()) return absl::OkStatus();
   return Unavailable("KEYD_AWAY", "keyd has not been heard for too long");
+}
+
+absl::Duration Contact::left() const {
+  MutexLock lock(&mutex_);
+  return until_ - steady_();
 }
 
 absl::Time Contact::last() const {

@@ -15,6 +15,7 @@
 #include "lib/base/log.h"
 #include "lib/base/proto_time.h"
 #include "lib/crypto/certificate.h"
+#include "lib/crypto/kdf.h"
 #include "lib/keyd_client/awaited.h"
 #include "lib/keyd_client/keyd_connection.h"
 #include "lib/transport/listener.h"
@@ -25,15 +26,17 @@ namespace {
 constexpr absl::Duration kFirstPause = absl::Milliseconds(100);
 constexpr absl::Duration kLongestPause = absl::Seconds(5);
 constexpr absl::Duration kCallTimeout = absl::Seconds(15);
+constexpr absl::Duration kKeepTimeout = absl::Seconds(3);
 constexpr absl::Duration kAuditDrain = absl::Seconds(5);
 
 }  // namespace
 
 KeyFollower::KeyFollower(Options options, std::unique_ptr<KeydConnection> connection)
     : options_(std::move(options)),
+      replica_(crypto::RandomUuid()),
       connection_(std::move(connection)),
-      contact_(options_.away_limit, options_.clock, options_.on_contact),
-      source_(&keyring_, options_.clock, [this](const keys::Claims&) { return contact_.CheckAdmits(); }) {
+      contact_(options_.away_limit, options_.clock, options_.steady, options_.on_contact),
+      source_(&keyring_, options_.clock, [this] { return contact_.CheckAdmits(); }) {
   audit::AuditBuffer::Options audit;
   audit.service = audience();
   audit.clock = options_.clock;
@@ -43,7 +46,10 @@ KeyFollower::KeyFollower(Options options, std::unique_ptr<KeydConnection> connec
     MutexLock lock(&mutex_);
     changed_.NotifyAll();
   });
+  takes_place_ = options_.away_limit != absl::InfiniteDuration();
   threads_.emplace_back([this] { Repeat([this] { return FollowKeys(); }); });
+  if (takes_place_) threads_.emplace_back([this] { Repeat([this] { return KeepPlace(); }); });
+  threads_.emplace_back([this] { WatchLease(); });
   threads_.emplace_back([this] { Repeat([this] { return FollowRevocations(); }); });
   if (options_.follow_labels) threads_.emplace_back([this] { Repeat([this] { return FollowLabels(); }); });
   if (!options_.names.empty()) threads_.emplace_back([this] { Repeat([this] { return RenewCertificate(); }); });
@@ -58,6 +64,7 @@ KeyFollower::~KeyFollower() {
   if (const absl::Status drained = audit_->Drain(kAuditDrain); !drained.ok()) {
     LogError("audit events were lost", {{"error", std::string(drained.message())}});
   }
+  LeavePlace();
   {
     MutexLock lock(&mutex_);
     stopping_ = true;
@@ -117,13 +124,25 @@ absl::Status KeyFollower::FollowRevocations() {
   key::v1::WatchRevocationsRequest request;
   {
     MutexLock lock(&mutex_);
+    // First a place, so that nothing is revoked between the two without being waited for.
+    while (!stopping_ && takes_place_ && place_ == 0) changed_.Wait(&mutex_);
+    if (stopping_) return absl::OkStatus();
     request.set_cursor(cursor_);
   }
   absl::Status ended = connection_->Run([&](KeydConnection::Stub* stub, grpc::ClientContext* context) {
     AwaitedReader<key::v1::Revocations> stream(
         [&](auto* reactor) { stub->async()->WatchRevocations(context, &request, reactor); });
+    {
+      MutexLock lock(&mutex_);
+      revocations_ = context;
+    }
     key::v1::Revocations message;
     while (stream.Read(&message)) UseRevocations(message);
+    {
+      MutexLock lock(&mutex_);
+      revocations_ = nullptr;
+      caught_up_ = false;
+    }
     return stream.Finish();
   });
   contact_.Failed(ended);
@@ -146,11 +165,94 @@ void KeyFollower::UseRevocations(const key::v1::Revocations& message) {
       unheard_.emplace_back(revocation.serial(), ToTime(revocation.expire_time()));
     }
   }
-  if (message.caught_up()) contact_.Established();
   MutexLock lock(&mutex_);
   cursor_ = message.cursor();
-  if (message.caught_up()) caught_up_ = true;
+  caught_up_ = message.caught_up();
+  // A lease says so itself.
+  if (InStep() && (!takes_place_ || contact_.left() > absl::ZeroDuration())) contact_.Established();
   changed_.NotifyAll();
+}
+
+absl::Status KeyFollower::CallKeepReplica(key::v1::KeepReplicaRequest request, key::v1::KeepReplicaResponse* response) {
+  request.set_replica(replica_);
+  *request.mutable_lease() = ToProto(options_.away_limit);
+  return connection_->Run(
+      [&](KeydConnection::Stub* stub, grpc::ClientContext* context) {
+        return AwaitCall([&](auto done) { stub->async()->KeepReplica(context, &request, response, std::move(done)); });
+      },
+      Clock::System()->Now() + std::min(kKeepTimeout, options_.away_limit / 3));
+}
+
+absl::Status KeyFollower::KeepPlace() {
+  const absl::Duration asked = options_.steady();
+  const absl::Duration next = asked + options_.away_limit / 3;
+  key::v1::KeepReplicaRequest request;
+  key::v1::KeepReplicaResponse response;
+  {
+    MutexLock lock(&mutex_);
+    while (!stopping_ && !takes_place_) changed_.Wait(&mutex_);
+    if (stopping_) return absl::OkStatus();
+    if (InStep()) request.set_followed(cursor_);
+  }
+  const absl::Status kept = CallKeepReplica(request, &response);
+  MutexLock lock(&mutex_);
+  if (absl::IsUnimplemented(kept)) {
+    LogWarning("keyd is of an earlier version, whose revocations wait for nobody; upgrade keyd");
+    takes_place_ = false;
+    changed_.NotifyAll();
+    return absl::OkStatus();
+  }
+  if (!kept.ok()) {
+    contact_.Failed(kept);
+    return kept;
+  }
+  // It is another place, and what was revoked before may not have been told yet.
+  if (std::exchange(place_, response.revision()) != place_ && cursor_ < place_ && revocations_ != nullptr) {
+    revocations_->TryCancel();
+  }
+  changed_.NotifyAll();
+  while (!stopping_ && !InStep() && options_.steady() < next) changed_.WaitFor(&mutex_, next - options_.steady());
+  if (InStep()) {
+    contact_.Renewed(asked);
+    changed_.NotifyAll();
+  }
+  while (!stopping_ && cursor_ <= request.followed() && options_.steady() < next) {
+    changed_.WaitFor(&mutex_, next - options_.steady());
+  }
+  return absl::OkStatus();
+}
+
+void KeyFollower::LeavePlace() {
+  {
+    MutexLock lock(&mutex_);
+    if (!takes_place_ || place_ == 0) return;
+  }
+  key::v1::KeepReplicaRequest request;
+  key::v1::KeepReplicaResponse response;
+  request.set_leaving(true);
+  const absl::Status left = CallKeepReplica(request, &response);
+  if (left.ok()) return;
+  LogWarning("keyd could not be told that this service ends, so revocations wait for the end of its lease",
+             {{"error", std::string(left.message())}});
+}
+
+void KeyFollower::WatchLease() {
+  bool admits = true;
+  mutex_.Lock();
+  while (!stopping_) {
+    const absl::Duration left = contact_.left();
+    if (left > absl::ZeroDuration() || !admits) {
+      admits = left > absl::ZeroDuration();
+      changed_.WaitFor(&mutex_, admits ? left : absl::InfiniteDuration());
+      continue;
+    }
+    admits = false;
+    mutex_.Unlock();
+    contact_.Failed(absl::DeadlineExceededError("the lease has run out"));
+    WithListener([](transport::Listener* listener) { listener->Recheck(); });
+    mutex_.Lock();
+  }
+  mutex_.Unlock();
 }
 
 absl::Status KeyFollower::FollowLabels() {

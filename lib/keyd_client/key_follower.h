@@ -13,11 +13,12 @@
 // Guarantees: ready means that every live epoch and every revocation up to now is known, so a service that waits
 // for it never accepts a revoked key. From then on a revocation closes the attached listener's connections under
 // that key, a rotation that retires an epoch closes those under it, and a renewed certificate is given to the
-// listener. While keyd is away the service goes on with what it knows, for a limited time (contact.h), and the follower
-// reconnects with back-off. When keyd refuses the credential, or it has expired, its file is read again: keyd writes a
-// new one before the old one ends.
+// listener. While keyd is away the service goes on with what it knows, for as long as the lease that it has at keyd
+// (contact.h), and the follower reconnects with back-off. After that nobody is admitted, and the attached listener's
+// connections are closed; so no key is accepted whose revocation was acknowledged. When keyd refuses the credential, or
+// it has expired, its file is read again: keyd writes a new one before the old one ends.
 //
-// Threads: all methods may be called from any thread. Up to five threads of its own.
+// Threads: all methods may be called from any thread. Up to seven threads of its own.
 #ifndef PARLEY_LIB_KEYD_CLIENT_KEY_FOLLOWER_H_
 #define PARLEY_LIB_KEYD_CLIENT_KEY_FOLLOWER_H_
 
@@ -31,6 +32,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "grpcpp/client_context.h"
 #include "lib/audit/audit_log.h"
 #include "lib/base/clock.h"
 #include "lib/base/mutex.h"
@@ -63,9 +65,11 @@ class KeyFollower {
     // Whether the service needs the labels of devices. Being ready does not include them: DeviceLabels::Find says
     // whether keyd has told them.
     bool follow_labels = false;
-    // How long the service may go on without hearing from keyd before it admits no new peer.
+    // How long the service may go on without hearing from keyd before it admits nobody, and how long a revocation waits
+    // for it then: 1 second to 24 hours. Infinite: it goes on for ever, and no revocation waits for it.
     absl::Duration away_limit = absl::InfiniteDuration();
     Contact::OnChange on_contact;
+    Contact::Steady steady = TimeSinceBoot;
     // Must outlive the follower.
     Clock* clock = Clock::System();
   };
@@ -97,6 +101,8 @@ class KeyFollower {
   keys::Keyring* keyring() { return &keyring_; }
   // Returns the key source for the door. It lives as long as the follower.
   keys::AudienceKeySource* key_source() { return &source_; }
+  // Returns UNAVAILABLE (KEYD_AWAY) while nobody is admitted, for the gate.
+  absl::Status CheckAdmits() const { return contact_.CheckAdmits(); }
   // Shows in the metrics when the present credential ends and when keyd was heard last, as long as the returned value
   // lives; the follower must outlive it.
   rpc::Metrics::Source Count(rpc::Metrics* metrics);
@@ -128,17 +134,28 @@ class KeyFollower {
   absl::Status FollowKeys();
   absl::Status FollowRevocations();
   absl::Status FollowLabels();
+  // Renews the lease at keyd.
+  absl::Status KeepPlace();
+  absl::Status CallKeepReplica(key::v1::KeepReplicaRequest request, key::v1::KeepReplicaResponse* response);
+  void LeavePlace();
+  // Closes all connections when the lease has run out.
+  void WatchLease();
   absl::Status RenewCertificate();
   absl::Status UseKeys(key::v1::AudienceKeys* message);
   void UseRevocations(const key::v1::Revocations& message);
   // Calls it with the attached listener, if there is one.
   void WithListener(const std::function<void(transport::Listener*)>& call);
   absl::Status SendAudit(const std::vector<key::v1::AuditEvent>& events);
+  // Whether the service knows of each revocation since it has a place among those that are waited for.
+  bool InStep() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return caught_up_ && (!takes_place_ || (place_ > 0 && cursor_ >= place_));
+  }
   bool IsReady() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return has_keys_ && caught_up_ && (options_.names.empty() || !certificate_pem_.empty());
+    return has_keys_ && InStep() && (options_.names.empty() || !certificate_pem_.empty());
   }
 
   const Options options_;
+  const std::string replica_;
   const std::unique_ptr<KeydConnection> connection_;
   keys::Keyring keyring_;
   Contact contact_;
@@ -160,8 +177,14 @@ class KeyFollower {
   CondVar changed_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   bool has_keys_ ABSL_GUARDED_BY(mutex_) = false;
+  // The stream of revocations, while there is one, and whether it has told all.
+  grpc::ClientContext* revocations_ ABSL_GUARDED_BY(mutex_) = nullptr;
   bool caught_up_ ABSL_GUARDED_BY(mutex_) = false;
   int64_t cursor_ ABSL_GUARDED_BY(mutex_) = 0;
+  // False with an infinite limit, or a keyd of an earlier version.
+  bool takes_place_ ABSL_GUARDED_BY(mutex_) = true;
+  // KeepReplicaResponse.revision; 0 at first.
+  int64_t place_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Status last_error_ ABSL_GUARDED_BY(mutex_);
   std::string certificate_pem_ ABSL_GUARDED_BY(mutex_);
   std::string ca_pem_ ABSL_GUARDED_BY(mutex_);

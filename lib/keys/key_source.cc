@@ -24,10 +24,10 @@ bool IsPersonOrService(access::v1::Role role) {
 
 }  // namespace
 
-AudienceKeySource::AudienceKeySource(const Keyring* keyring, const Clock* clock, Refusal refusal)
+AudienceKeySource::AudienceKeySource(const Keyring* keyring, const Clock* clock, CheckAdmits check_admits)
     : keyring_(keyring),
       clock_(clock),
-      refusal_(std::move(refusal)),
+      check_admits_(std::move(check_admits)),
       decoy_(crypto::RandomSecret(kSecretBytes)),
       sweep_at_(kSweepAtLeast) {}
 
@@ -61,7 +61,7 @@ absl::Status AudienceKeySource::Check(const Claims& claims) const {
   if (IsRevoked(claims.serial)) {
     return Unauthenticated("KEY_REVOKED", "the key was revoked");
   }
-  return refusal_ == nullptr ? absl::OkStatus() : refusal_(claims);
+  return check_admits_ == nullptr ? absl::OkStatus() : check_admits_();
 }
 
 void AudienceKeySource::Revoke(absl::string_view serial, absl::Time not_after) {

@@ -25,16 +25,17 @@ namespace parley::keys {
 
 class AudienceKeySource final : public transport::KeySource {
  public:
-  // A further refusal, such as of a service that has lost keyd for too long. It is called in the middle of a handshake,
-  // on several threads, and so must answer from memory. Its status goes into no message.
-  using Refusal = std::function<absl::Status(const Claims&)>;
+  // Says whether anybody is admitted: not by a service that has lost keyd for too long. It is called in the middle of a
+  // handshake, on several threads, and so must answer from memory. Its status goes into no message.
+  using CheckAdmits = std::function<absl::Status()>;
 
   // `keyring` and `clock` must outlive this.
-  AudienceKeySource(const Keyring* keyring, const Clock* clock, Refusal refusal = nullptr);
+  AudienceKeySource(const Keyring* keyring, const Clock* clock, CheckAdmits check_admits = nullptr);
 
   // Returns the key; KeyInfo.key_id is the serial in hex. Returns UNAUTHENTICATED: KEY_UNKNOWN, KEY_EXPIRED,
-  // KEY_REVOKED, or the refusal's error.
+  // KEY_REVOKED, or the error of `check_admits`.
   absl::StatusOr<Key> Find(absl::string_view identity, Want want) override;
+  bool Admits() const override { return check_admits_ == nullptr || check_admits_().ok(); }
 
   // Refuses the serial from now on. The source forgets it a day after `not_after`, when its key has ended anyway.
   // Repeating it changes nothing.
@@ -49,7 +50,7 @@ class AudienceKeySource final : public transport::KeySource {
 
   const Keyring* const keyring_;
   const Clock* const clock_;
-  const Refusal refusal_;
+  const CheckAdmits check_admits_;
   // Keys are derived from this when there is none, so that the work is the same.
   const Secret decoy_;
   mutable Mutex mutex_;

@@ -140,19 +140,15 @@ TEST_F(AudienceKeySourceTest, ServesWhileKeysAreRotatedAndRevoked) {
   changes.join();
 }
 
-TEST_F(AudienceKeySourceTest, AsksTheServicesOwnRefusalLast) {
-  int asked = 0;
-  AudienceKeySource source(&keyring_, &clock_, [&asked](const Claims& claims) {
-    ++asked;
-    return claims.subject == "task/client"
-               ? Error(absl::StatusCode::kUnauthenticated, "MEMBER_REMOVED", "the member was removed")
-               : absl::OkStatus();
-  });
+TEST_F(AudienceKeySourceTest, KnowsNobodyWhileTheServiceAdmitsNobody) {
+  absl::Status admits;
+  AudienceKeySource source(&keyring_, &clock_, [&admits] { return admits; });
+  EXPECT_TRUE(source.Admits());
+  EXPECT_TRUE(source.Find(minted_.identity, Want::kPsk).ok());
+  admits = Error(absl::StatusCode::kUnavailable, "KEYD_AWAY", "away");
+  EXPECT_FALSE(source.Admits());
+  EXPECT_EQ(Reason(source.Find(minted_.identity, Want::kPsk).status()), "KEYD_AWAY");
   EXPECT_EQ(Reason(source.Find("nobody", Want::kPsk).status()), "KEY_UNKNOWN");
-  EXPECT_EQ(asked, 0);
-  EXPECT_EQ(Reason(source.Find(minted_.identity, Want::kPsk).status()), "MEMBER_REMOVED");
-  claims_.subject = "task/other";
-  EXPECT_TRUE(source.Find(keyring_.Mint(claims_)->identity, Want::kPsk).ok());
 }
 
 }  // namespace

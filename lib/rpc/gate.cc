@@ -39,8 +39,12 @@ absl::string_view TypeOf(const MethodDescriptor* descriptor) {
 
 std::string Caller::Name() const { return absl::StrCat(keys::RoleName(role()), "/", subject()); }
 
-Gate::Gate(FindPeer find_peer, audit::AuditLog* audit, WorkerPool* workers, Metrics* metrics)
-    : find_peer_(std::move(find_peer)), audit_(audit), workers_(workers), metrics_(metrics) {}
+Gate::Gate(FindPeer find_peer, audit::AuditLog* audit, WorkerPool* workers, Metrics* metrics, Admits admits)
+    : find_peer_(std::move(find_peer)),
+      admits_(std::move(admits)),
+      audit_(audit),
+      workers_(workers),
+      metrics_(metrics) {}
 
 absl::StatusOr<Caller> Gate::Admit(const grpc::ServerContextBase& context, absl::string_view method) const {
   const MethodDescriptor* const descriptor = FindMethod(method);
@@ -50,6 +54,12 @@ absl::StatusOr<Caller> Gate::Admit(const grpc::ServerContextBase& context, absl:
         "CONNECTION_CLOSED", "the connection's key was revoked or has expired; connect again with a valid one");
     caller.call->End(gone);
     return gone;
+  }
+  // Connections close in the very moment that nobody is admitted any more; a process that was stopped in between comes
+  // here first.
+  if (const absl::Status admits = admits_ ? admits_() : absl::OkStatus(); !admits.ok()) {
+    caller.call->End(admits);
+    return admits;
   }
   caller.call->set_caller(caller.Name());
   if (MayCall(caller.role(), descriptor)) return caller;

@@ -51,11 +51,16 @@ class Gate {
   // Finds the peer of a call: GrpcDoor::PeerOf.
   using FindPeer = std::function<std::shared_ptr<const transport::Peer>(const grpc::ServerContextBase&)>;
 
-  // `audit`, `workers` and `metrics` must outlive the gate and every call. Without metrics no call is counted.
-  Gate(FindPeer find_peer, audit::AuditLog* audit, WorkerPool* workers, Metrics* metrics = nullptr);
+  // Says whether the service may act on any key at all. It is asked for each call, and answers from memory.
+  using Admits = std::function<absl::Status()>;
 
-  // Returns UNAUTHENTICATED if the connection is gone, or PERMISSION_DENIED (ROLE_NOT_ALLOWED) naming the role and the
-  // RPC.
+  // `audit`, `workers` and `metrics` must outlive the gate and every call. Without metrics no call is counted; without
+  // `admits` the service always may.
+  Gate(FindPeer find_peer, audit::AuditLog* audit, WorkerPool* workers, Metrics* metrics = nullptr,
+       Admits admits = nullptr);
+
+  // Returns UNAUTHENTICATED if the connection is gone, the error of `admits`, or PERMISSION_DENIED (ROLE_NOT_ALLOWED)
+  // naming the role and the RPC.
   absl::StatusOr<Caller> Admit(const grpc::ServerContextBase& context, absl::string_view method) const;
 
   // Admits, then runs the handler on a worker and finishes the call with its status. The request and response stay
@@ -80,6 +85,7 @@ class Gate {
 
  private:
   const FindPeer find_peer_;
+  const Admits admits_;
   audit::AuditLog* const audit_;
   WorkerPool* const workers_;
   Metrics* const metrics_;

@@ -25,9 +25,10 @@ constexpr char kKeydAwayLimit[] = "--keyd-away-limit";
 absl::StatusOr<absl::Duration> ParseAwayLimit(const std::string& text) {
   absl::Duration limit;
   if (text == "unlimited") return absl::InfiniteDuration();
-  if (absl::ParseDuration(text, &limit) && limit >= absl::Minutes(1)) return limit;
-  return InvalidArgument("KEYD_AWAY_LIMIT", kKeydAwayLimit, " is '", text,
-                         "'; give 1m or more, such as 24h, or unlimited");
+  if (absl::ParseDuration(text, &limit) && limit >= absl::Seconds(1) && limit <= absl::Hours(24)) {
+    return limit;
+  }
+  return InvalidArgument("KEYD_AWAY_LIMIT", kKeydAwayLimit, " is '", text, "'; give 1s to 24h, or unlimited");
 }
 
 // What a probe sees of how the service hears from keyd.
@@ -44,8 +45,10 @@ void FollowingServer::AddFlags(ServerOptions* options, const std::string& where,
       ->Add(kKeydCredential, options->keyd_credential,
             options->process.name + ".credential, as keyd made it at its first start")
       ->required();
-  flags->Add(kKeydAwayLimit, options->keyd_away_limit,
-             "how long to go on without hearing from keyd before nobody new is admitted; or unlimited");
+  flags->Add(
+      kKeydAwayLimit, options->keyd_away_limit,
+      "how long to go on without hearing from keyd before nobody is admitted, and how long a revocation waits for "
+      "this service then; or unlimited");
 }
 
 void FollowingServer::Check(const ServerOptions& options, ConfigCheck* check) {

@@ -40,8 +40,8 @@ struct ServerOptions : ServiceOptions {
   std::string public_address;
   // The path of the credential.
   std::string keyd_credential;
-  // A duration such as "24h", or "unlimited": keyd_client::KeyFollower::Options::away_limit.
-  std::string keyd_away_limit = "24h";
+  // A duration such as "1m", or "unlimited": keyd_client::KeyFollower::Options::away_limit.
+  std::string keyd_away_limit = "1m";
   // Whether the service needs the labels of devices (keyd_client::KeyFollower::Options::follow_labels). This is no
   // flag.
   bool follow_labels = false;

@@ -1,7 +1,5 @@
 #include "lib/store/replicas.h"
 
-#include <time.h>
-
 #include <algorithm>
 #include <optional>
 #include <random>
@@ -73,10 +71,10 @@ class Behind {
   }
 
   absl::Status Wait(absl::Duration timeout) {
-    const absl::Duration deadline = Replicas::SinceBoot() + timeout;
+    const absl::Duration deadline = TimeSinceBoot() + timeout;
     MutexLock lock(&mutex_);
     while (!names_.empty() && broken_.ok()) {
-      const absl::Duration left = deadline - Replicas::SinceBoot();
+      const absl::Duration left = deadline - TimeSinceBoot();
       if (left <= absl::ZeroDuration()) return Late();
       changed_.WaitFor(&mutex_, left);
     }
@@ -107,7 +105,7 @@ class Behind {
     });
     return Error(absl::StatusCode::kUnavailable, "REPLICAS_BEHIND",
                  absl::StrCat("it is stored, but not in force everywhere yet: ", names,
-                              " may go on without it until the end of their lease; ask again"));
+                              " may not know it before the end of the lease; ask again"));
   }
 
   const std::string prefix_;
@@ -121,12 +119,6 @@ class Behind {
 };
 
 }  // namespace
-
-absl::Duration Replicas::SinceBoot() {
-  timespec now;
-  clock_gettime(CLOCK_BOOTTIME, &now);
-  return absl::DurationFromTimespec(now);
-}
 
 absl::Status Replicas::Await(Store* store, const std::string& prefix, int64_t revision, absl::Duration timeout) {
   Behind behind(prefix, revision);

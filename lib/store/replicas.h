@@ -21,6 +21,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "lib/base/clock.h"
 #include "lib/base/mutex.h"
 #include "lib/store/store.h"
 
@@ -30,7 +31,6 @@ class Replicas {
  public:
   // Returns the time since some moment, by a clock that nobody sets.
   using Steady = std::function<absl::Duration()>;
-  static absl::Duration SinceBoot();
 
   struct Options {
     // Must outlive this.
@@ -40,7 +40,7 @@ class Replicas {
     std::string service;
     // For how long a process that has gone silent may hold up the others.
     absl::Duration ttl = absl::Seconds(10);
-    Steady steady = SinceBoot;
+    Steady steady = TimeSinceBoot;
     // Reads everything anew that was stored up to now. Called after each joining.
     std::function<absl::Status()> read_anew = nullptr;
     // The lease was lost, and what it kept alive goes; or another one is held. One call at a time.
@@ -63,6 +63,10 @@ class Replicas {
   // how far it has followed. Returns the revision at which the entry was made: the process must have followed so far
   // before it acts. The errors of the store.
   static absl::StatusOr<int64_t> Keep(Store* store, const std::string& key, absl::Duration ttl, int64_t followed);
+  // Removes such an entry. The errors of the store.
+  static absl::Status Leave(Store* store, const std::string& key) {
+    return store->Commit(Transaction().Delete(key)).status();
+  }
 
   // Returns the entry's key without the prefix: "taskd/0f…".
   const std::string& name() const { return name_; }
@@ -96,7 +100,7 @@ class Replicas {
   LeaseId lease_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Duration held_until_ ABSL_GUARDED_BY(mutex_);
   int64_t followed_ ABSL_GUARDED_BY(mutex_) = 0;
-  // Of the renewing thread: what the entry says at least.
+  // What the entry says at least. This belongs to the renewing thread.
   int64_t stored_ = 0;
   // This lock is held while on_change is called. Taken before the other one.
   Mutex telling_;

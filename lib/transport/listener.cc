@@ -385,6 +385,10 @@ void Listener::SurviveShortage() {
 }
 
 void Listener::Admit(Fd fd, const SocketAddress& from) {
+  if (!check_.keys->Admits()) {
+    Count(kOverloaded);
+    return Reset(std::move(fd));
+  }
   Loop* loop = loops_[next_loop_++ % options_.threads].get();
   auto connection = std::make_shared<Connection>(this, loop, from);
   if (!connection->TakePlace()) {

@@ -37,7 +37,7 @@ struct Peer {
 // Finds keys by the identity that a peer claims. Implementations answer from memory, in a time that does not tell good
 // identities from bad ones.
 //
-// Threads: Find is called on the listener's threads, in the middle of a handshake.
+// Threads: both methods are called on the listener's threads, in the middle of a handshake.
 class KeySource {
  public:
   struct Key {
@@ -53,6 +53,9 @@ class KeySource {
   virtual ~KeySource() = default;
   // Any error (unknown, expired, revoked) makes the handshake fail exactly like a wrong key.
   virtual absl::StatusOr<Key> Find(absl::string_view identity, Want want) = 0;
+  // Whether anybody is admitted. While not, Find knows nobody, and new connections are reset before they say who they
+  // are: a peer then knows that its key is not the reason, and tries elsewhere or later.
+  virtual bool Admits() const { return true; }
 };
 
 }  // namespace parley::transport

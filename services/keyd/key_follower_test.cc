@@ -4,6 +4,7 @@
 #include <grpcpp/server_builder.h>
 
 #include <filesystem>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
@@ -45,6 +46,7 @@ class KeyFollowerTest : public testing::Test {
       changed_.NotifyAll();
     };
     options.clock = &keyd_.clock;
+    options.steady = [this] { return keyd_.clock.Now() - absl::UnixEpoch(); };
     auto follower = KeyFollower::Create(std::move(options));
     ASSERT_TRUE(follower.ok()) << follower.status();
     follower_ = *std::move(follower);
@@ -131,7 +133,7 @@ TEST_F(KeyFollowerTest, IsReadyWithKeysRevocationsAndACertificate) {
   EXPECT_TRUE(follower_->keyring()->Mint(claims).ok());
 }
 
-TEST_F(KeyFollowerTest, WithoutKeydNobodyNewIsAdmittedInTheEnd) {
+TEST_F(KeyFollowerTest, WithoutKeydNobodyIsAdmittedInTheEnd) {
   const auto issued = *keyd_.ConnectAs("admin")->Issue(ROLE_DEVICE, "web-1");
   Follow();
   Serve();
@@ -142,12 +144,75 @@ TEST_F(KeyFollowerTest, WithoutKeydNobodyNewIsAdmittedInTheEnd) {
   AwaitContact(Contact::State::kAway);
   EXPECT_EQ(Call(*Connect(ToCredential(issued))).code(), absl::StatusCode::kUnimplemented);
   keyd_.clock.Advance(absl::Hours(1) + absl::Seconds(1));
-  EXPECT_EQ(Reason(Call(*Connect(ToCredential(issued)))), "KEY_REFUSED");
-  EXPECT_EQ(Call(*before).code(), absl::StatusCode::kUnimplemented) << "who is connected goes on";
+  EXPECT_EQ(Reason(follower_->CheckAdmits()), "KEYD_AWAY");
+  EXPECT_EQ(Call(*Connect(ToCredential(issued))).code(), absl::StatusCode::kUnavailable) << "no word on the key";
   AwaitContact(Contact::State::kAwayTooLong);
+  WaitFor(*before, absl::StatusCode::kUnavailable);
   ASSERT_TRUE(keyd_.Start().ok());
   AwaitContact(Contact::State::kFollowing);
   EXPECT_EQ(Call(*Connect(ToCredential(issued))).code(), absl::StatusCode::kUnimplemented);
+}
+
+TEST_F(KeyFollowerTest, ARevocationIsAcknowledgedOnceTheServiceRefusesTheKey) {
+  const auto admin = keyd_.ConnectAs("admin");
+  Follow();
+  Serve();
+  for (int i = 0; i < 5; ++i) {
+    const auto issued = *admin->Issue(ROLE_DEVICE, "web-1");
+    const auto device = Connect(ToCredential(issued));
+    ASSERT_EQ(Call(*device).code(), absl::StatusCode::kUnimplemented);
+    ASSERT_EQ(admin->Revoke(issued.record().name()), absl::OkStatus());
+    EXPECT_EQ(Reason(Call(*device)), "KEY_REFUSED");
+  }
+}
+
+TEST_F(KeyFollowerTest, ARevocationWaitsForAServiceThatIsSilentUntilItsLeaseEnds) {
+  const auto admin = keyd_.ConnectAs("admin");
+  const auto issued = *admin->Issue(ROLE_DEVICE, "web-1");
+  const auto taskd = keyd_.ConnectAs("taskd");
+  key::v1::KeepReplicaRequest request;
+  key::v1::KeepReplicaResponse response;
+  const auto refused = [&] { return Reason(taskd->Call(&Stub::KeepReplica, request, &response)); };
+  EXPECT_EQ(refused(), "REPLICA");
+  request.set_replica(crypto::RandomUuid());
+  EXPECT_EQ(refused(), "LEASE");
+  request.mutable_lease()->set_seconds(24 * 3600 + 1);
+  EXPECT_EQ(refused(), "LEASE");
+  request.mutable_lease()->set_seconds(60);
+  ASSERT_EQ(taskd->Call(&Stub::KeepReplica, request, &response), absl::OkStatus());
+  EXPECT_GT(response.revision(), 0);
+
+  Mutex mutex;
+  CondVar changed;
+  bool revoked = false;
+  std::thread revoking([&] {
+    EXPECT_EQ(admin->Revoke(issued.record().name()), absl::OkStatus());
+    MutexLock lock(&mutex);
+    revoked = true;
+    changed.NotifyAll();
+  });
+  key::v1::CredentialRecord record;
+  while (!record.has_revoke_time()) {
+    key::v1::GetCredentialRequest get;
+    get.set_name(issued.record().name());
+    ASSERT_EQ(keyd_.ConnectAs("admin")->Call(&Stub::GetCredential, get, &record), absl::OkStatus());
+  }
+  {
+    MutexLock lock(&mutex);
+    EXPECT_FALSE(revoked);
+  }
+  keyd_.clock.Advance(absl::Seconds(70));
+  revoking.join();
+  EXPECT_TRUE(revoked);
+}
+
+TEST_F(KeyFollowerTest, AServiceThatEndsIsNotWaitedFor) {
+  const auto admin = keyd_.ConnectAs("admin");
+  const auto issued = *admin->Issue(ROLE_DEVICE, "web-1");
+  Follow();
+  ASSERT_EQ(follower_->WaitUntilReady(kLong), absl::OkStatus());
+  follower_ = nullptr;
+  EXPECT_EQ(admin->Revoke(issued.record().name()), absl::OkStatus());
 }
 
 // What keyd wrote for a service in time is taken up, though nothing has refused the former one.

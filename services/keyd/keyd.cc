@@ -74,9 +74,8 @@ absl::Status Keyd::OpenKeys(const Secret& kek) {
   parts_.trust = std::make_unique<TrustAuthority>(store, parts_.organisation.get(), parts_.credentials.get());
   RETURN_IF_ERROR(parts_.trust->LastSequence().status());
   RETURN_IF_ERROR(store->Sweep());
-  key_source_ = std::make_unique<keys::AudienceKeySource>(
-      parts_.roots->keyring(keys::kKeyd), config_.clock,
-      [this](const keys::Claims&) { return replicas_ == nullptr ? absl::OkStatus() : replicas_->CheckHeld(); });
+  key_source_ = std::make_unique<keys::AudienceKeySource>(parts_.roots->keyring(keys::kKeyd), config_.clock,
+                                                          [this] { return CheckAdmits(); });
   return absl::OkStatus();
 }
 
@@ -87,7 +86,8 @@ void Keyd::MakeServices() {
   audit.sink = [trail = parts_.store.trail()](const auto& events) { return trail->Append("keyd", events); };
   parts_.audit = std::make_unique<audit::AuditBuffer>(std::move(audit));
   workers_ = std::make_unique<rpc::WorkerPool>(kWorkers);
-  parts_.gate = std::make_unique<rpc::Gate>(config_.find_peer, parts_.audit.get(), workers_.get(), config_.metrics);
+  parts_.gate = std::make_unique<rpc::Gate>(config_.find_peer, parts_.audit.get(), workers_.get(), config_.metrics,
+                                            [this] { return CheckAdmits(); });
   parts_.await_revoked = [this](const std::vector<std::string>& credentials) { return AwaitRevoked(credentials); };
   parts_.answering = [this](const rpc::Caller& caller) { return Answering(caller); };
   parts_.on_rotated = [this](bool retired) { OnRotated(retired); };

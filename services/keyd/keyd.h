@@ -89,6 +89,7 @@ class Keyd {
   absl::Status AwaitRevoked(const std::vector<std::string>& credentials);
   void OnRotated(bool retired);
   void RecheckDoor();
+  absl::Status CheckAdmits() const { return replicas_ == nullptr ? absl::OkStatus() : replicas_->CheckHeld(); }
   absl::Status RenewCertificate();
   void Upkeep();
 

@@ -220,6 +220,8 @@ class Scene:
             "WatchAudienceKeys": ({}, None),
             "WatchRevocations": ({"cursor": "0"}, None),
             "WatchDeviceLabels": ({}, None),
+            # It leaves at once, as revocations would wait for it.
+            "KeepReplica": ({"replica": request_id("replica", role), "lease": "60s", "leaving": True}, None),
             "IssueServerCertificate": ({"publicKey": text(vectors.p256_public_key(bytes(32))),
                                         "names": ["localhost"]}, None),
             "AppendAuditEvents": ({"events": [{"id": request_id("event", role), "service": "taskd",

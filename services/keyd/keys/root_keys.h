@@ -33,7 +33,7 @@ class RootKeys {
   // them. FAILED_PRECONDITION (KEK_WRONG).
   enum class News { kNothing, kMore, kRetired };
   absl::StatusOr<News> Use(const records::RootSet& roots, int64_t revision);
-  // Takes over those that stand there now.
+  // Takes over those that stand there now. The errors of Use, and of the store.
   absl::Status Refresh();
   // Makes another epoch the primary one, and retires those below `retire_before`. `actor` as in the audit
   // log. INVALID_ARGUMENT (RETIRE_BEFORE).

@@ -4,8 +4,12 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/proto_time.h"
+#include "lib/base/uuid.h"
+#include "lib/store/replicas.h"
 #include "services/keyd/service/store_stream.h"
 #include "services/keyd/store/device_names.h"
 #include "services/keyd/store/store_layout.h"
@@ -80,6 +84,24 @@ class LabelsSource final : public StreamSource<WatchDeviceLabelsResponse> {
 };
 
 }  // namespace
+
+grpc::ServerUnaryReactor* KeyServiceAdapter::KeepReplica(Context* context, const KeepReplicaRequest* request,
+                                                         KeepReplicaResponse* response) {
+  return parts_->gate->Unary(context, Method("KeepReplica"), [=, this](const Caller& caller) -> absl::Status {
+    if (!IsUuid(request->replica())) return InvalidArgument("REPLICA", "replica must be a UUID, one for each process");
+    const absl::Duration lease = ToDuration(request->lease());
+    if (lease < absl::Seconds(1) || lease > absl::Hours(24)) {
+      return InvalidArgument("LEASE", "lease must be 1 second to 24 hours");
+    }
+    store::Store* const store = parts_->store.store();
+    const std::string key =
+        absl::StrCat(kReplicaPrefix, caller.subject(), "/", absl::AsciiStrToLower(request->replica()));
+    if (request->leaving()) return store::Replicas::Leave(store, key);
+    ASSIGN_OR_RETURN(const int64_t revision, store::Replicas::Keep(store, key, lease, request->followed()));
+    response->set_revision(revision);
+    return absl::OkStatus();
+  });
+}
 
 ServerWriteReactor<AudienceKeys>* KeyServiceAdapter::WatchAudienceKeys(Context* context,
                                                                        const WatchAudienceKeysRequest*) {

@@ -80,6 +80,8 @@ class KeyServiceAdapter final : public key::v1::KeyService::CallbackService {
     return parts_->gate->Unary(context, Method("ListAuditEvents"), parts_->store.trail(), &AuditTrail::List, request,
                                response);
   }
+  Reactor* KeepReplica(Context* context, const key::v1::KeepReplicaRequest* request,
+                       key::v1::KeepReplicaResponse* response) override;
   grpc::ServerWriteReactor<key::v1::AudienceKeys>* WatchAudienceKeys(Context*,
                                                                      const key::v1::WatchAudienceKeysRequest*) override;
   grpc::ServerWriteReactor<key::v1::Revocations>* WatchRevocations(Context*,

@@ -34,8 +34,8 @@ struct KeydParts {
   // Waits until the revocation of these credentials ("credentials/{serial}") is in force at every replica. UNAVAILABLE
   // (REPLICAS_BEHIND), and the errors of the store.
   std::function<absl::Status(const std::vector<std::string>& credentials)> await_revoked;
-  // As long as the returned value lives, the caller's own connection stays open, though it may revoke its key: it still
-  // carries the answer.
+  // Keeps the caller's own connection open as long as the returned value lives, though the call may revoke its key: it
+  // still carries the answer.
   std::function<std::shared_ptr<void>(const rpc::Caller& caller)> answering;
   // Is told of another primary epoch; `retired`: perhaps there are fewer than before.
   std::function<void(bool retired)> on_rotated;

@@ -44,7 +44,7 @@ inline constexpr char kDeviceNamesFilledKey[] = "device_names_filled";
 inline constexpr char kCertificatePrefix[] = "certificate/";
 // The root verification key of the chain of certificates: 32 bytes.
 inline constexpr char kTrustRootKey[] = "trust_root";
-// Of every process that admits by what is stored here, under its lease: store::Replicas has the value.
+// By service and process, for each that admits by what is stored here, under its lease: store::Replicas has the value.
 inline constexpr char kReplicaPrefix[] = "replica/";
 // By serial in hex, until a day after the key's end: key.v1.Revocation.
 inline constexpr char kRevocationPrefix[] = "revocation/";

@@ -98,7 +98,7 @@ class TrustAuthority {
   Credentials* const credentials_;
   // One change at a time. Taken before that of Credentials.
   mutable Mutex mutex_;
-  // As it was read last; none before the founding, and after a commit that failed.
+  // What was read last; none before the founding, and after a commit that failed.
   mutable std::optional<trust::Chain> chain_ ABSL_GUARDED_BY(mutex_);
 };
 

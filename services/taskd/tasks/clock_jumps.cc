@@ -1,7 +1,5 @@
 #include "services/taskd/tasks/clock_jumps.h"
 
-#include <time.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -14,12 +12,6 @@ namespace {
 constexpr absl::Duration kJump = absl::Minutes(1);
 
 }  // namespace
-
-absl::Duration TimeSinceBoot() {
-  timespec time{};
-  clock_gettime(CLOCK_BOOTTIME, &time);
-  return absl::DurationFromTimespec(time);
-}
 
 ClockJumps::ClockJumps(const Clock* clock, Steady steady) : clock_(clock), steady_(std::move(steady)) {
   last_look_ = clock_->Now();

@@ -16,9 +16,6 @@
 
 namespace parley::taskd {
 
-// Returns the time since the machine began, with that in which it slept (CLOCK_BOOTTIME).
-absl::Duration TimeSinceBoot();
-
 class ClockJumps {
  public:
   // Returns the time that passes, whatever becomes of the clock. Without it no jump is noticed.
