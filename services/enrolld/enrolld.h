@@ -6,7 +6,7 @@
 //   …
 //   enrolld->Drain();  door->Shutdown(deadline);  door->Wait();  enrolld.reset();
 //
-// One process serves an organisation's exchanges: who waits for whom is known in its memory.
+// Several processes can serve from one store: greeter and claimer meet, whichever of them each is connected to.
 //
 // Threads: workers and timers of its own; all methods may be called from any thread.
 #ifndef PARLEY_SERVICES_ENROLLD_ENROLLD_H_
@@ -15,12 +15,15 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "grpcpp/server_builder.h"
 #include "lib/keys/identity.h"
 #include "lib/rpc/metrics.h"
+#include "lib/store/follower.h"
+#include "lib/store/replicas.h"
 #include "services/enrolld/mail/mailer.h"
 #include "services/enrolld/service/exchange_service.h"
 #include "services/enrolld/service/invitation_service.h"
@@ -44,6 +47,8 @@ class Enrolld {
     // Counts calls and invitations; may be null.
     rpc::Metrics* metrics = nullptr;
     Clock* clock = Clock::System();
+    // The processes that serve from the same store, which this one has joined; null if it has the store alone.
+    store::Replicas* replicas = nullptr;
     Leases leases;
     // Finds the peer of a call: GrpcDoor::PeerOf.
     rpc::Gate::FindPeer find_peer;
@@ -62,12 +67,17 @@ class Enrolld {
   void Register(grpc::ServerBuilder* builder);
   // Returns what must be told of the credentials that keyd has revoked; what depends on them then ends.
   keyd_client::EndedCredentials& ended_credentials() { return invitations_.ended(); }
+  // Reads everything anew that is stored by now, as is needed after a lease was lost. Returns the errors of the store.
+  absl::Status ReadAnew() { return follower_ == nullptr ? absl::OkStatus() : follower_->Start(); }
   // Ends the streams, so that a server that stops does not wait for them.
   void Drain() { streams_.Close(rpc::ServerStopping()); }
 
  private:
   explicit Enrolld(Config config);
   absl::Status Start();
+  // Returns the revision up to which everything was read.
+  absl::StatusOr<int64_t> Load();
+  void Apply(const std::vector<store::Change>& changes);
 
   const Config config_;
   InvitationStore store_;
@@ -84,11 +94,14 @@ class Enrolld {
                             config_.organisation,
                             config_.leases,
                             config_.revoke,
-                            [this](const std::string& id) { sessions_.Leave(id); }};
+                            [this](const std::string& id) { sessions_.Leave(id); },
+                            config_.replicas};
   ExchangeSessions sessions_{&parts_};
   const std::unique_ptr<Outbox> outbox_;
   const rpc::Gate gate_{config_.find_peer, config_.audit, workers_.get(), config_.metrics};
   InvitationRegistry invitations_{&parts_, &sessions_, &keys_, outbox_.get()};
+  // Null without replicas.
+  std::unique_ptr<store::Follower> follower_;
   rpc::Metrics::Source open_invitations_;
   InvitationServiceAdapter invitation_service_{&gate_, &invitations_};
   ExchangeServiceAdapter exchange_service_{&gate_, &parts_, &sessions_};

@@ -7,6 +7,7 @@
 #include "lib/base/error.h"
 #include "lib/crypto/kdf.h"
 #include "services/enrolld/testing/enrolld_testing.h"
+#include "services/enrolld/testing/fake_mailer_test.h"
 
 namespace parley::enrolld {
 namespace {
@@ -219,38 +220,6 @@ TEST_F(InvitationTest, SendsNoMailWhereNoneIsSetUp) {
   request.set_email("bob@example.org\r\nBcc: eve@example.net");
   EXPECT_EQ(Reason(admin().Call(&Stub::CreateInvitation, request).status()), "EMAIL_MALFORMED");
 }
-
-// Takes or refuses mails as it is told.
-class FakeMailer final : public Mailer {
- public:
-  const std::string& from() const override { return from_; }
-  absl::Status Send(const std::string& to, const Secret& message) override {
-    MutexLock lock(&mutex_);
-    ++tries_;
-    if (!answer_.ok()) return answer_;
-    sent_[to] = std::string(message.Expose());
-    return absl::OkStatus();
-  }
-  void AnswerWith(absl::Status answer) {
-    MutexLock lock(&mutex_);
-    answer_ = std::move(answer);
-  }
-  std::string MailTo(const std::string& to) {
-    MutexLock lock(&mutex_);
-    return sent_[to];
-  }
-  int tries() {
-    MutexLock lock(&mutex_);
-    return tries_;
-  }
-
- private:
-  const std::string from_ = "parley@example.com";
-  Mutex mutex_;
-  absl::Status answer_ ABSL_GUARDED_BY(mutex_);
-  int tries_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::map<std::string, std::string> sent_ ABSL_GUARDED_BY(mutex_);
-};
 
 class MailTest : public InvitationTest {
  protected:

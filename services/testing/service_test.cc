@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <utility>
@@ -26,6 +27,12 @@ bool FakeAuditLog::Has(absl::string_view action, absl::string_view outcome) cons
     if (event.action() == action && event.outcome() == outcome) return true;
   }
   return false;
+}
+
+int FakeAuditLog::Count(absl::string_view action) const {
+  MutexLock lock(&mutex_);
+  return static_cast<int>(
+      std::count_if(events_.begin(), events_.end(), [&](const auto& event) { return event.action() == action; }));
 }
 
 std::string FakeAuditLog::Text() const {

@@ -33,6 +33,8 @@ class FakeAuditLog final : public audit::AuditLog {
   void Record(key::v1::AuditEvent event) override;
   // Whether there is an event of this action and outcome.
   bool Has(absl::string_view action, absl::string_view outcome) const;
+  // How many events of this action there are.
+  int Count(absl::string_view action) const;
   // All that was ever recorded, as bytes.
   std::string Text() const;
 
@@ -82,6 +84,9 @@ class ServiceTest : public ::testing::Test {
   // A key that a service has a record of: the serial is that one's.
   keys::Keyring::Minted MintAgain(access::v1::Role role, const std::string& subject, const std::string& serial,
                                   absl::Duration ttl = absl::Hours(24 * 90));
+
+  // For a further process of the same service.
+  const keys::Keyring* keyring() const { return &keyring_; }
 
   // The store and the door, opened; on the same port every time.
   void Open();

@@ -59,14 +59,13 @@ ExchangeResponse MessageResponse(uint32_t attempt, const std::string& message) {
 }  // namespace
 
 ExchangeRules::ExchangeRules(std::string organisation, const Leases& leases, InvitationRecord record, Steps steps,
-                             absl::Time now)
+                             absl::Time now, std::optional<Places> places)
     : organisation_(std::move(organisation)),
       leases_(leases),
       loaded_(now),
       record_(std::move(record)),
-      steps_(std::move(steps)) {
-  greeter_.away_since = claimer_.away_since = now;
-}
+      steps_(std::move(steps)),
+      places_(places.has_value() ? *std::move(places) : Places{.greeter = {0, now}, .claimer = {0, now}}) {}
 
 std::string ExchangeRules::id() const { return InvitationId(record_.invitation()); }
 
@@ -75,8 +74,8 @@ const Party& ExchangeRules::PartyOf(Role role) const {
 }
 
 std::optional<Role> ExchangeRules::RoleInAttempt(StreamId stream) const {
-  if (greeter_.stream == stream) return Role::kGreeter;
-  if (claimer_.stream == stream) return Role::kClaimer;
+  if (places_.greeter.stream == stream) return Role::kGreeter;
+  if (places_.claimer.stream == stream) return Role::kClaimer;
   return std::nullopt;
 }
 
@@ -100,13 +99,13 @@ absl::Time ExchangeRules::Deadline() const {
   absl::Time deadline = absl::InfiniteFuture();
   const auto at = [&deadline](absl::Time time) { deadline = std::min(deadline, time); };
   if (pending()) at(ToTime(record_.invitation().expire_time()));
-  for (const Waiting* const place : {&greeter_waits_, &claimer_waits_}) {
+  for (const Place* const place : {&places_.greeter_waits, &places_.claimer_waits}) {
     if (place->stream != 0) at(place->since + leases_.waiting);
   }
   if (exchanging()) {
     at(StepDeadline());
-    for (const Side* const side : {&greeter_, &claimer_}) {
-      if (side->stream == 0) at(side->away_since + leases_.away);
+    for (const Place* const side : {&places_.greeter, &places_.claimer}) {
+      if (side->stream == 0) at(side->since + leases_.away);
     }
   } else if (record_.has_attempt()) {
     at(ToTime(record_.invitation().end_time()) + leases_.done);
@@ -116,8 +115,8 @@ absl::Time ExchangeRules::Deadline() const {
 
 Invitation ExchangeRules::Show() const {
   Invitation shown = record_.invitation();
-  shown.set_claimer_waiting(claimer_waits_.stream != 0);
-  if (greeter_waits_.stream != 0) shown.set_greeter(greeter_waits_.party.actor());
+  shown.set_claimer_waiting(places_.claimer_waits.stream != 0);
+  if (places_.greeter_waits.stream != 0) shown.set_greeter(places_.greeter_waits.party.actor());
   if (exchanging()) shown.set_greeter(record_.attempt().greeter().actor());
   return shown;
 }
@@ -134,8 +133,8 @@ bool ExchangeRules::Suspect(uint32_t attempt) {
 }
 
 void ExchangeRules::StopWaiting(StreamId stream) {
-  for (Waiting* const place : {&greeter_waits_, &claimer_waits_}) {
-    if (place->stream == stream) *place = Waiting();
+  for (Place* const place : {&places_.greeter_waits, &places_.claimer_waits}) {
+    if (place->stream == stream) *place = Place();
   }
 }
 
@@ -188,7 +187,7 @@ void ExchangeRules::Attach(StreamId stream, Role role, int from_step, Effects* e
 bool ExchangeRules::MakeWay(StreamId stream, const CallingParty& who, const enrol::v1::Hello& hello, absl::Time now,
                             Effects* effects) {
   if (!exchanging()) return true;
-  Side& side = SideOf(who.role);
+  Place& side = SideOf(who.role);
   const Party& party = PartyOf(who.role);
   const bool same = party.instance() == hello.instance() || side.stream == stream;
   // The greeter's key is its own, so it is known again. All claimers have the same.
@@ -214,7 +213,7 @@ bool ExchangeRules::MakeWay(StreamId stream, const CallingParty& who, const enro
 
 void ExchangeRules::Wait(StreamId stream, const CallingParty& who, const enrol::v1::Hello& hello, absl::Time now,
                          Effects* effects) {
-  Waiting& place = WaitingOf(who.role);
+  Place& place = WaitingOf(who.role);
   if (place.stream != 0) {
     const bool same = place.party.instance() == hello.instance();
     if (!same && who.role == Role::kGreeter) {
@@ -231,7 +230,7 @@ void ExchangeRules::Wait(StreamId stream, const CallingParty& who, const enrol::
   place.since = now;
   place.party.set_actor(who.actor);
   place.party.set_instance(hello.instance());
-  if (greeter_waits_.stream != 0 && claimer_waits_.stream != 0) return BeginAttempt(now, effects);
+  if (places_.greeter_waits.stream != 0 && places_.claimer_waits.stream != 0) return BeginAttempt(now, effects);
   ExchangeResponse response;
   response.mutable_state()->set_phase(enrol::v1::State::PHASE_WAITING);
   effects->tell.emplace_back(stream, std::move(response));
@@ -244,11 +243,11 @@ void ExchangeRules::BeginAttempt(absl::Time now, Effects* effects) {
   AttemptRecord& attempt = *record_.mutable_attempt();
   attempt.set_number(number);
   *attempt.mutable_begin_time() = ToProto(now);
-  *attempt.mutable_greeter() = greeter_waits_.party;
-  *attempt.mutable_claimer() = claimer_waits_.party;
-  greeter_.stream = greeter_waits_.stream;
-  claimer_.stream = claimer_waits_.stream;
-  greeter_waits_ = claimer_waits_ = Waiting();
+  *attempt.mutable_greeter() = places_.greeter_waits.party;
+  *attempt.mutable_claimer() = places_.claimer_waits.party;
+  places_.greeter.stream = places_.greeter_waits.stream;
+  places_.claimer.stream = places_.claimer_waits.stream;
+  places_.greeter_waits = places_.claimer_waits = Place();
   effects->events.push_back(
       {attempt.greeter().actor(), "enrolment.attempt_begun", "ok", absl::StrCat("attempt ", number)});
   TellState(Role::kGreeter, effects);
@@ -256,14 +255,23 @@ void ExchangeRules::BeginAttempt(absl::Time now, Effects* effects) {
 }
 
 void ExchangeRules::TellState(Role role, Effects* effects) const {
-  const Side& side = role == Role::kGreeter ? greeter_ : claimer_;
-  const Side& peer = role == Role::kGreeter ? claimer_ : greeter_;
-  if (side.stream == 0) return;
+  const StreamId stream = role == Role::kGreeter ? places_.greeter.stream : places_.claimer.stream;
+  if (stream != 0) effects->tell.emplace_back(stream, StateOf(role));
+}
+
+ExchangeResponse ExchangeRules::StateOf(Role role) const {
+  const Place& peer = role == Role::kGreeter ? places_.claimer : places_.greeter;
   ExchangeResponse response;
   response.mutable_state()->set_phase(enrol::v1::State::PHASE_EXCHANGING);
   response.mutable_state()->set_attempt(record_.attempt().number());
   response.mutable_state()->set_peer_connected(peer.stream != 0);
-  effects->tell.emplace_back(side.stream, std::move(response));
+  return response;
+}
+
+std::optional<ExchangeResponse> ExchangeRules::StateFor(StreamId stream) const {
+  const std::optional<Role> role = RoleInAttempt(stream);
+  if (!role.has_value() || !exchanging()) return std::nullopt;
+  return StateOf(*role);
 }
 
 // --- What they say --------------------------------------------------------------------------------------------------
@@ -313,9 +321,9 @@ void ExchangeRules::Complete(absl::Time now, Effects* effects) {
   effects->wipe = true;
   steps_.erase(steps_.begin(), std::prev(steps_.end()));
   EndState(Invitation::STATE_COMPLETED, record_.attempt().claimer().actor(), "the newcomer is enrolled", now, effects);
-  if (claimer_.stream == 0) return;
-  effects->tell.emplace_back(claimer_.stream, EndedResponse(EndedNow(record_.attempt().number())));
-  claimer_.stream = 0;
+  if (places_.claimer.stream == 0) return;
+  effects->tell.emplace_back(places_.claimer.stream, EndedResponse(EndedNow(record_.attempt().number())));
+  places_.claimer.stream = 0;
 }
 
 Effects ExchangeRules::Done(StreamId stream, const enrol::v1::Done& done) {
@@ -330,7 +338,7 @@ Effects ExchangeRules::Done(StreamId stream, const enrol::v1::Done& done) {
                                                 "the newcomer has not acknowledged its credentials yet"));
       return effects;
     }
-    greeter_.stream = 0;
+    places_.greeter.stream = 0;
     record_.clear_attempt();
     Wipe(&effects);
   }
@@ -383,17 +391,17 @@ Effects ExchangeRules::AdvanceTime(absl::Time now) {
     EndInvitation(Invitation::STATE_EXPIRED, "", "nobody was enrolled with it in its time", now, &effects);
     return effects;
   }
-  for (Waiting* const place : {&greeter_waits_, &claimer_waits_}) {
+  for (Place* const place : {&places_.greeter_waits, &places_.claimer_waits}) {
     if (place->stream == 0 || now < place->since + leases_.waiting) continue;
     effects.refuse.emplace_back(
         place->stream, Error(absl::StatusCode::kAborted, "WAIT_OVER",
                              "the other side did not come in the time allowed; agree when to meet and try again"));
-    *place = Waiting();
+    *place = Place();
   }
   if (!exchanging()) {
     if (!record_.has_attempt() || now < ToTime(record_.invitation().end_time()) + leases_.done) return effects;
     record_.clear_attempt();
-    greeter_.stream = 0;
+    places_.greeter.stream = 0;
     Wipe(&effects);
     return effects;
   }
@@ -403,8 +411,8 @@ Effects ExchangeRules::AdvanceTime(absl::Time now) {
     ending.sentence = absl::StrCat("the next step (", OpenStep(), ") did not come in the time allowed");
   } else {
     for (const Role role : {Role::kGreeter, Role::kClaimer}) {
-      const Side& side = SideOf(role);
-      if (side.stream != 0 || now < side.away_since + leases_.away) continue;
+      const Place& side = SideOf(role);
+      if (side.stream != 0 || now < side.since + leases_.away) continue;
       ending.reason = "PEER_AWAY";
       ending.sentence = absl::StrCat("the ", RoleNoun(role), " was disconnected for too long");
     }
@@ -452,7 +460,7 @@ void ExchangeRules::EndAttempt(Ending ending, absl::Time now, Effects* effects) 
   } else if (LockDue()) {
     EndState(Invitation::STATE_LOCKED, ending.actor, kLockedSentence, now, effects);
   }
-  for (Side* const side : {&greeter_, &claimer_}) {
+  for (Place* const side : {&places_.greeter, &places_.claimer}) {
     if (side->stream == 0) continue;
     Ended ended = EndedNow(number);
     if (side->stream == ending.stopped_by) ended.set_reason("STOPPED");
@@ -470,10 +478,10 @@ void ExchangeRules::EndInvitation(Invitation::State state, absl::string_view act
                effects);
   }
   if (pending()) EndState(state, actor, sentence, now, effects);
-  for (Waiting* const place : {&greeter_waits_, &claimer_waits_}) {
+  for (Place* const place : {&places_.greeter_waits, &places_.claimer_waits}) {
     if (place->stream == 0) continue;
     effects->tell.emplace_back(place->stream, EndedResponse(EndedNow(0)));
-    *place = Waiting();
+    *place = Place();
   }
 }
 

@@ -10,6 +10,7 @@
 #ifndef PARLEY_SERVICES_ENROLLD_DOMAIN_EXCHANGE_RULES_H_
 #define PARLEY_SERVICES_ENROLLD_DOMAIN_EXCHANGE_RULES_H_
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -49,8 +50,28 @@ struct Slot {
 };
 using Steps = std::map<Slot, StepRecord>;
 
-// A stream of a party. The caller numbers them from 1, and never uses a number twice.
+// A stream of a party. The caller draws the number, which is never 0, and uses it once.
 using StreamId = uint64_t;
+
+// Where a stream of a party can be.
+struct Place {
+  // 0 while nobody is there.
+  StreamId stream = 0;
+  // When the party began to wait; in an attempt, when its last stream broke.
+  absl::Time since;
+  // The party that waits. The record has those of an attempt.
+  Party party;
+};
+
+// Who is there: both sides of the attempt, and those that wait for one.
+struct Places {
+  Place greeter;
+  Place claimer;
+  Place greeter_waits;
+  Place claimer_waits;
+};
+inline constexpr std::array<Place Places::*, 4> kPlaces = {&Places::greeter, &Places::claimer, &Places::greeter_waits,
+                                                           &Places::claimer_waits};
 
 // The party that says hello.
 struct CallingParty {
@@ -82,8 +103,10 @@ struct Effects {
 
 class ExchangeRules {
  public:
-  // `organisation` is the name that both sides must mean. Sides that were in an attempt count as away since `now`.
-  ExchangeRules(std::string organisation, const Leases& leases, InvitationRecord record, Steps steps, absl::Time now);
+  // `organisation` is the name that both sides must mean. Every wait begins at `now` at the earliest. Nobody is there
+  // unless `places` says so.
+  ExchangeRules(std::string organisation, const Leases& leases, InvitationRecord record, Steps steps, absl::Time now,
+                std::optional<Places> places = std::nullopt);
 
   // Takes a party's first message on a stream, or its wish for another attempt.
   Effects Hello(StreamId stream, const CallingParty& who, const enrol::v1::Hello& hello, absl::Time now);
@@ -103,25 +126,19 @@ class ExchangeRules {
   absl::Time Deadline() const;
   const InvitationRecord& record() const { return record_; }
   const Steps& steps() const { return steps_; }
+  const Places& places() const { return places_; }
+  // Returns how things stand for a stream in the attempt that is going on; no value for any other.
+  std::optional<enrol::v1::ExchangeResponse> StateFor(StreamId stream) const;
   std::string id() const;
   // Returns the invitation in the form that is shown, with the parties that are there.
   enrol::v1::Invitation Show() const;
   bool pending() const { return record_.invitation().state() == enrol::v1::Invitation::STATE_PENDING; }
   // Returns whether there is nothing left to wait for.
-  bool idle() const { return !pending() && !record_.has_attempt() && greeter_.stream == 0 && claimer_.stream == 0; }
+  bool idle() const {
+    return !pending() && !record_.has_attempt() && places_.greeter.stream == 0 && places_.claimer.stream == 0;
+  }
 
  private:
-  // One side of the attempt.
-  struct Side {
-    // 0 while it is away.
-    StreamId stream = 0;
-    absl::Time away_since;
-  };
-  struct Waiting {
-    StreamId stream = 0;
-    Party party;
-    absl::Time since;
-  };
   // Why an attempt ends.
   struct Ending {
     std::string reason;
@@ -134,8 +151,10 @@ class ExchangeRules {
     StreamId stopped_by = 0;
   };
 
-  Side& SideOf(sas::Role role) { return role == sas::Role::kGreeter ? greeter_ : claimer_; }
-  Waiting& WaitingOf(sas::Role role) { return role == sas::Role::kGreeter ? greeter_waits_ : claimer_waits_; }
+  Place& SideOf(sas::Role role) { return role == sas::Role::kGreeter ? places_.greeter : places_.claimer; }
+  Place& WaitingOf(sas::Role role) {
+    return role == sas::Role::kGreeter ? places_.greeter_waits : places_.claimer_waits;
+  }
   const Party& PartyOf(sas::Role role) const;
   // The role of a stream in the attempt that is going on.
   std::optional<sas::Role> RoleInAttempt(StreamId stream) const;
@@ -163,6 +182,7 @@ class ExchangeRules {
   void EndInvitation(enrol::v1::Invitation::State state, absl::string_view actor, absl::string_view sentence,
                      absl::Time now, Effects* effects);
   void TellState(sas::Role role, Effects* effects) const;
+  enrol::v1::ExchangeResponse StateOf(sas::Role role) const;
   void Wipe(Effects* effects);
   enrol::v1::Ended EndedNow(uint32_t attempt) const;
   bool Suspects(uint32_t attempt) const;
@@ -172,10 +192,7 @@ class ExchangeRules {
   const absl::Time loaded_;
   InvitationRecord record_;
   Steps steps_;
-  Side greeter_;
-  Side claimer_;
-  Waiting greeter_waits_;
-  Waiting claimer_waits_;
+  Places places_;
 };
 
 }  // namespace parley::enrolld

@@ -1,5 +1,6 @@
 #include "services/enrolld/exchanges/exchange_sessions.h"
 
+#include <random>
 #include <utility>
 #include <vector>
 
@@ -22,19 +23,49 @@ bool IsOver(const InvitationRecord& record) {
 
 }  // namespace
 
-absl::Status ExchangeSessions::Start() {
-  ASSIGN_OR_RETURN(const std::vector<InvitationStore::Stored> all, parts_->store->All());
+absl::StatusOr<int64_t> ExchangeSessions::Load() {
+  int64_t revision = 0;
+  ASSIGN_OR_RETURN(const std::vector<InvitationStore::Stored> all, parts_->store->All(&revision));
   for (const InvitationStore::Stored& stored : all) {
     const enrol::v1::Invitation& invitation = stored.record.invitation();
-    if (!IsOver(stored.record)) {
-      RETURN_IF_ERROR(Find(InvitationId(invitation)).status());
-    } else if (ToTime(invitation.expire_time()) > parts_->clock->Now()) {
-      parts_->revoke(stored.record.serial(), ToTime(invitation.expire_time()));
+    const std::string id = InvitationId(invitation);
+    if (FindOpen(id) != nullptr) {
+      RefreshLater(id, revision);
+    } else if (!IsOver(stored.record)) {
+      RETURN_IF_ERROR(Find(id).status());
     }
+    RevokeIfEnded(id, stored.record);
   }
-  RETURN_IF_ERROR(Forget(all));
-  ForgetAt(parts_->clock->Now() + kForgetEvery);
-  return absl::OkStatus();
+  return revision;
+}
+
+void ExchangeSessions::OnChange(const InvitationStore::Moved& moved, const store::Change& change) {
+  if (moved.what == InvitationStore::Moved::What::kRecord && change.value.has_value()) {
+    const absl::StatusOr<InvitationRecord> record = InvitationStore::ParseRecord(change.key, *change.value);
+    if (!record.ok()) return LogError(record.status().message());
+    RevokeIfEnded(moved.id, *record);
+    if (IsOver(*record) && FindOpen(moved.id) == nullptr) return;
+  } else if (moved.what != InvitationStore::Moved::What::kPlace || change.value.has_value()) {
+    return;
+  }
+  RefreshLater(moved.id, change.mod_revision);
+}
+
+void ExchangeSessions::RevokeIfEnded(const std::string& id, const InvitationRecord& record) {
+  if (record.invitation().state() == enrol::v1::Invitation::STATE_PENDING) return;
+  const absl::Time expiry = ToTime(record.invitation().expire_time());
+  if (expiry <= parts_->clock->Now()) return;
+  const auto session = FindOpen(id);
+  if (session == nullptr || !session->has_claimer()) parts_->revoke(record.serial(), expiry);
+}
+
+void ExchangeSessions::RefreshLater(const std::string& id, int64_t revision) {
+  parts_->workers->Run([this, id, revision] {
+    const absl::StatusOr<std::shared_ptr<ExchangeSession>> session = Find(id);
+    if (!session.ok()) return LogError("an invitation can not be read", {{"error", session.status().ToString()}});
+    (*session)->Refresh(revision);
+    Leave(id);
+  });
 }
 
 void ExchangeSessions::ForgetAt(absl::Time time) {
@@ -80,6 +111,13 @@ void ExchangeSessions::Leave(const std::string& id) {
   if (session == nullptr || !session->idle()) return;
   MutexLock lock(&mutex_);
   sessions_.erase(id);
+}
+
+StreamId ExchangeSessions::NewStream() {
+  std::random_device random;
+  StreamId stream = 0;
+  while (stream == 0) stream = static_cast<StreamId>(random()) << 32 | random();
+  return stream;
 }
 
 size_t ExchangeSessions::open() const {

@@ -4,7 +4,6 @@
 #ifndef PARLEY_SERVICES_ENROLLD_EXCHANGES_EXCHANGE_SESSIONS_H_
 #define PARLEY_SERVICES_ENROLLD_EXCHANGES_EXCHANGE_SESSIONS_H_
 
-#include <atomic>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -22,9 +21,14 @@ class ExchangeSessions {
   // `parts` must outlive this.
   explicit ExchangeSessions(const EnrolldParts* parts) : parts_(parts) {}
 
-  // Opens the sessions of all that is not over, and refuses the keys of all that is. From then on it deletes, once a
-  // day, what ended long ago. Returns the errors of the store.
-  absl::Status Start();
+  // Opens the sessions of all that is not over, and refuses the keys of all that is. Returns the revision of the store
+  // up to which that is so, or the errors of the store.
+  absl::StatusOr<int64_t> Load();
+  // Deletes, at this time and once a day from then on, what ended long ago.
+  void ForgetAt(absl::Time time);
+  // Says that another process may have changed an invitation, or who is there. Does not block. From then on, the key
+  // of an invitation that has ended is refused, unless a claimer has seconds left here to hear how it ended.
+  void OnChange(const InvitationStore::Moved& moved, const store::Change& change);
   // Returns the session of an invitation, or NOT_FOUND.
   absl::StatusOr<std::shared_ptr<ExchangeSession>> Find(const std::string& id);
   // Returns null if nothing goes on there.
@@ -33,15 +37,15 @@ class ExchangeSessions {
   void Leave(const std::string& id);
   size_t open() const;
 
-  StreamId NewStream() { return ++last_stream_; }
+  // Returns a number that no other stream has, at any process.
+  static StreamId NewStream();
 
  private:
-  // Forgets at this time, and once a day from then on.
-  void ForgetAt(absl::Time time);
+  void RevokeIfEnded(const std::string& id, const InvitationRecord& record);
+  void RefreshLater(const std::string& id, int64_t revision);
   absl::Status Forget(const std::vector<InvitationStore::Stored>& all);
 
   const EnrolldParts* const parts_;
-  std::atomic<StreamId> last_stream_{0};
   mutable Mutex mutex_;
   std::unordered_map<std::string, std::shared_ptr<ExchangeSession>> sessions_ ABSL_GUARDED_BY(mutex_);
 };

@@ -103,7 +103,7 @@ absl::Status ExchangeStream::Open(const std::string& name) {
     if (!handles.ok()) sessions_->Leave(id);
     RETURN_IF_ERROR(handles);
   }
-  id_ = sessions_->NewStream();
+  id_ = ExchangeSessions::NewStream();
   invitation_ = id;
   session_ = *std::move(session);
   who_ = std::move(who);

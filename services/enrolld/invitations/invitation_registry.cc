@@ -24,6 +24,8 @@ constexpr size_t kMaxOpen = 10'000;
 constexpr int kDefaultPage = 100;
 constexpr int kMaxPage = 1000;
 constexpr size_t kIdBytes = 16;
+// Longer than another process can be silent without losing its lease.
+constexpr absl::Duration kAwaitReplicas = absl::Seconds(15);
 constexpr absl::string_view kService = "parley.enrol.v1.InvitationService.";
 
 std::string Method(absl::string_view name) { return absl::StrCat(kService, name); }
@@ -64,7 +66,8 @@ absl::Status InvitationRegistry::EndThoseOf(const keyd_client::EndedCredentials:
       record->set_ended_with_credential(true);
       return true;
     }));
-    const absl::Status canceled = session->Cancel("enrolld", "the credential that it was made with was revoked");
+    const absl::Status canceled =
+        session->Cancel("enrolld", "the credential that it was made with was revoked").status();
     // It has ended by itself meanwhile.
     if (!absl::IsFailedPrecondition(canceled)) RETURN_IF_ERROR(canceled);
     sessions_->Leave(id);
@@ -76,6 +79,7 @@ absl::Status InvitationRegistry::AwaitEndedInvitations(const enrol::v1::AwaitEnd
                                                        enrol::v1::AwaitEndedInvitationsResponse* response) {
   ASSIGN_OR_RETURN(const std::vector<std::string> serials, ended_.Await(request.credentials()));
   ASSIGN_OR_RETURN(const auto all, parts_->store->All());
+  int64_t last = 0;
   for (const InvitationStore::Stored& stored : all) {
     const auto state = stored.record.invitation().state();
     const bool over = state == Invitation::STATE_CANCELED || state == Invitation::STATE_CLOSED;
@@ -83,8 +87,13 @@ absl::Status InvitationRegistry::AwaitEndedInvitations(const enrol::v1::AwaitEnd
     const std::string credential = HexEncode(stored.record.credential());
     if (std::find(serials.begin(), serials.end(), credential) == serials.end()) continue;
     response->set_invitations(response->invitations() + 1);
+    last = std::max(last, stored.revision);
   }
-  return absl::OkStatus();
+  return AwaitEverywhere(last);
+}
+
+absl::Status InvitationRegistry::AwaitEverywhere(int64_t revision) const {
+  return parts_->replicas == nullptr ? absl::OkStatus() : parts_->replicas->Await(revision, kAwaitReplicas);
 }
 
 absl::Status InvitationRegistry::CheckMail(const std::string& email) const {
@@ -152,7 +161,7 @@ absl::Status InvitationRegistry::Create(const rpc::Caller& caller, const enrol::
           absl::StrCat(record.invitation().kind() == Invitation::KIND_USER ? keys::RoleName(record.invitation().role())
                                                                            : "a further device of",
                        " ", record.invitation().user_name()));
-      if (!request.email().empty()) outbox_->Add(mail);
+      if (!request.email().empty()) outbox_->Add(id, parts_->clock->Now());
     }
     ASSIGN_OR_RETURN(found, parts_->store->Find(id));
     ASSIGN_OR_RETURN(const bool revoked, parts_->store->IsRevoked(caller.peer->key.key_id));
@@ -202,9 +211,7 @@ absl::Status InvitationRegistry::List(const rpc::Caller& caller, const enrol::v1
                      parts_->store->List(range, static_cast<size_t>(page_size - response->invitations_size())));
     for (InvitationStore::Stored& stored : listed.invitations) {
       Invitation invitation = std::move(*stored.record.mutable_invitation());
-      if (const auto session = sessions_->FindOpen(InvitationId(invitation))) {
-        ASSIGN_OR_RETURN(invitation, session->Show());
-      }
+      if (const auto session = sessions_->FindOpen(InvitationId(invitation))) session->AddParties(&invitation);
       if (!MaySee(caller, invitation)) continue;
       if (!states.empty() && std::find(states.begin(), states.end(), invitation.state()) == states.end()) continue;
       *response->add_invitations() = std::move(invitation);
@@ -224,10 +231,10 @@ absl::Status InvitationRegistry::Cancel(const rpc::Caller& caller, const enrol::
     RETURN_IF_ERROR(CheckHandles(parts_->audit, caller, Method("CancelInvitation"), *response));
   }
   ASSIGN_OR_RETURN(const auto session, sessions_->Find(InvitationId(*response)));
-  RETURN_IF_ERROR(session->Cancel(caller.Name(), request.reason()));
+  ASSIGN_OR_RETURN(const int64_t revision, session->Cancel(caller.Name(), request.reason()));
   ASSIGN_OR_RETURN(*response, session->Show());
   sessions_->Leave(InvitationId(*response));
-  return absl::OkStatus();
+  return AwaitEverywhere(revision);
 }
 
 absl::Status InvitationRegistry::Resend(const rpc::Caller& caller, const enrol::v1::ResendInvitationRequest& request,
@@ -242,8 +249,10 @@ absl::Status InvitationRegistry::Resend(const rpc::Caller& caller, const enrol::
   ASSIGN_OR_RETURN(const auto session, sessions_->Find(id));
   const std::string fingerprint = rpc::RequestDigest(/*prefix=*/"", request);
   MailRecord mail;
+  bool sent_again = false;
   RETURN_IF_ERROR(
       session->Change([&](InvitationRecord* record, InvitationStore::Change* change) -> absl::StatusOr<bool> {
+        sent_again = false;
         if (record->invitation().state() != Invitation::STATE_PENDING) return EndedError(record->invitation());
         if (record->resend_request() == fingerprint) return false;
         record->set_resend_request(fingerprint);
@@ -253,10 +262,11 @@ absl::Status InvitationRegistry::Resend(const rpc::Caller& caller, const enrol::
           SetQueued(email, record->mutable_invitation());
           change->mail = &mail;
         }
-        RecordAction(parts_->audit, caller.Name(), "invitation.sent_again", record->invitation().name());
+        sent_again = true;
         return true;
       }));
-  if (!mail.email().empty()) outbox_->Add(mail);
+  if (sent_again) RecordAction(parts_->audit, caller.Name(), "invitation.sent_again", invitation.name());
+  if (sent_again && !mail.email().empty()) outbox_->Add(id, parts_->clock->Now());
   return Answer(id, response);
 }
 

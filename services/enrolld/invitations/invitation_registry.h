@@ -51,6 +51,9 @@ class InvitationRegistry {
   absl::StatusOr<InvitationRecord> NewRecord(const rpc::Caller& caller,
                                              const enrol::v1::CreateInvitationRequest& request, const std::string& id,
                                              std::string fingerprint) const;
+  // Waits until what was committed at this revision holds at all processes that serve from the same store. Returns
+  // UNAVAILABLE (REPLICAS_BEHIND) if that takes too long, and the errors of the store.
+  absl::Status AwaitEverywhere(int64_t revision) const;
   absl::Status CheckMail(const std::string& email) const;
   MailRecord NewMail(const std::string& id, const std::string& email) const;
   absl::Status Answer(const std::string& id, enrol::v1::CreateInvitationResponse* response);

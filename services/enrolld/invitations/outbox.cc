@@ -21,24 +21,34 @@ constexpr absl::Duration kLastRetry = absl::Minutes(30);
 
 }  // namespace
 
-absl::Status Outbox::Start() {
+absl::Status Outbox::Load() {
   ASSIGN_OR_RETURN(const std::vector<MailRecord> mails, parts_->store->Mails());
-  for (const MailRecord& mail : mails) Add(mail);
-  thread_ = std::thread([this] { Run(); });
+  for (const MailRecord& mail : mails) Add(mail.invitation(), ToTime(mail.next_time()));
   return absl::OkStatus();
 }
 
-void Outbox::Add(const MailRecord& mail, bool replaces) {
+void Outbox::Start() {
+  thread_ = std::thread([this] { Run(); });
+}
+
+void Outbox::Add(const std::string& invitation, absl::Time time) {
   {
     MutexLock lock(&mutex_);
-    if (!replaces && waiting_.count(mail.invitation()) > 0) return;
-    waiting_[mail.invitation()] = mail;
+    waiting_[invitation] = time;
     changed_.NotifyAll();
   }
-  parts_->timers->Schedule(ToTime(mail.next_time()), [this] {
+  parts_->timers->Schedule(time, [this] {
     MutexLock lock(&mutex_);
     changed_.NotifyAll();
   });
+}
+
+void Outbox::OnChange(const InvitationStore::Moved& moved, const store::Change& change) {
+  using What = InvitationStore::Moved::What;
+  const bool put = moved.what == What::kMail && change.value.has_value();
+  // The process that sent it may have ended before it was done.
+  const bool released = moved.what == What::kClaim && !change.value.has_value();
+  if (put || released) Add(moved.id, parts_->clock->Now());
 }
 
 void Outbox::Stop() {
@@ -52,15 +62,15 @@ void Outbox::Stop() {
 
 void Outbox::Run() {
   while (true) {
-    MailRecord mail;
+    std::string invitation;
     {
       MutexLock lock(&mutex_);
       while (!stopping_) {
         const absl::Time now = parts_->clock->Now();
-        const auto due = std::find_if(waiting_.begin(), waiting_.end(),
-                                      [now](const auto& item) { return ToTime(item.second.next_time()) <= now; });
+        const auto due =
+            std::find_if(waiting_.begin(), waiting_.end(), [now](const auto& item) { return item.second <= now; });
         if (due != waiting_.end()) {
-          mail = std::move(due->second);
+          invitation = due->first;
           waiting_.erase(due);
           break;
         }
@@ -68,43 +78,65 @@ void Outbox::Run() {
       }
       if (stopping_) return;
     }
-    Try(std::move(mail));
+    if (const absl::Status status = Try(invitation); !status.ok()) {
+      LogError("a mail can not be sent now", {{"invitation", invitation}, {"error", std::string(status.message())}});
+      Add(invitation, parts_->clock->Now() + kFirstRetry);
+    }
   }
 }
 
-void Outbox::Try(MailRecord mail) {
+absl::Status Outbox::Try(const std::string& invitation) {
+  ASSIGN_OR_RETURN(auto mail, parts_->store->FindMail(invitation));
+  if (!mail.has_value()) return absl::OkStatus();
+  if (const absl::Time due = ToTime(mail->record.next_time()); due > parts_->clock->Now()) {
+    Add(invitation, due);
+    return absl::OkStatus();
+  }
+  if (parts_->replicas == nullptr) return SendClaimed(*std::move(mail));
+  RETURN_IF_ERROR(parts_->replicas->CheckHeld());
+  ASSIGN_OR_RETURN(const bool claimed,
+                   parts_->store->ClaimMail(*mail, parts_->replicas->name(), parts_->replicas->lease()));
+  // Its change or its release will be heard of.
+  if (!claimed) return absl::OkStatus();
+  RETURN_IF_ERROR(SendClaimed(*std::move(mail)));
+  return parts_->store->ReleaseMail(invitation, parts_->replicas->name());
+}
+
+absl::Status Outbox::SendClaimed(InvitationStore::StoredMail stored) {
+  MailRecord& mail = stored.record;
   const absl::StatusOr<std::shared_ptr<ExchangeSession>> session = sessions_->Find(mail.invitation());
-  const absl::StatusOr<InvitationRecord> record =
-      session.ok() ? (*session)->Record() : absl::StatusOr<InvitationRecord>(session.status());
-  if (!record.ok()) return;  // The invitation is gone; or the store fails, and the next start looks again.
-  const bool pending = record->invitation().state() == Invitation::STATE_PENDING;
-  const absl::Status sent = pending ? Send(mail, *record) : absl::OkStatus();
+  // The invitation is gone, and the mail with it.
+  if (absl::IsNotFound(session.status())) return absl::OkStatus();
+  RETURN_IF_ERROR(session.status());
+  ASSIGN_OR_RETURN(const InvitationRecord record, (*session)->Record());
+  const bool pending = record.invitation().state() == Invitation::STATE_PENDING;
+  const absl::Status sent = pending ? Send(mail, record) : absl::OkStatus();
   mail.set_tries(mail.tries() + 1);
   const absl::Time now = parts_->clock->Now();
   const bool again = pending && absl::IsUnavailable(sent);
   const bool given_up = !pending || (!sent.ok() && !again);
   if (again) *mail.mutable_next_time() = ToProto(now + DoubledPause(kFirstRetry, kLastRetry, mail.tries() - 1));
-  const absl::Status stored = (*session)->Change([&](InvitationRecord* changed, InvitationStore::Change* change) {
-    // Sent again meanwhile, to somebody else: that is another mail.
-    const bool latest = changed->invitation().email() == mail.email();
-    change->mail = again && latest ? &mail : nullptr;
-    change->drop_mail = !again && latest;
-    if (!latest) return absl::StatusOr<bool>(false);
-    enrol::v1::Mail& shown = *changed->mutable_invitation()->mutable_mail();
-    shown.set_state(again      ? enrol::v1::Mail::STATE_QUEUED
-                    : given_up ? enrol::v1::Mail::STATE_FAILED
-                               : enrol::v1::Mail::STATE_SENT);
-    shown.set_tries(mail.tries());
-    *shown.mutable_try_time() = ToProto(now);
-    shown.set_sentence(sent.ok() ? "" : std::string(sent.message()));
-    return absl::StatusOr<bool>(true);
-  });
-  if (!stored.ok()) LogError("what became of a mail can not be stored", {{"error", std::string(stored.message())}});
+  const absl::Status noted =
+      (*session)->Change([&](InvitationRecord* changed, InvitationStore::Change* change) -> absl::StatusOr<bool> {
+        ASSIGN_OR_RETURN(const auto newest, parts_->store->FindMail(mail.invitation()));
+        // Sent again meanwhile: that is another mail.
+        if (!newest.has_value() || newest->revision != stored.revision) return false;
+        change->mail = again ? &mail : nullptr;
+        change->drop_mail = !again;
+        enrol::v1::Mail& shown = *changed->mutable_invitation()->mutable_mail();
+        shown.set_state(again      ? enrol::v1::Mail::STATE_QUEUED
+                        : given_up ? enrol::v1::Mail::STATE_FAILED
+                                   : enrol::v1::Mail::STATE_SENT);
+        shown.set_tries(mail.tries());
+        *shown.mutable_try_time() = ToProto(now);
+        shown.set_sentence(sent.ok() ? "" : std::string(sent.message()));
+        return true;
+      });
   RecordAction(parts_->audit, "enrolld", again || given_up ? "invitation.mail_failed" : "invitation.mailed",
-               record->invitation().name(),
-               sent.ok() ? mail.email() : absl::StrCat(mail.email(), ": ", sent.message()));
-  // An invitation that was sent again meanwhile has a newer mail.
-  if (again) Add(mail, /*replaces=*/false);
+               record.invitation().name(), sent.ok() ? mail.email() : absl::StrCat(mail.email(), ": ", sent.message()));
+  RETURN_IF_ERROR(noted);
+  if (again) Add(mail.invitation(), ToTime(mail.next_time()));
+  return absl::OkStatus();
 }
 
 absl::Status Outbox::Send(const MailRecord& mail, const InvitationRecord& record) {

@@ -2,6 +2,10 @@
 //
 // What waits is stored. The mail itself is not, because its link is a key: it is made anew for each try.
 //
+// Where several processes serve from one store, each knows every mail that waits. One claims a mail under its lease
+// before it sends it, so no two of them send it; if that process ends or loses its lease, another one sends the mail,
+// for the second time if it had just been sent.
+//
 // Threads: Add may be called from any thread. Mails are sent on a thread of its own, one after another.
 #ifndef PARLEY_SERVICES_ENROLLD_INVITATIONS_OUTBOX_H_
 #define PARLEY_SERVICES_ENROLLD_INVITATIONS_OUTBOX_H_
@@ -26,16 +30,21 @@ class Outbox {
   ~Outbox() { Stop(); }
 
   // Takes up what waits in the store. Returns the errors of the store.
-  absl::Status Start();
-  // Sends what has been stored as soon as its time has come. It replaces an earlier mail of the invitation, or is
-  // dropped if there is one.
-  void Add(const MailRecord& mail, bool replaces = true);
+  absl::Status Load();
+  // Begins to send.
+  void Start();
+  // Sends the stored mail of an invitation as soon as this time has come, unless another time is given meanwhile.
+  void Add(const std::string& invitation, absl::Time time);
+  // Says what another process has done. Does not block.
+  void OnChange(const InvitationStore::Moved& moved, const store::Change& change);
   // Waits for a mail that is being sent.
   void Stop();
 
  private:
   void Run();
-  void Try(MailRecord mail);
+  // Sends a mail if it is there, is due, and is not being sent by another process. Returns the errors of the store.
+  absl::Status Try(const std::string& invitation);
+  absl::Status SendClaimed(InvitationStore::StoredMail mail);
   absl::Status Send(const MailRecord& mail, const InvitationRecord& record);
 
   const EnrolldParts* const parts_;
@@ -45,8 +54,8 @@ class Outbox {
   Mutex mutex_;
   CondVar changed_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  // Mails by the id of the invitation.
-  std::map<std::string, MailRecord> waiting_ ABSL_GUARDED_BY(mutex_);
+  // When to try each mail, by the id of its invitation.
+  std::map<std::string, absl::Time> waiting_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;
 };
 

@@ -3,8 +3,11 @@
 #include <limits>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
@@ -20,6 +23,9 @@ using store::Transaction;
 constexpr absl::string_view kRecords = "i/";
 constexpr absl::string_view kOrder = "o/";
 constexpr absl::string_view kMails = "m/";
+constexpr absl::string_view kClaims = "n/";
+constexpr absl::string_view kPlacesOf = "p/";
+constexpr std::array<absl::string_view, kPlaces.size()> kPlaceNames = {"ag", "ac", "wg", "wc"};
 
 std::string RevokedKey(absl::string_view credential) { return absl::StrCat("x/", credential); }
 std::string RecordKey(absl::string_view id) { return absl::StrCat(kRecords, id); }
@@ -30,16 +36,25 @@ std::string StepKey(absl::string_view id, const Slot& slot) {
   return absl::StrCat(StepsPrefix(id), slot.step, slot.sender == sas::Role::kGreeter ? "g" : "c");
 }
 
+std::string ClaimKey(absl::string_view id) { return absl::StrCat(kClaims, id); }
+std::string PlacesPrefix(absl::string_view id) { return absl::StrCat(kPlacesOf, id, "/"); }
+std::string PlaceKey(absl::string_view id, size_t place) { return absl::StrCat(PlacesPrefix(id), kPlaceNames[place]); }
+
+std::string AnswersPrefix(absl::string_view id, store::LeaseId lease) {
+  return absl::StrCat("a/", id, "/", absl::Hex(lease, absl::kZeroPad16), "/");
+}
+
 std::string OrderKey(const enrol::v1::Invitation& invitation) {
   const int64_t inverted = std::numeric_limits<int64_t>::max() - absl::ToUnixMicros(ToTime(invitation.create_time()));
   return absl::StrFormat("%s%016x/%s", std::string(kOrder), inverted, InvitationId(invitation));
 }
 
+absl::Status DamagedRecord(absl::string_view key) {
+  return DataLoss("RECORD_DAMAGED", "the stored record ", key, " can not be read; restore the store from a backup");
+}
+
 absl::Status Parse(const Entry& entry, google::protobuf::MessageLite* record) {
-  if (record->ParseFromString(entry.value)) return absl::OkStatus();
-  return Error(
-      absl::StatusCode::kDataLoss, "RECORD_DAMAGED",
-      absl::StrCat("the stored record ", entry.key, " can not be read; restore the data folder from a backup"));
+  return record->ParseFromString(entry.value) ? absl::OkStatus() : DamagedRecord(entry.key);
 }
 
 }  // namespace
@@ -53,8 +68,8 @@ absl::StatusOr<std::optional<InvitationStore::Stored>> InvitationStore::Find(abs
   return stored;
 }
 
-absl::StatusOr<Steps> InvitationStore::FindSteps(absl::string_view id) const {
-  ASSIGN_OR_RETURN(const store::Page page, store_->List(KeyRange::Prefix(StepsPrefix(id))));
+absl::StatusOr<Steps> InvitationStore::FindSteps(absl::string_view id, int64_t revision) const {
+  ASSIGN_OR_RETURN(const store::Page page, store_->List(KeyRange::Prefix(StepsPrefix(id)), /*limit=*/0, revision));
   Steps steps;
   for (const Entry& entry : page.entries) {
     const size_t size = entry.key.size();
@@ -64,8 +79,57 @@ absl::StatusOr<Steps> InvitationStore::FindSteps(absl::string_view id) const {
   return steps;
 }
 
-absl::StatusOr<std::vector<InvitationStore::Stored>> InvitationStore::All() const {
+absl::StatusOr<std::optional<InvitationStore::Snapshot>> InvitationStore::Read(
+    absl::string_view id, std::optional<store::LeaseId> lease) const {
+  const std::string key = RecordKey(id);
+  ASSIGN_OR_RETURN(const store::Page record, store_->List({key, key + '\0'}));
+  if (record.entries.empty()) return std::optional<Snapshot>();
+  Snapshot read;
+  read.revision = record.revision;
+  read.stored.revision = record.entries[0].mod_revision;
+  RETURN_IF_ERROR(Parse(record.entries[0], &read.stored.record));
+  ASSIGN_OR_RETURN(read.steps, FindSteps(id, read.revision));
+  if (lease.has_value()) {
+    RETURN_IF_ERROR(ReadPlaces(id, &read));
+    RETURN_IF_ERROR(ReadAnswers(id, *lease, &read));
+  }
+  return std::optional<Snapshot>(std::move(read));
+}
+
+absl::Status InvitationStore::ReadPlaces(absl::string_view id, Snapshot* read) const {
+  ASSIGN_OR_RETURN(const store::Page page,
+                   store_->List(KeyRange::Prefix(PlacesPrefix(id)), /*limit=*/0, read->revision));
+  for (const Entry& entry : page.entries) {
+    for (size_t i = 0; i < kPlaceNames.size(); ++i) {
+      if (entry.key != PlaceKey(id, i)) continue;
+      RETURN_IF_ERROR(Parse(entry, &read->places[i].record));
+      read->places[i].revision = entry.mod_revision;
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status InvitationStore::ReadAnswers(absl::string_view id, store::LeaseId lease, Snapshot* read) const {
+  const std::string prefix = AnswersPrefix(id, lease);
+  ASSIGN_OR_RETURN(const store::Page page, store_->List(KeyRange::Prefix(prefix), /*limit=*/0, read->revision));
+  for (const Entry& entry : page.entries) {
+    StoredAnswer& answer = read->answers.emplace_back();
+    answer.key = entry.key;
+    RETURN_IF_ERROR(Parse(entry, &answer.record));
+    const std::pair<absl::string_view, absl::string_view> names =
+        absl::StrSplit(absl::StripPrefix(entry.key, prefix), '/');
+    uint64_t revision = 0;
+    if (!absl::SimpleHexAtoi(names.first, &answer.stream) || !absl::SimpleHexAtoi(names.second, &revision)) {
+      return DamagedRecord(entry.key);
+    }
+    answer.revision = static_cast<int64_t>(revision);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<InvitationStore::Stored>> InvitationStore::All(int64_t* revision) const {
   ASSIGN_OR_RETURN(const store::Page page, store_->List(KeyRange::Prefix(kRecords)));
+  if (revision != nullptr) *revision = page.revision;
   std::vector<Stored> all;
   all.reserve(page.entries.size());
   for (const Entry& entry : page.entries) {
@@ -97,6 +161,61 @@ absl::StatusOr<std::vector<MailRecord>> InvitationStore::Mails() const {
   return mails;
 }
 
+absl::StatusOr<std::optional<InvitationStore::StoredMail>> InvitationStore::FindMail(absl::string_view id) const {
+  const absl::StatusOr<Entry> entry = store_->Get(MailKey(id));
+  if (absl::IsNotFound(entry.status())) return std::optional<StoredMail>();
+  RETURN_IF_ERROR(entry.status());
+  std::optional<StoredMail> mail({{}, entry->mod_revision});
+  RETURN_IF_ERROR(Parse(*entry, &mail->record));
+  return mail;
+}
+
+absl::StatusOr<bool> InvitationStore::ClaimMail(const StoredMail& mail, const std::string& process,
+                                                store::LeaseId lease) {
+  const std::string& id = mail.record.invitation();
+  Transaction transaction;
+  transaction.conditions.push_back({MailKey(id), mail.revision});
+  transaction.IfAbsent(ClaimKey(id)).Set(ClaimKey(id), process, lease);
+  const absl::Status claimed = store_->Commit(std::move(transaction)).status();
+  if (!absl::IsAborted(claimed)) return claimed.ok() ? absl::StatusOr<bool>(true) : claimed;
+  // This process may have claimed it before, and then failed to note what became of it.
+  const absl::StatusOr<Entry> claim = store_->Get(ClaimKey(id));
+  if (absl::IsNotFound(claim.status())) return false;
+  RETURN_IF_ERROR(claim.status());
+  ASSIGN_OR_RETURN(const auto newest, FindMail(id));
+  return claim->value == process && newest.has_value() && newest->revision == mail.revision;
+}
+
+absl::Status InvitationStore::ReleaseMail(absl::string_view id, const std::string& process) {
+  const absl::StatusOr<Entry> claim = store_->Get(ClaimKey(id));
+  if (absl::IsNotFound(claim.status())) return absl::OkStatus();
+  RETURN_IF_ERROR(claim.status());
+  // Another process may have it, because this one lost its lease.
+  if (claim->value != process) return absl::OkStatus();
+  Transaction transaction;
+  transaction.IfUnchanged(*claim).Delete(ClaimKey(id));
+  const absl::Status released = store_->Commit(std::move(transaction)).status();
+  return absl::IsAborted(released) ? absl::OkStatus() : released;
+}
+
+// From "i/" to "p/", both included: records, mails, claims, and the places, which may go without a commit of anybody.
+KeyRange InvitationStore::Followed() { return {std::string(kRecords), KeyRange::Prefix(kPlacesOf).end}; }
+
+InvitationStore::Moved InvitationStore::WhatMoved(absl::string_view key) {
+  using What = Moved::What;
+  for (const auto& [prefix, what] : {std::pair(kRecords, What::kRecord), std::pair(kPlacesOf, What::kPlace),
+                                     std::pair(kMails, What::kMail), std::pair(kClaims, What::kClaim)}) {
+    if (absl::ConsumePrefix(&key, prefix)) return {what, std::string(key.substr(0, key.find('/')))};
+  }
+  return Moved();
+}
+
+absl::StatusOr<InvitationRecord> InvitationStore::ParseRecord(absl::string_view key, absl::string_view value) {
+  InvitationRecord record;
+  if (!record.ParseFromArray(value.data(), static_cast<int>(value.size()))) return DamagedRecord(key);
+  return record;
+}
+
 absl::StatusOr<bool> InvitationStore::IsRevoked(absl::string_view credential) const {
   const absl::Status noted = store_->Get(RevokedKey(credential)).status();
   if (absl::IsNotFound(noted)) return false;
@@ -109,8 +228,10 @@ absl::Status InvitationStore::NoteRevoked(absl::string_view credential, absl::Du
   if (noted) return absl::OkStatus();
   ASSIGN_OR_RETURN(const store::LeaseId lease, store_->GrantLease(time));
   Transaction transaction;
-  transaction.Set(RevokedKey(credential), "", lease);
-  return store_->Commit(std::move(transaction)).status();
+  transaction.IfAbsent(RevokedKey(credential)).Set(RevokedKey(credential), "", lease);
+  const absl::Status committed = store_->Commit(std::move(transaction)).status();
+  // Another process has noted it meanwhile.
+  return absl::IsAborted(committed) ? store_->RevokeLease(lease) : committed;
 }
 
 absl::StatusOr<int64_t> InvitationStore::Create(const InvitationRecord& record, const MailRecord* mail) {
@@ -131,7 +252,25 @@ absl::StatusOr<int64_t> InvitationStore::Commit(const Change& change) {
   for (const Slot& slot : change.dropped) transaction.Delete(StepKey(change.id, slot));
   if (change.mail != nullptr) transaction.Set(MailKey(change.id), change.mail->SerializeAsString());
   if (change.drop_mail) transaction.Delete(MailKey(change.id));
+  for (size_t i = 0; change.places_before != nullptr && i < kPlaceNames.size(); ++i) {
+    transaction.conditions.push_back({PlaceKey(change.id, i), (*change.places_before)[i].revision});
+  }
+  for (const auto& [place, record] : change.places) {
+    if (record.stream() == 0) transaction.Delete(PlaceKey(change.id, place));
+    if (record.stream() != 0) transaction.Set(PlaceKey(change.id, place), record.SerializeAsString(), record.lease());
+  }
+  for (const auto& [place, answer] : change.answers) {
+    transaction.Set(absl::StrCat(AnswersPrefix(change.id, place.lease()), absl::Hex(place.stream(), absl::kZeroPad16),
+                                 "/", absl::Hex(change.revision, absl::kZeroPad16)),
+                    answer.SerializeAsString(), place.lease());
+  }
   return store_->Commit(std::move(transaction));
+}
+
+absl::Status InvitationStore::DropAnswers(const std::vector<StoredAnswer>& answers) {
+  Transaction transaction;
+  for (const StoredAnswer& answer : answers) transaction.Delete(answer.key);
+  return store_->Commit(std::move(transaction)).status();
 }
 
 absl::Status InvitationStore::Delete(const InvitationRecord& record) {
