@@ -47,7 +47,8 @@ class Enrolld {
     // Counts calls and invitations; may be null.
     rpc::Metrics* metrics = nullptr;
     Clock* clock = Clock::System();
-    // The processes that serve from the same store, which this one has joined; null if it has the store alone.
+    // The processes that serve from the same store; null if this one has it alone. This one joins before it serves, at
+    // the earliest when it has been created, and calls ReadAnew after each joining.
     store::Replicas* replicas = nullptr;
     Leases leases;
     // Finds the peer of a call: GrpcDoor::PeerOf.
@@ -78,6 +79,9 @@ class Enrolld {
   // Returns the revision up to which everything was read.
   absl::StatusOr<int64_t> Load();
   void Apply(const std::vector<store::Change>& changes);
+  absl::Status CheckHeld() const {
+    return config_.replicas == nullptr ? absl::OkStatus() : config_.replicas->CheckHeld();
+  }
 
   const Config config_;
   InvitationStore store_;
@@ -98,7 +102,8 @@ class Enrolld {
                             config_.replicas};
   ExchangeSessions sessions_{&parts_};
   const std::unique_ptr<Outbox> outbox_;
-  const rpc::Gate gate_{config_.find_peer, config_.audit, workers_.get(), config_.metrics};
+  const rpc::Gate gate_{config_.find_peer, config_.audit, workers_.get(), config_.metrics,
+                        [this] { return CheckHeld(); }};
   InvitationRegistry invitations_{&parts_, &sessions_, &keys_, outbox_.get()};
   // Null without replicas.
   std::unique_ptr<store::Follower> follower_;

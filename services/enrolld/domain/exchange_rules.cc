@@ -493,7 +493,6 @@ void ExchangeRules::EndState(Invitation::State state, absl::string_view actor, a
   *invitation.mutable_end_time() = ToProto(now);
   invitation.set_end_sentence(std::string(sentence));
   effects->record_changed = true;
-  effects->ended = true;
   effects->events.push_back(
       {std::string(actor), absl::StrCat("invitation.", StateNoun(state)), "ok", std::string(sentence)});
 }

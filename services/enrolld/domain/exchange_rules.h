@@ -85,8 +85,6 @@ struct Effects {
   bool record_changed = false;
   std::vector<Slot> taken;
   bool wipe = false;
-  // The invitation has ended: the invitee's key is refused from now on.
-  bool ended = false;
   // What to tell afterwards, in order.
   std::vector<std::pair<StreamId, enrol::v1::ExchangeResponse>> tell;
   // The streams that end with an error.

@@ -44,7 +44,6 @@ class RelayTest : public testing::Test {
     if (effects.wipe) stored_steps_.clear();
     for (const Slot& slot : effects.taken) stored_steps_[slot] = relay_->steps().at(slot);
     if (effects.record_changed) stored_ = relay_->record();
-    ended_ |= effects.ended;
     for (const auto& [stream, response] : effects.tell) told_[stream].push_back(response);
     for (const auto& [stream, status] : effects.refuse) {
       refused_[stream] = Reason(status);
@@ -149,7 +148,6 @@ class RelayTest : public testing::Test {
   StreamId streams_ = 0;
   StreamId greeter_ = 0;
   StreamId claimer_ = 0;
-  bool ended_ = false;
   std::map<StreamId, std::vector<ExchangeResponse>> told_;
   std::map<StreamId, std::string> refused_;
   std::vector<std::string> events_;

@@ -64,18 +64,23 @@ absl::Status ExchangeSession::Load() {
 }
 
 absl::Status ExchangeSession::LoadNewest() {
-  if (shared()) relay_.reset();
-  return Load();
+  if (!shared()) return Load();
+  relay_.reset();
+  return Decide([](auto*, auto*) { return Effects(); });
 }
 
 void ExchangeSession::Hello(StreamId id, const std::shared_ptr<SessionStream>& stream, const CallingParty& who,
                             const enrol::v1::Hello& hello) {
   MutexLock lock(&mutex_);
-  absl::Status status = shared() ? parts_->replicas->CheckHeld() : absl::OkStatus();
-  if (status.ok()) status = LoadNewest();
+  absl::Status status = LoadNewest();
+  if (status.ok() && shared() && *lease_ == 0) status = CutOff();
   if (!status.ok()) return stream->End(status);
   if (members_.try_emplace(id, Member{stream, who.role}).second && who.role == sas::Role::kClaimer) ++claimers_;
-  (void)Decide([&](ExchangeRules* rules, auto*) { return rules->Hello(id, who, hello, parts_->clock->Now()); });
+  (void)Decide([&](ExchangeRules* rules, auto*) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    // It was sent away meanwhile.
+    if (members_.count(id) == 0) return Effects();
+    return rules->Hello(id, who, hello, parts_->clock->Now());
+  });
 }
 
 void ExchangeSession::Handle(StreamId id, const CallingParty& who, const enrol::v1::ExchangeRequest& request) {
@@ -120,9 +125,7 @@ absl::Status ExchangeSession::Change(const Edit& edit) {
 
 void ExchangeSession::Refresh(int64_t revision) {
   MutexLock lock(&mutex_);
-  if (relay_.has_value() && revision <= known_) return;
-  relay_.reset();
-  (void)Decide([](auto*, auto*) { return Effects(); });
+  if (!relay_.has_value() || revision > known_ || lease_ != parts_->replicas->lease()) (void)LoadNewest();
 }
 
 absl::StatusOr<InvitationRecord> ExchangeSession::Record() {
@@ -157,7 +160,11 @@ absl::Status ExchangeSession::Decide(const Decision& decide) {
     if (!status.ok()) break;
     InvitationStore::Change change;
     const absl::StatusOr<Effects> effects = decide(&*relay_, &change);
-    RETURN_IF_ERROR(effects.status());
+    if (!effects.ok()) {
+      // What was read anew is news all the same.
+      Announce(Effects());
+      return effects.status();
+    }
     status = Store(*effects, std::move(change));
     if (status.ok()) {
       Announce(*effects);

@@ -112,7 +112,7 @@ class ExchangeSession : public std::enable_shared_from_this<ExchangeSession> {
   bool shared() const { return parts_->replicas != nullptr; }
   // Reads what is stored, unless that is known.
   absl::Status Load() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Reads what is stored, unless only this process can have changed it.
+  // Reads what is stored, unless only this process can have changed it, and tells those who are here what is new.
   absl::Status LoadNewest() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Makes a decision so: first in the store, and then for those who are here. Returns the errors of `decide`, and then
   // nothing has happened; or those of the store, and then everybody was sent away.

@@ -19,6 +19,7 @@ class FakeMailer final : public Mailer {
   absl::Status Send(const std::string& to, const Secret& message) override {
     MutexLock lock(&mutex_);
     ++tries_;
+    while (held_) changed_.Wait(&mutex_);
     if (!answer_.ok()) return answer_;
     sent_[to] = std::string(message.Expose());
     return absl::OkStatus();
@@ -26,6 +27,16 @@ class FakeMailer final : public Mailer {
   void AnswerWith(absl::Status answer) {
     MutexLock lock(&mutex_);
     answer_ = std::move(answer);
+  }
+  // From now on mails are taken only after a release.
+  void Hold() {
+    MutexLock lock(&mutex_);
+    held_ = true;
+  }
+  void Release() {
+    MutexLock lock(&mutex_);
+    held_ = false;
+    changed_.NotifyAll();
   }
   std::string MailTo(const std::string& to) {
     MutexLock lock(&mutex_);
@@ -39,6 +50,8 @@ class FakeMailer final : public Mailer {
  private:
   const std::string from_ = "parley@example.com";
   Mutex mutex_;
+  CondVar changed_;
+  bool held_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status answer_ ABSL_GUARDED_BY(mutex_);
   int tries_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<std::string, std::string> sent_ ABSL_GUARDED_BY(mutex_);

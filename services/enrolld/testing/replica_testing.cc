@@ -20,12 +20,9 @@ void Replica::Start() {
   store::Replicas::Options joining;
   joining.store = &shared_;
   joining.service = "enrolld";
-  joining.ttl = absl::Hours(24 * 300);
-  joining.read_anew = [this] { return enrolld_ == nullptr ? absl::OkStatus() : enrolld_->ReadAnew(); };
-  auto replicas = store::Replicas::Join(std::move(joining));
-  ASSERT_TRUE(replicas.ok()) << replicas.status();
-  replicas_ = *std::move(replicas);
-  lease_ = replicas_->lease();
+  joining.ttl = ttl_;
+  joining.read_anew = [this] { return ReadAnew(); };
+  replicas_ = std::make_unique<store::Replicas>(std::move(joining));
   Enrolld::Config config;
   config.store = &shared_;
   config.keyring = keyring_;
@@ -44,9 +41,22 @@ void Replica::Start() {
   auto enrolld = Enrolld::Create(std::move(config));
   ASSERT_TRUE(enrolld.ok()) << enrolld.status();
   enrolld_ = *std::move(enrolld);
+  SetReadsAnew(true);
+  ASSERT_EQ(replicas_->Join(), absl::OkStatus());
+  lease_ = replicas_->lease();
   grpc::ServerBuilder builder;
   enrolld_->Register(&builder);
   ASSERT_TRUE(door_->Serve(&builder).ok());
+}
+
+absl::Status Replica::ReadAnew() {
+  MutexLock lock(&mutex_);
+  return reads_anew_ ? enrolld_->ReadAnew() : absl::OkStatus();
+}
+
+void Replica::SetReadsAnew(bool reads_anew) {
+  MutexLock lock(&mutex_);
+  reads_anew_ = reads_anew;
 }
 
 void Replica::Stop() {
@@ -64,6 +74,7 @@ void Replica::Kill() {
 void Replica::Shutdown(absl::Duration grace) {
   door_->Shutdown(absl::Now() + grace);
   door_->Wait();
+  SetReadsAnew(false);
   enrolld_ = nullptr;
   replicas_ = nullptr;
   door_ = nullptr;

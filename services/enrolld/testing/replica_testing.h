@@ -40,8 +40,12 @@ class Replica {
 
   FakeAuditLog audit_;
   FakeMailer mailer_;
+  // By real time; the store's clock stands still. By default the lease lasts as long as the process.
+  absl::Duration ttl_ = absl::Hours(24 * 300);
 
  private:
+  absl::Status ReadAnew();
+  void SetReadsAnew(bool reads_anew);
   void Shutdown(absl::Duration grace);
 
   store::Store* const store_;
@@ -54,9 +58,11 @@ class Replica {
   std::unique_ptr<transport::GrpcDoor> door_;
   std::unique_ptr<store::Replicas> replicas_;
   std::unique_ptr<Enrolld> enrolld_;
+  Mutex mutex_;
+  bool reads_anew_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-// Two of them, whose leases last as long as their processes.
+// Two of them.
 class ReplicaTest : public EnrolldTest {
  protected:
   ReplicaTest();
