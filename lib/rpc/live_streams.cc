@@ -33,6 +33,7 @@ void LiveStreams::Close(const absl::Status& status) {
   {
     MutexLock lock(&mutex_);
     closed_ = status;
+    if (status.ok()) return;
     for (const auto& [key, stream] : streams_) streams.push_back(stream);
   }
   for (const auto& stream : streams) stream->End(status);

@@ -30,7 +30,7 @@ class LiveStreams {
   // Holds the stream until it is removed.
   void Add(const std::shared_ptr<LiveStream>& stream);
   void Remove(const LiveStream* stream);
-  // Ends all streams, and those that are still to come.
+  // Ends all streams, and those that are still to come, with this error; OK lets them come again.
   void Close(const absl::Status& status);
 
  private:

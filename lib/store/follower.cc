@@ -27,7 +27,6 @@ Follower::~Follower() { Stop(); }
 
 absl::Status Follower::Start() {
   MutexLock lock(&connecting_);
-  watch_.reset();
   return Connect();
 }
 
@@ -36,12 +35,24 @@ void Follower::Stop() {
   {
     MutexLock lock(&mutex_);
     stopped_ = true;
-    retry = retry_;
+    retry = std::exchange(retry_, 0);
     advanced_.NotifyAll();
   }
   if (retry != 0) timers_->Cancel(retry);
   MutexLock lock(&connecting_);
   watch_.reset();
+}
+
+absl::Status Follower::ReadAnew() {
+  MutexLock connecting(&connecting_);
+  {
+    MutexLock lock(&mutex_);
+    if (stopped_) return absl::OkStatus();
+  }
+  watch_.reset();
+  absl::Status status = Connect();
+  if (!status.ok()) ReconnectLater("the store can not be watched", status);
+  return status;
 }
 
 absl::Status Follower::Connect() {
@@ -66,21 +77,10 @@ void Follower::OnChanges(absl::StatusOr<std::vector<Change>> changes, int64_t re
   advanced_.NotifyAll();
 }
 
-void Follower::Reconnect() {
-  MutexLock connecting(&connecting_);
-  {
-    MutexLock lock(&mutex_);
-    if (stopped_) return;
-  }
-  watch_.reset();
-  const absl::Status status = Connect();
-  if (!status.ok()) ReconnectLater("the store can not be watched", status);
-}
-
 void Follower::ReconnectLater(absl::string_view what, const absl::Status& why) {
   LogError(what, {{"error", std::string(why.message())}});
   MutexLock lock(&mutex_);
-  if (!stopped_) retry_ = timers_->Schedule(clock_->Now() + kRetryAfter, [this] { Reconnect(); });
+  if (!stopped_) retry_ = timers_->Schedule(clock_->Now() + kRetryAfter, [this] { (void)ReadAnew(); });
 }
 
 bool Follower::WaitFor(int64_t revision) {

@@ -31,8 +31,11 @@ class Follower {
   Follower(Store* store, KeyRange range, Load load, Apply apply, Clock* clock, TimerQueue* timers);
   ~Follower();
 
-  // Loads and begins to watch, or begins anew. Returns the errors of `load` and of the store.
+  // Loads and begins to watch. Returns the errors of `load` and of the store.
   absl::Status Start();
+  // Loads now, and watches from there. Whatever was stored before the call has been applied when it returns. Returns
+  // the errors of `load` and of the store, and tries again a second later.
+  absl::Status ReadAnew();
   // No callback runs afterwards.
   void Stop();
 
@@ -43,7 +46,6 @@ class Follower {
  private:
   absl::Status Connect() ABSL_EXCLUSIVE_LOCKS_REQUIRED(connecting_);
   void OnChanges(absl::StatusOr<std::vector<Change>> changes, int64_t revision);
-  void Reconnect();
   void ReconnectLater(absl::string_view what, const absl::Status& why);
 
   Store* const store_;

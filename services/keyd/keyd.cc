@@ -100,7 +100,7 @@ absl::Status Keyd::Join() {
   options.prefix = kReplicaPrefix;
   options.service = "keyd";
   options.ttl = config_.lease;
-  options.read_anew = [this] { return good_keys_.Start(); };
+  options.read_anew = [this] { return good_keys_.ReadAnew(); };
   // The source refuses everybody for as long as the lease is not held.
   options.on_change = [this](bool held) {
     if (!held) RecheckDoor();

@@ -6,6 +6,7 @@
 #include "lib/base/error.h"
 #include "services/taskd/domain/names.h"
 #include "services/taskd/service/metrics.h"
+#include "services/taskd/store/keys.h"
 
 namespace parley::taskd {
 namespace {
@@ -23,8 +24,13 @@ Taskd::Taskd(Config config, KeyMaker keys)
       timers_(std::make_unique<TimerQueue>(config_.clock)),
       workers_(std::make_unique<rpc::WorkerPool>(config_.workers)),
       jumps_(config_.clock, config_.steady),
-      task_index_(&store_, config_.clock, timers_.get()),
-      revoked_(&store_, config_.revoke, config_.clock, timers_.get()) {}
+      presence_(config_.replicas == nullptr ? nullptr
+                                            : std::make_unique<Presence>(&store_, config_.replicas, config_.clock,
+                                                                         timers_.get(), workers_.get())),
+      barrier_(config_.replicas == nullptr ? nullptr : std::make_unique<Barrier>(config_.store, config_.replicas)),
+      leader_(config_.replicas == nullptr ? nullptr : std::make_unique<store::Leader>(LeaderOptions())),
+      task_index_(&store_, presence_.get(), barrier_.get(), config_.clock, timers_.get()),
+      revoked_(&store_, config_.replicas, config_.revoke, config_.clock, timers_.get()) {}
 
 Taskd::~Taskd() {
   metric_sources_.clear();
@@ -32,6 +38,8 @@ Taskd::~Taskd() {
   dependents_.ended().Stop();
   // First what begins work, then what does it: nothing is called that is gone.
   lifecycle_.Stop();
+  if (leader_ != nullptr) leader_->Stop();
+  if (presence_ != nullptr) presence_->Stop();
   revoked_.Stop();
   task_index_.Stop();
   workers_.reset();
@@ -47,20 +55,40 @@ absl::StatusOr<std::unique_ptr<Taskd>> Taskd::Create(Config config) {
 
 absl::Status Taskd::Start() {
   RETURN_IF_ERROR(revoked_.Start());
+  if (presence_ != nullptr) {
+    Presence::Observer connections;
+    connections.changed = std::bind_front(&TaskIndex::PresenceChanged, &task_index_);
+    connections.replaced = [this](const std::string& task, const std::string& client) {
+      if (const auto session = sessions_.Find(task, client)) session->End(StreamReplaced());
+    };
+    connections.is_open = [this](const std::string& task) { return task_index_.Find(task) != nullptr; };
+    RETURN_IF_ERROR(presence_->Start(std::move(connections)));
+  }
   TaskIndex::Observer observer;
   observer.task_changed = std::bind_front(&Taskd::OnTaskChanged, this);
   observer.task_due = [this](const std::string& task) { lifecycle_.Reevaluate(task); };
   observer.participant_changed = std::bind_front(&Taskd::Notify, this);
   observer.participant_due = std::bind_front(&Taskd::OnParticipantDue, this);
   RETURN_IF_ERROR(task_index_.Start(std::move(observer)));
+  if (leader_ != nullptr) RETURN_IF_ERROR(leader_->Start());
   config_.labels->Observe(std::bind_front(&Taskd::OnRelabelled, this));
   if (config_.metrics != nullptr) {
     metric_sources_ = TaskMetrics(&task_index_, config_.metrics);
-    metric_sources_.push_back(config_.metrics->Add(
-        "parley_clock_ahead_seconds", "How far the clock was set forward since the start of the service.",
-        rpc::Metrics::Kind::kGauge, [this]() -> std::vector<rpc::Metrics::Sample> {
-          return {{{}, absl::ToDoubleSeconds(jumps_.ahead())}};
-        }));
+    const auto add = [this](const std::string& name, const std::string& help, rpc::Metrics::Kind kind,
+                            std::function<double()> read) {
+      metric_sources_.push_back(
+          config_.metrics->Add(name, help, kind, [read = std::move(read)]() -> std::vector<rpc::Metrics::Sample> {
+            return {{{}, read()}};
+          }));
+    };
+    add("parley_leads", "Whether this process looks after tasks, and not another one on the same store.",
+        rpc::Metrics::Kind::kGauge, [this] { return lifecycle_.Leads() ? 1.0 : 0.0; });
+    add("parley_task_looks_total", "How often this process has looked whether anything is due for a task.",
+        rpc::Metrics::Kind::kCounter, [this] { return static_cast<double>(lifecycle_.looks()); });
+    add("parley_client_ends_total", "Leases and sessions of clients that this process has ended.",
+        rpc::Metrics::Kind::kCounter, [this] { return static_cast<double>(lifecycle_.ends()); });
+    add("parley_clock_ahead_seconds", "How far the clock was set forward since the start of the service.",
+        rpc::Metrics::Kind::kGauge, [this] { return absl::ToDoubleSeconds(jumps_.ahead()); });
   }
   return absl::OkStatus();
 }
@@ -71,7 +99,43 @@ void Taskd::Register(grpc::ServerBuilder* builder) {
   builder->RegisterService(&participation_service_);
 }
 
+store::Leader::Options Taskd::LeaderOptions() {
+  store::Leader::Options options;
+  options.store = config_.store;
+  options.replicas = config_.replicas;
+  options.clock = config_.clock;
+  options.timers = timers_.get();
+  options.key = std::string(kLeadKey);
+  options.run = [this](std::function<void()> work) { workers_->Run(std::move(work)); };
+  options.on_change = [this](bool leads) {
+    task_index_.OnLead(leads);
+    presence_->OnLead(leads);
+  };
+  return options;
+}
+
+absl::Status Taskd::ReadAnew() {
+  RETURN_IF_ERROR(revoked_.ReadAnew());
+  RETURN_IF_ERROR(presence_->ReadAnew());
+  RETURN_IF_ERROR(task_index_.ReadAnew());
+  return leader_->ReadAnew();
+}
+
+void Taskd::OnLease(bool held) {
+  {
+    MutexLock lock(&lease_mutex_);
+    const absl::Status status = held ? absl::OkStatus() : config_.replicas->CheckHeld();
+    if (!drained_) sessions_.Close(status);
+    if (!drained_) streams_.Close(status);
+  }
+  presence_->OnLease(held);
+  leader_->OnLease(held);
+}
+
 void Taskd::Drain() {
+  MutexLock lock(&lease_mutex_);
+  drained_ = true;
+  if (presence_ != nullptr) presence_->Leave();
   sessions_.Close(rpc::ServerStopping());
   streams_.Close(rpc::ServerStopping());
 }

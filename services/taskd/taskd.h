@@ -6,6 +6,10 @@
 //   …
 //   taskd->Drain();  door->Shutdown(deadline);  door->Wait();  taskd.reset();
 //
+// Several processes may serve from one store. Each serves the clients that are connected to it, and one of them, which
+// leads, does what time demands of tasks and of clients that are connected to none
+// (docs/adr/0020-replicas-of-taskd.md).
+//
 // Threads: workers and timers of its own; all methods may be called from any thread.
 #ifndef PARLEY_SERVICES_TASKD_TASKD_H_
 #define PARLEY_SERVICES_TASKD_TASKD_H_
@@ -19,6 +23,8 @@
 #include "grpcpp/server_builder.h"
 #include "lib/keys/identity.h"
 #include "lib/rpc/metrics.h"
+#include "lib/store/leader.h"
+#include "lib/store/replicas.h"
 #include "services/taskd/participants/fan_out.h"
 #include "services/taskd/service/artifact_service.h"
 #include "services/taskd/service/participation_service.h"
@@ -32,6 +38,9 @@ class Taskd {
   // Everything that is pointed to must outlive the coordinator.
   struct Config {
     store::Store* store = nullptr;
+    // The processes that share the store; null if this one is alone, which costs nothing more than it must then. It is
+    // to call ReadAnew and OnLease.
+    store::Replicas* replicas = nullptr;
     // The keyring of the audience taskd, from which join and member keys are minted.
     const keys::Keyring* keyring = nullptr;
     // 32 bytes, which seal the signing keys of tasks that are created without one.
@@ -67,10 +76,15 @@ class Taskd {
   keyd_client::EndedCredentials& ended_credentials() { return dependents_.ended(); }
   // Ends the streams that last, so that a server that stops does not wait for them.
   void Drain();
+  // Reads everything as it is stored now, for Replicas::Options::read_anew. Blocks. Returns the errors of the store.
+  absl::Status ReadAnew();
+  // Says what Replicas::Options::on_change says. Without the lease every stream ends, and none begins.
+  void OnLease(bool held);
 
  private:
   Taskd(Config config, KeyMaker keys);
   absl::Status Start();
+  store::Leader::Options LeaderOptions();
   // Labels of this device have changed; of any device, when the name is empty.
   void OnRelabelled(const std::string& device);
   void OnTaskChanged(const TaskSnapshot& task);
@@ -88,6 +102,10 @@ class Taskd {
   std::unique_ptr<TimerQueue> timers_;
   std::unique_ptr<rpc::WorkerPool> workers_;
   ClockJumps jumps_;
+  // These three are null in a process that is alone.
+  std::unique_ptr<Presence> presence_;
+  std::unique_ptr<Barrier> barrier_;
+  std::unique_ptr<store::Leader> leader_;
   TaskIndex task_index_;
   RevokedKeys revoked_;
   const rpc::Gate gate_{config_.find_peer, config_.audit, workers_.get(), config_.metrics};
@@ -95,9 +113,10 @@ class Taskd {
   const RequestLog request_log_{&store_};
   const CallerResolver callers_{&store_, &updater_, config_.audit};
   DeclarePace pace_{config_.clock};
-  const TaskdParts parts_{&store_,        &chunks_,      &manifests_,   &task_index_,   &updater_,    &request_log_,
-                          &callers_,      &keys_,        &revoked_,     &sessions_,     &pace_,       &streams_,
-                          config_.labels, config_.clock, timers_.get(), workers_.get(), config_.audit};
+  const TaskdParts parts_{&store_,       &chunks_,      &manifests_,    &task_index_,    &updater_,
+                          &request_log_, &callers_,     &keys_,         &revoked_,       &sessions_,
+                          &pace_,        &streams_,     leader_.get(),  presence_.get(), config_.labels,
+                          config_.clock, timers_.get(), workers_.get(), config_.audit};
   FanOut fan_out_{&parts_};
   Roster roster_{&parts_};
   Dependents dependents_{&parts_, &roster_};
@@ -109,6 +128,8 @@ class Taskd {
   ArtifactServiceAdapter artifact_service_{&gate_, &parts_};
   std::vector<rpc::Metrics::Source> metric_sources_;
   ParticipationServiceAdapter participation_service_{&gate_, &joining_, &assignments_, &parts_};
+  Mutex lease_mutex_;
+  bool drained_ ABSL_GUARDED_BY(lease_mutex_) = false;
 };
 
 }  // namespace parley::taskd

@@ -61,8 +61,11 @@ absl::StatusOr<bool> Dependents::EndPage(const Credential& credential, store::Ke
       ended.value.set_join_keys(ended.value.join_keys() + had);
     }
   }
+  if (over.deletes.empty()) return page.more;
+  // Before they are forgotten, so that another try waits for it too.
+  RETURN_IF_ERROR(parts_->revoked->AwaitAll());
   // Together, so that each is counted once, whatever happens in between.
-  if (!over.deletes.empty()) RETURN_IF_ERROR(Note(credential, ended, std::move(over)));
+  RETURN_IF_ERROR(Note(credential, ended, std::move(over)));
   return page.more;
 }
 

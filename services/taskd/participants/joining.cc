@@ -230,14 +230,17 @@ void Joining::Commit(const Group& group, Batch batch) {
     ASSIGN_OR_RETURN(auto fresh, parts_->store->GetTask(group.task));
     return NewTransaction(group, std::make_shared<const Stored<TaskRecord>>(std::move(fresh)), &batch);
   };
-  const absl::StatusOr<int64_t> revision = store::Update(parts_->store->store(), "the task", decide);
+  absl::StatusOr<int64_t> revision = store::Update(parts_->store->store(), "the task", decide);
   const auto revokes = [](const Pending* pending) {
     return pending->former.has_value() && !pending->former->value.participant().has_revoke_time();
   };
   if (revision.ok() && *revision > 0) {
     parts_->task_index->Committed(*revision);
     // No key of a client is good beside its new one.
-    if (std::any_of(batch.begin(), batch.end(), revokes)) parts_->revoked->WaitFor(*revision);
+    if (std::any_of(batch.begin(), batch.end(), revokes)) {
+      const absl::Status in_force = parts_->revoked->Await(*revision);
+      if (!in_force.ok()) revision = in_force;
+    }
   }
   for (Pending* const pending : batch) pending->status = revision.status();
 }

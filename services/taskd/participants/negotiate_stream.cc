@@ -156,8 +156,7 @@ absl::Status NegotiateStream::Open(const Request& first) {
   std::shared_ptr<ClientSession> previous = parts_->sessions->Replace(member_.task, member_.client, self());
   open_ = true;
   if (previous != nullptr) {
-    previous->End(Error(absl::StatusCode::kAborted, "STREAM_REPLACED",
-                        "the client has opened another stream, which takes the place of this one"));
+    previous->End(StreamReplaced());
   }
   parts_->task_index->SessionBegan(member_.task, member_.client);
   ASSIGN_OR_RETURN(snapshot_, parts_->callers->Load(caller_, member_));

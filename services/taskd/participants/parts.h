@@ -11,6 +11,7 @@
 #include "lib/rpc/gate.h"
 #include "lib/rpc/live_streams.h"
 #include "lib/rpc/worker_pool.h"
+#include "lib/store/leader.h"
 #include "services/taskd/participants/caller_resolver.h"
 #include "services/taskd/participants/declare_pace.h"
 #include "services/taskd/participants/key_maker.h"
@@ -19,6 +20,7 @@
 #include "services/taskd/store/chunk_store.h"
 #include "services/taskd/store/manifest_cache.h"
 #include "services/taskd/store/participant_updater.h"
+#include "services/taskd/store/presence.h"
 #include "services/taskd/store/request_log.h"
 #include "services/taskd/store/task_index.h"
 #include "services/taskd/store/task_store.h"
@@ -40,6 +42,9 @@ struct TaskdParts {
   Sessions* sessions;
   DeclarePace* pace;
   rpc::LiveStreams* streams;
+  // These two are null in a process that is alone.
+  const store::Leader* leader;
+  Presence* presence;
   const keyd_client::DeviceLabels* labels;
   Clock* clock;
   TimerQueue* timers;

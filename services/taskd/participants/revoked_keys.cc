@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "lib/base/encoding.h"
+#include "lib/base/error.h"
 #include "lib/base/log.h"
 #include "lib/base/proto_time.h"
 #include "services/taskd/domain/validation.h"
@@ -11,8 +12,17 @@
 
 namespace parley::taskd {
 
-RevokedKeys::RevokedKeys(const TaskStore* store, Revoke revoke, Clock* clock, TimerQueue* timers)
+namespace {
+
+// Longer than the lease of a replica that has gone silent.
+constexpr absl::Duration kMaxWait = absl::Seconds(30);
+
+}  // namespace
+
+RevokedKeys::RevokedKeys(const TaskStore* store, store::Replicas* replicas, Revoke revoke, Clock* clock,
+                         TimerQueue* timers)
     : store_(store),
+      replicas_(replicas),
       revoke_(std::move(revoke)),
       clock_(clock),
       follower_(
@@ -21,13 +31,30 @@ RevokedKeys::RevokedKeys(const TaskStore* store, Revoke revoke, Clock* clock, Ti
             for (const store::Change& change : changes) {
               if (change.value.has_value()) Apply(change.key, *change.value);
             }
+            if (replicas_ != nullptr && !changes.empty()) replicas_->Followed(changes.back().mod_revision);
           },
           clock, timers) {}
 
 absl::StatusOr<int64_t> RevokedKeys::Load() {
   ASSIGN_OR_RETURN(const store::Page page, store_->store()->List(RevocationRange()));
   for (const store::Entry& entry : page.entries) Apply(entry.key, entry.value);
+  if (replicas_ != nullptr) replicas_->Followed(page.revision);
   return page.revision;
+}
+
+absl::Status RevokedKeys::Await(int64_t revision) {
+  if (!follower_.WaitFor(revision)) {
+    return Unavailable("STORE_BEHIND",
+                       "it is stored, but not in force yet, because this server does not hear from its "
+                       "store what has changed; ask again");
+  }
+  if (replicas_ == nullptr) return absl::OkStatus();
+  return replicas_->Await(revision, kMaxWait);
+}
+
+absl::Status RevokedKeys::AwaitAll() {
+  ASSIGN_OR_RETURN(const store::Page page, store_->store()->List(RevocationRange()));
+  return Await(NewestOf(page.entries));
 }
 
 void RevokedKeys::Apply(absl::string_view key, absl::string_view value) {

@@ -116,7 +116,7 @@ absl::Status Roster::ListJoinKeys(const task::v1::ListJoinKeysRequest& request,
   return absl::OkStatus();
 }
 
-absl::StatusOr<bool> Roster::RevokeKey(const JoinKeyId& id, bool with_credential, JoinKeyRecord* record) {
+absl::StatusOr<int64_t> Roster::RevokeKey(const JoinKeyId& id, bool with_credential, JoinKeyRecord* record) {
   const auto decide = [&](int) -> absl::StatusOr<std::optional<store::Transaction>> {
     ASSIGN_OR_RETURN(auto key, parts_->store->GetJoinKey(id.task, id.serial));
     *record = std::move(key.value);
@@ -129,31 +129,30 @@ absl::StatusOr<bool> Roster::RevokeKey(const JoinKeyId& id, bool with_credential
     RETURN_IF_ERROR(parts_->revoked->Add(record->serial(), ToTime(join_key.expire_time()), &transaction));
     return transaction;
   };
-  ASSIGN_OR_RETURN(const int64_t revision,
-                   store::Update(parts_->store->store(), JoinKeyName(id.task, id.serial), decide));
-  if (revision > 0) parts_->revoked->WaitFor(revision);
-  return revision > 0;
+  return store::Update(parts_->store->store(), JoinKeyName(id.task, id.serial), decide);
 }
 
 absl::Status Roster::RevokeJoinKey(const rpc::Caller& caller, const task::v1::RevokeJoinKeyRequest& request,
                                    task::v1::JoinKey* response) {
   ASSIGN_OR_RETURN(const JoinKeyId id, ParseJoinKeyName(request.name()));
   JoinKeyRecord record;
-  ASSIGN_OR_RETURN(const bool revoked, RevokeKey(id, /*with_credential=*/false, &record));
-  if (revoked) RecordAction(parts_->audit, caller.Name(), "join_key.revoked", request.name());
+  ASSIGN_OR_RETURN(const int64_t revision, RevokeKey(id, /*with_credential=*/false, &record));
+  if (revision > 0) RecordAction(parts_->audit, caller.Name(), "join_key.revoked", request.name());
   *response = std::move(*record.mutable_join_key());
-  if (!request.with_members()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const int ended, EndMembersOf(caller, id));
-  response->set_ended_members(ended);
-  return absl::OkStatus();
+  if (request.with_members()) {
+    ASSIGN_OR_RETURN(const int ended, EndMembersOf(caller, id));
+    response->set_ended_members(ended);
+  }
+  // A repeated request waits for what the first one may not have waited for.
+  return revision > 0 && !request.with_members() ? parts_->revoked->Await(revision) : parts_->revoked->AwaitAll();
 }
 
 absl::StatusOr<bool> Roster::EndJoinKey(absl::string_view task, absl::string_view serial,
                                         absl::string_view credential) {
   const JoinKeyId id{std::string(task), std::string(serial)};
   JoinKeyRecord record;
-  ASSIGN_OR_RETURN(const bool revoked, RevokeKey(id, /*with_credential=*/true, &record));
-  if (revoked) {
+  ASSIGN_OR_RETURN(const int64_t revision, RevokeKey(id, /*with_credential=*/true, &record));
+  if (revision > 0) {
     RecordAction(parts_->audit, "taskd", "join_key.revoked", record.join_key().name(),
                  absl::StrCat("with credentials/", credential));
   }
@@ -164,12 +163,12 @@ absl::StatusOr<int> Roster::EndMembersOf(const rpc::Caller& caller, const JoinKe
   ASSIGN_OR_RETURN(const std::vector<std::string> members, ClientsThat(id.task, [&](const ParticipantRecord& record) {
                      return HexEncode(record.credential()) == id.serial && !record.participant().has_revoke_time();
                    }));
+  constexpr absl::string_view kReason = "its join key was revoked, with all who have joined with it";
   for (const std::string& client : members) {
-    task::v1::RevokeParticipantRequest one;
-    one.set_name(ParticipantName(id.task, client));
-    one.set_reason("its join key was revoked, with all who have joined with it");
-    task::v1::Participant revoked;
-    RETURN_IF_ERROR(RevokeParticipant(caller, one, &revoked));
+    ASSIGN_OR_RETURN(ParticipantSnapshot snapshot, parts_->updater->Load(id.task, client));
+    ASSIGN_OR_RETURN(const bool revoked, RevokeKey({id.task, client}, kReason, /*credential=*/"", &snapshot));
+    if (!revoked) continue;
+    RecordAction(parts_->audit, caller.Name(), "participant.revoked", ParticipantName(id.task, client), kReason);
   }
   return static_cast<int>(members.size());
 }
@@ -281,6 +280,8 @@ absl::Status Roster::RevokeParticipant(const rpc::Caller& caller, const task::v1
   ASSIGN_OR_RETURN(ParticipantSnapshot snapshot, parts_->updater->Load(id.task, id.client));
   ASSIGN_OR_RETURN(const bool revoked, RevokeKey(id, request.reason(), /*credential=*/"", &snapshot));
   if (revoked) RecordAction(parts_->audit, caller.Name(), "participant.revoked", request.name(), request.reason());
+  // A repeated request waits for what the first one may not have waited for.
+  RETURN_IF_ERROR(revoked ? parts_->revoked->Await(snapshot.client.revision) : parts_->revoked->AwaitAll());
   *response = ShowParticipant(*parts_, std::move(snapshot.client.value));
   return absl::OkStatus();
 }
@@ -320,9 +321,7 @@ absl::StatusOr<bool> Roster::RevokeKey(const ParticipantId& id, absl::string_vie
   const auto revoke = [&](const ParticipantRecord&, store::Transaction* transaction) {
     transaction->puts.push_back(revocation.puts.front());
   };
-  ASSIGN_OR_RETURN(const bool changed, parts_->updater->Update(id.task, id.client, snapshot, decide, revoke));
-  if (changed) parts_->revoked->WaitFor(snapshot->client.revision);
-  return changed;
+  return parts_->updater->Update(id.task, id.client, snapshot, decide, revoke);
 }
 
 }  // namespace parley::taskd

@@ -46,7 +46,8 @@ class Roster {
                              task::v1::CreateJoinKeyResponse* response) const;
 
   // Ends the key of a client that joined with this credential (serial in hex), because that was revoked. Returns
-  // whether it has ended for that; a client that has joined with another one since is left unchanged.
+  // whether it has ended for that; a client that has joined with another one since is left unchanged. The end may not
+  // be in force yet when this returns (RevokedKeys::AwaitAll).
   absl::StatusOr<bool> EndMember(absl::string_view task, absl::string_view client, absl::string_view credential);
   // Does the same for a join key (serial in hex).
   absl::StatusOr<bool> EndJoinKey(absl::string_view task, absl::string_view serial, absl::string_view credential);
@@ -61,11 +62,12 @@ class Roster {
   absl::StatusOr<std::set<std::string>> NamedClients(const std::string& task,
                                                      const task::v1::RetryClientsRequest& request) const;
   // Revokes the key that the client has; with `credential` (serial in hex) only one that it joined with that credential
-  // for. `snapshot` is what holds afterwards. Returns whether that has changed something.
+  // for. `snapshot` is what holds afterwards. Returns whether that has changed something. It is for the caller to wait
+  // until that is in force (RevokedKeys), and so below.
   absl::StatusOr<bool> RevokeKey(const ParticipantId& id, absl::string_view reason, absl::string_view credential,
                                  ParticipantSnapshot* snapshot);
-  // Returns true if the key was not revoked before.
-  absl::StatusOr<bool> RevokeKey(const JoinKeyId& id, bool with_credential, JoinKeyRecord* record);
+  // Returns the revision of the commit; 0 if the key was revoked before.
+  absl::StatusOr<int64_t> RevokeKey(const JoinKeyId& id, bool with_credential, JoinKeyRecord* record);
   // Returns how many keys of clients that had joined with the join key have ended.
   absl::StatusOr<int> EndMembersOf(const rpc::Caller& caller, const JoinKeyId& id);
   absl::StatusOr<std::vector<std::string>> ClientsThat(

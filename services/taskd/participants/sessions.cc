@@ -2,7 +2,14 @@
 
 #include <utility>
 
+#include "lib/base/error.h"
+
 namespace parley::taskd {
+
+absl::Status StreamReplaced() {
+  return Error(absl::StatusCode::kAborted, "STREAM_REPLACED",
+               "the client has opened another stream, which takes the place of this one");
+}
 
 std::shared_ptr<ClientSession> Sessions::Replace(const std::string& task, const std::string& client,
                                                  std::shared_ptr<ClientSession> session) {
@@ -51,6 +58,7 @@ void Sessions::Close(const absl::Status& status) {
   {
     MutexLock lock(&mutex_);
     closed_ = status;
+    if (status.ok()) return;
     for (const auto& [task, clients] : tasks_) {
       for (const auto& [client, session] : clients) sessions.push_back(session);
     }

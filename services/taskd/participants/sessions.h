@@ -29,6 +29,9 @@ class ClientSession : public rpc::LiveStream {
   virtual void Show(ParticipantSnapshot snapshot, std::shared_ptr<void> told) = 0;
 };
 
+// Returns ABORTED (STREAM_REPLACED), with which a session ends when the client has a newer one.
+absl::Status StreamReplaced();
+
 class Sessions {
  public:
   // Makes this the session of the client. Returns the one before it, if any, which the caller must end.
@@ -44,7 +47,7 @@ class Sessions {
     std::shared_ptr<ClientSession> session;
   };
   std::vector<Entry> OfTask(const std::string& task) const;
-  // Ends all sessions, and those that are still to come.
+  // Ends all sessions, and those that are still to come, with this error; OK lets them come again.
   void Close(const absl::Status& status);
 
  private:

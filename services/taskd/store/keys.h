@@ -10,12 +10,18 @@
 //   x/{serial}                  RevocationRecord, until the key's end
 //   h/{credential}/{key}        what is stored there depends on that credential of keyd's
 //   e/{credential}              EndedRecord, until the credential's end
+//
+// With several replicas of taskd on one store:
+//
+//   n/{task}/{client}           PresenceRecord          lead                   the replica that acts on time
+//   t//{replica}                nothing: a replica puts it to find out that it has followed up to there
 #ifndef PARLEY_SERVICES_TASKD_STORE_KEYS_H_
 #define PARLEY_SERVICES_TASKD_STORE_KEYS_H_
 
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -68,6 +74,19 @@ inline std::string CreatedKey(absl::Time created, absl::string_view task) {
   return absl::StrFormat("o/%016x/%s", inverted, std::string(task));
 }
 inline KeyRange CreatedRange() { return KeyRange::Prefix("o/"); }
+inline std::string PresenceKey(absl::string_view task, absl::string_view client) {
+  return absl::StrCat("n/", task, "/", client);
+}
+// Returns the task and the client of such a key.
+inline std::pair<std::string, std::string> ParsePresenceKey(absl::string_view key) {
+  key.remove_prefix(2);
+  const size_t slash = key.find('/');
+  return {std::string(key.substr(0, slash)), std::string(key.substr(slash + 1))};
+}
+inline KeyRange AllPresenceRange() { return KeyRange::Prefix("n/"); }
+inline constexpr absl::string_view kLeadKey = "lead";
+// It is in AllTasksRange, where no task has an empty name.
+inline std::string BarrierKey(absl::string_view replica) { return absl::StrCat("t//", replica); }
 // Returns the part of a key after its last '/'.
 inline std::string LastPart(absl::string_view key) { return std::string(key.substr(key.rfind('/') + 1)); }
 inline std::string RequestKey(absl::string_view hash_hex) { return absl::StrCat("q/", hash_hex); }

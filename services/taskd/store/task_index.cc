@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "lib/base/error.h"
 #include "lib/base/log.h"
 #include "lib/base/proto_time.h"
 #include "lib/task/states.h"
@@ -14,10 +15,13 @@ namespace parley::taskd {
 
 using task::v1::Participant;
 
-TaskIndex::TaskIndex(const TaskStore* store, Clock* clock, TimerQueue* timers)
+TaskIndex::TaskIndex(const TaskStore* store, Presence* presence, Barrier* barrier, Clock* clock, TimerQueue* timers)
     : store_(store),
+      presence_(presence),
+      barrier_(barrier),
       clock_(clock),
       timers_(timers),
+      leads_(presence == nullptr),
       follower_(
           store->store(), AllTasksRange(), [this] { return Load(); },
           [this](const std::vector<store::Change>& changes) { Apply(changes); }, clock, timers) {}
@@ -40,13 +44,36 @@ void TaskIndex::Committed(int64_t revision) {
   committed_ = std::max(committed_, revision);
 }
 
-void TaskIndex::CatchUp() {
+absl::Status TaskIndex::CatchUp() {
   int64_t revision = 0;
   {
     MutexLock lock(&mutex_);
     revision = committed_;
   }
-  follower_.WaitFor(revision);
+  if (follower_.WaitFor(revision)) return absl::OkStatus();
+  return Unavailable("STORE_BEHIND", "this server does not hear from its store what has changed; try again");
+}
+
+absl::Status TaskIndex::CatchUpWithAll() {
+  if (barrier_ != nullptr) {
+    ASSIGN_OR_RETURN(const int64_t revision, barrier_->Pass());
+    Committed(revision);
+  }
+  return CatchUp();
+}
+
+void TaskIndex::OnLead(bool leads) {
+  Notices notices;
+  {
+    MutexLock lock(&mutex_);
+    leads_ = leads;
+    if (!leads) return;
+    for (auto& [task, entry] : entries_) {
+      notices.push_back([this, task = task] { observer_.task_due(task); });
+      for (auto& [name, client] : entry.clients) Schedule(task, name, &client);
+    }
+  }
+  for (const auto& notice : notices) notice();
 }
 
 absl::StatusOr<int64_t> TaskIndex::Load() {
@@ -85,8 +112,9 @@ void TaskIndex::Apply(const std::vector<store::Change>& changes) {
 }
 
 void TaskIndex::Observe(absl::string_view key, absl::string_view value, int64_t mod_revision, Notices* notices) {
-  if (stopped_) return;
   const WatchedKey watched = ParseWatchedKey(key);
+  // A barrier has no task.
+  if (stopped_ || watched.task.empty()) return;
   const std::string task(watched.task);
   if (watched.client.empty()) return ObserveTask(task, key, value, mod_revision, notices);
   const auto entry = entries_.find(task);
@@ -129,6 +157,8 @@ void TaskIndex::ObserveClient(Entry* entry, const std::string& name, absl::strin
   if (client.mod_revision >= mod_revision) return;
   const bool known = client.mod_revision != 0;
   if (known) CountClient(client, -1, entry);
+  const std::string task = *ParseTaskName(entry->task->value.task().name());
+  if (!known && presence_ != nullptr) SetPresence(presence_->Find(task, name), entry, name, &client);
   const bool renewed = known && client.version == participant.version();
   client.counted = {participant.state(), task::Place(participant), participant.hindered(), participant.revision(),
                     record.borne()};
@@ -138,11 +168,10 @@ void TaskIndex::ObserveClient(Entry* entry, const std::string& name, absl::strin
   client.lease = renewed ? std::max(client.lease, lease) : lease;
   client.retry = record.has_retry_time() ? ToTime(record.retry_time()) : absl::InfiniteFuture();
   // Also after a restart of this service, when all are gone.
-  if (!client.connected && task::IsWorking(client.counted.state) && client.gone == absl::InfiniteFuture()) {
+  if (!client.connected() && task::IsWorking(client.counted.state) && client.gone == absl::InfiniteFuture()) {
     client.gone = clock_->Now() + ToDuration(entry->task->value.task().leases().session());
   }
   CountClient(client, 1, entry);
-  const std::string task = *ParseTaskName(entry->task->value.task().name());
   Schedule(task, name, &client);
   notices->push_back(
       [this, task, name, version = client.version] { observer_.participant_changed(task, name, version); });
@@ -171,12 +200,17 @@ void TaskIndex::Forget(Entries::iterator entry) {
   entries_.erase(entry);
 }
 
+absl::Time TaskIndex::NextOf(const Client& client) const {
+  if (!IsOurs(client)) return absl::InfiniteFuture();
+  const absl::Time next = std::min(client.lease, client.gone);
+  return client.here ? std::min(next, client.retry) : next;
+}
+
 // Keeps one timer a client. It is moved only to come earlier: when it comes too early it is set again, so that a lease
 // that each report renews costs nothing.
 void TaskIndex::Schedule(const std::string& task, const std::string& name, Client* client) {
   if (stopped_) return;
-  absl::Time next = std::min(client->lease, client->gone);
-  if (client->connected) next = std::min(next, client->retry);
+  const absl::Time next = NextOf(*client);
   if (task::IsAtRest(client->counted.state) || next >= client->timer_at) return;
   if (client->timer != 0) timers_->Cancel(client->timer);
   client->timer_at = next;
@@ -191,6 +225,7 @@ void TaskIndex::OnTimer(const std::string& task, const std::string& name) {
     if (client == nullptr || stopped_) return;
     client->timer = 0;
     client->timer_at = absl::InfiniteFuture();
+    if (!IsOurs(*client)) return;
     const absl::Time now = clock_->Now();
     const int64_t version = client->version;
     const auto notify = [&](absl::Time* at, Due due) {
@@ -200,7 +235,7 @@ void TaskIndex::OnTimer(const std::string& task, const std::string& name) {
     };
     notify(&client->lease, Due::kLease);
     notify(&client->gone, Due::kSession);
-    if (client->connected) notify(&client->retry, Due::kOffer);
+    if (client->here) notify(&client->retry, Due::kOffer);
     Schedule(task, name, client);
   }
   for (const auto& notice : notices) notice();
@@ -253,7 +288,7 @@ TaskIndex::Unended TaskIndex::FindUnended(absl::string_view task) const {
 bool TaskIndex::IsConnected(absl::string_view task, absl::string_view name) {
   MutexLock lock(&mutex_);
   const Client* const client = FindClient(task, name);
-  return client != nullptr && client->connected;
+  return client != nullptr && client->connected();
 }
 
 void TaskIndex::ShowPresence(Participant* participant) {
@@ -262,31 +297,49 @@ void TaskIndex::ShowPresence(Participant* participant) {
   MutexLock lock(&mutex_);
   const Client* const client = FindClient(id->task, id->client);
   if (client == nullptr) return;
-  participant->set_connected(client->connected);
-  if (client->connected || client->disconnected == absl::InfinitePast()) return;
+  participant->set_connected(client->connected());
+  if (client->connected() || client->disconnected == absl::InfinitePast()) return;
   *participant->mutable_disconnect_time() = ToProto(client->disconnected);
 }
 
+void TaskIndex::SetPresence(const Presence::View& view, Entry* entry, const std::string& name, Client* client) {
+  const bool was_connected = client->connected();
+  client->here = view.here;
+  client->elsewhere = view.elsewhere;
+  if (client->connected()) {
+    client->gone = absl::InfiniteFuture();
+  } else {
+    client->disconnected = view.disconnected;
+    if (was_connected && task::IsWorking(client->counted.state)) {
+      client->gone = clock_->Now() + ToDuration(entry->task->value.task().leases().session());
+    }
+  }
+  Schedule(*ParseTaskName(entry->task->value.task().name()), name, client);
+}
+
+void TaskIndex::PresenceChanged(const std::string& task, const std::string& name) {
+  MutexLock lock(&mutex_);
+  Client* const client = FindClient(task, name);
+  if (client != nullptr) SetPresence(presence_->Find(task, name), &entries_.find(task)->second, name, client);
+}
+
 void TaskIndex::SessionBegan(absl::string_view task, absl::string_view name) {
+  if (presence_ != nullptr) presence_->SessionBegan(task, name);
   MutexLock lock(&mutex_);
   const auto entry = entries_.find(task);
   if (entry == entries_.end()) return;
   // It may be here before the watch has shown that it joined.
   Client& client = entry->second.clients[std::string(name)];
-  client.connected = true;
-  client.gone = absl::InfiniteFuture();
-  Schedule(std::string(task), std::string(name), &client);
+  SetPresence({.here = true, .elsewhere = client.elsewhere}, &entry->second, std::string(name), &client);
 }
 
 void TaskIndex::SessionEnded(absl::string_view task, absl::string_view name) {
+  if (presence_ != nullptr) presence_->SessionEnded(task, name);
   MutexLock lock(&mutex_);
   Client* const client = FindClient(task, name);
   if (client == nullptr) return;
-  client->connected = false;
-  client->disconnected = clock_->Now();
-  if (!task::IsWorking(client->counted.state)) return;
-  client->gone = clock_->Now() + ToDuration(entries_.find(task)->second.task->value.task().leases().session());
-  Schedule(std::string(task), std::string(name), client);
+  SetPresence({.here = false, .elsewhere = client->elsewhere, .disconnected = clock_->Now()},
+              &entries_.find(task)->second, std::string(name), client);
 }
 
 void TaskIndex::RenewLease(absl::string_view task, absl::string_view client, absl::Time until) {

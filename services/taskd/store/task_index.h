@@ -4,6 +4,9 @@
 // moments. Counts are kept here, so that no client's commit has to touch its task's record. A client takes a few dozen
 // bytes. Only leases that are renewed by progress which is not worth a commit are the view's own.
 //
+// With several replicas on one store, a client is the business of the replica that has its session. Tasks, and clients
+// that are not connected anywhere, are that of the replica that leads.
+//
 // Threads: all methods may be called from any thread. Observers run on threads of the store and of the timers and must
 // not block: they hand on.
 #ifndef PARLEY_SERVICES_TASKD_STORE_TASK_INDEX_H_
@@ -26,6 +29,8 @@
 #include "lib/store/follower.h"
 #include "services/taskd/domain/counts.h"
 #include "services/taskd/domain/participant.h"
+#include "services/taskd/store/barrier.h"
+#include "services/taskd/store/presence.h"
 #include "services/taskd/store/task_store.h"
 
 namespace parley::taskd {
@@ -51,8 +56,8 @@ class TaskIndex {
     std::function<void(const std::string& task, const std::string& client, Due due, int64_t version)> participant_due;
   };
 
-  // All of these must outlive this.
-  TaskIndex(const TaskStore* store, Clock* clock, TimerQueue* timers);
+  // All of these must outlive this. `presence` and `barrier` are null in a process that is alone, which then leads.
+  TaskIndex(const TaskStore* store, Presence* presence, Barrier* barrier, Clock* clock, TimerQueue* timers);
 
   // Loads and follows. Every task is then reported as due once, so that nothing that time did meanwhile is missed.
   // Returns the errors of the store.
@@ -62,8 +67,17 @@ class TaskIndex {
   // Says that a commit changed a task or a client at this revision, and that somebody knows: this process made it, or
   // has shown it.
   void Committed(int64_t revision);
-  // Returns once every such commit so far shows here. Must not be called on a thread of the store.
-  void CatchUp();
+  // Returns once every such commit so far shows here. Must not be called on a thread of the store. Returns UNAVAILABLE
+  // (STORE_BEHIND) if that takes long, because the store does not tell of its changes.
+  absl::Status CatchUp();
+  // Does so for every commit that any process has made before the call. Unless this process is alone it takes a commit,
+  // which callers that wait at the same time share. Returns the errors of Barrier too.
+  absl::Status CatchUpWithAll();
+  // Reads everything as it is stored now. Returns the errors of the store.
+  absl::Status ReadAnew() { return follower_.ReadAnew(); }
+  // Says whether this process leads. When it begins to, every task is reported as due once, and what has become due
+  // meanwhile too.
+  void OnLead(bool leads);
 
   // Returns null if the task does not exist or is settled.
   TaskSnapshot Find(absl::string_view task) const;
@@ -78,20 +92,25 @@ class TaskIndex {
   };
   Unended FindUnended(absl::string_view task) const;
 
-  // Writes into `participant` whether the client is connected to this process, and otherwise since when not.
+  // Writes into `participant` whether the client is connected, and otherwise since when not.
   void ShowPresence(task::v1::Participant* participant);
   bool IsConnected(absl::string_view task, absl::string_view client);
 
   void SessionBegan(absl::string_view task, absl::string_view client);
   // Begins the client's session lease.
   void SessionEnded(absl::string_view task, absl::string_view client);
+  // Says that the client has come to another replica, or gone from it.
+  void PresenceChanged(const std::string& task, const std::string& client);
   // Renews the lease for progress that is not stored. Never shortens it.
   void RenewLease(absl::string_view task, absl::string_view client, absl::Time until);
 
  private:
   struct Client {
+    bool connected() const { return here || elsewhere; }
+
     Counted counted;
-    bool connected = false;
+    bool here = false;
+    bool elsewhere = false;
     // When the last connection ended.
     absl::Time disconnected = absl::InfinitePast();
     int64_t version = 0;
@@ -121,6 +140,13 @@ class TaskIndex {
   void ObserveClient(Entry* entry, const std::string& client, absl::string_view key, absl::string_view value,
                      int64_t mod_revision, Notices* notices) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CountClient(const Client& client, int sign, Entry* entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SetPresence(const Presence::View& view, Entry* entry, const std::string& name, Client* client)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Returns when this process has to act for the client next.
+  absl::Time NextOf(const Client& client) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool IsOurs(const Client& client) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return client.here || (leads_ && !client.elsewhere);
+  }
   void Recount(Entry* entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Forget(Entries::iterator entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Schedule(const std::string& task, const std::string& name, Client* client) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -128,11 +154,14 @@ class TaskIndex {
   Client* FindClient(absl::string_view task, absl::string_view client) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const TaskStore* const store_;
+  Presence* const presence_;
+  Barrier* const barrier_;
   Clock* const clock_;
   TimerQueue* const timers_;
   Observer observer_;
   mutable Mutex mutex_;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  bool leads_ ABSL_GUARDED_BY(mutex_);
   int64_t committed_ ABSL_GUARDED_BY(mutex_) = 0;
   Entries entries_ ABSL_GUARDED_BY(mutex_);
   store::Follower follower_;

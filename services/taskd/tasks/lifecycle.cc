@@ -20,6 +20,7 @@ constexpr absl::Duration kRetryAfter = absl::Seconds(5);
 }  // namespace
 
 void Lifecycle::Reevaluate(const std::string& task) {
+  if (!Leads()) return;
   MutexLock lock(&mutex_);
   if (stopped_) return;
   const auto [place, added] = looking_.emplace(task, false);
@@ -58,7 +59,8 @@ void Lifecycle::RetryLater(absl::Duration after, std::function<void()> work) {
 }
 
 absl::Status Lifecycle::LookOnce(const std::string& task) {
-  while (true) {
+  while (Leads()) {
+    ++looks_;
     const TaskSnapshot snapshot = parts_->task_index->Find(task);
     if (snapshot == nullptr) return absl::OkStatus();
     if (task::HasEnded(snapshot->value.task().state())) return EndParticipants(snapshot);
@@ -72,6 +74,7 @@ absl::Status Lifecycle::LookOnce(const std::string& task) {
     }
     RETURN_IF_ERROR(Change(snapshot, *due));
   }
+  return absl::OkStatus();
 }
 
 // On a conflict the board shows what won, and the task is looked at again.
@@ -90,8 +93,8 @@ absl::Status Lifecycle::Change(const TaskSnapshot& task, const TaskRecord& next)
   // The store knows who was faster; this process may not yet.
   ASSIGN_OR_RETURN(const Stored<TaskRecord> now, parts_->store->GetTask(id));
   parts_->task_index->Committed(now.revision);
-  parts_->task_index->CatchUp();
-  return absl::OkStatus();
+  if (next.settled() && parts_->presence != nullptr) parts_->presence->Forget(id);
+  return parts_->task_index->CatchUp();
 }
 
 // Ends the clients that the task's end demands, many in one commit; when the last has ended, closes the books.
@@ -99,7 +102,7 @@ absl::Status Lifecycle::EndParticipants(const TaskSnapshot& task) {
   const std::string id = *ParseTaskName(task->value.task().name());
   const TaskIndex::Unended unended = parts_->task_index->FindUnended(id);
   RETURN_IF_ERROR(parts_->updater->ApplyToAll(id, unended.clients, Event{Event::Kind::kTaskEnded}).status());
-  parts_->task_index->CatchUp();
+  RETURN_IF_ERROR(parts_->task_index->CatchUp());
   if (!parts_->task_index->FindUnended(id).all_ended) return absl::OkStatus();
   TaskRecord settled = task->value;
   settled.set_settled(true);
@@ -113,9 +116,10 @@ void Lifecycle::ApplyEvent(const std::string& task, const std::string& client, E
   parts_->workers->Run([=, this] {
     Event event{kind};
     event.version = version;
-    const absl::Status status = parts_->updater->Apply(task, client, event).status();
-    if (status.ok()) return;
-    LogError("a lease could not be ended", {{"task", task}, {"error", std::string(status.message())}});
+    const absl::StatusOr<bool> applied = parts_->updater->Apply(task, client, event);
+    if (applied.ok()) ends_ += *applied ? 1 : 0;
+    if (applied.ok()) return;
+    LogError("a lease could not be ended", {{"task", task}, {"error", std::string(applied.status().message())}});
     RetryLater(kRetryAfter, [=, this] { ApplyEvent(task, client, kind, version); });
   });
 }

@@ -2,12 +2,14 @@
 // and ends leases.
 //
 // All of it is idempotent: it may stop anywhere, and goes on after a restart, because every task that is not settled is
-// looked at again then.
+// looked at again then. With several replicas, only the one that leads looks at tasks.
 //
 // Threads: all methods may be called from any thread; they hand the work to the pool.
 #ifndef PARLEY_SERVICES_TASKD_TASKS_LIFECYCLE_H_
 #define PARLEY_SERVICES_TASKD_TASKS_LIFECYCLE_H_
 
+#include <atomic>
+#include <cstdint>
 #include <map>
 #include <string>
 
@@ -28,6 +30,10 @@ class Lifecycle {
   void ApplyEvent(const std::string& task, const std::string& client, Event::Kind kind, int64_t version);
   // Begins nothing any more.
   void Stop();
+  bool Leads() const { return parts_->leader == nullptr || parts_->leader->leads(); }
+  // Returns how often this process has looked at a task, and how many ends of leases and sessions it has applied.
+  int64_t looks() const { return looks_; }
+  int64_t ends() const { return ends_; }
 
  private:
   void Work(const std::string& task);
@@ -38,6 +44,8 @@ class Lifecycle {
 
   const TaskdParts* const parts_;
   ClockJumps* const jumps_;
+  std::atomic<int64_t> looks_ = 0;
+  std::atomic<int64_t> ends_ = 0;
   Mutex mutex_;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   // Tasks that are being looked at; true means once more.

@@ -30,8 +30,10 @@ absl::Status CheckEtag(const Stored<TaskRecord>& task, absl::string_view etag) {
 
 }  // namespace
 
-Task Tasks::Show(Stored<TaskRecord> task) const {
+absl::StatusOr<Task> Tasks::Show(Stored<TaskRecord> task) const {
   if (!task.value.settled()) {
+    parts_->task_index->Committed(task.revision);
+    RETURN_IF_ERROR(parts_->task_index->CatchUp());
     const std::string id = *ParseTaskName(task.value.task().name());
     if (const auto tally = parts_->task_index->TallyOf(id)) {
       *task.value.mutable_task()->mutable_counts() = tally->counts;
@@ -78,7 +80,7 @@ absl::Status Tasks::Create(const rpc::Caller& caller, const CreateTaskRequest& r
   ASSIGN_OR_RETURN(RequestLog::Request done,
                    parts_->request_log->Begin(caller, "CreateTask", request.request_id(), request));
   ASSIGN_OR_RETURN(auto earlier, parts_->request_log->FindDone(done));
-  if (earlier.has_value()) return AnswerCreate(*earlier, response);
+  if (earlier.has_value()) return AnswerCreate(*earlier, /*committed=*/false, response);
   RETURN_IF_ERROR(ValidateCreateTask(request, parts_->clock->Now()));
   std::string id;
   const auto decide = [&](int conflicts) -> absl::StatusOr<std::optional<store::Transaction>> {
@@ -97,14 +99,14 @@ absl::Status Tasks::Create(const rpc::Caller& caller, const CreateTaskRequest& r
   };
   ASSIGN_OR_RETURN(const int64_t revision,
                    store::Update(parts_->store->store(), "the task that this one supersedes", decide));
-  if (earlier.has_value()) return AnswerCreate(*earlier, response);
+  if (earlier.has_value()) return AnswerCreate(*earlier, /*committed=*/false, response);
   parts_->task_index->Committed(revision);
   if (!request.supersedes().empty()) {
     RecordAction(parts_->audit, caller.Name(), "task.superseded", request.supersedes(), TaskName(id));
   }
   RecordAction(parts_->audit, caller.Name(), "task.created", TaskName(id), request.title());
   RecordAction(parts_->audit, caller.Name(), "join_key.created", JoinKeyName(id, done.record.join_key()));
-  return AnswerCreate(done.record, response);
+  return AnswerCreate(done.record, /*committed=*/true, response);
 }
 
 absl::StatusOr<store::Transaction> Tasks::NewTask(const rpc::Caller& caller, const CreateTaskRequest& request,
@@ -149,8 +151,9 @@ absl::Status Tasks::SupersedeOld(const std::string& old_name, const std::string&
   return absl::OkStatus();
 }
 
-absl::Status Tasks::AnswerCreate(const RequestRecord& record, task::v1::CreateTaskResponse* response) const {
-  RETURN_IF_ERROR(Answer(TaskName(record.task()), response->mutable_task()));
+absl::Status Tasks::AnswerCreate(const RequestRecord& record, bool committed,
+                                 task::v1::CreateTaskResponse* response) const {
+  RETURN_IF_ERROR(Answer(TaskName(record.task()), committed, response->mutable_task()));
   return roster_->AnswerJoinKey(record.task(), record.join_key(), response->mutable_join_key());
 }
 
@@ -167,9 +170,9 @@ absl::Status Tasks::Publish(const rpc::Caller& caller, const task::v1::PublishRe
     return NewRevision(request, id, &done);
   };
   ASSIGN_OR_RETURN(const int64_t revision, store::Update(parts_->store->store(), request.name(), decide));
-  if (earlier.has_value()) return Answer(request.name(), response);
+  if (earlier.has_value()) return Answer(request.name(), /*committed=*/false, response);
   parts_->task_index->Committed(revision);
-  RETURN_IF_ERROR(Answer(request.name(), response));
+  RETURN_IF_ERROR(Answer(request.name(), /*committed=*/true, response));
   RecordAction(parts_->audit, caller.Name(), "task.revision_published", request.name(),
                absl::StrCat("r", response->revision()));
   return absl::OkStatus();
@@ -206,11 +209,11 @@ absl::StatusOr<store::Transaction> Tasks::NewRevision(const task::v1::PublishRev
   return transaction;
 }
 
-absl::Status Tasks::Answer(absl::string_view name, Task* response) const {
+absl::Status Tasks::Answer(absl::string_view name, bool committed, Task* response) const {
   ASSIGN_OR_RETURN(const std::string id, ParseTaskName(name));
-  parts_->task_index->CatchUp();
+  if (!committed) RETURN_IF_ERROR(parts_->task_index->CatchUpWithAll());
   ASSIGN_OR_RETURN(const auto task, parts_->store->GetTask(id));
-  *response = Show(task);
+  ASSIGN_OR_RETURN(*response, Show(task));
   return absl::OkStatus();
 }
 
@@ -218,7 +221,7 @@ absl::Status Tasks::List(const task::v1::ListTasksRequest& request, task::v1::Li
   ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size()));
   store::KeyRange range = CreatedRange();
   RETURN_IF_ERROR(rpc::ApplyPageToken(request.page_token(), range.end, &range.begin));
-  parts_->task_index->CatchUp();
+  RETURN_IF_ERROR(parts_->task_index->CatchUpWithAll());
   while (true) {
     ASSIGN_OR_RETURN(const store::Page page, parts_->store->store()->List(range, page_size));
     for (const store::Entry& entry : page.entries) {
@@ -228,7 +231,7 @@ absl::Status Tasks::List(const task::v1::ListTasksRequest& request, task::v1::Li
       if (!states.empty() && std::find(states.begin(), states.end(), task.value.task().state()) == states.end()) {
         continue;
       }
-      *response->add_tasks() = Show(task);
+      ASSIGN_OR_RETURN(*response->add_tasks(), Show(task));
       if (response->tasks_size() < page_size) continue;
       if (page.more || &entry != &page.entries.back()) response->set_next_page_token(rpc::PageToken(entry.key));
       return absl::OkStatus();
@@ -255,7 +258,7 @@ absl::Status Tasks::ChangeTask(const rpc::Caller& caller, absl::string_view name
     parts_->task_index->Committed(revision);
     RecordAction(parts_->audit, caller.Name(), action, name, detail);
   }
-  return Answer(name, response);
+  return Answer(name, /*committed=*/revision > 0, response);
 }
 
 absl::Status Tasks::Pause(const rpc::Caller& caller, const task::v1::PauseTaskRequest& request, Task* response) {
@@ -270,7 +273,7 @@ absl::Status Tasks::Resume(const rpc::Caller& caller, const task::v1::ResumeTask
     if (task->task().state() == Task::STATE_HALTED) {
       // Before it is open again, lest they halt it anew.
       RETURN_IF_ERROR(roster_->BearFailures(id));
-      parts_->task_index->CatchUp();
+      RETURN_IF_ERROR(parts_->task_index->CatchUp());
     }
     return taskd::Resume(task, parts_->clock->Now());
   };

@@ -24,15 +24,16 @@ class Tasks {
   absl::Status Publish(const rpc::Caller& caller, const task::v1::PublishRevisionRequest& request,
                        task::v1::Task* response);
   absl::Status Get(const task::v1::GetTaskRequest& request, task::v1::Task* response) {
-    return Answer(request.name(), response);
+    return Answer(request.name(), /*committed=*/false, response);
   }
   absl::Status List(const task::v1::ListTasksRequest& request, task::v1::ListTasksResponse* response);
   absl::Status Pause(const rpc::Caller& caller, const task::v1::PauseTaskRequest& request, task::v1::Task* response);
   absl::Status Resume(const rpc::Caller& caller, const task::v1::ResumeTaskRequest& request, task::v1::Task* response);
   absl::Status Abort(const rpc::Caller& caller, const task::v1::AbortTaskRequest& request, task::v1::Task* response);
 
-  // Returns the task in the form of the API, with counts and etag.
-  task::v1::Task Show(Stored<TaskRecord> task) const;
+  // Returns the task in the form of the API, with counts that are no older than the record and what this process has
+  // committed, and an etag. Returns UNAVAILABLE (STORE_BEHIND).
+  absl::StatusOr<task::v1::Task> Show(Stored<TaskRecord> task) const;
 
  private:
   // Changes a task's record, and says whether it did.
@@ -46,8 +47,9 @@ class Tasks {
                                              const std::string& id, RequestLog::Request* done);
   absl::Status SupersedeOld(const std::string& old_name, const std::string& name,
                             store::Transaction* transaction) const;
-  absl::Status Answer(absl::string_view name, task::v1::Task* response) const;
-  absl::Status AnswerCreate(const RequestRecord& record, task::v1::CreateTaskResponse* response) const;
+  // Shows the task with all that this process has committed; unless it has just done so, with what any process has.
+  absl::Status Answer(absl::string_view name, bool committed, task::v1::Task* response) const;
+  absl::Status AnswerCreate(const RequestRecord& record, bool committed, task::v1::CreateTaskResponse* response) const;
   // A commit that makes the task's next revision.
   absl::StatusOr<store::Transaction> NewRevision(const task::v1::PublishRevisionRequest& request, const std::string& id,
                                                  RequestLog::Request* done);

@@ -35,6 +35,8 @@ absl::Status WatchStream::Start() {
   ASSIGN_OR_RETURN(task_, ParseTaskName(request_.name()));
   ASSIGN_OR_RETURN(const auto task, parts_->store->GetTask(task_));
   ASSIGN_OR_RETURN(const int64_t newest, parts_->store->store()->Revision());
+  // So that the first message counts all that it shows.
+  RETURN_IF_ERROR(parts_->task_index->CatchUpWithAll());
   if (request_.cursor() < 0 || request_.cursor() > newest) {
     return Error(absl::StatusCode::kOutOfRange, "CURSOR_OUT_OF_RANGE",
                  "the cursor is not one that this server gave; start again at 0");
@@ -47,14 +49,14 @@ absl::Status WatchStream::Start() {
   cursor_ = request_.cursor();
   WatchTaskResponse first;
   first.set_cursor(cursor_);
-  ShowTask(&first);
+  RETURN_IF_ERROR(ShowTask(&first));
   return SendAndWatch(std::move(first), /*settled=*/task.value.settled() && task.revision <= cursor_);
 }
 
-void WatchStream::ShowTask(WatchTaskResponse* response) {
-  parts_->task_index->CatchUp();
-  const auto task = parts_->store->GetTask(task_);
-  if (task.ok()) *response->mutable_task() = tasks_->Show(*task);
+absl::Status WatchStream::ShowTask(WatchTaskResponse* response) {
+  ASSIGN_OR_RETURN(const auto task, parts_->store->GetTask(task_));
+  ASSIGN_OR_RETURN(*response->mutable_task(), tasks_->Show(task));
+  return absl::OkStatus();
 }
 
 // One message of the present state; its cursor only with the last, so that who is cut off in between starts again.
@@ -64,7 +66,7 @@ absl::Status WatchStream::SendSnapshotPage() {
   parts_->task_index->Committed(NewestOf(page.entries));
   ASSIGN_OR_RETURN(auto records, ParseEntries<ParticipantRecord>(page.entries));
   WatchTaskResponse message;
-  if (snapshot_rest_.begin == ParticipantRange(task_).begin) ShowTask(&message);
+  if (snapshot_rest_.begin == ParticipantRange(task_).begin) RETURN_IF_ERROR(ShowTask(&message));
   for (ParticipantRecord& record : records) *message.add_participants() = ShowParticipant(*parts_, std::move(record));
   if (page.more) {
     snapshot_rest_.begin = page.entries.back().key + '\0';
@@ -150,7 +152,7 @@ absl::Status WatchStream::SendChanges() {
   }
   message.set_cursor(cursor_);
   // Its counts change with its clients.
-  ShowTask(&message);
+  RETURN_IF_ERROR(ShowTask(&message));
   for (const std::string& value : values) {
     ParticipantRecord record;
     RETURN_IF_ERROR(ParseRecord(task_, value, &record));

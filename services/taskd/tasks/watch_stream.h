@@ -45,7 +45,7 @@ class WatchStream final
   absl::Status SendAndWatch(task::v1::WatchTaskResponse message, bool settled);
   void Continue();
   absl::Status SendChanges();
-  void ShowTask(task::v1::WatchTaskResponse* response);
+  absl::Status ShowTask(task::v1::WatchTaskResponse* response);
 
   const TaskdParts* const parts_;
   const Tasks* const tasks_;

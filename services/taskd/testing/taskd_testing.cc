@@ -147,6 +147,11 @@ void TaskdTest::Stop() {
   Close();
 }
 
+void TaskdTest::TalkTo(const std::string& address) {
+  address_ = address;
+  operator_ = Connect(access::v1::ROLE_OPERATOR, "olga");
+}
+
 void TaskdTest::RestartWithoutKeyd() {
   Stop();
   labels_ = std::make_unique<keyd_client::DeviceLabels>();

@@ -98,6 +98,9 @@ class TaskdTest : public ServiceTest {
 
   void Start();
   void Stop();
+  // Makes what follows talk to the server at this address.
+  void TalkTo(const std::string& address);
+  const Secret& sealing_key() const { return sealing_key_; }
   // Restarts like after a kill: what is not in the store is gone.
   void Restart() {
     Stop();
