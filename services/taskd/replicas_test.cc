@@ -1,5 +1,4 @@
 // Two replicas of taskd on one store: what one has acknowledged holds at the other, and nothing is done twice.
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -7,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
+#include "lib/crypto/kdf.h"
 #include "parley/task/v1/manifest.pb.h"
 #include "services/taskd/store/keys.h"
 #include "services/taskd/testing/replicas_testing.h"
@@ -136,6 +136,256 @@ TEST_F(TwoReplicasTest, ARestartedReplicaKnowsSinceWhenAClientIsGone) {
   const Participant shown = GetParticipant(client.task, client.client);
   EXPECT_FALSE(shown.connected());
   EXPECT_EQ(ToTime(shown.disconnect_time()), gone);
+}
+
+TEST_F(TwoReplicasTest, WhatIsDueIsDoneOnce) {
+  const size_t leader = WaitForLeader();
+  const size_t other = leader == one_ ? two_ : one_;
+  constexpr int kClients = 6;
+  const auto task = Create(NewLongTask("fleet"));
+  ASSERT_TRUE(task.ok()) << task.status();
+  const std::string name = task->task().name();
+  {
+    std::vector<std::unique_ptr<TaskdTestClient>> connections;
+    std::vector<std::unique_ptr<TestNegotiation>> negotiations;
+    for (int i = 0; i < kClients; ++i) {
+      const size_t at = i % 2 == 0 ? one_ : two_;
+      const JoinedClient client = JoinAt(at, *task, absl::StrCat("web-", i));
+      connections.push_back(ConnectTo(at, client.key));
+      negotiations.push_back(std::make_unique<TestNegotiation>(connections.back().get(), client.task));
+      negotiations.back()->CarryOn();
+      WaitForPresence(leader, client, true);
+    }
+  }
+  for (int i = 0; i < kClients; ++i) {
+    AdvanceUntil(name, absl::StrCat("web-", i), Participant::STATE_LOST, absl::Seconds(61));
+  }
+  EXPECT_EQ(MetricOf(leader, "parley_client_ends_total"), kClients);
+  ASSERT_TRUE(Abort(name, "enough").ok());
+  WaitForTask(name, Task::STATE_ABORTED);
+  clock_.Advance(ToDuration(task->task().leases().apply()) + absl::Minutes(1));
+  while (shared_->Get(UnsettledKey("fleet")).ok() && !HasFailure()) {
+  }
+  EXPECT_EQ(MetricOf(other, "parley_client_ends_total"), 0);
+  EXPECT_EQ(MetricOf(other, "parley_task_looks_total"), 0);
+  EXPECT_GT(MetricOf(leader, "parley_task_looks_total"), 0);
+  // What was known of the connections goes with the task.
+  while (!shared_->List(AllPresenceRange())->entries.empty() && !HasFailure()) {
+  }
+}
+
+TEST_F(TwoReplicasTest, TheLeaseOfAConnectedClientEndsAtItsReplica) {
+  const size_t leader = WaitForLeader();
+  const size_t other = leader == one_ ? two_ : one_;
+  const auto task = Create(NewTask("fleet"));
+  ASSERT_TRUE(task.ok()) << task.status();
+  const JoinedClient client = JoinAt(other, *task, "web-1");
+  const auto connection = ConnectTo(other, client.key);
+  TestNegotiation negotiation(connection.get(), client.task);
+  negotiation.Declare();
+  EXPECT_EQ(negotiation.Accept().state(), Participant::STATE_ACCEPTED);
+  WaitForPresence(leader, client, true);
+  AdvanceUntil(client.task, client.client, Participant::STATE_TIMED_OUT,
+               ToDuration(task->task().leases().transfer()) + absl::Seconds(1));
+  EXPECT_EQ(MetricOf(other, "parley_client_ends_total"), 1);
+  EXPECT_EQ(MetricOf(leader, "parley_client_ends_total"), 0);
+}
+
+TEST_F(TwoReplicasTest, WhatAClientFetchesElsewhereRenewsItsLease) {
+  const auto task = Create(NewTask("fleet"));
+  ASSERT_TRUE(task.ok()) << task.status();
+  const JoinedClient client = JoinAt(one_, *task, "web-1");
+  const auto connection = ConnectTo(one_, client.key);
+  TestNegotiation negotiation(connection.get(), client.task);
+  const NegotiateResponse offer = negotiation.Declare();
+  EXPECT_EQ(negotiation.Accept().state(), Participant::STATE_ACCEPTED);
+  WaitForPresence(two_, client, true);
+  task::v1::Manifest manifest;
+  ASSERT_TRUE(manifest.ParseFromString(offer.offer().manifest().manifest()));
+
+  const absl::Duration lease = ToDuration(task->task().leases().transfer());
+  const auto fetching = ConnectTo(two_, client.key);
+  for (int i = 0; i < 4; ++i) {
+    clock_.Advance(lease * 0.6);
+    grpc::ClientContext context;
+    TaskdTestClient::SetDeadline(&context);
+    task::v1::FetchChunksRequest request;
+    request.set_task(client.task);
+    request.set_revision(1);
+    request.add_chunks()->set_digest(manifest.files(0).chunks(0));
+    const auto stream = fetching->artifacts().FetchChunks(&context, request);
+    task::v1::FetchChunksResponse piece;
+    while (stream->Read(&piece)) {
+    }
+    ASSERT_TRUE(stream->Finish().ok());
+    while (ToTime(GetParticipant(client.task, client.client).lease_time()) < clock_.Now() + lease && !HasFailure()) {
+    }
+    EXPECT_EQ(GetParticipant(client.task, client.client).state(), Participant::STATE_ACCEPTED);
+  }
+}
+
+TEST_F(TwoReplicasTest, ACallerSeesAtOneWhatWasAcknowledgedAtTheOther) {
+  const auto task = Create(NewTask("fleet"));
+  ASSERT_TRUE(task.ok()) << task.status();
+  const std::string name = task->task().name();
+  for (int i = 0; i < 20; ++i) {
+    JoinAt(i % 2 == 0 ? one_ : two_, *task, absl::StrCat("web-", i));
+    TalkToReplica(i % 2 == 0 ? two_ : one_);
+    ASSERT_EQ(Get(name).counts().joined(), i + 1);
+    const auto listed = op().Call(&op().tasks(), &TaskService::Stub::ListTasks, task::v1::ListTasksRequest());
+    ASSERT_TRUE(listed.ok()) << listed.status();
+    ASSERT_EQ(listed->tasks(0).counts().joined(), i + 1);
+  }
+  for (int i = 0; i < 10; ++i) {
+    TalkToReplica(i % 2 == 0 ? one_ : two_);
+    ASSERT_TRUE(Publish(name, absl::StrCat("content ", i)).ok());
+    TalkToReplica(i % 2 == 0 ? two_ : one_);
+    const Task shown = Get(name);
+    ASSERT_EQ(shown.revision(), i + 2);
+    // Nobody is up to date with a revision that has just come.
+    ASSERT_EQ(shown.counts().waiting(), 20) << shown.DebugString();
+    task::v1::WatchTaskRequest watch;
+    watch.set_name(name);
+    grpc::ClientContext context;
+    TaskdTestClient::SetDeadline(&context);
+    const auto stream = op().tasks().WatchTask(&context, watch);
+    task::v1::WatchTaskResponse first;
+    ASSERT_TRUE(stream->Read(&first));
+    EXPECT_EQ(first.task().revision(), i + 2);
+    context.TryCancel();
+  }
+}
+
+TEST_F(TwoReplicasTest, ARequestThatIsRepeatedAtTheOtherIsDoneOnce) {
+  const task::v1::CreateTaskRequest request = NewTask("fleet");
+  const auto first = Create(request);
+  ASSERT_TRUE(first.ok()) << first.status();
+  TalkToReplica(two_);
+  const auto again = Create(request);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->join_key().join_key().name(), first->join_key().join_key().name());
+}
+
+TEST_F(TwoReplicasTest, NoReplicaAdmitsAKeyWhoseRevocationIsAcknowledged) {
+  const auto task = Create(NewTask("fleet"));
+  ASSERT_TRUE(task.ok()) << task.status();
+  for (int i = 0; i < 10; ++i) {
+    const size_t at = i % 2 == 0 ? one_ : two_;
+    const size_t elsewhere = i % 2 == 0 ? two_ : one_;
+    const JoinedClient client = JoinAt(at, *task, absl::StrCat("web-", i));
+    const auto before = ConnectTo(elsewhere, client.key);
+    EXPECT_NE(Reason(Confirm(before.get(), client.task, "", 1).status()), "KEY_REVOKED");
+    ASSERT_TRUE(RevokeParticipant(client.task, client.client).ok());
+    EXPECT_FALSE(Admits(elsewhere, client.key)) << i;
+  }
+}
+
+TEST_F(ReplicasTest, AReplicaThatIsCutOffHoldsUpARevocationUntilItAdmitsNobody) {
+  const size_t one = StartReplica();
+  const auto task = Create(NewTask("fleet"));
+  ASSERT_TRUE(task.ok()) << task.status();
+  const JoinedClient client = Join(*task, "web-1");
+  const size_t two = StartReplica(absl::Seconds(2));
+  const auto connection = ConnectTo(two, client.key);
+  TestNegotiation negotiation(connection.get(), client.task);
+  negotiation.Declare();
+  WaitForPresence(one, client, true);
+
+  replica(two).store->CutOff(true);
+  ASSERT_TRUE(RevokeParticipant(client.task, client.client).ok());
+  EXPECT_EQ(Reason(replica(two).replicas->CheckHeld()), "REPLICA_CUT_OFF");
+  EXPECT_EQ(Reason(negotiation.Finish()), "REPLICA_CUT_OFF");
+  TestNegotiation again(connection.get(), client.task);
+  EXPECT_EQ(again.Declare().state(), Participant::STATE_UNSPECIFIED);
+
+  replica(two).store->CutOff(false);
+  while (!replica(two).replicas->CheckHeld().ok() && !HasFailure()) {
+  }
+  EXPECT_FALSE(Admits(two, client.key)) << "it read what it had missed before it took part again";
+}
+
+TEST_F(ReplicasTest, AnotherOneServesAndLeadsWhenAReplicaIsGone) {
+  const size_t one = StartReplica(absl::Seconds(2));
+  EXPECT_EQ(WaitForLeader(), one);
+  const size_t two = StartReplica();
+  const auto task = Create(NewLongTask("fleet"));
+  ASSERT_TRUE(task.ok()) << task.status();
+  const JoinedClient back = Join(*task, "web-back");
+  const JoinedClient away = Join(*task, "web-away");
+  const auto connection_back = ConnectTo(one, back.key);
+  const auto connection_away = ConnectTo(one, away.key);
+  TestNegotiation negotiation_back(connection_back.get(), back.task);
+  TestNegotiation negotiation_away(connection_away.get(), away.task);
+  negotiation_back.CarryOn();
+  negotiation_away.CarryOn();
+  WaitForPresence(two, back, true);
+  WaitForPresence(two, away, true);
+
+  replica(one).store->CutOff(true);
+  const auto connection = ConnectTo(two, back.key);
+  TestNegotiation negotiation(connection.get(), back.task);
+  EXPECT_EQ(negotiation.Declare().state(), Participant::STATE_CHECKING);
+  EXPECT_EQ(Reason(negotiation_back.Finish()), "REPLICA_CUT_OFF");
+  while (MetricOf(two, "parley_leads") != 1 && !HasFailure()) {
+  }
+  WaitForPresence(two, away, false);
+  const absl::Time gone = clock_.Now();
+  AdvanceUntil(away.task, away.client, Participant::STATE_LOST, absl::Seconds(61));
+  EXPECT_EQ(GetParticipant(back.task, back.client).state(), Participant::STATE_CHECKING);
+  EXPECT_TRUE(GetParticipant(back.task, back.client).connected());
+
+  // It is noted for those that come later.
+  const size_t three = StartReplica();
+  TalkToReplica(three);
+  const Participant shown = GetParticipant(away.task, away.client);
+  EXPECT_FALSE(shown.connected());
+  EXPECT_EQ(ToTime(shown.disconnect_time()), gone);
+}
+
+TEST_F(ReplicasTest, OneThatComesBackServesAgain) {
+  const size_t one = StartReplica();
+  const size_t two = StartReplica(absl::Seconds(2));
+  const auto task = Create(NewTask("fleet"));
+  ASSERT_TRUE(task.ok()) << task.status();
+  const JoinedClient client = Join(*task, "web-1");
+  replica(two).store->CutOff(true);
+  while (replica(two).replicas->CheckHeld().ok() && !HasFailure()) {
+  }
+  ASSERT_TRUE(Publish(client.task, "while it was away").ok());
+  replica(two).store->CutOff(false);
+  while (!replica(two).replicas->CheckHeld().ok() && !HasFailure()) {
+  }
+  TalkToReplica(two);
+  EXPECT_EQ(Get(client.task).revision(), 2);
+  const auto connection = ConnectTo(two, client.key);
+  TestNegotiation negotiation(connection.get(), client.task);
+  task::v1::Manifest manifest;
+  ASSERT_TRUE(manifest.ParseFromString(negotiation.Declare().offer().manifest().manifest()));
+  EXPECT_EQ(manifest.revision(), 2);
+  WaitForPresence(one, client, true);
+}
+
+TEST_F(ReplicasTest, AReplicaWithAnotherSealingKeyDoesNotStart) {
+  StartReplica();
+  WaitForLeader();
+  const int64_t before = *shared_->Revision();
+  const absl::Status other = TryStartReplica(crypto::RandomSecret(32), absl::Seconds(30));
+  EXPECT_EQ(Reason(other), "SEALING_KEY_DIFFERS") << other;
+  const store::Page all = *shared_->List(KeyRange());
+  for (const store::Entry& entry : all.entries) {
+    // The other one says in its entry how far it has followed.
+    if (entry.key.substr(0, 8) != "replica/") EXPECT_LE(entry.mod_revision, before) << entry.key;
+  }
+}
+
+TEST_F(ReplicasTest, AStoreOfAnEarlierVersionOpensWithItsOwnSealingKeyAlone) {
+  StartReplica();
+  ASSERT_TRUE(Create(NewTask("fleet")).ok());
+  StopReplica(0);
+  ASSERT_TRUE(shared_->Commit(store::Transaction().Delete(std::string(kSealCheckKey))).ok());
+  EXPECT_EQ(Reason(TryStartReplica(crypto::RandomSecret(32), absl::Seconds(30))), "SEALING_KEY_DIFFERS");
+  TalkToReplica(StartReplica());
+  EXPECT_TRUE(Publish("tasks/fleet", "second").ok());
 }
 
 }  // namespace

@@ -25,8 +25,8 @@ Taskd::Taskd(Config config, KeyMaker keys)
       workers_(std::make_unique<rpc::WorkerPool>(config_.workers)),
       jumps_(config_.clock, config_.steady),
       presence_(config_.replicas == nullptr ? nullptr
-                                            : std::make_unique<Presence>(&store_, config_.replicas, config_.clock,
-                                                                         timers_.get(), workers_.get())),
+                                            : std::make_unique<ClientPresence>(&store_, config_.replicas, config_.clock,
+                                                                               timers_.get(), workers_.get())),
       barrier_(config_.replicas == nullptr ? nullptr : std::make_unique<Barrier>(config_.store, config_.replicas)),
       leader_(config_.replicas == nullptr ? nullptr : std::make_unique<store::Leader>(LeaderOptions())),
       task_index_(&store_, presence_.get(), barrier_.get(), config_.clock, timers_.get()),
@@ -54,9 +54,10 @@ absl::StatusOr<std::unique_ptr<Taskd>> Taskd::Create(Config config) {
 }
 
 absl::Status Taskd::Start() {
+  RETURN_IF_ERROR(keys_.CheckSealingKey(store_));
   RETURN_IF_ERROR(revoked_.Start());
   if (presence_ != nullptr) {
-    Presence::Observer connections;
+    ClientPresence::Observer connections;
     connections.changed = std::bind_front(&TaskIndex::PresenceChanged, &task_index_);
     connections.replaced = [this](const std::string& task, const std::string& client) {
       if (const auto session = sessions_.Find(task, client)) session->End(StreamReplaced());

@@ -103,7 +103,7 @@ class Taskd {
   std::unique_ptr<rpc::WorkerPool> workers_;
   ClockJumps jumps_;
   // These three are null in a process that is alone.
-  std::unique_ptr<Presence> presence_;
+  std::unique_ptr<ClientPresence> presence_;
   std::unique_ptr<Barrier> barrier_;
   std::unique_ptr<store::Leader> leader_;
   TaskIndex task_index_;

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/base/log.h"
 #include "lib/base/proto_time.h"
 #include "lib/task/states.h"
 #include "services/taskd/domain/participant.h"
@@ -104,6 +105,12 @@ absl::Status FetchStream::SendFrame(std::shared_ptr<const std::string> frame) {
   return absl::OkStatus();
 }
 
+// The client's session may be with another replica, or will be when this one ends.
+void FetchStream::StoreLease() const {
+  const absl::Status stored = parts_->updater->RenewTransfer(member_.task, member_.client, request_.revision());
+  if (!stored.ok()) LogWarning("a lease could not be renewed", {{"error", std::string(stored.message())}});
+}
+
 void FetchStream::SendPiece() {
   task::v1::FetchChunksResponse piece;
   piece.set_digest(request_.chunks(next_chunk_).digest());
@@ -115,7 +122,9 @@ void FetchStream::SendPiece() {
   if (offset_ == frame_->size()) {
     frame_ = nullptr;
     ++next_chunk_;
-    parts_->task_index->RenewLease(member_.task, member_.client, parts_->clock->Now() + transfer_lease_);
+    if (parts_->task_index->RenewLease(member_.task, member_.client, parts_->clock->Now() + transfer_lease_)) {
+      parts_->workers->Run(caller_.flow(), [self = self()] { self->StoreLease(); });
+    }
   }
   if (next_chunk_ == request_.chunks_size()) {
     SendLast(std::move(piece));

@@ -32,6 +32,7 @@ class FetchStream final
   absl::Status Load();
   absl::Status SendFrame(std::shared_ptr<const std::string> frame);
   void SendPiece();
+  void StoreLease() const;
 
   const TaskdParts* const parts_;
   const rpc::Caller caller_;

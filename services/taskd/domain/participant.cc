@@ -404,8 +404,7 @@ class Machine {
     if (state() != Participant::STATE_TRANSFERRING || is().transferred_bytes() == was().transferred_bytes()) {
       return Unchanged();
     }
-    const absl::Duration checkpoint = std::min(kProgressCheckpoint, ToDuration(task_.task().leases().transfer()) / 4);
-    if (now_ - ToTime(was().update_time()) < checkpoint) return Unchanged();
+    if (now_ - ToTime(was().update_time()) < CheckpointOf(task_)) return Unchanged();
     Lease(state());
     *is().mutable_update_time() = ToProto(now_);
     return std::optional<ParticipantRecord>(std::move(next_));
@@ -506,6 +505,22 @@ class Machine {
 absl::StatusOr<std::optional<ParticipantRecord>> Advance(const ParticipantRecord& record, const Event& event,
                                                          const TaskRecord& task, absl::Time now) {
   return Machine(record, event, task, now).Run();
+}
+
+absl::Duration CheckpointOf(const TaskRecord& task) {
+  return std::min(kProgressCheckpoint, ToDuration(task.task().leases().transfer()) / 4);
+}
+
+std::optional<ParticipantRecord> RenewTransfer(const ParticipantRecord& record, int64_t revision,
+                                               const TaskRecord& task, absl::Time now) {
+  const ParticipantState state = record.participant().state();
+  const bool transferring = state == Participant::STATE_ACCEPTED || state == Participant::STATE_TRANSFERRING;
+  if (!transferring || record.participant().revision() != revision) return std::nullopt;
+  const absl::Time until = now + ToDuration(task.task().leases().transfer());
+  if (until <= ToTime(record.participant().lease_time())) return std::nullopt;
+  ParticipantRecord next = record;
+  *next.mutable_participant()->mutable_lease_time() = ToProto(until);
+  return next;
 }
 
 ParticipantRecord NewParticipant(absl::string_view client, const TaskRecord& task, absl::Time now) {

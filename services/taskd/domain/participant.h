@@ -25,6 +25,8 @@ using ParticipantState = task::v1::Participant::State;
 inline constexpr int kMaxCounters = 10;
 // A report of more bytes alone is stored no more often than this.
 inline constexpr absl::Duration kProgressCheckpoint = absl::Seconds(10);
+// Returns how often it is in this task, whose lease may be short.
+absl::Duration CheckpointOf(const TaskRecord& task);
 
 struct Event {
   enum class Kind {
@@ -62,6 +64,11 @@ struct Event {
 // NOT_CHECKING, DIGEST_DIFFERS; INVALID_ARGUMENT: MESSAGE_MISSING, DEFERRAL_IN_THE_PAST.
 absl::StatusOr<std::optional<ParticipantRecord>> Advance(const ParticipantRecord& record, const Event& event,
                                                          const TaskRecord& task, absl::Time now);
+
+// Returns the record with the lease of a transfer begun anew, because the client fetches: no change of state, so the
+// version stays. Returns no value if the client is not transferring, or not for the revision that it fetches.
+std::optional<ParticipantRecord> RenewTransfer(const ParticipantRecord& record, int64_t revision,
+                                               const TaskRecord& task, absl::Time now);
 
 // Returns a client that has just joined. The caller fills in the member key.
 ParticipantRecord NewParticipant(absl::string_view client, const TaskRecord& task, absl::Time now);

@@ -27,7 +27,7 @@ using task::v1::JoinResponse;
 using task::v1::Participant;
 
 // Four operations each, and few enough for every engine's limit.
-constexpr size_t kMaxBatch = 32;
+constexpr size_t kMaxBatch = 24;
 constexpr int kMaxTries = 50;
 
 absl::Status Taken(absl::string_view client, absl::string_view task) {
@@ -208,9 +208,12 @@ Joining::Batch Joining::TakeNextBatch(Queue* queue) {
   Batch batch;
   std::set<std::string> clients;
   std::deque<Pending*> left;
+  size_t bytes = 0;
   for (Pending* const pending : queue->waiting) {
-    if (batch.size() < kMaxBatch && clients.insert(pending->client).second) {
+    const size_t size = pending->record.ByteSizeLong();
+    if (batch.size() < kMaxBatch && bytes + size <= kMaxCommitBytes && clients.insert(pending->client).second) {
       batch.push_back(pending);
+      bytes += size;
     } else {
       left.push_back(pending);
     }

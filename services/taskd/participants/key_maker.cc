@@ -10,8 +10,19 @@
 #include "lib/crypto/kdf.h"
 #include "lib/keys/join_key.h"
 #include "services/taskd/domain/names.h"
+#include "services/taskd/store/keys.h"
 
 namespace parley::taskd {
+namespace {
+
+absl::Status SealingKeyDiffers() {
+  return FailedPrecondition(
+      "SEALING_KEY_DIFFERS",
+      "the sealing key is not the one that this store was begun with; give every replica the same "
+      "one, which a backup has beside its data");
+}
+
+}  // namespace
 
 KeyMaker::KeyMaker(const keys::Keyring* keyring, crypto::Aead aead, std::string public_address)
     : keyring_(keyring), aead_(std::move(aead)), public_address_(std::move(public_address)) {}
@@ -24,6 +35,26 @@ absl::StatusOr<KeyMaker> KeyMaker::Create(const keys::Keyring* keyring, const Se
   ASSIGN_OR_RETURN(crypto::Aead aead, crypto::Aead::Create(crypto::Hkdf(sealing_key, "parley taskd v1 signing seeds",
                                                                         crypto::kAeadKeyBytes)));
   return KeyMaker(keyring, std::move(aead), std::move(public_address));
+}
+
+absl::Status KeyMaker::CheckSealingKey(const TaskStore& store) const {
+  ASSIGN_OR_RETURN(const std::optional<SealedSeed> check, store.FindSealCheck());
+  if (check.has_value()) return Opens(kSealCheckKey, *check) ? absl::OkStatus() : SealingKeyDiffers();
+  // A store of an earlier version has seeds and no check.
+  ASSIGN_OR_RETURN(const auto seed, store.FindAnySeed());
+  if (seed.has_value() && !Opens(seed->first, seed->second)) return SealingKeyDiffers();
+  SealedSeed made;
+  made.set_nonce(crypto::RandomBytes(crypto::kAeadNonceBytes));
+  made.set_sealed(aead_.Seal(made.nonce(), "", kSealCheckKey));
+  const std::string key(kSealCheckKey);
+  const absl::Status stored =
+      store.store()->Commit(store::Transaction().IfAbsent(key).Set(key, made.SerializeAsString())).status();
+  // Another one was faster, with its key.
+  return absl::IsAborted(stored) ? CheckSealingKey(store) : stored;
+}
+
+bool KeyMaker::Opens(absl::string_view name, const SealedSeed& seed) const {
+  return seed.nonce().size() == crypto::kAeadNonceBytes && aead_.Open(seed.nonce(), seed.sealed(), name).ok();
 }
 
 void KeyMaker::FillNew(absl::Time not_after, ParticipantRecord* record) const {

@@ -19,6 +19,7 @@
 #include "lib/transport/peer.h"
 #include "services/taskd/domain/record.pb.h"
 #include "services/taskd/store/records.pb.h"
+#include "services/taskd/store/task_store.h"
 
 namespace parley::taskd {
 
@@ -27,6 +28,10 @@ class KeyMaker {
   // `keyring` must outlive this. Returns INVALID_ARGUMENT unless the sealing key has 32 bytes.
   static absl::StatusOr<KeyMaker> Create(const keys::Keyring* keyring, const Secret& sealing_key,
                                          std::string public_address);
+
+  // Finds out whether the sealing key is the one that this store was begun with; the first process to ask begins it.
+  // Returns FAILED_PRECONDITION (SEALING_KEY_DIFFERS) if it is another one; the errors of the store.
+  absl::Status CheckSealingKey(const TaskStore& store) const;
 
   // Writes the serial, the epoch and the end of a new key into the record.
   void FillNew(absl::Time not_after, ParticipantRecord* record) const;
@@ -50,6 +55,7 @@ class KeyMaker {
   absl::StatusOr<crypto::SigningKey> Open(absl::string_view task, const SealedSeed& seed) const;
 
  private:
+  bool Opens(absl::string_view name, const SealedSeed& seed) const;
   KeyMaker(const keys::Keyring* keyring, crypto::Aead aead, std::string public_address);
   absl::StatusOr<keys::Keyring::Minted> Mint(const keys::Claims& claims, uint32_t epoch) const;
 

@@ -18,9 +18,9 @@
 #include "services/taskd/participants/revoked_keys.h"
 #include "services/taskd/participants/sessions.h"
 #include "services/taskd/store/chunk_store.h"
+#include "services/taskd/store/client_presence.h"
 #include "services/taskd/store/manifest_cache.h"
 #include "services/taskd/store/participant_updater.h"
-#include "services/taskd/store/presence.h"
 #include "services/taskd/store/request_log.h"
 #include "services/taskd/store/task_index.h"
 #include "services/taskd/store/task_store.h"
@@ -44,7 +44,7 @@ struct TaskdParts {
   rpc::LiveStreams* streams;
   // These two are null in a process that is alone.
   const store::Leader* leader;
-  Presence* presence;
+  ClientPresence* presence;
   const keyd_client::DeviceLabels* labels;
   Clock* clock;
   TimerQueue* timers;

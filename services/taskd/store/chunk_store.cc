@@ -13,6 +13,7 @@ namespace {
 
 // Frames of one commit, so that no transaction outgrows what an engine takes.
 constexpr size_t kCommitBytes = 1'000'000;
+constexpr size_t kCommitPuts = 120;
 
 }  // namespace
 
@@ -42,7 +43,8 @@ absl::Status ChunkStore::Put(std::vector<Chunk> chunks) {
   size_t bytes = 0;
   for (Chunk& chunk : chunks) {
     if (wanted.erase(chunk.digest) == 0) continue;
-    if (bytes > 0 && bytes + chunk.frame.size() > kCommitBytes) {
+    const bool full = bytes + chunk.frame.size() > kCommitBytes || transaction.puts.size() >= kCommitPuts;
+    if (bytes > 0 && full) {
       RETURN_IF_ERROR(store_->Commit(std::move(transaction)).status());
       transaction = {};
       bytes = 0;

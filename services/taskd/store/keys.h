@@ -10,6 +10,7 @@
 //   x/{serial}                  RevocationRecord, until the key's end
 //   h/{credential}/{key}        what is stored there depends on that credential of keyd's
 //   e/{credential}              EndedRecord, until the credential's end
+//   v/seal                      SealedSeed of nothing: shows which sealing key is the right one
 //
 // With several replicas of taskd on one store:
 //
@@ -67,6 +68,8 @@ inline KeyRange ManifestRange(absl::string_view task, int64_t revision) {
   return KeyRange::Prefix(absl::StrFormat("m/%s/%012d/", std::string(task), revision));
 }
 inline std::string SeedKey(absl::string_view task) { return absl::StrCat("s/", task); }
+inline KeyRange SeedRange() { return KeyRange::Prefix("s/"); }
+inline constexpr absl::string_view kSealCheckKey = "v/seal";
 inline std::string UnsettledKey(absl::string_view task) { return absl::StrCat("l/", task); }
 inline KeyRange UnsettledRange() { return KeyRange::Prefix("l/"); }
 inline std::string CreatedKey(absl::Time created, absl::string_view task) {

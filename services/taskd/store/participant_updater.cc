@@ -62,6 +62,17 @@ absl::StatusOr<bool> ParticipantUpdater::Apply(absl::string_view task, absl::str
   return Apply(task, client, event, &snapshot);
 }
 
+absl::Status ParticipantUpdater::RenewTransfer(absl::string_view task, absl::string_view client,
+                                               int64_t revision) const {
+  ASSIGN_OR_RETURN(ParticipantSnapshot snapshot, Load(task, client));
+  return Update(task, client, &snapshot,
+                [&](const ParticipantRecord& record,
+                    const TaskRecord& of_task) -> absl::StatusOr<std::optional<ParticipantRecord>> {
+                  return taskd::RenewTransfer(record, revision, of_task, clock_->Now());
+                })
+      .status();
+}
+
 absl::StatusOr<ParticipantUpdater::Applied> ParticipantUpdater::TryApply(absl::string_view task,
                                                                          absl::Span<const std::string> clients,
                                                                          absl::Span<const Event> events,
@@ -71,6 +82,7 @@ absl::StatusOr<ParticipantUpdater::Applied> ParticipantUpdater::TryApply(absl::s
   transaction.conditions.push_back({TaskKey(task), of_task->revision});
   Applied applied;
   std::vector<size_t> changed;
+  size_t bytes = 0;
   for (const std::string& name : clients) {
     ParticipantSnapshot& snapshot = applied.snapshots.emplace_back();
     snapshot.task = of_task;
@@ -79,6 +91,8 @@ absl::StatusOr<ParticipantUpdater::Applied> ParticipantUpdater::TryApply(absl::s
     ASSIGN_OR_RETURN(auto next, Advance(snapshot.client.value, event, of_task->value, clock_->Now()));
     if (!next.has_value()) continue;
     Replace(ParticipantKey(task, name), snapshot.client.revision, *next, &transaction);
+    bytes += transaction.puts.back().value.size();
+    if (bytes > kMaxCommitBytes) return absl::AbortedError("these clients are too large for one commit");
     snapshot.client.value = *std::move(next);
     changed.push_back(applied.snapshots.size() - 1);
     if (expect != nullptr) expect(changed.back(), snapshot.participant().version());

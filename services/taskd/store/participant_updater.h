@@ -61,6 +61,9 @@ class ParticipantUpdater {
   absl::StatusOr<int> ApplyToAll(absl::string_view task, const std::vector<std::string>& clients,
                                  const Event& event) const;
 
+  // Stores that the client fetches chunks of the revision. Returns the errors of Update and of Load.
+  absl::Status RenewTransfer(absl::string_view task, absl::string_view client, int64_t revision) const;
+
   struct Applied {
     // One for each client, in their order.
     std::vector<ParticipantSnapshot> snapshots;
@@ -69,7 +72,8 @@ class ParticipantUpdater {
   // Is told before the commit which client, by its place in the order, comes to which version.
   using Expect = std::function<void(size_t client, int64_t version)>;
   // The event of each of at most kClientsPerCommit clients, in one commit. ABORTED when one of them, or the task, has
-  // moved meanwhile, and NOT_FOUND when one is unknown; nothing was changed then.
+  // moved meanwhile, or when they are too large for one commit, and NOT_FOUND when one is unknown; nothing was changed
+  // then.
   absl::StatusOr<Applied> TryApply(absl::string_view task, absl::Span<const std::string> clients,
                                    absl::Span<const Event> events, const Expect& expect = nullptr) const;
 

@@ -15,7 +15,8 @@ namespace parley::taskd {
 
 using task::v1::Participant;
 
-TaskIndex::TaskIndex(const TaskStore* store, Presence* presence, Barrier* barrier, Clock* clock, TimerQueue* timers)
+TaskIndex::TaskIndex(const TaskStore* store, ClientPresence* presence, Barrier* barrier, Clock* clock,
+                     TimerQueue* timers)
     : store_(store),
       presence_(presence),
       barrier_(barrier),
@@ -166,6 +167,7 @@ void TaskIndex::ObserveClient(Entry* entry, const std::string& name, absl::strin
   client.mod_revision = mod_revision;
   const absl::Time lease = participant.has_lease_time() ? ToTime(participant.lease_time()) : absl::InfiniteFuture();
   client.lease = renewed ? std::max(client.lease, lease) : lease;
+  client.stored_lease = lease;
   client.retry = record.has_retry_time() ? ToTime(record.retry_time()) : absl::InfiniteFuture();
   // Also after a restart of this service, when all are gone.
   if (!client.connected() && task::IsWorking(client.counted.state) && client.gone == absl::InfiniteFuture()) {
@@ -302,7 +304,7 @@ void TaskIndex::ShowPresence(Participant* participant) {
   *participant->mutable_disconnect_time() = ToProto(client->disconnected);
 }
 
-void TaskIndex::SetPresence(const Presence::View& view, Entry* entry, const std::string& name, Client* client) {
+void TaskIndex::SetPresence(const ClientPresence::View& view, Entry* entry, const std::string& name, Client* client) {
   const bool was_connected = client->connected();
   client->here = view.here;
   client->elsewhere = view.elsewhere;
@@ -330,7 +332,9 @@ void TaskIndex::SessionBegan(absl::string_view task, absl::string_view name) {
   if (entry == entries_.end()) return;
   // It may be here before the watch has shown that it joined.
   Client& client = entry->second.clients[std::string(name)];
-  SetPresence({.here = true, .elsewhere = client.elsewhere}, &entry->second, std::string(name), &client);
+  const ClientPresence::View view =
+      presence_ != nullptr ? presence_->Find(task, name) : ClientPresence::View{.here = true};
+  SetPresence(view, &entry->second, std::string(name), &client);
 }
 
 void TaskIndex::SessionEnded(absl::string_view task, absl::string_view name) {
@@ -338,16 +342,23 @@ void TaskIndex::SessionEnded(absl::string_view task, absl::string_view name) {
   MutexLock lock(&mutex_);
   Client* const client = FindClient(task, name);
   if (client == nullptr) return;
-  SetPresence({.here = false, .elsewhere = client->elsewhere, .disconnected = clock_->Now()},
-              &entries_.find(task)->second, std::string(name), client);
+  const ClientPresence::View view =
+      presence_ != nullptr ? presence_->Find(task, name) : ClientPresence::View{.disconnected = clock_->Now()};
+  SetPresence(view, &entries_.find(task)->second, std::string(name), client);
 }
 
-void TaskIndex::RenewLease(absl::string_view task, absl::string_view client, absl::Time until) {
+bool TaskIndex::RenewLease(absl::string_view task, absl::string_view client, absl::Time until) {
   MutexLock lock(&mutex_);
   Client* const found = FindClient(task, client);
-  if (found == nullptr || found->lease == absl::InfiniteFuture()) return;
+  if (found == nullptr || found->lease == absl::InfiniteFuture()) return false;
   found->lease = std::max(found->lease, until);
   Schedule(std::string(task), std::string(client), found);
+  if (presence_ == nullptr || until - found->stored_lease < CheckpointOf(entries_.find(task)->second.task->value)) {
+    return false;
+  }
+  // Once for each commit, which shows here a moment later.
+  found->stored_lease = until;
+  return true;
 }
 
 }  // namespace parley::taskd

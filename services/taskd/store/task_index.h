@@ -30,7 +30,7 @@
 #include "services/taskd/domain/counts.h"
 #include "services/taskd/domain/participant.h"
 #include "services/taskd/store/barrier.h"
-#include "services/taskd/store/presence.h"
+#include "services/taskd/store/client_presence.h"
 #include "services/taskd/store/task_store.h"
 
 namespace parley::taskd {
@@ -57,7 +57,7 @@ class TaskIndex {
   };
 
   // All of these must outlive this. `presence` and `barrier` are null in a process that is alone, which then leads.
-  TaskIndex(const TaskStore* store, Presence* presence, Barrier* barrier, Clock* clock, TimerQueue* timers);
+  TaskIndex(const TaskStore* store, ClientPresence* presence, Barrier* barrier, Clock* clock, TimerQueue* timers);
 
   // Loads and follows. Every task is then reported as due once, so that nothing that time did meanwhile is missed.
   // Returns the errors of the store.
@@ -101,8 +101,9 @@ class TaskIndex {
   void SessionEnded(absl::string_view task, absl::string_view client);
   // Says that the client has come to another replica, or gone from it.
   void PresenceChanged(const std::string& task, const std::string& client);
-  // Renews the lease for progress that is not stored. Never shortens it.
-  void RenewLease(absl::string_view task, absl::string_view client, absl::Time until);
+  // Renews the lease for progress that is not stored. Never shortens it. Returns true if other replicas are to hear of
+  // it, by a commit: the client's session is theirs or may become so, and what is stored is far behind.
+  bool RenewLease(absl::string_view task, absl::string_view client, absl::Time until);
 
  private:
   struct Client {
@@ -116,6 +117,8 @@ class TaskIndex {
     int64_t version = 0;
     int64_t mod_revision = 0;
     absl::Time lease = absl::InfiniteFuture();
+    // What others know of it.
+    absl::Time stored_lease = absl::InfiniteFuture();
     absl::Time retry = absl::InfiniteFuture();
     absl::Time gone = absl::InfiniteFuture();
     // The one timer, never later than the earliest of the three.
@@ -140,7 +143,7 @@ class TaskIndex {
   void ObserveClient(Entry* entry, const std::string& client, absl::string_view key, absl::string_view value,
                      int64_t mod_revision, Notices* notices) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CountClient(const Client& client, int sign, Entry* entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void SetPresence(const Presence::View& view, Entry* entry, const std::string& name, Client* client)
+  void SetPresence(const ClientPresence::View& view, Entry* entry, const std::string& name, Client* client)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Returns when this process has to act for the client next.
   absl::Time NextOf(const Client& client) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -154,7 +157,7 @@ class TaskIndex {
   Client* FindClient(absl::string_view task, absl::string_view client) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const TaskStore* const store_;
-  Presence* const presence_;
+  ClientPresence* const presence_;
   Barrier* const barrier_;
   Clock* const clock_;
   TimerQueue* const timers_;

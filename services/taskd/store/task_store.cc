@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "lib/payload/fileset.h"
 #include "services/taskd/domain/names.h"
 #include "services/taskd/store/keys.h"
 
@@ -10,6 +11,8 @@ namespace parley::taskd {
 namespace {
 
 constexpr size_t kManifestPartBytes = 1'000'000;
+// With what its signatures add.
+constexpr int kMaxManifestParts = (payload::kMaxManifestBytes + 100'000) / kManifestPartBytes + 1;
 
 }  // namespace
 
@@ -97,6 +100,21 @@ absl::StatusOr<SealedSeed> TaskStore::GetSeed(absl::string_view task) const {
                absl::StrCat(TaskName(task), " is signed by its creator's own key; give a signed_manifest"));
 }
 
+absl::StatusOr<std::optional<SealedSeed>> TaskStore::FindSealCheck() const {
+  ASSIGN_OR_RETURN(auto found, Find<SealedSeed>(std::string(kSealCheckKey)));
+  if (!found.has_value()) return std::optional<SealedSeed>();
+  return std::optional<SealedSeed>(std::move(found->value));
+}
+
+absl::StatusOr<std::optional<std::pair<std::string, SealedSeed>>> TaskStore::FindAnySeed() const {
+  std::optional<std::pair<std::string, SealedSeed>> found;
+  ASSIGN_OR_RETURN(const store::Page page, store_->List(SeedRange(), 1));
+  if (page.entries.empty()) return found;
+  found.emplace(LastPart(page.entries[0].key), SealedSeed());
+  RETURN_IF_ERROR(ParseRecord(page.entries[0].key, page.entries[0].value, &found->second));
+  return found;
+}
+
 void TaskStore::Tie(absl::string_view credential, absl::string_view key, store::Transaction* transaction) {
   transaction->IfAbsent(EndedKey(credential)).Set(DependentKey(credential, key), "");
 }
@@ -113,13 +131,34 @@ absl::Status TaskStore::CheckNotRevoked(absl::string_view credential) const {
                "the key of this connection was revoked; ask an admin for another");
 }
 
-void TaskStore::PutManifest(absl::string_view task, int64_t revision, const task::v1::SignedManifest& manifest,
-                            store::Transaction* transaction) {
+absl::Status TaskStore::PutManifest(absl::string_view task, int64_t revision, const task::v1::SignedManifest& manifest,
+                                    const store::Transaction::Condition& unmoved, bool again,
+                                    store::Transaction* transaction) const {
   const std::string bytes = manifest.SerializeAsString();
-  int part = 0;
-  for (size_t begin = 0; begin < bytes.size(); begin += kManifestPartBytes) {
-    transaction->Set(ManifestPartKey(task, revision, part++), bytes.substr(begin, kManifestPartBytes));
+  const int parts = static_cast<int>((bytes.size() + kManifestPartBytes - 1) / kManifestPartBytes);
+  if (parts > kMaxManifestParts) {
+    return InvalidArgument("MANIFEST_TOO_LARGE", "the signed manifest has ", bytes.size(), " bytes");
   }
+  std::vector<int64_t> stored(kMaxManifestParts, 0);
+  for (int part = 0; part < kMaxManifestParts; ++part) {
+    const std::string key = ManifestPartKey(task, revision, part);
+    const std::string value = part < parts ? bytes.substr(part * kManifestPartBytes, kManifestPartBytes) : "";
+    if (parts == 1 && part == 0) {
+      transaction->Set(key, value);
+      continue;
+    }
+    if (parts > 1 || again) {
+      store::Transaction alone;
+      alone.conditions.push_back(unmoved);
+      part < parts ? alone.Set(key, value) : alone.Delete(key);
+      const absl::StatusOr<int64_t> put = store_->Commit(std::move(alone));
+      // If the task has moved, the commit that publishes fails too, and its caller decides anew.
+      if (!put.ok() && !absl::IsAborted(put.status())) return put.status();
+      if (part < parts) stored[part] = put.value_or(0);
+    }
+    transaction->conditions.push_back({key, stored[part]});
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::shared_ptr<const Revision>> TaskStore::GetRevision(absl::string_view task, int64_t revision) const {

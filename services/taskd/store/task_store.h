@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -37,6 +38,9 @@ struct Revision {
   std::vector<std::string> chunks;
 };
 
+// Records of one commit have no more bytes than this together, which leaves room for keys: engines take 1.5 MB.
+inline constexpr size_t kMaxCommitBytes = 1'200'000;
+
 // Returns DATA_LOSS (RECORD_DAMAGED) if the value is no such record.
 absl::Status ParseRecord(absl::string_view key, absl::string_view value, google::protobuf::MessageLite* record);
 // A task that an earlier version ended by halting it becomes one that was aborted, because it does not go on.
@@ -60,6 +64,9 @@ class TaskStore {
   // Returns the client that a member key's tag stands for.
   absl::StatusOr<std::string> ClientOfTag(absl::string_view task, absl::string_view tag) const;
   absl::StatusOr<SealedSeed> GetSeed(absl::string_view task) const;
+  // Return no value if there is none. The second one returns the seed of any task, by the task's name.
+  absl::StatusOr<std::optional<SealedSeed>> FindSealCheck() const;
+  absl::StatusOr<std::optional<std::pair<std::string, SealedSeed>>> FindAnySeed() const;
 
   // Adds to a commit that what it stores at `key` depends on a credential of keyd's, whose serial is in hex. The
   // commit is ABORTED if that credential has been revoked meanwhile.
@@ -69,9 +76,14 @@ class TaskStore {
   // Returns UNAUTHENTICATED (KEY_REVOKED) if nothing can depend on the credential any more.
   absl::Status CheckNotRevoked(absl::string_view credential) const;
 
-  // Stores the manifest in parts, because a value is smaller than a manifest can be.
-  static void PutManifest(absl::string_view task, int64_t revision, const task::v1::SignedManifest& manifest,
-                          store::Transaction* transaction);
+  // Stores a manifest for the commit that publishes it, on the condition that the task has not moved (`unmoved`). It
+  // goes in parts, because a value is smaller than a manifest can be. One part goes into the commit itself; several are
+  // stored before it, each on that condition, and the commit is made conditional on them. So nothing of another
+  // manifest is among them, even one that was given up half-way. `again` says that the commit has failed before.
+  // Returns INVALID_ARGUMENT (MANIFEST_TOO_LARGE); the errors of the store.
+  absl::Status PutManifest(absl::string_view task, int64_t revision, const task::v1::SignedManifest& manifest,
+                           const store::Transaction::Condition& unmoved, bool again,
+                           store::Transaction* transaction) const;
   absl::StatusOr<std::shared_ptr<const Revision>> GetRevision(absl::string_view task, int64_t revision) const;
 
  private:

@@ -93,8 +93,10 @@ absl::Status Lifecycle::Change(const TaskSnapshot& task, const TaskRecord& next)
   // The store knows who was faster; this process may not yet.
   ASSIGN_OR_RETURN(const Stored<TaskRecord> now, parts_->store->GetTask(id));
   parts_->task_index->Committed(now.revision);
-  if (next.settled() && parts_->presence != nullptr) parts_->presence->Forget(id);
-  return parts_->task_index->CatchUp();
+  RETURN_IF_ERROR(parts_->task_index->CatchUp());
+  // Only now does it show as settled.
+  if (now.value.settled() && parts_->presence != nullptr) parts_->presence->Forget(id);
+  return absl::OkStatus();
 }
 
 // Ends the clients that the task's end demands, many in one commit; when the last has ended, closes the books.

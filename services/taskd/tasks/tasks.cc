@@ -95,7 +95,7 @@ absl::Status Tasks::Create(const rpc::Caller& caller, const CreateTaskRequest& r
       }
     }
     id = request.task_id().empty() ? TaskIdFromTitle(request.title(), crypto::RandomBytes(3)) : request.task_id();
-    return NewTask(caller, request, id, &done);
+    return NewTask(caller, request, id, conflicts > 0, &done);
   };
   ASSIGN_OR_RETURN(const int64_t revision,
                    store::Update(parts_->store->store(), "the task that this one supersedes", decide));
@@ -110,7 +110,7 @@ absl::Status Tasks::Create(const rpc::Caller& caller, const CreateTaskRequest& r
 }
 
 absl::StatusOr<store::Transaction> Tasks::NewTask(const rpc::Caller& caller, const CreateTaskRequest& request,
-                                                  const std::string& id, RequestLog::Request* done) {
+                                                  const std::string& id, bool again, RequestLog::Request* done) {
   ASSIGN_OR_RETURN(TaskRecord record, NewRecord(caller, request, id));
   Task& task = *record.mutable_task();
   const absl::Time now = parts_->clock->Now();
@@ -134,7 +134,7 @@ absl::StatusOr<store::Transaction> Tasks::NewTask(const rpc::Caller& caller, con
                                       request.join_key_max_members(), done, &transaction));
   if (!request.supersedes().empty()) RETURN_IF_ERROR(SupersedeOld(request.supersedes(), task.name(), &transaction));
   RETURN_IF_ERROR(parts_->chunks->Put(std::move(payload.chunks)));
-  TaskStore::PutManifest(id, 1, payload.signed_manifest, &transaction);
+  RETURN_IF_ERROR(parts_->store->PutManifest(id, 1, payload.signed_manifest, {TaskKey(id), 0}, again, &transaction));
   transaction.IfAbsent(TaskKey(id)).Set(TaskKey(id), record.SerializeAsString());
   transaction.Set(UnsettledKey(id), "").Set(CreatedKey(now, id), "");
   TaskStore::Tie(caller.peer->key.key_id, TaskKey(id), &transaction);
@@ -164,10 +164,10 @@ absl::Status Tasks::Publish(const rpc::Caller& caller, const task::v1::PublishRe
                    parts_->request_log->Begin(caller, "PublishRevision", request.request_id(), request));
   done.record.set_task(id);
   std::optional<RequestRecord> earlier;
-  const auto decide = [&](int) -> absl::StatusOr<std::optional<store::Transaction>> {
+  const auto decide = [&](int conflicts) -> absl::StatusOr<std::optional<store::Transaction>> {
     ASSIGN_OR_RETURN(earlier, parts_->request_log->FindDone(done));
     if (earlier.has_value()) return std::nullopt;
-    return NewRevision(request, id, &done);
+    return NewRevision(request, id, conflicts > 0, &done);
   };
   ASSIGN_OR_RETURN(const int64_t revision, store::Update(parts_->store->store(), request.name(), decide));
   if (earlier.has_value()) return Answer(request.name(), /*committed=*/false, response);
@@ -179,7 +179,7 @@ absl::Status Tasks::Publish(const rpc::Caller& caller, const task::v1::PublishRe
 }
 
 absl::StatusOr<store::Transaction> Tasks::NewRevision(const task::v1::PublishRevisionRequest& request,
-                                                      const std::string& id, RequestLog::Request* done) {
+                                                      const std::string& id, bool again, RequestLog::Request* done) {
   ASSIGN_OR_RETURN(auto stored, parts_->store->GetTask(id));
   RETURN_IF_ERROR(CheckEtag(stored, request.etag()));
   RETURN_IF_ERROR(CheckNotEnded(stored.value));
@@ -203,7 +203,8 @@ absl::StatusOr<store::Transaction> Tasks::NewRevision(const task::v1::PublishRev
   BeginRevision(&stored.value, now);
   RETURN_IF_ERROR(parts_->chunks->Put(std::move(payload.chunks)));
   store::Transaction transaction;
-  TaskStore::PutManifest(id, revision, payload.signed_manifest, &transaction);
+  RETURN_IF_ERROR(parts_->store->PutManifest(id, revision, payload.signed_manifest, {TaskKey(id), stored.revision},
+                                             again, &transaction));
   Replace(TaskKey(id), stored.revision, stored.value, &transaction);
   RETURN_IF_ERROR(parts_->request_log->Record(done, &transaction));
   return transaction;

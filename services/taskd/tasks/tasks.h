@@ -44,7 +44,7 @@ class Tasks {
                                        const std::string& id) const;
   // A commit that makes the task, and its part of `done`.
   absl::StatusOr<store::Transaction> NewTask(const rpc::Caller& caller, const task::v1::CreateTaskRequest& request,
-                                             const std::string& id, RequestLog::Request* done);
+                                             const std::string& id, bool again, RequestLog::Request* done);
   absl::Status SupersedeOld(const std::string& old_name, const std::string& name,
                             store::Transaction* transaction) const;
   // Shows the task with all that this process has committed; unless it has just done so, with what any process has.
@@ -52,7 +52,7 @@ class Tasks {
   absl::Status AnswerCreate(const RequestRecord& record, bool committed, task::v1::CreateTaskResponse* response) const;
   // A commit that makes the task's next revision.
   absl::StatusOr<store::Transaction> NewRevision(const task::v1::PublishRevisionRequest& request, const std::string& id,
-                                                 RequestLog::Request* done);
+                                                 bool again, RequestLog::Request* done);
   absl::Status ChangeTask(const rpc::Caller& caller, absl::string_view name, absl::string_view etag,
                           absl::string_view action, absl::string_view detail, const Change& change,
                           task::v1::Task* response);

@@ -47,6 +47,8 @@ class ReplicasTest : public TaskdTest {
   // Makes what follows talk to the replica.
   void TalkToReplica(size_t replica) { TalkTo(replicas_[replica]->address); }
   std::unique_ptr<TaskdTestClient> ConnectTo(size_t replica, const keys::Keyring::Minted& key);
+  // Returns whether the replica's door lets the key in.
+  bool Admits(size_t replica, const keys::Keyring::Minted& key);
   // Returns what a metric's line says, e.g. of "parley_task_looks_total"; -1 without it.
   double MetricOf(size_t replica, const std::string& name);
   // Returns the number of the replica that leads. Waits until one does.

@@ -1,4 +1,4 @@
-#include "services/taskd/store/presence.h"
+#include "services/taskd/store/client_presence.h"
 
 #include <algorithm>
 
@@ -17,8 +17,8 @@ constexpr absl::Duration kRetryAfter = absl::Seconds(1);
 
 }  // namespace
 
-Presence::Presence(const TaskStore* store, const store::Replicas* replicas, Clock* clock, TimerQueue* timers,
-                   rpc::WorkerPool* workers)
+ClientPresence::ClientPresence(const TaskStore* store, const store::Replicas* replicas, Clock* clock,
+                               TimerQueue* timers, rpc::WorkerPool* workers)
     : store_(store),
       replicas_(replicas),
       clock_(clock),
@@ -28,17 +28,17 @@ Presence::Presence(const TaskStore* store, const store::Replicas* replicas, Cloc
           store->store(), AllPresenceRange(), [this] { return Load(); },
           [this](const std::vector<store::Change>& changes) { Apply(changes); }, clock, timers) {}
 
-absl::Status Presence::Start(Observer observer) {
+absl::Status ClientPresence::Start(Observer observer) {
   observer_ = std::move(observer);
   return follower_.Start();
 }
 
-void Presence::Leave() {
+void ClientPresence::Leave() {
   MutexLock lock(&mutex_);
   left_ = true;
 }
 
-void Presence::Stop() {
+void ClientPresence::Stop() {
   {
     MutexLock lock(&mutex_);
     stopped_ = true;
@@ -46,7 +46,7 @@ void Presence::Stop() {
   follower_.Stop();
 }
 
-void Presence::OnLease(bool held) {
+void ClientPresence::OnLease(bool held) {
   MutexLock lock(&mutex_);
   held_ = held;
   if (!held) return;
@@ -60,7 +60,7 @@ void Presence::OnLease(bool held) {
   WriteSoon();
 }
 
-void Presence::OnLead(bool leads) {
+void ClientPresence::OnLead(bool leads) {
   std::vector<Id> gone;
   {
     MutexLock lock(&mutex_);
@@ -83,7 +83,7 @@ void Presence::OnLead(bool leads) {
   }
 }
 
-absl::StatusOr<int64_t> Presence::Load() {
+absl::StatusOr<int64_t> ClientPresence::Load() {
   ASSIGN_OR_RETURN(const store::Page page, store_->store()->List(AllPresenceRange()));
   std::set<Id> present;
   Notices notices;
@@ -108,7 +108,7 @@ absl::StatusOr<int64_t> Presence::Load() {
   return page.revision;
 }
 
-void Presence::Apply(const std::vector<store::Change>& changes) {
+void ClientPresence::Apply(const std::vector<store::Change>& changes) {
   Notices notices;
   {
     MutexLock lock(&mutex_);
@@ -125,12 +125,13 @@ void Presence::Apply(const std::vector<store::Change>& changes) {
     }
   }
   Tell(notices);
-  for (const Id& id : notices.changed) {
+  for (const store::Change& change : changes) {
+    const Id id = ParsePresenceKey(change.key);
     if (!observer_.is_open(id.first)) Tidy(id);
   }
 }
 
-void Presence::Observe(const Id& id, const PresenceRecord* record, int64_t revision, Notices* notices) {
+void ClientPresence::Observe(const Id& id, const PresenceRecord* record, int64_t revision, Notices* notices) {
   if (stopped_ || (record == nullptr && FindClient(id) == nullptr)) return;
   Client& client = tasks_[id.first][id.second];
   if (revision <= client.seen) return;
@@ -155,12 +156,12 @@ void Presence::Observe(const Id& id, const PresenceRecord* record, int64_t revis
   }
 }
 
-void Presence::Tell(const Notices& notices) const {
+void ClientPresence::Tell(const Notices& notices) const {
   for (const auto& [task, client] : notices.changed) observer_.changed(task, client);
   for (const auto& [task, client] : notices.replaced) observer_.replaced(task, client);
 }
 
-void Presence::Tidy(const Id& id) {
+void ClientPresence::Tidy(const Id& id) {
   MutexLock lock(&mutex_);
   Client* const client = FindClient(id);
   if (client == nullptr || client->here || client->elsewhere) return;
@@ -169,29 +170,31 @@ void Presence::Tidy(const Id& id) {
   if (leads_) StoreSoon(id);
 }
 
-const Presence::Client* Presence::FindClient(absl::string_view task, absl::string_view client) const {
+const ClientPresence::Client* ClientPresence::FindClient(absl::string_view task, absl::string_view client) const {
   const auto clients = tasks_.find(task);
   if (clients == tasks_.end()) return nullptr;
   const auto found = clients->second.find(std::string(client));
   return found == clients->second.end() ? nullptr : &found->second;
 }
 
-Presence::Client* Presence::FindClient(const Id& id) { return const_cast<Client*>(FindClient(id.first, id.second)); }
+ClientPresence::Client* ClientPresence::FindClient(const Id& id) {
+  return const_cast<Client*>(FindClient(id.first, id.second));
+}
 
-void Presence::Drop(const Id& id) {
+void ClientPresence::Drop(const Id& id) {
   const auto clients = tasks_.find(id.first);
   clients->second.erase(id.second);
   if (clients->second.empty()) tasks_.erase(clients);
 }
 
-Presence::View Presence::Find(absl::string_view task, absl::string_view name) const {
+ClientPresence::View ClientPresence::Find(absl::string_view task, absl::string_view name) const {
   MutexLock lock(&mutex_);
   const Client* const client = FindClient(task, name);
   if (client == nullptr) return {};
   return {client->here, client->elsewhere, client->disconnected};
 }
 
-void Presence::SessionBegan(absl::string_view task, absl::string_view name) {
+void ClientPresence::SessionBegan(absl::string_view task, absl::string_view name) {
   MutexLock lock(&mutex_);
   const Id id{task, name};
   Client& client = tasks_[id.first][id.second];
@@ -201,7 +204,7 @@ void Presence::SessionBegan(absl::string_view task, absl::string_view name) {
   StoreSoon(id);
 }
 
-void Presence::SessionEnded(absl::string_view task, absl::string_view name) {
+void ClientPresence::SessionEnded(absl::string_view task, absl::string_view name) {
   MutexLock lock(&mutex_);
   const Id id{task, name};
   Client& client = tasks_[id.first][id.second];
@@ -211,7 +214,7 @@ void Presence::SessionEnded(absl::string_view task, absl::string_view name) {
   StoreSoon(id);
 }
 
-void Presence::Forget(const std::string& task) {
+void ClientPresence::Forget(const std::string& task) {
   std::vector<Id> ids;
   {
     MutexLock lock(&mutex_);
@@ -222,18 +225,18 @@ void Presence::Forget(const std::string& task) {
   for (const Id& id : ids) Tidy(id);
 }
 
-void Presence::StoreSoon(const Id& id) {
+void ClientPresence::StoreSoon(const Id& id) {
   dirty_.insert(id);
   WriteSoon();
 }
 
-void Presence::WriteSoon() {
+void ClientPresence::WriteSoon() {
   if (writing_ || stopped_ || left_ || !held_ || dirty_.empty()) return;
   writing_ = true;
   workers_->Run([this] { WriteAll(); });
 }
 
-void Presence::WriteAll() {
+void ClientPresence::WriteAll() {
   while (true) {
     std::vector<Write> writes = TakeNext();
     if (writes.empty()) return;
@@ -252,7 +255,7 @@ void Presence::WriteAll() {
   }
 }
 
-std::vector<Presence::Write> Presence::TakeNext() {
+std::vector<ClientPresence::Write> ClientPresence::TakeNext() {
   std::vector<Write> writes;
   MutexLock lock(&mutex_);
   while (!dirty_.empty() && writes.size() < kMaxWrites && held_ && !left_ && !stopped_) {
@@ -267,7 +270,7 @@ std::vector<Presence::Write> Presence::TakeNext() {
   return writes;
 }
 
-absl::StatusOr<bool> Presence::IsSettled(const std::string& task) const {
+absl::StatusOr<bool> ClientPresence::IsSettled(const std::string& task) const {
   if (observer_.is_open(task)) return false;
   // A task that is new may not show yet.
   const absl::Status mark = store_->store()->Get(UnsettledKey(task)).status();
@@ -276,7 +279,7 @@ absl::StatusOr<bool> Presence::IsSettled(const std::string& task) const {
   return false;
 }
 
-absl::Status Presence::Commit(std::vector<Write> writes) {
+absl::Status ClientPresence::Commit(std::vector<Write> writes) {
   for (Write& write : writes) {
     if (!write.client.here) {
       ASSIGN_OR_RETURN(write.forget, IsSettled(write.id.first));
@@ -292,7 +295,7 @@ absl::Status Presence::Commit(std::vector<Write> writes) {
   return absl::OkStatus();
 }
 
-absl::Status Presence::TryCommit(absl::Span<const Write> writes) {
+absl::Status ClientPresence::TryCommit(absl::Span<const Write> writes) {
   const store::LeaseId lease = replicas_->lease();
   if (lease == 0) return Unavailable("REPLICA_CUT_OFF", "this server holds no lease of its store");
   store::Transaction transaction;
@@ -322,7 +325,7 @@ absl::Status Presence::TryCommit(absl::Span<const Write> writes) {
   return absl::OkStatus();
 }
 
-void Presence::Written(const Write& write, int64_t revision, Notices* notices) {
+void ClientPresence::Written(const Write& write, int64_t revision, Notices* notices) {
   Client* const client = FindClient(write.id);
   if (client == nullptr) return;
   const bool overtaken = client->seen > revision;
@@ -333,7 +336,8 @@ void Presence::Written(const Write& write, int64_t revision, Notices* notices) {
     notices->changed.push_back(write.id);
   }
   if (client->session != write.client.session || client->here != write.client.here) return;
-  client->stored = !overtaken;
+  // It may be due again, for another cause than the one that it was written for.
+  client->stored = !overtaken && dirty_.count(write.id) == 0;
   if (client->here && overtaken && client->elsewhere) notices->replaced.push_back(write.id);
   if (write.forget && client->entry == 0) Drop(write.id);
 }

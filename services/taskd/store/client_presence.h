@@ -8,8 +8,8 @@
 //
 // Threads: all methods may be called from any thread; only Start and ReadAnew block. Observers run on threads of the
 // store and of the pool and must not block.
-#ifndef PARLEY_SERVICES_TASKD_STORE_PRESENCE_H_
-#define PARLEY_SERVICES_TASKD_STORE_PRESENCE_H_
+#ifndef PARLEY_SERVICES_TASKD_STORE_CLIENT_PRESENCE_H_
+#define PARLEY_SERVICES_TASKD_STORE_CLIENT_PRESENCE_H_
 
 #include <cstdint>
 #include <functional>
@@ -35,7 +35,7 @@
 
 namespace parley::taskd {
 
-class Presence {
+class ClientPresence {
  public:
   struct Observer {
     // The client has come to or gone from another replica, or its last session is known now.
@@ -53,8 +53,8 @@ class Presence {
   };
 
   // All of these must outlive this, and `workers` must have ended before it goes.
-  Presence(const TaskStore* store, const store::Replicas* replicas, Clock* clock, TimerQueue* timers,
-           rpc::WorkerPool* workers);
+  ClientPresence(const TaskStore* store, const store::Replicas* replicas, Clock* clock, TimerQueue* timers,
+                 rpc::WorkerPool* workers);
 
   // Loads and follows. Returns the errors of the store.
   absl::Status Start(Observer observer);
@@ -145,4 +145,4 @@ class Presence {
 
 }  // namespace parley::taskd
 
-#endif  // PARLEY_SERVICES_TASKD_STORE_PRESENCE_H_
+#endif  // PARLEY_SERVICES_TASKD_STORE_CLIENT_PRESENCE_H_
