@@ -18,7 +18,7 @@ namespace {
 
 // These two are the dialer's in lib/transport.
 constexpr absl::Duration kTimeout = absl::Seconds(10);
-constexpr absl::Duration kKeepalive = absl::Seconds(30);
+constexpr absl::Duration kSilence = absl::Seconds(10);
 // An agent asks a silent server for a sign of life this often.
 constexpr int kSignOfLifeMillis = 130'000;
 
@@ -75,7 +75,7 @@ void Connection::OnEvents(uint32_t) {
   loop_->Remove(fd_.get());
   relay_ = std::make_shared<transport::Relay>(
       loop_, std::move(fd_), transport::TlsSession::Connect(transport::ClientContext(), key_), this, Counters());
-  relay_->Start(kKeepalive);
+  relay_->Start(kSilence);
 }
 
 void Connection::OnHandshakeDone() {

@@ -97,7 +97,7 @@ std::string TaskMember::address() const {
 
 // To where the server is now.
 absl::Status TaskMember::Move() {
-  RETURN_IF_ERROR(transport::ParseHostPort(address()).status());
+  RETURN_IF_ERROR(transport::ParseServers(address()).status());
   if (address() == state_->membership().address()) return absl::OkStatus();
   Membership moved = state_->membership();
   moved.set_address(address());
@@ -172,7 +172,7 @@ absl::Status TaskMember::Store(const std::string& nonce, JoinResponse* response)
 }
 
 absl::Status TaskMember::JoinWith(std::string nonce) {
-  RETURN_IF_ERROR(transport::ParseHostPort(address()).status());
+  RETURN_IF_ERROR(transport::ParseServers(address()).status());
   JoinResponse response;
   Retry retry(options_, credentials_.follow);
   while (true) {

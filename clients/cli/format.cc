@@ -85,15 +85,14 @@ absl::StatusOr<std::map<std::string, std::string>> ParsePairs(absl::string_view 
 }
 
 absl::Status CheckAddress(absl::string_view option, absl::string_view text) {
-  const absl::StatusOr<transport::HostPort> parsed = transport::ParseHostPort(text);
   const auto is_good = [](char c) {
     return absl::ascii_isgraph(static_cast<unsigned char>(c)) && c != '/' && c != '@';
   };
-  if (parsed.ok() && !parsed->host.empty() && parsed->port != "0" && std::all_of(text.begin(), text.end(), is_good)) {
-    return absl::OkStatus();
-  }
-  return UsageError(option, " \"", Printable(text.substr(0, 60)),
-                    "\" is not host:port; write it like taskd.example:7443 or [2001:db8::1]:7443");
+  if (transport::ParseServers(text).ok() && std::all_of(text.begin(), text.end(), is_good)) return absl::OkStatus();
+  return UsageError(
+      option, " \"", Printable(text.substr(0, 60)),
+      "\" is not host:port; write it like taskd.example:7443 or [2001:db8::1]:7443, or several of these with "
+      "commas between");
 }
 
 std::string ShortTime(absl::Time time, absl::Time now) {

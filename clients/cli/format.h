@@ -38,8 +38,8 @@ absl::StatusOr<access::v1::Role> ParseRole(absl::string_view option, const std::
 absl::StatusOr<std::map<std::string, std::string>> ParsePairs(absl::string_view option,
                                                               const std::vector<std::string>& pairs);
 
-// Returns OK for host:port, with a port that can be connected to and an IPv6 address in brackets, or else a usage
-// error.
+// Returns OK for host:port, with a port that can be connected to and an IPv6 address in brackets, and for several of
+// these with commas between; or else a usage error.
 absl::Status CheckAddress(absl::string_view option, absl::string_view text);
 
 // Returns "23:10 UTC" if that is today, or else TimeText.

@@ -8,13 +8,30 @@ namespace parley::cli {
 namespace {
 
 TEST(Addresses, HaveAHostAndAPort) {
-  for (const char* good : {"taskd.example:7443", "192.0.2.7:1", "[2001:db8::1]:65535", "localhost:7443"}) {
+  for (const char* good : {"taskd.example:7443", "192.0.2.7:1", "[2001:db8::1]:65535", "localhost:7443",
+                           "taskd-0.example:7443,[2001:db8::1]:7443"}) {
     EXPECT_TRUE(CheckAddress("--server", good).ok()) << good;
   }
-  for (const char* bad : {"", "taskd.example", ":7443", "taskd.example:", "taskd.example:0", "taskd.example:70000",
-                          "taskd.example:-1", "taskd.example:7443 ", " taskd.example:7443", "task d:7443",
-                          "https://taskd.example:7443", "taskd.example:7443/", "user@taskd.example:7443",
-                          "2001:db8::1:7443", "[2001:db8::1]", "taskd.example:https", "a\x1b[2J:7443", "a:1:2"}) {
+  for (const char* bad : {"",
+                          "taskd.example",
+                          ":7443",
+                          "taskd.example:",
+                          "taskd.example:0",
+                          "taskd.example:70000",
+                          "taskd.example:-1",
+                          "taskd.example:7443 ",
+                          " taskd.example:7443",
+                          "task d:7443",
+                          "https://taskd.example:7443",
+                          "taskd.example:7443/",
+                          "user@taskd.example:7443",
+                          "2001:db8::1:7443",
+                          "[2001:db8::1]",
+                          "taskd.example:https",
+                          "a\x1b[2J:7443",
+                          "a:1:2",
+                          "a:1,",
+                          "a:1, b:1"}) {
     const absl::Status status = CheckAddress("--server", bad);
     EXPECT_TRUE(IsUsageError(status)) << bad;
     EXPECT_EQ(status.message().find('\x1b'), absl::string_view::npos);

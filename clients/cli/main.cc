@@ -69,7 +69,8 @@ void AddGlobals(CLI::App* app, Globals* globals) {
                   "for)");
   app->add_flag("--remember", globals->remember,
                 "Ask for the password once in 8 hours: the session's keyring keeps it");
-  app->add_option("--server", globals->server, "host:port, in place of the address in the credential");
+  app->add_option("--server", globals->server,
+                  "host:port, or several with commas between, in place of the address in the credential");
   Command(app).AddChoice("--output", globals->output, {"text", "json"}, "text, or json: one object a line");
   app->set_version_flag("--version", kVersion);
 }

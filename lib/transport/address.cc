@@ -11,6 +11,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "lib/base/error.h"
 
@@ -43,11 +44,25 @@ absl::StatusOr<HostPort> ParseHostPort(absl::string_view text) {
   if (!host.empty() && host.front() == '[') {
     if (host.size() < 3 || host.back() != ']') return Malformed(text);
     host = host.substr(1, host.size() - 2);
-  } else if (host.find_first_of(":[]/ ") != absl::string_view::npos) {
+  } else if (host.find_first_of(":[]/, ") != absl::string_view::npos) {
     return Malformed(text);
   }
   if (host.find('\0') != absl::string_view::npos) return Malformed(text);
   return HostPort{std::string(host), std::to_string(number)};
+}
+
+absl::StatusOr<std::vector<HostPort>> ParseServers(absl::string_view text) {
+  constexpr size_t kMost = 16;
+  std::vector<HostPort> servers;
+  for (const absl::string_view each : absl::StrSplit(text, ',')) {
+    ASSIGN_OR_RETURN(servers.emplace_back(), ParseHostPort(each));
+    if (servers.back().host.empty() || servers.back().port == "0") {
+      return InvalidArgument("ADDRESS_INVALID", "\"", each, "\" names no server; write it as host:port");
+    }
+  }
+  if (servers.size() <= kMost) return servers;
+  return InvalidArgument("ADDRESS_INVALID", "a list of servers has at most ", kMost,
+                         "; give them one name with several addresses");
 }
 
 absl::StatusOr<std::vector<SocketAddress>> Resolve(const HostPort& where, bool passive, bool numeric_only) {

@@ -1,4 +1,4 @@
-// Parses, resolves and writes "host:port".
+// Parses, resolves and writes "host:port", and lists of these.
 //
 // Threads: free functions without state; a SocketAddress or SocketPair belongs to one thread at a time.
 #ifndef PARLEY_LIB_TRANSPORT_ADDRESS_H_
@@ -27,6 +27,11 @@ struct HostPort {
 // the rest.
 absl::StatusOr<HostPort> ParseHostPort(absl::string_view text);
 
+// Parses the servers to dial: "host:port", or up to 16 of these with commas between, as in
+// "taskd-0.example:7443,taskd-1.example:7443". Returns INVALID_ARGUMENT (ADDRESS_INVALID) for the rest, and for a
+// server without a host or with port 0.
+absl::StatusOr<std::vector<HostPort>> ParseServers(absl::string_view text);
+
 // Returns the name with which a client greets the server (SNI): the host in lower case without a dot at its end; empty
 // if it is an address or no DNS name.
 std::string ServerName(const HostPort& where);
@@ -36,6 +41,8 @@ struct SocketAddress {
   socklen_t size = 0;
   const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
   sockaddr* get() { return reinterpret_cast<sockaddr*>(&storage); }
+  // Returns the address as the kernel has it, to compare it with others.
+  std::string bytes() const { return std::string(reinterpret_cast<const char*>(&storage), size); }
 };
 
 // Returns the addresses of a host, in the order in which to try them. Asks the name service, and so blocks, unless

@@ -16,16 +16,22 @@ namespace parley::transport {
 
 namespace {
 
-grpc::ChannelArguments Arguments(const std::string& authority, absl::Duration timeout) {
+grpc::ChannelArguments Arguments(const std::string& address, absl::Duration timeout) {
   grpc::ChannelArguments arguments;
-  arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, authority);
+  // The first name, if there are several.
+  arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, address.substr(0, address.find(',')));
+  // A dial has tried every address, so the pauses between dials are short: what gRPC adds to the time in which nobody
+  // answers is a second at most.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 10'000);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   // In truth how long gRPC waits for a connection: the dialer must give up first, as it knows why.
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, static_cast<int>(timeout / absl::Milliseconds(1)) + 5000);
-  // Notices a server that hangs; a dead network is the relay's to notice.
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(absl::ToInt64Milliseconds(SignOfLifeInterval())));
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+  // Notices a server that hangs; a dead network is the relay's to notice. Without the last of these gRPC stops to ask
+  // after two questions, for as long as the client has nothing to send.
+  const SignOfLife sign = GetSignOfLife();
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(absl::ToInt64Milliseconds(sign.after)));
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, static_cast<int>(absl::ToInt64Milliseconds(sign.within)));
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
   // The target is a local socket, whatever https_proxy says.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
@@ -56,6 +62,10 @@ absl::Status Channel::Explain(const grpc::Status& status) const {
   if (status.error_code() == grpc::StatusCode::UNAVAILABLE ||
       status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
     if (absl::Status cause = dialer_->last_error(); !cause.ok()) return cause;
+  }
+  if (status.error_code() == grpc::StatusCode::CANCELLED) {
+    return Error(absl::StatusCode::kCancelled, "CALL_CANCELLED", address_,
+                 " broke off the call, as a server does that is being stopped; try again");
   }
   if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED && status.error_message().empty()) {
     return Error(absl::StatusCode::kUnimplemented, "CALL_UNKNOWN", "the service at ", address_,

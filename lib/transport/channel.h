@@ -32,8 +32,10 @@ class Channel {
   const std::shared_ptr<grpc::Channel>& grpc() const { return channel_; }
   const Dialer& dialer() const { return *dialer_; }
   // Returns the server's error with its reason. Where the server gave none, returns the dialer's error in place of
-  // gRPC's "connection closed" if that is the cause, CALL_UNKNOWN for a call that the server does not know, or gRPC's
-  // own words.
+  // gRPC's "connection closed" if that is the cause, CALL_UNKNOWN for a call that the server does not know,
+  // CALL_CANCELLED for one that the server broke off, or gRPC's own words. MayPass (lib/base/may_pass.h) says which of
+  // these errors are worth another try. A caller that cancels a call must know so itself, because its error looks like
+  // that of a server that stops.
   absl::Status Explain(const grpc::Status& status) const;
 
  private:

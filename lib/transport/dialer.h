@@ -1,8 +1,14 @@
-// Connects by TLS-PSK, on behalf of a gRPC channel or for the caller's own use.
+// Connects by TLS-PSK, on behalf of a gRPC channel or for the caller's own use, and goes on at another replica.
 //
 // A gRPC channel connects to target(), an abstract socket that only this process may use. For each connection the
 // dialer opens TCP and TLS 1.2 with ECDHE-PSK-CHACHA20-POLY1305, and relays. So gRPC keeps its reconnects and back-off,
 // and never sees the key. When dialling fails, gRPC sees only a closed socket: last_error() has the true reason.
+//
+// A name may have several addresses, and there may be several names. They are tried in random order; those that failed
+// within the last minute come last, whichever dialer of the process found them so (address_memory.h). An address that
+// refuses or closes is followed by the next at once, and one that says nothing by another try beside it (dial.h). So a
+// client whose server ends is at another one within a second of its next dial. A connection ends by itself when the
+// server's machine is silent for Options::silence: the kernel probes it, and nothing in this process wakes for that.
 //
 // Threads: all methods may be called from any thread. All dialers of the process share one epoll thread.
 #ifndef PARLEY_LIB_TRANSPORT_DIALER_H_
@@ -22,17 +28,21 @@ namespace parley::transport {
 class Dialer {
  public:
   struct Options {
-    // The server's "host:port". A host's name is sent in the clear, for proxies that pass TLS on by names; an address
-    // is not.
+    // The server's "host:port", or several with commas between (address.h, ParseServers). A host's name is sent in the
+    // clear, for proxies that pass TLS on by names; an address is not.
     std::string address;
     std::string identity;
     // 32 bytes.
     Secret psk;
     // When the key ends. A dial after that fails without a packet.
     absl::Time not_after = absl::InfiniteFuture();
-    // The limit for TCP and TLS together.
+    // The limit for the names, TCP and TLS, over all addresses.
     absl::Duration timeout = absl::Seconds(10);
-    absl::Duration keepalive = absl::Seconds(30);
+    // How long a silent address is waited for before another is tried beside it: this, or up to half as much again by
+    // chance; less where there are so many addresses that some would not get their turn.
+    absl::Duration patience = absl::Seconds(2);
+    // How long the server's machine may be silent before a connection ends; at least 5 seconds.
+    absl::Duration silence = absl::Seconds(10);
     // Must outlive the dialer.
     Clock* clock = Clock::System();
   };
@@ -45,10 +55,11 @@ class Dialer {
   // Returns "unix-abstract:parley-dial-{128-bit random}".
   const std::string& target() const;
 
-  // Returns why the newest dial failed, or OK. UNAVAILABLE: CONNECTION_REFUSED, CONNECTION_TIMEOUT, CONNECTION_CLOSED
-  // (before the handshake's end), UNREACHABLE. NOT_FOUND: NAME_NOT_FOUND. UNAUTHENTICATED: KEY_REFUSED (wrong, unknown,
-  // revoked or expired: the server does not say which), KEY_EXPIRED (by this machine's clock), SERVER_NOT_GENUINE (it
-  // does not know the key). FAILED_PRECONDITION: NOT_A_PARLEY_SERVER.
+  // Returns why the newest dial failed, or OK; if several addresses failed, the error that says most. UNAVAILABLE:
+  // CONNECTION_REFUSED, CONNECTION_TIMEOUT, CONNECTION_CLOSED (before the handshake's end), SERVER_FULL, UNREACHABLE.
+  // NOT_FOUND: NAME_NOT_FOUND. UNAUTHENTICATED: KEY_REFUSED (wrong, unknown, revoked or expired: the server does not
+  // say which), KEY_EXPIRED (by this machine's clock), SERVER_NOT_GENUINE (it does not know the key).
+  // FAILED_PRECONDITION: NOT_A_PARLEY_SERVER.
   absl::Status last_error() const;
 
   // Returns "TLS 1.2 ECDHE-PSK-CHACHA20-POLY1305", or an empty text before the first connection.

@@ -12,13 +12,39 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/may_pass.h"
 #include "lib/transport/channel.h"
 #include "lib/transport/testing/grpc_door.h"
 #include "lib/transport/testing/tcp.h"
 
 namespace parley::transport {
 namespace {
+
+// Another server with the same keys.
+class Replica {
+ public:
+  explicit Replica(FakeKeys* keys) {
+    door_ = *GrpcDoor::Create(Listener::Options{.address = "127.0.0.1:0", .threads = 1}, keys);
+    service_ = std::make_unique<EchoHandler>(door_.get());
+    service_->before_answer = [this] { ++served_; };
+    grpc::ServerBuilder builder;
+    builder.RegisterService(service_.get());
+    EXPECT_TRUE(door_->Serve(&builder).ok());
+    address_ = door_->listener().address();
+  }
+  const std::string& address() const { return address_; }
+  int served() const { return served_; }
+  // Like a process that is killed: its connections close, and nobody listens.
+  void End() { door_.reset(); }
+
+ private:
+  std::atomic<int> served_ = 0;
+  std::unique_ptr<EchoHandler> service_;
+  std::unique_ptr<GrpcDoor> door_;
+  std::string address_;
+};
 
 class GrpcDoorTest : public GrpcServerTest {
  protected:
@@ -134,6 +160,48 @@ TEST_F(GrpcDoorTest, AChannelReconnectsByItself) {
   while (!Call(*channel, &response).ok()) {
   }
   EXPECT_EQ(response.subject(), "alice");
+}
+
+TEST_F(GrpcDoorTest, AnotherReplicaAnswersWithinASecondOfALoss) {
+  for (int i = 0; i < 10; ++i) {
+    Replica replicas[2] = {Replica(&keys_), Replica(&keys_)};
+    const auto channel = Connect(absl::StrCat(replicas[0].address(), ",", replicas[1].address()), "alice");
+    ASSERT_EQ(Call(*channel), absl::OkStatus());
+    Replica& lost = replicas[replicas[0].served() > 0 ? 0 : 1];
+    Replica& other = replicas[replicas[0].served() > 0 ? 1 : 0];
+    const absl::Time began = absl::Now();
+    lost.End();
+    // A call may still meet the old connection.
+    while (!Call(*channel).ok()) ASSERT_LT(absl::Now() - began, absl::Seconds(1));
+    EXPECT_LT(absl::Now() - began, absl::Seconds(1));
+    EXPECT_EQ(other.served(), 1);
+  }
+}
+
+// Its kernel goes on to acknowledge what it is sent.
+TEST_F(GrpcDoorTest, AServerThatHangsInTheMiddleOfAStreamIsLeftWithinTenSeconds) {
+  std::latch freed(1);
+  std::atomic<bool> hangs = false;
+  const auto hang = [&](std::string*) {
+    if (hangs) freed.wait();
+  };
+  const TcpProxy hanging(address(), hang, hang);
+  const auto channel = Connect(hanging.address(), "alice");
+  Stream stream(channel.get());
+  ASSERT_TRUE(stream.IsAnswered());
+  hangs = true;
+  const absl::Time began = absl::Now();
+  EXPECT_FALSE(stream.Read());
+  EXPECT_LT(absl::Now() - began, absl::Seconds(10));
+  EXPECT_EQ(stream.Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  freed.count_down();
+}
+
+TEST_F(GrpcDoorTest, SaysThatAServerThatStopsBrokeACallOff) {
+  const auto channel = Connect(address(), "alice");
+  const absl::Status status = channel->Explain(grpc::Status(grpc::StatusCode::CANCELLED, "CANCELLED"));
+  EXPECT_EQ(Reason(status), "CALL_CANCELLED");
+  EXPECT_TRUE(MayPass(status));
 }
 
 TEST_F(GrpcDoorTest, ExplainsAWrongKey) {

@@ -214,7 +214,7 @@ void Listener::Connection::Start(Fd fd) {
   relay_ = std::make_shared<Relay>(loop_->events, std::move(fd),
                                    TlsSession::Accept(listener_->context().get(), &listener_->check_), this,
                                    &listener_->counters_);
-  relay_->Start(listener_->options_.keepalive);
+  relay_->Start(listener_->options_.silence);
 }
 
 TimerQueue::TimerId Listener::Connection::CloseAt(absl::Time when) {

@@ -81,8 +81,8 @@ class Listener final : private EventLoop::Watch {
     // Addresses and keys share them by the rules of places.h, and some are kept for peers that are preferred.
     int max_handshakes = 1024;
     int max_connections = 20000;
-    // The default finds a dead peer in about a minute.
-    absl::Duration keepalive = absl::Seconds(30);
+    // A peer whose machine is silent for so long has gone.
+    absl::Duration silence = absl::Minutes(1);
     // The limits for a peer that speaks HTTP/2; a connection that exceeds them is ended. Without limits the bytes are
     // passed on unread. GrpcDoor sets the defaults if there are none.
     std::optional<FrameGuard::Limits> frame_limits;

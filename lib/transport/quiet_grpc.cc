@@ -37,6 +37,9 @@ void KeepGrpcInitialized() {
   }();
 }
 
-absl::Duration SignOfLifeInterval() { return quiet ? absl::Seconds(130) : absl::Seconds(30); }
+SignOfLife GetSignOfLife() {
+  if (quiet) return {.after = absl::Seconds(130), .within = absl::Seconds(20)};
+  return {.after = absl::Seconds(5), .within = absl::Seconds(4)};
+}
 
 }  // namespace parley::transport

@@ -23,10 +23,15 @@ void UseGrpcQuietly();
 // waits for its executor, which may poll for 10 more seconds.
 void KeepGrpcInitialized();
 
-// Returns how often a channel of this process asks a silent server for a sign of life: every 30 seconds, or every 130
-// in a quiet process. This finds a server that hangs. For a dead network the kernel probes the connection, and wakes
-// nobody.
-absl::Duration SignOfLifeInterval();
+// How a channel finds out that a server hangs: a server that was silent for `after` while a call is under way is asked
+// for a sign of life, and has to give it `within`.
+struct SignOfLife {
+  absl::Duration after;
+  absl::Duration within;
+};
+// Returns 5 and 4 seconds, so that a client is at another replica within 10 seconds; in a quiet process 130 and 20
+// seconds. For a machine or a network that died the kernel probes the connection, and wakes nobody.
+SignOfLife GetSignOfLife();
 
 }  // namespace parley::transport
 

@@ -88,15 +88,15 @@ void Relay::Side::AskWhenWritable(bool ask) {
   relay->loop_->Change(fd.get(), ask ? kEvents : kReadEvents, this);
 }
 
-void Relay::Start(absl::Duration keepalive) {
+void Relay::Start(absl::Duration silence) {
   SetOption(tcp_.fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
   SetOption(tcp_.fd.get(), SOL_SOCKET, SO_KEEPALIVE, 1);
-  const int seconds = static_cast<int>(std::clamp<int64_t>(absl::ToInt64Seconds(keepalive), 1, 3600));
-  SetOption(tcp_.fd.get(), IPPROTO_TCP, TCP_KEEPIDLE, seconds);
-  SetOption(tcp_.fd.get(), IPPROTO_TCP, TCP_KEEPINTVL, std::max(1, seconds / 3));
-  SetOption(tcp_.fd.get(), IPPROTO_TCP, TCP_KEEPCNT, 3);
-  // Keep-alive probes do not run while bytes are unacknowledged.
-  SetOption(tcp_.fd.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, 2000 * seconds);
+  const int seconds = static_cast<int>(std::clamp<int64_t>(absl::ToInt64Seconds(silence), 5, 7200));
+  SetOption(tcp_.fd.get(), IPPROTO_TCP, TCP_KEEPIDLE, seconds / 2);
+  SetOption(tcp_.fd.get(), IPPROTO_TCP, TCP_KEEPINTVL, seconds / 5);
+  // Ends a connection whose bytes are not acknowledged, and one whose probes are not. The number of the latter counts
+  // for nothing beside it. It is the last probe before the end of `silence` that must find the time over.
+  SetOption(tcp_.fd.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, (seconds / 2 + 2 * (seconds / 5)) * 1000);
   // Bytes that came before the socket was watched make no edge.
   tcp_.readable = true;
   if (!loop_->Add(tcp_.fd.get(), kEvents, &tcp_)) return Close();
@@ -205,6 +205,7 @@ bool Relay::PumpIn() {
   if (count == 0) {
     // Without TLS's own end it may be cut short: nothing is sent any more either.
     tcp_.ended = true;
+    if (!local_.ended) owner_->OnPeerLeft();
     Close();
     return true;
   }
@@ -234,6 +235,7 @@ void Relay::FromNetwork(absl::string_view input) {
   if (step == TlsSession::Step::kFailed) return Close();
   if (step == TlsSession::Step::kClosed) {
     tcp_.ended = true;
+    if (!local_.ended) owner_->OnPeerLeft();
     local_.shut_after = true;
     SettleSide(&local_);
   }

@@ -42,6 +42,8 @@ class Relay : public std::enable_shared_from_this<Relay> {
     // The handshake failed for the cause in tls().failure(), or the peer left if that is kNone. The relay goes on only
     // to bring the alert across.
     virtual void OnHandshakeFailed() = 0;
+    // The peer has ended the connection, or was lost, while the local end was still open.
+    virtual void OnPeerLeft() {}
     // The guard has found a breach, for which the relay now ends the connection.
     virtual void OnBreach(FrameGuard::Breach breach) {}
     // Both sockets are closed. This is the last call, and the owner may drop the relay.
@@ -51,8 +53,10 @@ class Relay : public std::enable_shared_from_this<Relay> {
   // `loop`, `owner` and `counters` must outlive the relay.
   Relay(EventLoop* loop, Fd tcp_fd, std::unique_ptr<TlsSession> tls, Owner* owner, RelayCounters* counters);
 
-  // Sets the socket's options and begins the handshake.
-  void Start(absl::Duration keepalive);
+  // Sets the socket's options and begins the handshake. The connection ends when the peer's machine has been silent for
+  // `silence` (at least 5 seconds), whether bytes wait for its acknowledgement or nothing is to be said: the kernel
+  // probes an idle connection after half of that time.
+  void Start(absl::Duration silence);
   // Begins to relay. `guard`, if there is one, sees every byte before it is passed on.
   void Attach(Fd local_fd, std::unique_ptr<FrameGuard> guard = nullptr);
   // Takes the relay out of its loop, to go on in another one: JoinLoop there, and then Attach.

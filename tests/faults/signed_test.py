@@ -109,7 +109,7 @@ class Signed(unittest.TestCase):
         asked = sum(forwarder.connections for forwarder in self.stack.forwarders)
         self.stack.start_keyd()
         self.assertGreater(asked, 0)
-        self.assertLess(asked, 20, run.events)
+        self.assertLess(asked, 2 * AWAY_S, run.events)
         self.assert_confirmed_without_failure(run, task, web)
 
     def test_each_revision_that_is_followed_is_said_to_be_signed(self):

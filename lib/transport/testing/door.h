@@ -26,14 +26,15 @@ struct Handed {
   Application application;
 };
 
-class DoorTest : public testing::Test {
- protected:
+class TestDoor {
+ public:
+  virtual ~TestDoor() = default;
   // "alice" and "bob" have keys. Both ways in, a clock that stands, one thread.
   void Start(Listener::Options options = {}) {
     keys_.Add("alice");
     keys_.Add("bob");
     const ServerCertificate certificate = MakeTestServerCertificate(absl::Now());
-    options.address = "127.0.0.1:0";
+    if (options.address.empty()) options.address = "127.0.0.1:0";
     options.certificate_pem = certificate.pem;
     options.private_key_pem = certificate.key_pem.Clone();
     options.clock = &clock_;
@@ -87,6 +88,8 @@ class DoorTest : public testing::Test {
   // Last: its threads use the others.
   std::unique_ptr<Listener> listener_;
 };
+
+class DoorTest : public testing::Test, protected TestDoor {};
 
 }  // namespace parley::transport
 
