@@ -5,6 +5,7 @@
 
 #include "absl/algorithm/container.h"
 #include "lib/base/error.h"
+#include "lib/base/may_pass.h"
 
 namespace parley::agent {
 namespace {
@@ -13,8 +14,8 @@ namespace {
 constexpr int kMostRefusals = 3;
 // Failures one after another that a server answered: to try for ever would only load it.
 constexpr int kMostAnsweredFailures = 10;
-// A connection that stood for so long was a good one, whatever ended it.
-constexpr absl::Duration kGoodConnection = absl::Minutes(1);
+// A connection that stood for so long was a good one, whatever ended it. A dial that nobody answered takes as long.
+constexpr absl::Duration kGoodConnection = absl::Seconds(10);
 // What takes so much longer than it was meant to was interrupted by a stop of the whole process.
 constexpr absl::Duration kStopped = absl::Seconds(5);
 // Two machines with one key take the stream from one another each time that they connect.
@@ -106,9 +107,7 @@ bool Retry::refused_for_good() const { return refused_ >= kMostRefusals; }
 bool Retry::Hopeless(const absl::Status& error, Fault fault, bool patient) {
   if (fault == Fault::kFinal) return true;
   refused_ = fault == Fault::kKey ? refused_ + 1 : 0;
-  const bool away = fault == Fault::kKey || error.code() == absl::StatusCode::kUnavailable ||
-                    error.code() == absl::StatusCode::kDeadlineExceeded || Reason(error) == "NAME_NOT_FOUND";
-  if (!away) ++answered_;
+  if (fault != Fault::kKey && !MayPass(error)) ++answered_;
   if (patient_) return false;
   // These do not become better for an update that waits.
   if (refused_for_good() || fault == Fault::kStranger) return true;
@@ -117,7 +116,7 @@ bool Retry::Hopeless(const absl::Status& error, Fault fault, bool patient) {
 
 absl::Status Retry::Next(const absl::Status& error, absl::Duration* wait, bool patient) {
   const Fault fault = FaultOf(error);
-  if (now_() - begun_ >= kGoodConnection) Progress();
+  if (now_() - begun_ >= kGoodConnection && Reason(error) != "CONNECTION_TIMEOUT") Progress();
   // A try that was interrupted so says nothing of the server.
   if (now_() - begun_ - most_ >= kStopped) start_ += now_() - begun_;
   if (Hopeless(error, fault, patient)) return error;

@@ -15,7 +15,7 @@ namespace {
 using task::v1::NegotiateRequest;
 
 // A server that answers nothing for so long is not one.
-constexpr absl::Duration kAnswerTimeout = absl::Minutes(1);
+constexpr absl::Duration kAnswerTimeout = absl::Seconds(10);
 
 }  // namespace
 

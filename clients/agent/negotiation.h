@@ -2,7 +2,7 @@
 // itself.
 //
 // Each verb sends one message and waits for its answer, which becomes current(). A verb's error says why the stream
-// ended, that nothing came for a minute (CONNECTION_TIMEOUT), or that the session was cancelled (CANCELLED). All
+// ended, that nothing came for 10 seconds (CONNECTION_TIMEOUT), or that the session was cancelled (CANCELLED). All
 // waiting is by a clock that nobody can set.
 //
 // Threads: not thread-safe but for Wake; it has one thread of its own, which reads and calls the interrupt listener.

@@ -71,7 +71,7 @@ struct Options {
   // The average pauses between attempts to reach a server that is away: the first, which doubles up to the second. Each
   // is drawn at random from nothing to twice its length, so that clients that lost the server together do not come back
   // together.
-  absl::Duration min_backoff = absl::Milliseconds(500);
+  absl::Duration min_backoff = absl::Milliseconds(250);
   absl::Duration max_backoff = absl::Seconds(30);
   // How long Join without `follow` tries to reach a server that it has never reached. A server that goes away later is
   // waited for as long as the key lives, and a client that stays waits for ever.

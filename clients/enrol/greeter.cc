@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "clients/enrol/payload.h"
 #include "lib/base/error.h"
+#include "lib/base/may_pass.h"
 #include "lib/crypto/kdf.h"
 
 namespace parley::enrol {
@@ -49,7 +50,7 @@ absl::StatusOr<trust::v1::EnrolResponse> Greeter::Enrol(const v1::Newcomer& newc
     ASSIGN_OR_RETURN(const std::vector<trust::v1::SignedCertificate> certificates, KeptCertificates());
     for (const trust::v1::SignedCertificate& certificate : certificates) *request.add_certificates() = certificate;
     absl::StatusOr<trust::v1::EnrolResponse> response = keyd_->Enrol(request);
-    if (response.ok() || IsTransient(response.status())) return response;
+    if (response.ok() || MayPass(response.status())) return response;
     // It was refused, so keyd has none of these certificates.
     newcomer_ = Enrolment();
     RETURN_IF_ERROR(UpdateEnrolment([](device::Contents*, device::Enrolment* enrolment) {

@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/base/may_pass.h"
 #include "lib/crypto/kdf.h"
 #include "lib/sas/reason.h"
 
@@ -69,11 +70,6 @@ Party::Party(sas::Role role, PartyOptions options)
       instance_(crypto::RandomBytes(kInstanceBytes)),
       backoff_(kFirstBackoff, kLongestBackoff) {}
 
-bool Party::IsTransient(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) || absl::IsInternal(status) ||
-         absl::IsUnknown(status);
-}
-
 const device::Enrolment& Party::enrolment() const { return options_.device->contents().enrolments.at(name_); }
 
 absl::Status Party::UpdateEnrolment(const std::function<absl::Status(device::Contents*, device::Enrolment*)>& change) {
@@ -100,7 +96,7 @@ absl::Status Party::Run() {
     const absl::Status status = RunStream();
     if (status.ok()) return status;
     if (!stream_broke_) return GiveUp(status);
-    if (!IsTransient(status)) return Refused(status);
+    if (!MayPass(status)) return Refused(status);
     if (const absl::Status waited = Reconnect(status); !waited.ok()) return GiveUp(waited);
   }
 }
@@ -358,13 +354,13 @@ absl::Status Party::Choose() {
 absl::Status Party::SendPayload() {
   const absl::Time give_up_at = options_.clock->Now() + options_.reconnect_for;
   absl::StatusOr<Secret> payload = MakePayload(exchange_->step(), exchange_->payload());
-  while (!payload.ok() && IsTransient(payload.status()) && options_.clock->Now() < give_up_at) {
+  while (!payload.ok() && MayPass(payload.status()) && options_.clock->Now() < give_up_at) {
     options_.person->OnDisconnected(payload.status(), give_up_at);
     RETURN_IF_ERROR(WaitBeforeRetry());
     payload = MakePayload(exchange_->step(), exchange_->payload());
   }
   // The state is kept, so that another run goes on from here.
-  if (!payload.ok()) return IsTransient(payload.status()) ? payload.status() : Stop(payload.status());
+  if (!payload.ok()) return MayPass(payload.status()) ? payload.status() : Stop(payload.status());
   backoff_.Reset();
   ASSIGN_OR_RETURN(const std::string message, exchange_->SendPayload(*payload));
   RETURN_IF_ERROR(StoreState());

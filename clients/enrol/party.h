@@ -61,12 +61,8 @@ class Party {
  protected:
   Party(sas::Role role, PartyOptions options);
 
-  // Returns whether the error is of a connection, or of a server that is starting or stopping. It may pass, and the
-  // server may have done what it was asked.
-  static bool IsTransient(const absl::Status& status);
-
-  // Returns what this side seals at `step`, given what the other side sealed before. UNAVAILABLE and other transient
-  // errors are tried again; others end the attempt.
+  // Returns what this side seals at `step`, given what the other side sealed before. Errors
+  // that may pass (MayPass in lib/base/may_pass.h) are tried again; others end the attempt.
   virtual absl::StatusOr<Secret> MakePayload(int step, const Secret& received) = 0;
 
   const PartyOptions& options() const { return options_; }

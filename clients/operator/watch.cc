@@ -1,24 +1,34 @@
 #include "clients/operator/watch.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
 #include "absl/time/clock.h"
 #include "lib/base/error.h"
+#include "lib/base/may_pass.h"
 
 namespace parley::ops {
 
 using task::v1::Task;
 using task::v1::TaskService;
 
+namespace {
+
+constexpr absl::Duration kFirstPause = absl::Milliseconds(50);
+constexpr absl::Duration kLongestPause = absl::Seconds(1);
+
+}  // namespace
+
 TaskWatch::TaskWatch(const Connection* server, std::string task)
-    : server_(server), stub_(TaskService::NewStub(server->channel())) {
+    : server_(server), stub_(TaskService::NewStub(server->channel())), pauses_(kFirstPause, kLongestPause) {
   request_.set_name(std::move(task));
 }
 
 void TaskWatch::Stop() {
   MutexLock lock(&mutex_);
   stopped_ = true;
+  stop_.NotifyAll();
   if (context_ != nullptr) context_->TryCancel();
 }
 
@@ -39,10 +49,9 @@ absl::StatusOr<Task> TaskWatch::Run(const WatchCallbacks& callbacks, absl::Time 
     if (status.ok() || stands_still_ || stopped() || absl::Now() >= deadline) return task_;
     const absl::Status why = server_->Explain(status);
     // Only what was once there, and may be there again, is waited for.
-    const bool dead_key = Reason(why) == "KEY_REFUSED" || Reason(why) == "KEY_EXPIRED";
-    if (status.error_code() != grpc::StatusCode::UNAVAILABLE || request_.cursor() == 0 || dead_key) return why;
-    if (callbacks.on_away) callbacks.on_away(why);
-    WaitForConnection(deadline);
+    if (!MayPass(why) || request_.cursor() == 0) return why;
+    if (callbacks.on_away && std::exchange(told_, std::string(why.message())) != why.message()) callbacks.on_away(why);
+    WaitForConnection(pauses_.Next(), deadline);
     if (stopped() || absl::Now() >= deadline) return task_;
   }
 }
@@ -55,6 +64,8 @@ grpc::Status TaskWatch::RunOnce(const WatchCallbacks& callbacks, absl::Time dead
   SetContext(&context);
   task::v1::WatchTaskResponse event;
   while (events->Read(&event)) {
+    told_.clear();
+    pauses_.Reset();
     request_.set_cursor(event.cursor());
     if (event.has_task()) task_ = event.task();
     callbacks.on_event(event);
@@ -68,9 +79,14 @@ grpc::Status TaskWatch::RunOnce(const WatchCallbacks& callbacks, absl::Time dead
   return status;
 }
 
-// From the server's restart to its being reachable: waits for the channel, not for a time; a second at a time, so that
-// Stop is heard.
-void TaskWatch::WaitForConnection(absl::Time deadline) {
+// First a pause, since the connection to a server that is being stopped may stand for a moment longer. Then it waits
+// for the channel, not for a time; a second at a time, so that Stop is heard.
+void TaskWatch::WaitForConnection(absl::Duration pause, absl::Time deadline) {
+  const absl::Time end = std::min(absl::Now() + pause, deadline);
+  {
+    MutexLock lock(&mutex_);
+    while (!stopped_ && absl::Now() < end) stop_.WaitUntil(&mutex_, end);
+  }
   for (int i = 0; i < 30 && !stopped() && absl::Now() < deadline; ++i) {
     if (server_->channel()->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(1))) return;
   }
