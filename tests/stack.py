@@ -77,25 +77,42 @@ class Service:
         self.log = []
         # What it said when it was ready: its addresses.
         self.serving = None
+        self._ended = False
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        self._ready = threading.Event()
+        self._said = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self):
         for line in self.process.stderr:
-            self.log.append(line)
+            with self._said:
+                self.log.append(line)
+                self._said.notify_all()
+        with self._said:
+            self._ended = True
+            self._said.notify_all()
+
+    def said(self, message):
+        """The lines with this message."""
+        found = []
+        for line in list(self.log):
             with contextlib.suppress(ValueError):
                 event = json.loads(line)
-                if event.get("message") == "serving":
-                    self.serving = event
-                    self._ready.set()
-        self._ready.set()
+                if event.get("message") == message:
+                    found.append(event)
+        return found
+
+    def wait_until_said(self, message):
+        """Waits for a line with this message; the last one that there is."""
+        with self._said:
+            self._said.wait_for(lambda: self._ended or self.said(message), TIMEOUT_S)
+        found = self.said(message)
+        if not found:
+            raise AssertionError("the service never said \"%s\":\n%s" % (message, "".join(self.log)))
+        return found[-1]
 
     def wait_until_serving(self):
-        self._ready.wait(TIMEOUT_S)
-        if self.serving is None:
-            raise AssertionError("the service does not serve:\n" + "".join(self.log))
+        self.serving = self.wait_until_said("serving")
         if any("gRPC works on threads of its own" in line for line in self.log):
             raise AssertionError("the relay does not do gRPC's work:\n" + "".join(self.log))
         return self

@@ -1,5 +1,8 @@
 #include "lib/keyd_client/key_follower.h"
 
+#include <poll.h>
+#include <sys/eventfd.h>
+
 #include <algorithm>
 #include <functional>
 #include <map>
@@ -28,6 +31,7 @@ constexpr absl::Duration kLongestPause = absl::Seconds(5);
 constexpr absl::Duration kCallTimeout = absl::Seconds(15);
 constexpr absl::Duration kKeepTimeout = absl::Seconds(3);
 constexpr absl::Duration kAuditDrain = absl::Seconds(5);
+constexpr absl::Duration kSayAgain = absl::Minutes(10);
 
 }  // namespace
 
@@ -36,7 +40,8 @@ KeyFollower::KeyFollower(Options options, std::unique_ptr<KeydConnection> connec
       replica_(crypto::RandomUuid()),
       connection_(std::move(connection)),
       contact_(options_.away_limit, options_.clock, options_.steady, options_.on_contact),
-      source_(&keyring_, options_.clock, [this] { return contact_.CheckAdmits(); }) {
+      source_(&keyring_, options_.clock, [this] { return CheckAdmits(); }),
+      ready_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   audit::AuditBuffer::Options audit;
   audit.service = audience();
   audit.clock = options_.clock;
@@ -44,7 +49,7 @@ KeyFollower::KeyFollower(Options options, std::unique_ptr<KeydConnection> connec
   audit_ = std::make_unique<audit::AuditBuffer>(std::move(audit));
   clock_subscription_ = options_.clock->Subscribe([this] {
     MutexLock lock(&mutex_);
-    changed_.NotifyAll();
+    Changed();
   });
   takes_place_ = options_.away_limit != absl::InfiniteDuration();
   threads_.emplace_back([this] { Repeat([this] { return FollowKeys(); }); });
@@ -68,7 +73,7 @@ KeyFollower::~KeyFollower() {
   {
     MutexLock lock(&mutex_);
     stopping_ = true;
-    changed_.NotifyAll();
+    Changed();
   }
   connection_->Stop();
   audit_ = nullptr;
@@ -85,8 +90,9 @@ void KeyFollower::Repeat(const std::function<absl::Status()>& call) {
     mutex_.Lock();
     // What held for a while was good: begin with short pauses again.
     if (status.ok() || Clock::System()->Now() - began > kLongestPause) pauses.Reset();
-    if (!status.ok()) last_error_ = std::move(status);
     if (stopping_) break;
+    if (!status.ok()) SayWhyNotReady(status);
+    if (!status.ok()) last_error_ = std::move(status);
     changed_.WaitFor(&mutex_, pauses.Next());
   }
   mutex_.Unlock();
@@ -116,7 +122,7 @@ absl::Status KeyFollower::UseKeys(key::v1::AudienceKeys* message) {
   WithListener([](transport::Listener* listener) { listener->Recheck(); });
   MutexLock lock(&mutex_);
   has_keys_ = true;
-  changed_.NotifyAll();
+  Changed();
   return absl::OkStatus();
 }
 
@@ -170,7 +176,7 @@ void KeyFollower::UseRevocations(const key::v1::Revocations& message) {
   caught_up_ = message.caught_up();
   // A lease says so itself.
   if (InStep() && (!takes_place_ || contact_.left() > absl::ZeroDuration())) contact_.Established();
-  changed_.NotifyAll();
+  Changed();
 }
 
 absl::Status KeyFollower::CallKeepReplica(key::v1::KeepReplicaRequest request, key::v1::KeepReplicaResponse* response) {
@@ -199,7 +205,7 @@ absl::Status KeyFollower::KeepPlace() {
   if (absl::IsUnimplemented(kept)) {
     LogWarning("keyd is of an earlier version, whose revocations wait for nobody; upgrade keyd");
     takes_place_ = false;
-    changed_.NotifyAll();
+    Changed();
     return absl::OkStatus();
   }
   if (!kept.ok()) {
@@ -210,11 +216,11 @@ absl::Status KeyFollower::KeepPlace() {
   if (std::exchange(place_, response.revision()) != place_ && cursor_ < place_ && revocations_ != nullptr) {
     revocations_->TryCancel();
   }
-  changed_.NotifyAll();
+  Changed();
   while (!stopping_ && !InStep() && options_.steady() < next) changed_.WaitFor(&mutex_, next - options_.steady());
   if (InStep()) {
     contact_.Renewed(asked);
-    changed_.NotifyAll();
+    Changed();
   }
   while (!stopping_ && cursor_ <= request.followed() && options_.steady() < next) {
     changed_.WaitFor(&mutex_, next - options_.steady());
@@ -315,20 +321,45 @@ absl::Status KeyFollower::RenewCertificate() {
   private_key_pem_ = key_pem.Clone();
   // With a third of its life left, so that keyd may be away for long.
   renew_at_ = now + (ToTime(response.expire_time()) - now) * 2 / 3;
-  changed_.NotifyAll();
+  Changed();
   return absl::OkStatus();
 }
 
-absl::Status KeyFollower::WaitUntilReady(absl::Duration timeout) {
-  const absl::Time deadline = Clock::System()->Now() + timeout;
-  MutexLock lock(&mutex_);
-  while (!IsReady()) {
-    if (changed_.WaitUntil(&mutex_, deadline)) continue;
-    const std::string prefix = absl::StrCat("cannot get keys from keyd at ", connection_->address());
-    if (!last_error_.ok()) return Annotate(last_error_, prefix);
-    return Error(absl::StatusCode::kDeadlineExceeded, "KEYD_TIMEOUT", prefix, ": it did not answer in time");
+void KeyFollower::Changed() {
+  changed_.NotifyAll();
+  if (ready_ || !IsReady()) return;
+  ready_ = true;
+  eventfd_write(ready_fd_.get(), 1);
+}
+
+void KeyFollower::SayWhyNotReady(const absl::Status& why) {
+  if (ready_) return;
+  const absl::Time now = options_.clock->Now();
+  if (now - said_since_ >= kSayAgain) {
+    said_.clear();
+    said_since_ = now;
   }
-  return absl::OkStatus();
+  if (!said_.insert(Reason(why)).second) return;
+  LogWarning("keyd cannot be followed yet, and is waited for",
+             {{"address", connection_->address()}, {"error", std::string(why.message())}});
+}
+
+absl::Status KeyFollower::WaitUntilReady(int stop_fd, absl::Duration timeout) {
+  LogInfo("waiting for keyd", {{"address", connection_->address()}});
+  const absl::Time deadline = Clock::System()->Now() + timeout;
+  pollfd fds[] = {{ready_fd_.get(), POLLIN, 0}, {stop_fd, POLLIN, 0}};
+  while (fds[0].revents == 0 && fds[1].revents == 0) {
+    const absl::Duration left = std::min(deadline - Clock::System()->Now(), absl::Hours(1));
+    if (left <= absl::ZeroDuration()) {
+      MutexLock lock(&mutex_);
+      const std::string prefix = absl::StrCat("cannot get keys from keyd at ", connection_->address());
+      if (!last_error_.ok()) return Annotate(last_error_, prefix);
+      return Error(absl::StatusCode::kDeadlineExceeded, "KEYD_TIMEOUT", prefix, ": it did not answer in time");
+    }
+    poll(fds, 2, static_cast<int>(absl::ToInt64Milliseconds(left)) + 1);
+  }
+  if (fds[0].revents != 0) return absl::OkStatus();
+  return Error(absl::StatusCode::kCancelled, "STOPPED", "told to stop while waiting for keyd");
 }
 
 KeyFollower::Certificate KeyFollower::certificate() const {

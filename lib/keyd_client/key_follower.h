@@ -2,7 +2,7 @@
 // devices where it asks for them.
 //
 //   ASSIGN_OR_RETURN(auto follower, KeyFollower::Create({.credential_path = …, .names = {"taskd.example"}}));
-//   RETURN_IF_ERROR(follower->WaitUntilReady(absl::Seconds(30)));
+//   RETURN_IF_ERROR(follower->WaitUntilReady(process->stop_fd()));
 //   KeyFollower::Certificate certificate = follower->certificate();
 //   ASSIGN_OR_RETURN(auto door, GrpcDoor::Create({… certificate …}, follower->key_source()));
 //   follower->Attach(&door->listener());
@@ -24,6 +24,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -35,6 +36,8 @@
 #include "grpcpp/client_context.h"
 #include "lib/audit/audit_log.h"
 #include "lib/base/clock.h"
+#include "lib/base/error.h"
+#include "lib/base/fd.h"
 #include "lib/base/mutex.h"
 #include "lib/base/secret.h"
 #include "lib/keyd_client/contact.h"
@@ -70,6 +73,8 @@ class KeyFollower {
     absl::Duration away_limit = absl::InfiniteDuration();
     Contact::OnChange on_contact;
     Contact::Steady steady = TimeSinceBoot;
+    // Says whether the service may admit anybody for reasons of its own; it answers from memory. Null: it may.
+    std::function<absl::Status()> admits;
     // Must outlive the follower.
     Clock* clock = Clock::System();
   };
@@ -91,9 +96,10 @@ class KeyFollower {
   // Sends what the audit log still holds, for at most 5 seconds.
   ~KeyFollower();
 
-  // Waits until the service is in step with keyd. After the timeout returns the reason why keyd could not be reached or
-  // refused, with its address, or DEADLINE_EXCEEDED if there is none.
-  absl::Status WaitUntilReady(absl::Duration timeout);
+  // Waits until the service is in step with keyd, for as long as that takes. It says in the log that it waits, and each
+  // reason why keyd cannot be followed, repeatedly. Returns CANCELLED (STOPPED) as soon as `stop_fd` can be read, and
+  // after the timeout the reason why keyd could not be reached or refused, or DEADLINE_EXCEEDED (KEYD_TIMEOUT).
+  absl::Status WaitUntilReady(int stop_fd, absl::Duration timeout = absl::InfiniteDuration());
 
   // Returns the audience, keyd's name for this service: "taskd".
   const std::string& audience() const;
@@ -101,8 +107,11 @@ class KeyFollower {
   keys::Keyring* keyring() { return &keyring_; }
   // Returns the key source for the door. It lives as long as the follower.
   keys::AudienceKeySource* key_source() { return &source_; }
-  // Returns UNAVAILABLE (KEYD_AWAY) while nobody is admitted, for the gate.
-  absl::Status CheckAdmits() const { return contact_.CheckAdmits(); }
+  // Returns UNAVAILABLE (KEYD_AWAY) or the error of Options::admits while nobody is admitted, for the gate.
+  absl::Status CheckAdmits() const {
+    RETURN_IF_ERROR(contact_.CheckAdmits());
+    return options_.admits ? options_.admits() : absl::OkStatus();
+  }
   // Shows in the metrics when the present credential ends and when keyd was heard last, as long as the returned value
   // lives; the follower must outlive it.
   rpc::Metrics::Source Count(rpc::Metrics* metrics);
@@ -153,6 +162,9 @@ class KeyFollower {
   bool IsReady() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return has_keys_ && InStep() && (options_.names.empty() || !certificate_pem_.empty());
   }
+  // Wakes everybody who waits for a change.
+  void Changed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SayWhyNotReady(const absl::Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Options options_;
   const std::string replica_;
@@ -186,6 +198,12 @@ class KeyFollower {
   // KeepReplicaResponse.revision; 0 at first.
   int64_t place_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Status last_error_ ABSL_GUARDED_BY(mutex_);
+  // Whether this was ready once; the descriptor can be read from then on.
+  bool ready_ ABSL_GUARDED_BY(mutex_) = false;
+  const Fd ready_fd_;
+  // The reasons that the log has had since that time.
+  std::set<std::string> said_ ABSL_GUARDED_BY(mutex_);
+  absl::Time said_since_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
   std::string certificate_pem_ ABSL_GUARDED_BY(mutex_);
   std::string ca_pem_ ABSL_GUARDED_BY(mutex_);
   Secret private_key_pem_ ABSL_GUARDED_BY(mutex_);

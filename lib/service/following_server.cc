@@ -17,7 +17,6 @@
 namespace parley::service {
 namespace {
 
-constexpr absl::Duration kKeydTimeout = absl::Seconds(60);
 constexpr char kPublicAddress[] = "--public-address";
 constexpr char kKeydCredential[] = "--keyd-credential";
 constexpr char kKeydAwayLimit[] = "--keyd-away-limit";
@@ -71,7 +70,11 @@ absl::StatusOr<std::unique_ptr<FollowingServer>> FollowingServer::Open(const Ser
   ASSIGN_OR_RETURN(follower.away_limit, ParseAwayLimit(options.keyd_away_limit));
   follower.on_contact = [process](keyd_client::Contact::State state) { ShowContact(process->health(), state); };
   ASSIGN_OR_RETURN(server->follower_, keyd_client::KeyFollower::Create(std::move(follower)));
-  RETURN_IF_ERROR(server->follower_->WaitUntilReady(kKeydTimeout));
+  if (const absl::Status ready = server->follower_->WaitUntilReady(process->stop_fd()); !ready.ok()) {
+    // The signal is there, and is logged like one that ends a service that serves.
+    process->WaitForStop();
+    return ready;
+  }
   keyd_client::KeyFollower::Certificate certificate = server->follower_->certificate();
   ASSIGN_OR_RETURN(server->organisation_, crypto::OrganisationOfCa(certificate.ca_pem));
   transport::Listener::Options listener;

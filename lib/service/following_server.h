@@ -54,8 +54,9 @@ class FollowingServer {
   // Finds for --check-config what Open would find, without connecting or listening.
   static void Check(const ServerOptions& options, ConfigCheck* check);
 
-  // Waits for keyd and listens; no peer is accepted before Run. `process` must outlive the server. Returns
-  // PUBLIC_ADDRESS_MISSING, or the errors of keyd_client::KeyFollower, of Listener::Create and of rest::Server::Attach.
+  // Waits for keyd, without an end, and listens; no peer is accepted before Run, and health is NOT_SERVING. `process`
+  // must outlive the server. Returns PUBLIC_ADDRESS_MISSING, CANCELLED (STOPPED) if the process is told to stop
+  // meanwhile, or the errors of keyd_client::KeyFollower, of Listener::Create and of rest::Server::Attach.
   static absl::StatusOr<std::unique_ptr<FollowingServer>> Open(const ServerOptions& options, rest::Server::Options rest,
                                                                Process* process);
 

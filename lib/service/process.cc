@@ -3,12 +3,14 @@
 #include <errno.h>
 #include <grpcpp/impl/codegen/service_type.h>
 #include <grpcpp/server_builder.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -37,6 +39,11 @@ sigset_t StopSignals() {
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
   return signals;
+}
+
+int StopFd() {
+  const sigset_t signals = StopSignals();
+  return signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
 absl::Status Harden() {
@@ -88,7 +95,7 @@ Samples ByLabel(const std::string& label, const std::map<std::string, int64_t>& 
 }  // namespace
 
 Process::Process(ProcessOptions options)
-    : options_(std::move(options)), health_(std::make_unique<Health>(options_.services)) {}
+    : options_(std::move(options)), stop_fd_(StopFd()), health_(std::make_unique<Health>(options_.services)) {}
 
 Process::~Process() = default;
 
@@ -147,12 +154,13 @@ absl::Status Process::Serving(absl::string_view address) {
 }
 
 void Process::WaitForStop() {
-  const sigset_t signals = StopSignals();
-  int received = 0;
-  while (sigwait(&signals, &received) != 0) {
+  signalfd_siginfo received{};
+  while (read(stop_fd_.get(), &received, sizeof(received)) != sizeof(received)) {
+    pollfd told{.fd = stop_fd_.get(), .events = POLLIN, .revents = 0};
+    poll(&told, 1, -1);
   }
   health_->SetStopping();
-  LogInfo("stopping", {{"signal", received == SIGTERM ? "SIGTERM" : "SIGINT"}});
+  LogInfo("stopping", {{"signal", received.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT"}});
 }
 
 int RunService(const ProcessOptions& options, const std::function<absl::Status(Process&)>& service) {
@@ -168,7 +176,7 @@ int RunService(const ProcessOptions& options, const std::function<absl::Status(P
     status = process.Open();
     if (status.ok()) status = service(process);
   }
-  if (status.ok()) {
+  if (status.ok() || Reason(status) == "STOPPED") {
     // Apart from "stopping", so that one sees how long the end took, and that it came.
     LogInfo("stopped");
     return 0;

@@ -22,6 +22,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "lib/base/fd.h"
 #include "lib/rpc/metrics.h"
 
 namespace grpc {
@@ -87,11 +88,15 @@ class Process {
   // one, and to the descriptor that NOTIFY_FD names, which is then closed. Returns the errors of WriteFileAtomically.
   absl::Status Serving(absl::string_view address);
 
+  // Returns a descriptor that can be read once the process is told to stop, for what blocks before WaitForStop. It must
+  // not be read, and lives as long as the process.
+  int stop_fd() const { return stop_fd_.get(); }
   // Blocks until SIGTERM or SIGINT. Health is NOT_SERVING before it returns.
   void WaitForStop();
 
  private:
   const ProcessOptions options_;
+  const Fd stop_fd_;
   rpc::Metrics metrics_;
   const std::unique_ptr<Health> health_;
   // The health service behind the door.
@@ -104,7 +109,8 @@ class Process {
 // Disables core dumps and ptrace by other users, sets umask 077, ignores SIGPIPE and SIGHUP, blocks SIGTERM and SIGINT
 // in all threads, raises the limit of open files to the hard one, makes gRPC's log part of the process's own, opens the
 // ports for health and metrics, and runs `service`. Must be called once a process, before any thread starts. Returns
-// main's result: 0, or 1 after printing the error as one sentence on standard error.
+// main's result: 0 if `service` returned no error or STOPPED, which says that it was told to stop before it served; 1
+// after printing any other error as one sentence on standard error.
 int RunService(const ProcessOptions& options, const std::function<absl::Status(Process&)>& service);
 
 }  // namespace parley::service

@@ -34,7 +34,10 @@ class ServiceFlags {
   CLI::Option* Add(const std::string& flag, Target& target, const std::string& help) {
     return app_.add_option(flag, target, help)->envname(Variable(flag))->capture_default_str();
   }
-  CLI::App& app() { return app_; }
+  // Adds one that is on or off, with its variable: "true" or "false" there and in the file.
+  void AddSwitch(const std::string& flag, bool& target, const std::string& help) {
+    app_.add_flag(flag, target, help)->envname(Variable(flag));
+  }
 
   // Reads all three. Returns main's result if there is nothing to run: after --help, or after a mistake, which is
   // explained.

@@ -56,7 +56,7 @@ class KeyFollowerTest : public testing::Test {
     });
   }
   void Serve() {
-    const absl::Status ready = follower_->WaitUntilReady(kLong);
+    const absl::Status ready = follower_->WaitUntilReady(/*stop_fd=*/-1, kLong);
     ASSERT_TRUE(ready.ok()) << ready;
     KeyFollower::Certificate certificate = follower_->certificate();
     transport::Listener::Options listener;
@@ -210,7 +210,7 @@ TEST_F(KeyFollowerTest, AServiceThatEndsIsNotWaitedFor) {
   const auto admin = keyd_.ConnectAs("admin");
   const auto issued = *admin->Issue(ROLE_DEVICE, "web-1");
   Follow();
-  ASSERT_EQ(follower_->WaitUntilReady(kLong), absl::OkStatus());
+  ASSERT_EQ(follower_->WaitUntilReady(/*stop_fd=*/-1, kLong), absl::OkStatus());
   follower_ = nullptr;
   EXPECT_EQ(admin->Revoke(issued.record().name()), absl::OkStatus());
 }
@@ -245,12 +245,12 @@ TEST_F(KeyFollowerTest, SaysWhyKeydCannotBeReachedAndWaitsForIt) {
   absl::Status status;
   // It may not have tried yet.
   do {
-    status = follower_->WaitUntilReady(absl::Milliseconds(100));
+    status = follower_->WaitUntilReady(/*stop_fd=*/-1, absl::Milliseconds(100));
   } while (Reason(status) == "KEYD_TIMEOUT");
   EXPECT_EQ(Reason(status), "CONNECTION_REFUSED") << status;
   EXPECT_THAT(std::string(status.message()), testing::HasSubstr("keyd at 127.0.0.1:"));
   ASSERT_TRUE(keyd_.Start().ok());
-  EXPECT_TRUE(follower_->WaitUntilReady(kLong).ok());
+  EXPECT_TRUE(follower_->WaitUntilReady(/*stop_fd=*/-1, kLong).ok());
 }
 
 TEST_F(KeyFollowerTest, GoesOnWithoutKeydAndCatchesUpWhenItIsBack) {
@@ -320,7 +320,7 @@ TEST_F(KeyFollowerTest, RenewsItsCertificateBeforeItEnds) {
 
 TEST_F(KeyFollowerTest, ItsAuditEventsReachKeydInOrderAndBeforeItGoes) {
   Follow();
-  ASSERT_TRUE(follower_->WaitUntilReady(kLong).ok());
+  ASSERT_TRUE(follower_->WaitUntilReady(/*stop_fd=*/-1, kLong).ok());
   int recorded = 0;
   const auto record = [&](int count) {
     for (int i = 0; i < count; ++i) {

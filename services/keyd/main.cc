@@ -64,10 +64,8 @@ int Main(int argc, char** argv) {
   flags.Add("--keyd-address", options.keyd_address,
             "host:port of keyd, as written into credentials (default: --listen)");
   flags.Add("--organisation", options.organisation, "name of the organisation that the first start founds");
-  flags.app()
-      .add_flag("--new-admin", options.new_admin,
-                "issue another admin.credential, for an organisation that has lost its last one")
-      ->envname("PARLEY_KEYD_NEW_ADMIN");
+  flags.AddSwitch("--new-admin", options.new_admin,
+                  "issue another admin.credential, for an organisation that has lost its last one");
   if (const auto result = flags.Parse(argc, argv); result.has_value()) return *result;
   options.data = service.data;
   options.listen = service.listen;

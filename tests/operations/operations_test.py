@@ -157,6 +157,61 @@ class Operations(unittest.TestCase):
         wait_until_keyd_is("SERVING")
         self.assertTrue(any("keyd is heard again" in line for line in list(self.running["taskd"].log)))
 
+    def test_a_service_waits_for_keyd_says_so_and_stops_at_once(self):
+        own = stack.Stack()
+        self.addCleanup(own.__exit__)
+        own.start_keyd()
+        self.assertEqual(own.keyd.stop(), 0)
+        for name, program in (("taskd", stack.TASKD), ("enrolld", stack.ENROLLD)):
+            with self.subTest(name):
+                command = [program, "--data", own.folder / name, "--listen", stack.free_address(), "--health-listen",
+                           stack.free_address(), "--names", "localhost", "--keyd-credential",
+                           own.credentials / (name + ".credential")]
+                waiting = stack.Service(*command)
+                self.assertEqual(waiting.wait_until_said("waiting for keyd")["address"], own.keyd_address)
+                why = waiting.wait_until_said("keyd cannot be followed yet, and is waited for")
+                self.assertIn("refused the connection", why["error"])
+                code, text = self.grpcurl("-plaintext", "-import-path", GRPC_PROTOS, "-proto",
+                                          "grpc/health/v1/health.proto", command[command.index("--health-listen") + 1],
+                                          HEALTH)
+                self.assertEqual((code, json.loads(text)), (0, {"status": "NOT_SERVING"}))
+                began = time.monotonic()
+                self.assertEqual(waiting.stop(), 0)
+                self.assertLess(time.monotonic() - began, 5)
+                self.assertEqual([len(waiting.said(message)) for message in ("stopping", "stopped")], [1, 1])
+                self.assertEqual([line for line in waiting.log if not line.startswith("{")], [])
+                waiting = stack.Service(*command)
+                waiting.wait_until_said("keyd cannot be followed yet, and is waited for")
+                own.start_keyd()
+                waiting.wait_until_serving()
+                self.assertEqual(len(waiting.said("waiting for keyd")), 1)
+                self.assertEqual(waiting.stop(), 0)
+                self.assertEqual(own.keyd.stop(), 0)
+
+    def test_every_setting_is_a_flag_a_variable_and_a_key(self):
+        for name in SERVICES:
+            text = self.run_service(name, "--help").stdout
+            flags = set(re.findall(r"(?m)^  (?:-\w,)?(--[a-z-]+)", text)) - {"--help", "--check-config"}
+            self.assertLess({"--data", "--listen", "--config"}, flags)
+            for flag in flags:
+                variable = "PARLEY_%s_%s" % (name, flag[2:].replace("-", "_"))
+                self.assertIn("(Env:%s)" % variable.upper(), text)
+
+    def test_another_admin_is_made_by_flag_variable_and_key(self):
+        folder = self.folder()
+        config = folder / "keyd.toml"
+        config.write_text("new-admin = true\n")
+        flags = ["--data", folder / "keyd", "--listen", stack.free_address()]
+        admin = folder / "keyd/credentials/admin.credential"
+        self.assertEqual(stack.Service(stack.KEYD, *flags).wait_until_serving().stop(), 0)
+        for before, after, another in (([], [], False), ([], ["--new-admin"], True), ([], ["--config", config], True),
+                                       (["env", "PARLEY_KEYD_NEW_ADMIN=true"], [], True),
+                                       (["env", "PARLEY_KEYD_NEW_ADMIN=false"], ["--config", config], False)):
+            former = admin.read_bytes()
+            keyd = stack.Service(*before, stack.KEYD, *flags, *after).wait_until_serving()
+            self.assertEqual(keyd.stop(), 0)
+            self.assertEqual(admin.read_bytes() != former, another, (before, after))
+
     def test_a_trace_of_the_caller_is_in_the_log(self):
         trace = "4bf92f3577b34da6a3ce929d0e0e4736"
         for flags in ("01", "00"):
