@@ -30,7 +30,7 @@ constexpr int kMaxAgeMillis = 60 * 60 * 1000;
 constexpr int kMaxAgeGraceMillis = 5 * 60 * 1000;
 // For HTTP/2's preface: the peer is authenticated and local by now.
 constexpr int kPrefaceTimeoutMillis = 5000;
-// Clients may ask for a sign of life this often: they do so every 5 seconds (quiet_grpc.h), and a line delays some more
+// Clients may ask for a sign of life this often: they do so every 4 seconds (quiet_grpc.h), and a line delays some more
 // than others.
 constexpr int kMinPingMillis = 3 * 1000;
 

@@ -39,7 +39,7 @@ void KeepGrpcInitialized() {
 
 SignOfLife GetSignOfLife() {
   if (quiet) return {.after = absl::Seconds(130), .within = absl::Seconds(20)};
-  return {.after = absl::Seconds(5), .within = absl::Seconds(4)};
+  return {.after = absl::Seconds(4), .within = absl::Seconds(3)};
 }
 
 }  // namespace parley::transport

@@ -29,8 +29,9 @@ struct SignOfLife {
   absl::Duration after;
   absl::Duration within;
 };
-// Returns 5 and 4 seconds, so that a client is at another replica within 10 seconds; in a quiet process 130 and 20
-// seconds. For a machine or a network that died the kernel probes the connection, and wakes nobody.
+// Returns 4 and 3 seconds, so that a client is at another replica within 10 seconds even if its next dial waits for the
+// server that hangs, whose kernel accepts; in a quiet process 130 and 20 seconds. For a machine or a network that died
+// the kernel probes the connection, and wakes nobody.
 SignOfLife GetSignOfLife();
 
 }  // namespace parley::transport
