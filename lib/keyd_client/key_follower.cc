@@ -399,7 +399,8 @@ absl::Status KeyFollower::SendAudit(const std::vector<key::v1::AuditEvent>& even
 }
 
 absl::StatusOr<std::unique_ptr<KeyFollower>> KeyFollower::Create(Options options) {
-  ASSIGN_OR_RETURN(auto connection, KeydConnection::Create(options.credential_path, options.clock));
+  ASSIGN_OR_RETURN(auto connection,
+                   KeydConnection::Create(options.credential_path, options.keyd_address, options.clock));
   return std::unique_ptr<KeyFollower>(new KeyFollower(std::move(options), std::move(connection)));
 }
 

@@ -63,6 +63,9 @@ class KeyFollower {
   struct Options {
     // The path of a service credential, mode 0600, as keyd writes it at its first start. Its subject is the audience.
     std::string credential_path;
+    // The "host:port" at which keyd is dialled. If empty, it is the address in the credential, which may be one that
+    // only clients can reach.
+    std::string keyd_address;
     // DNS names and IP addresses for the server certificate; without any, none is asked for.
     std::vector<std::string> names;
     // Whether the service needs the labels of devices. Being ready does not include them: DeviceLabels::Find says
@@ -88,7 +91,8 @@ class KeyFollower {
   };
 
   // Reads the credential and begins to connect. Returns the errors of keys::ReadCredentialFile, or INVALID_ARGUMENT
-  // (CREDENTIAL_ROLE) unless it is a service's with a key for keyd.
+  // (CREDENTIAL_ROLE) unless it is a service's with a key for keyd, or INVALID_ARGUMENT (ADDRESS_INVALID) if
+  // Options::keyd_address is no host:port.
   static absl::StatusOr<std::unique_ptr<KeyFollower>> Create(Options options);
   // Checks that the file has a credential that Create would take and that has not expired, without connecting. Returns
   // CREDENTIAL_EXPIRED, or the errors of Create.

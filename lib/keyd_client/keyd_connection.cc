@@ -31,8 +31,8 @@ absl::Status KeydConnection::Check(const std::string& credential_path) {
 }
 
 absl::StatusOr<std::unique_ptr<KeydConnection>> KeydConnection::Create(const std::string& credential_path,
-                                                                       Clock* clock) {
-  std::unique_ptr<KeydConnection> connection(new KeydConnection(credential_path, clock));
+                                                                       const std::string& address, Clock* clock) {
+  std::unique_ptr<KeydConnection> connection(new KeydConnection(credential_path, address, clock));
   RETURN_IF_ERROR(connection->Connect());
   return connection;
 }
@@ -40,6 +40,7 @@ absl::StatusOr<std::unique_ptr<KeydConnection>> KeydConnection::Create(const std
 absl::Status KeydConnection::Connect() {
   ASSIGN_OR_RETURN(const keys::Credential credential, ReadServiceCredential(path_));
   ASSIGN_OR_RETURN(transport::Dialer::Options dialer, keys::DialOptions(credential, keys::kKeyd, clock_));
+  if (!given_address_.empty()) dialer.address = given_address_;
   const std::string address = dialer.address;
   auto link = std::make_shared<Link>();
   link->serial = credential.serial;

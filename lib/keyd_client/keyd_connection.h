@@ -25,8 +25,10 @@ class KeydConnection {
   using Stub = key::v1::KeyService::Stub;
   using Call = std::function<grpc::Status(Stub*, grpc::ClientContext*)>;
 
-  // Returns the errors of keys::ReadCredentialFile, or INVALID_ARGUMENT (CREDENTIAL_ROLE).
-  static absl::StatusOr<std::unique_ptr<KeydConnection>> Create(const std::string& credential_path, Clock* clock);
+  // Dials `address` ("host:port"), or if it is empty the address in the credential. Returns the errors of
+  // keys::ReadCredentialFile, or INVALID_ARGUMENT: CREDENTIAL_ROLE, or ADDRESS_INVALID if `address` is no host:port.
+  static absl::StatusOr<std::unique_ptr<KeydConnection>> Create(const std::string& credential_path,
+                                                                const std::string& address, Clock* clock);
 
   // Checks the credential without connecting. Returns CREDENTIAL_EXPIRED, or the errors of Create.
   static absl::Status Check(const std::string& credential_path);
@@ -54,11 +56,14 @@ class KeydConnection {
     std::unique_ptr<Stub> stub;
   };
 
-  KeydConnection(std::string credential_path, Clock* clock) : path_(std::move(credential_path)), clock_(clock) {}
+  KeydConnection(std::string credential_path, std::string address, Clock* clock)
+      : path_(std::move(credential_path)), given_address_(std::move(address)), clock_(clock) {}
   absl::Status Connect();
   void ReadCredentialAgain(const std::string& refused_serial);
 
   const std::string path_;
+  // Is empty if the credential says where keyd is.
+  const std::string given_address_;
   Clock* const clock_;
   // The audience of the first credential.
   std::string audience_;

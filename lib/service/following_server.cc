@@ -19,6 +19,7 @@ namespace {
 
 constexpr char kPublicAddress[] = "--public-address";
 constexpr char kKeydCredential[] = "--keyd-credential";
+constexpr char kKeydAddress[] = "--keyd-address";
 constexpr char kKeydAwayLimit[] = "--keyd-away-limit";
 
 absl::StatusOr<absl::Duration> ParseAwayLimit(const std::string& text) {
@@ -44,6 +45,7 @@ void FollowingServer::AddFlags(ServerOptions* options, const std::string& where,
       ->Add(kKeydCredential, options->keyd_credential,
             options->process.name + ".credential, as keyd made it at its first start")
       ->required();
+  flags->Add(kKeydAddress, options->keyd_address, "host:port of keyd (default: the one in the credential)");
   flags->Add(
       kKeydAwayLimit, options->keyd_away_limit,
       "how long to go on without hearing from keyd before nobody is admitted, and how long a revocation waits for "
@@ -54,6 +56,7 @@ void FollowingServer::Check(const ServerOptions& options, ConfigCheck* check) {
   check->Dialled(kPublicAddress, options.public_address);
   check->Found("--listen", PublicAddress(kPublicAddress, options.public_address, options.listen).status());
   check->Found(kKeydCredential, keyd_client::KeyFollower::CheckCredential(options.keyd_credential));
+  check->Dialled(kKeydAddress, options.keyd_address);
   check->Found(kKeydAwayLimit, ParseAwayLimit(options.keyd_away_limit).status());
 }
 
@@ -65,6 +68,7 @@ absl::StatusOr<std::unique_ptr<FollowingServer>> FollowingServer::Open(const Ser
   server->process_ = process;
   keyd_client::KeyFollower::Options follower;
   follower.credential_path = options.keyd_credential;
+  follower.keyd_address = options.keyd_address;
   follower.names = NamesOrDefault(options.names);
   follower.follow_labels = options.follow_labels;
   ASSIGN_OR_RETURN(follower.away_limit, ParseAwayLimit(options.keyd_away_limit));

@@ -40,6 +40,8 @@ struct ServerOptions : ServiceOptions {
   std::string public_address;
   // The path of the credential.
   std::string keyd_credential;
+  // The "host:port" at which keyd is dialled: keyd_client::KeyFollower::Options::keyd_address.
+  std::string keyd_address;
   // A duration such as "1m", or "unlimited": keyd_client::KeyFollower::Options::away_limit.
   std::string keyd_away_limit = "1m";
   // Whether the service needs the labels of devices (keyd_client::KeyFollower::Options::follow_labels). This is no
@@ -49,7 +51,8 @@ struct ServerOptions : ServiceOptions {
 
 class FollowingServer {
  public:
-  // Adds "--public-address", "--keyd-credential" and "--keyd-away-limit". `where` says what the address goes into.
+  // Adds "--public-address", "--keyd-credential", "--keyd-address" and "--keyd-away-limit". `where` says what the
+  // address goes into.
   static void AddFlags(ServerOptions* options, const std::string& where, ServiceFlags* flags);
   // Finds for --check-config what Open would find, without connecting or listening.
   static void Check(const ServerOptions& options, ConfigCheck* check);

@@ -37,6 +37,7 @@ class KeyFollowerTest : public testing::Test {
   void Follow() {
     KeyFollower::Options options;
     options.credential_path = keyd_.CredentialPath("taskd");
+    options.keyd_address = keyd_address_;
     options.names = {"localhost", "127.0.0.1"};
     options.follow_labels = true;
     options.away_limit = absl::Hours(1);
@@ -109,6 +110,7 @@ class KeyFollowerTest : public testing::Test {
     while (RoleOf(device) != role) changed_.Wait(&mutex_);
   }
 
+  std::string keyd_address_;
   Mutex mutex_;
   CondVar changed_;
   Contact::State contact_ ABSL_GUARDED_BY(mutex_) = Contact::State::kAway;
@@ -222,6 +224,23 @@ TEST_F(KeyFollowerTest, GoesOnWithTheCredentialThatIsInTheFileWhenItsOwnHasExpir
   AwaitContact(Contact::State::kFollowing);
   keyd_.Stop();
   AwaitContact(Contact::State::kAway);
+  keyd_.clock.Advance(absl::Hours(24 * 367));
+  ASSERT_TRUE(keyd_.Start().ok());
+  AwaitContact(Contact::State::kFollowing);
+}
+
+TEST_F(KeyFollowerTest, DialsKeydWhereItIsToldAndNotWhereItsCredentialsSay) {
+  keyd_.Stop();
+  keyd_.options.keyd_address = "127.0.0.1:1";
+  ASSERT_TRUE(keyd_.Start().ok());
+  keyd_address_ = keyd_.options.listen;
+  ASSERT_EQ((*keyd_.CredentialOf("taskd").KeyFor(keys::kKeyd))->address, "127.0.0.1:1");
+  Follow();
+  Serve();
+  AwaitContact(Contact::State::kFollowing);
+  keyd_.Stop();
+  AwaitContact(Contact::State::kAway);
+  // The next credential of the file is dialled in the same way.
   keyd_.clock.Advance(absl::Hours(24 * 367));
   ASSERT_TRUE(keyd_.Start().ok());
   AwaitContact(Contact::State::kFollowing);
@@ -363,6 +382,9 @@ TEST_F(KeyFollowerTest, RefusesACredentialThatIsNotAServices) {
   EXPECT_EQ(Reason(KeyFollower::Create(options).status()), "CREDENTIAL_ROLE");
   options.credential_path = keyd_.CredentialPath("nobody");
   EXPECT_EQ(Reason(KeyFollower::Create(options).status()), "FILE_NOT_FOUND");
+  options.credential_path = keyd_.CredentialPath("taskd");
+  options.keyd_address = ":7444";
+  EXPECT_EQ(Reason(KeyFollower::Create(options).status()), "ADDRESS_INVALID");
 }
 
 }  // namespace

@@ -36,6 +36,28 @@ def selects(selector, labels):
     return all(labels.get(key) == value for key, value in (selector.get("matchLabels", selector) or {}).items())
 
 
+def lets_through(rules, side, labels, port):
+    """Whether one of a policy's rules names pods of these labels, in the policy's namespace, at this port."""
+    for rule in rules:
+        peers, ports = rule.get(side), [each["port"] for each in rule.get("ports", []) if each["protocol"] == "TCP"]
+        named = peers is None or any(selects(peer.get("podSelector", {}), labels) for peer in peers
+                                     if peer.get("namespaceSelector") in (None, {}))
+        if named and (port in ports or "ports" not in rule):
+            return True
+    return False
+
+
+def reaches(resources, source, target, port):
+    """Whether the network policies allow a connection between pods of these labels."""
+    policies = [each["spec"] for each in resources if each["kind"] == "NetworkPolicy"]
+    out = [policy.get("egress", []) for policy in policies
+           if "Egress" in policy["policyTypes"] and selects(policy["podSelector"], source)]
+    into = [policy.get("ingress", []) for policy in policies
+            if "Ingress" in policy["policyTypes"] and selects(policy["podSelector"], target)]
+    return (any(lets_through(rules, "to", target, port) for rules in out)
+            and any(lets_through(rules, "from", source, port) for rules in into))
+
+
 class Manifests(unittest.TestCase):
 
     @classmethod
@@ -175,6 +197,26 @@ class Manifests(unittest.TestCase):
                                  [[{"protocol": "TCP", "port": 465}, {"protocol": "TCP", "port": 587}]])
             self.assertNotIn("to", policies["keyd"]["egress"][0])
             self.assertNotEqual(policies["keyd"]["ingress"][0].get("from"), None, "keyd is not open to everybody")
+
+    def test_policies_let_a_service_reach_keyd_where_it_dials_it(self):
+        for overlay, resources in self.overlays.items():
+            (configuration,) = [each["data"] for each in resources if each["kind"] == "ConfigMap"]
+            pods = {each["metadata"]["name"]: each["spec"]["template"] for each in resources
+                    if each["kind"] == "StatefulSet"}
+            for service in ("taskd", "enrolld"):
+                host, port = configuration["PARLEY_%s_KEYD_ADDRESS" % service.upper()].rsplit(":", 1)
+                (keyd,) = [each for each in resources if each["kind"] == "Service" and
+                           host == "%(name)s.%(namespace)s.svc.cluster.local" % each["metadata"]]
+                (target,) = [pod for pod in pods.values()
+                             if selects(keyd["spec"]["selector"], pod["metadata"]["labels"])]
+                (dialled,) = [each for each in keyd["spec"]["ports"] if each["port"] == int(port)]
+                (listens,) = [each["containerPort"] for each in target["spec"]["containers"][0]["ports"]
+                              if each["name"] == dialled["targetPort"]]
+                self.assertTrue(reaches(resources, pods[service]["metadata"]["labels"], target["metadata"]["labels"],
+                                        listens), overlay)
+                # A policy that names no pod of keyd's would let nothing through.
+                self.assertFalse(reaches(resources, pods[service]["metadata"]["labels"],
+                                         pods["taskd"]["metadata"]["labels"], 7454))
 
     def test_probes_ask_on_the_port_that_has_health_alone(self):
         for resources, stateful_set, pod in self.pods():

@@ -271,10 +271,11 @@ class Operations(unittest.TestCase):
         exposed.write_text("0" * 64)
         exposed.chmod(0o644)
         result = self.run_service("taskd", "--check-config", "--data", exposed, "--listen", "0.0.0.0:7443",
-                                  "--health-listen", "192.0.2.1:1", "--keyd-credential", exposed)
+                                  "--health-listen", "192.0.2.1:1", "--keyd-credential", exposed,
+                                  "--keyd-address", "0.0.0.0:7444")
         self.assertEqual(result.returncode, 1)
         for expected in ("--data: ", "--listen: nobody can connect", "--health-listen: cannot listen on 192.0.2.1",
-                         "--keyd-credential: "):
+                         "--keyd-credential: ", "--keyd-address: nobody can connect"):
             self.assertIn("taskd: " + expected, result.stderr)
         result = self.run_service("keyd", "--check-config", "--data", folder, "--kek-file", exposed,
                                   "--taskd-address", ":1")
