@@ -1,6 +1,7 @@
 """keyd's init containers (deploy/docker/parley-cluster) against a server that answers as Kubernetes' API does."""
 
 import base64
+import contextlib
 import http.server
 import json
 import os
@@ -24,7 +25,10 @@ class Api(http.server.BaseHTTPRequestHandler):
 
     secrets = {}
     made_meanwhile = {}
-    refuse = False
+    refuse, refused = False, 0
+    # Where keyd's container can read, and what was there at the time of a call though it must not be.
+    shared_with_keyd = ()
+    exposed = set()
     published = threading.Condition()
 
     @classmethod
@@ -45,8 +49,14 @@ class Api(http.server.BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def allowed(self):
+        for path in (path for folder in self.shared_with_keyd for path in folder.rglob("*")):
+            with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+                if b"token-of-keyd" in path.read_bytes():
+                    self.exposed.add(path)
         if self.refuse or self.headers["Authorization"] != "Bearer token-of-keyd":
+            type(self).refused += 1
             self.answer(403, {"kind": "Status", "reason": "Forbidden"})
+            self.tell()
             return False
         return True
 
@@ -83,42 +93,52 @@ class Api(http.server.BaseHTTPRequestHandler):
             status = 200 if name in self.secrets else 201
             self.secrets[name] = secret
             self.answer(status, secret)
-            with self.published:
-                self.published.notify_all()
+            self.tell()
+
+    @classmethod
+    def tell(cls):
+        with cls.published:
+            cls.published.notify_all()
 
 
 class Cluster(unittest.TestCase):
 
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="parley-", dir="/tmp"))
-        self.addCleanup(shutil.rmtree, self.folder)
-        self.run_folder, self.account = self.folder / "run", self.folder / "account"
-        self.run_folder.mkdir()
-        self.account.mkdir()
+        # What `follow` had begun when it was ended may still write there.
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.run_folder, self.calls, self.account = (self.folder / name for name in ("run", "calls", "account"))
+        for folder in (self.run_folder, self.calls, self.account):
+            folder.mkdir()
         for name, text in (("token", "token-of-keyd"), ("namespace", "parley"), ("ca.crt", "")):
             (self.account / name).write_text(text)
-        self.api = type("FreshApi", (Api,), {"secrets": {}, "made_meanwhile": {}})
+        self.data = self.folder / "data/keyd"
+        self.api = type("FreshApi", (Api,), {"secrets": {}, "made_meanwhile": {}, "exposed": set(),
+                                             "shared_with_keyd": (self.run_folder, self.data)})
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self.api)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         self.addCleanup(server.server_close)
         self.addCleanup(server.shutdown)
-        self.data = self.folder / "data/keyd"
         self.keyd_address, self.taskd_address, self.enrolld_address = (stack.free_address() for _ in range(3))
         self.environment = {
             "PATH": "%s:%s" % (stack.KEYD.parent, os.environ["PATH"]),
             "PARLEY_API": "http://127.0.0.1:%d" % server.server_port,
-            "PARLEY_SERVICE_ACCOUNT": str(self.account), "PARLEY_WORK": str(self.run_folder),
-            # As the ConfigMap of deploy/k8s/base has them.
+            "PARLEY_SERVICE_ACCOUNT": str(self.account), "PARLEY_RUN": str(self.run_folder),
+            "PARLEY_CALLS": str(self.calls),
+            # As the ConfigMaps of deploy/k8s have them. Under keyd's address for clients nobody answers here, as inside
+            # a cluster whose policies let no service out to an ingress.
             "PARLEY_KEYD_DATA": str(self.data), "PARLEY_KEYD_LISTEN": self.keyd_address,
             "PARLEY_KEYD_KEK_FILE": str(self.run_folder / "kek"), "PARLEY_KEYD_ORGANISATION": "sample",
-            "PARLEY_KEYD_KEYD_ADDRESS": self.keyd_address, "PARLEY_KEYD_TASKD_ADDRESS": self.taskd_address,
+            "PARLEY_KEYD_KEYD_ADDRESS": "keyd.parley.invalid:443", "PARLEY_KEYD_TASKD_ADDRESS": self.taskd_address,
             "PARLEY_KEYD_ENROLLD_ADDRESS": self.enrolld_address,
             "PARLEY_KEYD_NAMES": "keyd.parley.svc,localhost",
             "PARLEY_TASKD_DATA": str(self.folder / "data/taskd"), "PARLEY_TASKD_LISTEN": self.taskd_address,
             "PARLEY_TASKD_KEYD_CREDENTIAL": str(self.run_folder / "taskd.credential"),
+            "PARLEY_TASKD_KEYD_ADDRESS": self.keyd_address,
             "PARLEY_TASKD_PUBLIC_ADDRESS": "taskd.parley.svc:7443", "PARLEY_TASKD_NAMES": "taskd.parley.svc,localhost",
             "PARLEY_ENROLLD_DATA": str(self.folder / "data/enrolld"), "PARLEY_ENROLLD_LISTEN": self.enrolld_address,
             "PARLEY_ENROLLD_KEYD_CREDENTIAL": str(self.run_folder / "enrolld.credential"),
+            "PARLEY_ENROLLD_KEYD_ADDRESS": self.keyd_address,
             "PARLEY_ENROLLD_PUBLIC_ADDRESS": "enrolld.parley.svc:7445",
             "PARLEY_ENROLLD_NAMES": "enrolld.parley.svc,localhost",
         }
@@ -145,6 +165,8 @@ class Cluster(unittest.TestCase):
         return service.wait_until_serving()
 
     def try_parley(self, *command, credential):
+        if command[0] == "key":
+            command = (*command, "--server", self.keyd_address)
         return subprocess.run([stack.PARLEY, *command], capture_output=True, check=False, timeout=stack.TIMEOUT_S,
                               env={**self.environment, "HOME": str(self.folder), "PARLEY_CREDENTIAL": str(credential)})
 
@@ -172,13 +194,17 @@ class Cluster(unittest.TestCase):
             self.parley(*command, credential=self.data / "credentials/admin.credential")
         self.assertEqual([service.stop() for service in reversed(services)], [0, 0, 0])
 
-    def test_a_new_root_reaches_the_services_while_they_run(self):
-        self.cluster("kek", self.run_folder / "kek")
-        self.cluster("found")
+    def follow(self):
         self.environment["PARLEY_FOLLOW_SECONDS"] = "0.1"
         follow = subprocess.Popen(["sh", PROGRAM, "follow", self.data], env=self.environment)
         self.addCleanup(lambda: follow.poll() is None and follow.kill())
         self.api.wait_until(lambda: "parley-enrolld" in self.api.secrets)
+        return follow
+
+    def test_a_new_root_reaches_the_services_while_they_run(self):
+        self.cluster("kek", self.run_folder / "kek")
+        self.cluster("found")
+        follow = self.follow()
         secret = self.folder / "secret"
         secret.mkdir()
         renewals = []
@@ -230,6 +256,32 @@ class Cluster(unittest.TestCase):
     def test_no_trace_of_secrets_stays_beside_them(self):
         self.init_containers()
         self.assertEqual({path.name for path in self.run_folder.iterdir()}, {"kek", "serving"})
+        self.assertEqual(list(self.calls.iterdir()), [])
+
+    def test_keyd_never_sees_the_token_of_the_api(self):
+        self.init_containers()
+        self.follow()
+        self.assertEqual(self.api.exposed, set())
+
+    def test_a_secret_that_was_deleted_comes_back(self):
+        self.cluster("kek", self.run_folder / "kek")
+        self.cluster("found")
+        self.follow()
+        before = dict(self.api.secrets)
+        for name in ("parley-taskd", "parley-enrolld"):
+            del self.api.secrets[name]
+            self.api.wait_until(lambda name=name: self.api.secrets.get(name) == before[name])
+
+    def test_an_api_that_is_away_for_a_while_ends_nothing(self):
+        self.cluster("kek", self.run_folder / "kek")
+        self.cluster("found")
+        follow = self.follow()
+        self.api.refuse = True
+        self.api.wait_until(lambda: self.api.refused > 1)
+        del self.api.secrets["parley-taskd"]
+        self.api.refuse = False
+        self.api.wait_until(lambda: "parley-taskd" in self.api.secrets)
+        self.assertIsNone(follow.poll())
 
     def test_who_is_second_takes_the_key_of_who_was_first(self):
         other = base64.b64encode(b"k" * 32).decode()

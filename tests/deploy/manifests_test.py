@@ -153,6 +153,16 @@ class Manifests(unittest.TestCase):
             sees = bool(projected & {mount["name"] for mount in container["volumeMounts"]})
             self.assertEqual(sees, container["name"] in GIVES_API_TOKEN)
 
+    def test_what_calls_the_api_leaves_nothing_where_keyd_reads(self):
+        program = (ROOT / "deploy/docker/parley-cluster").read_text()
+        (folder,) = re.findall(r"^calls=\$\{PARLEY_CALLS:-(.*)\}$", program, re.MULTILINE)
+        for pod, container in self.containers():
+            (volumes,) = [{mount["name"] for mount in container["volumeMounts"] if mount["mountPath"] == folder}]
+            self.assertEqual(bool(volumes), container["name"] in GIVES_API_TOKEN)
+            for other in pod["spec"]["initContainers"] + pod["spec"]["containers"]:
+                if other["name"] not in GIVES_API_TOKEN:
+                    self.assertFalse(volumes & {mount["name"] for mount in other["volumeMounts"]}, other["name"])
+
     def test_volumes_are_there(self):
         for _, stateful_set, pod in self.pods():
             there = {volume["name"] for volume in pod["spec"]["volumes"]}
