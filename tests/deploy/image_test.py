@@ -9,7 +9,6 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -22,9 +21,6 @@ import yaml
 import images
 from images import ROOT, TOOLS, run
 
-BUILT = ROOT / ".tools/bin"
-PROGRAMS = ("services/keyd/keyd", "services/taskd/taskd", "services/enrolld/enrolld", "services/enrolld/enrolld_mail",
-            "clients/cli/parley")
 # What has no place beside services: compilers, and what fetches or talks.
 UNWANTED = {"gcc", "cc", "c++", "g++", "clang", "ld", "as", "make", "go", "javac", "node", "python3", "git", "ssh",
             "nc", "wget", "strace", "gdb", "bazel"}
@@ -39,10 +35,7 @@ class Images(unittest.TestCase):
     def setUpClass(cls):
         images.prepare()
         cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory(prefix="parley-", dir="/tmp")))
-        (cls.folder / "programs").mkdir()
-        for program in PROGRAMS:
-            shutil.copy(BUILT / program, cls.folder / "programs")
-        run(ROOT / "deploy/docker/build", "--base", images.BASE, "--programs", cls.folder / "programs", "test")
+        run(ROOT / "deploy/docker/build", "--base", images.BASE, "--programs", ROOT / ".tools/bin", "test")
         cls.roots = {}
         for image in ("parley", "parley-init"):
             container = run("buildah", "from", "--pull-never", "localhost/%s:test" % image).decode().strip()

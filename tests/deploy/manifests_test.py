@@ -25,6 +25,9 @@ VERSIONS = ["%d.%d" % version for version in sorted(
 DNS_LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
 SECRETS_MADE = {"parley-kek", "parley-taskd", "parley-enrolld"}
 GIVES_API_TOKEN = {"kek", "publish"}
+# All that Kubernetes lets an apply change in a StatefulSet that is there.
+CHANGEABLE = {"replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
+              "persistentVolumeClaimRetentionPolicy", "minReadySeconds"}
 
 
 def render(folder):
@@ -162,6 +165,30 @@ class Manifests(unittest.TestCase):
             for other in pod["spec"]["initContainers"] + pod["spec"]["containers"]:
                 if other["name"] not in GIVES_API_TOKEN:
                     self.assertFalse(volumes & {mount["name"] for mount in other["volumeMounts"]}, other["name"])
+
+    def test_an_overlay_can_be_applied_over_another(self):
+        """Also a copy of one after its labels have changed: what cannot be changed is the same in all of them."""
+        found = {}
+        for resources, resource in self.each("StatefulSet"):
+            fixed = {key: value for key, value in resource["spec"].items() if key not in CHANGEABLE}
+            self.assertEqual(found.setdefault(resource["metadata"]["name"], fixed), fixed)
+            self.assertNotIn("labels", fixed["volumeClaimTemplates"][0]["metadata"])
+        self.assertEqual(set(found), {"keyd", "taskd", "enrolld"})
+
+    def test_a_wrong_image_can_be_corrected_by_applying_again(self):
+        for _, stateful_set, _ in self.pods():
+            self.assertEqual(stateful_set["spec"]["podManagementPolicy"], "Parallel")
+
+    def test_kubectl_takes_the_service_unless_it_is_told_otherwise(self):
+        for _, _, pod in self.pods():
+            (container,) = pod["spec"]["containers"]
+            self.assertEqual(pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"],
+                             container["name"])
+
+    def test_the_registry_and_the_version_stand_in_one_place(self):
+        places = [path.relative_to(ROOT / "deploy/k8s") for path in sorted((ROOT / "deploy/k8s").rglob("*.yaml"))
+                  if re.search(r"registry\.example|newTag", path.read_text())]
+        self.assertEqual(list(map(str, places)), ["images/kustomization.yaml"])
 
     def test_volumes_are_there(self):
         for _, stateful_set, pod in self.pods():
@@ -339,6 +366,8 @@ class Restore(unittest.TestCase):
             self.assertIn({"name": name, "persistentVolumeClaim": {"claimName": "data-%s-0" % name}}, pod["volumes"])
         self.assertEqual(claims, {})
         self.assertFalse(pod["automountServiceAccountToken"])
+        # `sleep` as the first process of its container takes no notice of SIGTERM.
+        self.assertEqual((container["command"], pod["terminationGracePeriodSeconds"]), (["sleep", "infinity"], 1))
 
 
 if __name__ == "__main__":

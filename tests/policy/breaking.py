@@ -20,8 +20,7 @@ PLACES = {
     "clients/samples/java/pom.xml": r"<artifactId>parley-api</artifactId>\s*<version>(.*?)</version>",
     "clients/stubs/README.md": r"parley-go-(\d+\.\d+\.\d+)\.tar\.gz",
     "deploy/docker/build": r"\ntag=(\S+)",
-    "deploy/k8s/base/kustomization.yaml": r"newTag: (\S+)",
-    "deploy/k8s/restore/kustomization.yaml": r"newTag: (\S+)",
+    "deploy/k8s/images/kustomization.yaml": r"newTag: (\S+)",
     "deploy/packages/BUILD.bazel": r'VERSION = "(.*?)"',
     "tools/install": r"pack\.py java --version (\S+)",
 }
