@@ -66,7 +66,7 @@ class Api(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.allowed():
             name = self.path[len(SECRETS) + 1:]
-            assert name == "parley-kek", self.path
+            assert name in ("parley-kek", "parley-etcd"), self.path
             if name in self.secrets:
                 self.answer(200, self.secrets[name])
             else:
@@ -302,6 +302,42 @@ class Cluster(unittest.TestCase):
     def test_what_the_role_does_not_allow_is_said(self):
         self.api.refuse = True
         self.assertIn("HTTP 403", self.cluster("kek", self.run_folder / "kek", code=1))
+        self.assertIn("HTTP 403", self.cluster("etcd", self.run_folder / "etcd", code=1))
+
+    def test_etcd_gets_certificates_once(self):
+        self.cluster("etcd", self.run_folder / "etcd")
+        made = dict(self.api.secrets["parley-etcd"]["data"])
+        self.assertEqual(set(made), {"ca.crt", "member.crt", "member.key", "client.crt", "client.key"})
+        self.assertEqual(list(self.calls.iterdir()), [])
+        # Another replica has them from the Secret.
+        self.cluster("etcd", self.run_folder / "other")
+        self.assertEqual(self.api.secrets["parley-etcd"]["data"], made)
+        for folder in ("etcd", "other"):
+            files = {path.name: path for path in (self.run_folder / folder).iterdir()}
+            self.assertEqual(set(files), {"ca.crt", "client.crt", "client.key"})
+            for name, path in files.items():
+                self.assertEqual(path.read_bytes(), base64.b64decode(made[name]))
+                self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
+
+    def test_a_client_of_etcd_passes_for_no_member(self):
+        self.cluster("etcd", self.run_folder / "etcd")
+        for name, value in self.api.secrets["parley-etcd"]["data"].items():
+            (self.folder / name).write_bytes(base64.b64decode(value))
+
+        def verify(name, purpose, *options):
+            command = ["openssl", "verify", "-CAfile", self.folder / "ca.crt", "-purpose", purpose, *options]
+            command.append(self.folder / (name + ".crt"))
+            return subprocess.run(command, capture_output=True, check=False).returncode
+        for member in ("etcd-0.etcd", "etcd-1.etcd", "etcd-2.etcd"):
+            self.assertEqual(verify("member", "sslserver", "-verify_hostname", member), 0)
+        self.assertNotEqual(verify("member", "sslserver", "-verify_hostname", "etcd-3.etcd"), 0)
+        self.assertEqual(verify("member", "sslclient"), 0)
+        self.assertEqual(verify("client", "sslclient"), 0)
+        self.assertNotEqual(verify("client", "sslserver"), 0)
+        names = [subprocess.run(["openssl", "x509", "-noout", "-subject", "-in", self.folder / name],
+                                capture_output=True, check=True, text=True).stdout.strip()
+                 for name in ("member.crt", "client.crt")]
+        self.assertEqual(names, ["subject=CN = etcd", "subject=CN = parley"])
 
     def test_data_from_a_backup_is_closed_to_the_group_again(self):
         self.init_containers()

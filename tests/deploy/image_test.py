@@ -4,6 +4,7 @@ Runs under tools/check images.
 """
 
 import array
+import base64
 import fcntl
 import json
 import os
@@ -27,6 +28,7 @@ UNWANTED = {"gcc", "cc", "c++", "g++", "clang", "ld", "as", "make", "go", "javac
 USER = 10001
 TIMEOUT_S = 120
 PASSWORD = b"four random words here\n"
+IN_NAME_SPACES = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", sys.executable, "-B", __file__)
 
 
 class Images(unittest.TestCase):
@@ -37,7 +39,7 @@ class Images(unittest.TestCase):
         cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory(prefix="parley-", dir="/tmp")))
         run(ROOT / "deploy/docker/build", "--base", images.BASE, "--programs", ROOT / ".tools/bin", "test")
         cls.roots = {}
-        for image in ("parley", "parley-init"):
+        for image in ("parley", "parley-init", "parley-etcd"):
             container = run("buildah", "from", "--pull-never", "localhost/%s:test" % image).decode().strip()
             cls.addClassCleanup(run, "buildah", "rm", container)
             cls.roots[image] = pathlib.Path(run("buildah", "mount", container).decode().strip())
@@ -67,9 +69,15 @@ class Images(unittest.TestCase):
     def test_they_start_as_in_the_manifests(self):
         manifests = self.folder / "manifests.yaml"
         manifests.write_bytes(run(TOOLS / "bin/kustomize", ROOT / "deploy/k8s/overlays/single"))
-        inside = run("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", sys.executable, "-B", __file__,
-                     "inside", manifests, self.folder / "cluster", *(self.roots[image] for image in sorted(self.roots)))
+        inside = run(*IN_NAME_SPACES, "inside", manifests, self.folder / "cluster", self.roots["parley"],
+                     self.roots["parley-init"])
         self.assertIn(b"everything served", inside)
+
+    def test_members_of_etcd_accept_one_another_and_no_client_as_a_member(self):
+        manifests = self.folder / "replicas.yaml"
+        manifests.write_bytes(run(TOOLS / "bin/kustomize", ROOT / "deploy/k8s/overlays/ha"))
+        inside = run(*IN_NAME_SPACES, "inside_etcd", manifests, self.folder / "etcd", self.roots["parley-etcd"])
+        self.assertIn(b"etcd served", inside)
 
 
 # What follows runs in name spaces of its own, in place of a node of a cluster.
@@ -230,8 +238,80 @@ def inside(manifests, folder, parley, parley_init):
     print("everything served")
 
 
+def certificates(folder):
+    """As parley-cluster makes them for the Secret."""
+    (folder / "calls").mkdir()
+    functions, _ = (ROOT / "deploy/docker/parley-cluster").read_text().split("\ntrap ")
+    run("sh", "-c", functions + "\nmake_etcd", env={**os.environ, "PARLEY_CALLS": str(folder / "calls")})
+    secret = json.loads((folder / "calls/manifest").read_text())["data"]
+    for name, value in secret.items():
+        (folder / name).write_bytes(base64.b64decode(value))
+        os.chown(folder / name, 0, USER)
+        (folder / name).chmod(0o440)
+
+
+def is_accepted(folder, by, url):
+    """Whether a member lets in whoever has that certificate."""
+    shown = ["--cert", folder / (by + ".crt"), "--key", folder / (by + ".key")] if by else []
+    # Members offer one another HTTP/2 and do not speak it.
+    command = ["curl", "-sS", "--http1.1", "--cacert", folder / "ca.crt", *shown, url]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def inside_etcd(manifests, folder, root):
+    run("mount", "--make-rprivate", "/")
+    loopback_up()
+    folder, root = pathlib.Path(folder), pathlib.Path(root)
+    folder.mkdir()
+    members = {"etcd-%d" % number: "127.0.0.1%d" % number for number in range(3)}
+    (folder / "hosts").write_text("127.0.0.1 localhost\n" + "".join(
+        "%s %s.etcd\n" % (address, name) for name, address in members.items()))
+    run("mount", "--bind", folder / "hosts", "/etc/hosts")
+    certificates(folder)
+    (spec,) = [item["spec"]["template"]["spec"] for item in yaml.safe_load_all(pathlib.Path(manifests).read_text())
+               if item["kind"] == "StatefulSet" and item["metadata"]["name"] == "etcd"]
+    (container,) = spec["containers"]
+    for below, source in (("etc/hosts", folder / "hosts"), ("secret", folder)):
+        if source.is_dir():
+            (root / below).mkdir(exist_ok=True)
+        else:
+            (root / below).touch()
+        run("mount", "--bind", source, root / below)
+    # In place of the volumes; Debian's folder is closed to all but its own user.
+    run("mount", "-t", "tmpfs", "-o", "mode=755", "none", root / "var/lib/etcd")
+    started = []
+    for name, address in members.items():
+        # A member compares the address that another one comes from with the names in its certificate.
+        run("ip", "route", "replace", "local", address, "dev", "lo", "table", "local", "src", address)
+        data = root / "var/lib/etcd" / name
+        data.mkdir()
+        os.chown(data, USER, USER)
+        data.chmod(0o700)
+        arguments = [argument.replace("$(POD_NAME)", name).replace("0.0.0.0", address)
+                     .replace("/var/lib/etcd/data", "/var/lib/etcd/" + name) for argument in container["args"]]
+        # Ends with these name spaces.
+        log = folder / (name + ".log")
+        started.append((log, subprocess.Popen(
+            ["setpriv", "--no-new-privs", "chroot", "--userspec=%d:%d" % (USER, USER), "--groups=%d" % USER, root,
+             *container["command"], *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=log.open("wb"))))
+    for address in members.values():
+        while b'"true"' not in subprocess.run(["curl", "-s", "http://%s:2381/health" % address], check=False,
+                                              capture_output=True).stdout:
+            for log, process in started:
+                assert process.poll() is None, log.read_text()[-3000:]
+    for name in members:
+        assert is_accepted(folder, "client", "https://%s.etcd:2379/version" % name)
+        assert not is_accepted(folder, None, "https://%s.etcd:2379/version" % name)
+        assert is_accepted(folder, "member", "https://%s.etcd:2380/version" % name)
+        assert not is_accepted(folder, "client", "https://%s.etcd:2380/version" % name)
+    print("etcd served")
+
+
 if __name__ == "__main__":
     if sys.argv[1:2] == ["inside"]:
         inside(*sys.argv[2:])
+    elif sys.argv[1:2] == ["inside_etcd"]:
+        inside_etcd(*sys.argv[2:])
     else:
         images.main()

@@ -23,8 +23,13 @@ VERSIONS = ["%d.%d" % version for version in sorted(
     tuple(map(int, re.fullmatch(r"v(\d+)\.(\d+)\.\d+-local", path.name).groups()))
     for path in SCHEMAS.glob("v*-local"))][-3:]
 DNS_LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
-SECRETS_MADE = {"parley-kek", "parley-taskd", "parley-enrolld"}
-GIVES_API_TOKEN = {"kek", "publish"}
+SECRETS_MADE = {"parley-kek", "parley-taskd", "parley-enrolld", "parley-etcd"}
+# What speaks to the API, all of it beside keyd; `etcd` is another container beside taskd and enrolld.
+GIVES_API_TOKEN = {("keyd", "kek"), ("keyd", "publish"), ("keyd", "etcd")}
+SERVICES = {"keyd", "taskd", "enrolld"}
+ETCD = ["etcd-%d" % number for number in range(3)]
+# The settings of a store on etcd: lib/store reads them for all services.
+STORE_FLAGS = {"store", "store-ca", "store-cert", "store-key"}
 # All that Kubernetes lets an apply change in a StatefulSet that is there.
 CHANGEABLE = {"replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
               "persistentVolumeClaimRetentionPolicy", "minReadySeconds"}
@@ -36,7 +41,19 @@ def render(folder):
 
 
 def selects(selector, labels):
-    return all(labels.get(key) == value for key, value in (selector.get("matchLabels", selector) or {}).items())
+    if "matchLabels" not in selector and "matchExpressions" not in selector:
+        return all(labels.get(key) == value for key, value in selector.items())
+    return (all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items()) and
+            all(each["operator"] == "In" and labels.get(each["key"]) in each["values"]
+                for each in selector.get("matchExpressions", [])))
+
+
+def all_containers(pod):
+    return pod["spec"].get("initContainers", []) + pod["spec"]["containers"]
+
+
+def sees_api(pod, container):
+    return (pod["metadata"]["labels"]["app.kubernetes.io/name"], container["name"]) in GIVES_API_TOKEN
 
 
 def lets_through(rules, side, labels, port):
@@ -79,9 +96,15 @@ class Manifests(unittest.TestCase):
         for resources, stateful_set in self.each("StatefulSet"):
             yield resources, stateful_set, stateful_set["spec"]["template"]
 
+    def services(self):
+        """The same of Parley's own services."""
+        for resources, stateful_set, pod in self.pods():
+            if stateful_set["metadata"]["name"] in SERVICES:
+                yield resources, stateful_set, pod
+
     def containers(self):
         for _, _, pod in self.pods():
-            for container in pod["spec"]["initContainers"] + pod["spec"]["containers"]:
+            for container in all_containers(pod):
                 with self.subTest(container=container["name"]):
                     yield pod, container
 
@@ -126,7 +149,7 @@ class Manifests(unittest.TestCase):
                 "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}})
             self.assertEqual(set(container["resources"]["requests"]), {"cpu", "memory"})
             self.assertIn("memory", container["resources"]["limits"])
-            self.assertRegex(container["image"], r"^registry\.example/parley(-init)?:\d+\.\d+\.\d+$")
+            self.assertRegex(container["image"], r"^registry\.example/parley(-init|-etcd)?:\d+\.\d+\.\d+$")
 
     def test_a_service_has_the_time_to_end_that_it_may_take(self):
         """Its calls, what REST still sends, and its audit events, one after another."""
@@ -143,7 +166,7 @@ class Manifests(unittest.TestCase):
 
     def test_the_image_runs_as_the_user_of_the_pods(self):
         stages = (ROOT / "deploy/docker/Dockerfile").read_text().split("\nFROM ")[2:]
-        self.assertEqual(len(stages), 2)
+        self.assertEqual(len(stages), 3)
         for _, _, pod in self.pods():
             security = pod["spec"]["securityContext"]
             user = "USER %d:%d" % (security["runAsUser"], security["runAsGroup"])
@@ -154,16 +177,16 @@ class Manifests(unittest.TestCase):
         for pod, container in self.containers():
             projected = {volume["name"] for volume in pod["spec"]["volumes"] if "projected" in volume}
             sees = bool(projected & {mount["name"] for mount in container["volumeMounts"]})
-            self.assertEqual(sees, container["name"] in GIVES_API_TOKEN)
+            self.assertEqual(sees, sees_api(pod, container))
 
     def test_what_calls_the_api_leaves_nothing_where_keyd_reads(self):
         program = (ROOT / "deploy/docker/parley-cluster").read_text()
         (folder,) = re.findall(r"^calls=\$\{PARLEY_CALLS:-(.*)\}$", program, re.MULTILINE)
         for pod, container in self.containers():
             (volumes,) = [{mount["name"] for mount in container["volumeMounts"] if mount["mountPath"] == folder}]
-            self.assertEqual(bool(volumes), container["name"] in GIVES_API_TOKEN)
-            for other in pod["spec"]["initContainers"] + pod["spec"]["containers"]:
-                if other["name"] not in GIVES_API_TOKEN:
+            self.assertEqual(bool(volumes), sees_api(pod, container))
+            for other in all_containers(pod):
+                if not sees_api(pod, other):
                     self.assertFalse(volumes & {mount["name"] for mount in other["volumeMounts"]}, other["name"])
 
     def test_an_overlay_can_be_applied_over_another(self):
@@ -173,7 +196,7 @@ class Manifests(unittest.TestCase):
             fixed = {key: value for key, value in resource["spec"].items() if key not in CHANGEABLE}
             self.assertEqual(found.setdefault(resource["metadata"]["name"], fixed), fixed)
             self.assertNotIn("labels", fixed["volumeClaimTemplates"][0]["metadata"])
-        self.assertEqual(set(found), {"keyd", "taskd", "enrolld"})
+        self.assertEqual(set(found), SERVICES | {"etcd"})
 
     def test_a_wrong_image_can_be_corrected_by_applying_again(self):
         for _, stateful_set, _ in self.pods():
@@ -194,8 +217,7 @@ class Manifests(unittest.TestCase):
         for _, stateful_set, pod in self.pods():
             there = {volume["name"] for volume in pod["spec"]["volumes"]}
             there |= {claim["metadata"]["name"] for claim in stateful_set["spec"]["volumeClaimTemplates"]}
-            used = {mount["name"] for container in pod["spec"]["initContainers"] + pod["spec"]["containers"]
-                    for mount in container["volumeMounts"]}
+            used = {mount["name"] for container in all_containers(pod) for mount in container["volumeMounts"]}
             self.assertEqual(used, there)
             for volume in pod["spec"]["volumes"]:
                 if "secret" in volume:
@@ -256,7 +278,7 @@ class Manifests(unittest.TestCase):
                                          pods["taskd"]["metadata"]["labels"], 7454))
 
     def test_probes_ask_on_the_port_that_has_health_alone(self):
-        for resources, stateful_set, pod in self.pods():
+        for resources, stateful_set, pod in self.services():
             (container,) = pod["spec"]["containers"]
             ports = {port["name"]: port["containerPort"] for port in container["ports"]}
             self.assertEqual(set(ports), {"door", "health", "metrics"})
@@ -269,7 +291,7 @@ class Manifests(unittest.TestCase):
                                  "0.0.0.0:%d" % ports[port])
             # Clients find the door by a Service; what finds the metrics has no address, and health is the node's alone.
             for service in resources:
-                if service["kind"] == "Service":
+                if service["kind"] == "Service" and service["metadata"]["name"] != "etcd":
                     target = "metrics" if service["spec"].get("clusterIP") == "None" else "door"
                     self.assertEqual([port["targetPort"] for port in service["spec"]["ports"]], [target])
 
@@ -302,13 +324,15 @@ class Manifests(unittest.TestCase):
         for resources, configuration in self.each("ConfigMap"):
             for key in configuration["data"]:
                 service, flag = re.fullmatch(r"PARLEY_(KEYD|TASKD|ENROLLD)_(\w+)", key).groups()
+                if flag.lower().replace("_", "-") in STORE_FLAGS:
+                    continue
                 sources = ["services/%s/main.cc" % service.lower(), "lib/service/service_flags.cc"]
                 if service != "KEYD":
                     sources.append("lib/service/following_server.cc")
                 self.assertIn('"--%s"' % flag.lower().replace("_", "-"),
                               "".join((ROOT / source).read_text() for source in sources), key)
             for pod in resources:
-                if pod["kind"] == "StatefulSet":
+                if pod["kind"] == "StatefulSet" and pod["metadata"]["name"] in SERVICES:
                     (container,) = pod["spec"]["template"]["spec"]["containers"]
                     self.assertEqual(container["envFrom"][0]["configMapRef"]["name"], configuration["metadata"]["name"])
 
@@ -337,6 +361,69 @@ class Manifests(unittest.TestCase):
                 self.assertIn(rule["host"], configuration["PARLEY_%s_NAMES" % name].split(","))
                 hosts.add(rule["host"])
             self.assertEqual(len(hosts), 3)
+
+
+class Replicas(unittest.TestCase):
+    """overlays/ha."""
+
+    def setUp(self):
+        self.resources = render("overlays/ha")
+        self.sets = {each["metadata"]["name"]: each["spec"] for each in self.resources
+                     if each["kind"] == "StatefulSet"}
+        self.labels = {name: each["template"]["metadata"]["labels"] for name, each in self.sets.items()}
+
+    def test_a_node_may_go(self):
+        budgets = {each["metadata"]["name"]: each["spec"] for each in self.resources
+                   if each["kind"] == "PodDisruptionBudget"}
+        self.assertEqual(set(self.sets), SERVICES | {"etcd"})
+        for name, each in self.sets.items():
+            self.assertEqual(each["replicas"], 3)
+            self.assertEqual(budgets[name]["maxUnavailable"], 1)
+            self.assertTrue(selects(budgets[name]["selector"], self.labels[name]))
+            # One after another, each when the one before it has been ready for a while.
+            self.assertNotIn("updateStrategy", each)
+            self.assertGreater(each["minReadySeconds"], 0)
+            (spread,) = each["template"]["spec"]["topologySpreadConstraints"]
+            self.assertEqual((spread["topologyKey"], spread["whenUnsatisfiable"]),
+                             ("kubernetes.io/hostname", "ScheduleAnyway"))
+            # Pods of one service only are kept apart.
+            self.assertIn("app.kubernetes.io/name", spread["matchLabelKeys"])
+
+    def test_all_names_of_etcd_s_members_are_the_same(self):
+        (service,) = [each for each in self.resources if each["kind"] == "Service" and
+                      each["metadata"]["name"] == self.sets["etcd"]["serviceName"]]
+        self.assertEqual(service["spec"]["clusterIP"], "None")
+        self.assertTrue(service["spec"]["publishNotReadyAddresses"])
+        arguments = dict(argument[2:].split("=", 1) for argument in
+                         self.sets["etcd"]["template"]["spec"]["containers"][0]["args"] if "=" in argument)
+        self.assertEqual(arguments["initial-cluster"],
+                         ",".join("%s=https://%s.etcd:2380" % (member, member) for member in ETCD))
+        # Whoever has the certificate of a client is no member.
+        self.assertEqual(arguments["peer-cert-allowed-cn"], "etcd")
+        made = re.search(r"for member in (.*?); do", (ROOT / "deploy/docker/parley-cluster").read_text()).group(1)
+        self.assertEqual(made.split(), ETCD)
+        (configuration,) = [each["data"] for each in self.resources if each["kind"] == "ConfigMap"]
+        for name in SERVICES:
+            self.assertEqual(configuration["PARLEY_%s_STORE" % name.upper()],
+                             "etcd:%s/parley/%s" % (",".join("https://%s.etcd:2379" % member for member in ETCD), name))
+            for file, path in (("CA", "ca.crt"), ("CERT", "client.crt"), ("KEY", "client.key")):
+                self.assertEqual(configuration["PARLEY_%s_STORE_%s" % (name.upper(), file)], "/run/parley/etcd/" + path)
+
+    def test_etcd_is_reached_by_services_and_members_only(self):
+        for name in SERVICES:
+            self.assertTrue(reaches(self.resources, self.labels[name], self.labels["etcd"], 2379))
+            self.assertFalse(reaches(self.resources, self.labels[name], self.labels["etcd"], 2380))
+            self.assertFalse(reaches(self.resources, self.labels["etcd"], self.labels[name], 7444))
+        self.assertTrue(reaches(self.resources, self.labels["etcd"], self.labels["etcd"], 2380))
+        self.assertFalse(reaches(self.resources, {}, self.labels["etcd"], 2379))
+
+    def test_a_member_s_key_is_no_service_s_to_read(self):
+        for name, each in self.sets.items():
+            items = {item["key"] for volume in each["template"]["spec"]["volumes"]
+                     if volume.get("secret", {}).get("secretName") == "parley-etcd"
+                     for item in volume["secret"]["items"]}
+            self.assertEqual("member.key" in items, name == "etcd")
+            self.assertNotEqual("client.key" in items, name in ("etcd", "keyd"))
 
 
 class Restore(unittest.TestCase):
