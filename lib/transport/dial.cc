@@ -68,6 +68,24 @@ absl::Status HandshakeError(const std::string& address, const TlsSession& tls, b
                      " closed the connection without a word; it is overloaded, or not a Parley server");
 }
 
+absl::Status CertificateError(const std::string& address, const TlsSession& tls, bool heard) {
+  switch (tls.failure()) {
+    case TlsSession::Failure::kKeyRefused:
+      return Unauthenticated("KEY_REFUSED", address, " refused this client's certificate (", tls.failure_text(),
+                             "); give one that its CA has signed, and that has not expired");
+    case TlsSession::Failure::kRefused:
+      return Unauthenticated("SERVER_NOT_GENUINE", "the certificate of ", address, " is not good (", tls.failure_text(),
+                             "); check the address, the name and the file of the CA, and do not go on");
+    case TlsSession::Failure::kMalformed:
+      return FailedPrecondition("NOT_TLS", "what answers at ", address, " does not speak TLS as expected (",
+                                tls.failure_text(), "); check the host and the port");
+    case TlsSession::Failure::kNone:
+      break;
+  }
+  return Unavailable("CONNECTION_CLOSED", address, " closed the connection ",
+                     heard ? "in the middle of the handshake; try again" : "without a word; it is overloaded");
+}
+
 // How much a failure says of why no address could be used, the least first. A key that one replica refuses says more
 // than another replica that is down; an address that there is no route to is often of a family that the machine lacks.
 size_t Weight(const absl::Status& why) {
@@ -114,8 +132,10 @@ class Dial::Try final : public EventLoop::Watch, public Relay::Owner, public std
   // The connecting socket can be written, or has failed.
   void OnEvents(uint32_t events) override;
   void OnHandshakeDone() override { dial_->OnConnected(this); }
-  void OnHandshakeFailed() override {
-    dial_->OnTryFailed(this, HandshakeError(common().options.address, relay_->tls(), relay_->heard()));
+  void OnHandshakeFailed() override { dial_->OnTryFailed(this, TlsError()); }
+  // A server says in TLS 1.3 only after the handshake that it does not take a certificate.
+  void OnTlsFailed() override {
+    if (common().options.certificates.has_value()) common().report(TlsError(), "");
   }
   bool OnFirstBytes(absl::string_view bytes) override;
   void OnPeerLeft() override { common().memory->Failed(address()); }
@@ -124,6 +144,10 @@ class Dial::Try final : public EventLoop::Watch, public Relay::Owner, public std
  private:
   Common& common() const { return *dial_->common_; }
   absl::Status Error(int error_number) const { return ConnectError(common().options.address, error_number); }
+  absl::Status TlsError() const {
+    const auto error = common().options.certificates.has_value() ? &CertificateError : &HandshakeError;
+    return error(common().options.address, relay_->tls(), relay_->heard());
+  }
 
   Dial* const dial_;
   const ServerAddress address_;
@@ -146,9 +170,9 @@ void Dial::Try::OnEvents(uint32_t) {
   getsockopt(tcp_fd_.get(), SOL_SOCKET, SO_ERROR, &error, &size);
   if (error != 0) return dial_->OnTryFailed(this, Error(error));
   common().loop->Remove(tcp_fd_.get());
-  const ClientKey& key = common().servers[address_.server].key;
-  relay_ = std::make_shared<Relay>(common().loop, std::move(tcp_fd_), TlsSession::Connect(ClientContext(), &key), this,
-                                   &common().counters);
+  const Server& server = common().servers[address_.server];
+  relay_ = std::make_shared<Relay>(common().loop, std::move(tcp_fd_),
+                                   TlsSession::Connect(server.context.get(), &server.key), this, &common().counters);
   relay_->Start(common().options.silence);
 }
 

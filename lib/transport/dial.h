@@ -34,6 +34,7 @@ class Dial final : public std::enable_shared_from_this<Dial> {
  public:
   struct Server {
     HostPort where;
+    std::shared_ptr<SSL_CTX> context;
     ClientKey key;
   };
   // What the dials of one dialer have in common. It must outlive them.

@@ -42,11 +42,25 @@ std::shared_ptr<TimerQueue> SharedTimers(Clock* clock) {
   return queue;
 }
 
+absl::Status CheckKey(const Dialer::Options& options) {
+  if (options.identity.empty() || options.identity.size() > kMaxIdentityBytes ||
+      options.identity.find('\0') != std::string::npos) {
+    return InvalidArgument(
+        "IDENTITY_INVALID",
+        "a key's identity has 1 to 128 bytes, none of them zero; give the credential as it was issued");
+  }
+  if (options.psk.size() != kPskBytes) {
+    return InvalidArgument("KEY_INVALID", "a key has 32 bytes; give the credential as it was issued");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 class Dialer::Impl final : public EventLoop::Watch, public std::enable_shared_from_this<Dialer::Impl> {
  public:
-  Impl(Options options, std::vector<HostPort> servers);
+  // The contexts are those of the servers, in their order.
+  Impl(Options options, std::vector<HostPort> servers, std::vector<std::shared_ptr<SSL_CTX>> contexts);
 
   absl::Status Listen();
   void Shutdown();
@@ -81,12 +95,13 @@ class Dialer::Impl final : public EventLoop::Watch, public std::enable_shared_fr
   std::string protocol_ ABSL_GUARDED_BY(mutex_);
 };
 
-Dialer::Impl::Impl(Options options, std::vector<HostPort> servers)
+Dialer::Impl::Impl(Options options, std::vector<HostPort> servers, std::vector<std::shared_ptr<SSL_CTX>> contexts)
     : name_(absl::StrCat("parley-dial-", HexEncode(crypto::RandomBytes(16)))),
       target_(absl::StrCat("unix-abstract:", name_)),
       loop_(EventLoop::Shared()) {
-  for (HostPort& where : servers) {
-    common_.servers.push_back({where, ClientKey{options.identity, options.psk.Clone(), ServerName(where)}});
+  for (size_t i = 0; i < servers.size(); ++i) {
+    ClientKey key{options.identity, options.psk.Clone(), ServerName(servers[i])};
+    common_.servers.push_back({std::move(servers[i]), std::move(contexts[i]), std::move(key)});
   }
   common_.options = std::move(options);
   common_.options.psk = Secret();
@@ -145,16 +160,20 @@ void Dialer::Impl::Shutdown() {
 
 absl::StatusOr<std::unique_ptr<Dialer>> Dialer::Create(Options options) {
   ASSIGN_OR_RETURN(std::vector<HostPort> servers, ParseServers(options.address));
-  if (options.identity.empty() || options.identity.size() > kMaxIdentityBytes ||
-      options.identity.find('\0') != std::string::npos) {
-    return InvalidArgument(
-        "IDENTITY_INVALID",
-        "a key's identity has 1 to 128 bytes, none of them zero; give the credential as it was issued");
+  std::vector<std::shared_ptr<SSL_CTX>> contexts;
+  if (options.certificates.has_value()) {
+    const Certificates given = *std::move(options.certificates);
+    options.certificates.emplace();
+    const CertificateKey key{given.ca_pem, given.certificate_pem, given.key_pem.Clone()};
+    for (const HostPort& where : servers) {
+      ASSIGN_OR_RETURN(contexts.emplace_back(),
+                       MakeCertificateContext(key, given.server_name.empty() ? where.host : given.server_name));
+    }
+  } else {
+    RETURN_IF_ERROR(CheckKey(options));
+    contexts.assign(servers.size(), std::shared_ptr<SSL_CTX>(ClientContext(), [](SSL_CTX*) {}));
   }
-  if (options.psk.size() != kPskBytes) {
-    return InvalidArgument("KEY_INVALID", "a key has 32 bytes; give the credential as it was issued");
-  }
-  auto impl = std::make_shared<Impl>(std::move(options), std::move(servers));
+  auto impl = std::make_shared<Impl>(std::move(options), std::move(servers), std::move(contexts));
   std::unique_ptr<Dialer> dialer(new Dialer(impl));
   RETURN_IF_ERROR(impl->Listen());
   return dialer;

@@ -1,7 +1,8 @@
-// Connects by TLS-PSK, on behalf of a gRPC channel or for the caller's own use, and goes on at another replica.
+// Connects by TLS-PSK, or by mutual TLS with certificates to servers that are not Parley's, on behalf of a gRPC channel
+// or for the caller's own use, and goes on at another replica.
 //
 // A gRPC channel connects to target(), an abstract socket that only this process may use. For each connection the
-// dialer opens TCP and TLS 1.2 with ECDHE-PSK-CHACHA20-POLY1305, and relays. So gRPC keeps its reconnects and back-off,
+// dialer opens TCP and TLS, and relays. So gRPC keeps its reconnects and back-off,
 // and never sees the key. When dialling fails, gRPC sees only a closed socket: last_error() has the true reason.
 //
 // A name may have several addresses, and there may be several names. They are tried in random order; those that failed
@@ -15,6 +16,7 @@
 #define PARLEY_LIB_TRANSPORT_DIALER_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -34,6 +36,16 @@ class Dialer {
     std::string identity;
     // 32 bytes.
     Secret psk;
+    // For a server that is not Parley's, in place of identity and psk: PEM of the CAs that it is trusted by, of this
+    // client's certificate and of its private key.
+    struct Certificates {
+      std::string ca_pem;
+      std::string certificate_pem;
+      Secret key_pem;
+      // What the server's certificate must be for, if not the host in `address`.
+      std::string server_name;
+    };
+    std::optional<Certificates> certificates;
     // When the key ends. A dial after that fails without a packet.
     absl::Time not_after = absl::InfiniteFuture();
     // The limit for the names, TCP and TLS, over all addresses.
@@ -47,7 +59,10 @@ class Dialer {
     Clock* clock = Clock::System();
   };
 
-  // Returns INVALID_ARGUMENT for a malformed address, identity or psk.
+  using Certificates = Options::Certificates;
+
+  // Returns INVALID_ARGUMENT for a malformed address, identity or psk, and (CERTIFICATE_INVALID) for certificates that
+  // can not be used.
   static absl::StatusOr<std::unique_ptr<Dialer>> Create(Options options);
   // Closes its connections.
   ~Dialer();
@@ -58,8 +73,8 @@ class Dialer {
   // Returns why the newest dial failed, or OK; if several addresses failed, the error that says most. UNAVAILABLE:
   // CONNECTION_REFUSED, CONNECTION_TIMEOUT, CONNECTION_CLOSED (before the handshake's end), SERVER_FULL, UNREACHABLE.
   // NOT_FOUND: NAME_NOT_FOUND. UNAUTHENTICATED: KEY_REFUSED (wrong, unknown, revoked or expired: the server does not
-  // say which), KEY_EXPIRED (by this machine's clock), SERVER_NOT_GENUINE (it does not know the key).
-  // FAILED_PRECONDITION: NOT_A_PARLEY_SERVER.
+  // say which), KEY_EXPIRED (by this machine's clock), SERVER_NOT_GENUINE (it does not know the key, or its certificate
+  // is of another CA or name). FAILED_PRECONDITION: NOT_A_PARLEY_SERVER, or NOT_TLS with certificates.
   absl::Status last_error() const;
 
   // Returns "TLS 1.2 ECDHE-PSK-CHACHA20-POLY1305", or an empty text before the first connection.

@@ -232,7 +232,10 @@ void Relay::FromNetwork(absl::string_view input) {
     local_.kept.clear();
     local_.shut = true;
   }
-  if (step == TlsSession::Step::kFailed) return Close();
+  if (step == TlsSession::Step::kFailed) {
+    owner_->OnTlsFailed();
+    return Close();
+  }
   if (step == TlsSession::Step::kClosed) {
     tcp_.ended = true;
     if (!local_.ended) owner_->OnPeerLeft();

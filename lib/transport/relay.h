@@ -42,6 +42,9 @@ class Relay : public std::enable_shared_from_this<Relay> {
     // The handshake failed for the cause in tls().failure(), or the peer left if that is kNone. The relay goes on only
     // to bring the alert across.
     virtual void OnHandshakeFailed() = 0;
+    // The peer has broken TLS after the handshake, or refused what this side showed, for the cause in tls().failure().
+    // The relay closes next.
+    virtual void OnTlsFailed() {}
     // The peer has ended the connection, or was lost, while the local end was still open.
     virtual void OnPeerLeft() {}
     // The guard has found a breach, for which the relay now ends the connection.

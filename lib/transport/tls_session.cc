@@ -56,9 +56,17 @@ int MemoryBio::Write(BIO* bio, const char* from, int size) {
   return size;
 }
 
-TlsSession::Failure Classify(uint32_t error) {
+TlsSession::Failure Classify(uint32_t error, bool client) {
   if (ERR_GET_LIB(error) != ERR_LIB_SSL) return TlsSession::Failure::kMalformed;
   switch (ERR_GET_REASON(error)) {
+    case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED:
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
+    case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
+    case SSL_R_TLSV1_ALERT_CERTIFICATE_REQUIRED:
+    case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
+      return client ? TlsSession::Failure::kKeyRefused : TlsSession::Failure::kMalformed;
     case SSL_R_BAD_SIGNATURE:
     case SSL_R_CERTIFICATE_VERIFY_FAILED:
     case SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC:
@@ -128,9 +136,11 @@ TlsSession::Step TlsSession::StepOf(int result) {
   }
   // The newest: below it may lie the cipher's own, which does not say where it happened.
   const uint32_t error = ERR_peek_last_error();
-  failure_ = Classify(error);
+  const bool client = check_ == nullptr;
+  failure_ = Classify(error, client);
   const char* reason = ERR_reason_error_string(error);
   failure_text_ = reason != nullptr ? reason : "closed";
+  if (client && failure_ == Failure::kRefused) failure_text_ = VerifyErrorOf(ssl_);
   ERR_clear_error();
   return Step::kFailed;
 }

@@ -1,8 +1,9 @@
 // Parley's TLS over memory: bytes in, bytes out, no socket.
 //
 // The server takes TLS 1.2 with ECDHE-PSK-CHACHA20-POLY1305 alone, or TLS 1.3 with a client certificate whose public
-// key is the one derived for the identity that it names. The client speaks the former. There are no tickets, no cache,
-// no renegotiation and no early data. An identity that the KeySource refuses goes on with a random key, or ends in the
+// key is the one derived for the identity that it names. The client speaks the former, or mutual TLS 1.2 and 1.3 with
+// X.509 certificates to servers that are not Parley's. There are no tickets, no cache, no renegotiation and no early
+// data. An identity that the KeySource refuses goes on with a random key, or ends in the
 // alert of a bad signature, which is what a wrong key looks like (docs/protocol/door.md).
 //
 // Threads: a session belongs to one thread at a time; contexts may be shared.
@@ -38,11 +39,25 @@ struct ClientKey {
   std::string server_name = {};
 };
 
+// What a client shows to a server that is not Parley's, and whom it trusts.
+struct CertificateKey {
+  // PEM: the CAs of which one must have signed the server's certificate; the client's certificate, with the chain to
+  // its CA; the client's private key, without a password.
+  std::string ca_pem;
+  std::string certificate_pem;
+  Secret key_pem;
+};
+
 // If both are empty, the context speaks TLS 1.2 alone. Returns INVALID_ARGUMENT (CERTIFICATE_INVALID) for a chain and
 // key that do not belong together.
 absl::StatusOr<std::shared_ptr<SSL_CTX>> MakeServerContext(absl::string_view certificate_pem, const Secret& key_pem);
 // Returns the one context for all clients of the process.
 SSL_CTX* ClientContext();
+// Returns a context for clients of one server, whose certificate must be for `name`, a DNS name or an IP address.
+// Returns INVALID_ARGUMENT (CERTIFICATE_INVALID) for what is not PEM or does not belong together.
+absl::StatusOr<std::shared_ptr<SSL_CTX>> MakeCertificateContext(const CertificateKey& key, const std::string& name);
+// Returns why the peer's certificate was not accepted, or an empty text if it was.
+std::string VerifyErrorOf(const SSL* ssl);
 
 class TlsSession {
  public:
@@ -59,7 +74,7 @@ class TlsSession {
     kNone,
     // The peer did not prove a key.
     kRefused,
-    // The other side sent the alert of a key that it does not take. Only clients see this.
+    // The other side sent the alert of a key or certificate that it does not take. Only clients see this.
     kKeyRefused,
     // The bytes are not TLS, not our TLS, or tampered with.
     kMalformed,

@@ -23,7 +23,7 @@ MOST_EXPOSURES = {
     "lib/device": 6,
     "lib/keys": 20,
     "lib/sas": 10,
-    "lib/transport": 6,
+    "lib/transport": 7,
     "services/enrolld": 7,
     "services/keyd": 8,
     "services/taskd": 6,
