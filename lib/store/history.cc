@@ -1,11 +1,10 @@
 #include "lib/store/history.h"
 
-#include <set>
 #include <utility>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
+#include "lib/store/refusals.h"
 
 namespace parley::store {
 namespace {
@@ -49,7 +48,6 @@ constexpr char kCompactWindow[] =
     " (SELECT 1 FROM history AS newer WHERE newer.key = history.key AND newer.id > history.id AND newer.id <= ?3))";
 
 constexpr int kRevisionShift = 20;
-constexpr size_t kMaxChangesPerCommit = 100'000;
 constexpr int64_t kNewestId = INT64_MAX;
 constexpr int64_t kHistoryWindow = 5000;
 constexpr size_t kHistoryBytes = 4 << 20;
@@ -181,27 +179,6 @@ absl::Status PrepareSchema(Database* database, const std::string& path) {
   return absl::OkStatus();
 }
 
-absl::Status LeaseNotFound() { return NotFound("LEASE_NOT_FOUND", "the lease has run out; take a new one"); }
-
-absl::Status CheckTransaction(const Transaction& transaction) {
-  const auto invalid = [](absl::string_view what) { return InvalidArgument("STORE_TRANSACTION", what); };
-  if (transaction.puts.size() + transaction.deletes.size() > kMaxChangesPerCommit) {
-    return invalid(absl::StrCat("a commit may have at most ", kMaxChangesPerCommit, " changes"));
-  }
-  std::set<absl::string_view> keys;
-  const auto good_key = [&keys](absl::string_view key) {
-    return !key.empty() && key.size() <= kMaxKeyBytes && keys.insert(key).second;
-  };
-  for (const Put& put : transaction.puts) {
-    if (!good_key(put.key)) return invalid("a key must have 1 to 512 bytes and be named once in a commit");
-    if (put.value.size() > kMaxValueBytes) return invalid("a value may have at most 1,500,000 bytes");
-  }
-  for (const std::string& key : transaction.deletes) {
-    if (!good_key(key)) return invalid("a key must have 1 to 512 bytes and be named once in a commit");
-  }
-  return absl::OkStatus();
-}
-
 absl::StatusOr<State> ReadState(Database* database) {
   Database::Statement read = database->Prepare(kReadState);
   ASSIGN_OR_RETURN(const bool found, read.Next());
@@ -210,14 +187,8 @@ absl::StatusOr<State> ReadState(Database* database) {
 }
 
 absl::Status CheckRevision(const State& state, int64_t revision) {
-  if (revision < state.compacted) {
-    return Error(absl::StatusCode::kOutOfRange, "STORE_COMPACTED", "revision ", revision,
-                 " is no longer kept; start again from the newest");
-  }
-  if (revision > state.revision) {
-    return Error(absl::StatusCode::kOutOfRange, "STORE_FUTURE_REVISION", "revision ", revision,
-                 " is not there yet; start again from the newest");
-  }
+  if (revision < state.compacted) return Compacted(revision);
+  if (revision > state.revision) return FutureRevision(revision);
   return absl::OkStatus();
 }
 
@@ -225,9 +196,7 @@ absl::StatusOr<Entry> ReadEntry(Database* database, absl::string_view key, int64
   Database::Statement read = database->Prepare(kRead);
   read.Bind(key).Bind(revision == 0 ? kNewestId : LastRowOf(revision));
   ASSIGN_OR_RETURN(const bool found, read.Next());
-  if (!found || IsDeletion(read.Number(0))) {
-    return NotFound("KEY_NOT_FOUND", "there is no ", absl::CHexEscape(key));
-  }
+  if (!found || IsDeletion(read.Number(0))) return KeyNotFound(key);
   return Entry{std::string(key), std::string(read.Bytes(2)), read.Number(1), RevisionOf(read.Number(0))};
 }
 
@@ -264,10 +233,7 @@ absl::StatusOr<WatchDispatcher::History> ReadChanges(Database* database, const K
 absl::StatusOr<int64_t> ApplyTransaction(Writer* writer, Transaction transaction) {
   for (const Transaction::Condition& condition : transaction.conditions) {
     ASSIGN_OR_RETURN(const int64_t row, NewestRow(writer->database, condition.key, kNewestId));
-    if (condition.mod_revision != (IsDeletion(row) ? 0 : RevisionOf(row))) {
-      return Error(absl::StatusCode::kAborted, "CONFLICT", absl::CHexEscape(condition.key),
-                   " was changed meanwhile; read it and try again");
-    }
+    if (condition.mod_revision != (IsDeletion(row) ? 0 : RevisionOf(row))) return Conflict(condition.key);
   }
   for (const Put& put : transaction.puts) {
     if (put.lease != 0) RETURN_IF_ERROR(CheckLease(writer, put.lease));

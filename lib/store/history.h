@@ -55,16 +55,12 @@ struct Writer {
   std::vector<Change> changes;
 };
 
-// Returns INVALID_ARGUMENT (STORE_TRANSACTION) for what Store::Commit does not take.
-absl::Status CheckTransaction(const Transaction& transaction);
 // Returns the revision after it, ABORTED (CONFLICT) if a condition does not hold, or LeaseNotFound.
 absl::StatusOr<int64_t> ApplyTransaction(Writer* writer, Transaction transaction);
 // Deletes the lease with the keys that are in it. Returns the revision after it, or the error LeaseNotFound.
 absl::StatusOr<int64_t> ApplyRevokeLease(Writer* writer, LeaseId lease);
 // Returns the revision, which stays, or the errors of store.h.
 absl::StatusOr<int64_t> InsertLease(Writer* writer, LeaseId lease, absl::Duration ttl);
-// Returns NOT_FOUND (LEASE_NOT_FOUND).
-absl::Status LeaseNotFound();
 // Keeps the writer's revision as the newest. Returns the errors of store.h.
 absl::Status StoreRevision(Writer* writer);
 // Lets nobody read before the revision any more. Returns the newest revision, or the errors of store.h.

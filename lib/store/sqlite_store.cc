@@ -21,6 +21,7 @@
 #include "lib/base/timer_queue.h"
 #include "lib/store/database.h"
 #include "lib/store/history.h"
+#include "lib/store/refusals.h"
 #include "lib/store/watch_dispatcher.h"
 
 namespace parley::store {
@@ -224,9 +225,8 @@ absl::StatusOr<int64_t> SqliteStore::Revision() { return state().revision; }
 
 absl::StatusOr<int64_t> SqliteStore::Commit(Transaction transaction) {
   RETURN_IF_ERROR(CheckTransaction(transaction));
-  size_t bytes = 0;
-  for (const Put& put : transaction.puts) bytes += put.key.size() + put.value.size();
-  return Write(bytes, [&](Writer* writer) { return ApplyTransaction(writer, std::move(transaction)); });
+  return Write(CommitBytes(transaction),
+               [&](Writer* writer) { return ApplyTransaction(writer, std::move(transaction)); });
 }
 
 // The first in the queue leads: it writes for all that wait behind it, while more queue up for the next leader.
@@ -317,9 +317,7 @@ absl::StatusOr<WatchDispatcher::History> SqliteStore::ReadHistory(const KeyRange
 }
 
 absl::StatusOr<LeaseId> SqliteStore::GrantLease(absl::Duration ttl) {
-  if (ttl < absl::Milliseconds(1) || ttl > absl::Hours(24 * 366)) {
-    return InvalidArgument("STORE_LEASE", "a lease takes a millisecond to 366 days");
-  }
+  RETURN_IF_ERROR(CheckLeaseTime(ttl));
   // Random, so that an id is not used again once its lease has gone.
   LeaseId lease = 0;
   while (lease <= 0) {

@@ -98,9 +98,11 @@ TEST(SqliteStore, SaysThatItsFileIsDamaged) {
   Folder folder;
   {
     const auto store = *OpenSqliteStore({.path = folder.File()});
-    Transaction transaction;
-    for (int i = 0; i < 2000; ++i) transaction.Set(absl::StrCat("key/", i), std::string(200, 'v'));
-    ASSERT_TRUE(store->Commit(std::move(transaction)).ok());
+    for (int i = 0; i < 20; ++i) {
+      Transaction transaction;
+      for (int j = 0; j < 100; ++j) transaction.Set(absl::StrCat("key/", i, "/", j), std::string(200, 'v'));
+      ASSERT_TRUE(store->Commit(std::move(transaction)).ok());
+    }
   }
   const int fd = open(folder.File().c_str(), O_RDWR);
   const std::string noise(4096, '\xA5');

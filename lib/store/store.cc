@@ -29,4 +29,12 @@ Transaction& Transaction::Delete(std::string key) {
   return *this;
 }
 
+size_t CommitBytes(const Transaction& transaction) {
+  size_t bytes = 0;
+  for (const Transaction::Condition& condition : transaction.conditions) bytes += condition.key.size();
+  for (const Put& put : transaction.puts) bytes += put.key.size() + put.value.size();
+  for (const std::string& key : transaction.deletes) bytes += key.size();
+  return bytes;
+}
+
 }  // namespace parley::store

@@ -1,16 +1,31 @@
 // An ordered key-value store: what a service knows, durable and watchable. One interface, several engines; one
 // conformance suite (conformance_test.h) that each must pass.
 //
-// Every commit gets the next revision. Reads see one revision; a commit applies whole or not at all, and only when
-// its conditions hold; a watch yields every commit after a revision, in order, none twice. What was acknowledged
-// survives kill -9. The operations are those of etcd's v3 API, so that its engine is a thin one.
+// Guarantees:
+// - A commit applies whole or not at all, and only if its conditions hold. What was acknowledged survives a crash of
+//   the process, and on a cluster the loss of a minority of its members.
+// - Revisions ascend in the order of commits. They are not dense: others that share an engine take revisions too, and a
+//   store in which nothing was ever committed may have any revision.
+// - Reads are linearizable: a read that begins after a commit was acknowledged, to anybody, sees it. A read sees one
+//   revision.
+// - A watch yields every change of its range after a revision, in order, none twice and none left out, even if the
+//   connection to the engine breaks or another member of a cluster leads. A watch that can not do so ends in an error:
+//   its caller reads the state anew.
+// - A lease lives at least as long as it was granted for. An engine may round its time up by some seconds, and a
+// restart
+//   of the engine or a change of a cluster's leader gives every lease its whole time again. Its entries end together,
+//   in one revision.
+//
+// The operations and limits are those of etcd's v3 API, so that its engine is a thin one.
 //
 // Threads: all methods may be called from any thread. Commit and the reads block.
 //
-// Errors: UNAVAILABLE (STORE_UNAVAILABLE), RESOURCE_EXHAUSTED (DISK_FULL), FAILED_PRECONDITION (DISK_READ_ONLY),
-// OUT_OF_RANGE (STORE_COMPACTED) for a revision that Compact has dropped and (STORE_FUTURE_REVISION) for one that is
-// not there yet, as after a restore from a backup; DATA_LOSS (STORE_DAMAGED) for a damaged file. After an error of
-// Commit that is not ABORTED, NOT_FOUND or INVALID_ARGUMENT the commit may or may not have been made.
+// Errors: UNAVAILABLE (STORE_UNAVAILABLE) if the engine can not be reached or does not answer in time;
+// RESOURCE_EXHAUSTED (DISK_FULL) if the disk or the engine's quota is full; FAILED_PRECONDITION (DISK_READ_ONLY);
+// PERMISSION_DENIED (STORE_REFUSED) if the engine does not let this process do that; OUT_OF_RANGE (STORE_COMPACTED) for
+// a revision whose values are no longer kept and (STORE_FUTURE_REVISION) for one that is not there yet, as after a
+// restore from a backup; DATA_LOSS (STORE_DAMAGED) for damaged data. After STORE_UNAVAILABLE, and after DISK_FULL of a
+// file, a commit may or may not have been made; after every other error it was not.
 #ifndef PARLEY_LIB_STORE_STORE_H_
 #define PARLEY_LIB_STORE_STORE_H_
 
@@ -29,7 +44,10 @@
 namespace parley::store {
 
 inline constexpr size_t kMaxKeyBytes = 512;
-inline constexpr size_t kMaxValueBytes = 1'500'000;  // etcd's limit of a request.
+// The limits of a commit: how many conditions it has, how many puts and deletes together, and how many bytes the keys
+// and values that it names.
+inline constexpr size_t kMaxOperations = 128;
+inline constexpr size_t kMaxCommitBytes = 1'500'000;
 
 struct Entry {
   std::string key;
@@ -86,6 +104,9 @@ struct Change {
   int64_t mod_revision = 0;
 };
 
+// Returns how many bytes of kMaxCommitBytes a transaction takes.
+size_t CommitBytes(const Transaction& transaction);
+
 // Ends the watch when destroyed; waits for a callback that is running, unless it is called from that.
 class Watch {
  public:
@@ -94,7 +115,8 @@ class Watch {
 
 class Store {
  public:
-  // Gets the changes of one commit, or of several in order; or an error, which ends the watch.
+  // Gets the changes of one commit, or of several in order, and the revision that they reach; or an error, which ends
+  // the watch. A commit's changes are never divided.
   using WatchCallback = std::function<void(absl::StatusOr<std::vector<Change>> changes, int64_t revision)>;
 
   virtual ~Store() = default;
@@ -103,13 +125,13 @@ class Store {
   virtual absl::StatusOr<Entry> Get(absl::string_view key, int64_t revision = 0) = 0;
   // Returns entries in the order of their keys, at most `limit` of them; 0 means all.
   virtual absl::StatusOr<Page> List(const KeyRange& range, size_t limit = 0, int64_t revision = 0) = 0;
-  // Returns the newest revision; 0 if nothing was ever committed.
+  // Returns the newest revision, which may be one that changed nothing in this store.
   virtual absl::StatusOr<int64_t> Revision() = 0;
 
   // Commits durably, and returns the commit's revision, or the newest one if there was nothing to change. Concurrent
-  // commits share one write to the disk. Returns ABORTED (CONFLICT) if a condition does not hold, and then nothing has
-  // changed; NOT_FOUND (LEASE_NOT_FOUND) for a lease that has run out; INVALID_ARGUMENT for a key or value of the wrong
-  // size, or a key named twice.
+  // commits share one write to the disk. Returns ABORTED (CONFLICT) if a condition does not hold; NOT_FOUND
+  // (LEASE_NOT_FOUND) for a lease that has run out; INVALID_ARGUMENT (STORE_TRANSACTION) for a key of the wrong size, a
+  // key that is changed twice, or a transaction above kMaxOperations or kMaxCommitBytes.
   virtual absl::StatusOr<int64_t> Commit(Transaction transaction) = 0;
 
   // Yields every change of the range in commits after `revision`, and then live ones. The callback runs on a thread of
@@ -118,14 +140,15 @@ class Store {
   virtual absl::StatusOr<std::unique_ptr<Watch>> WatchRange(const KeyRange& range, int64_t revision,
                                                             WatchCallback callback) = 0;
 
-  // Grants a lease. A restart of the engine gives every lease its whole time again.
+  // Grants a lease. Returns INVALID_ARGUMENT (STORE_LEASE) below a millisecond or above 366 days.
   virtual absl::StatusOr<LeaseId> GrantLease(absl::Duration ttl) = 0;
   // Starts the lease's time again. Returns NOT_FOUND (LEASE_NOT_FOUND) if it has run out.
   virtual absl::Status KeepLeaseAlive(LeaseId lease) = 0;
+  // Ends the lease with its entries. Returns NOT_FOUND (LEASE_NOT_FOUND) if it has run out.
   virtual absl::Status RevokeLease(LeaseId lease) = 0;
 
-  // Forgets the values that were superseded by this revision. From then on, reads before it and watches from before it
-  // get OUT_OF_RANGE.
+  // Forgets the values that were superseded by this revision, for all who share the engine. From then on, reads before
+  // it and watches from before it get STORE_COMPACTED. Returns STORE_FUTURE_REVISION if there is no such revision.
   virtual absl::Status Compact(int64_t revision) = 0;
 };
 

@@ -72,7 +72,7 @@ class StoreStreamTest : public testing::Test, private key::v1::KeyService::Callb
   void Put(int begin, int end, char content = 'x', size_t bytes = kEntryBytes) {
     for (int i = begin; i < end;) {
       store::Transaction transaction;
-      for (int n = 0; n < 200 && i < end; ++n, ++i) {
+      for (int n = 0; n < 100 && i < end; ++n, ++i) {
         transaction.Set(absl::StrCat("entry/", 1'000'000 + i), std::string(bytes, content));
       }
       ASSERT_TRUE(store_->Commit(std::move(transaction)).ok());
