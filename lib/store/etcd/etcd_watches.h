@@ -1,0 +1,64 @@
+// The watches of a store in etcd: a stream each, resumed at another member when it breaks.
+//
+// A watch knows the revision that it has reached and begins each stream behind it. Before a stream is resumed, a
+// linearizable read shows whether that revision still exists: etcd would wait for one of the future in silence. Only
+// changes advance the revision: etcd's reports of progress may come before changes that they include.
+//
+// A stream's next message is read when the callback has had the one before, so a slow callback holds back its own
+// stream and never more than a message and a revision in memory.
+//
+// Threads: all methods may be called from any thread. Callbacks run on one thread of this object.
+#ifndef PARLEY_LIB_STORE_ETCD_ETCD_WATCHES_H_
+#define PARLEY_LIB_STORE_ETCD_ETCD_WATCHES_H_
+
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <thread>
+
+#include "lib/base/clock.h"
+#include "lib/base/mutex.h"
+#include "lib/base/timer_queue.h"
+#include "lib/store/etcd/etcd_cluster.h"
+#include "lib/store/etcd/key_space.h"
+#include "lib/store/store.h"
+
+namespace parley::store {
+
+class EtcdWatches : public std::enable_shared_from_this<EtcdWatches> {
+ public:
+  // `cluster` and `clock` must live until Stop has returned; `clock` measures the pauses before a stream is resumed.
+  EtcdWatches(EtcdCluster* cluster, const KeySpace& keys, Clock* clock);
+
+  // Begins a watch of the changes after `revision`, which exists. Must not be called after Stop.
+  std::unique_ptr<Watch> Add(const KeyRange& range, int64_t revision, Store::WatchCallback callback);
+  // Ends all streams, and waits for a callback that is running. None runs afterwards.
+  void Stop();
+
+ private:
+  class Line;
+  class Stream;
+  class Probe;
+  class Handle;
+
+  EtcdCluster* const cluster_;
+  const KeySpace keys_;
+  Clock* const clock_;
+
+  Mutex mutex_;
+  CondVar changed_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  // Calls that gRPC has not ended yet.
+  int calls_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::set<Line*> lines_ ABSL_GUARDED_BY(mutex_);
+  // The watch whose callback is running, and on which thread.
+  const Line* running_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  std::thread::id thread_ ABSL_GUARDED_BY(mutex_);
+
+  // Everything that a line does happens on its thread, in order.
+  TimerQueue queue_;
+};
+
+}  // namespace parley::store
+
+#endif  // PARLEY_LIB_STORE_ETCD_ETCD_WATCHES_H_

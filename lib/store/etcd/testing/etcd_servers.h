@@ -1,0 +1,80 @@
+// Real members of an etcd for tests: processes on loopback, with data in the test's own folder.
+//
+// Threads: not thread-safe, but for const methods.
+#ifndef PARLEY_LIB_STORE_ETCD_TESTING_ETCD_SERVERS_H_
+#define PARLEY_LIB_STORE_ETCD_TESTING_ETCD_SERVERS_H_
+
+#include <sys/types.h>
+
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "lib/store/etcd/etcd_store.h"
+
+namespace parley::store {
+
+class EtcdServers {
+ public:
+  struct Options {
+    int members = 1;
+    // Mutual TLS for clients.
+    bool tls = false;
+    // More flags for each member.
+    std::vector<std::string> flags;
+  };
+
+  // Makes folders and certificates. No member runs yet.
+  explicit EtcdServers(Options options);
+  // Kills the members and removes the folder.
+  ~EtcdServers();
+
+  // Starts all members and returns when each of them serves.
+  void StartAll();
+  // Begins to start a member; AwaitServing returns when it serves.
+  void Start(int member);
+  void AwaitServing(int member);
+  void Kill(int member);
+  void Signal(int member, int signal) const;
+  // Returns the member that leads, or -1.
+  int Leader() const;
+
+  // Returns what OpenEtcdStore needs to reach all members, and the member of this number first.
+  EtcdOptions ClientOptions(const std::string& prefix, int first = 0) const;
+  // Runs etcdctl against one member. Returns what it prints, and adds a failure to the test if it fails.
+  std::string Control(int member, const std::string& arguments) const;
+
+  const std::string& folder() const { return folder_; }
+  std::string DataFolder(int member) const;
+  // Makes a CA and, under it, a certificate for loopback and for a name.
+  void MakeCertificates(const std::string& name, const std::string& dns_name) const;
+  // Uses other folders for data, which `etcdctl snapshot restore` has made.
+  void UseData(const std::string& suffix) { data_suffix_ = suffix; }
+  // Returns the flags that say who is in the cluster.
+  std::string ClusterFlags(int member) const;
+
+ private:
+  struct Member {
+    int client_port = 0;
+    int peer_port = 0;
+    pid_t pid = -1;
+    int log = -1;
+    std::thread reader;
+  };
+  std::vector<std::string> Flags(int member) const;
+  std::string Name(int member) const;
+  std::string ClientUrl(int member) const;
+  std::string PeerUrl(int member) const;
+
+  const Options options_;
+  std::string folder_;
+  std::string data_suffix_;
+  std::vector<Member> members_;
+};
+
+// Runs a command of the shell. Returns what it prints, and adds a failure to the test if it fails.
+std::string RunCommand(const std::string& command);
+
+}  // namespace parley::store
+
+#endif  // PARLEY_LIB_STORE_ETCD_TESTING_ETCD_SERVERS_H_
