@@ -18,6 +18,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
 #include "lib/base/mutex.h"
+#include "lib/store/seen_testing.h"
 #include "lib/store/store.h"
 
 namespace parley::store {
@@ -33,59 +34,6 @@ class Engine {
   virtual absl::Duration Patience() const { return absl::ZeroDuration(); }
 };
 using MakeEngine = std::unique_ptr<Engine> (*)();
-
-// Collects what a watch yields.
-class Seen {
- public:
-  Store::WatchCallback Callback() {
-    return [this](absl::StatusOr<std::vector<Change>> changes, int64_t revision) {
-      MutexLock lock(&mutex_);
-      if (changes.ok()) {
-        for (Change& change : *changes) changes_.push_back(std::move(change));
-      } else {
-        error_ = changes.status();
-      }
-      revision_ = revision;
-      ++calls_;
-      arrived_.NotifyAll();
-    };
-  }
-  // Waits for this many changes; all that came.
-  std::vector<Change> Wait(size_t count) {
-    MutexLock lock(&mutex_);
-    while (changes_.size() < count && error_.ok()) arrived_.Wait(&mutex_);
-    return changes_;
-  }
-  // Returns whether this many changes come within a time.
-  bool WaitFor(size_t count, absl::Duration time) {
-    const absl::Time limit = absl::Now() + time;
-    MutexLock lock(&mutex_);
-    while (changes_.size() < count && arrived_.WaitUntil(&mutex_, limit)) {
-    }
-    return changes_.size() >= count;
-  }
-  absl::Status WaitForError() {
-    MutexLock lock(&mutex_);
-    while (error_.ok()) arrived_.Wait(&mutex_);
-    return error_;
-  }
-  int64_t revision() {
-    MutexLock lock(&mutex_);
-    return revision_;
-  }
-  int calls() {
-    MutexLock lock(&mutex_);
-    return calls_;
-  }
-
- private:
-  Mutex mutex_;
-  CondVar arrived_;
-  std::vector<Change> changes_ ABSL_GUARDED_BY(mutex_);
-  absl::Status error_ ABSL_GUARDED_BY(mutex_);
-  int64_t revision_ ABSL_GUARDED_BY(mutex_) = 0;
-  int calls_ ABSL_GUARDED_BY(mutex_) = 0;
-};
 
 class StoreConformance : public testing::TestWithParam<MakeEngine> {
  protected:
@@ -523,6 +471,22 @@ TEST_P(StoreConformance, ALeaseEndsItsEntriesByOneCommit) {
   EXPECT_EQ(Reason(store_->Commit(Transaction().Set("l/e", "1").Set("l/f", "1", lease)).status()), "LEASE_NOT_FOUND");
   EXPECT_EQ(Keys(KeyRange::Prefix("l/")), "l/b=2 l/c=2 ");
   ASSERT_TRUE(store_->RevokeLease(other).ok());
+}
+
+TEST_P(StoreConformance, ALeaseOfManyEntriesEndsByOneCommit) {
+  const LeaseId lease = *store_->GrantLease(engine_->LeaseTime() * 100);
+  for (int i = 0; i < 3; ++i) {
+    Transaction transaction;
+    for (int j = 0; j < 100; ++j) transaction.Set(absl::StrCat("l/", i, "/", j), "x", lease);
+    ASSERT_TRUE(store_->Commit(std::move(transaction)).ok());
+  }
+  Seen seen;
+  const auto watch = *store_->WatchRange(KeyRange::Prefix("l/"), *store_->Revision(), seen.Callback());
+  ASSERT_TRUE(store_->RevokeLease(lease).ok());
+  const std::vector<Change> changes = seen.Wait(300);
+  ASSERT_EQ(changes.size(), 300);
+  EXPECT_EQ(changes[0].mod_revision, changes[299].mod_revision);
+  EXPECT_EQ(seen.calls(), 1);
 }
 
 TEST_P(StoreConformance, ALeaseKeptAliveLives) {

@@ -119,15 +119,17 @@ absl::StatusOr<std::unique_ptr<EtcdCluster>> EtcdCluster::Create(const EtcdOptio
 EtcdCluster::EtcdCluster(std::vector<std::unique_ptr<EtcdMember>> members, const EtcdOptions& options)
     : members_(std::move(members)), call_timeout_(options.call_timeout), try_timeout_(options.try_timeout) {}
 
-void EtcdCluster::MoveOn(const EtcdMember* failed, const absl::Status& why) {
-  size_t index = current_.load();
-  if (members_[index].get() != failed || members_.size() == 1) return;
-  const size_t next = (index + 1) % members_.size();
+void EtcdCluster::MoveOn(EtcdMember* failed, const absl::Status& why) {
+  if (failed->SetFailing(true)) {
+    LogWarning("a member of etcd failed", {{"member", failed->endpoint()}, {"error", std::string(why.message())}});
+  }
   // Several calls may fail at once, and one of them moves.
-  if (!current_.compare_exchange_strong(index, next)) return;
-  LogWarning(
-      "a member of etcd failed; going on at the next",
-      {{"member", failed->endpoint()}, {"next", members_[next]->endpoint()}, {"error", std::string(why.message())}});
+  size_t index = current_.load();
+  if (members_[index].get() == failed) current_.compare_exchange_strong(index, (index + 1) % members_.size());
+}
+
+void EtcdCluster::Succeeded(EtcdMember* member) {
+  if (member->SetFailing(false)) LogInfo("a member of etcd serves again", {{"member", member->endpoint()}});
 }
 
 absl::StatusOr<EtcdMember*> EtcdCluster::Connect(absl::Time deadline) {
@@ -154,9 +156,12 @@ absl::Status EtcdCluster::Call(Effect effect, int64_t revision, Try one_try) {
       context.set_deadline(absl::ToChronoTime(once ? deadline : std::min(deadline, absl::Now() + try_timeout_)));
       const grpc::Status status = one_try(*member, &context);
       const EtcdOutcome outcome = OutcomeOf(status);
-      if (status.ok() || outcome == EtcdOutcome::kAnswered) return EtcdError(status, revision);
+      if (status.ok() || outcome == EtcdOutcome::kAnswered) {
+        Succeeded(*member);
+        return EtcdError(status, revision);
+      }
       cause = (*member)->Explain(status);
-      (void)MoveOn(*member, cause);
+      MoveOn(*member, cause);
       if (once && outcome == EtcdOutcome::kUnknown) {
         return Unavailable("STORE_UNAVAILABLE",
                            "etcd did not answer, so the change may or may not have been made: ", cause.message());

@@ -41,6 +41,8 @@ class EtcdMember {
   void AwaitConnection(absl::Time deadline) const;
   // Returns what is known about a call that failed: the dialer's error, or gRPC's words.
   absl::Status Explain(const grpc::Status& status) const;
+  // Notes whether the member fails. Returns whether that is news.
+  bool SetFailing(bool failing) { return failing_.exchange(failing) != failing; }
 
  private:
   const std::string endpoint_;
@@ -50,6 +52,7 @@ class EtcdMember {
   const std::unique_ptr<etcdserverpb::Watch::Stub> watch_;
   const std::unique_ptr<etcdserverpb::Lease::Stub> lease_;
   const std::unique_ptr<etcdserverpb::Maintenance::Stub> maintenance_;
+  std::atomic<bool> failing_ = false;
 };
 
 // Lets a member answer only as long as it knows a leader, in place of being silent for ever or for seconds.
@@ -61,8 +64,10 @@ class EtcdCluster {
   static absl::StatusOr<std::unique_ptr<EtcdCluster>> Create(const EtcdOptions& options);
 
   EtcdMember* current() const { return members_[current_.load()].get(); }
-  // Makes the next member the current one, if `failed` is that.
-  void MoveOn(const EtcdMember* failed, const absl::Status& why);
+  // Makes the next member the current one, if `failed` is that. The log has the first of several failures.
+  void MoveOn(EtcdMember* failed, const absl::Status& why);
+  // Says that the member has answered.
+  void Succeeded(EtcdMember* member);
   // Connects to the current member, or to the first one after it that answers. Returns the error of the last.
   absl::StatusOr<EtcdMember*> Connect(absl::Time deadline);
 

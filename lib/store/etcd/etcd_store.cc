@@ -243,8 +243,9 @@ absl::Status EtcdStore::Compact(int64_t revision) {
 
 absl::StatusOr<std::unique_ptr<Store>> OpenEtcdStore(EtcdOptions options) {
   ASSIGN_OR_RETURN(std::unique_ptr<EtcdCluster> cluster, EtcdCluster::Create(options));
-  // Before any call, so that the error is the connection's own.
-  RETURN_IF_ERROR(cluster->Connect(absl::Now() + options.call_timeout).status());
+  // Before any call, so that a member that is not genuine is called that.
+  const absl::Status connected = cluster->Connect(absl::Now() + options.call_timeout).status();
+  if (absl::IsUnauthenticated(connected) || absl::IsFailedPrecondition(connected)) return connected;
   RETURN_IF_ERROR(CheckHealth(cluster.get()));
   const KeySpace keys(options.prefix, options.service);
   absl::Status claimed = ClaimKeySpace(cluster.get(), keys, options);

@@ -6,7 +6,6 @@
 
 #include "grpcpp/support/client_callback.h"
 #include "lib/base/backoff.h"
-#include "lib/base/log.h"
 #include "lib/store/etcd/etcd_errors.h"
 #include "lib/store/refusals.h"
 
@@ -35,8 +34,8 @@ class EtcdWatches::Line final : public std::enable_shared_from_this<Line> {
 
   // These are called on the queue's thread.
   void OnMessage(const etcdserverpb::WatchResponse& response);
-  void OnStreamDone(const EtcdMember* member, const grpc::Status& status);
-  void OnProbed(const EtcdMember* member, const grpc::Status& status);
+  void OnStreamDone(EtcdMember* member, const grpc::Status& status);
+  void OnProbed(EtcdMember* member, const grpc::Status& status);
 
   void Post(std::function<void()> step) { watches_->queue_.Schedule(absl::InfinitePast(), std::move(step)); }
   EtcdWatches* watches() const { return watches_.get(); }
@@ -48,7 +47,7 @@ class EtcdWatches::Line final : public std::enable_shared_from_this<Line> {
   void OpenProbe();
   void CallEnded();
   void Cancel() ABSL_EXCLUSIVE_LOCKS_REQUIRED(watches_->mutex_);
-  void ResumeLater(const EtcdMember* member, const grpc::Status& status);
+  void ResumeLater(EtcdMember* member, const grpc::Status& status);
   // Hands on the changes of the revisions that are complete.
   void Deliver(bool all);
   void CallBack(absl::StatusOr<std::vector<Change>> changes);
@@ -61,7 +60,6 @@ class EtcdWatches::Line final : public std::enable_shared_from_this<Line> {
   int64_t seen_;
   std::vector<Change> waiting_;
   Backoff pauses_{kLeastPause, kMostPause};
-  bool broken_ = false;
 
   Store::WatchCallback callback_;
   bool ended_ ABSL_GUARDED_BY(watches_->mutex_) = false;
@@ -183,7 +181,7 @@ void EtcdWatches::Line::CallEnded() {
   watches_->changed_.NotifyAll();
 }
 
-void EtcdWatches::Line::OnProbed(const EtcdMember* member, const grpc::Status& status) {
+void EtcdWatches::Line::OnProbed(EtcdMember* member, const grpc::Status& status) {
   CallEnded();
   if (status.ok()) {
     OpenStream();
@@ -194,7 +192,7 @@ void EtcdWatches::Line::OnProbed(const EtcdMember* member, const grpc::Status& s
   }
 }
 
-void EtcdWatches::Line::OnStreamDone(const EtcdMember* member, const grpc::Status& status) {
+void EtcdWatches::Line::OnStreamDone(EtcdMember* member, const grpc::Status& status) {
   CallEnded();
   if (status.error_code() == grpc::StatusCode::PERMISSION_DENIED ||
       status.error_code() == grpc::StatusCode::UNAUTHENTICATED) {
@@ -204,17 +202,12 @@ void EtcdWatches::Line::OnStreamDone(const EtcdMember* member, const grpc::Statu
   }
 }
 
-void EtcdWatches::Line::ResumeLater(const EtcdMember* member, const grpc::Status& status) {
+void EtcdWatches::Line::ResumeLater(EtcdMember* member, const grpc::Status& status) {
   {
     MutexLock lock(&watches_->mutex_);
     if (ended_ || watches_->stopping_) return;
   }
-  const absl::Status cause = member->Explain(status);
-  if (!std::exchange(broken_, true)) {
-    LogWarning("a watch of etcd broke; resuming it",
-               {{"member", member->endpoint()}, {"error", std::string(cause.message())}});
-  }
-  watches_->cluster_->MoveOn(member, cause);
+  watches_->cluster_->MoveOn(member, member->Explain(status));
   watches_->queue_.Schedule(watches_->clock_->Now() + pauses_.Next(),
                             [self = shared_from_this()] { self->OpenProbe(); });
 }
@@ -227,7 +220,6 @@ void EtcdWatches::Line::OnMessage(const etcdserverpb::WatchResponse& response) {
     return Cancel();
   }
   pauses_.Reset();
-  broken_ = false;
   for (const mvccpb::Event& event : response.events()) {
     if (event.kv().mod_revision() <= seen_) continue;
     Change& change = waiting_.emplace_back();
