@@ -66,6 +66,29 @@ TEST(EtcdFault, AStoreThatWasRestoredTellsItsWatches) {
   EXPECT_EQ(Reason(store->WatchRange(KeyRange::Prefix("a"), lost, seen.Callback()).status()), "STORE_FUTURE_REVISION");
 }
 
+TEST(EtcdFault, AUserOfACertificateHasItsPrefixAlone) {
+  EtcdServers server({.members = 1, .tls = true, .flags = {}});
+  server.StartAll();
+  // The name in the certificates of the test is "parley".
+  for (const char* const command :
+       {"user add root --no-password", "user grant-role root root", "user add parley --no-password", "role add parley",
+        "role grant-permission parley --prefix=true readwrite mine/", "user grant-role parley parley", "auth enable"}) {
+    server.Control(0, command);
+  }
+  const auto opened = OpenEtcdStore(server.ClientOptions("mine"));
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  Store& store = **opened;
+  const LeaseId lease = *store.GrantLease(absl::Seconds(60));
+  Seen seen;
+  const auto watch = *store.WatchRange(KeyRange::Prefix(""), *store.Revision(), seen.Callback());
+  ASSERT_TRUE(store.Commit(Transaction().IfAbsent("a").Set("a", "1", lease)).ok());
+  EXPECT_EQ(seen.Wait(1)[0].key, "a");
+  EXPECT_EQ(store.List(KeyRange::Prefix(""))->entries.size(), 1);
+  ASSERT_TRUE(store.KeepLeaseAlive(lease).ok());
+  ASSERT_TRUE(store.RevokeLease(lease).ok());
+  EXPECT_EQ(Reason(OpenEtcdStore(server.ClientOptions("theirs")).status()), "STORE_REFUSED");
+}
+
 TEST(EtcdFault, NeedsNoPauseToBeRestarted) {
   EtcdServers server({});
   server.StartAll();

@@ -1,5 +1,5 @@
 // The engine for several replicas: an etcd of version 3.4 or newer, which many processes and organisations may share.
-// docs/adr/0016-etcd-store.md has the reasons.
+// docs/adr/0019-etcd-store.md has the reasons.
 //
 // All keys of a store begin with "{prefix}/{service}/", and the entry "{prefix}/{service}/format" says whose they are.
 // Members are tried in turn: a read goes on at another member by itself, a commit only as long as it is certain that

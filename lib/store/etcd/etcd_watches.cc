@@ -151,7 +151,7 @@ void EtcdWatches::Line::OpenStream() {
     MutexLock lock(&watches_->mutex_);
     if (ended_ || watches_->stopping_) return;
     call_ = context;
-    ++watches_->calls_;
+    watches_->calls_.insert(context);
   }
   Stream::Open(shared_from_this(), watches_->cluster_->current(), std::move(context), std::move(request));
 }
@@ -168,7 +168,7 @@ void EtcdWatches::Line::OpenProbe() {
     MutexLock lock(&watches_->mutex_);
     if (ended_ || watches_->stopping_) return;
     call_ = context;
-    ++watches_->calls_;
+    watches_->calls_.insert(context);
   }
   Probe::Open(shared_from_this(), watches_->cluster_->current(), std::move(context), std::move(request));
 }
@@ -176,8 +176,8 @@ void EtcdWatches::Line::OpenProbe() {
 // Stop may return from here on, so the caller must look whether it has.
 void EtcdWatches::Line::CallEnded() {
   MutexLock lock(&watches_->mutex_);
+  watches_->calls_.erase(call_);
   call_.reset();
-  --watches_->calls_;
   watches_->changed_.NotifyAll();
 }
 
@@ -273,7 +273,6 @@ void EtcdWatches::Line::End() {
   MutexLock lock(&watches_->mutex_);
   ended_ = true;
   Cancel();
-  watches_->lines_.erase(this);
   if (watches_->running_ == this) {
     if (watches_->thread_ == std::this_thread::get_id()) return;
     while (watches_->running_ == this) watches_->changed_.Wait(&watches_->mutex_);
@@ -296,10 +295,6 @@ EtcdWatches::EtcdWatches(EtcdCluster* cluster, const KeySpace& keys, Clock* cloc
 
 std::unique_ptr<Watch> EtcdWatches::Add(const KeyRange& range, int64_t revision, Store::WatchCallback callback) {
   auto line = std::make_shared<Line>(shared_from_this(), range, revision, std::move(callback));
-  {
-    MutexLock lock(&mutex_);
-    lines_.insert(line.get());
-  }
   line->Begin();
   return std::make_unique<Handle>(std::move(line));
 }
@@ -308,8 +303,8 @@ void EtcdWatches::Stop() {
   {
     MutexLock lock(&mutex_);
     stopping_ = true;
-    for (Line* const line : lines_) line->Cancel();
-    while (calls_ > 0) changed_.Wait(&mutex_);
+    for (const auto& call : calls_) call->TryCancel();
+    while (!calls_.empty()) changed_.Wait(&mutex_);
   }
   queue_.Stop();
 }

@@ -49,8 +49,7 @@ class EtcdWatches : public std::enable_shared_from_this<EtcdWatches> {
   CondVar changed_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   // Calls that gRPC has not ended yet.
-  int calls_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::set<Line*> lines_ ABSL_GUARDED_BY(mutex_);
+  std::set<std::shared_ptr<grpc::ClientContext>> calls_ ABSL_GUARDED_BY(mutex_);
   // The watch whose callback is running, and on which thread.
   const Line* running_ ABSL_GUARDED_BY(mutex_) = nullptr;
   std::thread::id thread_ ABSL_GUARDED_BY(mutex_);

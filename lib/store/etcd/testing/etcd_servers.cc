@@ -1,5 +1,6 @@
 #include "lib/store/etcd/testing/etcd_servers.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <random>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -20,12 +22,18 @@
 namespace parley::store {
 namespace {
 
-// Nobody else is given a port that was free a moment ago, as the kernel hands them out in turn.
-int FreePort() {
+// Returns "127.x.y.z", a host of these members alone: nobody takes their ports while they are away.
+std::string OwnHost() {
+  std::random_device random;
+  const auto part = [&random] { return std::uniform_int_distribution<int>(1, 254)(random); };
+  return absl::StrCat("127.", part(), ".", part(), ".", part());
+}
+
+int FreePort(const std::string& host) {
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(inet_pton(AF_INET, host.c_str(), &address.sin_addr), 1);
   socklen_t size = sizeof(address);
   EXPECT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
   EXPECT_EQ(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), 0);
@@ -46,12 +54,13 @@ std::string RunCommand(const std::string& command) {
 
 EtcdServers::EtcdServers(Options options)
     : options_(std::move(options)),
+      host_(OwnHost()),
       folder_(std::filesystem::path(testing::TempDir()) / "etcd.XXXXXX"),
       members_(options_.members) {
   EXPECT_NE(mkdtemp(folder_.data()), nullptr);
   for (Member& member : members_) {
-    member.client_port = FreePort();
-    member.peer_port = FreePort();
+    member.client_port = FreePort(host_);
+    member.peer_port = FreePort(host_);
   }
   if (options_.tls) MakeCertificates("good", "etcd.example");
 }
@@ -70,7 +79,7 @@ void EtcdServers::MakeCertificates(const std::string& name, const std::string& d
     const std::string file = absl::StrCat(base, "-", owner);
     RunCommand(absl::StrCat("openssl req -new", key, "-subj /CN=parley -keyout ", file, ".key -out ", file, ".csr"));
     RunCommand(absl::StrCat("printf 'subjectAltName=DNS:", dns_name,
-                            owner == std::string("server") ? ",IP:127.0.0.1" : "",
+                            owner == std::string("server") ? absl::StrCat(",IP:", host_) : "",
                             "\\nextendedKeyUsage=serverAuth,clientAuth\\n' > ", file, ".ext"));
     RunCommand(absl::StrCat("openssl x509 -req -days 2 -in ", file, ".csr -CA ", base, "-ca.pem -CAkey ", base,
                             "-ca.key -CAcreateserial -extfile ", file, ".ext -out ", file, ".pem"));
@@ -81,10 +90,10 @@ void EtcdServers::MakeCertificates(const std::string& name, const std::string& d
 std::string EtcdServers::Name(int member) const { return absl::StrCat("m", member); }
 std::string EtcdServers::DataFolder(int member) const { return absl::StrCat(folder_, "/", Name(member), data_suffix_); }
 std::string EtcdServers::ClientUrl(int member) const {
-  return absl::StrCat(options_.tls ? "https" : "http", "://127.0.0.1:", members_[member].client_port);
+  return absl::StrCat(options_.tls ? "https" : "http", "://", host_, ":", members_[member].client_port);
 }
 std::string EtcdServers::PeerUrl(int member) const {
-  return absl::StrCat("http://127.0.0.1:", members_[member].peer_port);
+  return absl::StrCat("http://", host_, ":", members_[member].peer_port);
 }
 
 std::string EtcdServers::ClusterFlags(int member) const {

@@ -67,6 +67,7 @@ class EtcdServers {
   std::string PeerUrl(int member) const;
 
   const Options options_;
+  const std::string host_;
   std::string folder_;
   std::string data_suffix_;
   std::vector<Member> members_;
