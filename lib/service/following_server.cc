@@ -4,15 +4,18 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/crypto/certificate.h"
+#include "lib/crypto/hash.h"
 #include "lib/keys/identity.h"
 #include "lib/keys/key_source.h"
 #include "lib/service/addresses.h"
 #include "lib/service/health.h"
 #include "lib/service/service_flags.h"
+#include "lib/service/service_store.h"
 
 namespace parley::service {
 namespace {
@@ -61,17 +64,25 @@ void FollowingServer::Check(const ServerOptions& options, ConfigCheck* check) {
 }
 
 absl::StatusOr<std::unique_ptr<FollowingServer>> FollowingServer::Open(const ServerOptions& options,
-                                                                       rest::Server::Options rest, Process* process) {
+                                                                       rest::Server::Options rest, Process* process,
+                                                                       const std::string& database) {
   // Before minutes may pass in waiting for keyd.
   RETURN_IF_ERROR(PublicAddress(kPublicAddress, options.public_address, options.listen).status());
   std::unique_ptr<FollowingServer> server(new FollowingServer);
   server->process_ = process;
+  const bool shares_store = SharesStore(options);
+  if (!shares_store) {
+    ASSIGN_OR_RETURN(server->store_, OpenServiceStore(options, database, /*organisation=*/"", process));
+  }
   keyd_client::KeyFollower::Options follower;
   follower.credential_path = options.keyd_credential;
   follower.keyd_address = options.keyd_address;
   follower.names = NamesOrDefault(options.names);
   follower.follow_labels = options.follow_labels;
   ASSIGN_OR_RETURN(follower.away_limit, ParseAwayLimit(options.keyd_away_limit));
+  follower.admits = [server = server.get()] {
+    return server->replicas_ == nullptr ? absl::OkStatus() : server->replicas_->CheckHeld();
+  };
   follower.on_contact = [process](keyd_client::Contact::State state) { ShowContact(process->health(), state); };
   ASSIGN_OR_RETURN(server->follower_, keyd_client::KeyFollower::Create(std::move(follower)));
   if (const absl::Status ready = server->follower_->WaitUntilReady(process->stop_fd()); !ready.ok()) {
@@ -90,11 +101,49 @@ absl::StatusOr<std::unique_ptr<FollowingServer>> FollowingServer::Open(const Ser
   ASSIGN_OR_RETURN(server->rest_, rest::Server::Attach(server->door_.get(), std::move(rest)));
   ASSIGN_OR_RETURN(server->public_address_,
                    PublicAddress(kPublicAddress, options.public_address, server->door_->listener().address()));
+  if (shares_store) {
+    // Organisations may have the same name.
+    const std::string organisation =
+        absl::StrCat(server->organisation_, " ", HexEncode(crypto::Sha256(server->follower_->certificate().ca_pem)));
+    ASSIGN_OR_RETURN(server->store_, OpenServiceStore(options, database, organisation, process));
+    server->ShareStore(options.process.name);
+  }
   return server;
 }
 
+void FollowingServer::ShareStore(const std::string& service) {
+  store::Replicas::Options options;
+  options.store = store_.get();
+  options.service = service;
+  options.read_anew = [this] {
+    MutexLock lock(&telling_);
+    return read_anew_ ? read_anew_() : absl::OkStatus();
+  };
+  options.on_change = [this](bool held) {
+    // The source refuses everybody by now.
+    if (!held) door_->listener().Recheck();
+    MutexLock lock(&telling_);
+    if (on_change_) on_change_(held);
+  };
+  replicas_ = std::make_unique<store::Replicas>(std::move(options));
+}
+
+std::shared_ptr<void> FollowingServer::FollowReplicas(std::function<absl::Status()> read_anew,
+                                                      std::function<void(bool)> on_change) {
+  const auto set = [this](std::function<absl::Status()> read, std::function<void(bool)> change) {
+    MutexLock lock(&telling_);
+    read_anew_ = std::move(read);
+    on_change_ = std::move(change);
+  };
+  set(std::move(read_anew), std::move(on_change));
+  return std::shared_ptr<void>(nullptr, [set](void*) { set(nullptr, nullptr); });
+}
+
 rpc::Gate::FindPeer FollowingServer::FindPeer() const {
-  return [&door = *door_](const grpc::ServerContextBase& context) { return door.PeerOf(context); };
+  // While nobody is admitted, connections are closed: one that is not yet is as good as closed.
+  return [&door = *door_, follower = follower_.get()](const grpc::ServerContextBase& context) {
+    return follower->CheckAdmits().ok() ? door.PeerOf(context) : nullptr;
+  };
 }
 
 std::function<void(const std::string& serial, absl::Time not_after)> FollowingServer::Revoke() const {

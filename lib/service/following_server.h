@@ -1,7 +1,8 @@
 // The server of a service that follows keyd, from its flags to its end: what taskd and enrolld have in common.
 //
-//   ASSIGN_OR_RETURN(const auto server, service::FollowingServer::Open(options, RestApi(), &process));
+//   ASSIGN_OR_RETURN(const auto server, service::FollowingServer::Open(options, RestApi(), &process, database));
 //   Taskd::Config config;
+//   config.store = server->store();
 //   config.keyring = server->keyring();
 //   …
 //   ASSIGN_OR_RETURN(const auto taskd, Taskd::Create(std::move(config)));
@@ -18,11 +19,14 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "lib/audit/audit_log.h"
+#include "lib/base/mutex.h"
 #include "lib/keyd_client/ended_credentials.h"
 #include "lib/keyd_client/key_follower.h"
 #include "lib/rest/server.h"
 #include "lib/rpc/gate.h"
 #include "lib/service/process.h"
+#include "lib/store/replicas.h"
+#include "lib/store/store.h"
 #include "lib/transport/grpc_door.h"
 
 namespace grpc {
@@ -57,11 +61,21 @@ class FollowingServer {
   // Finds for --check-config what Open would find, without connecting or listening.
   static void Check(const ServerOptions& options, ConfigCheck* check);
 
-  // Waits for keyd, without an end, and listens; no peer is accepted before Run, and health is NOT_SERVING. `process`
-  // must outlive the server. Returns PUBLIC_ADDRESS_MISSING, CANCELLED (STOPPED) if the process is told to stop
-  // meanwhile, or the errors of keyd_client::KeyFollower, of Listener::Create and of rest::Server::Attach.
+  // Opens the store (OpenServiceStore), waits for keyd, without an end, and listens; no peer is accepted before Run,
+  // and health is NOT_SERVING. `process` must outlive the server. Returns PUBLIC_ADDRESS_MISSING, CANCELLED (STOPPED)
+  // if the process is told to stop meanwhile, or the errors of OpenServiceStore, of keyd_client::KeyFollower, of
+  // Listener::Create and of rest::Server::Attach.
   static absl::StatusOr<std::unique_ptr<FollowingServer>> Open(const ServerOptions& options, rest::Server::Options rest,
-                                                               Process* process);
+                                                               Process* process, const std::string& database);
+
+  store::Store* store() const { return store_.get(); }
+  // Returns the processes that share the store; null when it is this one's alone.
+  store::Replicas* replicas() const { return replicas_.get(); }
+  // Joins those processes, if there are any. Returns the errors of store::Replicas::Join.
+  absl::Status Join() { return replicas_ == nullptr ? absl::OkStatus() : replicas_->Join(); }
+  // Calls what Replicas::Options names, as long as the returned value lives: whoever it calls must outlive that. Before
+  // the first call nothing is read and nobody told.
+  std::shared_ptr<void> FollowReplicas(std::function<absl::Status()> read_anew, std::function<void(bool)> on_change);
 
   const std::string& public_address() const { return public_address_; }
   // Returns the organisation of the certificate authority in which the service's own certificate ends.
@@ -85,13 +99,21 @@ class FollowingServer {
 
  private:
   FollowingServer() = default;
+  void ShareStore(const std::string& service);
 
   Process* process_ = nullptr;
+  std::unique_ptr<store::Store> store_;
+  // Held while they are called.
+  Mutex telling_;
+  std::function<absl::Status()> read_anew_ ABSL_GUARDED_BY(telling_);
+  std::function<void(bool)> on_change_ ABSL_GUARDED_BY(telling_);
   std::unique_ptr<keyd_client::KeyFollower> follower_;
   std::unique_ptr<transport::GrpcDoor> door_;
   std::unique_ptr<rest::Server> rest_;
   std::string public_address_;
   std::string organisation_;
+  // Leaves first.
+  std::unique_ptr<store::Replicas> replicas_;
 };
 
 }  // namespace parley::service

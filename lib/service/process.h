@@ -24,6 +24,7 @@
 #include "absl/strings/string_view.h"
 #include "lib/base/fd.h"
 #include "lib/rpc/metrics.h"
+#include "lib/store/open_store.h"
 
 namespace grpc {
 class ServerBuilder;
@@ -60,6 +61,8 @@ struct ServiceOptions {
   ProcessOptions process;
   // The folder of the database.
   std::string data;
+  // A store elsewhere; without a URL it is the database.
+  store::StoreOptions store;
   // The "host:port" of the door.
   std::string listen;
   // The names for the server certificate.

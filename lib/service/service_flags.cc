@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "lib/service/service_store.h"
 
 namespace parley::service {
 namespace {
@@ -63,6 +64,11 @@ ServiceFlags::ServiceFlags(const std::string& description, ServiceOptions* optio
       ->configurable(false);
   CLI::Option* const data = Add("--data", options->data, "folder of the database and of what the service makes itself");
   if (options->data.empty()) data->required();
+  Add("--store", options->store.url,
+      "sqlite:PATH, or etcd:https://HOST:PORT[,…][/PREFIX] for several replicas (default: a database in --data)");
+  Add("--store-ca", options->store.ca_file, "certificates that sign those of the etcd's members, PEM");
+  Add("--store-cert", options->store.certificate_file, "certificate that this service shows to the etcd, PEM");
+  Add("--store-key", options->store.key_file, "private key of that certificate, PEM");
   Add("--listen", options->listen, "host:port to listen on; port 0 takes a free one");
   Add("--names", options->names,
       "DNS names and IP addresses for the server certificate (default: localhost and the host's name)")
@@ -109,6 +115,7 @@ int ServiceFlags::Run(const std::function<void(ConfigCheck&)>& check,
   const ProcessOptions& process = options_->process;
   ConfigCheck found;
   found.Folder("--data", options_->data);
+  CheckServiceStore(*options_, &found);
   found.Listens("--listen", options_->listen);
   if (!process.health_listen.empty()) found.Listens("--health-listen", process.health_listen);
   if (!process.metrics_listen.empty()) found.Listens("--metrics-listen", process.metrics_listen);

@@ -8,7 +8,6 @@
 #include "lib/base/file.h"
 #include "lib/service/following_server.h"
 #include "lib/service/service_flags.h"
-#include "lib/store/sqlite_store.h"
 #include "services/enrolld/enrolld.h"
 #include "services/enrolld/mail/smtp_mailer.h"
 #include "services/enrolld/rest_api.h"
@@ -45,11 +44,12 @@ absl::StatusOr<std::unique_ptr<SmtpMailer>> MakeMailer(const Options& options) {
 absl::Status Serve(const Options& options, service::Process& process) {
   RETURN_IF_ERROR(MakeFolders(options.data, 0700));
   ASSIGN_OR_RETURN(const auto mailer, MakeMailer(options));
-  ASSIGN_OR_RETURN(const auto store, store::OpenSqliteStore({.path = options.data + "/enrolld.db"}));
-  ASSIGN_OR_RETURN(const auto server, service::FollowingServer::Open(options, RestApi(), &process));
+  ASSIGN_OR_RETURN(const auto server,
+                   service::FollowingServer::Open(options, RestApi(), &process, options.data + "/enrolld.db"));
   Enrolld::Config config;
   config.organisation = server->organisation();
-  config.store = store.get();
+  config.store = server->store();
+  config.replicas = server->replicas();
   config.keyring = server->keyring();
   config.public_address = server->public_address();
   config.mailer = mailer.get();
@@ -58,6 +58,8 @@ absl::Status Serve(const Options& options, service::Process& process) {
   config.find_peer = server->FindPeer();
   config.revoke = server->Revoke();
   ASSIGN_OR_RETURN(const auto enrolld, Enrolld::Create(std::move(config)));
+  const auto replicas = server->FollowReplicas([&enrolld] { return enrolld->ReadAnew(); }, nullptr);
+  RETURN_IF_ERROR(server->Join());
   ASSIGN_OR_RETURN(const auto following, server->FollowRevocations(&enrolld->ended_credentials()));
   return server->Run([&](grpc::ServerBuilder* builder) { enrolld->Register(builder); }, [&] { enrolld->Drain(); });
 }

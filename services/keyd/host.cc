@@ -33,6 +33,11 @@ store::CompanionSecret OwnKek(const Host::Options& options) {
 }
 
 absl::StatusOr<Secret> FindKek(const Host::Options& options, bool founded) {
+  if (options.kek_file.empty() && options.shares_store) {
+    return FailedPrecondition("KEK_MISSING",
+                              "keyds that share a store share their key-encryption key; give each the "
+                              "same one with --kek-file");
+  }
   if (options.kek_file.empty()) return store::FindCompanionSecret(OwnKek(options), founded);
   absl::StatusOr<Secret> kek = ReadKek(options.kek_file);
   if (!absl::IsNotFound(kek.status())) return kek;
@@ -78,11 +83,6 @@ absl::StatusOr<Host> Host::Open(const Options& options, Clock* clock, std::share
   RETURN_IF_ERROR(CheckCredentialFiles(options.CredentialFolder()));
   Host host;
   if (shared_store != nullptr) {
-    if (options.kek_file.empty()) {
-      return FailedPrecondition("KEK_MISSING",
-                                "keyds that share a store share their key-encryption key: give each the "
-                                "same one with --kek-file");
-    }
     host.store = std::move(shared_store);
     ASSIGN_OR_RETURN(host.kek, FindKek(options, /*founded=*/true));
     return host;
@@ -100,6 +100,7 @@ void Host::Check(const Options& options, service::ConfigCheck* check) {
   check->Dialled("--enrolld-address", options.enrolld_address);
   check->Found("--listen", CheckAddress(options));
   check->Found("--data", CheckCredentialFiles(options.CredentialFolder()));
+  if (options.shares_store) return check->Found("--kek-file", FindKek(options, /*founded=*/true).status());
   // Whether it is founded, as far as can be seen without opening it.
   const bool founded = ::access(DatabasePath(options).c_str(), F_OK) == 0;
   check->Found("--data", CheckFounding(options, founded));

@@ -27,8 +27,10 @@ struct Host {
     std::string data = "/var/lib/parley/keyd";
     // host:port; port 0 takes a free one.
     std::string listen = "127.0.0.1:7444";
-    // Key-encryption key. Empty: {data}/kek, made at the first start.
+    // Key-encryption key. Empty: {data}/kek, made at the first start, unless the store is shared.
     std::string kek_file;
+    // Whether other keyds have the store open as well.
+    bool shares_store = false;
     // DNS names and IP addresses for the server certificate. None: localhost, 127.0.0.1, ::1 and the host's name.
     std::vector<std::string> names;
     // What credentials say. Empty keyd_address: the one that is listened on, which must not be a wildcard then.

@@ -10,6 +10,7 @@
 #include "lib/rest/server.h"
 #include "lib/service/process.h"
 #include "lib/service/service_flags.h"
+#include "lib/service/service_store.h"
 #include "lib/transport/grpc_door.h"
 #include "services/keyd/keyd.h"
 #include "services/keyd/rest_api.h"
@@ -17,10 +18,14 @@
 namespace parley::keyd {
 namespace {
 
-absl::Status Serve(const Host::Options& options, service::Process& process) {
+absl::Status Serve(const Host::Options& options, const service::ServiceOptions& service, service::Process& process) {
   std::unique_ptr<transport::GrpcDoor> door;
   Keyd::Config config;
   config.options = options;
+  if (options.shares_store) {
+    ASSIGN_OR_RETURN(config.shared_store,
+                     service::OpenServiceStore(service, /*database=*/"", /*organisation=*/"", &process));
+  }
   config.metrics = process.metrics();
   config.find_peer = [&door](const grpc::ServerContextBase& context) { return door->PeerOf(context); };
   config.listener = [&door]() -> transport::Listener& { return door->listener(); };
@@ -70,8 +75,9 @@ int Main(int argc, char** argv) {
   options.data = service.data;
   options.listen = service.listen;
   options.names = service.names;
+  options.shares_store = service::SharesStore(service);
   return flags.Run([&](service::ConfigCheck& check) { Host::Check(options, &check); },
-                   [&](service::Process& process) { return Serve(options, process); });
+                   [&](service::Process& process) { return Serve(options, service, process); });
 }
 
 }  // namespace

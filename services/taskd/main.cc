@@ -10,8 +10,8 @@
 #include "lib/crypto/kdf.h"
 #include "lib/service/following_server.h"
 #include "lib/service/service_flags.h"
+#include "lib/service/service_store.h"
 #include "lib/store/companion_secret.h"
-#include "lib/store/sqlite_store.h"
 #include "services/taskd/rest_api.h"
 #include "services/taskd/taskd.h"
 
@@ -20,7 +20,10 @@ namespace {
 
 constexpr size_t kSealingKeyBytes = 32;
 
-using Options = service::ServerOptions;
+struct Options : service::ServerOptions {
+  // The sealing key of taskds that share a store. Empty: {data}/seal.key, made at the first start.
+  std::string seal_key_file;
+};
 
 std::string SealingKeyPath(const std::string& data) { return data + "/seal.key"; }
 
@@ -45,15 +48,33 @@ store::CompanionSecret SealingKey(const std::string& data) {
           "SEALING_KEY_MISSING", ReadSealingKey,     MakeSealingKey};
 }
 
+absl::StatusOr<Secret> FindSealingKey(const Options& options) {
+  if (!options.seal_key_file.empty()) return ReadSealingKey(options.seal_key_file);
+  if (service::SharesStore(options)) {
+    return FailedPrecondition("SEALING_KEY_MISSING",
+                              "taskds that share a store share their sealing key; give each the same one with "
+                              "--seal-key-file: 32 random bytes, mode 0600");
+  }
+  return store::FindCompanionSecret(SealingKey(options.data), HasDatabase(options.data));
+}
+
+absl::Status CheckSealingKey(const Options& options) {
+  if (!options.seal_key_file.empty() || service::SharesStore(options)) return FindSealingKey(options).status();
+  return store::CheckCompanionSecret(SealingKey(options.data), HasDatabase(options.data));
+}
+
 absl::Status Serve(const Options& options, service::Process& process) {
   RETURN_IF_ERROR(MakeFolders(options.data, 0700));
-  const store::CompanionSecret companion = SealingKey(options.data);
-  ASSIGN_OR_RETURN(Secret sealing_key, store::FindCompanionSecret(companion, HasDatabase(options.data)));
-  ASSIGN_OR_RETURN(const auto store, store::OpenSqliteStore({.path = companion.database}));
-  RETURN_IF_ERROR(store::KeepCompanionSecret(companion));
-  ASSIGN_OR_RETURN(const auto server, service::FollowingServer::Open(options, RestApi(), &process));
+  ASSIGN_OR_RETURN(Secret sealing_key, FindSealingKey(options));
+  ASSIGN_OR_RETURN(const auto server,
+                   service::FollowingServer::Open(options, RestApi(), &process, DatabasePath(options.data)));
+  if (!service::SharesStore(options) && options.seal_key_file.empty()) {
+    RETURN_IF_ERROR(store::KeepCompanionSecret(SealingKey(options.data)));
+  }
+  RETURN_IF_ERROR(server->Join());
   Taskd::Config config;
-  config.store = store.get();
+  config.store = server->store();
+  config.replicas = server->replicas();
   config.keyring = server->keyring();
   config.sealing_key = std::move(sealing_key);
   config.public_address = server->public_address();
@@ -64,13 +85,15 @@ absl::Status Serve(const Options& options, service::Process& process) {
   config.find_peer = server->FindPeer();
   config.revoke = server->Revoke();
   ASSIGN_OR_RETURN(const auto taskd, Taskd::Create(std::move(config)));
+  const auto replicas =
+      server->FollowReplicas([&taskd] { return taskd->ReadAnew(); }, [&taskd](bool held) { taskd->OnLease(held); });
   ASSIGN_OR_RETURN(const auto following, server->FollowRevocations(&taskd->ended_credentials()));
   return server->Run([&](grpc::ServerBuilder* builder) { taskd->Register(builder); }, [&] { taskd->Drain(); });
 }
 
 void Check(const Options& options, service::ConfigCheck& check) {
   service::FollowingServer::Check(options, &check);
-  check.Found("--data", store::CheckCompanionSecret(SealingKey(options.data), HasDatabase(options.data)));
+  check.Found(options.seal_key_file.empty() ? "--data" : "--seal-key-file", CheckSealingKey(options));
 }
 
 int Main(int argc, char** argv) {
@@ -82,6 +105,9 @@ int Main(int argc, char** argv) {
   service::ServiceFlags flags(
       "Coordinates configuration-update tasks: offers them to clients and follows each to its end.", &options);
   service::FollowingServer::AddFlags(&options, "join keys", &flags);
+  flags.Add(
+      "--seal-key-file", options.seal_key_file,
+      "key that seals tasks' signing keys: 32 bytes, mode 0600 (default: {data}/seal.key, made at the first start)");
   if (const auto result = flags.Parse(argc, argv); result.has_value()) return *result;
   return flags.Run([&](service::ConfigCheck& check) { Check(options, check); },
                    [&](service::Process& process) { return Serve(options, process); });

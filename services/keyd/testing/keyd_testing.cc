@@ -21,6 +21,7 @@ absl::Status TestKeyd::Serve() {
   options.listen = address_;
   Keyd::Config config;
   config.options = options;
+  config.options.shares_store = shared_store != nullptr;
   config.clock = &clock;
   config.shared_store = shared_store;
   config.lease = lease;
