@@ -66,7 +66,7 @@ class Api(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.allowed():
             name = self.path[len(SECRETS) + 1:]
-            assert name in ("parley-kek", "parley-etcd"), self.path
+            assert name in ("parley-kek", "parley-etcd", "parley-seal"), self.path
             if name in self.secrets:
                 self.answer(200, self.secrets[name])
             else:
@@ -318,6 +318,15 @@ class Cluster(unittest.TestCase):
             for name, path in files.items():
                 self.assertEqual(path.read_bytes(), base64.b64decode(made[name]))
                 self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
+
+    def test_the_sealing_key_of_taskds_is_made_once(self):
+        self.cluster("seal")
+        made = dict(self.api.secrets["parley-seal"]["data"])
+        self.assertEqual(set(made), {"seal.key"})
+        self.assertEqual(len(base64.b64decode(made["seal.key"])), 32)
+        self.assertEqual(list(self.calls.iterdir()), [])
+        self.cluster("seal")
+        self.assertEqual(self.api.secrets["parley-seal"]["data"], made)
 
     def test_a_client_of_etcd_passes_for_no_member(self):
         self.cluster("etcd", self.run_folder / "etcd")

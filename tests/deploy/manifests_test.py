@@ -23,13 +23,11 @@ VERSIONS = ["%d.%d" % version for version in sorted(
     tuple(map(int, re.fullmatch(r"v(\d+)\.(\d+)\.\d+-local", path.name).groups()))
     for path in SCHEMAS.glob("v*-local"))][-3:]
 DNS_LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
-SECRETS_MADE = {"parley-kek", "parley-taskd", "parley-enrolld", "parley-etcd"}
+SECRETS_MADE = {"parley-kek", "parley-taskd", "parley-enrolld", "parley-etcd", "parley-seal"}
 # What speaks to the API, all of it beside keyd; `etcd` is another container beside taskd and enrolld.
-GIVES_API_TOKEN = {("keyd", "kek"), ("keyd", "publish"), ("keyd", "etcd")}
+GIVES_API_TOKEN = {("keyd", "kek"), ("keyd", "publish"), ("keyd", "etcd"), ("keyd", "seal")}
 SERVICES = {"keyd", "taskd", "enrolld"}
 ETCD = ["etcd-%d" % number for number in range(3)]
-# The settings of a store on etcd: lib/store reads them for all services.
-STORE_FLAGS = {"store", "store-ca", "store-cert", "store-key"}
 # All that Kubernetes lets an apply change in a StatefulSet that is there.
 CHANGEABLE = {"replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
               "persistentVolumeClaimRetentionPolicy", "minReadySeconds"}
@@ -324,8 +322,6 @@ class Manifests(unittest.TestCase):
         for resources, configuration in self.each("ConfigMap"):
             for key in configuration["data"]:
                 service, flag = re.fullmatch(r"PARLEY_(KEYD|TASKD|ENROLLD)_(\w+)", key).groups()
-                if flag.lower().replace("_", "-") in STORE_FLAGS:
-                    continue
                 sources = ["services/%s/main.cc" % service.lower(), "lib/service/service_flags.cc"]
                 if service != "KEYD":
                     sources.append("lib/service/following_server.cc")
@@ -405,7 +401,7 @@ class Replicas(unittest.TestCase):
         (configuration,) = [each["data"] for each in self.resources if each["kind"] == "ConfigMap"]
         for name in SERVICES:
             self.assertEqual(configuration["PARLEY_%s_STORE" % name.upper()],
-                             "etcd:%s/parley/%s" % (",".join("https://%s.etcd:2379" % member for member in ETCD), name))
+                             "etcd:%s/parley" % ",".join("https://%s.etcd:2379" % member for member in ETCD))
             for file, path in (("CA", "ca.crt"), ("CERT", "client.crt"), ("KEY", "client.key")):
                 self.assertEqual(configuration["PARLEY_%s_STORE_%s" % (name.upper(), file)], "/run/parley/etcd/" + path)
 
