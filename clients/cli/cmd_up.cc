@@ -125,6 +125,10 @@ void AddUp(Command app, Globals* globals) {
   command.AddOption("--public-address-keyd", options->keyd_public, "The same for keyd; goes into credentials");
   command.AddOption("--public-address-enrolld", options->enrolld_public,
                     "The same for enrolld; goes into invitations' links");
+  command
+      .AddOption("--replicas", options->replicas,
+                 "How many processes of each service; more than one share an etcd, which is started with them")
+      .ShowDefault();
   command.AddOption("--names", options->names, "Further DNS names and addresses for the certificates, a,b,c");
   command.Footer(
       "At the first start it makes the organisation's keys and an admin's credential, and puts that into\n"
@@ -133,6 +137,7 @@ void AddUp(Command app, Globals* globals) {
       "that ends by itself is started again.\n"
       "Examples:\n"
       "  parley up\n"
+      "  parley up --replicas 3 --data ./three\n"
       "  parley up --listen 0.0.0.0:7443 --public-address parley.example:7443 --names parley.example");
 }
 

@@ -29,7 +29,7 @@ namespace {
 constexpr int kStopMilliseconds = 20'000;
 
 // What runs between fork and exec: system calls alone.
-[[noreturn]] void RunChild(pid_t parent, int log, char* const* arguments) {
+[[noreturn]] void RunChild(pid_t parent, int log, const char* folder, char* const* arguments) {
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (getppid() != parent) _exit(1);
@@ -40,6 +40,7 @@ constexpr int kStopMilliseconds = 20'000;
   dup2(log, STDERR_FILENO);
   const int nothing = open("/dev/null", O_RDONLY);
   dup2(nothing, STDIN_FILENO);
+  if (*folder != '\0' && chdir(folder) != 0) _exit(127);
   execv(arguments[0], arguments);
   _exit(127);
 }
@@ -81,21 +82,19 @@ absl::StatusOr<std::string> FindProgram(const std::string& name) {
                             "or say where it is with PARLEY_LIBEXEC=FOLDER"));
 }
 
-absl::StatusOr<std::unique_ptr<ServiceProcess>> ServiceProcess::Start(const std::string& name,
-                                                                      const std::vector<std::string>& arguments,
-                                                                      const std::string& log_path) {
-  ASSIGN_OR_RETURN(const std::string program, FindProgram(name));
-  const Fd log(open(log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
-  if (!log.ok()) return FileError("write", log_path, errno);
+absl::StatusOr<std::unique_ptr<ServiceProcess>> ServiceProcess::Start(const ServiceProgram& program) {
+  const Fd log(open(program.log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  if (!log.ok()) return FileError("write", program.log_path, errno);
   const off_t log_start = lseek(log.get(), 0, SEEK_END);
-  std::vector<char*> argv = {const_cast<char*>(program.c_str())};
-  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  for (const std::string& path : program.leftovers) unlink(path.c_str());
+  std::vector<char*> argv = {const_cast<char*>(program.path.c_str())};
+  for (const std::string& argument : program.arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
   const pid_t parent = getpid();
   const pid_t pid = fork();
-  if (pid == 0) RunChild(parent, log.get(), argv.data());
-  if (pid < 0) return absl::InternalError(absl::StrCat("cannot start ", program, ": ", ErrnoText(errno)));
-  return std::unique_ptr<ServiceProcess>(new ServiceProcess(name, pid, log_path, log_start));
+  if (pid == 0) RunChild(parent, log.get(), program.folder.c_str(), argv.data());
+  if (pid < 0) return absl::InternalError(absl::StrCat("cannot start ", program.path, ": ", ErrnoText(errno)));
+  return std::unique_ptr<ServiceProcess>(new ServiceProcess(program.name, pid, program.log_path, log_start));
 }
 
 ServiceProcess::ServiceProcess(std::string name, pid_t pid, std::string log_path, off_t log_start)

@@ -19,14 +19,26 @@ namespace parley::cli {
 // (PROGRAM_MISSING), which says where it was sought.
 absl::StatusOr<std::string> FindProgram(const std::string& name);
 
+// A program to be run.
+struct ServiceProgram {
+  // The name in messages and of the log: "keyd-2".
+  std::string name;
+  std::string path;
+  std::vector<std::string> arguments;
+  // Its working folder; empty for this process's own.
+  std::string folder;
+  // Its output is appended to this file.
+  std::string log_path;
+  // What an earlier process may have left, and a new one would stumble over: removed before each start.
+  std::vector<std::string> leftovers;
+};
+
 // A child in a process group of its own, so that Ctrl-C reaches the parent alone. It ends when its parent dies.
 class ServiceProcess {
  public:
-  // Starts a program. Its output is appended to `log_path`. Returns the errors of FindProgram, of FileError
-  // (lib/base/file.h) for the log, or INTERNAL if the system cannot start a process.
-  static absl::StatusOr<std::unique_ptr<ServiceProcess>> Start(const std::string& name,
-                                                               const std::vector<std::string>& arguments,
-                                                               const std::string& log_path);
+  // Starts a program. Returns the errors of FileError (lib/base/file.h) for the log, or INTERNAL if the system cannot
+  // start a process.
+  static absl::StatusOr<std::unique_ptr<ServiceProcess>> Start(const ServiceProgram& program);
   ~ServiceProcess();
 
   const std::string& name() const { return name_; }

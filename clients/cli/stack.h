@@ -55,10 +55,15 @@ class Stack {
     std::string enrolld_public;
     // Further names for the certificates: "a,b,c". The host's name and the loopback addresses are always among them.
     std::string names;
+    // How many processes of each service there are, 1 to 9. More than one share an etcd of three members, which only
+    // this user can reach. Those after the first listen 10, 20 … ports higher, or at free ones.
+    int replicas = 1;
   };
 
-  // Returns a stack of which every service serves. Returns the errors of DataLock::Take and of ServiceProcess::Start, a
-  // usage error for an address, ABORTED (SERVICE_ENDED) with the service's own sentence, DEADLINE_EXCEEDED
+  // Returns a stack of which every service serves. Returns the errors of DataLock::Take, of FindProgram and of
+  // ServiceProcess::Start, a usage error for an address or a number of replicas, NOT_FOUND (PROGRAM_MISSING) without
+  // etcd, FAILED_PRECONDITION (DATA_OF_ONE, DATA_OF_SEVERAL) for the data of another kind of stack, ABORTED
+  // (SERVICE_ENDED) with the service's own sentence, DEADLINE_EXCEEDED
   // (SERVICE_NOT_READY), CANCELLED (CANCELLED) if a signal came first, or the errors of lib/base/file.h.
   static absl::StatusOr<std::unique_ptr<Stack>> Start(Options options);
   // Stops the services, the newest first.
@@ -79,8 +84,7 @@ class Stack {
  private:
   using SteadyTime = std::chrono::steady_clock::time_point;
   struct Service {
-    std::string name;
-    std::vector<std::string> arguments;
+    ServiceProgram program;
     // Null between an end and the next start.
     std::unique_ptr<ServiceProcess> process;
     // When the process was started, or when the next one will be.
@@ -90,11 +94,23 @@ class Stack {
 
   Stack(Options options, DataLock lock);
 
-  absl::Status StartKeyd();
+  // Where the replicas of one service listen.
+  using Listens = std::vector<std::string>;
+  // Settles where the replicas of a service listen and how others reach them.
+  static absl::StatusOr<Listens> ChooseAddresses(absl::string_view option, int replicas, const std::string& listen,
+                                                 std::string* public_address);
+  absl::Status StartEtcd();
+  absl::Status StartKeyd(int replica, const std::string& listen);
   // Starts taskd or enrolld.
-  absl::Status StartFollower(const std::string& name, const std::string& listen, const std::string& public_address);
-  absl::Status StartService(const std::string& name, std::vector<std::string> arguments);
+  absl::Status StartFollower(const std::string& name, int replica, const std::string& listen,
+                             const std::string& public_address);
+  // Starts a service, and waits until it is ready.
+  absl::Status StartService(const std::string& name, int replica, std::vector<std::string> arguments);
+  absl::Status Add(ServiceProgram program);
   absl::Status Launch(Service* service);
+  // Makes a secret that the replicas share, unless it is there.
+  absl::Status MakeSharedSecret(const std::string& path) const;
+  bool shares_store() const { return options_.replicas > 1; }
   // Waits until the newest service has written its ready file.
   absl::Status WaitUntilReady(const std::string& ready_file);
   // Returns the first service that has ended, or null.
