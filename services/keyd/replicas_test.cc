@@ -148,9 +148,17 @@ TEST_F(ReplicasTest, FoundedByTwoAtOnceThereIsOneOrganisation) {
   std::thread other([this] { EXPECT_EQ(two_.Start(), absl::OkStatus()); });
   EXPECT_EQ(one_.Start(), absl::OkStatus());
   other.join();
-  const keys::Credential one = one_.CredentialOf("admin");
-  EXPECT_EQ(Try(&two_, one), absl::OkStatus());
-  EXPECT_EQ(CountOf(Log(*one_.ConnectHere(one)), "organisation.created"), 1);
+  // Both have the same, unless the founding was over when the second one came to it.
+  int found = 0;
+  for (TestKeyd* const keyd : {&one_, &two_}) {
+    const auto admin = keys::ReadCredentialFile(keyd->CredentialPath("admin"));
+    if (!admin.ok()) continue;
+    ++found;
+    EXPECT_EQ(Try(&one_, *admin), absl::OkStatus());
+    EXPECT_EQ(Try(&two_, *admin), absl::OkStatus());
+    EXPECT_EQ(CountOf(Log(*one_.ConnectHere(*admin)), "organisation.created"), 1);
+  }
+  EXPECT_GT(found, 0);
 }
 
 TEST_F(ReplicasTest, AnotherKeyEncryptionKeyIsRefused) {
