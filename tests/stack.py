@@ -158,10 +158,10 @@ class Stack:
                 service.kill()
         shutil.rmtree(self.folder)
 
-    def start_keyd(self):
+    def start_keyd(self, *options):
         self.keyd = Service(KEYD, "--data", self.folder / "keyd", "--listen", self.keyd_address, "--keyd-address",
                             self.keyd_address, "--taskd-address", self.taskd_address, "--enrolld-address",
-                            self.enrolld_address, "--names", "localhost,127.0.0.1").wait_until_serving()
+                            self.enrolld_address, "--names", "localhost,127.0.0.1", *options).wait_until_serving()
 
     def start_taskd(self):
         self.taskd = Service(TASKD, "--data", self.folder / "taskd", "--listen", self.taskd_address,

@@ -64,15 +64,14 @@ void FollowingServer::Check(const ServerOptions& options, ConfigCheck* check) {
 }
 
 absl::StatusOr<std::unique_ptr<FollowingServer>> FollowingServer::Open(const ServerOptions& options,
-                                                                       rest::Server::Options rest, Process* process,
-                                                                       const std::string& database) {
+                                                                       rest::Server::Options rest, Process* process) {
   // Before minutes may pass in waiting for keyd.
   RETURN_IF_ERROR(PublicAddress(kPublicAddress, options.public_address, options.listen).status());
   std::unique_ptr<FollowingServer> server(new FollowingServer);
   server->process_ = process;
   const bool shares_store = SharesStore(options);
   if (!shares_store) {
-    ASSIGN_OR_RETURN(server->store_, OpenServiceStore(options, database, /*organisation=*/"", process));
+    ASSIGN_OR_RETURN(server->store_, OpenServiceStore(options, /*organisation=*/"", process));
   }
   keyd_client::KeyFollower::Options follower;
   follower.credential_path = options.keyd_credential;
@@ -105,7 +104,7 @@ absl::StatusOr<std::unique_ptr<FollowingServer>> FollowingServer::Open(const Ser
     // Organisations may have the same name.
     const std::string organisation =
         absl::StrCat(server->organisation_, " ", HexEncode(crypto::Sha256(server->follower_->certificate().ca_pem)));
-    ASSIGN_OR_RETURN(server->store_, OpenServiceStore(options, database, organisation, process));
+    ASSIGN_OR_RETURN(server->store_, OpenServiceStore(options, organisation, process));
     server->ShareStore(options.process.name);
   }
   return server;

@@ -1,6 +1,6 @@
 // The server of a service that follows keyd, from its flags to its end: what taskd and enrolld have in common.
 //
-//   ASSIGN_OR_RETURN(const auto server, service::FollowingServer::Open(options, RestApi(), &process, database));
+//   ASSIGN_OR_RETURN(const auto server, service::FollowingServer::Open(options, RestApi(), &process));
 //   Taskd::Config config;
 //   config.store = server->store();
 //   config.keyring = server->keyring();
@@ -66,7 +66,7 @@ class FollowingServer {
   // if the process is told to stop meanwhile, or the errors of OpenServiceStore, of keyd_client::KeyFollower, of
   // Listener::Create and of rest::Server::Attach.
   static absl::StatusOr<std::unique_ptr<FollowingServer>> Open(const ServerOptions& options, rest::Server::Options rest,
-                                                               Process* process, const std::string& database);
+                                                               Process* process);
 
   store::Store* store() const { return store_.get(); }
   // Returns the processes that share the store; null when it is this one's alone.

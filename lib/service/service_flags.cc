@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "lib/base/error.h"
 #include "lib/service/service_store.h"
 
 namespace parley::service {
@@ -111,11 +112,17 @@ std::optional<int> ServiceFlags::Parse(int argc, char** argv) {
 
 int ServiceFlags::Run(const std::function<void(ConfigCheck&)>& check,
                       const std::function<absl::Status(Process&)>& serve) {
-  if (!check_config_) return RunService(options_->process, serve);
+  const absl::Status store = CheckServiceStore(*options_);
+  if (!check_config_) {
+    return RunService(options_->process, [&](Process& process) {
+      RETURN_IF_ERROR(Annotate(store, "--store"));
+      return serve(process);
+    });
+  }
   const ProcessOptions& process = options_->process;
   ConfigCheck found;
   found.Folder("--data", options_->data);
-  CheckServiceStore(*options_, &found);
+  found.Found("--store", store);
   found.Listens("--listen", options_->listen);
   if (!process.health_listen.empty()) found.Listens("--health-listen", process.health_listen);
   if (!process.metrics_listen.empty()) found.Listens("--metrics-listen", process.metrics_listen);

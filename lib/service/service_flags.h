@@ -44,7 +44,8 @@ class ServiceFlags {
   std::optional<int> Parse(int argc, char** argv);
 
   // Returns main's result: with --check-config that of `check`, which starts and changes nothing, otherwise that of
-  // RunService. What all services have is checked before.
+  // RunService. What all services have is checked before; without it the store alone, as the rest is found when it is
+  // used.
   int Run(const std::function<void(ConfigCheck&)>& check, const std::function<absl::Status(Process&)>& serve);
 
  private:

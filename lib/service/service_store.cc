@@ -8,7 +8,6 @@
 #include "lib/base/backoff.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
-#include "lib/service/config_check.h"
 #include "lib/store/open_store.h"
 
 namespace parley::service {
@@ -17,23 +16,30 @@ namespace {
 constexpr absl::Duration kFirstPause = absl::Milliseconds(100);
 constexpr absl::Duration kLongestPause = absl::Seconds(5);
 
+store::StoreOptions StoreOf(const ServiceOptions& options) {
+  store::StoreOptions store = options.store;
+  store.service = options.process.name;
+  if (store.url.empty()) store.url = absl::StrCat("sqlite:", options.data, "/", store.service, ".db");
+  return store;
+}
+
 }  // namespace
 
+absl::Status CheckServiceStore(const ServiceOptions& options) { return store::CheckStoreOptions(StoreOf(options)); }
+
 bool SharesStore(const ServiceOptions& options) {
-  const absl::StatusOr<store::StoreUrl> url = store::ParseStoreUrl(options.store.url);
+  const absl::StatusOr<store::StoreUrl> url = store::ParseStoreUrl(StoreOf(options).url);
   return url.ok() && url->is_etcd();
 }
 
-void CheckServiceStore(const ServiceOptions& options, ConfigCheck* check) {
-  if (!options.store.url.empty()) check->Found("--store", store::CheckStoreOptions(options.store));
+std::string DatabasePath(const ServiceOptions& options) {
+  const absl::StatusOr<store::StoreUrl> url = store::ParseStoreUrl(StoreOf(options).url);
+  return url.ok() ? url->path : "";
 }
 
 absl::StatusOr<std::unique_ptr<store::Store>> OpenServiceStore(const ServiceOptions& options,
-                                                               const std::string& database,
                                                                const std::string& organisation, Process* process) {
-  store::StoreOptions store = options.store;
-  if (store.url.empty()) store.url = absl::StrCat("sqlite:", database);
-  store.service = options.process.name;
+  store::StoreOptions store = StoreOf(options);
   store.organisation = organisation;
   Backoff pauses(kFirstPause, kLongestPause);
   std::string said;

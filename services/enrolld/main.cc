@@ -44,8 +44,7 @@ absl::StatusOr<std::unique_ptr<SmtpMailer>> MakeMailer(const Options& options) {
 absl::Status Serve(const Options& options, service::Process& process) {
   RETURN_IF_ERROR(MakeFolders(options.data, 0700));
   ASSIGN_OR_RETURN(const auto mailer, MakeMailer(options));
-  ASSIGN_OR_RETURN(const auto server,
-                   service::FollowingServer::Open(options, RestApi(), &process, options.data + "/enrolld.db"));
+  ASSIGN_OR_RETURN(const auto server, service::FollowingServer::Open(options, RestApi(), &process));
   Enrolld::Config config;
   config.organisation = server->organisation();
   config.store = server->store();

@@ -25,7 +25,9 @@ std::string KekPath(const Host::Options& options) {
   return options.kek_file.empty() ? options.data + "/kek" : options.kek_file;
 }
 
-std::string DatabasePath(const Host::Options& options) { return options.data + "/keyd.db"; }
+std::string DatabasePath(const Host::Options& options) {
+  return options.database.empty() ? options.data + "/keyd.db" : options.database;
+}
 
 // The one that keyd makes itself.
 store::CompanionSecret OwnKek(const Host::Options& options) {

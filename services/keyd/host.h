@@ -23,7 +23,7 @@ namespace parley::keyd {
 
 struct Host {
   struct Options {
-    // Folder of the database and of credentials/. Made with mode 0700.
+    // Folder of credentials/, and of the database by default. Made with mode 0700.
     std::string data = "/var/lib/parley/keyd";
     // host:port; port 0 takes a free one.
     std::string listen = "127.0.0.1:7444";
@@ -31,6 +31,8 @@ struct Host {
     std::string kek_file;
     // Whether other keyds have the store open as well.
     bool shares_store = false;
+    // The database. Empty: {data}/keyd.db.
+    std::string database;
     // DNS names and IP addresses for the server certificate. None: localhost, 127.0.0.1, ::1 and the host's name.
     std::vector<std::string> names;
     // What credentials say. Empty keyd_address: the one that is listened on, which must not be a wildcard then.

@@ -23,8 +23,7 @@ absl::Status Serve(const Host::Options& options, const service::ServiceOptions& 
   Keyd::Config config;
   config.options = options;
   if (options.shares_store) {
-    ASSIGN_OR_RETURN(config.shared_store,
-                     service::OpenServiceStore(service, /*database=*/"", /*organisation=*/"", &process));
+    ASSIGN_OR_RETURN(config.shared_store, service::OpenServiceStore(service, /*organisation=*/"", &process));
   }
   config.metrics = process.metrics();
   config.find_peer = [&door](const grpc::ServerContextBase& context) { return door->PeerOf(context); };
@@ -76,6 +75,7 @@ int Main(int argc, char** argv) {
   options.listen = service.listen;
   options.names = service.names;
   options.shares_store = service::SharesStore(service);
+  options.database = service::DatabasePath(service);
   return flags.Run([&](service::ConfigCheck& check) { Host::Check(options, &check); },
                    [&](service::Process& process) { return Serve(options, service, process); });
 }

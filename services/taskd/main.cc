@@ -25,10 +25,7 @@ struct Options : service::ServerOptions {
   std::string seal_key_file;
 };
 
-std::string SealingKeyPath(const std::string& data) { return data + "/seal.key"; }
-
-std::string DatabasePath(const std::string& data) { return data + "/taskd.db"; }
-bool HasDatabase(const std::string& data) { return ::access(DatabasePath(data).c_str(), F_OK) == 0; }
+bool HasDatabase(const Options& options) { return ::access(service::DatabasePath(options).c_str(), F_OK) == 0; }
 
 absl::StatusOr<Secret> ReadSealingKey(const std::string& path) {
   ASSIGN_OR_RETURN(Secret key, ReadSecretFile(path, kSealingKeyBytes));
@@ -43,9 +40,13 @@ absl::StatusOr<Secret> MakeSealingKey(const std::string& path) {
   return key;
 }
 
-store::CompanionSecret SealingKey(const std::string& data) {
-  return {SealingKeyPath(data),  DatabasePath(data), "the sealing key",
-          "SEALING_KEY_MISSING", ReadSealingKey,     MakeSealingKey};
+store::CompanionSecret SealingKey(const Options& options) {
+  return {options.data + "/seal.key",
+          service::DatabasePath(options),
+          "the sealing key",
+          "SEALING_KEY_MISSING",
+          ReadSealingKey,
+          MakeSealingKey};
 }
 
 absl::StatusOr<Secret> FindSealingKey(const Options& options) {
@@ -55,21 +56,20 @@ absl::StatusOr<Secret> FindSealingKey(const Options& options) {
                               "taskds that share a store share their sealing key; give each the same one with "
                               "--seal-key-file: 32 random bytes, mode 0600");
   }
-  return store::FindCompanionSecret(SealingKey(options.data), HasDatabase(options.data));
+  return store::FindCompanionSecret(SealingKey(options), HasDatabase(options));
 }
 
 absl::Status CheckSealingKey(const Options& options) {
   if (!options.seal_key_file.empty() || service::SharesStore(options)) return FindSealingKey(options).status();
-  return store::CheckCompanionSecret(SealingKey(options.data), HasDatabase(options.data));
+  return store::CheckCompanionSecret(SealingKey(options), HasDatabase(options));
 }
 
 absl::Status Serve(const Options& options, service::Process& process) {
   RETURN_IF_ERROR(MakeFolders(options.data, 0700));
   ASSIGN_OR_RETURN(Secret sealing_key, FindSealingKey(options));
-  ASSIGN_OR_RETURN(const auto server,
-                   service::FollowingServer::Open(options, RestApi(), &process, DatabasePath(options.data)));
+  ASSIGN_OR_RETURN(const auto server, service::FollowingServer::Open(options, RestApi(), &process));
   if (!service::SharesStore(options) && options.seal_key_file.empty()) {
-    RETURN_IF_ERROR(store::KeepCompanionSecret(SealingKey(options.data)));
+    RETURN_IF_ERROR(store::KeepCompanionSecret(SealingKey(options)));
   }
   RETURN_IF_ERROR(server->Join());
   Taskd::Config config;

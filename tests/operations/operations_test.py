@@ -265,6 +265,61 @@ class Operations(unittest.TestCase):
             result = self.run_service(name, "--check-config", *arguments)
             self.assertEqual(result.returncode, 0, result.stderr)
 
+    def test_check_config_of_a_shared_store_is_good(self):
+        seal = self.folder() / "seal"
+        seal.write_bytes(bytes(32))
+        seal.chmod(0o600)
+        secrets = {"taskd": ["--seal-key-file", seal], "keyd": ["--kek-file", seal]}
+        for name in SERVICES:
+            flags = [*secrets.get(name, []), "--store", "etcd:http://127.0.0.1:2379"]
+            if name != "keyd":
+                flags += ["--keyd-credential", self.stack.credentials / (name + ".credential")]
+            result = self.run_service(name, "--check-config", "--data", self.folder(), "--listen", "127.0.0.1:0",
+                                      *flags)
+            self.assertEqual(result.returncode, 0, result.stderr)
+
+    def test_the_database_is_where_the_store_flag_says(self):
+        own = stack.Stack()
+        self.addCleanup(own.__exit__)
+        place = self.folder()
+        keyd_store = ["--store", "sqlite:%s" % (place / "keys.db")]
+        own.start_keyd(*keyd_store)
+        credential = (own.credentials / "admin.credential").read_bytes()
+        self.assertTrue((place / "keys.db").exists())
+        self.assertFalse((own.folder / "keyd/keyd.db").exists())
+        # The organisation is found there again, and its credentials are not taken for those of a lost database.
+        self.assertEqual(own.keyd.stop(), 0)
+        own.start_keyd(*keyd_store)
+        self.assertEqual((own.credentials / "admin.credential").read_bytes(), credential)
+        for name, program in (("taskd", stack.TASKD), ("enrolld", stack.ENROLLD)):
+            data = own.folder / name
+            flags = ["--data", data, "--listen", "127.0.0.1:0", "--names", "localhost", "--keyd-credential",
+                     own.credentials / (name + ".credential"), "--store", "sqlite:%s" % (place / (name + ".db"))]
+            for _ in range(2):
+                self.assertEqual(stack.Service(program, *flags).wait_until_serving().stop(), 0)
+            self.assertTrue((place / (name + ".db")).exists())
+            self.assertFalse((data / (name + ".db")).exists())
+            if name == "taskd":
+                # What belongs to the database is missed wherever that is.
+                (data / "seal.key").unlink()
+                for check in ([], ["--check-config"]):
+                    result = self.run_service(name, *flags, *check)
+                    self.assertEqual(result.returncode, 1)
+                    self.assertIn("the sealing key", result.stderr)
+
+    def test_a_malformed_store_starts_nothing(self):
+        for name in SERVICES:
+            for value in ("postgres:x", "sqlite:", "etcd:", "etcd:https://one.example:2379/", "etcd:nonsense"):
+                data = self.folder() / "data"
+                flags = ["--data", data, "--listen", "127.0.0.1:0", "--store", value]
+                if name != "keyd":
+                    flags += ["--keyd-credential", self.stack.credentials / (name + ".credential")]
+                for check in ([], ["--check-config"]):
+                    result = self.run_service(name, *flags, *check)
+                    self.assertEqual(result.returncode, 1, (name, value))
+                    self.assertIn("%s: --store: " % name, result.stderr)
+                    self.assertFalse(data.exists(), (name, value))
+
     def test_check_config_names_every_problem(self):
         folder = self.folder()
         exposed = folder / "exposed"
