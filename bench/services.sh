@@ -16,25 +16,41 @@ cleanup() {
 }
 trap cleanup EXIT
 
-# Starts a service and waits until it says on its standard error that it serves. Sets `pid`.
+# Starts a service with its data in the folder, and waits until it says on its standard error that it serves. Sets
+# `pid`.
+#   start taskd taskd --listen …
 start() {
-  local log
-  mkfifo "$data/$1.log"
-  "$programs/services/$1/$1" --data "$data/$1" "${@:2}" 2>"$data/$1.log" &
+  local log name=$1 folder=$data/$2
+  mkfifo "$folder.log"
+  "$programs/services/$name/$name" --data "$folder" "${@:3}" 2>"$folder.log" &
   pid=$!
   started+=("$pid")
-  exec {log}<"$data/$1.log"
+  exec {log}<"$folder.log"
   while read -r -u "$log" line; do
     case $line in
       *'"message":"serving"'*)
         # Goes on reading, so that the service never waits for its log.
-        cat <&"$log" >"$data/$1.rest" &
+        cat <&"$log" >"$folder.rest" &
         return 0
         ;;
-      *'"level":"error"'*) say "$line" ;;
+      *'"level":"error"'*) say "$line" >&2 ;;
     esac
   done
-  fail "$1 does not start"
+  fail "$name does not start"
+}
+
+# Starts an etcd of one member and waits until it serves. Sets `etcd` to what --store takes.
+start_etcd() {
+  local url
+  url=http://127.0.0.1:$(free_port)
+  etcd --data-dir "$data/etcd" --listen-client-urls "$url" --advertise-client-urls "$url" \
+    --listen-peer-urls "http://127.0.0.1:$(free_port)" --quota-backend-bytes $((8 << 30)) --log-level error \
+    >"$data/etcd.log" 2>&1 &
+  started+=("$!")
+  etcd=etcd:$url
+  # Waits for the member by itself.
+  ETCDCTL_API=3 etcdctl --endpoints "$url" --dial-timeout 60s --command-timeout 60s endpoint health >/dev/null 2>&1 ||
+    fail "etcd does not start: $(cat "$data/etcd.log")"
 }
 
 free_port() {

@@ -8,8 +8,10 @@
 //   told MOMENT               → "P50 P99 LAST LAST_MOMENT" of what each was told, since this moment
 //   decline                   → "SECONDS", when the server has noted that each member declines its offer
 //   sources COUNT             → "ok"; from now on, clients connect from so many addresses
-//   lose                      → "ok"; streams that open from now on count
-//   back                      → "MOMENT50 MOMENT99 MOMENT_LAST FAILURES", when each has a stream again
+//   lose INDEX                → "COUNT" of the clients at this one of the key's servers; streams that they open from
+//   now
+//                               on count
+//   back                      → "MOMENT50 MOMENT99 MOMENT_LAST FAILURES", when each of those has a stream again
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -57,7 +59,8 @@ class Clients {
   absl::StatusOr<std::string> Told(double since);
   absl::StatusOr<std::string> Decline();
   absl::StatusOr<std::string> Back();
-  absl::Status SetServer(const std::string& address);
+  absl::Status SetServers(const std::string& addresses);
+  int Lose(size_t server);
   void ConnectNext();
   int count() const { return static_cast<int>(clients_.size()); }
 
@@ -68,17 +71,35 @@ class Clients {
   std::atomic<int> next_ = 0;
 };
 
-absl::Status Clients::SetServer(const std::string& address) {
-  ASSIGN_OR_RETURN(const transport::HostPort where, transport::ParseHostPort(address));
-  ASSIGN_OR_RETURN(const auto found, transport::Resolve(where, /*passive=*/false, /*numeric_only=*/true));
-  if (found.front().storage.ss_family != AF_INET) return absl::InvalidArgumentError("the server has no IPv4 address");
-  fleet_.server = *reinterpret_cast<const sockaddr_in*>(found.front().get());
+absl::Status Clients::SetServers(const std::string& addresses) {
+  ASSIGN_OR_RETURN(const auto servers, transport::ParseServers(addresses));
+  for (const transport::HostPort& where : servers) {
+    ASSIGN_OR_RETURN(const auto found, transport::Resolve(where, /*passive=*/false, /*numeric_only=*/true));
+    if (found.front().storage.ss_family != AF_INET) return absl::InvalidArgumentError("the server has no IPv4 address");
+    fleet_.servers.push_back(*reinterpret_cast<const sockaddr_in*>(found.front().get()));
+  }
   return absl::OkStatus();
+}
+
+// Returns how many clients are at this server.
+int Clients::Lose(size_t server) {
+  int lost = 0;
+  fleet_.failures = 0;
+  fleet_.open.Expect(count());
+  for (int i = 0; i < count(); ++i) {
+    clients_[i]->ForgetFailures();
+    if (clients_[i]->server() == server) {
+      ++lost;
+    } else {
+      fleet_.open.Note(i);
+    }
+  }
+  return lost;
 }
 
 absl::StatusOr<std::string> Clients::Join(int count, std::string pasted) {
   ASSIGN_OR_RETURN(const keys::JoinKey key, keys::ParseJoinKey(Secret::Take(std::move(pasted)), absl::Now()));
-  RETURN_IF_ERROR(SetServer(key.address));
+  RETURN_IF_ERROR(SetServers(key.address));
   const double start = Moment();
   ASSIGN_OR_RETURN(const auto joined, JoinAll(key, count));
   const double seconds = Moment() - start;
@@ -95,7 +116,7 @@ absl::StatusOr<std::string> Clients::Issue(int count, const std::string& admin) 
   const double seconds = Moment() - start;
   for (int i = 0; i < count; ++i) {
     ASSIGN_OR_RETURN(const keys::AudienceKey* const key, issued[i].KeyFor(keys::kTaskd));
-    if (i == 0) RETURN_IF_ERROR(SetServer(key->address));
+    if (i == 0) RETURN_IF_ERROR(SetServers(key->address));
     clients_.push_back(new WatchingDevice(&fleet_, i, key->identity, key->secret));
   }
   return absl::StrCat(seconds);
@@ -149,14 +170,11 @@ absl::StatusOr<std::string> Clients::Run(const std::string& line) {
   if (command == "told" && words >> moment) return Told(moment);
   if (command == "decline") return Decline();
   if (command == "back") return Back();
+  if (command == "lose" && words >> number) return absl::StrCat(Lose(static_cast<size_t>(number)));
   if (command == "expect") {
     fleet_.told.Expect(count());
   } else if (command == "sources" && words >> number) {
     fleet_.sources = static_cast<int>(number);
-  } else if (command == "lose") {
-    for (LiveClient* client : clients_) client->ForgetFailures();
-    fleet_.failures = 0;
-    fleet_.open.Expect(count());
   } else {
     return absl::InvalidArgumentError(absl::StrCat("unknown command: ", command));
   }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include <iostream>
+#include <random>
 #include <utility>
 
 #include "bench/fleet/connection.h"
@@ -37,12 +38,22 @@ void LiveClient::ForgetFailures() {
 }
 
 void LiveClient::Try() {
+  static thread_local std::minstd_rand random{std::random_device()()};
   retry_.Begin();
   opened_ = false;
+  const size_t servers = fleet_->servers.size();
+  TryServer(std::uniform_int_distribution<size_t>(0, servers - 1)(random), servers - 1);
+}
+
+void LiveClient::TryServer(size_t server, size_t others) {
+  server_ = server;
   in_addr source;
   source.s_addr = htonl(INADDR_LOOPBACK + static_cast<uint32_t>(number_ % fleet_->sources));
-  Connection::Open(&fleet_->loop, fleet_->server, source, &key_,
-                   [this](absl::StatusOr<std::shared_ptr<grpc::Channel>> channel) {
+  Connection::Open(&fleet_->loop, fleet_->servers[server], source, &key_,
+                   [this, server, others](absl::StatusOr<std::shared_ptr<grpc::Channel>> channel) {
+                     if (!channel.ok() && others > 0) {
+                       return TryServer((server + 1) % fleet_->servers.size(), others - 1);
+                     }
                      if (!channel.ok()) return TryLater(channel.status());
                      KeepCallbackThreads(*channel);
                      OpenStream(*std::move(channel));

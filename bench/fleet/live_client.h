@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "bench/fleet/tally.h"
@@ -26,7 +27,9 @@ namespace parley::bench {
 // What the clients of a process have in common.
 struct Fleet {
   transport::EventLoop loop;
-  sockaddr_in server{};
+  // The servers that the key names: each try begins at one of them at random, and goes on at the next at once when it
+  // is refused, as a dialer's does.
+  std::vector<sockaddr_in> servers;
   // Clients connect from 127.0.0.1 to 127.0.0.{sources}, in turn.
   std::atomic<int> sources = 1;
   // The server has answered on the client's stream.
@@ -52,6 +55,8 @@ class LiveClient {
   void Connect();
   // Lets the next failure be the first, as for an agent whose connection was a good one. May be called from any thread.
   void ForgetFailures();
+  // Returns the index of the server that answered last. May be called from any thread.
+  size_t server() const { return server_; }
   // Returns the seconds from the first try to the server's first answer on the stream.
   double connect_seconds() const { return connect_seconds_; }
 
@@ -68,6 +73,7 @@ class LiveClient {
 
  private:
   void Try();
+  void TryServer(size_t server, size_t others);
   void TryLater(const absl::Status& status);
 
   Fleet* const fleet_;
@@ -77,6 +83,7 @@ class LiveClient {
   agent::Retry retry_;
   double begun_ = 0;
   std::atomic<bool> opened_ = false;
+  std::atomic<size_t> server_ = 0;
   std::atomic<double> connect_seconds_ = 0;
 };
 

@@ -12,6 +12,9 @@ connection, as many as taskd has; the operator is another, so that its calls do 
     back      kills taskd by SIGKILL and starts it again: from its "serving", and from the kill, until all have their
               stream again; when all connect from one address, and from 128. The clients pause as agents do: 500 ms on
               average at first, doubling up to 30 s, at random from nothing to twice that
+    failover  starts two taskds on one etcd, connects N members to them, kills one of the two by SIGKILL and measures
+              from the kill until each of its clients has its stream at the other; and how many streams the two have
+              begun in all before, a client
     create    connects N devices and creates tasks for them: how long the call takes, and until the last was told
 
 Prints figures and ratios as ../rounds.py says. Smaller is better.
@@ -36,6 +39,8 @@ from tests import stack
 PROGRAMS = stack.PROGRAMS / "bench/fleet"
 
 PARTS = ("connect", "publish", "back", "create")
+# What another checkout need not have.
+ALL_PARTS = PARTS + ("failover",)
 # What a process needs beside its connections: at least so many descriptors, and a part of all for handshakes.
 OTHER_DESCRIPTORS = 200
 OTHER_PART = 0.075
@@ -45,6 +50,7 @@ ONE_ADDRESS_PART = 15 / 16
 PUBLISHED = 3
 CREATED = 5
 MANY_ADDRESSES = 128
+NEGOTIATE = r'grpc_server_started_total\{[^}]*grpc_method="Negotiate"'
 
 
 class Peer:
@@ -156,7 +162,7 @@ class Round:
         self.figures.add("declined", clients.numbers("decline")[0], "s")
 
     def back(self, clients, name):
-        clients.ask("lose")
+        clients.ask("lose", 0)
         killed, serving = self.running.kill_taskd()
         usage = Usage(self.running, clients)
         half, most, last, failures = clients.numbers("back")
@@ -170,6 +176,23 @@ class Round:
         self.figures.add(name + "_tries", failures / self.options.clients, "a client")
         self.figures.add(name + "_turned_away", self.running.metric('parley_handshakes_total{outcome="overloaded"'),
                          "handshakes")
+
+    def failover(self):
+        """Connects the members to two taskds, and kills one."""
+        with self.operator() as operator, Peer(PROGRAMS / "clients") as clients:
+            _, key, _, _ = operator.ask("create", "members")
+            clients.ask("join", self.options.clients, key)
+            clients.ask("connect")
+            begun = sum(self.running.metric(NEGOTIATE, taskd) for taskd in range(services.REPLICAS))
+            self.figures.add("failover_streams", begun / self.options.clients, "a client")
+            lost, = clients.numbers("lose", 0)
+            killed = time.monotonic()
+            self.running.taskds[0].kill()
+            half, most, last, failures = clients.numbers("back")
+            self.figures.add("failover_lost", lost, "clients")
+            for name, moment in (("p50", half), ("p99", most), ("last", last)):
+                self.figures.add("failover_" + name, moment - killed, "s")
+            self.figures.add("failover_tries", failures / lost, "a client")
 
     def devices(self):
         """Connects devices and measures what it means to create a task for them."""
@@ -212,20 +235,24 @@ def clients_that_fit(wanted):
 
 def measure(options, programs):
     figures = rounds.Figures()
-    with services.Services(programs, options.folder) as running:
-        one = Round(options, running, figures)
-        if set(options.only) - {"create"}:
-            one.members()
-        if "create" in options.only:
-            one.devices()
+    if set(options.only) - {"failover"}:
+        with services.Services(programs, options.folder) as running:
+            one = Round(options, running, figures)
+            if set(options.only) - {"create", "failover"}:
+                one.members()
+            if "create" in options.only:
+                one.devices()
+    if "failover" in options.only:
+        with services.Replicas(programs, options.folder) as running:
+            Round(options, running, figures).failover()
     return figures
 
 
 def parts(text):
     named = text.split(",")
     for name in named:
-        if name not in PARTS:
-            raise argparse.ArgumentTypeError("%s is none of %s" % (name, ", ".join(PARTS)))
+        if name not in ALL_PARTS:
+            raise argparse.ArgumentTypeError("%s is none of %s" % (name, ", ".join(ALL_PARTS)))
     return named
 
 
