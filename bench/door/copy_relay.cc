@@ -4,18 +4,22 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include <functional>
 #include <memory>
-#include <thread>
+#include <string>
+#include <utility>
+
+#include "lib/transport/address.h"
+#include "lib/transport/event_loop.h"
 
 namespace parley::bench {
 namespace {
+
+using transport::EventLoop;
+using transport::SocketAddress;
 
 constexpr size_t kReadBytes = 64 * 1024;
 
@@ -25,119 +29,146 @@ int Must(int result, const char* what) {
   exit(1);
 }
 
-struct Address {
-  sockaddr_storage storage{};
-  socklen_t size = 0;
-  sockaddr* get() { return reinterpret_cast<sockaddr*>(&storage); }
-};
-
-Address Tcp(uint16_t port) {
-  Address address;
-  auto* const in = reinterpret_cast<sockaddr_in*>(&address.storage);
-  in->sin_family = AF_INET;
-  in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  in->sin_port = htons(port);
-  address.size = sizeof(*in);
-  return address;
+SocketAddress Numeric(const std::string& address) {
+  return transport::Resolve(*transport::ParseHostPort(address), /*passive=*/false, /*numeric_only=*/true)->front();
 }
 
-Address Abstract(const std::string& name) {
-  Address address;
-  auto* const un = reinterpret_cast<sockaddr_un*>(&address.storage);
-  un->sun_family = AF_UNIX;
-  memcpy(un->sun_path + 1, name.data(), name.size());
-  address.size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
-  return address;
-}
-
-int Listen(Address address) {
-  const int fd = Must(socket(address.get()->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
-  Must(bind(fd, address.get(), address.size), "bind");
-  Must(listen(fd, SOMAXCONN), "listen");
-  return fd;
-}
-
-int Connect(Address address) {
-  const int fd = Must(socket(address.get()->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
-  Must(connect(fd, address.get(), address.size), "connect");
-  return fd;
-}
-
-// One of the two sockets of a connection.
-struct Side {
-  int fd;
-  Side* other;
-  bool ended = false;
-};
-
-void Watch(int epoll, Side* side) {
-  const int yes = 1;
-  setsockopt(side->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
-  epoll_event event{.events = EPOLLIN, .data = {.ptr = side}};
-  Must(epoll_ctl(epoll, EPOLL_CTL_ADD, side->fd, &event), "epoll_ctl");
-}
-
-void Join(int epoll, int accepted, int connected) {
-  auto* const near = new Side{accepted, nullptr};
-  near->other = new Side{connected, near};
-  Watch(epoll, near);
-  Watch(epoll, near->other);
-}
-
-void Copy(int epoll, Side* side, char* buffer) {
-  const ssize_t count = recv(side->fd, buffer, kReadBytes, 0);
-  for (ssize_t sent = 0; sent < count;) {
-    const ssize_t more = send(side->other->fd, buffer + sent, count - sent, MSG_NOSIGNAL);
-    if (more <= 0) break;
-    sent += more;
-  }
-  if (count > 0) return;
-  side->ended = true;
-  shutdown(side->other->fd, SHUT_WR);
-  epoll_ctl(epoll, EPOLL_CTL_DEL, side->fd, nullptr);
-  if (!side->other->ended) return;
-  // Both have been taken out; an event of the same batch cannot name either, as each was the last of its own.
-  close(side->fd);
-  close(side->other->fd);
-  delete side->other;
-  delete side;
-}
-
-void Run(int listener, const std::function<int()>& connect_other) {
-  const int epoll = Must(epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
-  epoll_event event{.events = EPOLLIN, .data = {.ptr = nullptr}};
-  Must(epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event), "epoll_ctl");
-  const auto buffer = std::make_unique<char[]>(kReadBytes);
-  epoll_event events[64];
-  while (true) {
-    const int count = epoll_wait(epoll, events, 64, -1);
-    for (int i = 0; i < count; ++i) {
-      if (auto* const side = static_cast<Side*>(events[i].data.ptr)) {
-        Copy(epoll, side, buffer.get());
-      } else {
-        Join(epoll, Must(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC), "accept4"), connect_other());
-      }
+// A TCP socket and a local one, and the bytes between them.
+class CopiedPair {
+ public:
+  static void Join(Fd tcp, Fd local) {
+    const int yes = 1;
+    setsockopt(tcp.get(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+    auto* const pair = new CopiedPair(std::move(tcp), std::move(local));
+    for (Side* side : {&pair->tcp_, &pair->local_}) {
+      EventLoop::Shared()->Add(side->fd.get(), side->awaited, side);
     }
   }
+
+ private:
+  struct Side final : EventLoop::Watch {
+    Side(CopiedPair* pair, Fd socket, Side* other) : pair(pair), fd(std::move(socket)), other(other) {}
+    void OnEvents(uint32_t events) override;
+    void Copy();
+    void Send(const char* bytes, size_t size);
+    void Await();
+
+    CopiedPair* const pair;
+    Fd fd;
+    Side* const other;
+    uint32_t awaited = EPOLLIN;
+    bool ended = false;
+    // What the kernel has not taken yet; the other side is not read meanwhile.
+    std::string kept;
+  };
+
+  CopiedPair(Fd tcp, Fd local) : tcp_(this, std::move(tcp), &local_), local_(this, std::move(local), &tcp_) {}
+  void CloseIfEnded();
+
+  Side tcp_;
+  Side local_;
+  bool closed_ = false;
+};
+
+void CopiedPair::Side::OnEvents(uint32_t events) {
+  if (pair->closed_) return;
+  EventLoop::Shared()->TouchedLocalSocket();
+  if ((events & EPOLLOUT) != 0) {
+    const std::string bytes = std::move(kept);
+    kept.clear();
+    Send(bytes.data(), bytes.size());
+    other->Await();
+  }
+  if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0 && !ended && other->kept.empty()) Copy();
+  pair->CloseIfEnded();
+}
+
+void CopiedPair::Side::Copy() {
+  char* const buffer = EventLoop::Shared()->scratch().input.get();
+  const ssize_t count = recv(fd.get(), buffer, kReadBytes, MSG_DONTWAIT);
+  if (count < 0 && errno == EAGAIN) return;
+  if (count > 0) {
+    other->Send(buffer, count);
+  } else {
+    ended = true;
+    shutdown(other->fd.get(), SHUT_WR);
+  }
+  Await();
+}
+
+void CopiedPair::Side::Send(const char* bytes, size_t size) {
+  while (size > 0) {
+    const ssize_t count = send(fd.get(), bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (count < 0) break;
+    bytes += count;
+    size -= count;
+  }
+  // Nobody reads any more: the rest is dropped.
+  if (size > 0 && errno == EAGAIN) kept.assign(bytes, size);
+  Await();
+}
+
+void CopiedPair::Side::Await() {
+  const uint32_t events = (ended || !other->kept.empty() ? 0 : EPOLLIN) | (kept.empty() ? 0 : EPOLLOUT);
+  if (events != std::exchange(awaited, events)) EventLoop::Shared()->Change(fd.get(), events, this);
+}
+
+void CopiedPair::CloseIfEnded() {
+  if (!tcp_.ended || !local_.ended) return;
+  closed_ = true;
+  EventLoop::Shared()->Close(&tcp_.fd);
+  EventLoop::Shared()->Close(&local_.fd);
+  // Frees this after the events of this batch, of which one may be for the other side.
+  EventLoop::Shared()->Retire(std::shared_ptr<CopiedPair>(this));
+}
+
+class Acceptor final : public EventLoop::Watch {
+ public:
+  Acceptor(Fd listener, std::function<void(Fd)> accepted)
+      : listener_(std::move(listener)), accepted_(std::move(accepted)) {}
+  void Start() { EventLoop::Shared()->Add(listener_.get(), EPOLLIN, this); }
+  void OnEvents(uint32_t) override {
+    const int fd = accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd >= 0) accepted_(Fd(fd));
+  }
+
+ private:
+  const Fd listener_;
+  const std::function<void(Fd)> accepted_;
+};
+
+// Returns the address that is listened on.
+SocketAddress Listen(SocketAddress address, std::function<void(Fd)> accepted) {
+  Fd fd(Must(socket(address.get()->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), "socket"));
+  Must(bind(fd.get(), address.get(), address.size), "bind");
+  Must(listen(fd.get(), SOMAXCONN), "listen");
+  Must(getsockname(fd.get(), address.get(), &address.size), "getsockname");
+  (new Acceptor(std::move(fd), std::move(accepted)))->Start();
+  return address;
 }
 
 }  // namespace
 
-std::string ListenCopied(const std::string& abstract_name) {
-  const int fd = Listen(Tcp(0));
-  Address bound;
-  bound.size = sizeof(bound.storage);
-  getsockname(fd, bound.get(), &bound.size);
-  std::thread(Run, fd, [abstract_name] { return Connect(Abstract(abstract_name)); }).detach();
-  return "127.0.0.1:" + std::to_string(ntohs(reinterpret_cast<sockaddr_in*>(&bound.storage)->sin_port));
+std::string ListenCopied(std::function<void(Fd local)> hand_over) {
+  const auto join = [hand_over = std::move(hand_over), count = 0](Fd tcp) mutable {
+    transport::SocketPair pair =
+        transport::MakeSocketPair("parley-bench-" + std::to_string(getpid()) + "-in-" + std::to_string(++count));
+    Must(pair.named.get(), "socketpair");
+    CopiedPair::Join(std::move(tcp), std::move(pair.named));
+    hand_over(std::move(pair.other));
+  };
+  return transport::FormatAddress(Listen(Numeric("127.0.0.1:0"), join));
 }
 
 std::string DialCopied(const std::string& address) {
   static int count = 0;
-  const std::string name = "parley-bench-" + std::to_string(getpid()) + "-" + std::to_string(++count);
-  const int fd = Listen(Abstract(name));
-  const auto port = static_cast<uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
-  std::thread(Run, fd, [port] { return Connect(Tcp(port)); }).detach();
+  const std::string name = "parley-bench-" + std::to_string(getpid()) + "-out-" + std::to_string(++count);
+  Listen(transport::AbstractAddress(name), [server = Numeric(address)](Fd local) {
+    Fd tcp(Must(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"));
+    // On this machine it is accepted at once.
+    Must(connect(tcp.get(), server.get(), server.size), "connect");
+    CopiedPair::Join(std::move(tcp), std::move(local));
+  });
   return "unix-abstract:" + name;
 }
 

@@ -66,15 +66,31 @@ int MakeKeys(const std::string& folder) {
   return written ? 0 : 1;
 }
 
-int ServePlain(bool copied) {
+int ServePlain() {
   const auto service = MakeService();
   grpc::ServerBuilder builder;
   int port = 0;
-  const std::string name = "parley-bench-server-" + std::to_string(getpid());
-  builder.AddListeningPort(copied ? "unix-abstract:" + name : "127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
   builder.RegisterCallbackGenericService(service.get());
   const auto server = builder.BuildAndStart();
-  AwaitEnd(copied ? ListenCopied(name) : "127.0.0.1:" + std::to_string(port));
+  AwaitEnd("127.0.0.1:" + std::to_string(port));
+  server->Shutdown(std::chrono::system_clock::now());
+  return 0;
+}
+
+int ServeCopied() {
+  transport::PollGrpcInLoop();
+  const auto service = MakeService();
+  grpc::ServerBuilder builder;
+  const auto acceptor = builder.experimental().AddExternalConnectionAcceptor(
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, grpc::InsecureServerCredentials());
+  builder.RegisterCallbackGenericService(service.get());
+  const auto server = builder.BuildAndStart();
+  AwaitEnd(ListenCopied([&acceptor](Fd local) {
+    grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
+    parameters.fd = local.release();
+    acceptor->HandleNewConnection(&parameters);
+  }));
   server->Shutdown(std::chrono::system_clock::now());
   return 0;
 }
@@ -118,8 +134,8 @@ int Main(const std::vector<std::string>& arguments) {
     return arguments.size() == count && arguments[0] == role && (kind == nullptr || arguments[1] == kind);
   };
   if (is("keys", nullptr, 2)) return MakeKeys(arguments[1]);
-  if (is("server", "plain", 3)) return ServePlain(/*copied=*/false);
-  if (is("server", "copy", 3)) return ServePlain(/*copied=*/true);
+  if (is("server", "plain", 3)) return ServePlain();
+  if (is("server", "copy", 3)) return ServeCopied();
   if (is("server", "door", 3)) return ServeDoor(arguments[2]);
   if (arguments.size() < 4 || arguments[0] != "client") {
     std::cerr << "usage: door_peer keys|server|client …" << std::endl;
