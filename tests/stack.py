@@ -37,6 +37,8 @@ GOOGLEAPIS = "/usr/share/gocode/src/github.com/gogo/googleapis"
 # program `faketime` is not used: it names a semaphore by its process id, which two sandboxes may have at once.
 FAKETIME = {"LD_PRELOAD": next(iter(glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")), ""),
             "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
+# Where Debian has iptables; Bazel's own PATH leaves it out.
+os.environ["PATH"] = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
 # Only what hangs takes so long, also on a machine that has much else to do.
 TIMEOUT_S = 240
 
