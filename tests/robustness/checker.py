@@ -8,6 +8,7 @@
 """
 
 import collections
+import dataclasses
 import math
 
 CONFIRMED = "STATE_CONFIRMED"
@@ -62,7 +63,7 @@ class TaskRegister(Register):
         stands, revision, _ = state
         if operation.kind != "publish":
             return super().changed(state, operation) + state[1:]
-        if stands == "STATE_ABORTED" or (operation.acknowledged() and operation.result != revision + 1):
+        if stands == "STATE_ABORTED" or operation.result not in (None, revision + 1):
             raise ValueError
         return (stands, revision + 1, operation.argument)
 
@@ -81,11 +82,11 @@ def linearizable(operations, register):
     carried out at any time since its begin, or never. False as well when there are too many orders to look at.
 
     A search over all orders (Wing and Gong), which looks at no configuration twice: how far the acknowledged ones are
-    carried out in the order of their begins, which later ones are besides, which of the others, and the state.
+    carried out in the order of their begins, which later ones are besides, how many of the others, and the state.
     """
     known = sorted((each for each in operations if each.acknowledged()), key=lambda each: each.begin)
-    others = sorted((each for each in operations if not each.acknowledged()), key=lambda each: each.begin)
-    stack, seen = [(0, frozenset(), frozenset(), None)], set()
+    others = _alike(each for each in operations if not each.acknowledged() and each.kind != "read")
+    stack, seen = [(0, frozenset(), (0,) * len(others), None)], set()
     while stack:
         first, later, used, state = stack.pop()
         while first in later:
@@ -103,9 +104,10 @@ def linearizable(operations, register):
                 horizon = min(horizon, known[index].end)
                 candidates.append(index)
             index += 1
-        for number, operation in enumerate(others):
-            if operation.begin <= horizon and number not in used:
-                _push(stack, register, (first, later, used | {number}, state), operation)
+        for number, (group, count) in enumerate(zip(others, used)):
+            if count < len(group) and group[count].begin <= horizon:
+                after = used[:number] + (count + 1,) + used[number + 1:]
+                _push(stack, register, (first, later, after, state), group[count])
         # Last in, first tried: what was acknowledged.
         for index in candidates:
             if known[index].begin <= horizon:
@@ -113,11 +115,34 @@ def linearizable(operations, register):
     return False
 
 
+def _alike(operations):
+    """Groups of those that do the same, in the order of their begins: of these the next is as good as any."""
+    groups = collections.defaultdict(list)
+    for each in sorted(operations, key=lambda each: each.begin):
+        groups[each.kind, each.argument, each.result].append(each)
+    return list(groups.values())
+
+
 def _push(stack, register, configuration, operation):
     try:
         stack.append(configuration[:3] + (register.step(configuration[3], operation),))
     except ValueError:
         pass
+
+
+def settle(operations, stored):
+    """What became of publishes whose answers were lost: `stored` has (task, set, revision) of all that was ever stored.
+    Gives the operations without those that were never carried out, and the others with their results."""
+    revisions = {(task, number): revision for task, number, revision in stored}
+    settled = []
+    for each in operations:
+        if each.kind == "publish" and not each.acknowledged():
+            revision = revisions.get((each.key, each.argument))
+            if revision is None:
+                continue
+            each = dataclasses.replace(each, result=revision)
+        settled.append(each)
+    return settled
 
 
 def registers(operations):

@@ -78,6 +78,18 @@ class Registers(unittest.TestCase):
         self.good(create(0, 1), lost, publish(3, 4, "three", 2), read(5, 6, OPEN, 2, "three"))
         self.good(create(0, 1), lost, publish(3, 4, "three", 3), read(5, 6, OPEN, 3, "three"))
 
+    def test_what_was_stored_tells_what_became_of_lost_answers(self):
+        calls = [create(0, 1), publish(2, None, "two"), publish(3, None, "three")]
+        settled = checker.settle(calls, {(TASK, "one", 1), (TASK, "three", 2)})
+        self.assertEqual([(call.kind, call.argument, call.result) for call in settled],
+                         [("create", "one", None), ("publish", "three", 2)])
+        self.good(*settled, read(4, 5, OPEN, 2, "three"))
+        self.bad(*settled, publish(4, 5, "four", 4))
+
+    def test_what_does_the_same_is_tried_once(self):
+        pauses = [call(kind, 2 + number, None) for number in range(40) for kind in ("pause", "resume", "abort")]
+        self.bad(create(0, 1), *pauses, read(50, 51, ABORTED, 1, "one"), read(52, 53, OPEN, 1, "one"))
+
     def test_what_was_not_acknowledged_is_carried_out_once(self):
         self.bad(create(0, 1), publish(2, None, "two"), read(3, 4, OPEN, 2, "two"), publish(5, 6, "three", 3),
                  read(7, 8, OPEN, 4, "two"))

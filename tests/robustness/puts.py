@@ -1,4 +1,5 @@
-"""Every record of a client that taskd has ever stored, from etcd's own history: run by the Python that has protobuf.
+"""Every record of a task or client that taskd has ever stored, from etcd's own history: run by the Python that has
+protobuf.
 
     puts.py STUBS < what `etcdctl watch --write-out json` printed > a line of JSON for each
 
@@ -17,15 +18,19 @@ def main(stubs):
     from services.taskd.domain import record_pb2  # pylint: disable=import-error,import-outside-toplevel
     for line in sys.stdin:
         for event in json.loads(line).get("Events") or []:
-            # …/data/t/{task}/p/{client}
+            # …/data/t/{task}/task and …/data/t/{task}/p/{client}
             key = base64.b64decode(event["kv"]["key"]).decode().split("/data/")[-1].split("/")
-            if len(key) != 4 or key[0] != "t" or key[2] != "p" or event.get("type"):
+            value = base64.b64decode(event["kv"].get("value", ""))
+            if key[0] != "t" or event.get("type"):
                 continue
-            record = record_pb2.ParticipantRecord.FromString(base64.b64decode(event["kv"].get("value", "")))
-            client = record.participant
-            print(json.dumps({
-                "task": key[1], "client": key[3], "state": task_pb2.Participant.State.Name(client.state),
-                "revision": client.revision, "attempt": client.attempt, "version": client.version}))
+            if key[2:] == ["task"]:
+                task = record_pb2.TaskRecord.FromString(value).task
+                print(json.dumps({"task": key[1], "revision": task.revision, "bytes": task.payload_bytes}))
+            elif len(key) == 4 and key[2] == "p":
+                client = record_pb2.ParticipantRecord.FromString(value).participant
+                print(json.dumps({
+                    "task": key[1], "client": key[3], "state": task_pb2.Participant.State.Name(client.state),
+                    "revision": client.revision, "attempt": client.attempt, "version": client.version}))
 
 
 if __name__ == "__main__":

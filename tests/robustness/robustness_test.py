@@ -203,8 +203,8 @@ class Robustness(unittest.TestCase):
                     may[path].append(text)
         return may
 
-    def puts(self):
-        """What etcd has kept of every change."""
+    def stored(self):
+        """What etcd has kept of every change: (records of clients, (task, set, revision) of every revision)."""
         marked = self.cluster.etcdctl("put", MARK, "")
         marked.communicate()
         watch = self.cluster.etcdctl("watch", "--prefix", "", "--rev", "1", "--write-out", "json")
@@ -221,15 +221,18 @@ class Robustness(unittest.TestCase):
         watch.communicate()
         read = subprocess.run([stack.PYTHON, TREE / "tests/robustness/puts.py", stubs],
                               input="".join(lines), capture_output=True, text=True, check=True)
-        return [history.Put(**json.loads(line)) for line in read.stdout.splitlines()]
+        records = [json.loads(line) for line in read.stdout.splitlines()]
+        return ([history.Put(**each) for each in records if "client" in each],
+                {("task/" + each["task"], each["bytes"] - office.SMALLEST_BYTES, each["revision"])
+                 for each in records if "client" not in each})
 
     def check(self):
         calls = self.history.all()
         probes = [history.Probe(**json.loads(line)) for line in (self.folder / "probes").read_text().splitlines()]
-        puts = self.puts()
+        puts, revisions = self.stored()
         found = list(self.errors)
         found += ["%s ended by itself with code %d" % each for each in self.faults.ended_alone]
-        found += checker.registers(calls)
+        found += checker.registers(checker.settle(calls, revisions))
         found += checker.admissions(calls, probes)
         found += checker.confirmations(puts)
         found += checker.disks(self.expected(), self.fleet.found())
