@@ -9,27 +9,11 @@
 namespace parley::store {
 namespace {
 
-// Every value that any key had. A row's id is its commit's revision, its place in the commit and whether it is a
-// deletion, so that the table grows at its end and a key's newest version is found in the index alone.
-constexpr char kSchema[] = R"(
-  CREATE TABLE history (id INTEGER PRIMARY KEY, key BLOB NOT NULL, create_revision INTEGER NOT NULL,
-                        lease INTEGER NOT NULL, value BLOB NOT NULL);
-  CREATE INDEX history_by_key ON history (key);
-  CREATE INDEX history_by_lease ON history (lease) WHERE lease != 0;
-  CREATE TABLE leases (id INTEGER PRIMARY KEY, ttl_ms INTEGER NOT NULL);
-  CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), revision INTEGER NOT NULL, compacted INTEGER NOT NULL);
-  INSERT INTO state VALUES (1, 0, 0);
-  PRAGMA application_id = 1348563564;
-  PRAGMA user_version = 1;
-)";
-constexpr absl::string_view kApplicationId = "1348563564";  // "Parl"
-constexpr int kSchemaVersion = 1;
-
 constexpr char kReadState[] = "SELECT revision, compacted FROM state WHERE id = 1";
 constexpr char kNewest[] = "SELECT id FROM history WHERE key = ?1 AND id <= ?2 ORDER BY id DESC LIMIT 1";
 constexpr char kRead[] =
-    "SELECT id, create_revision, value FROM history WHERE key = ?1 AND id <= ?2 ORDER BY id DESC LIMIT 1";
-constexpr char kReadRow[] = "SELECT create_revision, value FROM history WHERE id = ?1";
+    "SELECT id, create_revision, value, lease FROM history WHERE key = ?1 AND id <= ?2 ORDER BY id DESC LIMIT 1";
+constexpr char kReadRow[] = "SELECT create_revision, value, lease FROM history WHERE id = ?1";
 constexpr char kCreateRevision[] = "SELECT create_revision FROM history WHERE id = ?1";
 constexpr char kScan[] = "SELECT key, id FROM history WHERE key >= ?1 AND key < ?2 AND id <= ?3 ORDER BY key, id";
 constexpr char kReadHistory[] =
@@ -39,6 +23,7 @@ constexpr char kSetRevision[] = "UPDATE state SET revision = ?1 WHERE id = 1";
 constexpr char kSetCompacted[] = "UPDATE state SET compacted = ?1 WHERE id = 1";
 constexpr char kFindLease[] = "SELECT 1 FROM leases WHERE id = ?1";
 constexpr char kListLeases[] = "SELECT id, ttl_ms FROM leases";
+constexpr char kReadLease[] = "SELECT ttl_ms FROM leases WHERE id = ?1";
 constexpr char kInsertLease[] = "INSERT INTO leases (id, ttl_ms) VALUES (?1, ?2)";
 constexpr char kDeleteLease[] = "DELETE FROM leases WHERE id = ?1";
 constexpr char kRowsOfLease[] = "SELECT id, key FROM history WHERE lease = ?1";
@@ -84,7 +69,8 @@ absl::StatusOr<bool> AddToPage(Database* database, std::string key, int64_t row,
   read.Bind(row);
   ASSIGN_OR_RETURN(const bool found, read.Next());
   if (!found) return DataLoss("STORE_DAMAGED", "the store's index names a missing row");
-  page->entries.push_back({std::move(key), std::string(read.Bytes(1)), read.Number(0), RevisionOf(row)});
+  page->entries.push_back(
+      {std::move(key), std::string(read.Bytes(1)), read.Number(0), RevisionOf(row), read.Number(2)});
   return true;
 }
 
@@ -154,31 +140,6 @@ absl::Status CheckLease(Writer* writer, LeaseId lease) {
 
 }  // namespace
 
-absl::Status PrepareSchema(Database* database, const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string mode, database->Value("PRAGMA journal_mode=WAL"));
-  if (mode != "wal") {
-    return Unavailable("STORE_UNAVAILABLE", "the file system of ", path,
-                       " cannot share memory between processes; use a local one");
-  }
-  ASSIGN_OR_RETURN(const std::string application, database->Value("PRAGMA application_id"));
-  ASSIGN_OR_RETURN(const std::string version, database->Value("PRAGMA user_version"));
-  ASSIGN_OR_RETURN(const std::string tables, database->Value("SELECT count(*) FROM sqlite_schema"));
-  if (tables == "0" && version == "0") {
-    RETURN_IF_ERROR(database->Execute("BEGIN IMMEDIATE"));
-    RETURN_IF_ERROR(database->Execute(kSchema));
-    return database->Execute("COMMIT");
-  }
-  if (application != kApplicationId) {
-    return DataLoss("STORE_DAMAGED", path,
-                    " is not a store of Parley's; restore it from a backup, or choose another folder");
-  }
-  if (version != absl::StrCat(kSchemaVersion)) {
-    return FailedPrecondition("STORE_NEWER", path, " has schema ", version, " and this program knows ", kSchemaVersion,
-                              "; run the version of Parley that wrote it, or a newer one");
-  }
-  return absl::OkStatus();
-}
-
 absl::StatusOr<State> ReadState(Database* database) {
   Database::Statement read = database->Prepare(kReadState);
   ASSIGN_OR_RETURN(const bool found, read.Next());
@@ -197,7 +158,8 @@ absl::StatusOr<Entry> ReadEntry(Database* database, absl::string_view key, int64
   read.Bind(key).Bind(revision == 0 ? kNewestId : LastRowOf(revision));
   ASSIGN_OR_RETURN(const bool found, read.Next());
   if (!found || IsDeletion(read.Number(0))) return KeyNotFound(key);
-  return Entry{std::string(key), std::string(read.Bytes(2)), read.Number(1), RevisionOf(read.Number(0))};
+  return Entry{std::string(key), std::string(read.Bytes(2)), read.Number(1), RevisionOf(read.Number(0)),
+               read.Number(3)};
 }
 
 absl::StatusOr<Page> ReadPage(Database* database, const KeyRange& range, size_t limit, int64_t revision) {
@@ -291,6 +253,13 @@ absl::StatusOr<std::vector<std::pair<LeaseId, absl::Duration>>> ListLeases(Datab
     if (!found) return leases;
     leases.emplace_back(list.Number(0), absl::Milliseconds(list.Number(1)));
   }
+}
+
+absl::StatusOr<absl::Duration> ReadLeaseTime(Database* database, LeaseId lease) {
+  Database::Statement read = database->Prepare(kReadLease);
+  ASSIGN_OR_RETURN(const bool found, read.Bind(lease).Next());
+  if (!found) return LeaseNotFound();
+  return absl::Milliseconds(read.Number(0));
 }
 
 absl::StatusOr<int64_t> PromiseCompaction(Writer* writer, int64_t revision) {

@@ -1,4 +1,4 @@
-// The tables of a store, and what is read and written in them inside one SQLite transaction.
+// What is read and written in the tables of a store inside one SQLite transaction.
 //
 // Threads: one at a time on a Database.
 #ifndef PARLEY_LIB_STORE_HISTORY_H_
@@ -26,10 +26,6 @@ struct State {
   int64_t compacted = 0;
 };
 
-// Makes the tables in an empty database. Returns DATA_LOSS (STORE_DAMAGED) for another program's, FAILED_PRECONDITION
-// (STORE_NEWER) for another version's, UNAVAILABLE (STORE_UNAVAILABLE) on a file system that cannot have a store.
-absl::Status PrepareSchema(Database* database, const std::string& path);
-
 // Returns the state row, or DATA_LOSS (STORE_DAMAGED) without one.
 absl::StatusOr<State> ReadState(Database* database);
 // Returns OUT_OF_RANGE: STORE_COMPACTED for a revision that is no longer kept, STORE_FUTURE_REVISION for one that is
@@ -46,6 +42,9 @@ absl::StatusOr<WatchDispatcher::History> ReadChanges(Database* database, const K
                                                      int64_t up_to);
 // Returns every lease with its whole time, or the errors of store.h.
 absl::StatusOr<std::vector<std::pair<LeaseId, absl::Duration>>> ListLeases(Database* database);
+
+// Returns the time that a lease was granted for, or the error LeaseNotFound.
+absl::StatusOr<absl::Duration> ReadLeaseTime(Database* database, LeaseId lease);
 
 // What runs inside the writer's SQLite transaction.
 struct Writer {

@@ -22,6 +22,7 @@ EtcdOptions ToEtcd(const StoreOptions& options, StoreUrl url) {
   etcd.prefix = std::move(url.prefix);
   etcd.service = options.service;
   etcd.organisation = options.organisation;
+  etcd.purpose = options.purpose;
   etcd.ca_file = options.ca_file;
   etcd.certificate_file = options.certificate_file;
   etcd.key_file = options.key_file;
@@ -65,8 +66,23 @@ absl::StatusOr<std::unique_ptr<Store>> OpenStore(const StoreOptions& options) {
   if (url.is_etcd()) return OpenEtcdStore(ToEtcd(options, std::move(url)));
   SqliteOptions sqlite;
   sqlite.path = std::move(url.path);
+  sqlite.owner = {options.service, options.organisation};
+  sqlite.purpose = options.purpose;
   sqlite.clock = options.clock;
   return OpenSqliteStore(std::move(sqlite));
+}
+
+absl::Status FinishStore(const StoreOptions& options, std::unique_ptr<Store> store) {
+  ASSIGN_OR_RETURN(const StoreUrl url, ParseStoreUrl(options.url));
+  if (url.is_etcd()) return FinishEtcdStore(store.get());
+  // It lets go of the file.
+  store = nullptr;
+  return FinishSqliteStore(url.path);
+}
+
+absl::StatusOr<StoreOwner> ReadStoreOwner(const StoreOptions& options) {
+  ASSIGN_OR_RETURN(StoreUrl url, ParseStoreUrl(options.url));
+  return url.is_etcd() ? ReadEtcdOwner(ToEtcd(options, std::move(url))) : ReadSqliteOwner(url.path);
 }
 
 }  // namespace parley::store

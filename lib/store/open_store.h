@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "lib/base/clock.h"
+#include "lib/store/owner.h"
 #include "lib/store/store.h"
 
 namespace parley::store {
@@ -38,10 +39,12 @@ absl::StatusOr<StoreUrl> ParseStoreUrl(absl::string_view text);
 struct StoreOptions {
   // What ParseStoreUrl takes.
   std::string url;
-  // The service whose data these are, such as "taskd". Only etcd needs it.
+  // The service whose data these are, such as "taskd". A store that has another one's is refused. Only etcd needs it.
   std::string service;
-  // The organisation whose data these are, if it is known. An etcd that has another one's is refused.
+  // The organisation whose data these are, if it is known. A store that has another one's is refused.
   std::string organisation;
+  // Services leave this as it is.
+  StorePurpose purpose = {};
   // Paths of PEM files for https: the CA of the etcd's members, this client's certificate and its private key.
   std::string ca_file;
   std::string certificate_file;
@@ -56,6 +59,14 @@ absl::Status CheckStoreOptions(const StoreOptions& options);
 
 // Returns the errors of ParseStoreUrl, of OpenSqliteStore and of OpenEtcdStore.
 absl::StatusOr<std::unique_ptr<Store>> OpenStore(const StoreOptions& options);
+
+// Says that a store which OpenStore has opened with these options to be filled is whole: services open it from now on.
+// Returns the errors of FinishSqliteStore and of FinishEtcdStore.
+absl::Status FinishStore(const StoreOptions& options, std::unique_ptr<Store> store);
+
+// Reads whose store it is; services may have it open. Returns the errors of ParseStoreUrl, of ReadSqliteOwner and of
+// ReadEtcdOwner.
+absl::StatusOr<StoreOwner> ReadStoreOwner(const StoreOptions& options);
 
 }  // namespace parley::store
 

@@ -57,4 +57,17 @@ absl::Status FutureRevision(int64_t revision) {
   return OutOfRange("STORE_FUTURE_REVISION", revision, " is not there yet");
 }
 
+absl::Status StoreAbsent(absl::string_view store) { return NotFound("STORE_ABSENT", "there is no store at ", store); }
+
+absl::Status StoreNotEmpty(absl::string_view store) {
+  return FailedPrecondition("STORE_NOT_EMPTY", "there is something at ", store,
+                            " already; move it away, or choose another place");
+}
+
+absl::Status StoreUnfinished(absl::string_view store) {
+  return FailedPrecondition("STORE_UNFINISHED", "what is at ", store,
+                            " is a copy that was not finished; run `parley store copy` or `parley restore` again, "
+                            "which begins it anew");
+}
+
 }  // namespace parley::store

@@ -29,6 +29,14 @@ absl::Status Compacted(int64_t revision);
 // Returns OUT_OF_RANGE (STORE_FUTURE_REVISION).
 absl::Status FutureRevision(int64_t revision);
 
+// These name the store by its file, or by what its keys begin with.
+// Returns NOT_FOUND (STORE_ABSENT).
+absl::Status StoreAbsent(absl::string_view store);
+// Returns FAILED_PRECONDITION (STORE_NOT_EMPTY).
+absl::Status StoreNotEmpty(absl::string_view store);
+// Returns FAILED_PRECONDITION (STORE_UNFINISHED).
+absl::Status StoreUnfinished(absl::string_view store);
+
 }  // namespace parley::store
 
 #endif  // PARLEY_LIB_STORE_REFUSALS_H_

@@ -150,6 +150,12 @@ absl::StatusOr<int64_t> Replicas::Keep(Store* store, const std::string& key, abs
   return made > 0 ? made : committed;
 }
 
+absl::StatusOr<std::string> Replicas::UnderLease(absl::string_view key, absl::string_view value, LeaseId lease) {
+  ASSIGN_OR_RETURN(Replica replica, Parse(key, value));
+  replica.lease = lease;
+  return Format(replica);
+}
+
 Replicas::Replicas(Options options)
     : options_(std::move(options)), name_(NewName(options_.service)), key_(options_.prefix + name_) {}
 

@@ -32,11 +32,14 @@ class Replicas {
   // Returns the time since some moment, by a clock that nobody sets.
   using Steady = std::function<absl::Duration()>;
 
+  // What the keys of all entries begin with, unless Options says otherwise.
+  static constexpr char kPrefix[] = "replica/";
+
   struct Options {
     // Must outlive this.
     Store* store = nullptr;
     // Entries stand at {prefix}{service}/{128-bit random}.
-    std::string prefix = "replica/";
+    std::string prefix = kPrefix;
     std::string service;
     // For how long a process that has gone silent may hold up the others.
     absl::Duration ttl = absl::Seconds(10);
@@ -67,6 +70,9 @@ class Replicas {
   static absl::Status Leave(Store* store, const std::string& key) {
     return store->Commit(Transaction().Delete(key)).status();
   }
+
+  // Returns the value of an entry as it is under another lease, for who copies a store. DATA_LOSS (STORE_DAMAGED).
+  static absl::StatusOr<std::string> UnderLease(absl::string_view key, absl::string_view value, LeaseId lease);
 
   // Returns the entry's key without the prefix: "taskd/0f…".
   const std::string& name() const { return name_; }

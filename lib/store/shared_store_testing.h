@@ -77,6 +77,10 @@ class SharedStore final : public Store {
     }
     return store_->KeepLeaseAlive(lease);
   }
+  absl::StatusOr<absl::Duration> LeaseTime(LeaseId lease) override {
+    RETURN_IF_ERROR(Check());
+    return store_->LeaseTime(lease);
+  }
   absl::Status RevokeLease(LeaseId lease) override {
     RETURN_IF_ERROR(Check());
     return store_->RevokeLease(lease);

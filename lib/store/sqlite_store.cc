@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -22,6 +23,7 @@
 #include "lib/store/database.h"
 #include "lib/store/history.h"
 #include "lib/store/refusals.h"
+#include "lib/store/schema.h"
 #include "lib/store/watch_dispatcher.h"
 
 namespace parley::store {
@@ -72,6 +74,7 @@ class SqliteStore final : public Store {
                                                     WatchCallback callback) override;
   absl::StatusOr<LeaseId> GrantLease(absl::Duration ttl) override;
   absl::Status KeepLeaseAlive(LeaseId lease) override;
+  absl::StatusOr<absl::Duration> LeaseTime(LeaseId lease) override;
   absl::Status RevokeLease(LeaseId lease) override;
   absl::Status Compact(int64_t revision) override;
 
@@ -329,7 +332,14 @@ absl::StatusOr<LeaseId> SqliteStore::GrantLease(absl::Duration ttl) {
   return lease;
 }
 
+absl::StatusOr<absl::Duration> SqliteStore::LeaseTime(LeaseId lease) {
+  Reader reader(this);
+  ASSIGN_OR_RETURN(Database* const database, reader.Get());
+  return ReadLeaseTime(database, lease);
+}
+
 void SqliteStore::StartLease(LeaseId lease, absl::Duration ttl) {
+  if (options_.purpose.use != StorePurpose::Use::kServe) return;
   MutexLock lock(&leases_mutex_);
   const absl::Time deadline = options_.clock->Now() + ttl;
   leases_[lease] = {ttl, deadline};
@@ -411,6 +421,11 @@ void SqliteStore::CompactByItself(int64_t revision) {
   });
 }
 
+absl::Status CheckThere(const std::string& path) {
+  if (access(path.c_str(), F_OK) == 0) return absl::OkStatus();
+  return errno == ENOENT || errno == ENOTDIR ? StoreAbsent(path) : FileError("open", path, errno);
+}
+
 // Makes the file with its mode before SQLite sees it; its companions get the same.
 absl::Status MakePrivateFile(const std::string& path) {
   const Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
@@ -426,15 +441,29 @@ absl::Status MakePrivateFile(const std::string& path) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(SqliteOptions options) {
+  if (options.purpose.use == StorePurpose::Use::kRead) RETURN_IF_ERROR(CheckThere(options.path));
   ASSIGN_OR_RETURN(Fd lock, LockStore(options.path));
   RETURN_IF_ERROR(MakePrivateFile(options.path));
   ASSIGN_OR_RETURN(std::unique_ptr<Database> database, Database::Open(options.path));
-  RETURN_IF_ERROR(PrepareSchema(database.get(), options.path));
+  RETURN_IF_ERROR(PrepareSchema(database.get(), options.path, options.owner, options.purpose));
   ASSIGN_OR_RETURN(const State state, ReadState(database.get()));
   database->CheckpointAfterCommits(/*first_at_once=*/state.revision == 0);
   auto store = std::make_unique<SqliteStore>(std::move(options), std::move(lock), std::move(database), state);
   RETURN_IF_ERROR(store->StartLeases());
   return store;
+}
+
+absl::Status FinishSqliteStore(const std::string& path) {
+  RETURN_IF_ERROR(CheckThere(path));
+  ASSIGN_OR_RETURN(const Fd lock, LockStore(path));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Database> database, Database::Open(path));
+  return FinishFilling(database.get(), path);
+}
+
+absl::StatusOr<StoreOwner> ReadSqliteOwner(const std::string& path) {
+  RETURN_IF_ERROR(CheckThere(path));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Database> database, Database::Open(path));
+  return ReadOwner(database.get(), path);
 }
 
 }  // namespace parley::store

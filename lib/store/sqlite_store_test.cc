@@ -45,6 +45,25 @@ std::unique_ptr<Engine> MakeSqliteEngine() { return std::make_unique<SqliteEngin
 
 INSTANTIATE_TEST_SUITE_P(Sqlite, StoreConformance, testing::Values(&MakeSqliteEngine));
 
+// One that was filled from elsewhere, and counts on above the revisions there.
+class FilledSqliteEngine final : public Engine {
+ public:
+  FilledSqliteEngine() {
+    const SqliteOptions filling = {.path = folder_.File(), .purpose = {StorePurpose::Use::kFill, /*after=*/5'000'000}};
+    EXPECT_TRUE(OpenSqliteStore(filling).ok());
+    EXPECT_TRUE(FinishSqliteStore(folder_.File()).ok());
+  }
+  absl::StatusOr<std::unique_ptr<Store>> Open(Clock* clock) override {
+    return OpenSqliteStore({.path = folder_.File(), .keep_revisions = 0, .clock = clock});
+  }
+
+ private:
+  Folder folder_;
+};
+std::unique_ptr<Engine> MakeFilledSqliteEngine() { return std::make_unique<FilledSqliteEngine>(); }
+
+INSTANTIATE_TEST_SUITE_P(FilledSqlite, StoreConformance, testing::Values(&MakeFilledSqliteEngine));
+
 std::string OpenError(const std::string& path) {
   const absl::StatusOr<std::unique_ptr<Store>> store = OpenSqliteStore({.path = path});
   EXPECT_THAT(std::string(store.status().message()), testing::HasSubstr(path));
@@ -55,6 +74,42 @@ TEST(SqliteStore, OneProcessAtATime) {
   Folder folder;
   const auto store = *OpenSqliteStore({.path = folder.File()});
   EXPECT_EQ(OpenError(folder.File()), "STORE_LOCKED");
+}
+
+TEST(SqliteStore, KnowsWhoseItIs) {
+  Folder folder;
+  SqliteOptions options = {.path = folder.File()};
+  // One of an earlier version does not, until a service opens it.
+  ASSERT_TRUE(OpenSqliteStore(options).ok());
+  EXPECT_EQ(ReadSqliteOwner(folder.File())->service, "");
+  options.owner.service = "taskd";
+  ASSERT_TRUE(OpenSqliteStore(options).ok());
+  options.owner = {"taskd", "Example Ltd"};
+  ASSERT_TRUE(OpenSqliteStore(options).ok());
+  for (const StoreOwner& other : {StoreOwner{"keyd", ""}, StoreOwner{"taskd", "Other Ltd"}}) {
+    options.owner = other;
+    EXPECT_EQ(Reason(OpenSqliteStore(options).status()), "STORE_FOREIGN");
+  }
+  EXPECT_EQ(ReadSqliteOwner(folder.File())->organisation, "Example Ltd");
+}
+
+// Programs that know no copies refuse any schema but their own.
+TEST(SqliteStore, IsOpenedByNobodyWhileItIsFilled) {
+  Folder folder;
+  SqliteOptions filling = {.path = folder.File(), .purpose = {StorePurpose::Use::kFill, 7}};
+  ASSERT_TRUE((*OpenSqliteStore(filling))->Commit(Transaction().Set("half", "1")).ok());
+  EXPECT_EQ(OpenError(folder.File()), "STORE_UNFINISHED");
+  EXPECT_EQ(*(*Database::Open(folder.File()))->Value("PRAGMA user_version"), "-1");
+  {
+    const auto again = *OpenSqliteStore(filling);
+    EXPECT_EQ(Reason(again->Get("half").status()), "KEY_NOT_FOUND");
+    EXPECT_EQ(Reason(FinishSqliteStore(folder.File())), "STORE_LOCKED");
+    EXPECT_EQ(*again->Commit(Transaction().Set("whole", "1")), 9);
+  }
+  ASSERT_TRUE(FinishSqliteStore(folder.File()).ok());
+  EXPECT_EQ((*OpenSqliteStore({.path = folder.File()}))->Get("whole")->value, "1");
+  EXPECT_EQ(Reason(FinishSqliteStore(folder.File())), "STORE_NOT_EMPTY");
+  EXPECT_EQ(Reason(OpenSqliteStore(filling).status()), "STORE_NOT_EMPTY");
 }
 
 TEST(SqliteStore, ItsFilesAreItsOwners) {

@@ -55,6 +55,8 @@ struct Entry {
   // The revision of the commit that first put it, since it was last absent, and of the one that put this value.
   int64_t create_revision = 0;
   int64_t mod_revision = 0;
+  // The lease under which it stands; 0 for none.
+  int64_t lease = 0;
 };
 
 // The keys from `begin` up to, not including, `end`; up to the last key if `end` is empty.
@@ -144,6 +146,8 @@ class Store {
   virtual absl::StatusOr<LeaseId> GrantLease(absl::Duration ttl) = 0;
   // Starts the lease's time again. Returns NOT_FOUND (LEASE_NOT_FOUND) if it has run out.
   virtual absl::Status KeepLeaseAlive(LeaseId lease) = 0;
+  // Returns the time that the lease was granted for. Returns NOT_FOUND (LEASE_NOT_FOUND) if it has run out.
+  virtual absl::StatusOr<absl::Duration> LeaseTime(LeaseId lease) = 0;
   // Ends the lease with its entries. Returns NOT_FOUND (LEASE_NOT_FOUND) if it has run out.
   virtual absl::Status RevokeLease(LeaseId lease) = 0;
 

@@ -89,7 +89,8 @@ absl::StatusOr<Host> Host::Open(const Options& options, Clock* clock, std::share
     ASSIGN_OR_RETURN(host.kek, FindKek(options, /*founded=*/true));
     return host;
   }
-  ASSIGN_OR_RETURN(host.store, store::OpenSqliteStore({.path = DatabasePath(options), .clock = clock}));
+  ASSIGN_OR_RETURN(host.store, store::OpenSqliteStore(
+                                   {.path = DatabasePath(options), .owner = {.service = "keyd"}, .clock = clock}));
   ASSIGN_OR_RETURN(const auto organisation, KeyStore(host.store.get(), clock).FindOrganisation());
   RETURN_IF_ERROR(CheckFounding(options, organisation.exists()));
   ASSIGN_OR_RETURN(host.kek, FindKek(options, organisation.exists()));

@@ -3,6 +3,7 @@
 #include <sys/random.h>
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -25,8 +26,9 @@ constexpr int64_t kFirstPageEntries = 100;
 constexpr int64_t kMostPageEntries = 2000;
 
 Entry ToEntry(const KeySpace& keys, mvccpb::KeyValue* found) {
-  return {keys.FromEtcd(found->key()), std::move(*found->mutable_value()), found->create_revision(),
-          found->mod_revision()};
+  return {keys.FromEtcd(found->key()), std::move(*found->mutable_value()),
+          keys.revisions().FromEtcd(found->create_revision()), keys.revisions().FromEtcd(found->mod_revision()),
+          found->lease()};
 }
 
 // A read that does nothing but wait for what was committed before. etcd answers a transaction without puts and deletes
@@ -43,7 +45,10 @@ etcdserverpb::TxnRequest ToTxn(const KeySpace& keys, Transaction transaction) {
     etcdserverpb::Compare* const compare = txn.add_compare();
     compare->set_target(etcdserverpb::Compare::MOD);
     compare->set_key(keys.ToEtcd(condition.key));
-    compare->set_mod_revision(condition.mod_revision);
+    const int64_t revision = condition.mod_revision;
+    // One that is not kept never holds, though it may be the number of one that etcd has, or of none.
+    const bool may_hold = revision == 0 || keys.revisions().keeps(revision);
+    compare->set_mod_revision(may_hold ? keys.revisions().ToEtcd(revision) : -1);
   }
   for (Put& put : transaction.puts) {
     etcdserverpb::PutRequest* const request = txn.add_success()->mutable_request_put();
@@ -63,9 +68,13 @@ etcdserverpb::TxnRequest ToTxn(const KeySpace& keys, Transaction transaction) {
 
 class EtcdStore final : public Store {
  public:
-  EtcdStore(std::unique_ptr<EtcdCluster> cluster, const KeySpace& keys, Clock* clock)
+  // `made` is etcd's revision at which the format entry was made. `guard` is the one at which it must still stand in
+  // each commit; 0 for any.
+  EtcdStore(std::unique_ptr<EtcdCluster> cluster, const KeySpace& keys, int64_t made, int64_t guard, Clock* clock)
       : cluster_(std::move(cluster)),
         keys_(keys),
+        made_(made),
+        guard_(guard),
         watches_(std::make_shared<EtcdWatches>(cluster_.get(), keys_, clock)) {}
   ~EtcdStore() override { watches_->Stop(); }
 
@@ -77,54 +86,71 @@ class EtcdStore final : public Store {
                                                     WatchCallback callback) override;
   absl::StatusOr<LeaseId> GrantLease(absl::Duration ttl) override;
   absl::Status KeepLeaseAlive(LeaseId lease) override;
+  absl::StatusOr<absl::Duration> LeaseTime(LeaseId lease) override;
   absl::Status RevokeLease(LeaseId lease) override;
   absl::Status Compact(int64_t revision) override;
 
+  // Finds out whether the store is the one that was opened. Whoever keeps leases alive is told so in time, as somebody
+  // may have deleted it and restored another one, whose revisions mean something else.
+  absl::Status CheckStill();
+  absl::Status Replaced() const;
+  // Deletes all data, in one commit.
+  absl::Status DeleteEverything();
+  absl::Status Finish() { return FinishKeySpace(cluster_.get(), keys_, guard_); }
+
  private:
-  absl::StatusOr<etcdserverpb::RangeResponse> Range(const etcdserverpb::RangeRequest& request);
-  absl::StatusOr<etcdserverpb::RangeResponse> ReadPage(etcdserverpb::RangeRequest* request, int64_t* entries);
+  // `revision` is the request's, as callers count.
+  absl::StatusOr<etcdserverpb::RangeResponse> Range(etcdserverpb::RangeRequest* request, int64_t revision);
+  absl::StatusOr<etcdserverpb::RangeResponse> ReadPage(etcdserverpb::RangeRequest* request, int64_t revision,
+                                                       int64_t* entries);
+  // Commits under the guard. `only` is the key of the only condition.
+  absl::StatusOr<int64_t> Run(etcdserverpb::TxnRequest request, absl::string_view only);
   // Returns the newest revision, or an error if this one can not be read; 0 can.
   absl::StatusOr<int64_t> CheckRevision(int64_t revision);
 
   const std::unique_ptr<EtcdCluster> cluster_;
   const KeySpace keys_;
+  const int64_t made_;
+  const int64_t guard_;
+  std::atomic<bool> replaced_ = false;
   const std::shared_ptr<EtcdWatches> watches_;
 };
 
-absl::StatusOr<etcdserverpb::RangeResponse> EtcdStore::Range(const etcdserverpb::RangeRequest& request) {
+absl::StatusOr<etcdserverpb::RangeResponse> EtcdStore::Range(etcdserverpb::RangeRequest* request, int64_t revision) {
+  if (revision != 0 && !keys_.revisions().keeps(revision)) return Compacted(revision);
+  request->set_revision(keys_.revisions().ToEtcd(revision));
   etcdserverpb::RangeResponse response;
   const auto range = [&](EtcdMember* member, grpc::ClientContext* context) {
-    return member->kv()->Range(context, request, &response);
+    return member->kv()->Range(context, *request, &response);
   };
-  RETURN_IF_ERROR(cluster_->Call(Effect::kRepeatable, request.revision(), range));
+  RETURN_IF_ERROR(cluster_->Call(Effect::kRepeatable, revision, range));
   return response;
 }
 
 absl::StatusOr<int64_t> EtcdStore::CheckRevision(int64_t revision) {
   etcdserverpb::RangeRequest request;
   request.set_key(keys_.format_key());
-  request.set_revision(revision);
   request.set_count_only(true);
-  ASSIGN_OR_RETURN(const etcdserverpb::RangeResponse response, Range(request));
-  return response.header().revision();
+  ASSIGN_OR_RETURN(const etcdserverpb::RangeResponse response, Range(&request, revision));
+  return keys_.revisions().FromEtcd(response.header().revision());
 }
 
 absl::StatusOr<Entry> EtcdStore::Get(absl::string_view key, int64_t revision) {
   etcdserverpb::RangeRequest request;
   request.set_key(keys_.ToEtcd(key));
-  request.set_revision(revision);
-  ASSIGN_OR_RETURN(etcdserverpb::RangeResponse response, Range(request));
+  ASSIGN_OR_RETURN(etcdserverpb::RangeResponse response, Range(&request, revision));
   if (response.kvs().empty()) return KeyNotFound(key);
   return ToEntry(keys_, response.mutable_kvs(0));
 }
 
 // Reads at most `entries`, and fewer if those do not fit into an answer. Adapts `entries` to the size of what it reads.
-absl::StatusOr<etcdserverpb::RangeResponse> EtcdStore::ReadPage(etcdserverpb::RangeRequest* request, int64_t* entries) {
+absl::StatusOr<etcdserverpb::RangeResponse> EtcdStore::ReadPage(etcdserverpb::RangeRequest* request, int64_t revision,
+                                                                int64_t* entries) {
   const int64_t wanted = request->limit();
   while (true) {
     const int64_t asked = wanted == 0 ? *entries : std::min(wanted, *entries);
     request->set_limit(asked);
-    absl::StatusOr<etcdserverpb::RangeResponse> response = Range(*request);
+    absl::StatusOr<etcdserverpb::RangeResponse> response = Range(request, revision);
     if (Reason(response.status()) == "STORE_ANSWER_TOO_LARGE" && asked > 1) {
       *entries = asked / 2;
       continue;
@@ -146,11 +172,10 @@ absl::StatusOr<Page> EtcdStore::List(const KeyRange& range, size_t limit, int64_
   request.set_range_end(in_etcd.end);
   int64_t entries = kFirstPageEntries;
   do {
-    request.set_revision(page.revision);
     request.set_limit(limit == 0 ? 0 : static_cast<int64_t>(limit - page.entries.size()));
-    ASSIGN_OR_RETURN(etcdserverpb::RangeResponse response, ReadPage(&request, &entries));
+    ASSIGN_OR_RETURN(etcdserverpb::RangeResponse response, ReadPage(&request, page.revision, &entries));
     // The others are read at the revision of the first.
-    if (page.revision == 0) page.revision = response.header().revision();
+    if (page.revision == 0) page.revision = keys_.revisions().FromEtcd(response.header().revision());
     for (mvccpb::KeyValue& found : *response.mutable_kvs()) page.entries.push_back(ToEntry(keys_, &found));
     page.more = response.more();
     if (page.more) request.set_key(response.kvs(response.kvs_size() - 1).key() + '\0');
@@ -161,23 +186,44 @@ absl::StatusOr<Page> EtcdStore::List(const KeyRange& range, size_t limit, int64_
 absl::StatusOr<int64_t> EtcdStore::Commit(Transaction transaction) {
   RETURN_IF_ERROR(CheckTransaction(transaction));
   const std::string only = transaction.conditions.size() == 1 ? transaction.conditions[0].key : "";
-  const etcdserverpb::TxnRequest request = ToTxn(keys_, std::move(transaction));
+  return Run(ToTxn(keys_, std::move(transaction)), only);
+}
+
+absl::StatusOr<int64_t> EtcdStore::Run(etcdserverpb::TxnRequest request, absl::string_view only) {
+  if (replaced_) return Replaced();
+  if (guard_ != 0) {
+    etcdserverpb::Compare* const compare = request.add_compare();
+    compare->set_target(etcdserverpb::Compare::MOD);
+    compare->set_key(keys_.format_key());
+    compare->set_mod_revision(guard_);
+  }
   etcdserverpb::TxnResponse response;
   RETURN_IF_ERROR(cluster_->Call(Effect::kOnce, 0, [&](EtcdMember* member, grpc::ClientContext* context) {
     return member->kv()->Txn(context, request, &response);
   }));
   if (!response.succeeded()) return Conflict(only);
-  return response.header().revision();
+  return keys_.revisions().FromEtcd(response.header().revision());
+}
+
+absl::Status EtcdStore::DeleteEverything() {
+  const KeyRange everything = keys_.ToEtcd(KeyRange::Prefix(""));
+  etcdserverpb::TxnRequest request;
+  etcdserverpb::DeleteRangeRequest* const remove = request.add_success()->mutable_request_delete_range();
+  remove->set_key(everything.begin);
+  remove->set_range_end(everything.end);
+  return Run(std::move(request), "").status();
 }
 
 absl::StatusOr<std::unique_ptr<Watch>> EtcdStore::WatchRange(const KeyRange& range, int64_t revision,
                                                              WatchCallback callback) {
   // Revision 0 is before everything: all of it is kept if the first one is.
+  if (!keys_.revisions().keeps(revision)) return Compacted(revision);
   RETURN_IF_ERROR(CheckRevision(std::max<int64_t>(revision, 1)).status());
   return watches_->Add(range, revision, std::move(callback));
 }
 
 absl::StatusOr<LeaseId> EtcdStore::GrantLease(absl::Duration ttl) {
+  if (replaced_) return Replaced();
   RETURN_IF_ERROR(CheckLeaseTime(ttl));
   // The id is chosen here, so that a grant whose answer was lost can be repeated without leaving a second lease.
   LeaseId lease = 0;
@@ -200,7 +246,21 @@ absl::StatusOr<LeaseId> EtcdStore::GrantLease(absl::Duration ttl) {
   return lease;
 }
 
+absl::Status EtcdStore::CheckStill() {
+  etcdserverpb::RangeRequest request;
+  request.set_key(keys_.format_key());
+  ASSIGN_OR_RETURN(const etcdserverpb::RangeResponse response, Range(&request, 0));
+  if (response.kvs().empty() || response.kvs(0).create_revision() != made_) replaced_ = true;
+  return replaced_ ? Replaced() : absl::OkStatus();
+}
+
+absl::Status EtcdStore::Replaced() const {
+  return FailedPrecondition("STORE_REPLACED", "what etcd had under ", keys_.root(),
+                            " was deleted while this process served from it; start the process again");
+}
+
 absl::Status EtcdStore::KeepLeaseAlive(LeaseId lease) {
+  RETURN_IF_ERROR(CheckStill());
   etcdserverpb::LeaseKeepAliveRequest request;
   request.set_id(lease);
   etcdserverpb::LeaseKeepAliveResponse response;
@@ -218,6 +278,18 @@ absl::Status EtcdStore::KeepLeaseAlive(LeaseId lease) {
   return response.ttl() > 0 ? absl::OkStatus() : LeaseNotFound();
 }
 
+absl::StatusOr<absl::Duration> EtcdStore::LeaseTime(LeaseId lease) {
+  etcdserverpb::LeaseTimeToLiveRequest request;
+  request.set_id(lease);
+  etcdserverpb::LeaseTimeToLiveResponse response;
+  RETURN_IF_ERROR(cluster_->Call(Effect::kRepeatable, 0, [&](EtcdMember* member, grpc::ClientContext* context) {
+    return member->lease()->LeaseTimeToLive(context, request, &response);
+  }));
+  // etcd answers for a lease that it does not know.
+  if (response.ttl() <= 0) return LeaseNotFound();
+  return absl::Seconds(response.grantedttl());
+}
+
 absl::Status EtcdStore::RevokeLease(LeaseId lease) {
   etcdserverpb::LeaseRevokeRequest request;
   request.set_id(lease);
@@ -228,8 +300,9 @@ absl::Status EtcdStore::RevokeLease(LeaseId lease) {
 }
 
 absl::Status EtcdStore::Compact(int64_t revision) {
+  if (!keys_.revisions().keeps(revision)) return absl::OkStatus();
   etcdserverpb::CompactionRequest request;
-  request.set_revision(revision);
+  request.set_revision(keys_.revisions().ToEtcd(revision));
   const absl::Status status =
       cluster_->Call(Effect::kRepeatable, revision, [&](EtcdMember* member, grpc::ClientContext* context) {
         etcdserverpb::CompactionResponse response;
@@ -239,20 +312,51 @@ absl::Status EtcdStore::Compact(int64_t revision) {
   return Reason(status) == "STORE_COMPACTED" ? absl::OkStatus() : status;
 }
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<Store>> OpenEtcdStore(EtcdOptions options) {
+absl::StatusOr<std::unique_ptr<EtcdCluster>> ConnectTo(const EtcdOptions& options) {
   ASSIGN_OR_RETURN(std::unique_ptr<EtcdCluster> cluster, EtcdCluster::Create(options));
   // Before any call, so that a member that is not genuine is called that.
   const absl::Status connected = cluster->Connect(absl::Now() + options.call_timeout).status();
   if (absl::IsUnauthenticated(connected) || absl::IsFailedPrecondition(connected)) return connected;
   RETURN_IF_ERROR(CheckHealth(cluster.get()));
-  const KeySpace keys(options.prefix, options.service);
-  absl::Status claimed = ClaimKeySpace(cluster.get(), keys, options);
+  return cluster;
+}
+
+absl::StatusOr<KeySpaceFormat> OpenKeySpace(EtcdCluster* cluster, const KeySpace& keys, const EtcdOptions& options) {
+  const StoreOwner owner = {options.service, options.organisation};
+  switch (options.purpose.use) {
+    case StorePurpose::Use::kRead:
+      return ReadKeySpace(cluster, keys, owner);
+    case StorePurpose::Use::kFill:
+      return BeginKeySpace(cluster, keys, owner, options.purpose.after);
+    case StorePurpose::Use::kServe:
+      break;
+  }
+  absl::StatusOr<KeySpaceFormat> claimed = ClaimKeySpace(cluster, keys, owner);
   // The other replica has made it meanwhile, or this one has and did not hear of it.
-  if (absl::IsAborted(claimed)) claimed = ClaimKeySpace(cluster.get(), keys, options);
-  RETURN_IF_ERROR(claimed);
-  return std::make_unique<EtcdStore>(std::move(cluster), keys, options.clock);
+  return absl::IsAborted(claimed.status()) ? ClaimKeySpace(cluster, keys, owner) : claimed;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Store>> OpenEtcdStore(EtcdOptions options) {
+  ASSIGN_OR_RETURN(std::unique_ptr<EtcdCluster> cluster, ConnectTo(options));
+  KeySpace keys(options.prefix, options.service);
+  ASSIGN_OR_RETURN(const KeySpaceFormat format, OpenKeySpace(cluster.get(), keys, options));
+  keys.SetRevisions(format.revisions);
+  const bool fill = options.purpose.use == StorePurpose::Use::kFill;
+  auto store = std::make_unique<EtcdStore>(std::move(cluster), keys, format.create_revision,
+                                           fill ? format.mod_revision : 0, options.clock);
+  if (fill) RETURN_IF_ERROR(store->DeleteEverything());
+  return store;
+}
+
+absl::Status FinishEtcdStore(Store* store) { return static_cast<EtcdStore*>(store)->Finish(); }
+
+absl::StatusOr<StoreOwner> ReadEtcdOwner(EtcdOptions options) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<EtcdCluster> cluster, ConnectTo(options));
+  ASSIGN_OR_RETURN(KeySpaceFormat format, ReadKeySpace(cluster.get(), KeySpace(options.prefix, options.service),
+                                                       {options.service, options.organisation}));
+  return std::move(format.owner);
 }
 
 }  // namespace parley::store

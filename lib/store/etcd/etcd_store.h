@@ -5,6 +5,9 @@
 // Members are tried in turn: a read goes on at another member by itself, a commit only as long as it is certain that
 // nobody has received it. Watches are resumed after their last revision at another member.
 //
+// If somebody deletes the store while it is open, and perhaps puts another one in its place, KeepLeaseAlive finds it
+// out, and from then on nothing is committed: FAILED_PRECONDITION (STORE_REPLACED).
+//
 // Leases take whole seconds, and at least as many as the cluster's election timeout demands (2 by default).
 //
 // Threads: free functions without state.
@@ -19,6 +22,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "lib/base/clock.h"
+#include "lib/store/owner.h"
 #include "lib/store/store.h"
 
 namespace parley::store {
@@ -34,6 +38,7 @@ struct EtcdOptions {
   std::string service;
   // The organisation, if it is known. It is kept with the first opening that knows it, and compared from then on.
   std::string organisation;
+  StorePurpose purpose = {};
   // Paths of PEM files: the certificates that sign those of the members, and this client's certificate with its key.
   // All three are required for https.
   std::string ca_file;
@@ -56,10 +61,21 @@ absl::Status CheckEtcdOptions(const EtcdOptions& options);
 // STORE_UNAVAILABLE if no member answers or no majority of them does; UNAUTHENTICATED (SERVER_NOT_GENUINE) for a member
 // whose certificate is not signed by the CA or not for its name, and (KEY_REFUSED) if it does not take this client's;
 // FAILED_PRECONDITION (STORE_TOO_OLD) for an etcd before 3.4, (STORE_NEWER) for a format that this program does not
-// know, (STORE_FOREIGN) if another program, service or organisation has its data there; RESOURCE_EXHAUSTED (DISK_FULL)
-// and DATA_LOSS (STORE_DAMAGED) if an alarm of the cluster says so; the errors of CheckEtcdOptions, of files and of
-// store.h.
+// know, (STORE_FOREIGN) if another program, service or organisation has its data there, (STORE_UNFINISHED) if it is
+// being filled, (STORE_NOT_EMPTY) if it cannot be; NOT_FOUND (STORE_ABSENT) if there is nothing to read;
+// RESOURCE_EXHAUSTED (DISK_FULL) and DATA_LOSS (STORE_DAMAGED) if an alarm of the cluster says so; the errors of
+// CheckEtcdOptions, of files and of store.h.
+//
+// Commits to a store that is being filled have at most kMaxOperations - 1 conditions, and get ABORTED (CONFLICT) once
+// another process has begun to fill it.
 absl::StatusOr<std::unique_ptr<Store>> OpenEtcdStore(EtcdOptions options);
+
+// Says that a store which was filled is whole: services open it from now on. `store` is what OpenEtcdStore returned.
+// Returns ABORTED (CONFLICT) if another process has begun to fill it since, or the errors of store.h.
+absl::Status FinishEtcdStore(Store* store);
+
+// Reads whose store it is, which services may have open. Returns the errors of OpenEtcdStore for one to read.
+absl::StatusOr<StoreOwner> ReadEtcdOwner(EtcdOptions options);
 
 }  // namespace parley::store
 

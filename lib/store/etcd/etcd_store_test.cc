@@ -38,6 +38,25 @@ std::unique_ptr<Engine> MakeEtcdEngine() { return std::make_unique<EtcdEngine>()
 
 INSTANTIATE_TEST_SUITE_P(Etcd, StoreConformance, testing::Values(&MakeEtcdEngine));
 
+// One that was filled from elsewhere, and counts on above the revisions there.
+class FilledEtcdEngine final : public Engine {
+ public:
+  FilledEtcdEngine() {
+    EtcdOptions filling = options_;
+    filling.purpose = {StorePurpose::Use::kFill, /*after=*/5'000'000};
+    EXPECT_TRUE(FinishEtcdStore(OpenEtcdStore(filling)->get()).ok());
+  }
+  absl::StatusOr<std::unique_ptr<Store>> Open(Clock*) override { return OpenEtcdStore(options_); }
+  absl::Duration LeaseTime() const override { return absl::Seconds(2); }
+  absl::Duration Patience() const override { return absl::Milliseconds(500); }
+
+ private:
+  const EtcdOptions options_ = Server()->ClientOptions(NewPrefix());
+};
+std::unique_ptr<Engine> MakeFilledEtcdEngine() { return std::make_unique<FilledEtcdEngine>(); }
+
+INSTANTIATE_TEST_SUITE_P(FilledEtcd, StoreConformance, testing::Values(&MakeFilledEtcdEngine));
+
 std::string OpenError(const EtcdOptions& options) { return Reason(OpenEtcdStore(options).status()); }
 
 TEST(EtcdStore, StoresOfOneEtcdAreApart) {
@@ -86,7 +105,7 @@ TEST(EtcdStore, RefusesWhatIsNotItsOwnAndWritesNothing) {
   before = everything();
   EXPECT_EQ(OpenError(options), "STORE_FOREIGN");
   EXPECT_EQ(everything(), before);
-  Server()->Control(0, absl::StrCat("put ", prefix, "/test/format 'parley store 2'"));
+  Server()->Control(0, absl::StrCat("put ", prefix, "/test/format 'parley store 3'"));
   before = everything();
   EXPECT_EQ(OpenError(options), "STORE_NEWER");
   EXPECT_EQ(everything(), before);
@@ -104,6 +123,22 @@ TEST(EtcdStore, KnowsItsOrganisation) {
   EXPECT_THAT(std::string(other.message()), testing::HasSubstr("Example Ltd"));
   options.organisation = "";
   EXPECT_TRUE(OpenEtcdStore(options).ok());
+}
+
+// Somebody has deleted it under a service, and restored a backup: its revisions are not those that the service knows.
+TEST(EtcdStore, NoticesThatItWasReplaced) {
+  const EtcdOptions options = Server()->ClientOptions(NewPrefix());
+  const auto store = *OpenEtcdStore(options);
+  const LeaseId lease = *store->GrantLease(absl::Minutes(1));
+  EXPECT_TRUE(store->KeepLeaseAlive(lease).ok());
+  Server()->Control(0, absl::StrCat("del --prefix ", options.prefix, "/"));
+  const auto other = *OpenEtcdStore(options);
+  const absl::Status replaced = store->KeepLeaseAlive(lease);
+  EXPECT_EQ(Reason(replaced), "STORE_REPLACED");
+  EXPECT_EQ(Reason(store->Commit(Transaction().Set("a", "1")).status()), "STORE_REPLACED");
+  EXPECT_EQ(Reason(store->GrantLease(absl::Minutes(1)).status()), "STORE_REPLACED");
+  EXPECT_TRUE(other->KeepLeaseAlive(lease).ok());
+  EXPECT_EQ(Reason(other->Get("a").status()), "KEY_NOT_FOUND");
 }
 
 TEST(EtcdStore, ChecksItsOptions) {

@@ -142,7 +142,7 @@ void EtcdWatches::Line::OpenStream() {
   etcdserverpb::WatchCreateRequest* const create = request.mutable_create_request();
   create->set_key(range_.begin);
   create->set_range_end(range_.end);
-  create->set_start_revision(seen_ + 1);
+  create->set_start_revision(watches_->keys_.revisions().ToEtcd(seen_) + 1);
   create->set_fragment(true);
   waiting_.clear();
   auto context = std::make_shared<grpc::ClientContext>();
@@ -159,7 +159,7 @@ void EtcdWatches::Line::OpenStream() {
 void EtcdWatches::Line::OpenProbe() {
   etcdserverpb::RangeRequest request;
   request.set_key(watches_->keys_.format_key());
-  request.set_revision(std::max<int64_t>(seen_, 1));
+  request.set_revision(std::max<int64_t>(watches_->keys_.revisions().ToEtcd(seen_), 1));
   request.set_count_only(true);
   auto context = std::make_shared<grpc::ClientContext>();
   RequireLeader(context.get());
@@ -221,11 +221,12 @@ void EtcdWatches::Line::OnMessage(const etcdserverpb::WatchResponse& response) {
   }
   pauses_.Reset();
   for (const mvccpb::Event& event : response.events()) {
-    if (event.kv().mod_revision() <= seen_) continue;
+    const int64_t revision = watches_->keys_.revisions().FromEtcd(event.kv().mod_revision());
+    if (revision <= seen_) continue;
     Change& change = waiting_.emplace_back();
     change.key = watches_->keys_.FromEtcd(event.kv().key());
     if (event.type() == mvccpb::Event::PUT) change.value = event.kv().value();
-    change.mod_revision = event.kv().mod_revision();
+    change.mod_revision = revision;
   }
   Deliver(/*all=*/!response.fragment());
 }

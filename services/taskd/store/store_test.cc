@@ -62,6 +62,7 @@ class MeasuredStore final : public store::Store {
   }
   absl::StatusOr<store::LeaseId> GrantLease(absl::Duration ttl) override { return store_->GrantLease(ttl); }
   absl::Status KeepLeaseAlive(store::LeaseId lease) override { return store_->KeepLeaseAlive(lease); }
+  absl::StatusOr<absl::Duration> LeaseTime(store::LeaseId lease) override { return store_->LeaseTime(lease); }
   absl::Status RevokeLease(store::LeaseId lease) override { return store_->RevokeLease(lease); }
   absl::Status Compact(int64_t revision) override { return store_->Compact(revision); }
 
