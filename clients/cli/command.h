@@ -147,6 +147,7 @@ void AddUp(Command app, Globals* globals);
 void AddDown(Command app, Globals* globals);
 void AddBackup(Command app, Globals* globals);
 void AddRestore(Command app, Globals* globals);
+void AddStore(Command app, Globals* globals);
 void AddTask(Command app, Globals* globals);
 void AddTaskCreate(Command task, Globals* globals);
 void AddTaskPublish(Command task, Globals* globals);

@@ -96,6 +96,7 @@ void AddCommands(CLI::App* app, Globals* globals) {
   AddDevice(parley, globals);
   AddBackup(parley, globals);
   AddRestore(parley, globals);
+  AddStore(parley, globals);
   DescribeUses(app, *globals);
 }
 

@@ -83,7 +83,7 @@ TEST_F(BackupTest, ComesBackWithEverythingAndNothingElse) {
   MakeKeys(data);
   ASSERT_TRUE(MakeFolders(data + "/log", 0700).ok());
   ASSERT_TRUE(WriteFileAtomically(data + "/log/keyd.log", "a line", 0600).ok());
-  const absl::StatusOr<Summary> made = Backup(data, Out(), Secret::CopyOf(kPassword));
+  const absl::StatusOr<Summary> made = Backup({data}, Out(), Secret::CopyOf(kPassword));
   ASSERT_TRUE(made.ok()) << made.status();
   // keyd is last, and databases follow what they refer to.
   EXPECT_THAT(made->label.services, ElementsAre("taskd", "enrolld", "keyd"));
@@ -116,7 +116,7 @@ TEST_F(BackupTest, OfOneServiceGoesIntoItsOwnFolder) {
   // Its volume, and its own folder, are the same to it.
   for (const std::string& data : {Path("pod"), Path("pod/taskd")}) {
     unlink(Out().c_str());
-    ASSERT_TRUE(Backup(data, Out(), Secret::CopyOf(kPassword)).ok());
+    ASSERT_TRUE(Backup({data}, Out(), Secret::CopyOf(kPassword)).ok());
     const std::string to = data + "-restored";
     ASSERT_TRUE(MakeFolders(to + "/lost+found", 0700).ok());
     ASSERT_TRUE(RestoreTo(to).ok());
@@ -127,10 +127,10 @@ TEST_F(BackupTest, OfOneServiceGoesIntoItsOwnFolder) {
 TEST_F(BackupTest, RefusesToOverwrite) {
   MakeData(Path("data"));
   ASSERT_TRUE(WriteFileAtomically(Out(), "precious", 0600).ok());
-  EXPECT_EQ(Reason(Backup(Path("data"), Out(), Secret::CopyOf(kPassword)).status()), "FILE_EXISTS");
+  EXPECT_EQ(Reason(Backup({Path("data")}, Out(), Secret::CopyOf(kPassword)).status()), "FILE_EXISTS");
   EXPECT_EQ(*ReadFile(Out(), 100), "precious");
   unlink(Out().c_str());
-  ASSERT_TRUE(Backup(Path("data"), Out(), Secret::CopyOf(kPassword)).ok());
+  ASSERT_TRUE(Backup({Path("data")}, Out(), Secret::CopyOf(kPassword)).ok());
 
   EXPECT_EQ(Reason(RestoreTo(Path("data")).status()), "RESTORE_NOT_EMPTY");
   ASSERT_TRUE(MakeFolders(Path("other/something"), 0700).ok());
@@ -152,7 +152,7 @@ TEST_F(BackupTest, ARestoreThatFailsLeavesNothing) {
     for (char& c : value) c = static_cast<char>(i == 0 ? c : rand());
     ASSERT_TRUE(stores_[1]->Commit(store::Transaction().Set(absl::StrCat(i), value)).ok());
   }
-  ASSERT_TRUE(Backup(data, Out(), Secret::CopyOf(kPassword)).ok());
+  ASSERT_TRUE(Backup({data}, Out(), Secret::CopyOf(kPassword)).ok());
   const std::set<std::string> before = Names();
   const std::string whole = *ReadFile(Out(), 100 << 20);
   ASSERT_GT(whole.size(), size_t{2} << 20);
@@ -196,9 +196,9 @@ TEST_F(BackupTest, EntriesOutsideOfTheServicesAreRefused) {
 }
 
 TEST_F(BackupTest, SaysWhenThereIsNothing) {
-  EXPECT_EQ(Reason(Backup(Path("nowhere"), Out(), Secret::CopyOf(kPassword)).status()), "NOTHING_TO_BACK_UP");
+  EXPECT_EQ(Reason(Backup({Path("nowhere")}, Out(), Secret::CopyOf(kPassword)).status()), "NOTHING_TO_BACK_UP");
   MakeData(Path("data"), {"keyd"});
-  EXPECT_EQ(Reason(Backup(Path("data"), Path("nowhere/out"), Secret::CopyOf(kPassword)).status()), "FILE_NOT_FOUND");
+  EXPECT_EQ(Reason(Backup({Path("data")}, Path("nowhere/out"), Secret::CopyOf(kPassword)).status()), "FILE_NOT_FOUND");
   EXPECT_EQ(Names(), std::set<std::string>{"data"});
 }
 
@@ -210,9 +210,9 @@ TEST_F(BackupTest, OneAtATime) {
   {
     const Fd fd(open(copy.c_str(), O_RDONLY | O_CLOEXEC));
     ASSERT_TRUE(TryLockFile(fd));
-    EXPECT_EQ(Reason(Backup(Path("data"), Out(), Secret::CopyOf(kPassword)).status()), "BACKUP_RUNNING");
+    EXPECT_EQ(Reason(Backup({Path("data")}, Out(), Secret::CopyOf(kPassword)).status()), "BACKUP_RUNNING");
   }
-  EXPECT_TRUE(Backup(Path("data"), Out(), Secret::CopyOf(kPassword)).ok());
+  EXPECT_TRUE(Backup({Path("data")}, Out(), Secret::CopyOf(kPassword)).ok());
   EXPECT_FALSE(std::filesystem::exists(copy));
 }
 
@@ -223,7 +223,7 @@ TEST_F(BackupTest, ADamagedStoreIsNoBackup) {
   const std::string noise(3000, '\xA5');
   ASSERT_EQ(pwrite(fd, noise.data(), noise.size(), 4096), ssize_t{3000});
   close(fd);
-  EXPECT_EQ(Reason(Backup(Path("data"), Out(), Secret::CopyOf(kPassword)).status()), "STORE_DAMAGED");
+  EXPECT_EQ(Reason(Backup({Path("data")}, Out(), Secret::CopyOf(kPassword)).status()), "STORE_DAMAGED");
   EXPECT_EQ(Names(), std::set<std::string>{"data"});
 }
 

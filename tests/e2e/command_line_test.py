@@ -29,6 +29,7 @@ ARGUMENTS = {
     "proxy": ["--socket", "socket"],
     "restore": ["x"],
     "settle": ["--into", "{into}"],
+    "store copy": ["sqlite:a.db", "sqlite:b.db"],
     "task abort": ["{task}"], "task create": ["new", "--payload", "{payload}"], "task get": ["{task}"],
     "task key": ["{task}"], "task list": [], "task members": ["{task}"], "task pause": ["{task}"],
     "task publish": ["{task}", "--payload", "{payload}"], "task resume": ["{task}"], "task retry": ["{task}"],
