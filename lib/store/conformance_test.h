@@ -259,6 +259,7 @@ TEST_P(StoreConformance, CompactForgetsWhatWasSupersededAndNothingElse) {
   Set("a", "3");
   ASSERT_TRUE(store_->Compact(at).ok());
   ASSERT_TRUE(store_->Compact(at - 1).ok()) << "done already";
+  ASSERT_TRUE(store_->Compact(at).ok()) << "done already";
   EXPECT_EQ(ValueOf("a", at - 1), "STORE_COMPACTED");
   EXPECT_EQ(Keys(KeyRange::Prefix(""), 0, at), "a=2 kept=1 ");
   EXPECT_EQ(Keys(KeyRange::Prefix("")), "a=3 kept=1 ");
@@ -292,6 +293,33 @@ TEST_P(StoreConformance, ALiveWatchOutlivesACompaction) {
   Set("w", "3");
   const std::vector<Change> changes = seen.Wait(2);
   EXPECT_EQ(*changes[0].value + *changes[1].value, "23");
+}
+
+TEST_P(StoreConformance, ASlowWatchThatACompactionOvertakesLeavesNothingOut) {
+  const int64_t begin = Set("w", "0");
+  Seen seen;
+  Mutex mutex;
+  CondVar changed;
+  bool held = true;
+  const auto watch = *store_->WatchRange(KeyRange::Prefix("w"), begin, [&](auto changes, int64_t revision) {
+    seen.Callback()(std::move(changes), revision);
+    MutexLock lock(&mutex);
+    while (held) changed.Wait(&mutex);
+  });
+  std::vector<int64_t> revisions;
+  for (int i = 0; i < 100; ++i) revisions.push_back(Set("w", std::string(100'000, 'x')));
+  ASSERT_TRUE(store_->Compact(revisions.back()).ok());
+  revisions.push_back(Set("w", "last"));
+  {
+    MutexLock lock(&mutex);
+    held = false;
+    changed.NotifyAll();
+  }
+  // All of them, or an error after the first ones.
+  const std::vector<Change> changes = seen.Wait(revisions.size());
+  ASSERT_LE(changes.size(), revisions.size());
+  for (size_t i = 0; i < changes.size(); ++i) EXPECT_EQ(changes[i].mod_revision, revisions[i]);
+  if (changes.size() < revisions.size()) EXPECT_EQ(Reason(seen.WaitForError()), "STORE_COMPACTED");
 }
 
 TEST_P(StoreConformance, ACommitsChangesComeTogether) {

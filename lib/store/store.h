@@ -11,10 +11,9 @@
 // - A watch yields every change of its range after a revision, in order, none twice and none left out, even if the
 //   connection to the engine breaks or another member of a cluster leads. A watch that can not do so ends in an error:
 //   its caller reads the state anew.
-// - A lease lives at least as long as it was granted for. An engine may round its time up by some seconds, and a
-// restart
-//   of the engine or a change of a cluster's leader gives every lease its whole time again. Its entries end together,
-//   in one revision.
+// - A lease lives at least as long as it was granted for. An engine may round its time up by some seconds. A restart of
+//   the engine or a change of a cluster's leader gives every lease its whole time again. Its entries end together, in
+//   one revision.
 //
 // The operations and limits are those of etcd's v3 API, so that its engine is a thin one.
 //
@@ -24,8 +23,8 @@
 // RESOURCE_EXHAUSTED (DISK_FULL) if the disk or the engine's quota is full; FAILED_PRECONDITION (DISK_READ_ONLY);
 // PERMISSION_DENIED (STORE_REFUSED) if the engine does not let this process do that; OUT_OF_RANGE (STORE_COMPACTED) for
 // a revision whose values are no longer kept and (STORE_FUTURE_REVISION) for one that is not there yet, as after a
-// restore from a backup; DATA_LOSS (STORE_DAMAGED) for damaged data. After STORE_UNAVAILABLE, and after DISK_FULL of a
-// file, a commit may or may not have been made; after every other error it was not.
+// restore from a backup; DATA_LOSS (STORE_DAMAGED) for damaged data. After STORE_UNAVAILABLE and DISK_FULL a commit may
+// or may not have been made; after every other error it was not.
 #ifndef PARLEY_LIB_STORE_STORE_H_
 #define PARLEY_LIB_STORE_STORE_H_
 

@@ -1,15 +1,12 @@
 // What happens to a store while members of its etcd die, stand still, are cut off, fill up or go back in time.
 #include <signal.h>
 
-#include <atomic>
-#include <map>
-#include <thread>
-
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "lib/base/error.h"
 #include "lib/store/etcd/etcd_store.h"
+#include "lib/store/etcd/testing/commit_loop.h"
 #include "lib/store/etcd/testing/etcd_servers.h"
 #include "lib/store/seen_testing.h"
 
@@ -26,55 +23,6 @@ std::unique_ptr<Store> Open(const EtcdOptions& options) {
 }
 
 absl::Status OpenError(const EtcdOptions& options) { return OpenEtcdStore(options).status(); }
-
-// Commits numbered values without a pause, and remembers which were acknowledged and which may have been made.
-class Writer {
- public:
-  explicit Writer(Store* store) : thread_([this, store] { Run(store); }) {}
-  ~Writer() { Stop(); }
-  void Stop() {
-    stop_ = true;
-    if (thread_.joinable()) thread_.join();
-  }
-  // Waits until this many more commits were acknowledged.
-  void Await(int more) {
-    MutexLock lock(&mutex_);
-    const size_t enough = acknowledged_.size() + more;
-    while (acknowledged_.size() < enough) changed_.Wait(&mutex_);
-  }
-  std::map<int64_t, int> acknowledged() {
-    MutexLock lock(&mutex_);
-    return acknowledged_;
-  }
-
- private:
-  void Run(Store* store) {
-    for (int i = 0; !stop_; ++i) {
-      const auto revision = store->Commit(Transaction().Set("w", absl::StrCat(i)));
-      EXPECT_THAT(Reason(revision.status()), AnyOf("", "STORE_UNAVAILABLE"));
-      if (!revision.ok()) continue;
-      MutexLock lock(&mutex_);
-      acknowledged_[*revision] = i;
-      changed_.NotifyAll();
-    }
-  }
-
-  Mutex mutex_;
-  CondVar changed_;
-  std::map<int64_t, int> acknowledged_ ABSL_GUARDED_BY(mutex_);
-  std::atomic<bool> stop_ = false;
-  std::thread thread_;
-};
-
-// Everything that was acknowledged is there, once, in order, with the value and at the revision that was said.
-void ExpectComplete(const std::vector<Change>& changes, const std::map<int64_t, int>& acknowledged) {
-  std::map<int64_t, std::string> seen;
-  for (const Change& change : changes) {
-    if (!seen.empty()) EXPECT_GT(change.mod_revision, seen.rbegin()->first) << "out of order, or twice";
-    seen[change.mod_revision] = change.value.value_or("deleted");
-  }
-  for (const auto& [revision, value] : acknowledged) EXPECT_EQ(seen[revision], absl::StrCat(value)) << revision;
-}
 
 class EtcdClusterTest : public testing::Test {
  protected:
@@ -139,7 +87,7 @@ TEST_F(EtcdClusterTest, NothingIsMissedWhenTheLeaderIsKilledUnderLoad) {
     seen.push_back(std::make_unique<Seen>());
     watches.push_back(*stores[i]->WatchRange(KeyRange::Prefix("w"), begin, seen[i]->Callback()));
   }
-  Writer writer(writing.get());
+  CommitLoop writer(writing.get());
   writer.Await(100);
   for (int round = 0; round < 2; ++round) {
     const int leader = servers_->Leader();
@@ -152,12 +100,7 @@ TEST_F(EtcdClusterTest, NothingIsMissedWhenTheLeaderIsKilledUnderLoad) {
   }
   writer.Stop();
   const int64_t last = *writing->Commit(Transaction().Set("w", "last"));
-  auto acknowledged = writer.acknowledged();
-  for (const auto& each : seen) {
-    std::vector<Change> changes;
-    while (changes.empty() || changes.back().mod_revision < last) changes = each->Wait(changes.size() + 1);
-    ExpectComplete(changes, acknowledged);
-  }
+  for (const auto& each : seen) ExpectComplete(*each, last, writer.acknowledged());
 }
 
 // Stands still for as long as this lives.
@@ -196,7 +139,7 @@ TEST_F(EtcdClusterTest, NothingIsMissedWhenTheLeaderStandsStillUnderLoad) {
   const auto store = Open(Options());
   Seen seen;
   const auto watch = *store->WatchRange(KeyRange::Prefix("w"), *store->Revision(), seen.Callback());
-  Writer writer(store.get());
+  CommitLoop writer(store.get());
   writer.Await(50);
   {
     const Still still(servers_, servers_->Leader());
@@ -205,9 +148,7 @@ TEST_F(EtcdClusterTest, NothingIsMissedWhenTheLeaderStandsStillUnderLoad) {
   writer.Await(50);
   writer.Stop();
   const int64_t last = *store->Commit(Transaction().Set("w", "last"));
-  std::vector<Change> changes;
-  while (changes.empty() || changes.back().mod_revision < last) changes = seen.Wait(changes.size() + 1);
-  ExpectComplete(changes, writer.acknowledged());
+  ExpectComplete(seen, last, writer.acknowledged());
 }
 
 TEST_F(EtcdClusterTest, SaysThatThereIsNoMajorityAndGoesOnAfterwards) {
@@ -273,6 +214,21 @@ TEST_F(EtcdClusterTest, AWatchThatCompactionOvertakesWhileItIsBrokenSaysSo) {
   EXPECT_EQ(Reason(quiet.WaitForError()), "STORE_COMPACTED") << "it can not know that nothing in its range has changed";
   EXPECT_EQ(busy.Wait(1).size(), 1);
   EXPECT_TRUE(quiet.Wait(0).empty());
+}
+
+TEST_F(EtcdClusterTest, LeasesAreKeptAliveOverAChangeOfLeader) {
+  const int leader = servers_->Leader();
+  const auto store = Open(Options(leader));
+  const LeaseId lease = *store->GrantLease(absl::Seconds(30));
+  ASSERT_TRUE(store->Commit(Transaction().Set("a", "1", lease)).ok());
+  servers_->Kill(leader);
+  EXPECT_TRUE(store->KeepLeaseAlive(lease).ok()) << "at another member, once there is a leader";
+  EXPECT_EQ(store->Get("a")->value, "1");
+  servers_->Start(leader);
+  servers_->AwaitServing(leader);
+  EXPECT_TRUE(store->KeepLeaseAlive(lease).ok());
+  EXPECT_TRUE(store->RevokeLease(lease).ok());
+  EXPECT_EQ(Reason(store->KeepLeaseAlive(lease)), "LEASE_NOT_FOUND");
 }
 
 TEST_F(EtcdClusterTest, LeasesOutliveALeader) {

@@ -14,8 +14,8 @@ bool Says(const grpc::Status& status, absl::string_view text) {
 absl::Status ExhaustedError(const grpc::Status& status) {
   if (Says(status, "database space exceeded")) {
     return Error(absl::StatusCode::kResourceExhausted, "DISK_FULL",
-                 "the space quota of etcd is used up, and nothing was changed; compact and defragment it or raise "
-                 "--quota-backend-bytes, and then disarm its alarm (docs/operations.md)");
+                 "the space quota of etcd is used up, and the change may or may not have been made; compact and "
+                 "defragment etcd or raise its --quota-backend-bytes, and then disarm its alarm (docs/operations.md)");
   }
   return Error(absl::StatusCode::kResourceExhausted, "STORE_ANSWER_TOO_LARGE",
                "etcd's answer is too large: ", status.error_message());

@@ -70,12 +70,12 @@ class EtcdStore final : public Store {
  public:
   // `made` is etcd's revision at which the format entry was made. `guard` is the one at which it must still stand in
   // each commit; 0 for any.
-  EtcdStore(std::unique_ptr<EtcdCluster> cluster, const KeySpace& keys, int64_t made, int64_t guard, Clock* clock)
+  EtcdStore(std::unique_ptr<EtcdCluster> cluster, const KeySpace& keys, int64_t made, int64_t guard)
       : cluster_(std::move(cluster)),
         keys_(keys),
         made_(made),
         guard_(guard),
-        watches_(std::make_shared<EtcdWatches>(cluster_.get(), keys_, clock)) {}
+        watches_(std::make_shared<EtcdWatches>(cluster_.get(), keys_)) {}
   ~EtcdStore() override { watches_->Stop(); }
 
   absl::StatusOr<Entry> Get(absl::string_view key, int64_t revision) override;
@@ -344,8 +344,8 @@ absl::StatusOr<std::unique_ptr<Store>> OpenEtcdStore(EtcdOptions options) {
   ASSIGN_OR_RETURN(const KeySpaceFormat format, OpenKeySpace(cluster.get(), keys, options));
   keys.SetRevisions(format.revisions);
   const bool fill = options.purpose.use == StorePurpose::Use::kFill;
-  auto store = std::make_unique<EtcdStore>(std::move(cluster), keys, format.create_revision,
-                                           fill ? format.mod_revision : 0, options.clock);
+  auto store =
+      std::make_unique<EtcdStore>(std::move(cluster), keys, format.create_revision, fill ? format.mod_revision : 0);
   if (fill) RETURN_IF_ERROR(store->DeleteEverything());
   return store;
 }

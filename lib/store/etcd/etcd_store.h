@@ -21,7 +21,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "lib/base/clock.h"
 #include "lib/store/owner.h"
 #include "lib/store/store.h"
 
@@ -50,8 +49,6 @@ struct EtcdOptions {
   // asked.
   absl::Duration call_timeout = absl::Seconds(8);
   absl::Duration try_timeout = absl::Seconds(3);
-  // Measures the pauses between tries of a watch. Must outlive the store.
-  Clock* clock = Clock::System();
 };
 
 // Returns INVALID_ARGUMENT (STORE_OPTIONS) for options that are malformed or lack a file.

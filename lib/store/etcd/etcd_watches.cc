@@ -14,6 +14,18 @@ namespace {
 
 constexpr absl::Duration kLeastPause = absl::Milliseconds(50);
 constexpr absl::Duration kMostPause = absl::Seconds(3);
+constexpr absl::Duration kCheckInterval = absl::Seconds(5);
+
+// The time since the machine began.
+class BootClock final : public Clock {
+ public:
+  absl::Time Now() const override { return absl::UnixEpoch() + TimeSinceBoot(); }
+};
+
+Clock* GetBootClock() {
+  static Clock* const clock = new BootClock;
+  return clock;
+}
 
 }  // namespace
 
@@ -37,7 +49,7 @@ class EtcdWatches::Line final : public std::enable_shared_from_this<Line> {
   void OnStreamDone(EtcdMember* member, const grpc::Status& status);
   void OnProbed(EtcdMember* member, const grpc::Status& status);
 
-  void Post(std::function<void()> step) { watches_->queue_.Schedule(absl::InfinitePast(), std::move(step)); }
+  void Post(std::function<void()> step) { watches_->After(absl::ZeroDuration(), std::move(step)); }
   EtcdWatches* watches() const { return watches_.get(); }
 
  private:
@@ -112,19 +124,30 @@ class EtcdWatches::Stream final
   std::shared_ptr<Stream> self_;
 };
 
-// A linearizable read at the revision that a watch has reached. It goes as a Stream does.
+// A linearizable read at a revision; 0 is the newest. It goes as a Stream does.
 class EtcdWatches::Probe final {
  public:
-  static void Open(std::shared_ptr<Line> line, EtcdMember* member, std::shared_ptr<grpc::ClientContext> context,
-                   etcdserverpb::RangeRequest request) {
+  using Done = std::function<void(const grpc::Status& status)>;
+  static std::shared_ptr<grpc::ClientContext> MakeContext(const EtcdWatches& watches) {
+    auto context = std::make_shared<grpc::ClientContext>();
+    RequireLeader(context.get());
+    context->set_deadline(absl::ToChronoTime(absl::Now() + watches.cluster_->try_timeout()));
+    return context;
+  }
+  // `done` runs on the queue's thread.
+  static void Open(std::shared_ptr<EtcdWatches> watches, EtcdMember* member,
+                   std::shared_ptr<grpc::ClientContext> context, int64_t revision, Done done) {
     auto probe = std::make_shared<Probe>();
     probe->context_ = std::move(context);
-    probe->request_ = std::move(request);
+    probe->request_.set_key(watches->keys_.format_key());
+    probe->request_.set_revision(revision);
+    probe->request_.set_count_only(true);
+    probe->done_ = std::move(done);
     probe->self_ = probe;
-    const auto on_done = [line = std::move(line), member, probe = probe.get()](const grpc::Status& status) {
-      line->Post([line, member, self = std::move(probe->self_), status] {
+    const auto on_done = [watches = std::move(watches), probe = probe.get()](const grpc::Status& status) {
+      watches->After(absl::ZeroDuration(), [self = std::move(probe->self_), status] {
         self->context_.reset();
-        line->OnProbed(member, status);
+        self->done_(status);
       });
     };
     member->kv()->async()->Range(probe->context_.get(), &probe->request_, &probe->response_, on_done);
@@ -134,6 +157,7 @@ class EtcdWatches::Probe final {
   std::shared_ptr<grpc::ClientContext> context_;
   etcdserverpb::RangeRequest request_;
   etcdserverpb::RangeResponse response_;
+  Done done_;
   std::shared_ptr<Probe> self_;
 };
 
@@ -147,30 +171,27 @@ void EtcdWatches::Line::OpenStream() {
   waiting_.clear();
   auto context = std::make_shared<grpc::ClientContext>();
   RequireLeader(context.get());
+  EtcdMember* const member = watches_->cluster_->current();
   {
     MutexLock lock(&watches_->mutex_);
     if (ended_ || watches_->stopping_) return;
     call_ = context;
-    watches_->calls_.insert(context);
+    watches_->calls_[context] = member;
   }
-  Stream::Open(shared_from_this(), watches_->cluster_->current(), std::move(context), std::move(request));
+  Stream::Open(shared_from_this(), member, std::move(context), std::move(request));
 }
 
 void EtcdWatches::Line::OpenProbe() {
-  etcdserverpb::RangeRequest request;
-  request.set_key(watches_->keys_.format_key());
-  request.set_revision(std::max<int64_t>(watches_->keys_.revisions().ToEtcd(seen_), 1));
-  request.set_count_only(true);
-  auto context = std::make_shared<grpc::ClientContext>();
-  RequireLeader(context.get());
-  context->set_deadline(absl::ToChronoTime(absl::Now() + watches_->cluster_->try_timeout()));
+  auto context = Probe::MakeContext(*watches_);
+  EtcdMember* const member = watches_->cluster_->current();
   {
     MutexLock lock(&watches_->mutex_);
     if (ended_ || watches_->stopping_) return;
     call_ = context;
-    watches_->calls_.insert(context);
+    watches_->calls_[context] = nullptr;
   }
-  Probe::Open(shared_from_this(), watches_->cluster_->current(), std::move(context), std::move(request));
+  Probe::Open(watches_, member, std::move(context), std::max<int64_t>(watches_->keys_.revisions().ToEtcd(seen_), 1),
+              [self = shared_from_this(), member](const grpc::Status& status) { self->OnProbed(member, status); });
 }
 
 // Stop may return from here on, so the caller must look whether it has.
@@ -208,8 +229,7 @@ void EtcdWatches::Line::ResumeLater(EtcdMember* member, const grpc::Status& stat
     if (ended_ || watches_->stopping_) return;
   }
   watches_->cluster_->MoveOn(member, member->Explain(status));
-  watches_->queue_.Schedule(watches_->clock_->Now() + pauses_.Next(),
-                            [self = shared_from_this()] { self->OpenProbe(); });
+  watches_->After(pauses_.Next(), [self = shared_from_this()] { self->OpenProbe(); });
 }
 
 void EtcdWatches::Line::OnMessage(const etcdserverpb::WatchResponse& response) {
@@ -291,12 +311,45 @@ class EtcdWatches::Handle final : public Watch {
   const std::shared_ptr<Line> line_;
 };
 
-EtcdWatches::EtcdWatches(EtcdCluster* cluster, const KeySpace& keys, Clock* clock)
-    : cluster_(cluster), keys_(keys), clock_(clock), queue_(clock) {}
+EtcdWatches::EtcdWatches(EtcdCluster* cluster, const KeySpace& keys)
+    : cluster_(cluster), keys_(keys), queue_(GetBootClock()) {}
+
+void EtcdWatches::After(absl::Duration pause, std::function<void()> step) {
+  queue_.Schedule(GetBootClock()->Now() + pause, std::move(step));
+}
+
+void EtcdWatches::CheckCurrent() {
+  auto context = Probe::MakeContext(*this);
+  EtcdMember* const member = cluster_->current();
+  {
+    MutexLock lock(&mutex_);
+    if (stopping_) return;
+    calls_[context] = nullptr;
+  }
+  Probe::Open(shared_from_this(), member, context, 0,
+              [this, member, context](const grpc::Status& status) { OnChecked(member, context, status); });
+}
+
+void EtcdWatches::OnChecked(EtcdMember* member, const std::shared_ptr<grpc::ClientContext>& context,
+                            const grpc::Status& status) {
+  if (!status.ok() && OutcomeOf(status) != EtcdOutcome::kAnswered) cluster_->MoveOn(member, member->Explain(status));
+  MutexLock lock(&mutex_);
+  calls_.erase(context);
+  changed_.NotifyAll();
+  if (stopping_) return;
+  for (const auto& [call, at] : calls_) {
+    if (at != nullptr && at != cluster_->current()) call->TryCancel();
+  }
+  After(kCheckInterval, [this] { CheckCurrent(); });
+}
 
 std::unique_ptr<Watch> EtcdWatches::Add(const KeyRange& range, int64_t revision, Store::WatchCallback callback) {
   auto line = std::make_shared<Line>(shared_from_this(), range, revision, std::move(callback));
   line->Begin();
+  {
+    MutexLock lock(&mutex_);
+    if (!std::exchange(checking_, true)) After(kCheckInterval, [this] { CheckCurrent(); });
+  }
   return std::make_unique<Handle>(std::move(line));
 }
 
@@ -304,7 +357,7 @@ void EtcdWatches::Stop() {
   {
     MutexLock lock(&mutex_);
     stopping_ = true;
-    for (const auto& call : calls_) call->TryCancel();
+    for (const auto& [call, at] : calls_) call->TryCancel();
     while (!calls_.empty()) changed_.Wait(&mutex_);
   }
   queue_.Stop();

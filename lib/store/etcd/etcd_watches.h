@@ -4,6 +4,10 @@
 // linearizable read shows whether that revision still exists: etcd would wait for one of the future in silence. Only
 // changes advance the revision: etcd's reports of progress may come before changes that they include.
 //
+// A member whose disk stands still is alive, answers pings and believes that it has a leader, but its streams are
+// silent for as long. So a linearizable read every few seconds shows whether the current member serves, and streams at
+// others than the current one are resumed there.
+//
 // A stream's next message is read when the callback has had the one before, so a slow callback holds back its own
 // stream and never more than a message and a revision in memory.
 //
@@ -12,8 +16,9 @@
 #define PARLEY_LIB_STORE_ETCD_ETCD_WATCHES_H_
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
-#include <set>
 #include <thread>
 
 #include "lib/base/clock.h"
@@ -27,8 +32,8 @@ namespace parley::store {
 
 class EtcdWatches : public std::enable_shared_from_this<EtcdWatches> {
  public:
-  // `cluster` and `clock` must live until Stop has returned; `clock` measures the pauses before a stream is resumed.
-  EtcdWatches(EtcdCluster* cluster, const KeySpace& keys, Clock* clock);
+  // `cluster` must live until Stop has returned.
+  EtcdWatches(EtcdCluster* cluster, const KeySpace& keys);
 
   // Begins a watch of the changes after `revision`, which exists. Must not be called after Stop.
   std::unique_ptr<Watch> Add(const KeyRange& range, int64_t revision, Store::WatchCallback callback);
@@ -41,15 +46,21 @@ class EtcdWatches : public std::enable_shared_from_this<EtcdWatches> {
   class Probe;
   class Handle;
 
+  // Runs `step` on the queue's thread after a time that nobody's setting of a clock changes.
+  void After(absl::Duration pause, std::function<void()> step);
+  // Asks the current member whether it serves, again and again until Stop.
+  void CheckCurrent();
+  void OnChecked(EtcdMember* member, const std::shared_ptr<grpc::ClientContext>& context, const grpc::Status& status);
+
   EtcdCluster* const cluster_;
   const KeySpace keys_;
-  Clock* const clock_;
 
   Mutex mutex_;
   CondVar changed_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  // Calls that gRPC has not ended yet.
-  std::set<std::shared_ptr<grpc::ClientContext>> calls_ ABSL_GUARDED_BY(mutex_);
+  bool checking_ ABSL_GUARDED_BY(mutex_) = false;
+  // Calls that gRPC has not ended yet; for streams with their member.
+  std::map<std::shared_ptr<grpc::ClientContext>, const EtcdMember*> calls_ ABSL_GUARDED_BY(mutex_);
   // The watch whose callback is running, and on which thread.
   const Line* running_ ABSL_GUARDED_BY(mutex_) = nullptr;
   std::thread::id thread_ ABSL_GUARDED_BY(mutex_);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <map>
 #include <random>
 
 #include "absl/strings/str_cat.h"
@@ -43,24 +44,17 @@ int FreePort(const std::string& host) {
 
 }  // namespace
 
-std::string RunCommand(const std::string& command) {
-  FILE* const pipe = popen(absl::StrCat(command, " 2>&1").c_str(), "re");
-  std::string output;
-  char buffer[4096];
-  for (size_t count; (count = fread(buffer, 1, sizeof(buffer), pipe)) > 0;) output.append(buffer, count);
-  EXPECT_EQ(pclose(pipe), 0) << command << "\n" << output;
-  return output;
-}
-
 EtcdServers::EtcdServers(Options options)
     : options_(std::move(options)),
       host_(OwnHost()),
+      hosts_(options_.apart ? std::make_unique<Hosts>(options_.members) : nullptr),
       folder_(std::filesystem::path(testing::TempDir()) / "etcd.XXXXXX"),
       members_(options_.members) {
   EXPECT_NE(mkdtemp(folder_.data()), nullptr);
   for (Member& member : members_) {
-    member.client_port = FreePort(host_);
-    member.peer_port = FreePort(host_);
+    // A host of its own has all its ports free.
+    member.client_port = options_.apart ? 2379 : FreePort(host_);
+    member.peer_port = options_.apart ? 2380 : FreePort(host_);
   }
   if (options_.tls) MakeCertificates("good", "etcd.example");
 }
@@ -72,14 +66,15 @@ EtcdServers::~EtcdServers() {
 
 void EtcdServers::MakeCertificates(const std::string& name, const std::string& dns_name) const {
   const std::string base = absl::StrCat(folder_, "/", name);
+  std::string hosts;
+  for (int i = 0; i < options_.members; ++i) absl::StrAppend(&hosts, ",IP:", Host(i));
   const std::string key = " -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 ";
   RunCommand(absl::StrCat("openssl req -x509", key, "-subj /CN=ca-", name, " -keyout ", base, "-ca.key -out ", base,
                           "-ca.pem -addext basicConstraints=critical,CA:TRUE"));
   for (const std::string& owner : {"server", "client"}) {
     const std::string file = absl::StrCat(base, "-", owner);
     RunCommand(absl::StrCat("openssl req -new", key, "-subj /CN=parley -keyout ", file, ".key -out ", file, ".csr"));
-    RunCommand(absl::StrCat("printf 'subjectAltName=DNS:", dns_name,
-                            owner == std::string("server") ? absl::StrCat(",IP:", host_) : "",
+    RunCommand(absl::StrCat("printf 'subjectAltName=DNS:", dns_name, owner == std::string("server") ? hosts : "",
                             "\\nextendedKeyUsage=serverAuth,clientAuth\\n' > ", file, ".ext"));
     RunCommand(absl::StrCat("openssl x509 -req -days 2 -in ", file, ".csr -CA ", base, "-ca.pem -CAkey ", base,
                             "-ca.key -CAcreateserial -extfile ", file, ".ext -out ", file, ".pem"));
@@ -90,10 +85,10 @@ void EtcdServers::MakeCertificates(const std::string& name, const std::string& d
 std::string EtcdServers::Name(int member) const { return absl::StrCat("m", member); }
 std::string EtcdServers::DataFolder(int member) const { return absl::StrCat(folder_, "/", Name(member), data_suffix_); }
 std::string EtcdServers::ClientUrl(int member) const {
-  return absl::StrCat(options_.tls ? "https" : "http", "://", host_, ":", members_[member].client_port);
+  return absl::StrCat(options_.tls ? "https" : "http", "://", Host(member), ":", members_[member].client_port);
 }
 std::string EtcdServers::PeerUrl(int member) const {
-  return absl::StrCat("http://", host_, ":", members_[member].peer_port);
+  return absl::StrCat("http://", Host(member), ":", members_[member].peer_port);
 }
 
 std::string EtcdServers::ClusterFlags(int member) const {
@@ -125,14 +120,14 @@ void EtcdServers::Start(int index) {
   int ends[2];
   ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
   std::vector<std::string> flags = Flags(index);
-  const char* const program = getenv("PARLEY_TEST_ETCD");
-  flags.insert(flags.begin(), program != nullptr ? program : "etcd");
+  flags.insert(flags.begin(), "etcd");
   std::vector<char*> arguments;
   for (std::string& flag : flags) arguments.push_back(flag.data());
   arguments.push_back(nullptr);
   member.pid = fork();
   if (member.pid == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (options_.apart) Hosts::Enter(index);
     dup2(ends[1], STDERR_FILENO);
     dup2(ends[1], STDOUT_FILENO);
     execvp(arguments[0], arguments.data());
@@ -176,23 +171,43 @@ void EtcdServers::Kill(int index) {
 
 void EtcdServers::Signal(int member, int signal) const { kill(members_[member].pid, signal); }
 
-std::string EtcdServers::Control(int member, const std::string& arguments) const {
+std::string EtcdServers::ControlProgram(int member) const {
   const std::string base = absl::StrCat(folder_, "/good");
   const std::string tls =
       absl::StrCat(" --cacert=", base, "-ca.pem --cert=", base, "-client.pem --key=", base, "-client.key");
-  const char* const program = getenv("PARLEY_TEST_ETCDCTL");
-  return RunCommand(absl::StrCat("ETCDCTL_API=3 ", program != nullptr ? program : "etcdctl",
-                                 " --endpoints=", ClientUrl(member), options_.tls ? tls : "", " ", arguments));
+  return absl::StrCat("etcdctl --endpoints=", ClientUrl(member), options_.tls ? tls : "", " ");
+}
+
+std::string EtcdServers::Control(int member, const std::string& arguments) const {
+  return RunCommand(absl::StrCat(ControlProgram(member), arguments));
+}
+
+void EtcdServers::AwaitHealthy() const {
+  for (int i = 0; i < options_.members; ++i) {
+    RunCommand(absl::StrCat("until ", ControlProgram(i), "get healthy >/dev/null 2>&1; do :; done"));
+  }
+}
+
+void EtcdServers::Restore(const std::string& snapshot) {
+  data_suffix_ += "-restored";
+  for (int i = 0; i < options_.members; ++i) {
+    // etcd 3.4 has no etcdutl, and etcdctl no such command from 3.6 on.
+    RunCommand(absl::StrCat("$(command -v etcdutl || command -v etcdctl) snapshot restore ", snapshot,
+                            " --data-dir=", DataFolder(i), " ", ClusterFlags(i)));
+  }
 }
 
 int EtcdServers::Leader() const {
-  for (int i = 0; i < options_.members; ++i) {
-    if (members_[i].pid < 0) continue;
-    // "URL, id, version, size, leader, learner, …".
-    const std::vector<std::string> fields = absl::StrSplit(Control(i, "endpoint status"), ", ");
-    if (fields.size() > 4 && fields[4] == "true") return i;
+  while (true) {
+    for (int i = 0; i < options_.members; ++i) {
+      if (members_[i].pid < 0) continue;
+      std::map<std::string, std::string> fields;
+      for (const absl::string_view line : absl::StrSplit(Control(i, "endpoint status -w fields"), '\n')) {
+        fields.insert(absl::StrSplit(line, absl::MaxSplits(" : ", 1)));
+      }
+      if (fields["\"Leader\""] == fields["\"MemberID\""]) return i;
+    }
   }
-  return -1;
 }
 
 EtcdOptions EtcdServers::ClientOptions(const std::string& prefix, int first) const {
