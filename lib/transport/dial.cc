@@ -60,6 +60,7 @@ absl::Status HandshakeError(const std::string& address, const TlsSession& tls, b
       return Unauthenticated("SERVER_NOT_GENUINE", address,
                              " does not know this key, so it is not the server that the key is for; "
                              "check the address, and do not go on");
+    case TlsSession::Failure::kNotAsked:
     case TlsSession::Failure::kMalformed:
       return FailedPrecondition("NOT_A_PARLEY_SERVER", "what answers at ", address, " is not a Parley server (",
                                 tls.failure_text(), "); check the host and the port");
@@ -76,14 +77,18 @@ absl::Status CertificateError(const std::string& address, const TlsSession& tls,
     case TlsSession::Failure::kRefused:
       return Unauthenticated("SERVER_NOT_GENUINE", "the certificate of ", address, " is not good (", tls.failure_text(),
                              "); check the address, the name and the file of the CA, and do not go on");
+    case TlsSession::Failure::kNotAsked:
+      return FailedPrecondition("CLIENTS_NOT_CHECKED", address, " does not ask its clients for a certificate, so ",
+                                "whoever reaches it may do what it serves; let it demand one");
     case TlsSession::Failure::kMalformed:
       return FailedPrecondition("NOT_TLS", "what answers at ", address, " does not speak TLS as expected (",
                                 tls.failure_text(), "); check the host and the port");
     case TlsSession::Failure::kNone:
       break;
   }
-  return Unavailable("CONNECTION_CLOSED", address, " closed the connection ",
-                     heard ? "in the middle of the handshake; try again" : "without a word; it is overloaded");
+  return Unavailable(
+      "CONNECTION_CLOSED", address, " closed the connection ",
+      heard ? "in the middle of the handshake; try again" : "without a word; it is overloaded, or does not speak TLS");
 }
 
 // How much a failure says of why no address could be used, the least first. A key that one replica refuses says more

@@ -74,7 +74,8 @@ class Dialer {
   // CONNECTION_REFUSED, CONNECTION_TIMEOUT, CONNECTION_CLOSED (before the handshake's end), SERVER_FULL, UNREACHABLE.
   // NOT_FOUND: NAME_NOT_FOUND. UNAUTHENTICATED: KEY_REFUSED (wrong, unknown, revoked or expired: the server does not
   // say which), KEY_EXPIRED (by this machine's clock), SERVER_NOT_GENUINE (it does not know the key, or its certificate
-  // is of another CA or name). FAILED_PRECONDITION: NOT_A_PARLEY_SERVER, or NOT_TLS with certificates.
+  // is of another CA or name). FAILED_PRECONDITION: NOT_A_PARLEY_SERVER; with certificates NOT_TLS, and
+  // CLIENTS_NOT_CHECKED for a server that does not ask for the client's.
   absl::Status last_error() const;
 
   // Returns "TLS 1.2 ECDHE-PSK-CHACHA20-POLY1305", or an empty text before the first connection.

@@ -314,6 +314,7 @@ void Listener::Connection::OnHandshakeFailed() {
       return EndHandshake(kLeft);
     case TlsSession::Failure::kRefused:
     case TlsSession::Failure::kKeyRefused:
+    case TlsSession::Failure::kNotAsked:
       return EndHandshake(kRefused);
     case TlsSession::Failure::kMalformed:
       return EndHandshake(kMalformed);

@@ -120,6 +120,12 @@ std::unique_ptr<TlsSession> TlsSession::Connect(SSL_CTX* context, const ClientKe
   std::unique_ptr<TlsSession> session(new TlsSession(context));
   session->key_ = key;
   if (!key->server_name.empty()) SSL_set_tlsext_host_name(session->ssl_, key->server_name.c_str());
+  session->unasked_ = SSL_get_privatekey(session->ssl_) != nullptr;
+  const auto asked = [](SSL*, void* self) {
+    static_cast<TlsSession*>(self)->unasked_ = false;
+    return 1;
+  };
+  SSL_set_cert_cb(session->ssl_, asked, session.get());
   SSL_set_connect_state(session->ssl_);
   return session;
 }
@@ -153,6 +159,10 @@ TlsSession::Step TlsSession::Handshake(absl::string_view input, std::string* out
   // end here.
   if (check_ != nullptr && (claim_ == nullptr || !claim_->known)) {
     failure_ = Failure::kRefused;
+    return Step::kFailed;
+  }
+  if (unasked_) {
+    failure_ = Failure::kNotAsked;
     return Step::kFailed;
   }
   early_.assign(input.data(), input.size());

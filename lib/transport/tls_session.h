@@ -76,6 +76,8 @@ class TlsSession {
     kRefused,
     // The other side sent the alert of a key or certificate that it does not take. Only clients see this.
     kKeyRefused,
+    // The server did not ask for the client's certificate, so it serves anybody.
+    kNotAsked,
     // The bytes are not TLS, not our TLS, or tampered with.
     kMalformed,
   };
@@ -127,6 +129,8 @@ class TlsSession {
   const PeerCheck* check_ = nullptr;
   const ClientKey* key_ = nullptr;
   std::unique_ptr<Claim> claim_;
+  // This client has a certificate, for which the server has not asked.
+  bool unasked_ = false;
   // Bytes that came with the end of the handshake and belong to what follows.
   std::string early_;
   Failure failure_ = Failure::kNone;

@@ -147,6 +147,14 @@ TEST(EtcdFault, AUserOfACertificateHasItsPrefixAlone) {
   EXPECT_EQ(Reason(OpenEtcdStore(server.ClientOptions("theirs")).status()), "STORE_REFUSED");
 }
 
+TEST(EtcdFault, OneThatServesAnybodyIsRefused) {
+  EtcdServers server({.members = 1, .tls = true, .open = true, .flags = {}});
+  server.StartAll();
+  const absl::Status open = OpenEtcdStore(server.ClientOptions("test")).status();
+  EXPECT_EQ(Reason(open), "CLIENTS_NOT_CHECKED");
+  EXPECT_EQ(server.Control(0, "get --prefix ''"), "");
+}
+
 TEST(EtcdFault, AWatchThatIsNotPermittedSaysSo) {
   EtcdServers server({.members = 1, .tls = true, .flags = {}});
   server.StartAll();

@@ -57,11 +57,11 @@ absl::Status CheckEtcdOptions(const EtcdOptions& options);
 // Opens the store, and makes it if its prefix is empty. Writes nothing unless all checks have passed. Returns
 // STORE_UNAVAILABLE if no member answers or no majority of them does; UNAUTHENTICATED (SERVER_NOT_GENUINE) for a member
 // whose certificate is not signed by the CA or not for its name, and (KEY_REFUSED) if it does not take this client's;
-// FAILED_PRECONDITION (STORE_TOO_OLD) for an etcd before 3.4, (STORE_NEWER) for a format that this program does not
-// know, (STORE_FOREIGN) if another program, service or organisation has its data there, (STORE_UNFINISHED) if it is
-// being filled, (STORE_NOT_EMPTY) if it cannot be; NOT_FOUND (STORE_ABSENT) if there is nothing to read;
-// RESOURCE_EXHAUSTED (DISK_FULL) and DATA_LOSS (STORE_DAMAGED) if an alarm of the cluster says so; the errors of
-// CheckEtcdOptions, of files and of store.h.
+// FAILED_PRECONDITION (CLIENTS_NOT_CHECKED) for a member that serves clients without a certificate, (STORE_TOO_OLD) for
+// an etcd before 3.4, (STORE_NEWER) for a format that this program does not know, (STORE_FOREIGN) if another program,
+// service or organisation has its data there, (STORE_UNFINISHED) if it is being filled, (STORE_NOT_EMPTY) if it cannot
+// be; NOT_FOUND (STORE_ABSENT) if there is nothing to read; RESOURCE_EXHAUSTED (DISK_FULL) and DATA_LOSS
+// (STORE_DAMAGED) if an alarm of the cluster says so; the errors of CheckEtcdOptions, of files and of store.h.
 //
 // Commits to a store that is being filled have at most kMaxOperations - 1 conditions, and get ABORTED (CONFLICT) once
 // another process has begun to fill it.

@@ -108,8 +108,10 @@ std::vector<std::string> EtcdServers::Flags(int member) const {
   if (options_.tls) {
     const std::string base = absl::StrCat(folder_, "/good");
     flags.insert(flags.end(),
-                 {"--client-cert-auth=true", absl::StrCat("--trusted-ca-file=", base, "-ca.pem"),
-                  absl::StrCat("--cert-file=", base, "-server.pem"), absl::StrCat("--key-file=", base, "-server.key")});
+                 {absl::StrCat("--cert-file=", base, "-server.pem"), absl::StrCat("--key-file=", base, "-server.key")});
+    if (!options_.open) {
+      flags.insert(flags.end(), {"--client-cert-auth=true", absl::StrCat("--trusted-ca-file=", base, "-ca.pem")});
+    }
   }
   flags.insert(flags.end(), options_.flags.begin(), options_.flags.end());
   return flags;

@@ -23,6 +23,8 @@ class EtcdServers {
     int members = 1;
     // Mutual TLS for clients.
     bool tls = false;
+    // With it, clients need no certificate.
+    bool open = false;
     // Each member on a host of its own, in place of all on one address of loopback. Needs EnterPrivateMachine, and TLS.
     bool apart = false;
     // More flags for each member.
