@@ -1,3 +1,5 @@
+#include <sys/un.h>
+
 #include <algorithm>
 #include <string>
 
@@ -14,6 +16,8 @@ namespace {
 constexpr size_t kMaxPrefixBytes = 64;
 constexpr size_t kMaxServiceBytes = 16;
 constexpr size_t kMaxOrganisationBytes = 200;
+// The kernel's limit.
+constexpr size_t kMaxSocketPathBytes = sizeof(sockaddr_un::sun_path) - 1;
 
 template <typename... Parts>
 absl::Status BadOptions(const Parts&... parts) {
@@ -40,7 +44,9 @@ bool IsService(absl::string_view service) {
 absl::Status CheckEndpoint(const std::string& endpoint, bool* needs_files) {
   absl::string_view rest = endpoint;
   if (absl::ConsumePrefix(&rest, "unix:")) {
-    return absl::StartsWith(rest, "/") ? absl::OkStatus() : BadOptions(endpoint, " is not unix:/PATH");
+    if (!absl::StartsWith(rest, "/")) return BadOptions(endpoint, " is not unix:/PATH");
+    if (rest.size() <= kMaxSocketPathBytes) return absl::OkStatus();
+    return BadOptions("the path of a socket has at most ", kMaxSocketPathBytes, " bytes, and not ", rest.size());
   }
   const bool secure = absl::ConsumePrefix(&rest, "https://");
   if (!secure && !absl::ConsumePrefix(&rest, "http://")) {

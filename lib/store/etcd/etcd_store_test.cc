@@ -156,6 +156,11 @@ TEST(EtcdStore, ChecksItsOptions) {
     EXPECT_EQ(Reason(CheckEtcdOptions(options)), "STORE_OPTIONS") << prefix;
   }
   EtcdOptions options = good;
+  options.endpoints = {"unix:/" + std::string(106, 's')};
+  EXPECT_TRUE(CheckEtcdOptions(options).ok());
+  options.endpoints = {"unix:/" + std::string(107, 's')};
+  EXPECT_EQ(Reason(CheckEtcdOptions(options)), "STORE_OPTIONS");
+  options = good;
   options.prefix = std::string(65, 'a');
   EXPECT_EQ(Reason(CheckEtcdOptions(options)), "STORE_OPTIONS");
   options = good;
