@@ -9,8 +9,10 @@
 #include <set>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "clients/agent/file_state.h"
+#include "clients/agent/kernel_users.h"
 #include "clients/agent/metadata.h"
 #include "clients/agent/mounts.h"
 #include "clients/agent/new_tree.h"
@@ -143,11 +145,12 @@ SwapMethod::Place FileMethod::WhereIsWhat(const Journal& journal) const {
   return all ? Place::kNewInstalled : none ? Place::kOldInstalled : Place::kBetween;
 }
 
-// Between the look at the old entry and the rename of it somebody may have put another one there. What was taken is
-// in the place, where nobody else gets at it.
+// Between the look at the old entry and the rename of it somebody may have put another one there, or have opened it to
+// write to it, which would be lost. What was taken is in the place, where nobody else gets at it.
 bool FileMethod::TookWhatWasSeen(const std::string& name, const Journal::FileStep& step) const {
   struct statx info;
-  return StatEntry(folder_.place(), name, &info) && IsSameButRenamed(step.old_state(), FileState(info));
+  if (!StatEntry(folder_.place(), name, &info) || !IsSameButRenamed(step.old_state(), FileState(info))) return false;
+  return proc_.empty() || !IsOpenForWriting(OpenOldFile(folder_.place(), name).get());
 }
 
 // In two renames where one cannot exchange: between them the old entry is still there under its name, by a second link,

@@ -6,6 +6,7 @@
 #include <linux/loop.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -48,6 +49,8 @@ class HoldersTest : public InstallerTest {
     fs::create_directories(options_.proc);
     fs::create_directories(options_.sys);
   }
+
+  int64_t revision_ = 0;
 };
 
 TEST_F(HoldersTest, LeavesAFolderInPlaceWithADiskOfALoopDevice) {
@@ -111,6 +114,34 @@ TEST_F(HoldersTest, NoticesAtTheLastMomentWhatSomethingUnseenWrites) {
   const Program writer([this] { open((Target() + "/keep").c_str(), O_WRONLY); });
   EXPECT_EQ(Reason(installer_->Swap()), "TARGET_CHANGED");
   EXPECT_EQ(Installed(), (Tree{{"keep", "mine"}, {"site.conf", "old"}}));
+}
+
+// A program whose memory is the file needs no descriptor to write to it.
+TEST_F(HoldersTest, RefusesAFileThatIsMappedIntoAProgram) {
+  const Program writer([this] {
+    const int fd = open((Target() + "/keep").c_str(), O_RDWR);
+    if (mmap(nullptr, 4, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED) abort();
+    close(fd);
+  });
+  ExpectFiles("keep is open for writing");
+  ExpectRefused("keep", "mapped into its memory");
+}
+
+TEST_F(HoldersTest, NoticesInTheMiddleOfASwapInPlaceThatAProgramBeginsToWrite) {
+  options_.method = Method::kFiles;
+  for (const bool exchanges : {true, false}) {
+    options_.can_exchange = exchanges;
+    for (const Tree& tree : {Tree{{"a", "2"}, {"site.conf", "2"}}, Tree{{"site.conf", "2"}}}) {
+      Open();
+      ASSERT_EQ(InstallAndCommit({{"a", "1"}, {"site.conf", "1"}}, ++revision_), absl::OkStatus());
+      ASSERT_EQ(Stage(tree, ++revision_), absl::OkStatus());
+      const ino_t before = StatOf(Target() + "/a").st_ino;
+      const Program writer([this] { open((Target() + "/a").c_str(), O_WRONLY); });
+      EXPECT_EQ(Reason(installer_->Swap()), "TARGET_CHANGED");
+      EXPECT_EQ(Installed(), (Tree{{"a", "1"}, {"keep", "mine"}, {"site.conf", "1"}}));
+      EXPECT_EQ(StatOf(Target() + "/a").st_ino, before);
+    }
+  }
 }
 
 // With a loop device and what is written through it. Kernels without one have the tests above.

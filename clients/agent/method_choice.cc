@@ -16,6 +16,7 @@
 #include "clients/agent/kernel_users.h"
 #include "clients/agent/mount_table.h"
 #include "clients/agent/mounts.h"
+#include "clients/agent/new_tree.h"
 #include "clients/agent/open_files.h"
 #include "clients/agent/place.h"
 #include "clients/agent/target_error.h"
@@ -56,16 +57,19 @@ bool LiesIn(const std::string& fixed, const std::string& target, const FileIds& 
   return IsInOrIs(WithoutLinks(fixed), target) || LeadsToOneOf(folders, fixed);
 }
 
-// A sentence for the first file below `root` that something has open for writing and no list has shown.
+// A sentence when something has the file open for writing and no list has shown it.
+std::string UnseenWriterOf(int folder, const std::string& path, const std::string& shown) {
+  if (!IsOpenForWriting(OpenOldFile(folder, path).get())) return "";
+  return absl::StrCat(shown, " is open for writing, by the kernel, by this process, by a program that cannot be seen, ",
+                      "or by one that has it mapped into its memory");
+}
+
+// The same for the first such file below `root`.
 absl::StatusOr<std::string> UnseenWriterIn(int root, const std::string& shown) {
   std::string found;
   RETURN_IF_ERROR(WalkTree(root, shown, [&](int folder, const std::string& path, const struct statx& info, bool) {
     if (!S_ISREG(info.stx_mode) || !found.empty()) return absl::OkStatus();
-    const Fd file = OpenOnMount(folder, payload::LastPart(path), O_RDONLY | O_NONBLOCK);
-    if (file.ok() && IsOpenForWriting(file.get())) {
-      found = absl::StrCat(shown, "/", path,
-                           " is open for writing, by the kernel, by this process or by a program that cannot be seen");
-    }
+    found = UnseenWriterOf(folder, std::string(payload::LastPart(path)), absl::StrCat(shown, "/", path));
     return absl::OkStatus();
   }));
   return found;
@@ -199,7 +203,12 @@ absl::Status CheckFiles(const TargetFolder& folder, const NewSet& set, const std
   const uint64_t mount = MountIdOf(root.get());
   for (const PlannedStep& step : steps) {
     if (!step.replaces) continue;
-    const std::string user = tables.UserOf(mount, absl::StrCat(folder.root_path(), "/", step.path), /*below=*/false);
+    const std::string shown = absl::StrCat(folder.root_path(), "/", step.path);
+    if (const std::string writer = UnseenWriterOf(root.get(), step.path, shown); !writer.empty()) {
+      return Refuse("TARGET_BUSY", absl::StrCat(writer, ", and the set replaces it; stop what writes to it, or take ",
+                                                "the file out of the set"));
+    }
+    const std::string user = tables.UserOf(mount, shown, /*below=*/false);
     if (!user.empty()) {
       return Refuse("TARGET_MOUNT", absl::StrCat(user, ", where it would stay the old one; mount its folder instead"));
     }
