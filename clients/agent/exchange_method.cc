@@ -191,6 +191,7 @@ absl::Status ExchangeMethod::SwapBack(const Journal& journal) {
       break;
   }
   const bool exchange = journal.old_inode() != 0;
+  if (exchange && InodeOf(folder_.place(), kTree) == 0) return OldSetLost(folder_.target(), folder_.place_path());
   if (renameat2(folder_.parent(), folder_.name().c_str(), folder_.place(), kTree,
                 exchange ? RENAME_EXCHANGE : RENAME_NOREPLACE) != 0) {
     return SwapError(folder_.target(), errno);

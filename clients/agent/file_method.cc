@@ -259,11 +259,26 @@ absl::Status FileMethod::Undo(int number, const Journal::FileStep& step) const {
   return StepError(step.path(), errno);
 }
 
+// Whether the entry that was there before the step is there.
+bool FileMethod::StandsAsBefore(const Journal::FileStep& step) const {
+  const Fd root = folder_.OpenRoot();
+  const Fd folder = OpenFolderOnMount(root.get(), step.path());
+  const uint64_t inode = folder.ok() ? InodeOf(folder.get(), payload::LastPart(step.path())) : 0;
+  return inode != 0 && absl::StartsWith(step.old_state(), absl::StrCat(inode, " "));
+}
+
 // What can be brought back is brought back, even if another step cannot.
 absl::Status FileMethod::SwapBack(const Journal& journal) {
   absl::Status first;
+  // Somebody has removed what Stage made: the place, or what was in it.
+  const bool lost = InodeOf(folder_.place(), place::kNew) == 0 || InodeOf(folder_.place(), place::kOld) == 0;
+  for (const char* name : {place::kNew, place::kOld}) mkdirat(folder_.place(), name, 0700);
   for (int i = journal.steps_size() - 1; i >= 0; --i) {
-    const absl::Status status = Undo(i, journal.steps(i));
+    const Journal::FileStep& step = journal.steps(i);
+    absl::Status status = Undo(i, step);
+    if (lost && status.ok() && step.replaces() && !StandsAsBefore(step)) {
+      status = OldSetLost(absl::StrCat(folder_.root_path(), "/", step.path()), folder_.place_path());
+    }
     if (first.ok()) first = status;
   }
   RETURN_IF_ERROR(first);

@@ -58,6 +58,7 @@ class FileMethod final : public SwapMethod {
   absl::Status Do(int number, const Journal::FileStep& step) const;
   absl::Status Replace(int number, const Journal::FileStep& step, int folder, const std::string& name) const;
   absl::StatusOr<Fd> RootForUndo() const;
+  bool StandsAsBefore(const Journal::FileStep& step) const;
   bool TookWhatWasSeen(const std::string& name, const Journal::FileStep& step) const;
   absl::Status Undo(int number, const Journal::FileStep& step) const;
   bool IsDone(int number, const Journal::FileStep& step) const;

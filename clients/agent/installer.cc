@@ -144,9 +144,11 @@ absl::Status Installer::Swap() {
   swapped_ = method_->WhereIsWhat(*journal_) == SwapMethod::Place::kNewInstalled;
   if (Reason(status) == "TARGET_CHANGED") folder_->set_changes(folder_->changes() + 1);
   if (status.ok()) folder_->set_changes(0);
-  if (status.ok() || swapped_) return status;
+  // No command has seen what was swapped in over something else than was looked at.
+  if (status.ok() || (swapped_ && Reason(status) != "TARGET_CHANGED")) return status;
   // The journal stays when the old set could not be brought back: the next process tries again.
   RETURN_IF_ERROR(method_->SwapBack(*journal_));
+  swapped_ = false;
   CleanUp().IgnoreError();
   return status;
 }
@@ -258,12 +260,28 @@ absl::Status Installer::BeginRollback(const std::string& reason, const std::stri
   return absl::OkStatus();
 }
 
+// Ends a rollback for good that did not bring the old set back.
+absl::Status Installer::EndFailed(absl::string_view sentence) {
+  swapped_ = false;
+  WarnUnless(RecordRollback(true), "could not note a rollback");
+  CleanUp().IgnoreError();
+  return Error(absl::StatusCode::kDataLoss, "ROLLBACK_FAILED", sentence);
+}
+
 absl::Status Installer::FinishRollback() {
-  if (const absl::Status status = method_->SwapBack(*journal_); !status.ok()) {
+  const absl::Status status = method_->SwapBack(*journal_);
+  // Another try would not find it either.
+  if (Reason(status) == "OLD_SET_LOST") return EndFailed(status.message());
+  if (!status.ok()) {
     RecordRollback(true).IgnoreError();
     return Error(absl::StatusCode::kDataLoss, "ROLLBACK_FAILED",
                  absl::StrCat("the old set of ", folder_->target(), " is in ", method_->OldSetPath(),
                               " and could not be brought back: ", status.message()));
+  }
+  if (!folder_->IsParentCurrent()) {
+    return EndFailed(absl::StrCat("the old set is back in the folder that ", folder_->target(),
+                                  " was, and somebody, perhaps a command, moved the folder above it during the ",
+                                  "update; put that back where it was"));
   }
   const Hooks hooks = JournalHooks();
   const TaskView old = view(journal_->task());
@@ -319,10 +337,12 @@ absl::Status Installer::CleanUp() {
 absl::Status Installer::WriteJournal(Journal::Phase phase) {
   journal_->set_phase(phase);
   journal_->mutable_phase_time()->set_seconds(absl::ToUnixSeconds(options_.clock->Now()));
+  RETURN_IF_ERROR(folder_->EnsurePlace());
   return WriteRecord(JournalPath(), *journal_);
 }
 
 absl::Status Installer::WriteTargetRecord() const {
+  RETURN_IF_ERROR(folder_->EnsurePlace());
   for (const TargetRecord::Task& task : record_.tasks()) {
     if (task.revision() > 0 || task.has_rollback()) return WriteRecord(RecordPath(), record_);
   }

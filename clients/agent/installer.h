@@ -204,6 +204,7 @@ class Installer {
   HookResult Run(const std::string& command, absl::Duration timeout, int64_t revision, const std::string& digest);
   void RecordHighest() const;
   void RemoveFoldersLeftEmpty() const;
+  absl::Status EndFailed(absl::string_view sentence);
   absl::Status RecordRollback(bool failed);
   absl::Status CleanUp();
   absl::Status WriteJournal(Journal::Phase phase);

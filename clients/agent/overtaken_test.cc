@@ -167,6 +167,74 @@ TEST_P(RemovedTest, WhatSomebodyHasPutThereIsKeptBesideTheOldSet) {
   EXPECT_EQ(ReadTestFile(Place() + "/kept-1/theirs"), "of somebody") << "it was removed at the next start";
 }
 
+// With a command that removes the place, and the old set with it.
+class LostPlaceTest : public AnyMethodTest {
+ protected:
+  void Apply(const std::string& command) {
+    plan_.hooks.apply = command;
+    Open();
+    Install({{"site.conf", "new"}, {"added", "new"}}).IgnoreError();
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Overtaken, LostPlaceTest, testing::Values(Method::kExchange, Method::kFiles), MethodName);
+
+TEST_P(LostPlaceTest, ARollbackSaysThatTheOldSetIsLostAndEndsIt) {
+  for (const std::string& removed : {Place(), Place() + "/*"}) {
+    Apply("rm -rf " + removed + "; exit 1");
+    const absl::Status status = RollBack();
+    EXPECT_EQ(Reason(status), "ROLLBACK_FAILED");
+    EXPECT_TRUE(absl::StrContains(status.message(), "cannot come back")) << status;
+    EXPECT_FALSE(installer_->pending().has_value());
+    EXPECT_EQ(ReadTestFile(Target() + "/site.conf"), "new");
+    EXPECT_TRUE(View().rollback->failed);
+    EXPECT_TRUE(PlaceIsClean());
+    // It is no end: the next one is installed over what is there now.
+    plan_.hooks.apply.clear();
+    Open();
+    ASSERT_EQ(InstallAndCommit({{"site.conf", "newer"}}, 2), absl::OkStatus());
+    fs::remove_all(Place());
+    WriteTestFile(Target() + "/site.conf", "old");
+  }
+}
+
+TEST_P(LostPlaceTest, WhatWasNotThereBeforeIsTakenBackAllTheSame) {
+  fs::remove_all(Target());
+  Apply("rm -rf " + Place() + "; exit 1");
+  EXPECT_EQ(RollBack(), absl::OkStatus());
+  EXPECT_EQ(InstalledFiles(), Tree());
+}
+
+TEST_P(LostPlaceTest, AnUpdateThatPassesIsCommittedInAPlaceMadeAnew) {
+  Apply("rm -rf " + Place());
+  ASSERT_EQ(installer_->Commit(), absl::OkStatus());
+  Open();
+  EXPECT_EQ(View().revision, 1);
+  EXPECT_EQ(installer_->Read(plan_.task)->digest, View().digest);
+  EXPECT_TRUE(target_->IsCurrent());
+}
+
+// The old set is somewhere, and not where the target was.
+TEST_P(LostPlaceTest, ARollbackSaysThatTheFolderAboveWasMoved) {
+  WriteTree(folder_ / "above/target", {{"site.conf", "old"}});
+  plan_.hooks.apply = "mv " + folder_ / "above " + folder_ / "away; mkdir -p \"$PARLEY_TARGET\"; exit 1";
+  Open(folder_ / "above/target");
+  EXPECT_FALSE(Install({{"site.conf", "new"}}).ok());
+  const absl::Status status = RollBack();
+  EXPECT_EQ(Reason(status), "ROLLBACK_FAILED");
+  EXPECT_TRUE(absl::StrContains(status.message(), "moved the folder above")) << status;
+  EXPECT_FALSE(installer_->pending().has_value());
+  EXPECT_EQ(ReadTestFile(folder_ / "away/target/site.conf"), "old");
+}
+
+TEST_P(LostPlaceTest, APlaceThatIsRemovedBeforeTheSwapLeavesTheOldSet) {
+  Open();
+  ASSERT_EQ(Stage({{"site.conf", "new"}, {"added", "new"}}), absl::OkStatus());
+  fs::remove_all(Place());
+  EXPECT_FALSE(installer_->Swap().ok());
+  if (installer_->pending().has_value()) EXPECT_EQ(RollBack(), absl::OkStatus());
+  EXPECT_EQ(InstalledFiles(), (Tree{{"keep", "mine"}, {"site.conf", "old"}}));
+}
+
 TEST_F(InstallerTest, ANewTargetThatACommandHasRemovedLeavesNothing) {
   fs::remove_all(Target());
   plan_.hooks.apply = "rm -rf \"$PARLEY_TARGET\"; exit 1";

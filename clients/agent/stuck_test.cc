@@ -247,14 +247,14 @@ TEST_F(StuckTest, AFileOfTheKernelsIsNoTarget) {
             "TARGET_MOUNT");
 }
 
-// The check takes the old set away, so that it cannot be brought back.
+// The check takes both sets away, so that the old one cannot be brought back as long as that is so.
 class BlockedTest : public StuckTest {
  protected:
   BlockedTest() { taskd_.Publish(new_); }
   JoinOptions Blocking() {
     JoinOptions options = Options();
-    options.hooks.check =
-        absl::StrCat("test -e ", folder_ / "mended", " && exit 0; mv ", OldSet(), " ", Away(), "; false");
+    options.hooks.check = absl::StrCat("test -e ", folder_ / "mended", " && exit 0; mv ", OldSet(), " ", Away(),
+                                       "; mv ", Target(), " ", folder_ / "gone", "; false");
     options.hooks.apply.clear();
     return options;
   }

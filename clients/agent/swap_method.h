@@ -56,8 +56,9 @@ class SwapMethod {
   // it was looked at before. Returns TARGET_CHANGED if it is something else, which SwapBack then puts in place again.
   virtual absl::Status CheckSwapped(const Journal& journal) const { return absl::OkStatus(); }
 
-  // Puts the old set in place again, durably, from wherever it stands; it may be repeated. Returns TARGET_CHANGED if
-  // somebody has taken the old set away, TARGET_MOUNT, TARGET_PERMISSION, and the errors of lib/base/file.h.
+  // Puts the old set in place again, durably, from wherever it stands; it may be repeated. Returns OLD_SET_LOST if
+  // the old set is not in the place any more, TARGET_CHANGED if the new one is not in the target either, TARGET_MOUNT,
+  // TARGET_PERMISSION, and the errors of lib/base/file.h.
   virtual absl::Status SwapBack(const Journal& journal) = 0;
   // Returns where the old set is while the new one is in place, for people.
   virtual std::string OldSetPath() const = 0;

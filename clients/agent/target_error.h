@@ -51,6 +51,14 @@ inline absl::Status CopyError(absl::string_view doing, absl::string_view path, i
   }
 }
 
+// Makes the error OLD_SET_LOST: what a rollback should have put at `path` again is not in the place any more.
+inline absl::Status OldSetLost(absl::string_view path, absl::string_view place) {
+  return Error(absl::StatusCode::kDataLoss, "OLD_SET_LOST",
+               absl::StrCat("somebody, perhaps a command, took what was at ", path, " before the update out of ", place,
+                            ", so that it cannot come back and what is there now stays; put the ",
+                            "old files there by hand, or publish a revision"));
+}
+
 }  // namespace parley::agent
 
 #endif  // PARLEY_CLIENTS_AGENT_TARGET_ERROR_H_

@@ -193,8 +193,19 @@ TargetFolder::~TargetFolder() {
   if (place_.ok() && LeadsTo(place_path_, place_.get())) rmdir(place_path_.c_str());
 }
 
+bool TargetFolder::IsParentCurrent() const { return LeadsTo(parent_path_, parent()); }
+
+absl::Status TargetFolder::EnsurePlace() {
+  struct stat held;
+  if (fstat(place(), &held) != 0 || held.st_nlink > 0) return absl::OkStatus();
+  const Fd made = LockFolder(place_path_);
+  // Under the number of the former one, which other threads may be looking at.
+  if (made.ok() && dup3(made.get(), place(), O_CLOEXEC) >= 0) return absl::OkStatus();
+  return LockError(target_, FolderOf(place_path_), errno);
+}
+
 bool TargetFolder::IsCurrent() const {
-  if (!LeadsTo(parent_path_, parent()) || !LeadsTo(place_path_, place())) return false;
+  if (!IsParentCurrent() || !LeadsTo(place_path_, place())) return false;
   struct stat above, info;
   if (fstatat(parent(), name_.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return !is_mount_;
   const bool other_disk = fstat(parent(), &above) == 0 && above.st_dev != info.st_dev && S_ISDIR(info.st_mode);

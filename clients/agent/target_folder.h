@@ -61,6 +61,10 @@ class TargetFolder {
   // They do not when somebody has removed or replaced the place or the folder above, or has mounted or unmounted
   // something there.
   bool IsCurrent() const;
+  // Returns the same of the folder above the target alone.
+  bool IsParentCurrent() const;
+  // Makes the place anew, empty, if somebody has removed it. Returns the errors with which Open takes the lock.
+  absl::Status EnsurePlace();
 
   // How often, one time after the other, somebody else wrote to the target while a new set of it was built.
   int changes() const { return changes_; }

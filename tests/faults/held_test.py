@@ -130,6 +130,40 @@ class GetsOn(reported.Reported):
             self.assert_settled(OLD)
             self.assertEqual((self.client.places()[0] / "kept-1/theirs").read_text(), "theirs\n")
 
+    def test_when_a_command_has_removed_the_place(self):
+        for method in ("exchange", "files"):
+            for code in (0, 1):
+                with self.subTest("%s %d" % (method, code)):
+                    self.client = self.machine(OLD)
+                    task = self.create()
+                    apply = 'rm -rf "$PARLEY_TARGET"/../.parley-target; exit %d' % code
+                    events = self.join("--method", method, "--apply", apply, code=code)
+                    # The old set has gone with it.
+                    self.assert_settled(NEW)
+                    if code == 0:
+                        self.says(self.join(task=task), "upToDate")
+                        continue
+                    self.says(events, "rollbackFailed", "cannot come back")
+                    self.assertEqual(self.member(task)["state"], "STATE_ROLLBACK_FAILED")
+                    self.says(self.join(task=task), "confirmed")
+
+    def test_when_a_command_has_moved_the_folder_above(self):
+        for code in (0, 1):
+            with self.subTest(code):
+                self.client = self.machine()
+                above = self.client.folder / "above"
+                self.client.target = above / "target"
+                self.client.target.mkdir(parents=True)
+                machine.write_files(self.client.target, OLD)
+                task = self.create()
+                apply = 'mv %s %s-away; mkdir -p "$PARLEY_TARGET"; exit %d' % (above, above, code)
+                events = self.join("--apply", apply, code=1)
+                self.says(events, "rollbackFailed", "moved the folder above")
+                self.never(events, "confirmed", "rolledBack")
+                self.assertEqual(machine.read_files(above.with_name("above-away") / "target"), OLD)
+                self.assertEqual(self.client.files(), {})
+                self.assertEqual(self.member(task)["state"], "STATE_ROLLBACK_FAILED")
+
     def test_where_the_file_system_gives_no_size(self):
         self.client = self.machine()
         machine.mount("-t", "ramfs", "ramfs", self.client.folder)
