@@ -188,6 +188,23 @@ TEST_F(ChoiceTest, RefusesWhatWouldChangeTheStateOfTheClient) {
   EXPECT_EQ(ReadTestFile(state + "/tasks/t/membership"), "me");
 }
 
+// An earlier version installed such a set.
+TEST_F(ChoiceTest, LeavesTheStateThatASetNamedBefore) {
+  const std::string member = "own/state/tasks/t/membership";
+  for (const Method method : {Method::kFiles, Method::kAutomatic}) {
+    options_.method = method;
+    options_.fixed.clear();
+    Open();
+    const int64_t next = View().revision + 1;
+    ASSERT_EQ(InstallAndCommit({{"a", "1"}, {"gone", "1"}, {member, "me"}}, next), absl::OkStatus());
+    options_.fixed = {Target() + "/own/state"};
+    Open();
+    ASSERT_EQ(InstallAndCommit({{"a", "2"}}, next + 1), absl::OkStatus());
+    EXPECT_EQ(ReadTestFile(Target() + "/" + member), "me");
+    EXPECT_FALSE(fs::exists(Target() + "/gone"));
+  }
+}
+
 TEST_F(ChoiceTest, RefusesAStateThatIsNotThereYet) {
   options_.fixed = {Target() + "/state"};
   fs::remove_all(Target());

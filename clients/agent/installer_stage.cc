@@ -63,10 +63,18 @@ class StateGuard {
     id_ = FileIdOf(state_);
   }
 
+  std::string PathOf(const std::string& entry) const {
+    return absl::StrCat(folder_.root_path(), "/", folder_.OnDisk(entry));
+  }
+
+  bool Concerns(const std::string& entry) {
+    const std::string path = PathOf(entry);
+    return IsInOrIs(path, state_) || IsInOrIs(state_, path) || IsBelowIt(path);
+  }
+
   absl::Status Check(const std::string& entry) {
-    const std::string path = absl::StrCat(folder_.root_path(), "/", folder_.OnDisk(entry));
-    if (!IsInOrIs(path, state_) && !IsInOrIs(state_, path) && !IsBelowIt(path)) return absl::OkStatus();
-    return Refuse("TARGET_CONFLICT", absl::StrCat(path, " would change ", shown_,
+    if (!Concerns(entry)) return absl::OkStatus();
+    return Refuse("TARGET_CONFLICT", absl::StrCat(PathOf(entry), " would change ", shown_,
                                                   ", the folder of this client's own state; take it out of the set, or "
                                                   "give the client another folder for its state"));
   }
@@ -177,6 +185,11 @@ NewSet Installer::MakeSet(const std::string& task, const task::v1::Manifest& man
   // A single file is the same one under every name.
   if (folder_->kind() == TargetFolder::Kind::kFolder) {
     set.dropped = DroppedPaths(record_, task, manifest.supersedes(), files);
+    // An earlier version let a set write to the state. Whoever the client is by now stands there.
+    for (const std::string& state : options_.fixed) {
+      StateGuard guard(*folder_, state);
+      std::erase_if(set.dropped, [&guard](const std::string& path) { return guard.Concerns(path); });
+    }
   }
   return set;
 }
