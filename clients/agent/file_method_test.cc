@@ -237,6 +237,22 @@ TEST_F(ChoiceTest, RefusesFilesOfATargetInside) {
   EXPECT_EQ(Reason(Check({{".parley-inner/record", "1"}})), "TARGET_CONFLICT");
 }
 
+// Another task has installed there since, as into a target of its own.
+TEST_F(ChoiceTest, LeavesWhatIsAnotherTargetsByNow) {
+  Open();
+  ASSERT_EQ(InstallAndCommit({{"a", "1"}, {"inner/b", "1"}, {"motd", "1"}}), absl::OkStatus());
+  for (const char* name : {"inner", "motd"}) WriteTestFile(Target() + "/.parley-" + name + "/record", "");
+  Open();
+  for (const char* path : {"inner/b", "motd"}) {
+    const absl::Status status = Check({{"a", "2"}, {path, "2"}});
+    EXPECT_EQ(Reason(status), "TARGET_IN_USE") << path;
+    EXPECT_TRUE(absl::StrContains(status.message(), ".parley-")) << status;
+  }
+  ASSERT_EQ(InstallAndCommit({{"a", "2"}}, 2), absl::OkStatus());
+  EXPECT_EQ(ReadTestFile(Target() + "/inner/b"), "1");
+  EXPECT_EQ(ReadTestFile(Target() + "/motd"), "1");
+}
+
 // What such a program writes after an exchange would be gone.
 TEST_F(ChoiceTest, LeavesAFolderInPlaceInWhichAProgramWrites) {
   const Program writer([this] { open((Target() + "/app.log").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644); });

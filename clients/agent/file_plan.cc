@@ -99,13 +99,22 @@ class Planner {
     return walked.ok() || Reason(walked) == "TARGET_IMMUTABLE" ? walked : InTheWay(Shown(path), "file");
   }
 
-  // A folder that is another agent's target, or holds the place of one.
-  absl::Status CheckNested(const std::string& path) const {
+  // Whether the folder or file, which lies in this target, is another one, with a place beside it.
+  bool IsTarget(const std::string& path) const {
+    if (folder_.kind() == TargetFolder::Kind::kFile) return false;
     const Fd above = OpenFolderOnMount(root_, path);
-    const std::string place = absl::StrCat(".parley-", payload::LastPart(path), "/record");
-    if (!above.ok() || faccessat(above.get(), place.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) != 0) return absl::OkStatus();
-    return Refuse("TARGET_IN_USE", absl::StrCat(Shown(path), " is a target of its own, which other updates change; ",
-                                                "take its files out of this set"));
+    const std::string record = absl::StrCat(PlaceOf(payload::LastPart(path)), "/record");
+    return above.ok() && faccessat(above.get(), record.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+  }
+
+  static std::string PlaceOf(absl::string_view name) { return absl::StrCat(".parley-", name); }
+
+  absl::Status CheckNested(const std::string& path) const {
+    if (!IsTarget(path)) return absl::OkStatus();
+    return Refuse(
+        "TARGET_IN_USE",
+        absl::StrCat(Shown(path), " is a target of its own, which other updates change; take it out of this ",
+                     "set, or, if it is none any more, remove ", PlaceOf(payload::LastPart(path)), " beside it"));
   }
 
   absl::Status Put(const FileEntry& entry) {
@@ -125,6 +134,7 @@ class Planner {
       if (info.has_value() && set_.dropped.count(above) == 0) return InTheWay(Shown(above), "folder");
       return Add(above, &entry, info);
     }
+    RETURN_IF_ERROR(CheckNested(path));
     ASSIGN_OR_RETURN(const std::optional<struct statx> info, Stat(path, path));
     return Add(path, &entry, info);
   }
@@ -133,6 +143,11 @@ class Planner {
     for (const PlannedStep& step : steps_) {
       if (path == step.path || absl::StartsWith(path, absl::StrCat(step.path, "/"))) return absl::OkStatus();
     }
+    // It belongs to another target by now.
+    for (size_t slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1)) {
+      if (IsTarget(path.substr(0, slash))) return absl::OkStatus();
+    }
+    if (IsTarget(path)) return absl::OkStatus();
     ASSIGN_OR_RETURN(const std::optional<struct statx> info, Stat(path, path));
     // What is a folder by now is not what was installed.
     if (!info.has_value() || S_ISDIR(info->stx_mode)) return absl::OkStatus();

@@ -238,6 +238,19 @@ class Paths(reported.Reported):
         self.install("a", {"a.conf": "a\n"})
         self.assertEqual(self.client.files(), {**OLD, "a.conf": "a\n", "b.conf": "b\n"})
 
+    def test_what_a_target_in_the_target_has_stays(self):
+        """A folder, and a single file."""
+        outer = self.client.target
+        self.install("a", {"a.conf": "a\n", "inner/b.conf": "a\n", "motd": "a\n"})
+        for option, target, files in (("--into", outer / "inner", {"b.conf": "b\n"}),
+                                      ("--into-file", outer / "motd", {"motd": "b\n"})):
+            client = self.machine()
+            client.place = lambda option=option, target=target, client=client: [option, target, "--state", client.state]
+            self.create(files)
+            self.join(client=client)
+        self.install("a", {"a.conf": "2\n"})
+        self.assertEqual(self.client.files(), {**OLD, "a.conf": "2\n", "inner/b.conf": "b\n", "motd": "b\n"})
+
     def test_a_task_that_supersedes_another_inherits_its_paths(self):
         self.install("a", {"a.conf": "a\n", "both.conf": "a\n"})
         self.tasks["b"] = self.create({"both.conf": "b\n", "b.conf": "b\n"}, "--supersedes", self.tasks["a"])
