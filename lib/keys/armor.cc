@@ -98,12 +98,15 @@ std::string Checksum(const ArmorFormat& format, absl::string_view body) {
 }
 
 // What may stand within and around a secret that people hand on: marks of quoting, in ASCII and in typeset text; white
-// space of Unicode and characters without width; and what a terminal sends before and behind a paste.
+// space of Unicode and characters without width, such as the marks of direction that chats put around a text; what
+// continues a line in a shell and in mail; and what a terminal sends before and behind a paste.
 constexpr absl::string_view kDecorations[] = {
-    "\"",     "'",      "`",      "<",      ">",      "\u2018", "\u2019", "\u201a", "\u201b",    "\u201c",    "\u201d",
-    "\u201e", "\u201f", "\u2039", "\u203a", "\u00ab", "\u00bb", "\u0085", "\u00a0", "\u00ad",    "\u2000",    "\u2001",
-    "\u2002", "\u2003", "\u2004", "\u2005", "\u2006", "\u2007", "\u2008", "\u2009", "\u200a",    "\u200b",    "\u200c",
-    "\u200d", "\u2028", "\u2029", "\u202f", "\u205f", "\u2060", "\u3000", "\ufeff", "\x1b[200~", "\x1b[201~",
+    "\"",     "'",      "`",      "<",      ">",      "\u2018", "\u2019", "\u201a", "\u201b",    "\u201c",
+    "\u201d", "\u201e", "\u201f", "\u2039", "\u203a", "\u00ab", "\u00bb", "\u0085", "\u00a0",    "\u00ad",
+    "\u2000", "\u2001", "\u2002", "\u2003", "\u2004", "\u2005", "\u2006", "\u2007", "\u2008",    "\u2009",
+    "\u200a", "\u200b", "\u200c", "\u200d", "\u2028", "\u2029", "\u202f", "\u205f", "\u2060",    "\u3000",
+    "\ufeff", "\u1680", "\u180e", "\u200e", "\u200f", "\u202a", "\u202b", "\u202c", "\u202d",    "\u202e",
+    "\u2066", "\u2067", "\u2068", "\u2069", "\\",     "=",      "|",      "*",      "\x1b[200~", "\x1b[201~",
 };
 
 Secret StripDecoration(absl::string_view given) {

@@ -61,10 +61,15 @@ TEST(JoinKey, IsTakenFoldedQuotedAndTypeset) {
   std::string folded, spaced;
   for (size_t at = 0; at < text.size(); at += 76) absl::StrAppend(&folded, "> ", text.substr(at, 76), "\r\n");
   for (const char c : text) absl::StrAppend(&spaced, std::string(1, c), "\u00a0\u200b");
-  for (const std::string& given : {folded, spaced, absl::StrCat("\"", text, "\""), absl::StrCat("'", folded, "'"),
-                                   absl::StrCat("\u2018", text, "\u2019"), absl::StrCat("\u201c", folded, "\u201d\n"),
-                                   absl::StrCat("\u00ab ", text, " \u00bb"), absl::StrCat("\ufeff", text),
-                                   absl::StrCat("<", text, ">"), absl::StrCat("\x1b[200~", text, "\x1b[201~\n")}) {
+  std::string mailed, continued;
+  for (size_t at = 0; at < text.size(); at += 70) absl::StrAppend(&mailed, text.substr(at, 70), "=\r\n");
+  for (size_t at = 0; at < text.size(); at += 70) absl::StrAppend(&continued, "| ", text.substr(at, 70), "\\\n");
+  for (const std::string& given :
+       {folded, spaced, absl::StrCat("\"", text, "\""), absl::StrCat("'", folded, "'"),
+        absl::StrCat("\u2018", text, "\u2019"), absl::StrCat("\u201c", folded, "\u201d\n"),
+        absl::StrCat("\u00ab ", text, " \u00bb"), absl::StrCat("\ufeff", text), absl::StrCat("<", text, ">"), mailed,
+        continued, absl::StrCat("**", text, "**"), absl::StrCat("\u2068", text, "\u2069"),
+        absl::StrCat("\u200e", text, "\u202c"), absl::StrCat("\x1b[200~", text, "\x1b[201~\n")}) {
     EXPECT_EQ(ReasonOf(given), "") << given;
     EXPECT_EQ(JudgePastedJoinKey(Secret::CopyOf(given)), PastedPart::kWhole) << given;
   }
