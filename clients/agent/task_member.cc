@@ -76,7 +76,9 @@ absl::Status TaskMember::SetTarget(const std::string& target, const std::string&
   const std::string& stored = state_->membership().target();
   if (stored == target) return absl::OkStatus();
   std::error_code error;
-  if (!stored.empty() && std::filesystem::is_symlink(given, error)) {
+  // It is a link, or a folder above it is.
+  const auto plain = (std::filesystem::absolute(given, error) / ".").lexically_normal().parent_path();
+  if (!stored.empty() && plain != target) {
     return Error(absl::StatusCode::kFailedPrecondition, "STATE_CONFLICT",
                  absl::StrCat(given, " leads to ", target, " now; it led to ", stored, " when ", credentials_.task,
                               " was joined; let it lead there again, or join anew with another state folder"));

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "clients/agent/free_space.h"
+#include "clients/agent/method_choice.h"
 #include "clients/agent/setup.h"
 #include "clients/agent/targets.h"
 #include "lib/base/error.h"
@@ -95,7 +96,10 @@ absl::Status TaskSession::Prepare() {
 }
 
 absl::Status TaskSession::OpenTarget() {
-  if (owner_ != nullptr && owner_->IsCurrent()) return absl::OkStatus();
+  if (owner_ != nullptr && owner_->IsCurrent()) {
+    // The way to it may lead elsewhere by now. What is undecided is settled where it is.
+    return owner_->pending().has_value() ? absl::OkStatus() : member_->SetTarget(WithoutLinks(target_), target_);
+  }
   if (owner_ != nullptr) {
     owner_->Leave(this);
     update_.reset();

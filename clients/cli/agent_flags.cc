@@ -1,5 +1,8 @@
 #include "clients/cli/agent_flags.h"
 
+#include <filesystem>
+#include <system_error>
+
 #include "clients/cli/format.h"
 #include "clients/cli/paths.h"
 #include "clients/cli/unlock.h"
@@ -13,6 +16,13 @@ absl::Status FillDuration(absl::string_view option, const std::string& text, abs
   ASSIGN_OR_RETURN(*duration, ParseDuration(option, text));
   if (*duration <= absl::ZeroDuration()) return UsageError(option, " must be more than 0, e.g. 30s");
   return absl::OkStatus();
+}
+
+// The path itself when there is no working folder any more.
+std::string Absolute(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path absolute = std::filesystem::absolute(path, error);
+  return path.empty() || error ? path : absolute.string();
 }
 
 agent::Method ParseMethod(const std::string& text) {
@@ -61,8 +71,9 @@ absl::Status AgentFlags::FillPlace(agent::Options* options) const {
   if (into.empty() && into_file.empty()) {
     return UsageError("say where the set goes: --into FOLDER, or --into-file FILE for a single file");
   }
-  options->into = into;
-  options->into_file = into_file;
+  // The working folder may be swapped, and be another one then.
+  options->into = Absolute(into);
+  options->into_file = Absolute(into_file);
   options->state_dir = state.empty() ? StateFolder() : state;
   return absl::OkStatus();
 }

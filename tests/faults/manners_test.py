@@ -427,6 +427,27 @@ class TheTarget(reported.Reported):
         self.assertEqual(machine.read_files(second), {"app.conf": "2\n"} if code == 0 else {}, events)
         self.assertTrue(link.is_symlink())
 
+    def test_whose_way_leads_elsewhere_while_the_agent_runs(self):
+        """As of a program of which several versions lie beside one another."""
+        first, second, link = (self.client.folder / name for name in ("first", "second", "current"))
+        for folder in (first, second):
+            (folder / "conf").mkdir(parents=True)
+        link.symlink_to(first)
+        self.client.target = link / "conf"
+        task = self.create(select=self.client)
+        run = self.agent()
+        run.until("confirmed")
+        link.unlink()
+        link.symlink_to(second)
+        self.services.publish(task, {"app.conf": "2\n"})
+        detail = run.until("hindered", code="state_conflict")["detail"]
+        self.assertIn("%s leads to %s now" % (link / "conf", second / "conf"), detail)
+        self.assertEqual(machine.read_files(first / "conf"), NEW)
+        self.assertEqual(machine.read_files(second / "conf"), {})
+        link.unlink()
+        link.symlink_to(first)
+        run.until("confirmed", revision=2)
+
     def test_that_is_not_utf_8(self):
         self.create()
         target = os.fsencode(self.client.folder) + b"/\xff\xfe"
