@@ -35,7 +35,7 @@ void OnSignal(int) {
   asked_to_stop = true;
   if (agent::Cancellation* const cancellation = signalled.load(); cancellation != nullptr) cancellation->Cancel();
   // A second Ctrl-C ends the process at once; it wakes up with the old set or the new one all the same.
-  signal(SIGINT, SIG_DFL);
+  for (const int number : {SIGINT, SIGQUIT}) signal(number, SIG_DFL);
 }
 
 std::string DroppedText(int64_t lines) {
@@ -82,7 +82,10 @@ CancelOnSignal::CancelOnSignal(OnHangup on_hangup) {
   struct sigaction action = {}, hangup = {};
   action.sa_handler = &OnSignal;
   sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGQUIT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  // A terminal may stop whoever prints in the background (stty tostop).
+  signal(SIGTTOU, SIG_IGN);
   sigaction(SIGHUP, nullptr, &hangup);
   if (hangup.sa_handler == SIG_IGN) return;
   if (on_hangup == OnHangup::kIgnore) action.sa_handler = SIG_IGN;

@@ -23,8 +23,9 @@ int FinishOutput(int code);
 // for SIGTERM, and one that goes on for months ignores it.
 enum class OnHangup { kStop, kIgnore };
 
-// Ends the agent at the next safe moment on SIGINT and SIGTERM, and on SIGHUP with OnHangup::kStop. A SIGHUP that is
-// ignored already, as under nohup, stays ignored. There is at most one at a time.
+// Ends the agent at the next safe moment on SIGINT, SIGQUIT and SIGTERM, and on SIGHUP with OnHangup::kStop. A SIGHUP
+// that is ignored already, as under nohup, stays ignored. From then on no output to a terminal stops the process
+// (SIGTTOU). There is at most one at a time.
 class CancelOnSignal {
  public:
   explicit CancelOnSignal(OnHangup on_hangup);

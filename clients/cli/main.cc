@@ -8,6 +8,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "clients/cli/agent_output.h"
 #include "clients/cli/command.h"
 #include "clients/cli/command_line.h"
@@ -15,6 +16,7 @@
 #include "clients/cli/terminal.h"
 #include "lib/base/error.h"
 #include "lib/base/secret.h"
+#include "lib/base/standard_streams.h"
 
 namespace parley::cli {
 namespace {
@@ -44,7 +46,10 @@ absl::Status RefuseSecretArguments(int argc, char** argv) {
 void PrintError(const Globals& globals, const absl::Status& status) {
   const std::string code = absl::StatusCodeToString(status.code());
   if (!globals.json()) {
-    PrintErrorLine(absl::StrCat("parley: ", Printable(status.message().empty() ? code : status.message())));
+    std::string message(status.message().empty() ? code : status.message());
+    // What was typed is quoted, and the sentence stays one line.
+    if (IsUsageError(status)) message = absl::StrReplaceAll(message, {{"\n", "\\n"}});
+    PrintErrorLine(absl::StrCat("parley: ", Printable(message)));
     return;
   }
   const JsonObject error =
@@ -103,6 +108,10 @@ void AddCommands(CLI::App* app, Globals* globals) {
 int Main(int argc, char** argv) {
   // A reader that goes away is an error of a write, not the end of the process.
   signal(SIGPIPE, SIG_IGN);
+  // And so is a write beyond a limit (ulimit -f).
+  signal(SIGXFSZ, SIG_IGN);
+  // Some tell a program by one of these to open its logs anew, and here nothing is.
+  for (const int number : {SIGUSR1, SIGUSR2}) signal(number, SIG_IGN);
   Globals globals;
   const auto refuse = [&globals](const absl::Status& status) {
     PrintError(globals, status);
@@ -142,4 +151,7 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace parley::cli
 
-int main(int argc, char** argv) { return parley::cli::FinishOutput(parley::cli::Main(argc, argv)); }
+int main(int argc, char** argv) {
+  parley::FillStandardStreams();
+  return parley::cli::FinishOutput(parley::cli::Main(argc, argv));
+}

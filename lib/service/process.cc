@@ -23,6 +23,7 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
+#include "lib/base/standard_streams.h"
 #include "lib/service/health.h"
 #include "lib/service/metrics_port.h"
 #include "lib/service/reflection.h"
@@ -47,6 +48,7 @@ int StopFd() {
 }
 
 absl::Status Harden() {
+  FillStandardStreams();
   // A core dump would hold every secret of the process.
   const rlimit none{0, 0};
   if (setrlimit(RLIMIT_CORE, &none) != 0 || prctl(PR_SET_DUMPABLE, 0) != 0) {
@@ -60,6 +62,8 @@ absl::Status Harden() {
   signal(SIGHUP, SIG_IGN);
   // A write beyond a limit is an error like a full disk, not the end.
   signal(SIGXFSZ, SIG_IGN);
+  // Some tell a program by one of these to open its logs anew, and here nothing is.
+  for (const int number : {SIGUSR1, SIGUSR2}) signal(number, SIG_IGN);
   const sigset_t signals = StopSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   // The process takes the highest limit that it may have. With a lower one the door takes fewer connections, which is

@@ -109,11 +109,11 @@ class Process {
   std::unique_ptr<MetricsPort> metrics_port_;
 };
 
-// Disables core dumps and ptrace by other users, sets umask 077, ignores SIGPIPE and SIGHUP, blocks SIGTERM and SIGINT
-// in all threads, raises the limit of open files to the hard one, makes gRPC's log part of the process's own, opens the
-// ports for health and metrics, and runs `service`. Must be called once a process, before any thread starts. Returns
-// main's result: 0 if `service` returned no error or STOPPED, which says that it was told to stop before it served; 1
-// after printing any other error as one sentence on standard error.
+// Disables core dumps and ptrace by other users, sets umask 077, ignores SIGPIPE, SIGHUP, SIGUSR1 and SIGUSR2, blocks
+// SIGTERM and SIGINT in all threads, raises the limit of open files to the hard one, makes gRPC's log part of the
+// process's own, opens the ports for health and metrics, and runs `service`. Must be called once a process, before any
+// thread starts. Returns main's result: 0 if `service` returned no error or STOPPED, which says that it was told to
+// stop before it served; 1 after printing any other error as one sentence on standard error.
 int RunService(const ProcessOptions& options, const std::function<absl::Status(Process&)>& service);
 
 }  // namespace parley::service

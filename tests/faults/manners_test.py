@@ -21,13 +21,16 @@ from tests.faults.reported import NEW, OLD
 class Terminal:
     """A command at a terminal of its own."""
 
-    def __init__(self, client, *arguments):
+    def __init__(self, client, *arguments, begin=None):
+        """`begin`: what a shell with job control, as a person's is, does with the command in its arguments."""
+        command = [str(stack.PARLEY), *map(str, arguments)]
+        if begin:
+            command = ["/bin/bash", "-mc", begin, "bash", *command]
         self.shown = b""
         self.pid, self._terminal = pty.fork()
         if self.pid == 0:
             os.chdir(client.folder)
-            os.execve(stack.PARLEY, ["parley", *map(str, arguments)],
-                      {**client.services.environment(), "TERM": "xterm"})
+            os.execve(command[0], command, {**client.services.environment(), "TERM": "xterm"})
 
     def until(self, text):
         end = time.monotonic() + machine.TIMEOUT_S
@@ -95,17 +98,31 @@ class Signals(reported.Reported):
         self.assertEqual(self.client.files() == NEW, self.member(task)["state"] == "STATE_CONFIRMED")
         self.assertIn(self.client.files(), (OLD, NEW))
 
+    def test_quit_in_the_apply_leaves_nothing_undecided(self):
+        gate = self.gate()
+        self.create()
+        run = self.keep(self.client.join("--apply", gate.command, key=self.key))
+        gate.wait_until_begun()
+        run.process.send_signal(signal.SIGUSR1)
+        run.process.send_signal(signal.SIGQUIT)
+        gate.let_go()
+        code, events = run.end()
+        self.assertEqual(self.client.journals(), [], events)
+        self.assertEqual(self.client.files(), NEW if code == 0 else OLD)
+
     def test_an_idle_agent_does_not_mind(self):
         run = self.agent()
         run.until("idle")
-        run.process.send_signal(signal.SIGHUP)
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            run.process.send_signal(number)
         self.create(select=self.client)
         run.until("confirmed")
         self.assert_settled(NEW)
 
     def test_services_do_not_mind(self):
         for service in (self.services.taskd, self.services.keyd):
-            service.process.send_signal(signal.SIGHUP)
+            for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+                service.process.send_signal(number)
         self.create()
         self.join()
         for service in (self.services.taskd, self.services.keyd):
@@ -170,6 +187,38 @@ class Output(reported.Reported):
         os.close(reader)
         self.addCleanup(os.close, writer)
         self.unread(writer)
+
+    def test_streams_that_are_closed(self):
+        """Whatever the process opens next would get their numbers, and be printed into."""
+        def run(streams, *arguments):
+            return subprocess.run(["sh", "-c", 'exec "$@" ' + streams, "sh", stack.PARLEY, *arguments], check=False,
+                                  env=self.services.environment(), stdin=subprocess.DEVNULL, capture_output=True,
+                                  text=True, timeout=machine.TIMEOUT_S)
+        listed = run(">&-", "task", "list")
+        self.assertEqual((listed.returncode, listed.stderr),
+                         (1, "parley: cannot write the output: Bad file descriptor\n"))
+        task = self.create()
+        self.join()
+        self.services.publish(task, {"app.conf": "2\n"})
+        run("<&- >&- 2>&-", "join", *self.client.place(), "--task", task, "--apply", "echo said; echo said >&2")
+        self.assertEqual(self.member(task)["confirmedRevision"], "2")
+        self.assert_settled({"app.conf": "2\n"})
+
+    def test_a_limit_of_what_a_file_may_hold_is_no_end(self):
+        self.create({"app.conf": "new\n" * 100_000})
+        events = self.join("--wait", "1s", code=1, prefix=["sh", "-c", 'ulimit -f 64; exec "$@"', "sh"])
+        self.says(events, "File too large")
+        self.assert_settled(OLD)
+
+    def test_a_terminal_that_stops_who_prints_in_the_background(self):
+        task = self.create(select=self.client)
+        terminal = Terminal(self.client, "agent", "--credential", self.services.device(self.client.name),
+                            *self.client.place(), begin='stty tostop; "$@" & read line; kill -KILL $!')
+        self.addCleanup(terminal.end)
+        self.addCleanup(terminal.type, "\n")
+        self.services.watch(task).until_state(self.client.name, "STATE_CONFIRMED")
+        self.services.publish(task, {"app.conf": "2\n"})
+        self.services.watch(task).until(lambda w: w.member(self.client.name).get("confirmedRevision") == "2")
 
     def test_a_warning_is_one_sentence_for_people_and_json_for_programs(self):
         apply = ('grep -q new app.conf || exit 0; mv "$PARLEY_TARGET" "$PARLEY_TARGET-away"; mkdir "$PARLEY_TARGET"; '
@@ -282,7 +331,7 @@ class Server(reported.Reported):
 
     def test_that_is_nonsense_is_one_sentence(self):
         self.create()
-        for address in ("", ":", "host", "host:", "host:99999", "host:x", "ho st:1", "http://host:1/x"):
+        for address in ("", ":", "host", "host:", "host:99999", "host:x", "ho st:1", "ho\nst:1", "http://host:1/x"):
             with self.subTest(address):
                 run = self.keep(self.client.join("--server", address, key=self.key))
                 code, events = run.end()
