@@ -26,6 +26,7 @@ class Api(http.server.BaseHTTPRequestHandler):
     secrets = {}
     made_meanwhile = {}
     refuse, refused = False, 0
+    posted = 0
     # Where keyd's container can read, and what was there at the time of a call though it must not be.
     shared_with_keyd = ()
     exposed = set()
@@ -82,6 +83,8 @@ class Api(http.server.BaseHTTPRequestHandler):
             else:
                 self.secrets[secret["metadata"]["name"]] = secret
                 self.answer(201, secret)
+            type(self).posted += 1
+            self.tell()
 
     def do_PATCH(self):
         if self.allowed():
@@ -271,6 +274,17 @@ class Cluster(unittest.TestCase):
         for name in ("parley-taskd", "parley-enrolld"):
             del self.api.secrets[name]
             self.api.wait_until(lambda name=name: self.api.secrets.get(name) == before[name])
+
+    def test_credentials_of_another_keyd_stay(self):
+        """Of three keyds on one store each has its own, and what one has published last is as good as the others'."""
+        self.cluster("kek", self.run_folder / "kek")
+        self.cluster("found")
+        self.follow()
+        others = {name: {"metadata": {"name": name}, "data": {}} for name in ("parley-taskd", "parley-enrolld")}
+        self.api.secrets.update(others)
+        before = self.api.posted
+        self.api.wait_until(lambda: self.api.posted >= before + 4)
+        self.assertEqual({name: self.api.secrets[name] for name in others}, others)
 
     def test_an_api_that_is_away_for_a_while_ends_nothing(self):
         self.cluster("kek", self.run_folder / "kek")
