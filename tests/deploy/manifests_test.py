@@ -150,14 +150,16 @@ class Manifests(unittest.TestCase):
             self.assertRegex(container["image"], r"^registry\.example/parley(-init|-etcd)?:\d+\.\d+\.\d+$")
 
     def test_a_service_has_the_time_to_end_that_it_may_take(self):
-        """Its calls, what REST still sends, and its audit events, one after another."""
+        """For what it does before it is told to end; its calls, what REST still sends, and its audit events."""
         needed = 0
         for source, name in (("lib/service/process.h", "kShutdownGrace"), ("lib/transport/grpc_door.cc", "kRestGrace"),
                              ("services/keyd/keyd.cc", "kAuditDrain")):
             (seconds,) = re.findall(name + r" = absl::Seconds\((\d+)\);", (ROOT / source).read_text())
             needed += int(seconds)
         for _, _, pod in self.pods():
-            self.assertGreater(pod["spec"]["terminationGracePeriodSeconds"], needed)
+            (container,) = pod["spec"]["containers"]
+            _, before = container.get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command", ("sleep", 0))
+            self.assertGreater(pod["spec"]["terminationGracePeriodSeconds"], needed + int(before))
         for unit in (ROOT / "deploy/packages/server").glob("*.service"):
             for seconds in re.findall(r"^TimeoutStopSec=(.*)$", unit.read_text(), re.MULTILINE):
                 self.assertGreater(int(seconds), needed, unit.name)
