@@ -121,7 +121,7 @@ class Steps(unittest.TestCase):
         self.shell.documented("kubectl -n parley get secret parley-kek")
         self.assertEqual((self.shell.folder / "kek").read_bytes(), self.secret("parley-kek", "kek"))
         self.assertEqual(len(self.secret("parley-kek", "kek")), 32)
-        self.shell.documented("for who in admin", "done")
+        self.shell.documented("for keyd in", "done")
         for who in ("admin", "operator"):
             credential = self.shell.folder / (who + ".credential")
             self.assertEqual(credential.stat().st_mode & 0o777, 0o600)
@@ -227,7 +227,7 @@ class Steps(unittest.TestCase):
         self.shell.run("bash", "-euc", line)
         self.shell.wait_until_ready()
         (self.shell.folder / "admin.credential").unlink()
-        self.shell.documented("for who in admin", "done", **{"admin operator": "admin"})
+        self.shell.documented("for keyd in", "done", **{"admin operator": "admin"})
         self.shell.run("bash", "-euc", line.replace("=true", "-"))
         self.shell.wait_until_ready()
         with self.shell.forwarded():
