@@ -307,6 +307,9 @@ class Cluster(unittest.TestCase):
         self.init_containers()
         del self.api.secrets["parley-kek"]
         self.assertIn("put it back from a backup", self.cluster("kek", self.run_folder / "kek", code=1))
+        # The data may be in a store elsewhere.
+        (self.data / "keyd.db").unlink()
+        self.assertIn("put it back from a backup", self.cluster("kek", self.run_folder / "kek", code=1))
         self.assertNotIn("parley-kek", self.api.secrets)
 
     def test_a_damaged_key_is_refused(self):
