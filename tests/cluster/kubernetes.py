@@ -8,6 +8,8 @@ import pwd
 import re
 import shutil
 import subprocess
+import threading
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HOME = pathlib.Path(pwd.getpwuid(os.getuid()).pw_dir)
@@ -93,11 +95,13 @@ class Shell:
 
     def wait_until_ready(self):
         wait = "--timeout=%ds" % TIMEOUT_S
-        for service in ("keyd", "taskd", "enrolld"):
-            self.kubectl("rollout", "status", "statefulset/" + service, wait)
-            # A pod that was deleted has not been missed yet.
-            self.kubectl("wait", "--for=create", "pod/%s-0" % service, wait)
-            self.kubectl("wait", "--for=condition=Ready", "pod/%s-0" % service, wait)
+        for each in self.get("statefulsets")["items"]:
+            name = each["metadata"]["name"]
+            self.kubectl("rollout", "status", "statefulset/" + name, wait)
+            for number in range(each["spec"]["replicas"]):
+                # A pod that was deleted has not been missed yet.
+                self.kubectl("wait", "--for=create", "pod/%s-%d" % (name, number), wait)
+                self.kubectl("wait", "--for=condition=Ready", "pod/%s-%d" % (name, number), wait)
 
     def process(self, name):
         """The id of a process of that name among the cluster's, for `kill`."""
@@ -112,6 +116,73 @@ class Shell:
         self.run("nsenter", "-t", self._init, "--mount", "--pid", "--", "kill", "-9", self.process(service))
         self.kubectl("wait", "pod/%s-0" % service, "--timeout=%ds" % TIMEOUT_S,
                      "--for=jsonpath={.status.containerStatuses[0].restartCount}=%d" % (restarts + 1))
+
+
+class Presence:
+    """When a client that stays (`join --follow --output json`) is connected, and what it has, by its own events."""
+
+    def __init__(self, process):
+        self.away, self.confirmed = [], 0
+        self._process, self._changed, self._lost, self._ended = process, threading.Condition(), None, False
+        self._thread = threading.Thread(target=self._read)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._process.kill()
+        self._thread.join()
+
+    def _read(self):
+        for line in self._process.stdout:
+            event = json.loads(line)
+            with self._changed:
+                if event["event"] == "disconnected":
+                    self._lost = time.monotonic()
+                elif event["event"] == "connected" and self._lost is not None:
+                    self.away.append(time.monotonic() - self._lost)
+                    self._lost = None
+                elif event["event"] == "confirmed":
+                    self.confirmed = int(event["revision"])
+                self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def wait_until_confirmed(self, revision):
+        with self._changed:
+            self._changed.wait_for(lambda: self.confirmed >= revision or self._ended, TIMEOUT_S)
+            if self.confirmed < revision:
+                raise AssertionError("not confirmed: revision %d" % revision)
+
+
+class ReadyCounts:
+    """How many pods of each set are ready, at every change of it."""
+
+    def __init__(self, shell):
+        self._shell, self._counts = shell, {}
+
+    def __enter__(self):
+        self._process = self._shell.popen(
+            "kubectl", "-n", "parley", "get", "statefulsets", "--watch", "-o",
+            "jsonpath={.metadata.name} {.status.readyReplicas}{\"\\n\"}", stdout=subprocess.PIPE, text=True)
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._process.terminate()
+        with self._process:
+            self._thread.join()
+
+    def _read(self):
+        for line in self._process.stdout:
+            name, _, count = line.strip().partition(" ")
+            self._counts.setdefault(name, []).append(int(count or 0))
+
+    def fewest(self):
+        return {name: min(counts) for name, counts in self._counts.items()}
 
 
 def until(holds, what):

@@ -1,90 +1,20 @@
-"""docs/kubernetes.md, step by step, in a real Kubernetes of two nodes.
+"""docs/kubernetes.md, step by step, in a real Kubernetes of two nodes: overlays/single, and overlays/team over it.
 
-Runs under tools/check cluster. Each step goes on where the one before it ended, in the order of their names. Lines of
-the document are run as they stand there.
+Runs under tools/check cluster. Lines of the document are run as they stand there.
 """
 
 import base64
 import json
-import pathlib
 import re
+import signal
 import subprocess
-import tempfile
 import unittest
 
-import images
-import kubernetes
-from kubernetes import ROOT, Shell, cluster, until
-
-REGISTRY = "registry.test"
-SERVICES = ("keyd", "taskd", "enrolld")
-CLIENT = {
-    "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "client", "namespace": "default"},
-    "spec": {"terminationGracePeriodSeconds": 0, "containers": [
-        {"name": "client", "image": REGISTRY + "/parley:0.1.0", "command": ["sleep", "infinity"],
-         "env": [{"name": "HOME", "value": "/tmp"}]}]}}
+from kubernetes import ROOT, TIMEOUT_S, cluster, until
+from on_cluster import REGISTRY, SERVICES, OnCluster
 
 
-class Steps(unittest.TestCase):
-
-    @classmethod
-    def setUpClass(cls):
-        images.prepare()
-        cls.shell = None
-        images.run(ROOT / "deploy/docker/build", "--base", images.BASE, "--programs", ROOT / ".tools/bin", "cluster")
-        cluster("down")
-        cls.addClassCleanup(cluster, "down")
-        cluster("up", 2)
-        for image in ("parley", "parley-init"):
-            cluster("load", "localhost/%s:cluster" % image, "%s/%s:0.1.0" % (REGISTRY, image))
-        folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory(prefix="parley-", dir="/tmp")))
-        cls.shell = Shell(folder)
-        cls.kubectl = cls.shell.kubectl
-        (folder / "site").mkdir()
-        (folder / "password").write_text("four random words here\n")
-        cls.joined = 0
-
-    def apply(self, overlay):
-        code, out, errors = self.shell.attempt("kubectl", "apply", "-k", "deploy/k8s/overlays/" + overlay)
-        self.assertEqual((code, errors), (0, ""), out)
-        return out
-
-    def parley(self, *arguments, credential="operator"):
-        return self.shell.run("parley", *arguments, "--credential", credential + ".credential")
-
-    def create(self, text):
-        """A task; its id and join key."""
-        (self.shell.folder / "site/motd").write_text(text)
-        created = json.loads(self.parley("task", "create", "site", "--payload", "site", "--ttl", "1h", "--server",
-                                         "127.0.0.1:7443", "--output", "json"))
-        return created["task"]["name"].split("/")[1], created["joinKey"]["pasted"]
-
-    def join(self, key, *prefix, options=()):
-        """Begins to join, as another machine each time."""
-        type(self).joined += 1
-        into = "/tmp/into-%d" % self.joined if prefix else "into-%d" % self.joined
-        process = self.shell.popen(*prefix, "parley", "join", "--into", into, "--state", into + ".state", "--name",
-                                   "m%d" % self.joined, "--check", "true", "--apply", "true", *options,
-                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        process.stdin.write(key.encode() + b"\n")
-        process.stdin.close()
-        process.stdin = None
-        return process
-
-    def join_in_cluster(self, key):
-        return self.join(key, "kubectl", "exec", "-i", "client", "--")
-
-    def assert_confirmed(self, *joins):
-        for process in joins:
-            with process:
-                out = process.communicate(timeout=kubernetes.TIMEOUT_S)[0].decode()
-            self.assertEqual(process.returncode, 0, out)
-            self.assertIn("confirmed", out)
-
-    def assert_it_works(self):
-        with self.shell.forwarded():
-            _, key = self.create("hello %d\n" % self.joined)
-        self.assert_confirmed(self.join_in_cluster(key))
+class Steps(OnCluster):
 
     def until_image_is_missing(self, pod):
         def missing():
@@ -112,10 +42,9 @@ class Steps(unittest.TestCase):
         # The document's `sed` was forgotten.
         self.apply("single")
         self.until_image_is_missing("keyd-0")
-        self.shell.documented("sed -i", "kubectl -n parley rollout", **{"YOUR.REGISTRY": REGISTRY})
-        self.shell.wait_until_ready()
-        self.shell.run("kubectl", "create", "-f", "-", stdin=json.dumps(CLIENT).encode())
-        self.shell.run("kubectl", "wait", "--for=condition=Ready", "pod/client", "--timeout=120s")
+        with self.until_ready("single"):
+            self.shell.documented("sed -i", "kubectl -n parley rollout", **{"YOUR.REGISTRY": REGISTRY})
+        self.start_client()
 
     def test_02_the_key_and_the_credentials_are_taken(self):
         self.shell.documented("kubectl -n parley get secret parley-kek")
@@ -148,9 +77,15 @@ class Steps(unittest.TestCase):
         self.assertEqual(found, "")
 
     def test_05_pods_are_replaced_and_killed_while_clients_work(self):
-        self.kubectl("rollout", "restart", *("statefulset/" + service for service in SERVICES))
-        self.shell.wait_until_ready()
-        self.assert_it_works()
+        with self.followers() as (task, publish):
+            with self.shell.popen("parley", "task", "watch", task, "--all", "--server", self.taskd(), "--credential",
+                                  "operator.credential", stdout=subprocess.PIPE, text=True) as watch:
+                self.kubectl("rollout", "restart", *("statefulset/" + service for service in SERVICES))
+                self.shell.wait_until_ready()
+                publish()
+                watch.send_signal(signal.SIGINT)
+                seen = watch.communicate(timeout=TIMEOUT_S)[0]
+            self.assertIn("r2 confirmed", seen)
         self.kubectl("delete", "pod", "taskd-0", "--force", "--grace-period=0")
         self.shell.wait_until_ready()
         for service in ("taskd", "keyd"):
@@ -171,8 +106,7 @@ class Steps(unittest.TestCase):
         self.shell.wait_until_ready()
         self.assertNotEqual(self.shell.get("pod", "taskd-0")["spec"]["nodeName"], node)
         self.shell.run("kubectl", "uncordon", node)
-        self.shell.run("kubectl", "create", "-f", "-", stdin=json.dumps(CLIENT).encode())
-        self.shell.run("kubectl", "wait", "--for=condition=Ready", "pod/client", "--timeout=120s")
+        self.start_client()
         self.assert_it_works()
 
     def test_07_an_upgrade_and_a_wrong_one(self):
@@ -184,8 +118,6 @@ class Steps(unittest.TestCase):
         file.write_text(good)
         self.apply("single")
         self.shell.wait_until_ready()
-        for image in ("parley", "parley-init"):
-            cluster("load", "localhost/%s:cluster" % image, "%s/%s:0.2.1" % (REGISTRY, image))
         file.write_text(good.replace("0.1.0", "0.2.1"))
         self.apply("single")
         self.shell.wait_until_ready()
@@ -265,10 +197,10 @@ class Steps(unittest.TestCase):
         """With policies enforced, under which no service gets at keyd's address for clients."""
         cluster("policies")
         until(lambda: not self.reaches("keyd.parley.svc.cluster.local", 7444), "policies are enforced")
-        out = self.apply("team")
+        with self.until_ready("team"):
+            out = self.apply("team")
         for service in SERVICES:
             self.assertIn("statefulset.apps/%s configured" % service, out)
-        self.shell.wait_until_ready()
         for service in SERVICES:
             self.assertEqual(self.shell.get("pod", service + "-0")["metadata"]["labels"]["team"], "platform")
 
