@@ -4,8 +4,9 @@
 // Guarantees:
 // - A commit applies whole or not at all, and only if its conditions hold. What was acknowledged survives a crash of
 //   the process, and on a cluster the loss of a minority of its members.
-// - Revisions ascend in the order of commits. They are not dense: others that share an engine take revisions too, and a
-//   store in which nothing was ever committed may have any revision.
+// - Revisions ascend in the order of commits, and commits that were under way at the same time may have one together.
+//   They are not dense: others that share an engine take revisions too, and a store in which nothing was ever committed
+//   may have any revision.
 // - Reads are linearizable: a read that begins after a commit was acknowledged, to anybody, sees it. A read sees one
 //   revision.
 // - A watch yields every change of its range after a revision, in order, none twice and none left out, even if the

@@ -13,6 +13,7 @@
 #include "lib/store/etcd/etcd_format.h"
 #include "lib/store/etcd/etcd_watches.h"
 #include "lib/store/etcd/key_space.h"
+#include "lib/store/etcd/shared_calls.h"
 #include "lib/store/refusals.h"
 
 namespace parley::store {
@@ -108,11 +109,15 @@ class EtcdStore final : public Store {
   // Returns the newest revision, or an error if this one can not be read; 0 can.
   absl::StatusOr<int64_t> CheckRevision(int64_t revision);
 
+  absl::StatusOr<etcdserverpb::TxnResponse> Send(Effect effect, const etcdserverpb::TxnRequest& request);
+
   const std::unique_ptr<EtcdCluster> cluster_;
   const KeySpace keys_;
   const int64_t made_;
   const int64_t guard_;
   std::atomic<bool> replaced_ = false;
+  SharedCalls reads_{[this](const auto& request) { return Send(Effect::kRepeatable, request); }};
+  SharedCalls commits_{[this](const auto& request) { return Send(Effect::kOnce, request); }};
   const std::shared_ptr<EtcdWatches> watches_;
 };
 
@@ -135,10 +140,25 @@ absl::StatusOr<int64_t> EtcdStore::CheckRevision(int64_t revision) {
   return keys_.revisions().FromEtcd(response.header().revision());
 }
 
+absl::StatusOr<etcdserverpb::TxnResponse> EtcdStore::Send(Effect effect, const etcdserverpb::TxnRequest& request) {
+  etcdserverpb::TxnResponse response;
+  RETURN_IF_ERROR(cluster_->Call(effect, 0, [&](EtcdMember* member, grpc::ClientContext* context) {
+    return member->kv()->Txn(context, request, &response);
+  }));
+  return response;
+}
+
 absl::StatusOr<Entry> EtcdStore::Get(absl::string_view key, int64_t revision) {
-  etcdserverpb::RangeRequest request;
-  request.set_key(keys_.ToEtcd(key));
-  ASSIGN_OR_RETURN(etcdserverpb::RangeResponse response, Range(&request, revision));
+  etcdserverpb::RequestOp request;
+  request.mutable_request_range()->set_key(keys_.ToEtcd(key));
+  etcdserverpb::RangeResponse response;
+  if (revision == 0) {
+    ASSIGN_OR_RETURN(SharedCalls::Answer answer, reads_.Run(std::move(request)));
+    response.Swap(answer.response.mutable_response_range());
+  } else {
+    // Its errors are about its revision.
+    ASSIGN_OR_RETURN(response, Range(request.mutable_request_range(), revision));
+  }
   if (response.kvs().empty()) return KeyNotFound(key);
   return ToEntry(keys_, response.mutable_kvs(0));
 }
@@ -197,12 +217,11 @@ absl::StatusOr<int64_t> EtcdStore::Run(etcdserverpb::TxnRequest request, absl::s
     compare->set_key(keys_.format_key());
     compare->set_mod_revision(guard_);
   }
-  etcdserverpb::TxnResponse response;
-  RETURN_IF_ERROR(cluster_->Call(Effect::kOnce, 0, [&](EtcdMember* member, grpc::ClientContext* context) {
-    return member->kv()->Txn(context, request, &response);
-  }));
-  if (!response.succeeded()) return Conflict(only);
-  return keys_.revisions().FromEtcd(response.header().revision());
+  etcdserverpb::RequestOp whole;
+  whole.mutable_request_txn()->Swap(&request);
+  ASSIGN_OR_RETURN(const SharedCalls::Answer answer, commits_.Run(std::move(whole)));
+  if (!answer.response.response_txn().succeeded()) return Conflict(only);
+  return keys_.revisions().FromEtcd(answer.revision);
 }
 
 absl::Status EtcdStore::DeleteEverything() {

@@ -1,6 +1,9 @@
 #include "lib/store/etcd/etcd_store.h"
 
 #include <atomic>
+#include <string>
+#include <thread>
+#include <vector>
 
 #include "lib/store/conformance_test.h"
 #include "lib/store/etcd/testing/etcd_servers.h"
@@ -73,6 +76,38 @@ TEST(EtcdStore, StoresOfOneEtcdAreApart) {
   EXPECT_EQ(Reason(other->Get("a").status()), "KEY_NOT_FOUND");
   EXPECT_EQ(other->List(KeyRange::Prefix(""))->entries.size(), 1);
   EXPECT_EQ(other->List({"", ""})->entries.size(), 1);
+}
+
+TEST(EtcdStore, CommitsAtTheSameTimeShareCallsAndNothingElse) {
+  constexpr int kThreads = 32, kRounds = 30;
+  const auto store = *OpenEtcdStore(Server()->ClientOptions(NewPrefix()));
+  const int64_t before = *store->Revision();
+  std::atomic<int> won = 0, refused = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&, i] {
+      for (int round = 0; round < kRounds; ++round) {
+        const std::string own = absl::StrCat("own/", i, "/", round);
+        ASSERT_TRUE(store->Commit(Transaction().IfAbsent(own).Set(own, own)).ok());
+        EXPECT_EQ(store->Get(own)->value, own);
+        // One of them all makes it.
+        const std::string common = absl::StrCat("common/", round);
+        const auto made = store->Commit(Transaction().IfAbsent(common).Set(common, own));
+        if (made.ok()) ++won;
+        if (!made.ok()) EXPECT_EQ(Reason(made.status()), "CONFLICT");
+        if (i != 0) continue;
+        // A lease that is not there fails its own commit.
+        const auto leased = store->Commit(Transaction().Set(absl::StrCat("leased/", i), "x", 4711));
+        if (Reason(leased.status()) == "LEASE_NOT_FOUND") ++refused;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(won, kRounds);
+  EXPECT_EQ(refused, kRounds);
+  EXPECT_EQ(store->List(KeyRange::Prefix("own/"))->entries.size(), kThreads * kRounds);
+  EXPECT_EQ(store->List(KeyRange::Prefix("leased/"))->entries.size(), 0);
+  EXPECT_LT(*store->Revision() - before, kThreads * kRounds + kRounds) << "fewer revisions than commits";
 }
 
 TEST(EtcdStore, TwoReplicasMakeOneStore) {
