@@ -37,7 +37,7 @@ absl::StatusOr<absl::Duration> ParseAwayLimit(const std::string& text) {
 // What a probe sees of how the service hears from keyd.
 void ShowContact(Health* health, keyd_client::Contact::State state) {
   health->SetPart(std::string(keys::kKeyd), state == keyd_client::Contact::State::kFollowing);
-  health->SetAdmitting(state != keyd_client::Contact::State::kAwayTooLong);
+  health->SetAdmitting(std::string(keys::kKeyd), state != keyd_client::Contact::State::kAwayTooLong);
 }
 
 }  // namespace
@@ -121,6 +121,7 @@ void FollowingServer::ShareStore(const std::string& service) {
   options.on_change = [this](bool held) {
     // The source refuses everybody by now.
     if (!held) door_->listener().Recheck();
+    process_->health()->SetAdmitting("store", held);
     MutexLock lock(&telling_);
     if (on_change_) on_change_(held);
   };

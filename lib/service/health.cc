@@ -72,9 +72,13 @@ class Health::State : public std::enable_shared_from_this<State> {
     serving_ = true;
     NotifyWatchers();
   }
-  void SetAdmitting(bool admitting) {
+  void SetAdmitting(const std::string& by, bool admitting) {
     MutexLock lock(&mutex_);
-    admitting_ = admitting;
+    if (admitting) {
+      refusing_.erase(by);
+    } else {
+      refusing_.insert(by);
+    }
     NotifyWatchers();
   }
   void SetPart(const std::string& part, bool good) {
@@ -108,7 +112,7 @@ class Health::State : public std::enable_shared_from_this<State> {
   HealthCheckResponse::ServingStatus Find(const std::string& service) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const auto part = parts_.find(service);
     if (part == parts_.end() && services_.count(service) == 0) return HealthCheckResponse::SERVICE_UNKNOWN;
-    const bool good = part == parts_.end() ? serving_ && admitting_ : part->second;
+    const bool good = part == parts_.end() ? serving_ && refusing_.empty() : part->second;
     return good ? HealthCheckResponse::SERVING : HealthCheckResponse::NOT_SERVING;
   }
 
@@ -128,7 +132,7 @@ class Health::State : public std::enable_shared_from_this<State> {
   mutable Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   bool serving_ ABSL_GUARDED_BY(mutex_) = false;
-  bool admitting_ ABSL_GUARDED_BY(mutex_) = true;
+  std::set<std::string> refusing_ ABSL_GUARDED_BY(mutex_);
   std::set<std::string> services_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, bool> parts_ ABSL_GUARDED_BY(mutex_);
   std::map<const Watcher*, std::shared_ptr<Watcher>> watchers_ ABSL_GUARDED_BY(mutex_);
@@ -162,7 +166,7 @@ class HealthService final : public grpc::health::v1::Health::CallbackService {
 Health::Health(const std::vector<std::string>& services) : state_(std::make_shared<State>(services)) {}
 Health::~Health() = default;
 void Health::SetServing() { state_->SetServing(); }
-void Health::SetAdmitting(bool admitting) { state_->SetAdmitting(admitting); }
+void Health::SetAdmitting(const std::string& by, bool admitting) { state_->SetAdmitting(by, admitting); }
 void Health::SetPart(const std::string& part, bool good) { state_->SetPart(part, good); }
 void Health::SetStopping() { state_->SetStopping(); }
 std::unique_ptr<grpc::Service> Health::MakeService() { return std::make_unique<HealthService>(state_); }

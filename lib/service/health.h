@@ -28,8 +28,9 @@ class Health {
   ~Health();
 
   void SetServing();
-  // Says whether new callers are admitted. The service is SERVING only then.
-  void SetAdmitting(bool admitting);
+  // Says whether `by`, such as "keyd" or "store", lets new callers be admitted. The service is SERVING only while
+  // everything that has said so lets them.
+  void SetAdmitting(const std::string& by, bool admitting);
   // Adds a part that the service needs and can do without for a while, such as "keyd", which is asked for by that name.
   // A part is SERVING until this says that it is not good.
   void SetPart(const std::string& part, bool good);

@@ -142,6 +142,16 @@ TEST_F(HealthTest, FollowsTheProcessForTheWholeAndEachService) {
   EXPECT_EQ(Check(""), "NOT_SERVING");
 }
 
+TEST_F(HealthTest, ServesWhileAllAdmitCallers) {
+  health_.SetServing();
+  health_.SetAdmitting("keyd", false);
+  health_.SetAdmitting("store", false);
+  health_.SetAdmitting("keyd", true);
+  EXPECT_EQ(Check(""), "NOT_SERVING");
+  health_.SetAdmitting("store", true);
+  EXPECT_EQ(Check(""), "SERVING");
+}
+
 TEST_F(HealthTest, TellsAWatcherAndThenEnds) {
   grpc::ClientContext context;
   HealthCheckRequest request;

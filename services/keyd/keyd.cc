@@ -104,6 +104,7 @@ absl::Status Keyd::Join() {
   // The source refuses everybody for as long as the lease is not held.
   options.on_change = [this](bool held) {
     if (!held) RecheckDoor();
+    if (config_.on_admitting) config_.on_admitting(held);
   };
   replicas_ = std::make_unique<store::Replicas>(std::move(options));
   return replicas_->Join();

@@ -49,6 +49,9 @@ class Keyd {
     std::shared_ptr<store::Store> shared_store;
     // For how long a process that has gone silent may hold up a revocation.
     absl::Duration lease = absl::Seconds(10);
+    // Is told when keyd stops admitting callers, because it may not know what was revoked, and when it admits them
+    // again. May be null.
+    std::function<void(bool admits)> on_admitting;
     // GrpcDoor::PeerOf and GrpcDoor::listener. The door is made after keyd, and must be there before the first call.
     rpc::Gate::FindPeer find_peer;
     std::function<transport::Listener&()> listener;

@@ -8,6 +8,7 @@
 #include "absl/time/clock.h"
 #include "lib/base/error.h"
 #include "lib/rest/server.h"
+#include "lib/service/health.h"
 #include "lib/service/process.h"
 #include "lib/service/service_flags.h"
 #include "lib/service/service_store.h"
@@ -26,6 +27,7 @@ absl::Status Serve(const Host::Options& options, const service::ServiceOptions& 
     ASSIGN_OR_RETURN(config.shared_store, service::OpenServiceStore(service, /*organisation=*/"", &process));
   }
   config.metrics = process.metrics();
+  config.on_admitting = [&process](bool admits) { process.health()->SetAdmitting("store", admits); };
   config.find_peer = [&door](const grpc::ServerContextBase& context) { return door->PeerOf(context); };
   config.listener = [&door]() -> transport::Listener& { return door->listener(); };
   ASSIGN_OR_RETURN(const auto keyd, Keyd::Create(std::move(config)));

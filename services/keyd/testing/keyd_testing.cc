@@ -25,6 +25,7 @@ absl::Status TestKeyd::Serve() {
   config.clock = &clock;
   config.shared_store = shared_store;
   config.lease = lease;
+  config.on_admitting = [this](bool now) { admits = now; };
   config.find_peer = [this](const grpc::ServerContextBase& context) { return door_->PeerOf(context); };
   config.listener = [this]() -> transport::Listener& { return door_->listener(); };
   ASSIGN_OR_RETURN(keyd_, Keyd::Create(std::move(config)));

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include <atomic>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -138,6 +139,7 @@ class TestKeyd {
   // What other keyds have open as well; options.kek_file must be given then.
   std::shared_ptr<store::Store> shared_store;
   absl::Duration lease = absl::Seconds(10);
+  std::atomic<bool> admits{true};
   FakeClock clock;
 
  private:
