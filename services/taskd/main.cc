@@ -4,9 +4,12 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/chunks/chunk_store.h"
 #include "lib/crypto/kdf.h"
 #include "lib/service/following_server.h"
 #include "lib/service/service_flags.h"
@@ -23,7 +26,16 @@ constexpr size_t kSealingKeyBytes = 32;
 struct Options : service::ServerOptions {
   // The sealing key of taskds that share a store. Empty: {data}/seal.key, made at the first start.
   std::string seal_key_file;
+  // Where chunks go; empty for the store.
+  std::string chunks;
+  // "64MiB" or "unlimited"; empty for the default of the store.
+  std::string chunks_limit;
 };
+
+constexpr char kChunks[] = "--chunks";
+constexpr char kChunksLimit[] = "--chunks-limit";
+// What an etcd, which keeps all in memory, bears beside everything else.
+constexpr int64_t kSharedStoreMiB = 64;
 
 bool HasDatabase(const Options& options) { return ::access(service::DatabasePath(options).c_str(), F_OK) == 0; }
 
@@ -64,9 +76,34 @@ absl::Status CheckSealingKey(const Options& options) {
   return store::CheckCompanionSecret(SealingKey(options), HasDatabase(options));
 }
 
+// Returns 0 for no limit.
+absl::StatusOr<int64_t> MaxStoredBytes(const Options& options) {
+  absl::string_view text = options.chunks_limit;
+  if (text.empty()) return service::SharesStore(options) ? kSharedStoreMiB << 20 : 0;
+  if (text == "unlimited") return 0;
+  int64_t mib = 0;
+  if (absl::ConsumeSuffix(&text, "MiB") && absl::SimpleAtoi(text, &mib) && mib >= 1 && mib <= 1'000'000) {
+    return mib << 20;
+  }
+  return InvalidArgument("CHUNKS_LIMIT", kChunksLimit, " is '", options.chunks_limit,
+                         "'; give a number of MiB such as 64MiB, or unlimited");
+}
+
+absl::StatusOr<chunks::ChunkStore::Options> ChunkOptions(const Options& options) {
+  chunks::ChunkStore::Options chunks;
+  chunks.folder = options.chunks;
+  ASSIGN_OR_RETURN(chunks.max_stored_bytes, MaxStoredBytes(options));
+  chunks.folder_setting = kChunks;
+  chunks.more_room =
+      "start taskd with --chunks FOLDER, which its replicas share, or with a higher --chunks-limit, or delete tasks "
+      "that have ended";
+  return chunks;
+}
+
 absl::Status Serve(const Options& options, service::Process& process) {
   RETURN_IF_ERROR(MakeFolders(options.data, 0700));
   ASSIGN_OR_RETURN(Secret sealing_key, FindSealingKey(options));
+  ASSIGN_OR_RETURN(chunks::ChunkStore::Options chunks, ChunkOptions(options));
   ASSIGN_OR_RETURN(const auto server, service::FollowingServer::Open(options, RestApi(), &process));
   if (!service::SharesStore(options) && options.seal_key_file.empty()) {
     RETURN_IF_ERROR(store::KeepCompanionSecret(SealingKey(options)));
@@ -74,6 +111,7 @@ absl::Status Serve(const Options& options, service::Process& process) {
   RETURN_IF_ERROR(server->Join());
   Taskd::Config config;
   config.store = server->store();
+  config.chunks = std::move(chunks);
   config.replicas = server->replicas();
   config.keyring = server->keyring();
   config.sealing_key = std::move(sealing_key);
@@ -93,6 +131,8 @@ absl::Status Serve(const Options& options, service::Process& process) {
 
 void Check(const Options& options, service::ConfigCheck& check) {
   service::FollowingServer::Check(options, &check);
+  check.Found(kChunksLimit, MaxStoredBytes(options).status());
+  if (!options.chunks.empty()) check.Found(kChunks, chunks::ChunkFolder::Check(options.chunks));
   check.Found(options.seal_key_file.empty() ? "--data" : "--seal-key-file", CheckSealingKey(options));
 }
 
@@ -108,6 +148,9 @@ int Main(int argc, char** argv) {
   flags.Add(
       "--seal-key-file", options.seal_key_file,
       "key that seals tasks' signing keys: 32 bytes, mode 0600 (default: {data}/seal.key, made at the first start)");
+  flags.Add(kChunks, options.chunks, "folder for payloads, which the replicas share (default: beside everything else)");
+  flags.Add(kChunksLimit, options.chunks_limit,
+            "how much of payloads the store may have, such as 64MiB, or unlimited (default: 64MiB in an etcd)");
   if (const auto result = flags.Parse(argc, argv); result.has_value()) return *result;
   return flags.Run([&](service::ConfigCheck& check) { Check(options, check); },
                    [&](service::Process& process) { return Serve(options, process); });

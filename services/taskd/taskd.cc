@@ -19,7 +19,7 @@ Taskd::Taskd(Config config, KeyMaker keys)
     : config_(std::move(config)),
       keys_(std::move(keys)),
       store_(config_.store),
-      chunks_(config_.store, config_.chunk_cache_bytes),
+      chunks_(ChunkOptions(config_)),
       manifests_(&store_, kManifestCacheBytes),
       timers_(std::make_unique<TimerQueue>(config_.clock)),
       workers_(std::make_unique<rpc::WorkerPool>(config_.workers)),
@@ -55,6 +55,7 @@ absl::StatusOr<std::unique_ptr<Taskd>> Taskd::Create(Config config) {
 
 absl::Status Taskd::Start() {
   RETURN_IF_ERROR(keys_.CheckSealingKey(store_));
+  RETURN_IF_ERROR(chunks_.Start());
   RETURN_IF_ERROR(revoked_.Start());
   if (presence_ != nullptr) {
     ClientPresence::Observer connections;
@@ -98,6 +99,13 @@ void Taskd::Register(grpc::ServerBuilder* builder) {
   builder->RegisterService(&task_service_);
   builder->RegisterService(&artifact_service_);
   builder->RegisterService(&participation_service_);
+}
+
+chunks::ChunkStore::Options Taskd::ChunkOptions(const Config& config) {
+  chunks::ChunkStore::Options options = config.chunks;
+  options.store = config.store;
+  options.clock = config.clock;
+  return options;
 }
 
 store::Leader::Options Taskd::LeaderOptions() {

@@ -21,6 +21,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "grpcpp/server_builder.h"
+#include "lib/chunks/chunk_store.h"
 #include "lib/keys/identity.h"
 #include "lib/rpc/metrics.h"
 #include "lib/store/leader.h"
@@ -61,8 +62,8 @@ class Taskd {
     RevokedKeys::Revoke revoke;
     // Handlers block on the store, whose commits are shared by those that wait: more threads make larger groups.
     int workers = 32;
-    // The bytes of chunks that are kept in memory.
-    size_t chunk_cache_bytes = 64 << 20;
+    // Where payload content goes, with `store` and `clock` as above.
+    chunks::ChunkStore::Options chunks;
   };
 
   // Reads what is stored, and takes up what time did meanwhile. Returns the errors of the store.
@@ -84,6 +85,7 @@ class Taskd {
  private:
   Taskd(Config config, KeyMaker keys);
   absl::Status Start();
+  static chunks::ChunkStore::Options ChunkOptions(const Config& config);
   store::Leader::Options LeaderOptions();
   // Labels of this device have changed; of any device, when the name is empty.
   void OnRelabelled(const std::string& device);
@@ -95,7 +97,7 @@ class Taskd {
   const Config config_;
   const KeyMaker keys_;
   const TaskStore store_;
-  ChunkStore chunks_;
+  chunks::ChunkStore chunks_;
   ManifestCache manifests_;
   Sessions sessions_;
   rpc::LiveStreams streams_;

@@ -50,7 +50,7 @@ absl::Status CheckSupersedes(absl::string_view signed_for, absl::string_view exp
 }  // namespace
 
 absl::StatusOr<Payload> CheckSigned(const task::v1::SignedManifest& signed_manifest, const Expected& expected,
-                                    absl::Time now, const ChunkStore& chunks) {
+                                    absl::Time now, const chunks::ChunkStore& chunks) {
   Payload payload;
   const std::string task = TaskName(expected.task);
   ASSIGN_OR_RETURN(payload.manifest, payload::VerifyManifest(signed_manifest, expected.verification_key, task, now));
@@ -77,11 +77,11 @@ absl::StatusOr<Payload> CheckSigned(const task::v1::SignedManifest& signed_manif
                             "then repeat the request"));
 }
 
-absl::Status FindMissingChunks(const ChunkStore& chunks, const task::v1::FindMissingChunksRequest& request,
+absl::Status FindMissingChunks(chunks::ChunkStore* chunks, const task::v1::FindMissingChunksRequest& request,
                                task::v1::FindMissingChunksResponse* response) {
   RETURN_IF_ERROR(ValidateFindMissing(request));
-  ASSIGN_OR_RETURN(const std::vector<std::string> missing,
-                   chunks.Missing({request.digests().begin(), request.digests().end()}));
+  const std::vector<absl::string_view> digests(request.digests().begin(), request.digests().end());
+  ASSIGN_OR_RETURN(const std::vector<std::string> missing, chunks->Claim(digests));
   response->mutable_missing()->Add(missing.begin(), missing.end());
   return absl::OkStatus();
 }

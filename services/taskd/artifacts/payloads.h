@@ -9,12 +9,12 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "lib/chunks/chunk_store.h"
 #include "lib/crypto/signature.h"
 #include "lib/payload/manifest.h"
 #include "parley/task/v1/artifact_service.pb.h"
 #include "parley/task/v1/task_service.pb.h"
 #include "services/taskd/domain/record.pb.h"
-#include "services/taskd/store/chunk_store.h"
 
 namespace parley::taskd {
 
@@ -22,7 +22,7 @@ namespace parley::taskd {
 struct Payload {
   task::v1::SignedManifest signed_manifest;
   task::v1::Manifest manifest;
-  std::vector<ChunkStore::Chunk> chunks;
+  std::vector<chunks::ChunkStore::Chunk> chunks;
 };
 
 // Cuts files that were given inline into chunks, and signs their manifest. Returns the errors of
@@ -42,10 +42,10 @@ struct Expected {
 // Believes such a manifest. Returns the errors of payload::VerifyManifest; INVALID_ARGUMENT (MANIFEST_SUPERSEDES) if it
 // takes the place of another task than expected; FAILED_PRECONDITION: REVISION_NOT_NEXT, CHUNKS_MISSING.
 absl::StatusOr<Payload> CheckSigned(const task::v1::SignedManifest& signed_manifest, const Expected& expected,
-                                    absl::Time now, const ChunkStore& chunks);
+                                    absl::Time now, const chunks::ChunkStore& chunks);
 
 // Does what ArtifactService.FindMissingChunks says, and returns its errors.
-absl::Status FindMissingChunks(const ChunkStore& chunks, const task::v1::FindMissingChunksRequest& request,
+absl::Status FindMissingChunks(chunks::ChunkStore* chunks, const task::v1::FindMissingChunksRequest& request,
                                task::v1::FindMissingChunksResponse* response);
 
 // Writes into the task what it says of its current revision.

@@ -13,7 +13,7 @@ constexpr size_t kCommitBytes = 800'000;
 
 }  // namespace
 
-UploadStream::UploadStream(ChunkStore* chunks, rpc::WorkerPool* workers, rpc::Caller caller,
+UploadStream::UploadStream(chunks::ChunkStore* chunks, rpc::WorkerPool* workers, rpc::Caller caller,
                            task::v1::UploadChunksResponse* response)
     : chunks_(chunks), workers_(workers), caller_(std::move(caller)), response_(response) {}
 

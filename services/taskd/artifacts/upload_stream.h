@@ -11,10 +11,10 @@
 
 #include "absl/status/status.h"
 #include "grpcpp/support/server_callback.h"
+#include "lib/chunks/chunk_store.h"
 #include "lib/rpc/gate.h"
 #include "lib/rpc/worker_pool.h"
 #include "parley/task/v1/artifact_service.pb.h"
-#include "services/taskd/store/chunk_store.h"
 
 namespace parley::taskd {
 
@@ -22,7 +22,7 @@ class UploadStream final : public grpc::ServerReadReactor<task::v1::UploadChunks
  public:
   // `chunks` and `workers` must outlive this; the caller's call ends with it, and is null for one that is refused;
   // `response` is gRPC's. The stream deletes itself when gRPC is done with it.
-  UploadStream(ChunkStore* chunks, rpc::WorkerPool* workers, rpc::Caller caller,
+  UploadStream(chunks::ChunkStore* chunks, rpc::WorkerPool* workers, rpc::Caller caller,
                task::v1::UploadChunksResponse* response);
 
   void Begin() { StartRead(&request_); }
@@ -36,12 +36,12 @@ class UploadStream final : public grpc::ServerReadReactor<task::v1::UploadChunks
   absl::Status AcceptChunk();
   absl::Status Store();
 
-  ChunkStore* const chunks_;
+  chunks::ChunkStore* const chunks_;
   rpc::WorkerPool* const workers_;
   const rpc::Caller caller_;
   task::v1::UploadChunksResponse* const response_;
   task::v1::UploadChunksRequest request_;
-  std::vector<ChunkStore::Chunk> waiting_;
+  std::vector<chunks::ChunkStore::Chunk> waiting_;
   size_t waiting_bytes_ = 0;
 };
 

@@ -7,6 +7,7 @@
 #include "lib/audit/audit_log.h"
 #include "lib/base/clock.h"
 #include "lib/base/timer_queue.h"
+#include "lib/chunks/chunk_store.h"
 #include "lib/keyd_client/device_labels.h"
 #include "lib/rpc/gate.h"
 #include "lib/rpc/live_streams.h"
@@ -17,7 +18,6 @@
 #include "services/taskd/participants/key_maker.h"
 #include "services/taskd/participants/revoked_keys.h"
 #include "services/taskd/participants/sessions.h"
-#include "services/taskd/store/chunk_store.h"
 #include "services/taskd/store/client_presence.h"
 #include "services/taskd/store/manifest_cache.h"
 #include "services/taskd/store/participant_updater.h"
@@ -31,7 +31,7 @@ namespace parley::taskd {
 // that have given it to them.
 struct TaskdParts {
   const TaskStore* store;
-  ChunkStore* chunks;
+  chunks::ChunkStore* chunks;
   ManifestCache* manifests;
   TaskIndex* task_index;
   const ParticipantUpdater* updater;

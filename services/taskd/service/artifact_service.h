@@ -25,7 +25,7 @@ class ArtifactServiceAdapter final : public task::v1::ArtifactService::CallbackS
   grpc::ServerUnaryReactor* FindMissingChunks(Context* context, const task::v1::FindMissingChunksRequest* request,
                                               task::v1::FindMissingChunksResponse* response) override {
     return gate_->Unary(context, "parley.task.v1.ArtifactService.FindMissingChunks", [=, this](const rpc::Caller&) {
-      return taskd::FindMissingChunks(*parts_->chunks, *request, response);
+      return taskd::FindMissingChunks(parts_->chunks, *request, response);
     });
   }
   grpc::ServerReadReactor<task::v1::UploadChunksRequest>* UploadChunks(

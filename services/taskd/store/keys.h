@@ -6,7 +6,7 @@
 //   m/{task}/{revision}/{part}  SignedManifest, in parts of 1 MB
 //   s/{task}                    SealedSeed              l/{task}               the task is not settled
 //   o/{inverted time}/{task}    newest first            q/{hash}               RequestRecord, for 24 hours
-//   c/{digest}                  a zstd frame            d/{digest}             ChunkInfo
+//   c/, d/, w/                  chunks (lib/chunks/keys.h)
 //   x/{serial}                  RevocationRecord, until the key's end
 //   h/{credential}/{key}        what is stored there depends on that credential of keyd's
 //   e/{credential}              EndedRecord, until the credential's end
@@ -93,8 +93,6 @@ inline std::string BarrierKey(absl::string_view replica) { return absl::StrCat("
 // Returns the part of a key after its last '/'.
 inline std::string LastPart(absl::string_view key) { return std::string(key.substr(key.rfind('/') + 1)); }
 inline std::string RequestKey(absl::string_view hash_hex) { return absl::StrCat("q/", hash_hex); }
-inline std::string ChunkKey(absl::string_view digest) { return absl::StrCat("c/", HexEncode(digest)); }
-inline std::string ChunkInfoKey(absl::string_view digest) { return absl::StrCat("d/", HexEncode(digest)); }
 inline std::string RevocationKey(absl::string_view serial_hex) { return absl::StrCat("x/", serial_hex); }
 inline KeyRange RevocationRange() { return KeyRange::Prefix("x/"); }
 // Credentials are serials in hex. What depends on one is named by the key that it is stored at.

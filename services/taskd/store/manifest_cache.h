@@ -9,7 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "services/taskd/store/bounded_cache.h"
+#include "lib/base/bounded_cache.h"
 #include "services/taskd/store/task_store.h"
 
 namespace parley::taskd {

@@ -19,7 +19,6 @@
 #include "lib/rpc/worker_pool.h"
 #include "lib/store/replicas.h"
 #include "lib/store/sqlite_store.h"
-#include "services/taskd/store/chunk_store.h"
 #include "services/taskd/store/client_presence.h"
 #include "services/taskd/store/keys.h"
 #include "services/taskd/store/task_store.h"
@@ -161,19 +160,6 @@ TEST_F(ManifestTest, TwoThatArePublishedAtATimeAreNeverMixed) {
   EXPECT_EQ(Stored(), second.manifest());
 }
 
-TEST_F(StoreTest, ManySmallChunksAreStoredInCommitsThatEveryEngineTakes) {
-  ChunkStore chunks(&*store_, 0);
-  std::vector<ChunkStore::Chunk> many;
-  std::vector<std::string> digests;
-  for (int i = 0; i < 300; ++i) {
-    digests.push_back(crypto::Sha256(absl::StrCat(i)));
-    many.push_back({digests.back(), "frame"});
-  }
-  ASSERT_TRUE(chunks.Put(std::move(many)).ok());
-  EXPECT_EQ(chunks.Missing({digests.begin(), digests.end()})->size(), 0);
-}
-
-// Two replicas that know where clients are connected.
 class PresenceTest : public StoreTest {
  protected:
   class Replica {

@@ -116,6 +116,7 @@ absl::StatusOr<store::Transaction> Tasks::NewTask(const rpc::Caller& caller, con
   const absl::Time now = parts_->clock->Now();
   const absl::Time end = ToTime(task.expire_time());
   store::Transaction transaction;
+  RETURN_IF_ERROR(parts_->chunks->Hold(&transaction));
   Payload payload;
   if (request.has_files()) {
     const crypto::SigningKey key = crypto::SigningKey::Generate();
@@ -186,6 +187,8 @@ absl::StatusOr<store::Transaction> Tasks::NewRevision(const task::v1::PublishRev
   const Task& task = stored.value.task();
   const absl::Time now = parts_->clock->Now();
   const int64_t revision = task.revision() + 1;
+  store::Transaction transaction;
+  RETURN_IF_ERROR(parts_->chunks->Hold(&transaction));
   Payload payload;
   if (request.has_files()) {
     ASSIGN_OR_RETURN(const SealedSeed seed, parts_->store->GetSeed(id));
@@ -202,7 +205,6 @@ absl::StatusOr<store::Transaction> Tasks::NewRevision(const task::v1::PublishRev
   SetPayload(payload, &stored.value);
   BeginRevision(&stored.value, now);
   RETURN_IF_ERROR(parts_->chunks->Put(std::move(payload.chunks)));
-  store::Transaction transaction;
   RETURN_IF_ERROR(parts_->store->PutManifest(id, revision, payload.signed_manifest, {TaskKey(id), stored.revision},
                                              again, &transaction));
   Replace(TaskKey(id), stored.revision, stored.value, &transaction);

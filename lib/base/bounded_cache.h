@@ -1,8 +1,8 @@
 // Remembers what was used last, within a bound of bytes.
 //
 // Threads: all methods may be called from any thread.
-#ifndef PARLEY_SERVICES_TASKD_STORE_BOUNDED_CACHE_H_
-#define PARLEY_SERVICES_TASKD_STORE_BOUNDED_CACHE_H_
+#ifndef PARLEY_LIB_BASE_BOUNDED_CACHE_H_
+#define PARLEY_LIB_BASE_BOUNDED_CACHE_H_
 
 #include <list>
 #include <memory>
@@ -12,7 +12,7 @@
 
 #include "lib/base/mutex.h"
 
-namespace parley::taskd {
+namespace parley {
 
 template <typename Value>
 class BoundedCache {
@@ -55,6 +55,6 @@ class BoundedCache {
   std::unordered_map<std::string, typename std::list<Item>::iterator> index_ ABSL_GUARDED_BY(mutex_);
 };
 
-}  // namespace parley::taskd
+}  // namespace parley
 
-#endif  // PARLEY_SERVICES_TASKD_STORE_BOUNDED_CACHE_H_
+#endif  // PARLEY_LIB_BASE_BOUNDED_CACHE_H_
