@@ -71,6 +71,10 @@ absl::StatusOr<Secret> NewPassword(const BackupFlags& flags) {
                             device::kMaxPasswordBytes, "; `openssl rand -hex 32` makes a good one for a file"));
 }
 
+std::string ElsewhereText(const std::string& folder) {
+  return absl::StrCat("Not in it: the payloads in ", Printable(folder), "; copy that folder now, after the backup.");
+}
+
 ExitCode Show(const Globals& globals, const backup::Summary& summary, absl::string_view done,
               const std::string& where) {
   int64_t bytes = 0;
@@ -81,6 +85,7 @@ ExitCode Show(const Globals& globals, const backup::Summary& summary, absl::stri
         .Text("time", JsonTime(summary.label.time))
         .Text("services", absl::StrJoin(summary.label.services, ","))
         .Number("bytes", bytes)
+        .Text("elsewhere", absl::StrJoin(summary.elsewhere, ","))
         .Print();
   }
   PrintDone(done, "  ", where);
@@ -120,7 +125,8 @@ absl::StatusOr<ExitCode> Backup(const Globals& globals, const BackupFlags& flags
   if (flags.file == kPipe) {
     if (StdoutIsTerminal()) return UsageError("a backup is no text for a terminal; name a file with --out");
     ASSIGN_OR_RETURN(const Secret password, NewPassword(flags));
-    RETURN_IF_ERROR(backup::BackupInto(STDOUT_FILENO, places, password).status());
+    ASSIGN_OR_RETURN(const backup::Summary summary, backup::BackupInto(STDOUT_FILENO, places, password));
+    for (const std::string& folder : summary.elsewhere) fprintf(stderr, "  %s\n", ElsewhereText(folder).c_str());
     fprintf(stderr, "  Written to a pipe, so not read back; check the file with: parley restore FILE --check\n");
     return kSuccess;
   }
@@ -130,6 +136,7 @@ absl::StatusOr<ExitCode> Backup(const Globals& globals, const BackupFlags& flags
   Show(globals, summary, "backed up and verified", flags.file);
   if (globals.json()) return kSuccess;
   ShowMissingKeys(summary);
+  for (const std::string& folder : summary.elsewhere) PrintLine("    ", ElsewhereText(folder));
   PrintLine(Dim("    Keep the password apart from it: without it nobody can restore it."));
   return kSuccess;
 }
@@ -180,7 +187,8 @@ void AddBackup(Command app, Globals* globals) {
       "The services may be running; the backup has each of them as it was at one moment. The file is read back\n"
       "before it gets its name. It holds every key of the organisation, except for those that services read from\n"
       "elsewhere (--kek-file, --seal-key-file) unless they are named here. One of an etcd is like one of databases,\n"
-      "and can be restored to either.\n"
+      "and can be restored to either. Payloads in a folder of their own (taskd --chunks) are not in it: copy that\n"
+      "folder after the backup.\n"
       "Examples:\n"
       "  parley backup --out parley-2026-11-22.backup\n"
       "  parley backup --store etcd:unix:/run/etcd.sock --kek-file kek --seal-key-file seal.key --out parley.backup\n"

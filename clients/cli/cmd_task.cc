@@ -1,4 +1,4 @@
-// parley task list, get, pause, resume, abort, retry, revoke-member.
+// parley task list, get, pause, resume, abort, delete, retry, revoke-member.
 #include <algorithm>
 #include <memory>
 #include <string>
@@ -105,6 +105,15 @@ absl::StatusOr<ExitCode> Abort(const Globals& globals, const TaskFlags& flags) {
   return CallForTask(globals, flags, &TaskService::Stub::AbortTask, request);
 }
 
+absl::StatusOr<ExitCode> Delete(const Globals& globals, const TaskFlags& flags) {
+  task::v1::DeleteTaskRequest request;
+  ASSIGN_OR_RETURN(*request.mutable_name(), FullTaskName(flags.task));
+  ASSIGN_OR_RETURN(const task::v1::DeleteTaskResponse response,
+                   Call<TaskService>(globals, keys::kTaskd, &TaskService::Stub::DeleteTask, request));
+  if (globals.json()) return PrintJson(response);
+  return PrintDone(TaskId(request.name()), " is deleted; the audit log keeps what happened to it");
+}
+
 // So many clients are named in one call.
 constexpr ptrdiff_t kClientsPerCall = 1000;
 
@@ -163,6 +172,12 @@ void AddTask(Command app, Globals* globals) {
   add("resume", "Make offers again; a halted task goes on in spite of its failures", &Resume);
   add("abort", "End a task; clients that are applying finish", &Abort)
       .AddOption("--reason", flags->reason, "Shown to the clients and kept in the audit log");
+  add("delete", "Delete a task that has ended, with all that is kept of it", &Delete)
+      .Footer(
+          "Its clients, join keys and payloads go, and the keys of its clients end. A task goes by itself 30 days\n"
+          "after its end, unless taskd is told otherwise (--task-retention).\n"
+          "Example:\n"
+          "  parley task delete nginx-tls-7k3q");
   AddTaskMembers(task, globals);
   Command retry = add("retry", "Give clients another attempt at the revision", &Retry);
   retry.AddOption("client", flags->clients, "Names of clients (all that have failed, declined or timed out)");

@@ -67,6 +67,19 @@ absl::StatusOr<std::string> Publisher::Vouch(task::v1::SignedManifest* manifest)
   return options_.vouch ? options_.vouch(manifest) : "";
 }
 
+template <typename Request, typename Response>
+absl::StatusOr<Response> Publisher::CallWithPayload(
+    grpc::Status (TaskService::Stub::*method)(grpc::ClientContext*, const Request&, Response*), const Request& request,
+    const std::string& path, const payload::Files& files) const {
+  constexpr int kMostCalls = 3;
+  for (int calls = 1;; ++calls) {
+    absl::StatusOr<Response> response = options_.server->Call<TaskService>(method, request);
+    if (Reason(response.status()) != "CHUNKS_MISSING" || calls == kMostCalls) return response;
+    // What was there when it was asked for has gone since, with a task that was deleted.
+    RETURN_IF_ERROR(UploadPayload(*options_.server, path, files, options_.progress));
+  }
+}
+
 absl::StatusOr<CreatedTask> Publisher::Create(task::v1::CreateTaskRequest request, const std::string& path,
                                               const payload::Files& files, absl::Time now) {
   RETURN_IF_ERROR(UploadPayload(*options_.server, path, files, options_.progress));
@@ -89,7 +102,7 @@ absl::StatusOr<CreatedTask> Publisher::Create(task::v1::CreateTaskRequest reques
   request.set_verification_key(task_key.verification_key());
 
   absl::StatusOr<task::v1::CreateTaskResponse> response =
-      options_.server->Call<TaskService>(&TaskService::Stub::CreateTask, request);
+      CallWithPayload(&TaskService::Stub::CreateTask, request, path, files);
   RETURN_IF_ERROR(ExplainClock(response.status(), now));
   std::move(no_task).Cancel();
   absl::StatusOr<NewJoinKey> join_key =
@@ -125,7 +138,7 @@ absl::StatusOr<PublishedRevision> Publisher::Publish(const std::string& task, co
     ASSIGN_OR_RETURN(*request.mutable_signed_manifest(), payload::SignManifest(fields, files, key));
     ASSIGN_OR_RETURN(published.signer, Vouch(request.mutable_signed_manifest()));
   }
-  ASSIGN_OR_RETURN(published.task, options_.server->Call<TaskService>(&TaskService::Stub::PublishRevision, request));
+  ASSIGN_OR_RETURN(published.task, CallWithPayload(&TaskService::Stub::PublishRevision, request, path, files));
   return published;
 }
 

@@ -86,6 +86,11 @@ class Publisher {
   absl::StatusOr<std::string> VerificationKey(const std::string& task) const;
   absl::StatusOr<NewJoinKey> KeepJoinKey(task::v1::CreateJoinKeyResponse* response, const std::string& task_id,
                                          const std::string& verification_key) const;
+  // Makes a call that names chunks of the payload, and uploads again what has gone meanwhile.
+  template <typename Request, typename Response>
+  absl::StatusOr<Response> CallWithPayload(
+      grpc::Status (task::v1::TaskService::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+      const Request& request, const std::string& path, const payload::Files& files) const;
   absl::StatusOr<std::string> Vouch(task::v1::SignedManifest* manifest) const;
 
   const PublisherOptions options_;

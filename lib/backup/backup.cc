@@ -22,6 +22,8 @@
 #include "lib/base/fd.h"
 #include "lib/base/file.h"
 #include "lib/base/file_lock.h"
+#include "lib/chunks/chunk_folder.h"
+#include "lib/chunks/keys.h"
 #include "lib/store/sqlite_copy.h"
 
 namespace parley::backup {
@@ -112,6 +114,16 @@ absl::Status AddFile(const std::string& path, const std::string& name, ArchiveWr
   return archive->Write(secret.Expose());
 }
 
+// Notes what the copy of a database refers to and does not have.
+absl::Status NoteElsewhere(const std::string& copy, Summary* summary) {
+  const absl::StatusOr<std::string> record = store::ReadFromCopy(copy, chunks::kFolderKey);
+  if (absl::IsNotFound(record.status())) return absl::OkStatus();
+  RETURN_IF_ERROR(record.status());
+  ASSIGN_OR_RETURN(std::string folder, chunks::ParseChunkFolder(*record));
+  summary->elsewhere.push_back(std::move(folder));
+  return absl::OkStatus();
+}
+
 // The files of a service beside its database.
 absl::Status AddFiles(const Source& source, const BackupPlaces& places, ArchiveWriter* archive, Summary* summary) {
   for (const std::string& file : source.part->files) {
@@ -139,7 +151,7 @@ absl::Status AddCopy(const Source& source, const Fd& fd, const std::string& path
   Secret buffer(kPieceBytes);
   while (true) {
     ASSIGN_OR_RETURN(const size_t count, ReadUpTo(fd.get(), path, buffer.mutable_bytes(), buffer.size()));
-    if (count == 0) return absl::OkStatus();
+    if (count == 0) return NoteElsewhere(path, summary);
     RETURN_IF_ERROR(archive->Write(buffer.Expose().substr(0, count)));
   }
 }

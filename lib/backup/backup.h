@@ -8,7 +8,8 @@
 // place is a whole backup that was read back and compared. A restore puts everything at its place by one rename, after
 // the last byte has proved authentic, or nothing.
 //
-// Does not copy a key-encryption key that is kept outside the data (keyd --kek-file), nor logs.
+// Does not copy a key-encryption key that is kept outside the data (keyd --kek-file), payload content in a folder of
+// its own (taskd --chunks), nor logs.
 //
 // Threads: free functions; they block. One backup of a folder at a time.
 #ifndef PARLEY_LIB_BACKUP_BACKUP_H_
@@ -27,6 +28,9 @@ namespace parley::backup {
 struct Summary {
   Label label;
   std::vector<ArchiveEntry> entries;
+  // Folders of payload content (taskd --chunks), which a backup refers to and does not have. Only Backup and BackupInto
+  // know.
+  std::vector<std::string> elsewhere;
   // The SHA-256 of the content.
   std::string digest;
 };

@@ -35,14 +35,20 @@ struct Stored {
   int64_t revision = 0;
 };
 
+absl::StatusOr<ChunkFolderRecord> ParseRecord(absl::string_view value) {
+  ChunkFolderRecord record;
+  if (record.ParseFromArray(value.data(), static_cast<int>(value.size()))) return record;
+  return DataLoss("RECORD_DAMAGED", "the stored record ", kFolderKey, " can not be read; restore a backup");
+}
+
 absl::StatusOr<Stored> ReadRecord(store::Store* store) {
   Stored stored;
   const absl::StatusOr<store::Entry> entry = store->Get(kFolderKey);
   if (absl::IsNotFound(entry.status())) return stored;
   RETURN_IF_ERROR(entry.status());
   stored.revision = entry->mod_revision;
-  if (stored.record.ParseFromString(entry->value)) return stored;
-  return DataLoss("RECORD_DAMAGED", "the stored record ", kFolderKey, " can not be read; restore a backup");
+  ASSIGN_OR_RETURN(stored.record, ParseRecord(entry->value));
+  return stored;
 }
 
 // Returns nothing if there is none.
@@ -122,6 +128,11 @@ absl::StatusOr<std::unique_ptr<ChunkFolder>> ChunkFolder::Open(store::Store* sto
 absl::StatusOr<std::string> FindChunkFolder(store::Store* store) {
   ASSIGN_OR_RETURN(Stored stored, ReadRecord(store));
   return std::move(*stored.record.mutable_path());
+}
+
+absl::StatusOr<std::string> ParseChunkFolder(absl::string_view value) {
+  ASSIGN_OR_RETURN(ChunkFolderRecord record, ParseRecord(value));
+  return std::move(*record.mutable_path());
 }
 
 std::string ChunkFolder::PathOf(absl::string_view digest, absl::string_view file) const {

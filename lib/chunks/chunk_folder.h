@@ -24,7 +24,7 @@ namespace parley::chunks {
 class ChunkFolder {
  public:
   struct File {
-    // As bytes.
+    // In bytes.
     std::string digest;
     // ChunkInfo.file
     std::string file;
@@ -33,7 +33,7 @@ class ChunkFolder {
   struct Writing {
     // ChunkInfo.file; empty for none.
     std::string file;
-    // Of the entry that says so.
+    // The revision of the entry that says so.
     int64_t revision = 0;
     store::LeaseId lease = 0;
   };
@@ -54,15 +54,16 @@ class ChunkFolder {
   static void Require(const Writing& writing, store::Transaction* commit);
   // Says that nothing more comes; otherwise that shows when the time is over.
   void EndWriting(const Writing& writing) const;
-  // Writes a frame, durably.
+  // Writes a frame, durably. Returns the errors of files.
   absl::Status Write(absl::string_view digest, absl::string_view file, absl::string_view frame) const;
   // Returns DATA_LOSS (CHUNK_MISSING) if there is no such file.
   absl::StatusOr<std::string> Read(absl::string_view digest, absl::string_view file) const;
   // Returns whether there is such a file of this size.
   bool Holds(absl::string_view digest, absl::string_view file, int64_t size) const;
-  // Returns all files that Write has made, in whole or in part. What has another name is none of ours.
+  // Returns all files that Write has made, in whole or in part. What has another name is none of ours. Returns the
+  // errors of files.
   absl::StatusOr<std::vector<File>> List() const;
-  // Removes a file; one that is gone is no error.
+  // Removes a file, unless it is gone already. Returns the errors of files.
   static absl::Status Remove(const std::string& path);
   absl::Status Remove(absl::string_view digest, absl::string_view file) const { return Remove(PathOf(digest, file)); }
 
@@ -77,6 +78,9 @@ class ChunkFolder {
 // Returns where the folder was when it was opened last, or nothing if the store has none. Returns the errors of the
 // store.
 absl::StatusOr<std::string> FindChunkFolder(store::Store* store);
+
+// Does so from the value of the store's entry, which stands at kFolderKey. Returns DATA_LOSS (RECORD_DAMAGED).
+absl::StatusOr<std::string> ParseChunkFolder(absl::string_view value);
 
 }  // namespace parley::chunks
 

@@ -5,6 +5,8 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace parley::store {
 
@@ -13,6 +15,10 @@ namespace parley::store {
 // to ten seconds for the copy. Returns DATA_LOSS (STORE_DAMAGED) if the store or the copy is damaged, or the other
 // errors of store.h.
 absl::Status CopySqliteStore(const std::string& from, const std::string& to);
+
+// Reads a key of such a copy, which nobody has open as a store. Returns NOT_FOUND (KEY_NOT_FOUND), or the other errors
+// of store.h.
+absl::StatusOr<std::string> ReadFromCopy(const std::string& path, absl::string_view key);
 
 }  // namespace parley::store
 

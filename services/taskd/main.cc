@@ -26,12 +26,15 @@ constexpr size_t kSealingKeyBytes = 32;
 struct Options : service::ServerOptions {
   // The sealing key of taskds that share a store. Empty: {data}/seal.key, made at the first start.
   std::string seal_key_file;
+  // How long tasks are kept after their end: "30d" or "unlimited".
+  std::string task_retention = "30d";
   // Where chunks go; empty for the store.
   std::string chunks;
   // "64MiB" or "unlimited"; empty for the default of the store.
   std::string chunks_limit;
 };
 
+constexpr char kRetention[] = "--task-retention";
 constexpr char kChunks[] = "--chunks";
 constexpr char kChunksLimit[] = "--chunks-limit";
 // What an etcd, which keeps all in memory, bears beside everything else.
@@ -89,6 +92,21 @@ absl::StatusOr<int64_t> MaxStoredBytes(const Options& options) {
                          "'; give a number of MiB such as 64MiB, or unlimited");
 }
 
+absl::StatusOr<absl::Duration> Retention(const Options& options) {
+  absl::string_view text = options.task_retention;
+  if (text == "unlimited") return absl::InfiniteDuration();
+  int64_t days = 0;
+  absl::Duration retention;
+  if (absl::ConsumeSuffix(&text, "d") && absl::SimpleAtoi(text, &days)) {
+    if (days >= 1 && days <= 3660) return absl::Hours(24 * days);
+  } else if (absl::ParseDuration(text, &retention) && retention >= absl::Minutes(1) &&
+             retention <= absl::Hours(24 * 3660)) {
+    return retention;
+  }
+  return InvalidArgument("TASK_RETENTION", kRetention, " is '", options.task_retention,
+                         "'; give 1m to 3660d, such as 12h or 30d, or unlimited");
+}
+
 absl::StatusOr<chunks::ChunkStore::Options> ChunkOptions(const Options& options) {
   chunks::ChunkStore::Options chunks;
   chunks.folder = options.chunks;
@@ -104,6 +122,7 @@ absl::Status Serve(const Options& options, service::Process& process) {
   RETURN_IF_ERROR(MakeFolders(options.data, 0700));
   ASSIGN_OR_RETURN(Secret sealing_key, FindSealingKey(options));
   ASSIGN_OR_RETURN(chunks::ChunkStore::Options chunks, ChunkOptions(options));
+  ASSIGN_OR_RETURN(const absl::Duration retention, Retention(options));
   ASSIGN_OR_RETURN(const auto server, service::FollowingServer::Open(options, RestApi(), &process));
   if (!service::SharesStore(options) && options.seal_key_file.empty()) {
     RETURN_IF_ERROR(store::KeepCompanionSecret(SealingKey(options)));
@@ -112,6 +131,7 @@ absl::Status Serve(const Options& options, service::Process& process) {
   Taskd::Config config;
   config.store = server->store();
   config.chunks = std::move(chunks);
+  config.retention = retention;
   config.replicas = server->replicas();
   config.keyring = server->keyring();
   config.sealing_key = std::move(sealing_key);
@@ -131,6 +151,7 @@ absl::Status Serve(const Options& options, service::Process& process) {
 
 void Check(const Options& options, service::ConfigCheck& check) {
   service::FollowingServer::Check(options, &check);
+  check.Found(kRetention, Retention(options).status());
   check.Found(kChunksLimit, MaxStoredBytes(options).status());
   if (!options.chunks.empty()) check.Found(kChunks, chunks::ChunkFolder::Check(options.chunks));
   check.Found(options.seal_key_file.empty() ? "--data" : "--seal-key-file", CheckSealingKey(options));
@@ -148,6 +169,7 @@ int Main(int argc, char** argv) {
   flags.Add(
       "--seal-key-file", options.seal_key_file,
       "key that seals tasks' signing keys: 32 bytes, mode 0600 (default: {data}/seal.key, made at the first start)");
+  flags.Add(kRetention, options.task_retention, "how long tasks are kept after their end, or unlimited");
   flags.Add(kChunks, options.chunks, "folder for payloads, which the replicas share (default: beside everything else)");
   flags.Add(kChunksLimit, options.chunks_limit,
             "how much of payloads the store may have, such as 64MiB, or unlimited (default: 64MiB in an etcd)");

@@ -9,6 +9,7 @@
 #include "lib/crypto/kdf.h"
 #include "parley/task/v1/manifest.pb.h"
 #include "services/taskd/store/keys.h"
+#include "services/taskd/tasks/removal.h"
 #include "services/taskd/testing/replicas_testing.h"
 
 namespace parley::taskd {
@@ -172,6 +173,62 @@ TEST_F(TwoReplicasTest, WhatIsDueIsDoneOnce) {
   // What was known of the connections goes with the task.
   while (!shared_->List(AllPresenceRange())->entries.empty() && !HasFailure()) {
   }
+}
+
+TEST_F(TwoReplicasTest, ADeletedTaskIsRemovedByTheOneThatLeads) {
+  const size_t leader = WaitForLeader();
+  const size_t other = leader == one_ ? two_ : one_;
+  const auto request_delete = [&](const std::string& task) {
+    task::v1::DeleteTaskRequest request;
+    request.set_name(task);
+    return op().Call(&op().tasks(), &TaskService::Stub::DeleteTask, request).status();
+  };
+  for (const size_t at : {leader, other}) {
+    TalkToReplica(at);
+    const auto task = Create(NewTask("fleet"));
+    ASSERT_TRUE(task.ok()) << task.status();
+    const JoinedClient client = JoinAt(leader, *task, "web-1");
+    TalkToReplica(at);
+    ASSERT_TRUE(Abort(task->task().name(), "enough").ok());
+    while (shared_->Get(UnsettledKey("fleet")).ok() && !HasFailure()) {
+    }
+    ASSERT_TRUE(request_delete(task->task().name()).ok());
+    for (const size_t replica : {one_, two_}) {
+      TalkToReplica(replica);
+      EXPECT_EQ(Reason(request_delete(task->task().name())), "TASK_NOT_FOUND");
+    }
+    while ((shared_->Get(RemovalKey("fleet")).ok() || !shared_->List(KeyRange::Prefix("d/"))->entries.empty()) &&
+           !HasFailure()) {
+    }
+    while (Admits(one_, client.key) || Admits(two_, client.key)) {
+    }
+  }
+  EXPECT_EQ(MetricOf(leader, "parley_deleted_tasks_total"), 2);
+  EXPECT_EQ(MetricOf(leader, "parley_swept_chunks_total"), 4);
+  EXPECT_EQ(MetricOf(other, "parley_deleted_tasks_total"), 0);
+  EXPECT_EQ(MetricOf(other, "parley_swept_chunks_total"), 0);
+}
+
+TEST_F(TwoReplicasTest, ATaskThatWasDeletedWhileAReplicaWasCutOffIsForgottenThere) {
+  const auto task = Create(NewTask("fleet"));
+  ASSERT_TRUE(task.ok()) << task.status();
+  WaitForLeader();
+  TalkToReplica(two_);
+  EXPECT_EQ(Get(task->task().name()).state(), Task::STATE_OPEN);
+  replica(two_).store->CutOff(true);
+  TalkToReplica(one_);
+  // Whoever led before.
+  store::Transaction gone;
+  const TaskStore tasks(shared_.get());
+  auto record = *tasks.GetTask("fleet");
+  record.value.set_settled(true);
+  Replace(TaskKey("fleet"), record.revision, record.value, &gone);
+  gone.Delete(UnsettledKey("fleet"));
+  ASSERT_TRUE(shared_->Commit(std::move(gone)).ok());
+  ASSERT_TRUE(shared_->Commit(*BeginRemoval(tasks, *tasks.GetTask("fleet"))).ok());
+  replica(two_).store->CutOff(false);
+  // It reads anew after a pause by its clock.
+  while (MetricOf(two_, "parley_tasks{state=\"open\"}") != 0 && !HasFailure()) clock_.Advance(absl::Milliseconds(100));
 }
 
 TEST_F(TwoReplicasTest, TheLeaseOfAConnectedClientEndsAtItsReplica) {

@@ -38,6 +38,7 @@ Taskd::~Taskd() {
   dependents_.ended().Stop();
   // First what begins work, then what does it: nothing is called that is gone.
   lifecycle_.Stop();
+  upkeep_.Stop();
   if (leader_ != nullptr) leader_->Stop();
   if (presence_ != nullptr) presence_->Stop();
   revoked_.Stop();
@@ -73,6 +74,7 @@ absl::Status Taskd::Start() {
   observer.participant_due = std::bind_front(&Taskd::OnParticipantDue, this);
   RETURN_IF_ERROR(task_index_.Start(std::move(observer)));
   if (leader_ != nullptr) RETURN_IF_ERROR(leader_->Start());
+  RETURN_IF_ERROR(upkeep_.Start());
   config_.labels->Observe(std::bind_front(&Taskd::OnRelabelled, this));
   if (config_.metrics != nullptr) {
     metric_sources_ = TaskMetrics(&task_index_, config_.metrics);
@@ -89,6 +91,10 @@ absl::Status Taskd::Start() {
         rpc::Metrics::Kind::kCounter, [this] { return static_cast<double>(lifecycle_.looks()); });
     add("parley_client_ends_total", "Leases and sessions of clients that this process has ended.",
         rpc::Metrics::Kind::kCounter, [this] { return static_cast<double>(lifecycle_.ends()); });
+    add("parley_deleted_tasks_total", "Deleted tasks whose records this process has removed.",
+        rpc::Metrics::Kind::kCounter, [this] { return static_cast<double>(upkeep_.tasks()); });
+    add("parley_swept_chunks_total", "Payload chunks that this process has removed because no revision names them.",
+        rpc::Metrics::Kind::kCounter, [this] { return static_cast<double>(upkeep_.chunks()); });
     add("parley_clock_ahead_seconds", "How far the clock was set forward since the start of the service.",
         rpc::Metrics::Kind::kGauge, [this] { return absl::ToDoubleSeconds(jumps_.ahead()); });
   }
@@ -119,6 +125,7 @@ store::Leader::Options Taskd::LeaderOptions() {
   options.on_change = [this](bool leads) {
     task_index_.OnLead(leads);
     presence_->OnLead(leads);
+    if (leads) upkeep_.Wake();
   };
   return options;
 }
@@ -127,6 +134,7 @@ absl::Status Taskd::ReadAnew() {
   RETURN_IF_ERROR(revoked_.ReadAnew());
   RETURN_IF_ERROR(presence_->ReadAnew());
   RETURN_IF_ERROR(task_index_.ReadAnew());
+  RETURN_IF_ERROR(upkeep_.ReadAnew());
   return leader_->ReadAnew();
 }
 

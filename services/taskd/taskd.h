@@ -31,6 +31,7 @@
 #include "services/taskd/service/participation_service.h"
 #include "services/taskd/service/task_service.h"
 #include "services/taskd/tasks/lifecycle.h"
+#include "services/taskd/tasks/upkeep.h"
 
 namespace parley::taskd {
 
@@ -62,6 +63,8 @@ class Taskd {
     RevokedKeys::Revoke revoke;
     // Handlers block on the store, whose commits are shared by those that wait: more threads make larger groups.
     int workers = 32;
+    // How long after its end a task is kept; InfiniteDuration for ever.
+    absl::Duration retention = absl::Hours(30 * 24);
     // Where payload content goes, with `store` and `clock` as above.
     chunks::ChunkStore::Options chunks;
   };
@@ -122,9 +125,10 @@ class Taskd {
   FanOut fan_out_{&parts_};
   Roster roster_{&parts_};
   Dependents dependents_{&parts_, &roster_};
-  Tasks tasks_{&parts_, &roster_};
-  Joining joining_{&parts_};
   Lifecycle lifecycle_{&parts_, &jumps_};
+  Tasks tasks_{&parts_, &roster_, &lifecycle_};
+  Joining joining_{&parts_};
+  Upkeep upkeep_{&parts_, &jumps_, config_.retention};
   Assignments assignments_{&parts_};
   TaskServiceAdapter task_service_{&gate_, &tasks_, &roster_, &dependents_, &parts_};
   ArtifactServiceAdapter artifact_service_{&gate_, &parts_};

@@ -47,12 +47,12 @@ class Person:
         return subprocess.Popen([stack.PARLEY, *map(str, arguments)], env=self.environment(**(env or {})),
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.home, **options)
 
-    def up(self, *arguments, at=None):
+    def up(self, *arguments, at=None, env=None):
         """Starts the services and waits until they serve: on free ports, or where an earlier start was `ready`."""
         flags = {"taskd": "--listen", "keyd": "--listen-keyd", "enrolld": "--listen-enrolld"}
         listen = [part for service, flag in flags.items() for part in (flag, at[service] if at else "127.0.0.1:0")]
         self._up = self.popen("up", "--data", self.data, *listen, "--output", "json", *arguments,
-                              stdin=subprocess.DEVNULL)
+                              stdin=subprocess.DEVNULL, env=env)
         line = self._up.stdout.readline()
         if not line:
             raise AssertionError("parley up: " + self._up.communicate()[1])

@@ -184,6 +184,8 @@ class Scene:
             "PauseTask": ({"name": steered}, None),
             "ResumeTask": ({"name": open_task}, None),
             "AbortTask": ({"name": ended, "reason": "not needed"}, None),
+            # One that can be deleted is gone the second time.
+            "DeleteTask": ({"name": open_task}, "TASK_NOT_ENDED"),
             "WatchTask": ({"name": ended, "cursor": "0"}, None),
             "CreateJoinKey": ({"requestId": request_id("key", role), "parent": open_task, "ttl": "3600s",
                                "maxMembers": 1}, None),

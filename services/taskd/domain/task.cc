@@ -52,6 +52,16 @@ absl::Status CheckNotEnded(const TaskRecord& task) {
                    Task::State_Name(task.task().state()).substr(sizeof("STATE_") - 1), "); create another task"));
 }
 
+absl::Status CheckDeletable(const TaskRecord& task) {
+  if (task.settled()) return absl::OkStatus();
+  const std::string& name = task.task().name();
+  if (task::HasEnded(task.task().state())) {
+    return FailedPrecondition("TASK_NOT_ENDED", name,
+                              " has ended, but clients of it are still at work; delete it when they have ended too");
+  }
+  return FailedPrecondition("TASK_NOT_ENDED", name, " has not ended; abort it before you delete it");
+}
+
 absl::StatusOr<bool> Pause(TaskRecord* task) {
   RETURN_IF_ERROR(CheckNotEnded(*task));
   const bool halted = task->task().state() == Task::STATE_HALTED;

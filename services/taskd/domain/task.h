@@ -27,6 +27,8 @@ void BeginRevision(TaskRecord* task, absl::Time now);
 absl::StatusOr<bool> Abort(TaskRecord* task, absl::string_view reason, absl::Time now);
 absl::Status Supersede(TaskRecord* task, absl::string_view by, absl::Time now);
 absl::Status CheckNotEnded(const TaskRecord& task);
+// Returns FAILED_PRECONDITION (TASK_NOT_ENDED) unless the task and all of its clients have ended.
+absl::Status CheckDeletable(const TaskRecord& task);
 
 // Returns the task after what time and its clients' counts demand: it opens, halts, completes or expires. Returns no
 // value if nothing is due.

@@ -52,13 +52,16 @@ absl::StatusOr<bool> Dependents::EndPage(const Credential& credential, store::Ke
     const absl::string_view key = DependentOf(entry.key);
     if (IsTaskKey(key)) continue;
     over.Delete(entry.key);
+    // What is not found was deleted with its task, whose removal ends its key.
     const WatchedKey place = ParseWatchedKey(key);
     if (!place.client.empty()) {
-      ASSIGN_OR_RETURN(const bool had, roster_->EndMember(place.task, place.client, credential.serial));
-      ended.value.set_member_keys(ended.value.member_keys() + had);
+      const absl::StatusOr<bool> had = roster_->EndMember(place.task, place.client, credential.serial);
+      if (!absl::IsNotFound(had.status())) RETURN_IF_ERROR(had.status());
+      ended.value.set_member_keys(ended.value.member_keys() + had.value_or(false));
     } else {
-      ASSIGN_OR_RETURN(const bool had, roster_->EndJoinKey(place.task, LastPart(key), credential.serial));
-      ended.value.set_join_keys(ended.value.join_keys() + had);
+      const absl::StatusOr<bool> had = roster_->EndJoinKey(place.task, LastPart(key), credential.serial);
+      if (!absl::IsNotFound(had.status())) RETURN_IF_ERROR(had.status());
+      ended.value.set_join_keys(ended.value.join_keys() + had.value_or(false));
     }
   }
   if (over.deletes.empty()) return page.more;
@@ -84,8 +87,11 @@ absl::Status Dependents::AddTo(const std::string& serial, task::v1::AwaitEndedKe
   for (const store::Entry& entry : page.entries) {
     const absl::string_view key = DependentOf(entry.key);
     if (!IsTaskKey(key)) continue;
-    ASSIGN_OR_RETURN(const auto task, parts_->store->GetTask(ParseWatchedKey(key).task));
-    if (CheckNotEnded(task.value).ok()) response->add_open_tasks(task.value.task().name());
+    const auto task = parts_->store->GetTask(ParseWatchedKey(key).task);
+    // It was deleted, and what is left of it is being removed.
+    if (absl::IsNotFound(task.status())) continue;
+    RETURN_IF_ERROR(task.status());
+    if (CheckNotEnded(task->value).ok()) response->add_open_tasks(task->value.task().name());
   }
   return absl::OkStatus();
 }

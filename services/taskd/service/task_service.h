@@ -51,6 +51,10 @@ class TaskServiceAdapter final : public task::v1::TaskService::CallbackService {
   Reactor* AbortTask(Context* context, const task::v1::AbortTaskRequest* request, task::v1::Task* response) override {
     return gate_->Unary(context, Method("AbortTask"), tasks_, &Tasks::Abort, request, response);
   }
+  Reactor* DeleteTask(Context* context, const task::v1::DeleteTaskRequest* request,
+                      task::v1::DeleteTaskResponse* response) override {
+    return gate_->Unary(context, Method("DeleteTask"), tasks_, &Tasks::Delete, request, response);
+  }
   Reactor* CreateJoinKey(Context* context, const task::v1::CreateJoinKeyRequest* request,
                          task::v1::CreateJoinKeyResponse* response) override {
     return gate_->Unary(context, Method("CreateJoinKey"), roster_, &Roster::CreateJoinKey, request, response);

@@ -7,6 +7,7 @@
 //   s/{task}                    SealedSeed              l/{task}               the task is not settled
 //   o/{inverted time}/{task}    newest first            q/{hash}               RequestRecord, for 24 hours
 //   c/, d/, w/                  chunks (lib/chunks/keys.h)
+//   r/{task}                    RemovalRecord: the task is deleted, and what is left of it is being removed
 //   x/{serial}                  RevocationRecord, until the key's end
 //   h/{credential}/{key}        what is stored there depends on that credential of keyd's
 //   e/{credential}              EndedRecord, until the credential's end
@@ -57,6 +58,7 @@ inline WatchedKey ParseWatchedKey(absl::string_view key) {
 }
 
 inline std::string TagKey(absl::string_view task, absl::string_view tag) { return absl::StrCat("g/", task, "/", tag); }
+inline KeyRange TagRange(absl::string_view task) { return KeyRange::Prefix(absl::StrCat("g/", task, "/")); }
 inline std::string JoinKeyKey(absl::string_view task, absl::string_view serial_hex) {
   return absl::StrCat("k/", task, "/", serial_hex);
 }
@@ -64,10 +66,13 @@ inline KeyRange JoinKeyRange(absl::string_view task) { return KeyRange::Prefix(a
 inline std::string ManifestPartKey(absl::string_view task, int64_t revision, int part) {
   return absl::StrFormat("m/%s/%012d/%03d", std::string(task), revision, part);
 }
+inline KeyRange AllManifestsRange(absl::string_view task) { return KeyRange::Prefix(absl::StrCat("m/", task, "/")); }
 inline KeyRange ManifestRange(absl::string_view task, int64_t revision) {
   return KeyRange::Prefix(absl::StrFormat("m/%s/%012d/", std::string(task), revision));
 }
 inline std::string SeedKey(absl::string_view task) { return absl::StrCat("s/", task); }
+inline std::string RemovalKey(absl::string_view task) { return absl::StrCat("r/", task); }
+inline KeyRange RemovalRange() { return KeyRange::Prefix("r/"); }
 inline KeyRange SeedRange() { return KeyRange::Prefix("s/"); }
 inline constexpr absl::string_view kSealCheckKey = "v/seal";
 inline std::string UnsettledKey(absl::string_view task) { return absl::StrCat("l/", task); }
@@ -86,6 +91,7 @@ inline std::pair<std::string, std::string> ParsePresenceKey(absl::string_view ke
   const size_t slash = key.find('/');
   return {std::string(key.substr(0, slash)), std::string(key.substr(slash + 1))};
 }
+inline KeyRange PresenceRange(absl::string_view task) { return KeyRange::Prefix(PresenceKey(task, "")); }
 inline KeyRange AllPresenceRange() { return KeyRange::Prefix("n/"); }
 inline constexpr absl::string_view kLeadKey = "lead";
 // It is in AllTasksRange, where no task has an empty name.

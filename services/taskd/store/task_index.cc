@@ -91,6 +91,12 @@ absl::StatusOr<int64_t> TaskIndex::Load() {
     Notices notices;
     {
       MutexLock lock(&mutex_);
+      const auto known = entries_.find(task);
+      if (known != entries_.end() && (page.entries.empty() || page.entries.back().key != TaskKey(task))) {
+        // It was settled meanwhile, and deleted.
+        Forget(known);
+        continue;
+      }
       // The task, whose key is the last of the range, comes first.
       for (auto entry = page.entries.rbegin(); entry != page.entries.rend(); ++entry) {
         Observe(entry->key, entry->value, entry->mod_revision, &notices);
@@ -196,6 +202,7 @@ void TaskIndex::Recount(Entry* entry) {
 }
 
 void TaskIndex::Forget(Entries::iterator entry) {
+  if (entry->second.timer != 0) timers_->Cancel(entry->second.timer);
   for (const auto& [name, client] : entry->second.clients) {
     if (client.timer != 0) timers_->Cancel(client.timer);
   }

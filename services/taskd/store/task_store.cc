@@ -84,6 +84,10 @@ absl::StatusOr<std::optional<Stored<RequestRecord>>> TaskStore::FindRequest(absl
   return Find<RequestRecord>(RequestKey(hash_hex));
 }
 
+absl::StatusOr<std::optional<Stored<RemovalRecord>>> TaskStore::FindRemoval(absl::string_view task) const {
+  return Find<RemovalRecord>(RemovalKey(task));
+}
+
 absl::StatusOr<std::string> TaskStore::ClientOfTag(absl::string_view task, absl::string_view tag) const {
   absl::StatusOr<store::Entry> entry = store_->Get(TagKey(task, tag));
   if (absl::IsNotFound(entry.status())) {
@@ -178,6 +182,34 @@ absl::StatusOr<std::shared_ptr<const Revision>> TaskStore::GetRevision(absl::str
   std::sort(result->chunks.begin(), result->chunks.end());
   result->chunks.erase(std::unique(result->chunks.begin(), result->chunks.end()), result->chunks.end());
   return std::shared_ptr<const Revision>(std::move(result));
+}
+
+absl::Status TaskStore::AddChunks(absl::string_view task, std::unordered_set<std::string>* named) const {
+  ASSIGN_OR_RETURN(const Stored<TaskRecord> stored, GetTask(task));
+  for (int64_t revision = 1; revision <= stored.value.task().revision(); ++revision) {
+    ASSIGN_OR_RETURN(const auto read, GetRevision(task, revision));
+    named->insert(read->chunks.begin(), read->chunks.end());
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unordered_set<std::string>> TaskStore::ListNamedChunks() const {
+  constexpr size_t kTasksPerPage = 1000;
+  std::unordered_set<std::string> named;
+  store::KeyRange range = CreatedRange();
+  for (bool more = true; more;) {
+    ASSIGN_OR_RETURN(const store::Page page, store_->List(range, kTasksPerPage));
+    for (const store::Entry& entry : page.entries) {
+      range.begin = entry.key + '\0';
+      const std::string task = LastPart(entry.key);
+      const absl::Status added = AddChunks(task, &named);
+      if (added.ok()) continue;
+      // A task that was deleted meanwhile names nothing.
+      if (!absl::IsNotFound(added) || !absl::IsNotFound(GetTask(task).status())) return added;
+    }
+    more = page.more;
+  }
+  return named;
 }
 
 }  // namespace parley::taskd

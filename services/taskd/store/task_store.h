@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -61,6 +62,7 @@ class TaskStore {
   absl::StatusOr<std::optional<Stored<RequestRecord>>> FindRequest(absl::string_view hash_hex) const;
   absl::StatusOr<std::optional<Stored<ParticipantRecord>>> FindParticipant(absl::string_view task,
                                                                            absl::string_view client) const;
+  absl::StatusOr<std::optional<Stored<RemovalRecord>>> FindRemoval(absl::string_view task) const;
   // Returns the client that a member key's tag stands for.
   absl::StatusOr<std::string> ClientOfTag(absl::string_view task, absl::string_view tag) const;
   absl::StatusOr<SealedSeed> GetSeed(absl::string_view task) const;
@@ -85,8 +87,11 @@ class TaskStore {
                            const store::Transaction::Condition& unmoved, bool again,
                            store::Transaction* transaction) const;
   absl::StatusOr<std::shared_ptr<const Revision>> GetRevision(absl::string_view task, int64_t revision) const;
+  // Returns the digests of the chunks of every revision of every task that was there before the call.
+  absl::StatusOr<std::unordered_set<std::string>> ListNamedChunks() const;
 
  private:
+  absl::Status AddChunks(absl::string_view task, std::unordered_set<std::string>* named) const;
   template <typename Record>
   absl::StatusOr<std::optional<Stored<Record>>> Find(const std::string& key, int64_t revision = 0) const;
 

@@ -112,6 +112,18 @@ absl::Status Lifecycle::EndParticipants(const TaskSnapshot& task) {
   return Change(task, settled);
 }
 
+absl::Status Lifecycle::Settle(const std::string& task) {
+  RETURN_IF_ERROR(parts_->task_index->CatchUpWithAll());
+  const TaskSnapshot snapshot = parts_->task_index->Find(task);
+  if (snapshot == nullptr || !task::HasEnded(snapshot->value.task().state())) return absl::OkStatus();
+  RETURN_IF_ERROR(EndParticipants(snapshot));
+  // Another thread or process may have been faster at some, and not have said so yet.
+  ASSIGN_OR_RETURN(const store::Page clients, parts_->store->store()->List(ParticipantRange(task)));
+  parts_->task_index->Committed(NewestOf(clients.entries));
+  RETURN_IF_ERROR(parts_->task_index->CatchUp());
+  return parts_->task_index->Find(task) == nullptr ? absl::OkStatus() : EndParticipants(snapshot);
+}
+
 void Lifecycle::ApplyEvent(const std::string& task, const std::string& client, Event::Kind kind, int64_t version) {
   MutexLock lock(&mutex_);
   if (stopped_) return;

@@ -26,6 +26,9 @@ class Lifecycle {
 
   // Looks at the task soon. Further calls meanwhile make it look once more afterwards.
   void Reevaluate(const std::string& task);
+  // Ends the clients of a task that has ended, but for those that are applying, and settles it if none is left. It need
+  // not lead. Blocks. Returns the errors of the store.
+  absl::Status Settle(const std::string& task);
   // Ends the lease or the session of a client, by this event, soon.
   void ApplyEvent(const std::string& task, const std::string& client, Event::Kind kind, int64_t version);
   // Begins nothing any more.

@@ -10,11 +10,13 @@
 #include "lib/crypto/kdf.h"
 #include "lib/rpc/page.h"
 #include "lib/store/update.h"
+#include "lib/task/states.h"
 #include "services/taskd/artifacts/payloads.h"
 #include "services/taskd/domain/names.h"
 #include "services/taskd/domain/task.h"
 #include "services/taskd/domain/validation.h"
 #include "services/taskd/store/keys.h"
+#include "services/taskd/tasks/removal.h"
 
 namespace parley::taskd {
 namespace {
@@ -93,6 +95,11 @@ absl::Status Tasks::Create(const rpc::Caller& caller, const CreateTaskRequest& r
         return Error(absl::StatusCode::kAlreadyExists, "TASK_EXISTS",
                      absl::StrCat("there is a task ", TaskName(id), " already; choose another task_id"));
       }
+      ASSIGN_OR_RETURN(const auto removal, parts_->store->FindRemoval(id));
+      if (removal.has_value()) {
+        return Unavailable("TASK_BEING_REMOVED", "what is left of the former ", TaskName(id),
+                           " is still being removed; try again in a moment");
+      }
     }
     id = request.task_id().empty() ? TaskIdFromTitle(request.title(), crypto::RandomBytes(3)) : request.task_id();
     return NewTask(caller, request, id, conflicts > 0, &done);
@@ -113,7 +120,7 @@ absl::StatusOr<store::Transaction> Tasks::NewTask(const rpc::Caller& caller, con
                                                   const std::string& id, bool again, RequestLog::Request* done) {
   ASSIGN_OR_RETURN(TaskRecord record, NewRecord(caller, request, id));
   Task& task = *record.mutable_task();
-  const absl::Time now = parts_->clock->Now();
+  const absl::Time now = ToTime(task.create_time());
   const absl::Time end = ToTime(task.expire_time());
   store::Transaction transaction;
   RETURN_IF_ERROR(parts_->chunks->Hold(&transaction));
@@ -136,7 +143,7 @@ absl::StatusOr<store::Transaction> Tasks::NewTask(const rpc::Caller& caller, con
   if (!request.supersedes().empty()) RETURN_IF_ERROR(SupersedeOld(request.supersedes(), task.name(), &transaction));
   RETURN_IF_ERROR(parts_->chunks->Put(std::move(payload.chunks)));
   RETURN_IF_ERROR(parts_->store->PutManifest(id, 1, payload.signed_manifest, {TaskKey(id), 0}, again, &transaction));
-  transaction.IfAbsent(TaskKey(id)).Set(TaskKey(id), record.SerializeAsString());
+  transaction.IfAbsent(TaskKey(id)).IfAbsent(RemovalKey(id)).Set(TaskKey(id), record.SerializeAsString());
   transaction.Set(UnsettledKey(id), "").Set(CreatedKey(now, id), "");
   TaskStore::Tie(caller.peer->key.key_id, TaskKey(id), &transaction);
   RETURN_IF_ERROR(parts_->request_log->Record(done, &transaction));
@@ -229,12 +236,15 @@ absl::Status Tasks::List(const task::v1::ListTasksRequest& request, task::v1::Li
     ASSIGN_OR_RETURN(const store::Page page, parts_->store->store()->List(range, page_size));
     for (const store::Entry& entry : page.entries) {
       range.begin = entry.key + '\0';
-      ASSIGN_OR_RETURN(const auto task, parts_->store->GetTask(LastPart(entry.key)));
+      const auto task = parts_->store->GetTask(LastPart(entry.key));
+      // It was deleted since the page was read.
+      if (absl::IsNotFound(task.status())) continue;
+      RETURN_IF_ERROR(task.status());
       const auto& states = request.states();
-      if (!states.empty() && std::find(states.begin(), states.end(), task.value.task().state()) == states.end()) {
+      if (!states.empty() && std::find(states.begin(), states.end(), task->value.task().state()) == states.end()) {
         continue;
       }
-      ASSIGN_OR_RETURN(*response->add_tasks(), Show(task));
+      ASSIGN_OR_RETURN(*response->add_tasks(), Show(*task));
       if (response->tasks_size() < page_size) continue;
       if (page.more || &entry != &page.entries.back()) response->set_next_page_token(rpc::PageToken(entry.key));
       return absl::OkStatus();
@@ -288,6 +298,25 @@ absl::Status Tasks::Abort(const rpc::Caller& caller, const task::v1::AbortTaskRe
   return ChangeTask(
       caller, request.name(), request.etag(), "task.aborted", request.reason(),
       [&](TaskRecord* task) { return taskd::Abort(task, request.reason(), parts_->clock->Now()); }, response);
+}
+
+absl::Status Tasks::Delete(const rpc::Caller& caller, const task::v1::DeleteTaskRequest& request,
+                           task::v1::DeleteTaskResponse* response) {
+  ASSIGN_OR_RETURN(const std::string id, ParseTaskName(request.name()));
+  const auto decide = [&](int) -> absl::StatusOr<std::optional<store::Transaction>> {
+    ASSIGN_OR_RETURN(auto task, parts_->store->GetTask(id));
+    RETURN_IF_ERROR(CheckEtag(task, request.etag()));
+    if (task::HasEnded(task.value.task().state()) && !task.value.settled()) {
+      // It may have ended a moment ago.
+      RETURN_IF_ERROR(lifecycle_->Settle(id));
+      ASSIGN_OR_RETURN(task, parts_->store->GetTask(id));
+    }
+    RETURN_IF_ERROR(CheckDeletable(task.value));
+    return BeginRemoval(*parts_->store, task);
+  };
+  RETURN_IF_ERROR(store::Update(parts_->store->store(), request.name(), decide).status());
+  RecordAction(parts_->audit, caller.Name(), "task.deleted", request.name());
+  return absl::OkStatus();
 }
 
 }  // namespace parley::taskd

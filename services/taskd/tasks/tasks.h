@@ -11,13 +11,15 @@
 #include "parley/task/v1/task_service.pb.h"
 #include "services/taskd/participants/parts.h"
 #include "services/taskd/participants/roster.h"
+#include "services/taskd/tasks/lifecycle.h"
 
 namespace parley::taskd {
 
 class Tasks {
  public:
-  // Both must outlive this.
-  Tasks(const TaskdParts* parts, const Roster* roster) : parts_(parts), roster_(roster) {}
+  // All of these must outlive this.
+  Tasks(const TaskdParts* parts, const Roster* roster, Lifecycle* lifecycle)
+      : parts_(parts), roster_(roster), lifecycle_(lifecycle) {}
 
   absl::Status Create(const rpc::Caller& caller, const task::v1::CreateTaskRequest& request,
                       task::v1::CreateTaskResponse* response);
@@ -30,6 +32,8 @@ class Tasks {
   absl::Status Pause(const rpc::Caller& caller, const task::v1::PauseTaskRequest& request, task::v1::Task* response);
   absl::Status Resume(const rpc::Caller& caller, const task::v1::ResumeTaskRequest& request, task::v1::Task* response);
   absl::Status Abort(const rpc::Caller& caller, const task::v1::AbortTaskRequest& request, task::v1::Task* response);
+  absl::Status Delete(const rpc::Caller& caller, const task::v1::DeleteTaskRequest& request,
+                      task::v1::DeleteTaskResponse* response);
 
   // Returns the task in the form of the API, with counts that are no older than the record and what this process has
   // committed, and an etag. Returns UNAVAILABLE (STORE_BEHIND).
@@ -59,6 +63,7 @@ class Tasks {
 
   const TaskdParts* const parts_;
   const Roster* const roster_;
+  Lifecycle* const lifecycle_;
 };
 
 }  // namespace parley::taskd

@@ -67,6 +67,8 @@ absl::Status ReplicasTest::TryStartReplica(const Secret& sealing_key, absl::Dura
   config.metrics = &replica->metrics;
   config.clock = &clock_;
   config.steady = steady_;
+  config.retention = retention_;
+  config.chunks = chunks_;
   config.find_peer = [replica](const grpc::ServerContextBase& context) { return replica->door->PeerOf(context); };
   config.revoke = [replica](const std::string& serial, absl::Time not_after) {
     replica->key_source->Revoke(serial, not_after);

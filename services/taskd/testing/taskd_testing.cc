@@ -128,6 +128,8 @@ void TaskdTest::Start() {
   Taskd::Config config = NewConfig<Taskd::Config>();
   config.sealing_key = sealing_key_.Clone();
   config.steady = steady_;
+  config.retention = retention_;
+  config.chunks = chunks_;
   config.labels = labels_.get();
   auto taskd = Taskd::Create(std::move(config));
   ASSERT_TRUE(taskd.ok()) << taskd.status();

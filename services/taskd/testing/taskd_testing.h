@@ -153,8 +153,10 @@ class TaskdTest : public ServiceTest {
   // Until the task is in the state; as nothing but commits is between them, this ends.
   void WaitForTask(const std::string& task, Task::State state);
 
-  // Taskd::Config::steady of the next Start.
+  // Those of Taskd::Config, for the next Start.
   ClockJumps::Steady steady_;
+  absl::Duration retention_ = Taskd::Config().retention;
+  chunks::ChunkStore::Options chunks_;
 
  private:
   Secret sealing_key_;
