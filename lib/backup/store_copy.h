@@ -10,7 +10,7 @@
 //
 // What stands under a lease is copied, and its lease begins anew, as it does when an engine is started again; but what
 // a process of the service itself keeps up under its lease is not, as it says that this process serves. The target's
-// revisions are above the source's, and who remembers one of those is told to read anew. docs/adr/0022-store-copy.md
+// revisions are above the source's, and who remembers one of those is told to read anew. docs/adr/0023-store-copy.md
 // has the reasons.
 //
 // Threads: one at a time; everything blocks.

@@ -8,6 +8,7 @@
 //   o/{inverted time}/{task}    newest first            q/{hash}               RequestRecord, for 24 hours
 //   c/, d/, w/                  chunks (lib/chunks/keys.h)
 //   r/{task}                    RemovalRecord: the task is deleted, and what is left of it is being removed
+//   r//                         nothing: chunks that no task names may be there
 //   x/{serial}                  RevocationRecord, until the key's end
 //   h/{credential}/{key}        what is stored there depends on that credential of keyd's
 //   e/{credential}              EndedRecord, until the credential's end
