@@ -165,10 +165,10 @@ class Stack:
                             self.keyd_address, "--taskd-address", self.taskd_address, "--enrolld-address",
                             self.enrolld_address, "--names", "localhost,127.0.0.1", *options).wait_until_serving()
 
-    def start_taskd(self):
+    def start_taskd(self, *options):
         self.taskd = Service(TASKD, "--data", self.folder / "taskd", "--listen", self.taskd_address,
                              "--keyd-credential", self.credentials / "taskd.credential",
-                             "--names", "localhost,127.0.0.1").wait_until_serving()
+                             "--names", "localhost,127.0.0.1", *options).wait_until_serving()
 
     def start_enrolld(self, *options):
         self.enrolld = Service(ENROLLD, "--data", self.folder / "enrolld", "--listen", self.enrolld_address,

@@ -48,6 +48,11 @@ absl::StatusOr<Task> TaskWatch::Run(const WatchCallbacks& callbacks, absl::Time 
     const grpc::Status status = RunOnce(callbacks, deadline);
     if (status.ok() || stands_still_ || stopped() || absl::Now() >= deadline) return task_;
     const absl::Status why = server_->Explain(status);
+    // The server no longer keeps what came after the cursor, as after a restore: it shows the present again.
+    if (absl::IsOutOfRange(why) && request_.cursor() != 0) {
+      request_.set_cursor(0);
+      continue;
+    }
     // Only what was once there, and may be there again, is waited for.
     if (!MayPass(why) || request_.cursor() == 0) return why;
     if (callbacks.on_away && std::exchange(told_, std::string(why.message())) != why.message()) callbacks.on_away(why);
