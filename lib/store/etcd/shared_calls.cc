@@ -77,11 +77,11 @@ absl::StatusOr<SharedCalls::Answer> SharedCalls::Run(RequestOp request) {
       under_way_ = true;
       group = TakeGroup();
     }
-    SendGroup(group);
+    Answers answers = SendGroup(group);
     {
       MutexLock lock(&mutex_);
       under_way_ = false;
-      group = Finish(group);
+      group = Finish(group, std::move(answers));
     }
     // After the lock has been released, which they would wait for.
     for (const auto& woken : group) woken->changed.NotifyOne();
@@ -118,8 +118,7 @@ SharedCalls::Group SharedCalls::TakeGroup() {
   return group;
 }
 
-// Nobody else touches the requests and answers of a group that is under way.
-void SharedCalls::SendGroup(const Group& group) {
+SharedCalls::Answers SharedCalls::SendGroup(const Group& group) const {
   const bool alone = group.size() == 1;
   // A transaction by itself is the whole call, and the response as a whole its answer.
   const bool whole = alone && group[0]->request.has_request_txn();
@@ -128,33 +127,34 @@ void SharedCalls::SendGroup(const Group& group) {
     if (!whole) *parts.add_success() = waiting->request;
   }
   absl::StatusOr<TxnResponse> response = send_(whole ? group[0]->request.request_txn() : parts);
-  if (!response.ok()) {
-    for (const auto& waiting : group) {
-      // Refused without an effect, perhaps for the sake of another one: each is to be refused by itself.
-      waiting->may_share = false;
-      if (alone || absl::IsUnavailable(response.status())) waiting->answer = response.status();
-    }
-    return;
-  }
-  const int64_t revision = response->header().revision();
+  Answers answers(group.size());
+  // Refused without an effect, perhaps for the sake of another one: each is to be refused by itself.
+  if (!alone && !response.ok() && !absl::IsUnavailable(response.status())) return answers;
   for (size_t i = 0; i < group.size(); ++i) {
-    Answer answer{.revision = revision};
+    if (!response.ok()) {
+      answers[i] = response.status();
+      continue;
+    }
+    Answer answer{.revision = response->header().revision()};
     if (whole) {
       answer.response.mutable_response_txn()->Swap(&*response);
     } else {
       answer.response.Swap(response->mutable_responses(static_cast<int>(i)));
     }
-    group[i]->answer = std::move(answer);
+    answers[i] = std::move(answer);
   }
+  return answers;
 }
 
-SharedCalls::Group SharedCalls::Finish(const Group& group) {
+SharedCalls::Group SharedCalls::Finish(const Group& group, Answers answers) {
   Group woken;
-  for (auto waiting = group.rbegin(); waiting != group.rend(); ++waiting) {
-    if ((*waiting)->answer.has_value()) {
-      woken.push_back(*waiting);
+  for (size_t i = group.size(); i-- > 0;) {
+    if (answers[i].has_value()) {
+      group[i]->answer = std::move(answers[i]);
+      woken.push_back(group[i]);
     } else {
-      queue_.push_front(*waiting);
+      group[i]->may_share = false;
+      queue_.push_front(group[i]);
     }
   }
   if (!queue_.empty()) woken.push_back(queue_.front());

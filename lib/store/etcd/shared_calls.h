@@ -14,6 +14,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -51,10 +52,13 @@ class SharedCalls {
   struct Waiting;
   using Group = std::vector<std::shared_ptr<Waiting>>;
 
+  // One for each of a group, in its order. None: it is to be asked by itself.
+  using Answers = std::vector<std::optional<absl::StatusOr<Answer>>>;
+
   Group TakeGroup() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void SendGroup(const Group& group);
-  // Returns those that are to be woken: who has an answer, and the first of those that wait.
-  Group Finish(const Group& group) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Answers SendGroup(const Group& group) const;
+  // Hands out the answers. Returns those that are to be woken: who has one, and the first of those that wait.
+  Group Finish(const Group& group, Answers answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Send send_;
   mutable Mutex mutex_;
