@@ -139,7 +139,7 @@ class ChunkStore {
   absl::Status ReviveNamed(const std::vector<Condemned>& named) const;
   absl::Status Doom(const std::vector<Condemned>& chunks, Swept* swept) const;
   absl::Status Remove(const std::vector<Condemned>& chunks, Swept* swept) const;
-  absl::StatusOr<bool> TryRemove(absl::Span<const Condemned> chunks) const;
+  absl::Status TryRemove(absl::Span<const Condemned> chunks) const;
 
   const Options options_;
   std::unique_ptr<ChunkFolder> folder_;

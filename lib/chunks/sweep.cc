@@ -22,6 +22,24 @@ absl::string_view FileOf(const store::Entry& writing) {
   return absl::string_view(writing.key).substr(WritingKey("").size());
 }
 
+// Does something to all of them, as many at a time as a commit takes; where something of them has changed, which
+// `attempt` says by ABORTED, one at a time, and leaves out what it is of. Counts those that it was done to.
+template <typename Condemned, typename Attempt>
+absl::Status InGroups(const std::vector<Condemned>& chunks, const Attempt& attempt, int64_t* done) {
+  for (size_t begin = 0; begin < chunks.size(); begin += kPerCommit) {
+    const auto some = absl::MakeConstSpan(chunks).subspan(begin, kPerCommit);
+    const absl::Status together = attempt(some);
+    if (!absl::IsAborted(together)) RETURN_IF_ERROR(together);
+    if (together.ok()) *done += static_cast<int64_t>(some.size());
+    for (size_t i = 0; i < some.size() && !together.ok(); ++i) {
+      const absl::Status alone = attempt(some.subspan(i, 1));
+      if (!absl::IsAborted(alone)) RETURN_IF_ERROR(alone);
+      *done += alone.ok() ? 1 : 0;
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 struct ChunkStore::Condemned {
@@ -113,22 +131,10 @@ absl::Status ChunkStore::Doom(const std::vector<Condemned>& chunks, Swept* swept
     }
     return options_.store->Commit(std::move(transaction)).status();
   };
-  for (size_t begin = 0; begin < chunks.size(); begin += kPerCommit) {
-    const auto some = absl::MakeConstSpan(chunks).subspan(begin, kPerCommit);
-    const absl::Status together = doom(some);
-    if (!absl::IsAborted(together)) RETURN_IF_ERROR(together);
-    if (together.ok()) swept->doomed += static_cast<int64_t>(some.size());
-    for (size_t i = 0; i < some.size() && !together.ok(); ++i) {
-      const absl::Status alone = doom(some.subspan(i, 1));
-      if (!absl::IsAborted(alone)) RETURN_IF_ERROR(alone);
-      swept->doomed += alone.ok() ? 1 : 0;
-    }
-  }
-  return absl::OkStatus();
+  return InGroups(chunks, doom, &swept->doomed);
 }
 
-// Returns false if something of them has changed.
-absl::StatusOr<bool> ChunkStore::TryRemove(absl::Span<const Condemned> chunks) const {
+absl::Status ChunkStore::TryRemove(absl::Span<const Condemned> chunks) const {
   Transaction transaction;
   Used used;
   if (counts()) {
@@ -143,28 +149,18 @@ absl::StatusOr<bool> ChunkStore::TryRemove(absl::Span<const Condemned> chunks) c
     bytes += chunk.found.info.frame_size();
   }
   if (bytes > 0) SetUsed(used, -bytes, &transaction);
-  const absl::Status removed = options_.store->Commit(std::move(transaction)).status();
-  if (absl::IsAborted(removed)) return false;
-  RETURN_IF_ERROR(removed);
+  RETURN_IF_ERROR(options_.store->Commit(std::move(transaction)).status());
   // If this is cut off, a later pass finds files without a record.
   for (const Condemned& chunk : chunks) {
     if (chunk.found.info.file().empty() || folder_ == nullptr) continue;
     RETURN_IF_ERROR(folder_->Remove(chunk.digest, chunk.found.info.file()));
   }
-  return true;
+  return absl::OkStatus();
 }
 
 absl::Status ChunkStore::Remove(const std::vector<Condemned>& chunks, Swept* swept) const {
-  for (size_t begin = 0; begin < chunks.size(); begin += kPerCommit) {
-    const auto some = absl::MakeConstSpan(chunks).subspan(begin, kPerCommit);
-    ASSIGN_OR_RETURN(const bool together, TryRemove(some));
-    if (together) swept->removed += static_cast<int64_t>(some.size());
-    for (size_t i = 0; i < some.size() && !together; ++i) {
-      ASSIGN_OR_RETURN(const bool alone, TryRemove(some.subspan(i, 1)));
-      swept->removed += alone ? 1 : 0;
-    }
-  }
-  return absl::OkStatus();
+  return InGroups(
+      chunks, [this](absl::Span<const Condemned> some) { return TryRemove(some); }, &swept->removed);
 }
 
 }  // namespace parley::chunks
