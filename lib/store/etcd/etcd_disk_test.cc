@@ -73,27 +73,8 @@ TEST_F(EtcdDiskTest, GoesOnWhenTheDiskOfAFollowerStandsStill) { ExpectToGoOn((se
 TEST_F(EtcdDiskTest, GoesOnWhenTheDiskOfTheLeaderStandsStill) { ExpectToGoOn(servers_->Leader()); }
 
 TEST_F(EtcdDiskTest, NothingIsMissedWhenDisksStandStillInTurnUnderLoad) {
-  const auto store = Open(0);
-  std::vector<std::unique_ptr<Store>> stores;
-  std::vector<std::unique_ptr<Seen>> seen;
-  std::vector<std::unique_ptr<Watch>> watches;
-  for (int i = 0; i < 3; ++i) {
-    stores.push_back(Open(i));
-    seen.push_back(std::make_unique<Seen>());
-    watches.push_back(*stores[i]->WatchRange(KeyRange::Prefix("w"), *store->Revision(), seen[i]->Callback()));
-  }
-  CommitLoop writer(store.get());
-  writer.Await(50);
-  for (auto& disk : *disks_) {
-    disk->Freeze();
-    writer.Await(50);
-    disk->Thaw();
-    writer.Await(50);
-  }
-  writer.Stop();
-  int64_t last = 0;
-  while (last == 0) last = store->Commit(Transaction().Set("w", "last")).value_or(0);
-  for (const auto& each : seen) ExpectComplete(*each, last, writer.acknowledged());
+  ExpectNothingMissed([this](int member) { return Open(member); }, [](int member) { (*disks_)[member]->Freeze(); },
+                      [](int member) { (*disks_)[member]->Thaw(); });
 }
 
 TEST_F(EtcdDiskTest, WithoutAMajorityItSaysSoAndGoesOn) {

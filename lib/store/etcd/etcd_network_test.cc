@@ -134,27 +134,12 @@ TEST_F(EtcdNetworkTest, AMemberThatLagsBehindAWatchIsNotTakenForARestoredOne) {
 }
 
 TEST_F(EtcdNetworkTest, NothingIsMissedWhenMembersAreCutOffInTurnUnderLoad) {
-  const auto store = Open(0);
-  std::vector<std::unique_ptr<Store>> stores;
-  std::vector<std::unique_ptr<Seen>> seen;
-  std::vector<std::unique_ptr<Watch>> watches;
-  for (int i = 0; i < 3; ++i) {
-    stores.push_back(Open(i));
-    seen.push_back(std::make_unique<Seen>());
-    watches.push_back(*stores[i]->WatchRange(KeyRange::Prefix("w"), *store->Revision(), seen[i]->Callback()));
-  }
-  CommitLoop writer(store.get());
-  writer.Await(50);
-  for (int i = 0; i < 3; ++i) {
-    servers_->hosts()->CutOff(i, i == 1 ? Hosts::From::kEverybody : Hosts::From::kOtherHosts);
-    writer.Await(50);
-    servers_->hosts()->HealAll();
-    writer.Await(50);
-  }
-  writer.Stop();
-  int64_t last = 0;
-  while (last == 0) last = store->Commit(Transaction().Set("w", "last")).value_or(0);
-  for (const auto& each : seen) ExpectComplete(*each, last, writer.acknowledged());
+  ExpectNothingMissed([this](int member) { return Open(member); },
+                      [](int member) {
+                        servers_->hosts()->CutOff(member,
+                                                  member == 1 ? Hosts::From::kEverybody : Hosts::From::kOtherHosts);
+                      },
+                      [](int) { servers_->hosts()->HealAll(); });
 }
 
 // The connections of this process to a port, by their own ports.

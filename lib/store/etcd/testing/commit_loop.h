@@ -5,7 +5,9 @@
 #define PARLEY_LIB_STORE_ETCD_TESTING_COMMIT_LOOP_H_
 
 #include <atomic>
+#include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -75,6 +77,35 @@ inline void ExpectComplete(Seen& watched, int64_t last, const std::map<int64_t, 
     seen[change.mod_revision] = change.value.value_or("deleted");
   }
   for (const auto& [revision, value] : acknowledged) EXPECT_EQ(seen[revision], absl::StrCat(value)) << revision;
+}
+
+// Commits through the first of three members and watches through each of them, disturbs one after the other under that
+// load, and expects that no watch has missed anything. `open` opens the store at a member; the other two begin and end
+// the disturbance of one.
+inline void ExpectNothingMissed(const std::function<std::unique_ptr<Store>(int member)>& open,
+                                const std::function<void(int member)>& begin,
+                                const std::function<void(int member)>& end) {
+  const auto store = open(0);
+  std::vector<std::unique_ptr<Store>> stores;
+  std::vector<std::unique_ptr<Seen>> seen;
+  std::vector<std::unique_ptr<Watch>> watches;
+  for (int i = 0; i < 3; ++i) {
+    stores.push_back(open(i));
+    seen.push_back(std::make_unique<Seen>());
+    watches.push_back(*stores[i]->WatchRange(KeyRange::Prefix("w"), *store->Revision(), seen[i]->Callback()));
+  }
+  CommitLoop writer(store.get());
+  writer.Await(50);
+  for (int i = 0; i < 3; ++i) {
+    begin(i);
+    writer.Await(50);
+    end(i);
+    writer.Await(50);
+  }
+  writer.Stop();
+  int64_t last = 0;
+  while (last == 0) last = store->Commit(Transaction().Set("w", "last")).value_or(0);
+  for (const auto& each : seen) ExpectComplete(*each, last, writer.acknowledged());
 }
 
 }  // namespace parley::store
