@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <unistd.h>
@@ -26,6 +27,9 @@ void Drop(const std::string& chain, const std::string& packets) {
 }  // namespace
 
 std::string EnterPrivateMachine() {
+  // Where iptables, losetup and mkfs are, which Bazel's PATH leaves out.
+  const char* const path = getenv("PATH");
+  setenv("PATH", absl::StrCat(path == nullptr ? "/usr/bin:/bin" : path, ":/usr/sbin:/sbin").c_str(), /*overwrite=*/1);
   if (unshare(CLONE_NEWNET | CLONE_NEWNS) != 0 || mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
       // `ip netns` keeps its names there.
       mount("none", "/run", "tmpfs", 0, nullptr) != 0) {
