@@ -53,7 +53,7 @@ KeyFollower::KeyFollower(Options options, std::unique_ptr<KeydConnection> connec
   });
   takes_place_ = options_.away_limit != absl::InfiniteDuration();
   threads_.emplace_back([this] { Repeat([this] { return FollowKeys(); }); });
-  if (takes_place_) threads_.emplace_back([this] { Repeat([this] { return KeepPlace(); }); });
+  if (takes_place_) keeping_ = std::thread([this] { Repeat([this] { return KeepPlace(); }, &KeyFollower::leaving_); });
   threads_.emplace_back([this] { WatchLease(); });
   threads_.emplace_back([this] { Repeat([this] { return FollowRevocations(); }); });
   if (options_.follow_labels) threads_.emplace_back([this] { Repeat([this] { return FollowLabels(); }); });
@@ -69,6 +69,13 @@ KeyFollower::~KeyFollower() {
   if (const absl::Status drained = audit_->Drain(kAuditDrain); !drained.ok()) {
     LogError("audit events were lost", {{"error", std::string(drained.message())}});
   }
+  {
+    MutexLock lock(&mutex_);
+    leaving_ = true;
+    Changed();
+  }
+  // What it has asked for is answered first, or keyd might give the place after it has heard that it is left.
+  if (keeping_.joinable()) keeping_.join();
   LeavePlace();
   {
     MutexLock lock(&mutex_);
@@ -80,17 +87,17 @@ KeyFollower::~KeyFollower() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-void KeyFollower::Repeat(const std::function<absl::Status()>& call) {
+void KeyFollower::Repeat(const std::function<absl::Status()>& call, bool KeyFollower::*stop) {
   Backoff pauses(kFirstPause, kLongestPause);
   mutex_.Lock();
-  while (!stopping_) {
+  while (!(this->*stop)) {
     mutex_.Unlock();
     const absl::Time began = Clock::System()->Now();
     absl::Status status = call();
     mutex_.Lock();
     // What held for a while was good: begin with short pauses again.
     if (status.ok() || Clock::System()->Now() - began > kLongestPause) pauses.Reset();
-    if (stopping_) break;
+    if (this->*stop) break;
     if (!status.ok()) SayWhyNotReady(status);
     if (!status.ok()) last_error_ = std::move(status);
     changed_.WaitFor(&mutex_, pauses.Next());
@@ -196,9 +203,10 @@ absl::Status KeyFollower::KeepPlace() {
   key::v1::KeepReplicaResponse response;
   {
     MutexLock lock(&mutex_);
-    while (!stopping_ && !takes_place_) changed_.Wait(&mutex_);
-    if (stopping_) return absl::OkStatus();
+    while (!leaving_ && !takes_place_) changed_.Wait(&mutex_);
+    if (leaving_) return absl::OkStatus();
     if (InStep()) request.set_followed(cursor_);
+    may_have_place_ = true;
   }
   const absl::Status kept = CallKeepReplica(request, &response);
   MutexLock lock(&mutex_);
@@ -209,6 +217,8 @@ absl::Status KeyFollower::KeepPlace() {
     return absl::OkStatus();
   }
   if (!kept.ok()) {
+    // It has not reached keyd.
+    if (absl::IsUnavailable(kept)) may_have_place_ = place_ != 0;
     contact_.Failed(kept);
     return kept;
   }
@@ -217,12 +227,12 @@ absl::Status KeyFollower::KeepPlace() {
     revocations_->TryCancel();
   }
   Changed();
-  while (!stopping_ && !InStep() && options_.steady() < next) changed_.WaitFor(&mutex_, next - options_.steady());
+  while (!leaving_ && !InStep() && options_.steady() < next) changed_.WaitFor(&mutex_, next - options_.steady());
   if (InStep()) {
     contact_.Renewed(asked);
     Changed();
   }
-  while (!stopping_ && cursor_ <= request.followed() && options_.steady() < next) {
+  while (!leaving_ && cursor_ <= request.followed() && options_.steady() < next) {
     changed_.WaitFor(&mutex_, next - options_.steady());
   }
   return absl::OkStatus();
@@ -231,7 +241,7 @@ absl::Status KeyFollower::KeepPlace() {
 void KeyFollower::LeavePlace() {
   {
     MutexLock lock(&mutex_);
-    if (!takes_place_ || place_ == 0) return;
+    if (!takes_place_ || !may_have_place_) return;
   }
   key::v1::KeepReplicaRequest request;
   key::v1::KeepReplicaResponse response;

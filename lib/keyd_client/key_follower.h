@@ -143,7 +143,7 @@ class KeyFollower {
  private:
   KeyFollower(Options options, std::unique_ptr<KeydConnection> connection);
   // Runs `call` again and again until the follower stops, with pauses that grow while it fails.
-  void Repeat(const std::function<absl::Status()>& call);
+  void Repeat(const std::function<absl::Status()>& call, bool KeyFollower::*stop = &KeyFollower::stopping_);
   absl::Status FollowKeys();
   absl::Status FollowRevocations();
   absl::Status FollowLabels();
@@ -191,6 +191,8 @@ class KeyFollower {
 
   mutable Mutex mutex_;
   CondVar changed_;
+  // No place is kept any more; what else goes on has its end after that.
+  bool leaving_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   bool has_keys_ ABSL_GUARDED_BY(mutex_) = false;
   // The stream of revocations, while there is one, and whether it has told all.
@@ -201,6 +203,8 @@ class KeyFollower {
   bool takes_place_ ABSL_GUARDED_BY(mutex_) = true;
   // KeepReplicaResponse.revision; 0 at first.
   int64_t place_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Whether keyd may have given one, though no answer said so.
+  bool may_have_place_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status last_error_ ABSL_GUARDED_BY(mutex_);
   // Whether this was ready once; the descriptor can be read from then on.
   bool ready_ ABSL_GUARDED_BY(mutex_) = false;
@@ -216,6 +220,7 @@ class KeyFollower {
   // Has been said in the log. Of the thread that follows labels.
   bool labels_unknown_ = false;
   uint64_t clock_subscription_ = 0;
+  std::thread keeping_;
   std::vector<std::thread> threads_;
 };
 

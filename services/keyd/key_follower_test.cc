@@ -217,6 +217,18 @@ TEST_F(KeyFollowerTest, AServiceThatEndsIsNotWaitedFor) {
   EXPECT_EQ(admin->Revoke(issued.record().name()), absl::OkStatus());
 }
 
+TEST_F(KeyFollowerTest, AServiceThatEndsWhileItTakesItsPlaceIsNotWaitedFor) {
+  const auto admin = keyd_.ConnectAs("admin");
+  for (int i = 0; i < 20; ++i) {
+    const auto issued = *admin->Issue(ROLE_DEVICE, "web-1");
+    Follow();
+    // For the time of so many calls.
+    for (int calls = 0; calls < i % 4; ++calls) ASSERT_TRUE(admin->Issue(ROLE_DEVICE, "web-2").ok());
+    follower_ = nullptr;
+    ASSERT_EQ(admin->Revoke(issued.record().name()), absl::OkStatus());
+  }
+}
+
 // What keyd wrote for a service in time is taken up, though nothing has refused the former one.
 TEST_F(KeyFollowerTest, GoesOnWithTheCredentialThatIsInTheFileWhenItsOwnHasExpired) {
   Follow();
