@@ -28,17 +28,20 @@ class BoundedCache {
     return found->second->value;
   }
 
+  // Takes the place of a value that is there.
   void Put(const std::string& key, std::shared_ptr<const Value> value, size_t bytes) {
     MutexLock lock(&mutex_);
-    if (bytes > max_bytes_ || index_.count(key) != 0) return;
+    Drop(index_.find(key));
+    if (bytes > max_bytes_) return;
     items_.push_front({key, std::move(value), bytes});
     index_[key] = items_.begin();
     bytes_ += bytes;
-    while (bytes_ > max_bytes_) {
-      bytes_ -= items_.back().bytes;
-      index_.erase(items_.back().key);
-      items_.pop_back();
-    }
+    while (bytes_ > max_bytes_) Drop(index_.find(items_.back().key));
+  }
+
+  void Erase(const std::string& key) {
+    MutexLock lock(&mutex_);
+    Drop(index_.find(key));
   }
 
  private:
@@ -47,12 +50,20 @@ class BoundedCache {
     std::shared_ptr<const Value> value;
     size_t bytes;
   };
+  using Index = std::unordered_map<std::string, typename std::list<Item>::iterator>;
+
+  void Drop(typename Index::iterator found) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (found == index_.end()) return;
+    bytes_ -= found->second->bytes;
+    items_.erase(found->second);
+    index_.erase(found);
+  }
 
   const size_t max_bytes_;
   Mutex mutex_;
   size_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   std::list<Item> items_ ABSL_GUARDED_BY(mutex_);
-  std::unordered_map<std::string, typename std::list<Item>::iterator> index_ ABSL_GUARDED_BY(mutex_);
+  Index index_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace parley

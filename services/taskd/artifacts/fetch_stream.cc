@@ -40,6 +40,25 @@ absl::Status FetchStream::Start() {
   RETURN_IF_ERROR(ValidateFetch(request_));
   ASSIGN_OR_RETURN(member_, parts_->callers->Identify(caller_, kMethod, request_.task()));
   ASSIGN_OR_RETURN(snapshot_, parts_->callers->Load(caller_, member_));
+  absl::Status accepted = CheckAccepted();
+  if (!accepted.ok() && snapshot_.recent) {
+    // Perhaps it was at another server that the offer was accepted.
+    ASSIGN_OR_RETURN(snapshot_, parts_->updater->Load(member_.task, member_.client));
+    accepted = CheckAccepted();
+  }
+  RETURN_IF_ERROR(accepted);
+  ASSIGN_OR_RETURN(const auto revision, parts_->manifests->Get(member_.task, request_.revision()));
+  for (const auto& chunk : request_.chunks()) {
+    if (!std::binary_search(revision->chunks.begin(), revision->chunks.end(), chunk.digest())) {
+      return Error(absl::StatusCode::kNotFound, "CHUNK_NOT_OF_REVISION",
+                   absl::StrCat("chunk ", HexEncode(chunk.digest()), " is not of revision ", request_.revision()));
+    }
+  }
+  transfer_lease_ = ToDuration(snapshot_.task->value.task().leases().transfer());
+  return absl::OkStatus();
+}
+
+absl::Status FetchStream::CheckAccepted() const {
   if (!task::MayFetch(snapshot_.participant())) {
     return Error(absl::StatusCode::kFailedPrecondition, "NOTHING_ACCEPTED",
                  "chunks are for a client that has accepted an offer; negotiate first");
@@ -49,14 +68,6 @@ absl::Status FetchStream::Start() {
                  absl::StrCat("revision ", snapshot_.participant().revision(), " is the one that was accepted, not ",
                               request_.revision()));
   }
-  ASSIGN_OR_RETURN(const auto revision, parts_->manifests->Get(member_.task, request_.revision()));
-  for (const auto& chunk : request_.chunks()) {
-    if (!std::binary_search(revision->chunks.begin(), revision->chunks.end(), chunk.digest())) {
-      return Error(absl::StatusCode::kNotFound, "CHUNK_NOT_OF_REVISION",
-                   absl::StrCat("chunk ", HexEncode(chunk.digest()), " is not of revision ", request_.revision()));
-    }
-  }
-  transfer_lease_ = ToDuration(snapshot_.task->value.task().leases().transfer());
   return absl::OkStatus();
 }
 

@@ -26,6 +26,8 @@ class FetchStream final
   std::shared_ptr<FetchStream> self() { return std::static_pointer_cast<FetchStream>(shared_from_this()); }
 
   absl::Status Start();
+  // Returns FAILED_PRECONDITION (NOTHING_ACCEPTED, REVISION_NOT_OFFERED).
+  absl::Status CheckAccepted() const;
   absl::Status CheckStillSelected() const;
   // Sends the next piece: at once if the chunk is in memory, or else after a worker has read it.
   void Next();

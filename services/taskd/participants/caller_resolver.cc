@@ -4,6 +4,7 @@
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "services/taskd/domain/names.h"
+#include "services/taskd/store/keys.h"
 
 namespace parley::taskd {
 
@@ -14,12 +15,22 @@ absl::StatusOr<Member> CallerResolver::Identify(const rpc::Caller& caller, absl:
     return RecordRefusal(audit_, caller.Name(), method, "OTHER_TASK",
                          "this key is for another task than the one that is named");
   }
+  if (const auto known = clients_.Find(TagKey(id.task, id.tag))) return Member{id.task, *known};
   ASSIGN_OR_RETURN(std::string client, store_->ClientOfTag(id.task, id.tag));
+  Joined(id.task, id.tag, client);
   return Member{id.task, std::move(client)};
 }
 
+void CallerResolver::Joined(absl::string_view task, absl::string_view tag, absl::string_view client) const {
+  const std::string key = TagKey(task, tag);
+  clients_.Put(key, std::make_shared<const std::string>(client), key.size() + client.size());
+}
+
 absl::StatusOr<ParticipantSnapshot> CallerResolver::Load(const rpc::Caller& caller, const Member& member) const {
-  ASSIGN_OR_RETURN(ParticipantSnapshot snapshot, updater_->Load(member.task, member.client));
+  ASSIGN_OR_RETURN(ParticipantSnapshot snapshot, updater_->LoadRecent(member.task, member.client));
+  if (snapshot.recent && !CheckKey(caller, snapshot.client.value).ok()) {
+    ASSIGN_OR_RETURN(snapshot, updater_->Load(member.task, member.client));
+  }
   RETURN_IF_ERROR(CheckKey(caller, snapshot.client.value));
   return snapshot;
 }

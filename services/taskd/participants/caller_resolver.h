@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "lib/base/bounded_cache.h"
 #include "lib/rpc/gate.h"
 #include "services/taskd/store/participant_updater.h"
 #include "services/taskd/store/task_store.h"
@@ -31,9 +32,11 @@ class CallerResolver {
   // request names another task than the key's; NOT_FOUND (PARTICIPANT_NOT_FOUND).
   absl::StatusOr<Member> Identify(const rpc::Caller& caller, absl::string_view method,
                                   absl::string_view task_name) const;
+  // Says that the client's member key has this tag.
+  void Joined(absl::string_view task, absl::string_view tag, absl::string_view client) const;
 
-  // Returns where the client stands. Returns UNAUTHENTICATED (KEY_REVOKED) if its key has been revoked, even if the
-  // door does not know yet.
+  // Returns where the client stands, perhaps from memory. Returns UNAUTHENTICATED (KEY_REVOKED) if its key has been
+  // revoked, even if the door does not know yet.
   absl::StatusOr<ParticipantSnapshot> Load(const rpc::Caller& caller, const Member& member) const;
   // Returns the same error if the record is not of the key that calls: the key was revoked, or the client has joined
   // anew.
@@ -43,6 +46,8 @@ class CallerResolver {
   const TaskStore* const store_;
   const ParticipantUpdater* const updater_;
   audit::AuditLog* const audit_;
+  // By TagKey. A tag stands for the same client for ever, and a client that is gone has no record.
+  mutable BoundedCache<std::string> clients_{1 << 20};
 };
 
 }  // namespace parley::taskd

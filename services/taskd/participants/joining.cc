@@ -1,6 +1,7 @@
 #include "services/taskd/participants/joining.h"
 
 #include <algorithm>
+#include <limits>
 #include <set>
 #include <utility>
 
@@ -59,6 +60,13 @@ absl::Status CheckJoinKey(const JoinKeyRecord& key, absl::Time now) {
   return absl::OkStatus();
 }
 
+// How many may still join with it.
+size_t PlacesOf(const JoinKeyRecord& key) {
+  const task::v1::JoinKey& join_key = key.join_key();
+  if (join_key.max_members() == 0) return std::numeric_limits<size_t>::max();
+  return std::max(0, join_key.max_members() - join_key.members());
+}
+
 }  // namespace
 
 absl::Status Joining::Join(const rpc::Caller& caller, const JoinRequest& request, JoinResponse* response) {
@@ -69,7 +77,11 @@ absl::Status Joining::Join(const rpc::Caller& caller, const JoinRequest& request
   const Secret nonce_hash = Secret::Take(crypto::Sha256(request.nonce()));
   absl::Status refused;
   for (int tries = 0; tries < kMaxTries; ++tries) {
-    ASSIGN_OR_RETURN(auto found, parts_->store->FindParticipant(group.task, client));
+    std::optional<Stored<ParticipantRecord>> found;
+    // The commit finds out whether it is new after all.
+    if (tries > 0 || !parts_->task_index->IsNew(group.task, client)) {
+      ASSIGN_OR_RETURN(found, parts_->store->FindParticipant(group.task, client));
+    }
     if (found.has_value()) {
       const ParticipantRecord& record = found->value;
       const bool revoked = record.participant().has_revoke_time();
@@ -223,53 +235,78 @@ Joining::Batch Joining::TakeNextBatch(Queue* queue) {
 }
 
 void Joining::Commit(const Group& group, Batch batch) {
+  const std::string key_name = JoinKeyKey(group.task, group.join_key);
+  Stored<JoinKeyRecord> key;
+  bool alone = true;
   const auto decide = [&](int conflicts) -> absl::StatusOr<std::optional<store::Transaction>> {
     if (conflicts == 0) {
       ASSIGN_OR_RETURN(const TaskSnapshot task, parts_->updater->FindTask(group.task));
-      return NewTransaction(group, task, &batch);
+      return NewTransaction(group, task, &batch, &key);
     }
+    alone = false;
+    recent_keys_.Erase(key_name);
     RETURN_IF_ERROR(DropPresent(group.task, &batch));
     if (batch.empty()) return std::nullopt;
     ASSIGN_OR_RETURN(auto fresh, parts_->store->GetTask(group.task));
-    return NewTransaction(group, std::make_shared<const Stored<TaskRecord>>(std::move(fresh)), &batch);
+    return NewTransaction(group, std::make_shared<const Stored<TaskRecord>>(std::move(fresh)), &batch, &key);
   };
   absl::StatusOr<int64_t> revision = store::Update(parts_->store->store(), "the task", decide);
-  const auto revokes = [](const Pending* pending) {
-    return pending->former.has_value() && !pending->former->value.participant().has_revoke_time();
-  };
   if (revision.ok() && *revision > 0) {
-    parts_->task_index->Committed(*revision);
-    // No key of a client is good beside its new one.
-    if (std::any_of(batch.begin(), batch.end(), revokes)) {
-      const absl::Status in_force = parts_->revoked->Await(*revision);
-      if (!in_force.ok()) revision = in_force;
+    key.revision = *revision;
+    // While another process counts the key's members too, what is in memory would only cost conflicts.
+    if (alone && !group.join_key.empty()) {
+      const size_t bytes = key.value.SpaceUsedLong();
+      recent_keys_.Put(key_name, std::make_shared<const Stored<JoinKeyRecord>>(std::move(key)), bytes);
     }
+    Committed(group, batch, *revision);
+    if (const absl::Status in_force = AwaitRevoked(batch, *revision); !in_force.ok()) revision = in_force;
   }
   for (Pending* const pending : batch) pending->status = revision.status();
 }
 
+void Joining::Committed(const Group& group, const Batch& batch, int64_t revision) {
+  parts_->task_index->Committed(revision);
+  for (const Pending* const pending : batch) {
+    parts_->updater->Committed(group.task, pending->client, pending->record, revision);
+    parts_->callers->Joined(group.task, pending->tag, pending->client);
+  }
+}
+
+// No key of a client is good beside its new one.
+absl::Status Joining::AwaitRevoked(const Batch& batch, int64_t revision) {
+  const auto revokes = [](const Pending* pending) {
+    return pending->former.has_value() && !pending->former->value.participant().has_revoke_time();
+  };
+  if (std::none_of(batch.begin(), batch.end(), revokes)) return absl::OkStatus();
+  return parts_->revoked->Await(revision);
+}
+
+absl::Status Joining::ReadJoinKey(const Group& group, size_t clients, Stored<JoinKeyRecord>* key) {
+  const absl::Time now = parts_->clock->Now();
+  if (const auto recent = recent_keys_.Find(JoinKeyKey(group.task, group.join_key))) {
+    *key = *recent;
+    if (CheckJoinKey(key->value, now).ok() && PlacesOf(key->value) >= clients) return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(*key, parts_->store->GetJoinKey(group.task, group.join_key));
+  return CheckJoinKey(key->value, now);
+}
+
 absl::StatusOr<std::optional<store::Transaction>> Joining::NewTransaction(const Group& group, const TaskSnapshot& task,
-                                                                          Batch* batch) {
+                                                                          Batch* batch, Stored<JoinKeyRecord>* key) {
   RETURN_IF_ERROR(CheckNotEnded(task->value));
   store::Transaction transaction;
   transaction.conditions.push_back({TaskKey(group.task), task->revision});
   if (!group.join_key.empty()) {
-    ASSIGN_OR_RETURN(auto key, parts_->store->GetJoinKey(group.task, group.join_key));
-    RETURN_IF_ERROR(CheckJoinKey(key.value, parts_->clock->Now()));
-    task::v1::JoinKey& join_key = *key.value.mutable_join_key();
-    if (join_key.max_members() > 0) {
-      const size_t places = std::max(0, join_key.max_members() - join_key.members());
-      while (batch->size() > places) {
-        batch->back()->status = Error(absl::StatusCode::kResourceExhausted, "MAX_MEMBERS",
-                                      absl::StrCat("this join key is for ", join_key.max_members(),
-                                                   " clients, who have all joined; "
-                                                   "ask for another"));
-        batch->pop_back();
-      }
-      if (batch->empty()) return std::nullopt;
+    RETURN_IF_ERROR(ReadJoinKey(group, batch->size(), key));
+    task::v1::JoinKey& join_key = *key->value.mutable_join_key();
+    for (const size_t places = PlacesOf(key->value); batch->size() > places; batch->pop_back()) {
+      batch->back()->status = Error(absl::StatusCode::kResourceExhausted, "MAX_MEMBERS",
+                                    absl::StrCat("this join key is for ", join_key.max_members(),
+                                                 " clients, who have all joined; ", "ask for another"));
     }
+    if (batch->empty()) return std::nullopt;
     join_key.set_members(join_key.members() + static_cast<int>(batch->size()));
-    Replace(JoinKeyKey(group.task, group.join_key), key.revision, key.value, &transaction);
+    Replace(JoinKeyKey(group.task, group.join_key), key->revision, key->value, &transaction);
   }
   for (const Pending* const pending : *batch) RETURN_IF_ERROR(AddToTransaction(group, *pending, &transaction));
   return transaction;

@@ -18,6 +18,7 @@
 #include <tuple>
 #include <vector>
 
+#include "lib/base/bounded_cache.h"
 #include "lib/base/mutex.h"
 #include "parley/task/v1/participation_service.pb.h"
 #include "services/taskd/participants/parts.h"
@@ -70,9 +71,14 @@ class Joining {
   absl::Status Add(const Group& group, Pending* pending);
   static Batch TakeNextBatch(Queue* queue);
   void Commit(const Group& group, Batch batch);
-  // A commit that adds the clients. Those that there is no place for leave the batch with their error.
+  // A commit that adds the clients, and the join key as that leaves it. Those that there is no place for leave the
+  // batch with their error.
   absl::StatusOr<std::optional<store::Transaction>> NewTransaction(const Group& group, const TaskSnapshot& task,
-                                                                   Batch* batch);
+                                                                   Batch* batch, Stored<JoinKeyRecord>* key);
+  // Reads the join key, from memory if this process has put it last and it has places for so many clients.
+  absl::Status ReadJoinKey(const Group& group, size_t clients, Stored<JoinKeyRecord>* key);
+  void Committed(const Group& group, const Batch& batch, int64_t revision);
+  absl::Status AwaitRevoked(const Batch& batch, int64_t revision);
   absl::Status AddToTransaction(const Group& group, const Pending& pending, store::Transaction* transaction) const;
   absl::Status DropPresent(const std::string& task, Batch* batch);
   void AuditJoin(const rpc::Caller& caller, const Group& group, const Pending& pending) const;
@@ -82,6 +88,8 @@ class Joining {
   const TaskdParts* const parts_;
   Mutex mutex_;
   std::map<Group, Queue> queues_ ABSL_GUARDED_BY(mutex_);
+  // By JoinKeyKey, as this process has put them last.
+  BoundedCache<Stored<JoinKeyRecord>> recent_keys_{1 << 20};
 };
 
 }  // namespace parley::taskd

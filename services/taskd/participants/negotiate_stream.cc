@@ -266,8 +266,10 @@ absl::Status NegotiateStream::AddOffer(const ParticipantRecord& record, const Ta
 // Something about the client or its task has changed: is there anything to offer, or to tell?
 void NegotiateStream::Reevaluate(int64_t version) {
   if (!IsListening() || (version != 0 && version <= snapshot_.participant().version())) return;
-  absl::StatusOr<ParticipantSnapshot> snapshot = parts_->updater->Load(member_.task, member_.client);
+  absl::StatusOr<ParticipantSnapshot> snapshot = parts_->updater->LoadRecent(member_.task, member_.client);
   if (!snapshot.ok()) return Close(snapshot.status());
+  // What the watch has not shown yet, it will, and then this is called again.
+  snapshot->recent = false;
   if (!UseSnapshot(*std::move(snapshot))) return;
   Event event{Event::Kind::kOfferDue};
   event.labels = parts_->labels->Find(member_.client);

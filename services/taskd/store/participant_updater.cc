@@ -21,18 +21,34 @@ absl::StatusOr<ParticipantSnapshot> ParticipantUpdater::Load(absl::string_view t
   return snapshot;
 }
 
+absl::StatusOr<ParticipantSnapshot> ParticipantUpdater::LoadRecent(absl::string_view task,
+                                                                   absl::string_view client) const {
+  TaskSnapshot of_task = task_index_->Find(task);
+  const auto found = of_task == nullptr ? nullptr : recent_.Find(task, client);
+  if (found == nullptr) return Load(task, client);
+  return ParticipantSnapshot{.client = *found, .task = std::move(of_task), .recent = true};
+}
+
 absl::StatusOr<bool> ParticipantUpdater::Update(absl::string_view task, absl::string_view client,
                                                 ParticipantSnapshot* snapshot, const Decide& decide,
                                                 const Extra& extra) const {
   std::optional<ParticipantRecord> next;
+  // From the store itself: what is in memory may be behind it.
+  const auto read_anew = [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(Stored<TaskRecord> fresh, store_->GetTask(task));
+    snapshot->task = std::make_shared<const Stored<TaskRecord>>(std::move(fresh));
+    ASSIGN_OR_RETURN(snapshot->client, store_->GetParticipant(task, client));
+    snapshot->recent = false;
+    return absl::OkStatus();
+  };
   const auto commit = [&](int conflicts) -> absl::StatusOr<std::optional<store::Transaction>> {
-    if (conflicts > 0) {
-      // From the store itself: what is in memory may be behind it.
-      ASSIGN_OR_RETURN(Stored<TaskRecord> fresh, store_->GetTask(task));
-      snapshot->task = std::make_shared<const Stored<TaskRecord>>(std::move(fresh));
-      ASSIGN_OR_RETURN(snapshot->client, store_->GetParticipant(task, client));
+    if (conflicts > 0) RETURN_IF_ERROR(read_anew());
+    auto decided = decide(snapshot->client.value, snapshot->task->value);
+    if (snapshot->recent && (!decided.ok() || !decided->has_value())) {
+      RETURN_IF_ERROR(read_anew());
+      decided = decide(snapshot->client.value, snapshot->task->value);
     }
-    ASSIGN_OR_RETURN(next, decide(snapshot->client.value, snapshot->task->value));
+    ASSIGN_OR_RETURN(next, std::move(decided));
     if (!next.has_value()) return std::nullopt;
     store::Transaction transaction;
     Replace(ParticipantKey(task, client), snapshot->client.revision, *next, &transaction);
@@ -45,6 +61,8 @@ absl::StatusOr<bool> ParticipantUpdater::Update(absl::string_view task, absl::st
   if (!next.has_value()) return false;
   snapshot->client.value = *std::move(next);
   snapshot->client.revision = revision;
+  snapshot->recent = false;
+  recent_.Put(task, client, snapshot->client.value, revision);
   task_index_->Committed(revision);
   return true;
 }

@@ -17,6 +17,7 @@
 #include "absl/types/span.h"
 #include "lib/base/clock.h"
 #include "services/taskd/domain/participant.h"
+#include "services/taskd/store/recent_clients.h"
 #include "services/taskd/store/task_index.h"
 #include "services/taskd/store/task_store.h"
 
@@ -25,6 +26,8 @@ namespace parley::taskd {
 struct ParticipantSnapshot {
   Stored<ParticipantRecord> client;
   TaskSnapshot task;
+  // The client's record was in memory. If the watch has not caught up, it is of the past.
+  bool recent = false;
 
   const task::v1::Participant& participant() const { return client.value.participant(); }
 };
@@ -41,15 +44,24 @@ class ParticipantUpdater {
 
   // All of these must outlive this.
   ParticipantUpdater(const TaskStore* store, TaskIndex* task_index, Clock* clock)
-      : store_(store), task_index_(task_index), clock_(clock) {}
+      : store_(store), task_index_(task_index), clock_(clock), recent_(task_index) {}
 
   // Returns the task, from memory if it is not settled, or NOT_FOUND.
   absl::StatusOr<TaskSnapshot> FindTask(absl::string_view task) const;
   // Returns NOT_FOUND: TASK_NOT_FOUND, PARTICIPANT_NOT_FOUND.
   absl::StatusOr<ParticipantSnapshot> Load(absl::string_view task, absl::string_view client) const;
+  // Returns the same, and the errors of Load, from memory if this process has put what stands there as far as the watch
+  // has shown.
+  absl::StatusOr<ParticipantSnapshot> LoadRecent(absl::string_view task, absl::string_view client) const;
+  // Says that this process has committed the client's record in another way than by this class.
+  void Committed(absl::string_view task, absl::string_view client, const ParticipantRecord& record,
+                 int64_t revision) const {
+    recent_.Put(task, client, record, revision);
+  }
 
-  // Decides over `snapshot` and commits. After a conflict it reads both records anew and decides again. `snapshot` is
-  // what holds afterwards. Returns whether it changed, the decision's error, or ABORTED if conflicts do not end.
+  // Decides over `snapshot` and commits. After a conflict it reads both records anew and decides again, and so it does
+  // when a recent snapshot leads to an error or to no change. `snapshot` is what holds afterwards. Returns whether it
+  // changed, the decision's error, or ABORTED if conflicts do not end.
   absl::StatusOr<bool> Update(absl::string_view task, absl::string_view client, ParticipantSnapshot* snapshot,
                               const Decide& decide, const Extra& extra = nullptr) const;
   // Applies one event to `snapshot`, or to what is stored. Return the errors of Update, of Load and of Advance.
@@ -81,6 +93,7 @@ class ParticipantUpdater {
   const TaskStore* const store_;
   TaskIndex* const task_index_;
   Clock* const clock_;
+  mutable RecentClients recent_;
 };
 
 }  // namespace parley::taskd

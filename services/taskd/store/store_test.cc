@@ -1,5 +1,4 @@
 // What taskd stores in several commits, and how many it takes for what comes together.
-#include <gtest/gtest.h>
 #include <stdlib.h>
 
 #include <filesystem>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
 #include "lib/base/mutex.h"
@@ -19,8 +19,11 @@
 #include "lib/rpc/worker_pool.h"
 #include "lib/store/replicas.h"
 #include "lib/store/sqlite_store.h"
+#include "services/taskd/domain/names.h"
 #include "services/taskd/store/client_presence.h"
 #include "services/taskd/store/keys.h"
+#include "services/taskd/store/participant_updater.h"
+#include "services/taskd/store/task_index.h"
 #include "services/taskd/store/task_store.h"
 
 namespace parley::taskd {
@@ -35,6 +38,10 @@ class MeasuredStore final : public store::Store {
   explicit MeasuredStore(store::Store* store) : store_(store) {}
 
   absl::StatusOr<store::Entry> Get(absl::string_view key, int64_t revision) override {
+    {
+      MutexLock lock(&mutex_);
+      ++reads_;
+    }
     return store_->Get(key, revision);
   }
   absl::StatusOr<store::Page> List(const store::KeyRange& range, size_t limit, int64_t revision) override {
@@ -69,11 +76,16 @@ class MeasuredStore final : public store::Store {
     MutexLock lock(&mutex_);
     return commits_;
   }
+  int reads() const {
+    MutexLock lock(&mutex_);
+    return reads_;
+  }
 
  private:
   store::Store* const store_;
   mutable Mutex mutex_;
   int commits_ ABSL_GUARDED_BY(mutex_) = 0;
+  int reads_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 class StoreTest : public testing::Test {
@@ -258,6 +270,110 @@ TEST_F(PresenceTest, WhatIsKnownOfASettledTaskGoes) {
   one->Forget("fleet");
   two->SessionEnded("fleet", "web-2");
   one.Await([&] { return Entries() == 0; });
+}
+
+// What is in memory of a client, and what another process does to it meanwhile.
+class RecentTest : public StoreTest {
+ protected:
+  // One of the processes, whose view follows the store until it is stopped.
+  struct Process {
+    Process(MeasuredStore* store, Clock* clock)
+        : tasks(store), timers(clock), index(&tasks, nullptr, nullptr, clock, &timers) {
+      TaskIndex::Observer observer;
+      observer.task_changed = [](const TaskSnapshot&) {};
+      observer.task_due = [](const std::string&) {};
+      observer.participant_changed = [](const std::string&, const std::string&, int64_t) {};
+      observer.participant_due = [](const std::string&, const std::string&, TaskIndex::Due, int64_t) {};
+      EXPECT_TRUE(index.Start(std::move(observer)).ok());
+    }
+    ~Process() {
+      index.Stop();
+      timers.Stop();
+    }
+    ParticipantSnapshot LoadRecent() { return *updater.LoadRecent("fleet", "web-1"); }
+    // Writes into the record that this one was here. Returns what it was decided on.
+    std::vector<std::string> Sign(const std::string& name, ParticipantSnapshot snapshot) {
+      std::vector<std::string> seen;
+      EXPECT_TRUE(*updater.Update("fleet", "web-1", &snapshot, [&](const ParticipantRecord& record, const TaskRecord&) {
+        seen.push_back(record.participant().detail());
+        std::optional<ParticipantRecord> next(record);
+        next->mutable_participant()->set_detail(name);
+        return absl::StatusOr<std::optional<ParticipantRecord>>(std::move(next));
+      }));
+      EXPECT_EQ(snapshot.participant().detail(), name);
+      return seen;
+    }
+
+    const TaskStore tasks;
+    TimerQueue timers;
+    TaskIndex index;
+    ParticipantUpdater updater{&tasks, &index, Clock::System()};
+  };
+
+  RecentTest() {
+    TaskRecord task;
+    task.mutable_task()->set_name(TaskName("fleet"));
+    ParticipantRecord client;
+    client.mutable_participant()->set_name(ParticipantName("fleet", "web-1"));
+    EXPECT_TRUE(store_
+                    ->Commit(store::Transaction()
+                                 .Set(UnsettledKey("fleet"), "")
+                                 .Set(TaskKey("fleet"), task.SerializeAsString())
+                                 .Set(ParticipantKey("fleet", "web-1"), client.SerializeAsString()))
+                    .ok());
+    one_.emplace(&*store_, &clock_);
+    two_.emplace(&*store_, &clock_);
+  }
+
+  FakeClock clock_;
+  std::optional<Process> one_, two_;
+};
+
+TEST_F(RecentTest, WhatThisProcessHasPutIsNotReadAgain) {
+  EXPECT_FALSE(one_->LoadRecent().recent);
+  one_->Sign("one", one_->LoadRecent());
+  const int before = store_->reads();
+  EXPECT_TRUE(one_->LoadRecent().recent);
+  EXPECT_THAT(one_->Sign("again", one_->LoadRecent()), testing::ElementsAre("one"));
+  EXPECT_EQ(store_->reads(), before);
+}
+
+TEST_F(RecentTest, WhatTheWatchHasShownIsRead) {
+  one_->Sign("one", one_->LoadRecent());
+  two_->Sign("two", two_->LoadRecent());
+  one_->index.Committed(*store_->Revision());
+  ASSERT_TRUE(one_->index.CatchUp().ok());
+  const ParticipantSnapshot snapshot = one_->LoadRecent();
+  EXPECT_FALSE(snapshot.recent);
+  EXPECT_EQ(snapshot.participant().detail(), "two");
+}
+
+TEST_F(RecentTest, WhatIsOfThePastIsNeitherPutBackNorRefusedBy) {
+  one_->Sign("one", one_->LoadRecent());
+  one_->index.Committed(*store_->Revision());
+  ASSERT_TRUE(one_->index.CatchUp().ok());
+  // From here on its watch shows nothing.
+  one_->index.Stop();
+  two_->Sign("two", two_->LoadRecent());
+  ASSERT_EQ(one_->LoadRecent().participant().detail(), "one") << "of the past";
+
+  using Decided = absl::StatusOr<std::optional<ParticipantRecord>>;
+  const auto refuse_the_past = [](const ParticipantRecord& record, const TaskRecord&) -> Decided {
+    if (record.participant().detail() != "two") return absl::PermissionDeniedError("of the past");
+    return std::nullopt;
+  };
+  ParticipantSnapshot snapshot = one_->LoadRecent();
+  const auto refused = one_->updater.Update("fleet", "web-1", &snapshot, refuse_the_past);
+  EXPECT_EQ(refused.status(), absl::OkStatus());
+  EXPECT_EQ(snapshot.participant().detail(), "two");
+
+  snapshot = one_->LoadRecent();
+  const auto unchanged = one_->updater.Update(
+      "fleet", "web-1", &snapshot, [](const ParticipantRecord&, const TaskRecord&) -> Decided { return std::nullopt; });
+  EXPECT_FALSE(*unchanged);
+  EXPECT_EQ(snapshot.participant().detail(), "two");
+
+  EXPECT_THAT(one_->Sign("after", one_->LoadRecent()), testing::ElementsAre("one", "two"));
 }
 
 }  // namespace

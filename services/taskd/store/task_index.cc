@@ -104,6 +104,8 @@ absl::StatusOr<int64_t> TaskIndex::Load() {
     }
     for (const auto& notice : notices) notice();
   }
+  MutexLock lock(&mutex_);
+  shown_ = std::max(shown_, unsettled.revision);
   return unsettled.revision;
 }
 
@@ -113,6 +115,7 @@ void TaskIndex::Apply(const std::vector<store::Change>& changes) {
     MutexLock lock(&mutex_);
     for (const store::Change& change : changes) {
       if (change.value.has_value()) Observe(change.key, *change.value, change.mod_revision, &notices);
+      shown_ = std::max(shown_, change.mod_revision);
     }
   }
   for (const auto& notice : notices) notice();
@@ -298,6 +301,20 @@ bool TaskIndex::IsConnected(absl::string_view task, absl::string_view name) {
   MutexLock lock(&mutex_);
   const Client* const client = FindClient(task, name);
   return client != nullptr && client->connected();
+}
+
+int64_t TaskIndex::ShownRevision(absl::string_view task, absl::string_view name) {
+  MutexLock lock(&mutex_);
+  const Client* const client = FindClient(task, name);
+  return client == nullptr || client->mod_revision == 0 ? shown_ + 1 : client->mod_revision;
+}
+
+bool TaskIndex::IsNew(absl::string_view task, absl::string_view name) {
+  MutexLock lock(&mutex_);
+  const auto entry = entries_.find(task);
+  if (entry == entries_.end()) return false;
+  const Client* const client = FindClient(task, name);
+  return client == nullptr || client->mod_revision == 0;
 }
 
 void TaskIndex::ShowPresence(Participant* participant) {

@@ -95,6 +95,11 @@ class TaskIndex {
   // Writes into `participant` whether the client is connected, and otherwise since when not.
   void ShowPresence(task::v1::Participant* participant);
   bool IsConnected(absl::string_view task, absl::string_view client);
+  // Returns the revision from which on a record of the client's is as new as what the watch has shown. A client that it
+  // has not shown may only have been put later.
+  int64_t ShownRevision(absl::string_view task, absl::string_view client);
+  // Returns whether the task is not settled and the watch has shown no such client.
+  bool IsNew(absl::string_view task, absl::string_view client);
 
   void SessionBegan(absl::string_view task, absl::string_view client);
   // Begins the client's session lease.
@@ -165,6 +170,8 @@ class TaskIndex {
   mutable Mutex mutex_;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   bool leads_ ABSL_GUARDED_BY(mutex_);
+  // Everything up to it shows here.
+  int64_t shown_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t committed_ ABSL_GUARDED_BY(mutex_) = 0;
   Entries entries_ ABSL_GUARDED_BY(mutex_);
   store::Follower follower_;
