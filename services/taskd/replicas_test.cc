@@ -203,8 +203,11 @@ TEST_F(TwoReplicasTest, ADeletedTaskIsRemovedByTheOneThatLeads) {
     while (Admits(one_, client.key) || Admits(two_, client.key)) {
     }
   }
-  EXPECT_EQ(MetricOf(leader, "parley_deleted_tasks_total"), 2);
+  // It counts when it is done.
+  while (MetricOf(leader, "parley_swept_chunks_total") < 4) {
+  }
   EXPECT_EQ(MetricOf(leader, "parley_swept_chunks_total"), 4);
+  EXPECT_EQ(MetricOf(leader, "parley_deleted_tasks_total"), 2);
   EXPECT_EQ(MetricOf(other, "parley_deleted_tasks_total"), 0);
   EXPECT_EQ(MetricOf(other, "parley_swept_chunks_total"), 0);
 }
@@ -279,6 +282,66 @@ TEST_F(TwoReplicasTest, WhatAClientFetchesElsewhereRenewsItsLease) {
     }
     EXPECT_EQ(GetParticipant(client.task, client.client).state(), Participant::STATE_ACCEPTED);
   }
+}
+
+// Each remembers what it has put, and the other one has gone on from there.
+TEST_F(TwoReplicasTest, AJobGoesToAndFro) {
+  const auto task = Create(NewTask("fleet"));
+  ASSERT_TRUE(task.ok()) << task.status();
+  for (int i = 0; i < 10; ++i) {
+    const JoinedClient client = JoinAt(i % 2 == 0 ? one_ : two_, *task, absl::StrCat("web-", i));
+    const auto here = ConnectTo(one_, client.key), there = ConnectTo(two_, client.key);
+    TestNegotiation first(here.get(), client.task);
+    ASSERT_EQ(first.Declare().state(), Participant::STATE_OFFERED) << first.Finish();
+    first.Cancel();
+    TestNegotiation second(there.get(), client.task);
+    ASSERT_EQ(second.Declare().state(), Participant::STATE_OFFERED) << second.Finish();
+    ASSERT_EQ(second.Accept().state(), Participant::STATE_ACCEPTED) << second.Finish();
+    second.Cancel();
+    TestNegotiation third(here.get(), client.task);
+    ASSERT_EQ(third.Declare().state(), Participant::STATE_ACCEPTED) << third.Finish();
+    NegotiateResponse checking;
+    for (const auto state : {Participant::STATE_STAGED, Participant::STATE_APPLYING, Participant::STATE_CHECKING}) {
+      checking = third.Report(state);
+      ASSERT_EQ(checking.state(), state) << third.Finish();
+    }
+    task::v1::ConfirmRequest request;
+    request.set_task(client.task);
+    request.set_attempt(checking.attempt());
+    request.set_expected_version(checking.version());
+    request.set_installed_digest(task->task().payload_digest());
+    const auto confirmed = there->Call(&there->participation(), &ParticipationService::Stub::Confirm, request);
+    ASSERT_TRUE(confirmed.ok()) << confirmed.status();
+    EXPECT_EQ(confirmed->state(), Participant::STATE_CONFIRMED);
+  }
+}
+
+TEST_F(TwoReplicasTest, AJoinKeyIsCountedAndRevokedForBoth) {
+  task::v1::CreateTaskRequest request = NewTask("fleet");
+  request.set_join_key_max_members(6);
+  const auto task = Create(request);
+  ASSERT_TRUE(task.ok()) << task.status();
+  const keys::JoinKey key = ParseJoinKey(task->join_key().pasted());
+  std::unique_ptr<TaskdTestClient> joiners[] = {ConnectTo(one_, KeyOf(key)), ConnectTo(two_, KeyOf(key))};
+  const auto join = [&](int replica, const task::v1::JoinRequest& joining) {
+    TaskdTestClient& joiner = *joiners[replica];
+    return Reason(joiner.Call(&joiner.participation(), &ParticipationService::Stub::Join, joining).status());
+  };
+  for (int i = 0; i < 3; ++i) {
+    const auto joining = NewJoin(absl::StrCat("web-", i));
+    EXPECT_EQ(join(i % 2, joining), "");
+    EXPECT_EQ(join((i + 1) % 2, joining), "") << "the same request, again";
+    EXPECT_EQ(join((i + 1) % 2, NewJoin(absl::StrCat("web-", i))), "CLIENT_ALREADY_JOINED");
+  }
+  for (int i = 3; i < 6; ++i) EXPECT_EQ(join(1, NewJoin(absl::StrCat("web-", i))), "");
+  EXPECT_EQ(join(0, NewJoin("web-6")), "MAX_MEMBERS");
+  EXPECT_EQ(join(1, NewJoin("web-6")), "MAX_MEMBERS");
+
+  task::v1::RevokeJoinKeyRequest revoke;
+  revoke.set_name(task->join_key().join_key().name());
+  TalkToReplica(one_);
+  ASSERT_TRUE(op().Call(&op().tasks(), &TaskService::Stub::RevokeJoinKey, revoke).ok());
+  EXPECT_FALSE(Admits(two_, KeyOf(key)));
 }
 
 TEST_F(TwoReplicasTest, ACallerSeesAtOneWhatWasAcknowledgedAtTheOther) {
