@@ -5,11 +5,11 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "absl/time/clock.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
 #include "grpcpp/support/channel_arguments.h"
 #include "lib/base/backoff.h"
+#include "lib/base/clock.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
@@ -85,18 +85,20 @@ EtcdMember::EtcdMember(std::string endpoint, std::string target, std::unique_ptr
       lease_(etcdserverpb::Lease::NewStub(channel_)),
       maintenance_(etcdserverpb::Maintenance::NewStub(channel_)) {}
 
-absl::Status EtcdMember::Connect(absl::Time deadline) const {
+absl::Status EtcdMember::Connect(absl::Duration timeout) const {
+  const absl::Duration deadline = TimeSinceBoot() + timeout;
   while (true) {
     const grpc_connectivity_state state = channel_->GetState(/*try_to_connect=*/true);
     if (state == GRPC_CHANNEL_READY) return absl::OkStatus();
-    if (state == GRPC_CHANNEL_TRANSIENT_FAILURE || !channel_->WaitForStateChange(state, absl::ToChronoTime(deadline))) {
+    if (state == GRPC_CHANNEL_TRANSIENT_FAILURE ||
+        !channel_->WaitForStateChange(state, DeadlineIn(deadline - TimeSinceBoot()))) {
       return Explain(grpc::Status(grpc::StatusCode::UNAVAILABLE, "there is no connection"));
     }
   }
 }
 
-void EtcdMember::AwaitConnection(absl::Time deadline) const {
-  channel_->WaitForStateChange(GRPC_CHANNEL_TRANSIENT_FAILURE, absl::ToChronoTime(deadline));
+void EtcdMember::AwaitConnection(absl::Duration timeout) const {
+  channel_->WaitForStateChange(GRPC_CHANNEL_TRANSIENT_FAILURE, DeadlineIn(timeout));
 }
 
 absl::Status EtcdMember::Explain(const grpc::Status& status) const {
@@ -132,11 +134,12 @@ void EtcdCluster::Succeeded(EtcdMember* member) {
   if (member->SetFailing(false)) LogInfo("a member of etcd serves again", {{"member", member->endpoint()}});
 }
 
-absl::StatusOr<EtcdMember*> EtcdCluster::Connect(absl::Time deadline) {
+absl::StatusOr<EtcdMember*> EtcdCluster::Connect(absl::Duration timeout) {
+  const absl::Duration deadline = TimeSinceBoot() + timeout;
   absl::Status cause;
   for (size_t i = 0; i < members_.size(); ++i) {
     EtcdMember* const member = current();
-    cause = member->Connect(std::min(deadline, absl::Now() + kConnectTimeout));
+    cause = member->Connect(std::min(deadline - TimeSinceBoot(), kConnectTimeout));
     if (cause.ok()) return member;
     MoveOn(member, cause);
   }
@@ -144,16 +147,17 @@ absl::StatusOr<EtcdMember*> EtcdCluster::Connect(absl::Time deadline) {
 }
 
 absl::Status EtcdCluster::Call(Effect effect, int64_t revision, Try one_try) {
-  const absl::Time deadline = absl::Now() + call_timeout_;
+  const absl::Duration deadline = TimeSinceBoot() + call_timeout_;
   Backoff pauses(kLeastPause, kMostPause);
   absl::Status cause;
   while (true) {
-    const absl::StatusOr<EtcdMember*> member = Connect(deadline);
+    const absl::StatusOr<EtcdMember*> member = Connect(deadline - TimeSinceBoot());
     if (member.ok()) {
       grpc::ClientContext context;
       RequireLeader(&context);
       const bool once = effect == Effect::kOnce;
-      context.set_deadline(absl::ToChronoTime(once ? deadline : std::min(deadline, absl::Now() + try_timeout_)));
+      const absl::Duration left = deadline - TimeSinceBoot();
+      context.set_deadline(DeadlineIn(once ? left : std::min(left, try_timeout_)));
       const grpc::Status status = one_try(*member, &context);
       const EtcdOutcome outcome = OutcomeOf(status);
       if (status.ok() || outcome == EtcdOutcome::kAnswered) {
@@ -169,9 +173,9 @@ absl::Status EtcdCluster::Call(Effect effect, int64_t revision, Try one_try) {
     } else {
       cause = member.status();
     }
-    const absl::Time next = absl::Now() + pauses.Next();
-    if (next >= deadline) break;
-    current()->AwaitConnection(next);
+    const absl::Duration pause = pauses.Next();
+    if (TimeSinceBoot() + pause >= deadline) break;
+    current()->AwaitConnection(pause);
   }
   return Unavailable("STORE_UNAVAILABLE", "etcd can not be reached, or fewer than half of its members run; ",
                      "nothing was changed: ", cause.message());

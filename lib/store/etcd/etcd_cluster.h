@@ -7,6 +7,7 @@
 #define PARLEY_LIB_STORE_ETCD_ETCD_CLUSTER_H_
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -15,6 +16,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
@@ -35,10 +37,10 @@ class EtcdMember {
   etcdserverpb::Lease::Stub* lease() const { return lease_.get(); }
   etcdserverpb::Maintenance::Stub* maintenance() const { return maintenance_.get(); }
 
-  // Connects if there is no connection. Returns the cause if there is none at once or at `deadline`.
-  absl::Status Connect(absl::Time deadline) const;
-  // Waits until a connection that failed is there again, or until `deadline`.
-  void AwaitConnection(absl::Time deadline) const;
+  // Connects if there is no connection. Returns the cause if there is none at once or after `timeout`.
+  absl::Status Connect(absl::Duration timeout) const;
+  // Waits until a connection that failed is there again, or until `timeout` is over.
+  void AwaitConnection(absl::Duration timeout) const;
   // Returns what is known about a call that failed: the dialer's error, or gRPC's words.
   absl::Status Explain(const grpc::Status& status) const;
   // Notes whether the member fails. Returns whether that is news.
@@ -55,6 +57,11 @@ class EtcdMember {
   std::atomic<bool> failing_ = false;
 };
 
+// Returns the deadline of a call, which gRPC counts by a clock that nobody sets from the moment when it begins.
+inline std::chrono::system_clock::time_point DeadlineIn(absl::Duration timeout) {
+  return absl::ToChronoTime(absl::Now() + timeout);
+}
+
 // Lets a member answer only as long as it knows a leader, in place of being silent for ever or for seconds.
 void RequireLeader(grpc::ClientContext* context);
 
@@ -69,7 +76,7 @@ class EtcdCluster {
   // Says that the member has answered.
   void Succeeded(EtcdMember* member);
   // Connects to the current member, or to the first one after it that answers. Returns the error of the last.
-  absl::StatusOr<EtcdMember*> Connect(absl::Time deadline);
+  absl::StatusOr<EtcdMember*> Connect(absl::Duration timeout);
 
   enum class Effect {
     // The call may be made twice.

@@ -334,7 +334,7 @@ absl::Status EtcdStore::Compact(int64_t revision) {
 absl::StatusOr<std::unique_ptr<EtcdCluster>> ConnectTo(const EtcdOptions& options) {
   ASSIGN_OR_RETURN(std::unique_ptr<EtcdCluster> cluster, EtcdCluster::Create(options));
   // Before any call, so that a member that is not genuine is called that.
-  const absl::Status connected = cluster->Connect(absl::Now() + options.call_timeout).status();
+  const absl::Status connected = cluster->Connect(options.call_timeout).status();
   if (absl::IsUnauthenticated(connected) || absl::IsFailedPrecondition(connected)) return connected;
   RETURN_IF_ERROR(CheckHealth(cluster.get()));
   return cluster;

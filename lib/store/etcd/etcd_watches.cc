@@ -131,7 +131,7 @@ class EtcdWatches::Probe final {
   static std::shared_ptr<grpc::ClientContext> MakeContext(const EtcdWatches& watches) {
     auto context = std::make_shared<grpc::ClientContext>();
     RequireLeader(context.get());
-    context->set_deadline(absl::ToChronoTime(absl::Now() + watches.cluster_->try_timeout()));
+    context->set_deadline(DeadlineIn(watches.cluster_->try_timeout()));
     return context;
   }
   // `done` runs on the queue's thread.
