@@ -51,7 +51,8 @@ absl::StatusOr<Secret> FindKek(const Host::Options& options, bool founded) {
 absl::Status CheckFounding(const Host::Options& options, bool founded) {
   const std::string admin = options.CredentialFolder() + "/admin.credential";
   if (founded || ::access(admin.c_str(), F_OK) != 0) return absl::OkStatus();
-  return FailedPrecondition("DATABASE_MISSING", "there is ", admin, ", but no organisation in ", DatabasePath(options),
+  const std::string place = options.shares_store ? "the store that it is to share" : DatabasePath(options);
+  return FailedPrecondition("DATABASE_MISSING", "there is ", admin, ", but no organisation in ", place,
                             "; restore that from a backup, or move the whole folder away to found another one");
 }
 
@@ -84,16 +85,15 @@ absl::StatusOr<Host> Host::Open(const Options& options, Clock* clock, std::share
   RETURN_IF_ERROR(MakeFolders(options.data, 0700));
   RETURN_IF_ERROR(CheckCredentialFiles(options.CredentialFolder()));
   Host host;
-  if (shared_store != nullptr) {
-    host.store = std::move(shared_store);
-    ASSIGN_OR_RETURN(host.kek, FindKek(options, /*founded=*/true));
-    return host;
+  const bool shared = shared_store != nullptr;
+  host.store = std::move(shared_store);
+  if (!shared) {
+    ASSIGN_OR_RETURN(host.store, store::OpenSqliteStore(
+                                     {.path = DatabasePath(options), .owner = {.service = "keyd"}, .clock = clock}));
   }
-  ASSIGN_OR_RETURN(host.store, store::OpenSqliteStore(
-                                   {.path = DatabasePath(options), .owner = {.service = "keyd"}, .clock = clock}));
   ASSIGN_OR_RETURN(const auto organisation, KeyStore(host.store.get(), clock).FindOrganisation());
   RETURN_IF_ERROR(CheckFounding(options, organisation.exists()));
-  ASSIGN_OR_RETURN(host.kek, FindKek(options, organisation.exists()));
+  ASSIGN_OR_RETURN(host.kek, FindKek(options, shared || organisation.exists()));
   return host;
 }
 

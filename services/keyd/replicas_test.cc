@@ -161,6 +161,19 @@ TEST_F(ReplicasTest, FoundedByTwoAtOnceThereIsOneOrganisation) {
   EXPECT_GT(found, 0);
 }
 
+// The address of the store may be wrong, or its data lost.
+TEST_F(ReplicasTest, CredentialsOfAnotherOrganisationFoundNone) {
+  ASSERT_EQ(one_.Start(), absl::OkStatus());
+  one_.Stop();
+  const auto empty = *store::OpenSqliteStore({.path = folder_.path() + "/empty.db"});
+  one_.shared_store = std::make_shared<store::SharedStore>(empty.get());
+  const int64_t before = *empty->Revision();
+  EXPECT_EQ(Reason(one_.Start()), "DATABASE_MISSING");
+  EXPECT_EQ(*empty->Revision(), before) << "nothing is written";
+  one_.shared_store = std::make_shared<store::SharedStore>(store_.get());
+  EXPECT_EQ(one_.Start(), absl::OkStatus());
+}
+
 TEST_F(ReplicasTest, AnotherKeyEncryptionKeyIsRefused) {
   ASSERT_EQ(one_.Start(), absl::OkStatus());
   two_.options.kek_file = folder_.path() + "/other";
