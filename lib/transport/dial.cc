@@ -66,7 +66,8 @@ absl::Status HandshakeError(const std::string& address, const TlsSession& tls, b
                                 tls.failure_text(), "); check the host and the port");
   }
   return Unavailable("CONNECTION_CLOSED", address,
-                     " closed the connection without a word; it is overloaded, or not a Parley server");
+                     " closed the connection without a word: it is overloaded, has been cut off from its store or "
+                     "its keyd for too long to admit anybody, or is not a Parley server");
 }
 
 absl::Status CertificateError(const std::string& address, const TlsSession& tls, bool heard) {
