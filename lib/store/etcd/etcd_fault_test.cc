@@ -9,7 +9,10 @@
 #include "grpcpp/security/credentials.h"
 #include "gtest/gtest.h"
 #include "lib/base/error.h"
+#include "lib/store/etcd/etcd_cluster.h"
 #include "lib/store/etcd/etcd_store.h"
+#include "lib/store/etcd/etcd_upkeep.h"
+#include "lib/store/etcd/key_space.h"
 #include "lib/store/etcd/testing/etcd_servers.h"
 #include "lib/store/seen_testing.h"
 #include "third_party/etcd/rpc.grpc.pb.h"
@@ -100,6 +103,35 @@ TEST(EtcdFault, DamagedDataAreAnError) {
   alarm(etcdserverpb::AlarmRequest::DEACTIVATE);
   EXPECT_TRUE(store->Commit(Transaction().IfAbsent("a").Set("a", "1")).ok()) << "it was not made";
   EXPECT_EQ(server.Control(0, "get --prefix --keys-only new"), "") << "nothing was written";
+}
+
+TEST(EtcdFault, WhatIsNeglectedIsSaid) {
+  EtcdServers server({.members = 1, .tls = false, .flags = {"--quota-backend-bytes=67108864"}});
+  server.StartAll();
+  const EtcdOptions options = server.ClientOptions("test");
+  const auto store = *OpenEtcdStore(options);
+  const auto cluster = *EtcdCluster::Create(options);
+  const KeySpace keys(options.prefix, options.service);
+  const auto find = [&](const UpkeepLimits& limits) {
+    const auto neglected = FindNeglected(cluster.get(), keys, limits);
+    return neglected.empty() ? "" : neglected[0];
+  };
+  EXPECT_EQ(find({.revisions = 100, .free_bytes = 1 << 20}), "");
+  for (int i = 0; i < 30; ++i) ASSERT_TRUE(store->Commit(Transaction().Set("a", std::string(300'000, 'x'))).ok());
+  EXPECT_EQ(find({.revisions = 100, .free_bytes = 1 << 20}), "");
+  EXPECT_THAT(find({.revisions = 20, .free_bytes = 1 << 20}), testing::HasSubstr("--auto-compaction-mode=periodic"));
+  ASSERT_EQ(store->Compact(*store->Revision()), absl::OkStatus());
+  // etcd frees what was compacted some time later, when it writes.
+  std::string said;
+  while (said.empty()) {
+    ASSERT_TRUE(store->Commit(Transaction().Set("b", "")).ok());
+    said = find({.revisions = 1'000'000, .free_bytes = 1 << 20});
+  }
+  EXPECT_THAT(said, testing::HasSubstr("etcdctl defrag"));
+  server.Control(0, "defrag");
+  EXPECT_EQ(find({.revisions = 1'000'000, .free_bytes = 1 << 20}), "");
+  // Until 3.5 etcd does not tell its quota.
+  EXPECT_THAT(find({.of_quota = 0}), testing::AnyOf("", testing::HasSubstr("of 64 MiB are used")));
 }
 
 TEST(EtcdFault, AStoreThatWasRestoredTellsItsWatches) {

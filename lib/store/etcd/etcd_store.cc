@@ -8,9 +8,11 @@
 
 #include "absl/strings/match.h"
 #include "lib/base/error.h"
+#include "lib/base/log.h"
 #include "lib/store/etcd/etcd_cluster.h"
 #include "lib/store/etcd/etcd_errors.h"
 #include "lib/store/etcd/etcd_format.h"
+#include "lib/store/etcd/etcd_upkeep.h"
 #include "lib/store/etcd/etcd_watches.h"
 #include "lib/store/etcd/key_space.h"
 #include "lib/store/etcd/shared_calls.h"
@@ -362,6 +364,9 @@ absl::StatusOr<std::unique_ptr<Store>> OpenEtcdStore(EtcdOptions options) {
   KeySpace keys(options.prefix, options.service);
   ASSIGN_OR_RETURN(const KeySpaceFormat format, OpenKeySpace(cluster.get(), keys, options));
   keys.SetRevisions(format.revisions);
+  if (options.purpose.use == StorePurpose::Use::kServe) {
+    for (const std::string& neglected : FindNeglected(cluster.get(), keys, UpkeepLimits())) LogWarning(neglected);
+  }
   const bool fill = options.purpose.use == StorePurpose::Use::kFill;
   auto store =
       std::make_unique<EtcdStore>(std::move(cluster), keys, format.create_revision, fill ? format.mod_revision : 0);
