@@ -19,12 +19,15 @@
 #include "lib/base/proto_time.h"
 #include "lib/crypto/certificate.h"
 #include "lib/crypto/kdf.h"
-#include "lib/keyd_client/awaited.h"
 #include "lib/keyd_client/keyd_connection.h"
+#include "lib/transport/awaited.h"
 #include "lib/transport/listener.h"
 
 namespace parley::keyd_client {
 namespace {
+
+using transport::AwaitCall;
+using transport::AwaitedReader;
 
 constexpr absl::Duration kFirstPause = absl::Milliseconds(100);
 constexpr absl::Duration kLongestPause = absl::Seconds(5);

@@ -15,6 +15,7 @@
 #include "lib/base/log.h"
 #include "lib/store/etcd/etcd_errors.h"
 #include "lib/transport/address.h"
+#include "lib/transport/awaited.h"
 #include "lib/transport/quiet_grpc.h"
 
 namespace parley::store {
@@ -144,6 +145,16 @@ absl::StatusOr<EtcdMember*> EtcdCluster::Connect(absl::Duration timeout) {
     MoveOn(member, cause);
   }
   return cause;
+}
+
+absl::StatusOr<etcdserverpb::StatusResponse> EtcdCluster::GetStatus() {
+  const etcdserverpb::StatusRequest request;
+  etcdserverpb::StatusResponse response;
+  RETURN_IF_ERROR(Call(Effect::kRepeatable, 0, [&](EtcdMember* member, grpc::ClientContext* context) {
+    return transport::AwaitCall(
+        [&](auto done) { member->maintenance()->async()->Status(context, &request, &response, std::move(done)); });
+  }));
+  return response;
 }
 
 absl::Status EtcdCluster::Call(Effect effect, int64_t revision, Try one_try) {

@@ -88,6 +88,8 @@ class EtcdCluster {
   // Makes a call, at other members too. `revision` is the one that it is about, for errors. Returns the errors of
   // store.h; STORE_UNAVAILABLE says whether the call may have had an effect.
   absl::Status Call(Effect effect, int64_t revision, Try one_try);
+  // Returns what the current member says of itself. The errors of Call.
+  absl::StatusOr<etcdserverpb::StatusResponse> GetStatus();
 
   absl::Duration try_timeout() const { return try_timeout_; }
 

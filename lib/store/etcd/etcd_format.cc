@@ -11,10 +11,12 @@
 #include "absl/strings/str_split.h"
 #include "lib/base/error.h"
 #include "lib/store/refusals.h"
+#include "lib/transport/awaited.h"
 
 namespace parley::store {
 namespace {
 
+using transport::AwaitCall;
 using Effect = EtcdCluster::Effect;
 
 // The second one has a line more, for a store that was filled from elsewhere. Programs that know the first alone would
@@ -83,7 +85,7 @@ absl::StatusOr<etcdserverpb::RangeResponse> Read(EtcdCluster* cluster, const std
   request.set_limit(1);
   etcdserverpb::RangeResponse response;
   RETURN_IF_ERROR(cluster->Call(Effect::kRepeatable, revision, [&](EtcdMember* member, grpc::ClientContext* context) {
-    return member->kv()->Range(context, request, &response);
+    return AwaitCall([&](auto done) { member->kv()->async()->Range(context, &request, &response, std::move(done)); });
   }));
   return response;
 }
@@ -98,7 +100,7 @@ absl::StatusOr<int64_t> Write(EtcdCluster* cluster, const std::string& key, cons
   put->set_value(ToText(format));
   etcdserverpb::TxnResponse response;
   RETURN_IF_ERROR(cluster->Call(Effect::kRepeatable, 0, [&](EtcdMember* member, grpc::ClientContext* context) {
-    return member->kv()->Txn(context, request, &response);
+    return AwaitCall([&](auto done) { member->kv()->async()->Txn(context, &request, &response, std::move(done)); });
   }));
   if (response.succeeded()) return response.header().revision();
   return Error(absl::StatusCode::kAborted, "CONFLICT", "another process is making the same store; try again");
@@ -169,14 +171,13 @@ absl::Status CheckVersion(const std::string& version) {
 }  // namespace
 
 absl::Status CheckHealth(EtcdCluster* cluster) {
-  etcdserverpb::StatusResponse about;
-  RETURN_IF_ERROR(cluster->Call(Effect::kRepeatable, 0, [&](EtcdMember* member, grpc::ClientContext* context) {
-    return member->maintenance()->Status(context, etcdserverpb::StatusRequest(), &about);
-  }));
+  ASSIGN_OR_RETURN(const etcdserverpb::StatusResponse about, cluster->GetStatus());
   RETURN_IF_ERROR(CheckVersion(about.version()));
+  const etcdserverpb::AlarmRequest request;
   etcdserverpb::AlarmResponse response;
   RETURN_IF_ERROR(cluster->Call(Effect::kRepeatable, 0, [&](EtcdMember* member, grpc::ClientContext* context) {
-    return member->maintenance()->Alarm(context, etcdserverpb::AlarmRequest(), &response);
+    return AwaitCall(
+        [&](auto done) { member->maintenance()->async()->Alarm(context, &request, &response, std::move(done)); });
   }));
   for (const etcdserverpb::AlarmMember& alarm : response.alarms()) {
     if (alarm.alarm() == etcdserverpb::NOSPACE) {

@@ -17,10 +17,12 @@
 #include "lib/store/etcd/key_space.h"
 #include "lib/store/etcd/shared_calls.h"
 #include "lib/store/refusals.h"
+#include "lib/transport/awaited.h"
 
 namespace parley::store {
 namespace {
 
+using transport::AwaitCall;
 using Effect = EtcdCluster::Effect;
 
 // What a page of a list should have. The first page is small, as the size of entries is not known yet.
@@ -68,6 +70,33 @@ etcdserverpb::TxnRequest ToTxn(const KeySpace& keys, Transaction transaction) {
   }
   return txn;
 }
+
+// A stream with one message each way. A thread waits for it.
+class KeepAlive final
+    : private grpc::ClientBidiReactor<etcdserverpb::LeaseKeepAliveRequest, etcdserverpb::LeaseKeepAliveResponse> {
+ public:
+  KeepAlive(grpc::ClientContext* context, etcdserverpb::LeaseKeepAliveResponse* response)
+      : context_(context), response_(response) {}
+  grpc::Status Run(etcdserverpb::Lease::Stub* lease, const etcdserverpb::LeaseKeepAliveRequest* request) {
+    lease->async()->LeaseKeepAlive(context_, this);
+    StartWrite(request);
+    StartRead(response_);
+    StartCall();
+    return done_.Wait();
+  }
+
+ private:
+  void OnReadDone(bool ok) override {
+    answered_ = ok;
+    context_->TryCancel();
+  }
+  void OnDone(const grpc::Status& status) override { done_.Set(answered_ ? grpc::Status::OK : status); }
+
+  grpc::ClientContext* const context_;
+  etcdserverpb::LeaseKeepAliveResponse* const response_;
+  bool answered_ = false;
+  transport::Awaited<grpc::Status> done_;
+};
 
 class EtcdStore final : public Store {
  public:
@@ -128,7 +157,7 @@ absl::StatusOr<etcdserverpb::RangeResponse> EtcdStore::Range(etcdserverpb::Range
   request->set_revision(keys_.revisions().ToEtcd(revision));
   etcdserverpb::RangeResponse response;
   const auto range = [&](EtcdMember* member, grpc::ClientContext* context) {
-    return member->kv()->Range(context, *request, &response);
+    return AwaitCall([&](auto done) { member->kv()->async()->Range(context, request, &response, std::move(done)); });
   };
   RETURN_IF_ERROR(cluster_->Call(Effect::kRepeatable, revision, range));
   return response;
@@ -145,7 +174,7 @@ absl::StatusOr<int64_t> EtcdStore::CheckRevision(int64_t revision) {
 absl::StatusOr<etcdserverpb::TxnResponse> EtcdStore::Send(Effect effect, const etcdserverpb::TxnRequest& request) {
   etcdserverpb::TxnResponse response;
   RETURN_IF_ERROR(cluster_->Call(effect, 0, [&](EtcdMember* member, grpc::ClientContext* context) {
-    return member->kv()->Txn(context, request, &response);
+    return AwaitCall([&](auto done) { member->kv()->async()->Txn(context, &request, &response, std::move(done)); });
   }));
   return response;
 }
@@ -258,7 +287,8 @@ absl::StatusOr<LeaseId> EtcdStore::GrantLease(absl::Duration ttl) {
   bool repeated = false;
   const auto grant = [&](EtcdMember* member, grpc::ClientContext* context) {
     etcdserverpb::LeaseGrantResponse response;
-    const grpc::Status status = member->lease()->LeaseGrant(context, request, &response);
+    const grpc::Status status = AwaitCall(
+        [&](auto done) { member->lease()->async()->LeaseGrant(context, &request, &response, std::move(done)); });
     const bool granted_before =
         std::exchange(repeated, true) && absl::StrContains(status.error_message(), "already exists");
     return granted_before ? grpc::Status::OK : status;
@@ -286,13 +316,7 @@ absl::Status EtcdStore::KeepLeaseAlive(LeaseId lease) {
   request.set_id(lease);
   etcdserverpb::LeaseKeepAliveResponse response;
   const auto keep = [&](EtcdMember* member, grpc::ClientContext* context) {
-    const auto stream = member->lease()->LeaseKeepAlive(context);
-    const bool answered = stream->Write(request) && stream->Read(&response);
-    stream->WritesDone();
-    if (!answered) return stream->Finish();
-    context->TryCancel();
-    (void)stream->Finish();
-    return grpc::Status::OK;
+    return KeepAlive(context, &response).Run(member->lease(), &request);
   };
   RETURN_IF_ERROR(cluster_->Call(Effect::kRepeatable, 0, keep));
   // etcd answers for a lease that it does not know.
@@ -304,7 +328,8 @@ absl::StatusOr<absl::Duration> EtcdStore::LeaseTime(LeaseId lease) {
   request.set_id(lease);
   etcdserverpb::LeaseTimeToLiveResponse response;
   RETURN_IF_ERROR(cluster_->Call(Effect::kRepeatable, 0, [&](EtcdMember* member, grpc::ClientContext* context) {
-    return member->lease()->LeaseTimeToLive(context, request, &response);
+    return AwaitCall(
+        [&](auto done) { member->lease()->async()->LeaseTimeToLive(context, &request, &response, std::move(done)); });
   }));
   // etcd answers for a lease that it does not know.
   if (response.ttl() <= 0) return LeaseNotFound();
@@ -316,7 +341,8 @@ absl::Status EtcdStore::RevokeLease(LeaseId lease) {
   request.set_id(lease);
   return cluster_->Call(Effect::kOnce, 0, [&](EtcdMember* member, grpc::ClientContext* context) {
     etcdserverpb::LeaseRevokeResponse response;
-    return member->lease()->LeaseRevoke(context, request, &response);
+    return AwaitCall(
+        [&](auto done) { member->lease()->async()->LeaseRevoke(context, &request, &response, std::move(done)); });
   });
 }
 
@@ -327,7 +353,8 @@ absl::Status EtcdStore::Compact(int64_t revision) {
   const absl::Status status =
       cluster_->Call(Effect::kRepeatable, revision, [&](EtcdMember* member, grpc::ClientContext* context) {
         etcdserverpb::CompactionResponse response;
-        return member->kv()->Compact(context, request, &response);
+        return AwaitCall(
+            [&](auto done) { member->kv()->async()->Compact(context, &request, &response, std::move(done)); });
       });
   // It is done already.
   return Reason(status) == "STORE_COMPACTED" ? absl::OkStatus() : status;

@@ -1,6 +1,9 @@
 #include "lib/store/etcd/etcd_upkeep.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
+#include "lib/transport/awaited.h"
 
 namespace parley::store {
 namespace {
@@ -19,7 +22,8 @@ bool Keeps(EtcdCluster* cluster, const KeySpace& keys, int64_t revision) {
       ->Call(Effect::kRepeatable, revision,
              [&](EtcdMember* member, grpc::ClientContext* context) {
                etcdserverpb::RangeResponse response;
-               return member->kv()->Range(context, request, &response);
+               return transport::AwaitCall(
+                   [&](auto done) { member->kv()->async()->Range(context, &request, &response, std::move(done)); });
              })
       .ok();
 }
@@ -28,12 +32,9 @@ bool Keeps(EtcdCluster* cluster, const KeySpace& keys, int64_t revision) {
 
 std::vector<std::string> FindNeglected(EtcdCluster* cluster, const KeySpace& keys, const UpkeepLimits& limits) {
   std::vector<std::string> neglected;
-  etcdserverpb::StatusResponse about;
-  const absl::Status asked =
-      cluster->Call(Effect::kRepeatable, 0, [&](EtcdMember* member, grpc::ClientContext* context) {
-        return member->maintenance()->Status(context, etcdserverpb::StatusRequest(), &about);
-      });
+  const absl::StatusOr<etcdserverpb::StatusResponse> asked = cluster->GetStatus();
   if (!asked.ok()) return neglected;
+  const etcdserverpb::StatusResponse& about = *asked;
   const int64_t old = about.header().revision() - limits.revisions;
   if (old > 0 && Keeps(cluster, keys, old)) {
     neglected.push_back(absl::StrCat("etcd keeps more than ", limits.revisions,

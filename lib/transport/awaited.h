@@ -5,8 +5,8 @@
 // through the callback interface, and wait on a lock of ours.
 //
 // Threads: each object belongs to the thread that waits.
-#ifndef PARLEY_LIB_KEYD_CLIENT_AWAITED_H_
-#define PARLEY_LIB_KEYD_CLIENT_AWAITED_H_
+#ifndef PARLEY_LIB_TRANSPORT_AWAITED_H_
+#define PARLEY_LIB_TRANSPORT_AWAITED_H_
 
 #include <functional>
 #include <optional>
@@ -15,7 +15,7 @@
 #include "grpcpp/support/client_callback.h"
 #include "lib/base/mutex.h"
 
-namespace parley::keyd_client {
+namespace parley::transport {
 
 // A value that another thread sets, once for each wait.
 template <typename Value>
@@ -77,6 +77,6 @@ class AwaitedReader final : private grpc::ClientReadReactor<Response> {
   Awaited<grpc::Status> done_;
 };
 
-}  // namespace parley::keyd_client
+}  // namespace parley::transport
 
-#endif  // PARLEY_LIB_KEYD_CLIENT_AWAITED_H_
+#endif  // PARLEY_LIB_TRANSPORT_AWAITED_H_
