@@ -61,7 +61,7 @@ absl::Status ResumePending(const Options& options, Observer* observer) {
     RETURN_IF_ERROR(ResumeTarget(options, target, /*share=*/true, announce, cancellation));
     RETURN_IF_ERROR(CheckLastRollback(target));
   }
-  return absl::OkStatus();
+  return CheckTarget(options);
 }
 
 }  // namespace parley::agent

@@ -127,6 +127,22 @@ TEST_F(InstallerTest, RefusesTargetsThatCannotBeSwapped) {
   EXPECT_EQ(Reason(TargetFolder::Open(folder_ / "no/such/target").status()), "TARGET_PARENT");
   EXPECT_EQ(Reason(TargetFolder::Open(Target() + "/keep").status()), "TARGET_NOT_FOLDER");
   EXPECT_EQ(Reason(TargetFolder::Open("").status()), "TARGET_ROOT");
+  // Without a lock, and while another process has it.
+  Open();
+  EXPECT_EQ(TargetFolder::Examine(Target(), TargetFolder::Kind::kFolder), absl::OkStatus());
+  EXPECT_EQ(Reason(TargetFolder::Examine(Target(), TargetFolder::Kind::kFile)), "TARGET_NOT_FOLDER");
+  EXPECT_EQ(Reason(TargetFolder::Examine(Target() + "/keep", TargetFolder::Kind::kFolder)), "TARGET_NOT_FOLDER");
+  EXPECT_EQ(Reason(TargetFolder::Examine("/proc/self", TargetFolder::Kind::kFolder)), "TARGET_MOUNT");
+}
+
+// It may hold an old set of theirs.
+TEST_F(InstallerTest, NamesTheOtherUserThatAPlaceBelongsTo) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root gives folders away";
+  ASSERT_EQ(mkdir(Place().c_str(), 0700), 0);
+  ASSERT_EQ(chown(Place().c_str(), 65534, 65534), 0);
+  const absl::Status status = TargetFolder::Open(Target()).status();
+  EXPECT_EQ(Reason(status), "TARGET_PERMISSION");
+  EXPECT_TRUE(absl::StrContains(status.message(), "another user (uid 65534); run as that user")) << status;
 }
 
 TEST_F(InstallerTest, LetsOneProcessAtATime) {

@@ -89,6 +89,16 @@ absl::Status LockError(const std::string& target, const std::string& parent, int
   }
 }
 
+// The place of another user may hold an old set of theirs.
+absl::Status PlaceError(const std::string& target, const std::string& place, int error) {
+  struct stat info;
+  const bool is_folder = lstat(place.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+  if (error == EWOULDBLOCK || !is_folder || info.st_uid == geteuid()) return LockError(target, FolderOf(place), error);
+  return Error(absl::StatusCode::kPermissionDenied, "TARGET_PERMISSION",
+               absl::StrCat("updates of ", target, " are built in ", place, ", which belongs to another user (uid ",
+                            info.st_uid, "); run as that user"));
+}
+
 // A process that was killed while it started a command leaves, for an instant, a child that still has its lock.
 bool Lock(const Fd& folder) {
   for (int tries = 50; !TryLockFile(folder); --tries) {
@@ -165,27 +175,35 @@ Fd TargetFolder::OpenRoot() const {
   return Fd(openat(parent(), name_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 }
 
+absl::Status TargetFolder::Locate(const std::string& target) {
+  ASSIGN_OR_RETURN(target_, ResolveTarget(target));
+  if (target_ == "/") return Refuse("TARGET_ROOT", "/ cannot be a target; choose a folder below it");
+  if (absl::StrContains(absl::StrCat(target_, "/"), "/.parley/") || absl::StrContains(target_, "/.parley-")) {
+    return Refuse("TARGET_ROOT", absl::StrCat(target_, " lies in a folder in which updates of another target are ",
+                                              "built; choose another folder"));
+  }
+  const size_t slash = target_.rfind('/');
+  parent_path_ = slash == 0 ? "/" : target_.substr(0, slash);
+  name_ = target_.substr(slash + 1);
+  parent_ = Fd(open(parent_path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!parent_.ok()) return LockError(target_, parent_path_, errno);
+  RETURN_IF_ERROR(CheckKind());
+  return ChoosePlace();
+}
+
 absl::StatusOr<std::unique_ptr<TargetFolder>> TargetFolder::Open(const std::string& target, Kind kind) {
   std::unique_ptr<TargetFolder> folder(new TargetFolder());
   folder->kind_ = kind;
-  ASSIGN_OR_RETURN(folder->target_, ResolveTarget(target));
-  if (folder->target_ == "/") return Refuse("TARGET_ROOT", "/ cannot be a target; choose a folder below it");
-  if (absl::StrContains(absl::StrCat(folder->target_, "/"), "/.parley/") ||
-      absl::StrContains(folder->target_, "/.parley-")) {
-    return Refuse("TARGET_ROOT",
-                  absl::StrCat(folder->target_, " lies in a folder in which updates of another target are ",
-                               "built; choose another folder"));
-  }
-  const size_t slash = folder->target_.rfind('/');
-  folder->parent_path_ = slash == 0 ? "/" : folder->target_.substr(0, slash);
-  folder->name_ = folder->target_.substr(slash + 1);
-  folder->parent_ = Fd(open(folder->parent_path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!folder->parent_.ok()) return LockError(folder->target_, folder->parent_path_, errno);
-  RETURN_IF_ERROR(folder->CheckKind());
-  RETURN_IF_ERROR(folder->ChoosePlace());
+  RETURN_IF_ERROR(folder->Locate(target));
   folder->place_ = LockFolder(folder->place_path_);
-  if (!folder->place_.ok()) return LockError(folder->target_, FolderOf(folder->place_path_), errno);
+  if (!folder->place_.ok()) return PlaceError(folder->target_, folder->place_path_, errno);
   return folder;
+}
+
+absl::Status TargetFolder::Examine(const std::string& target, Kind kind) {
+  TargetFolder folder;
+  folder.kind_ = kind;
+  return folder.Locate(target);
 }
 
 TargetFolder::~TargetFolder() {
@@ -201,7 +219,7 @@ absl::Status TargetFolder::EnsurePlace() {
   const Fd made = LockFolder(place_path_);
   // Under the number of the former one, which other threads may be looking at.
   if (made.ok() && dup3(made.get(), place(), O_CLOEXEC) >= 0) return absl::OkStatus();
-  return LockError(target_, FolderOf(place_path_), errno);
+  return PlaceError(target_, place_path_, errno);
 }
 
 bool TargetFolder::IsCurrent() const {

@@ -34,6 +34,9 @@ class TargetFolder {
   // process has it), TARGET_ROOT (/, a name that is none, or the place of another target), and those of
   // lib/base/file.h.
   static absl::StatusOr<std::unique_ptr<TargetFolder>> Open(const std::string& target, Kind kind = Kind::kFolder);
+  // Looks at the target, and takes no lock and changes nothing. Returns those errors of Open that do not depend on the
+  // lock.
+  static absl::Status Examine(const std::string& target, Kind kind);
   // Gives up the lock, and removes the place when nothing is left in it.
   ~TargetFolder();
 
@@ -72,6 +75,7 @@ class TargetFolder {
 
  private:
   TargetFolder() = default;
+  absl::Status Locate(const std::string& target);
   absl::Status CheckKind();
   absl::Status ChoosePlace();
 

@@ -1,5 +1,6 @@
 #include "clients/agent/targets.h"
 
+#include <errno.h>
 #include <sys/stat.h>
 
 #include <filesystem>
@@ -14,6 +15,7 @@
 #include "absl/strings/strip.h"
 #include "clients/agent/agent_state.pb.h"
 #include "clients/agent/record.h"
+#include "clients/agent/target_folder.h"
 #include "clients/agent/task_state.h"
 #include "lib/base/error.h"
 
@@ -52,6 +54,12 @@ absl::StatusOr<bool> ResumeOnce(const Options& options, const std::string& targe
   owner->Leave(listener);
   RETURN_IF_ERROR(status);
   return stay;
+}
+
+// Whether something may be there. What this user may not look at may.
+bool MayExist(const std::string& path) {
+  struct stat info;
+  return stat(path.c_str(), &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
 // Where the place of a target may be: beside it, and in it when it is a mount.
@@ -96,9 +104,14 @@ bool MayBeUndecided(const std::string& target) {
   struct stat info;
   if (lstat(std::string(absl::StripSuffix(target, "/")).c_str(), &info) == 0 && S_ISLNK(info.st_mode)) return true;
   for (const std::string& place : PlacesOf(target)) {
-    if (stat(absl::StrCat(place, "/journal").c_str(), &info) == 0) return true;
+    if (MayExist(absl::StrCat(place, "/journal"))) return true;
   }
   return false;
+}
+
+absl::Status CheckTarget(const Options& options) {
+  const std::string& target = options.into_file.empty() ? options.into : options.into_file;
+  return MayExist(target) ? TargetFolder::Examine(target, OwnerOptions(options).kind) : absl::OkStatus();
 }
 
 absl::Status CheckLastRollback(const std::string& target) {

@@ -27,6 +27,10 @@ std::set<std::string> KnownTargets(const Options& options);
 // Returns whether an update was begun at the target, as far as can be told without opening it.
 bool MayBeUndecided(const std::string& target);
 
+// Returns why what is at the target of the options cannot be one: TARGET_* and the errors of lib/base/file.h. What does
+// not exist can.
+absl::Status CheckTarget(const Options& options);
+
 // Reads the target's record without opening the target. Returns ROLLBACK_FAILED when the newest rollback of a task left
 // the old set without its apply command having passed, and no server has been told of it yet; STATE_DAMAGED when the
 // record cannot be read.

@@ -228,6 +228,19 @@ class BadInput(unittest.TestCase):
         self.refused("task", "get", "nowhere-aaaa", says=["nowhere-aaaa"])
         self.refused("task", "members", "nowhere-aaaa", says=["nowhere-aaaa"])
 
+    def test_settling_what_is_no_target(self):
+        file = self.person.home / "a-plain-file"
+        file.write_text("mine\n")
+        secret = self.person.home / "closed"
+        (secret / "folder").mkdir(parents=True)
+        secret.chmod(0o000)
+        folders = {file: "is not a folder", "/proc/sys": "of the kernel's", "/": "cannot be a target"}
+        for path, says in folders.items():
+            self.refused("settle", "--into", path, says=[says])
+        self.refused("settle", "--into-file", self.payload, says=["is a folder, not a file"])
+        self.refused("settle", "--into", secret / "folder", prefix=self.powerless, says=["ermission"])
+        self.assertIn("does not exist", self.person.parley("settle", "--into", self.person.home / "none" / "at-all"))
+
     def test_publishing_without_the_tasks_key(self):
         task, _ = self.person.create("keyless")
         os.unlink(self.person.home / ".config/parley/tasks" / (task + ".key"))
