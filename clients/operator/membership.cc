@@ -177,7 +177,7 @@ absl::StatusOr<const trust::User*> FindUser(const trust::Chain& chain, const std
   }
   if (user != nullptr) return user;
   return Error(absl::StatusCode::kNotFound, "MEMBER_NOT_FOUND",
-               absl::StrCat("there is no user ", whom, "; see: parley user list"));
+               absl::StrCat("there is no user \"", whom, "\"; see: parley user list"));
 }
 
 absl::StatusOr<const trust::Device*> FindDevice(const trust::Chain& chain, const std::string& whom) {
@@ -193,7 +193,7 @@ absl::StatusOr<const trust::Device*> FindDevice(const trust::Chain& chain, const
   if (found.size() == 1) return found.front();
   if (found.empty()) {
     return Error(absl::StatusCode::kNotFound, "MEMBER_NOT_FOUND",
-                 absl::StrCat("there is no device ", whom, "; see: parley device list"));
+                 absl::StrCat("there is no device \"", whom, "\"; see: parley device list"));
   }
   return Error(absl::StatusCode::kFailedPrecondition, "MEMBER_AMBIGUOUS",
                absl::StrCat(whom, " means ", found.size(), " devices; name one by its id, from: parley device list"));

@@ -1,5 +1,6 @@
 // Clients that could not, failed or were away, and go on: what hinders them, what gives them another attempt, and what
 // their disk says in place of what was confirmed.
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
@@ -154,10 +155,18 @@ TEST_F(AttemptsTest, AreRefusedByNameOrLeaveTheClientAsItIs) {
     ASSERT_EQ(negotiation.Send(decline).state(), Participant::STATE_DECLINED);
   }
   ASSERT_TRUE(RevokeParticipant("tasks/site", "web-3").ok());
-  // One that is unknown: none is changed.
+  // One or two that are unknown: none is changed.
   const auto unknown = Retry("tasks/site", {"web-4", "web-9"});
   EXPECT_EQ(unknown.status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(Reason(unknown.status()), "PARTICIPANT_NOT_FOUND");
+  EXPECT_TRUE(absl::StrContains(unknown.status().message(), "tasks/site has no client \"web-9\"; "));
+  EXPECT_TRUE(absl::StrContains(Retry("tasks/site", {"web-9", "nobody", "web-4", "web-9"}).status().message(),
+                                "tasks/site has no clients \"web-9\", \"nobody\"; "));
+  std::vector<std::string> many;
+  for (int i = 0; i < 1000; ++i) many.push_back(absl::StrCat(std::string(60, 'x'), i));
+  EXPECT_TRUE(absl::StrContains(Retry("tasks/site", many).status().message(), "9\" and 990 more; "));
+  EXPECT_EQ(RevokeParticipant("tasks/site", "nobody").status().message(),
+            "tasks/site has no client \"nobody\"; list them with: parley task members site");
   EXPECT_EQ(Client("web-4").state(), Participant::STATE_DECLINED);
   // Applying, hindered, revoked: as they are.
   EXPECT_EQ(Retry("tasks/site", {"web-1", "web-2", "web-3"})->retried_clients(), 0);

@@ -228,6 +228,15 @@ class BadInput(unittest.TestCase):
         self.refused("task", "get", "nowhere-aaaa", says=["nowhere-aaaa"])
         self.refused("task", "members", "nowhere-aaaa", says=["nowhere-aaaa"])
 
+    def test_clients_that_are_not_there(self):
+        task, key = self.person.create("members")
+        self.person.parley("join", "--into", self.person.home / "here", "--state", self.person.home / "here-state",
+                           "--name", "here", stdin=key)
+        for command, *clients in (["retry", "nobody"], ["retry", "here", "nobody"], ["revoke-member", "nobody"]):
+            self.refused("task", command, task, *clients,
+                         says=["tasks/%s has no client \"nobody\"; " % task, "parley task members"])
+        self.refused("task", "retry", task, "a", "here", "b", says=["has no clients \"a\", \"b\"; "])
+
     def test_settling_what_is_no_target(self):
         file = self.person.home / "a-plain-file"
         file.write_text("mine\n")

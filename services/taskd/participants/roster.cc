@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/types/span.h"
 #include "lib/audit/audit_log.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
@@ -36,6 +37,21 @@ std::string ShowRetried(int retried, const std::set<std::string>& named) {
   if (named.empty()) return text;
   const std::string names = absl::StrJoin(named, ", ");
   return absl::StrCat(text, " of ", names.substr(0, kMaxAuditedNames), names.size() > kMaxAuditedNames ? " …" : "");
+}
+
+// An answer has room for some of a thousand names.
+constexpr size_t kMaxNamesShown = 10;
+
+absl::Status NoSuchClients(const std::string& task, const std::vector<std::string>& clients) {
+  const absl::Span<const std::string> shown(clients.data(), std::min(clients.size(), kMaxNamesShown));
+  const std::string names =
+      absl::StrJoin(shown, ", ", [](std::string* out, const auto& name) { absl::StrAppend(out, "\"", name, "\""); });
+  const size_t more = clients.size() - shown.size();
+  return NotFound("PARTICIPANT_NOT_FOUND",
+                  absl::StrCat(TaskName(task), " has no client", clients.size() == 1 ? " " : "s ", names,
+                               more > 0 ? absl::StrCat(" and ", more, " more") : "",
+                               "; of those named with it none was given another attempt; list them with: parley task ",
+                               "members ", task));
 }
 
 }  // namespace
@@ -216,14 +232,17 @@ absl::StatusOr<std::set<std::string>> Roster::NamedClients(const std::string& ta
                  "over 1000 clients are named; name fewer, or none for all that have failed, declined or timed out");
   }
   std::set<std::string> named;
+  std::vector<std::string> unknown;
   for (const std::string& client : request.clients()) {
     if (!IsClientId(client)) {
       return Error(absl::StatusCode::kInvalidArgument, "CLIENT_MALFORMED",
                    "one of the clients is not a client's name such as web-1; give the last part of Participant.name");
     }
-    RETURN_IF_ERROR(parts_->store->GetParticipant(task, client).status());
-    named.insert(client);
+    if (!named.insert(client).second) continue;
+    ASSIGN_OR_RETURN(const auto found, parts_->store->FindParticipant(task, client));
+    if (!found.has_value()) unknown.push_back(client);
   }
+  if (!unknown.empty()) return NoSuchClients(task, unknown);
   return named;
 }
 

@@ -70,7 +70,8 @@ absl::StatusOr<Stored<ParticipantRecord>> TaskStore::GetParticipant(absl::string
                                                                     absl::string_view client) const {
   ASSIGN_OR_RETURN(auto found, FindParticipant(task, client));
   if (found.has_value()) return *std::move(found);
-  return NotFound("PARTICIPANT_NOT_FOUND", absl::StrCat("no client ", client, " has joined ", TaskName(task)));
+  return NotFound("PARTICIPANT_NOT_FOUND", absl::StrCat(TaskName(task), " has no client \"", client,
+                                                        "\"; list them with: parley task members ", task));
 }
 
 absl::StatusOr<Stored<JoinKeyRecord>> TaskStore::GetJoinKey(absl::string_view task,
