@@ -127,8 +127,8 @@ std::string InstalledText(const task::v1::Participant& participant) {
 
 std::string ConnectedText(const task::v1::Participant& participant, absl::Time now) {
   if (participant.connected()) return "yes";
-  // Since before the server's last start, or a task that has ended.
-  if (!participant.has_disconnect_time()) return "no";
+  // The server has not seen it.
+  if (!participant.has_disconnect_time()) return "not since taskd's start";
   return absl::StrCat("not since ", ShortTime(ToTime(participant.disconnect_time()), now));
 }
 

@@ -44,7 +44,7 @@ enum class ClientStatus {
 ClientStatus ClientStatusOf(const task::v1::Participant& participant);
 // Returns "r2", "r1 drifted", "none".
 std::string InstalledText(const task::v1::Participant& participant);
-// Returns "yes", "not since 23:10 UTC", "no".
+// Returns "yes", "not since 23:10 UTC", "not since taskd's start".
 std::string ConnectedText(const task::v1::Participant& participant, absl::Time now);
 
 }  // namespace parley::cli

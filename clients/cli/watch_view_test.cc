@@ -169,7 +169,7 @@ TEST(Members, AreInTwoColumnsAndASentence) {
   EXPECT_EQ(InstalledText(client), "none drifted");
   EXPECT_EQ(InstalledText(Client("web-1", Participant::STATE_OFFERED)), "none");
 
-  EXPECT_EQ(ConnectedText(client, kNow), "no");
+  EXPECT_EQ(ConnectedText(client, kNow), "not since taskd's start");
   client.mutable_disconnect_time()->set_seconds(absl::ToUnixSeconds(kNow - absl::Minutes(5)));
   EXPECT_EQ(ConnectedText(client, kNow), "not since 07:55 UTC");
   client.mutable_disconnect_time()->set_seconds(absl::ToUnixSeconds(kNow - absl::Hours(30)));
