@@ -54,7 +54,7 @@ absl::StatusOr<Task> TaskWatch::Run(const WatchCallbacks& callbacks, absl::Time 
       continue;
     }
     // Only what was once there, and may be there again, is waited for.
-    if (!MayPass(why) || request_.cursor() == 0) return why;
+    if (!MayPass(why) || !was_there_) return why;
     if (callbacks.on_away && std::exchange(told_, std::string(why.message())) != why.message()) callbacks.on_away(why);
     WaitForConnection(pauses_.Next(), deadline);
     if (stopped() || absl::Now() >= deadline) return task_;
@@ -72,6 +72,7 @@ grpc::Status TaskWatch::RunOnce(const WatchCallbacks& callbacks, absl::Time dead
     told_.clear();
     pauses_.Reset();
     request_.set_cursor(event.cursor());
+    was_there_ = was_there_ || event.cursor() != 0;
     if (event.has_task()) task_ = event.task();
     callbacks.on_event(event);
     // A cursor comes with the last of the messages that show the present.

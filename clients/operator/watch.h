@@ -53,6 +53,8 @@ class TaskWatch {
   task::v1::WatchTaskRequest request_;
   task::v1::Task task_;
   bool stands_still_ = false;
+  // The task was shown once. The cursor is 0 again while it is shown anew.
+  bool was_there_ = false;
   // What on_away was told since the last event.
   std::string told_;
   Backoff pauses_;
