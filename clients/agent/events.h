@@ -112,6 +112,8 @@ struct RollingBack {
 };
 struct RolledBack {
   std::string task;
+  // There is no old set: nothing was in the target before the update.
+  bool nothing_before = false;
 };
 struct RollbackFailed {
   std::string task;

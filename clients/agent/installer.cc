@@ -120,7 +120,8 @@ std::optional<Installer::Pending> Installer::pending() const {
                   .exhausted = journal_->phase() == Journal::PHASE_APPLYING && journal_->apply_runs() >= kMaxApplyRuns,
                   .undecided = Undecided(),
                   .confirm_timeout =
-                      journal_->has_plan() ? ToDuration(journal_->plan().confirm_timeout()) : options_.confirm_timeout};
+                      journal_->has_plan() ? ToDuration(journal_->plan().confirm_timeout()) : options_.confirm_timeout,
+                  .nothing_before = journal_->nothing_before()};
   if (journal_->phase() == Journal::PHASE_ROLLING_BACK) {
     pending.rollback = {journal_->revision(), journal_->attempt(), journal_->reason(), journal_->detail(),
                         /*failed=*/false,     journal_->passing()};

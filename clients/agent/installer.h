@@ -110,6 +110,8 @@ class Installer {
     // How long the machine has been on, or asleep, since the swap; after another boot see RecordWaiting.
     absl::Duration undecided;
     absl::Duration confirm_timeout;
+    // Nothing was in the target before the swap.
+    bool nothing_before;
     // It is being rolled back, for this reason, and that could not be finished yet.
     std::optional<Rollback> rollback;
   };
@@ -144,6 +146,9 @@ class Installer {
   absl::StatusOr<OnDisk> Read(const std::string& task) const;
   // Returns the digest of what is on the disk of the pending set, or the errors of payload::ScanInstalled.
   absl::StatusOr<std::string> PendingDigest() const;
+
+  // Returns whether nothing is in the target, or it does not exist.
+  bool HoldsNothing() const;
 
   // Checks whether the target can take the set, as far as can be told without trying, and chooses the method for it.
   // Errors: TARGET_*, DISK_FULL, DISK_READ_ONLY, FILE_PERMISSION.

@@ -141,6 +141,11 @@ absl::Status CheckCanBeMade(const TargetFolder& folder) {
 
 }  // namespace
 
+bool Installer::HoldsNothing() const {
+  const bool is_file = folder_->kind() == TargetFolder::Kind::kFile;
+  return is_file ? access(folder_->target().c_str(), F_OK) != 0 : IsEmpty(*folder_);
+}
+
 absl::Status Installer::Check(const std::string& task, const task::v1::Manifest& manifest) const {
   struct statvfs space;
   if (fstatvfs(folder_->place(), &space) != 0) return FileError("read", folder_->place_path(), errno);
@@ -219,8 +224,7 @@ void Installer::BeginJournal(const UpdatePlan& plan, const task::v1::Manifest& m
     *alone.Add() = entry;
     file->set_digest(payload::DigestFiles(alone));
   }
-  const bool is_file = folder_->kind() == TargetFolder::Kind::kFile;
-  journal_->set_nothing_before(is_file ? access(folder_->target().c_str(), F_OK) != 0 : IsEmpty(*folder_));
+  journal_->set_nothing_before(HoldsNothing());
   Journal::Plan* const kept = journal_->mutable_plan();
   kept->set_check(plan.hooks.check);
   kept->set_apply(plan.hooks.apply);

@@ -211,6 +211,18 @@ TEST_F(SessionTest, RollsBackWhenTheCheckFails) {
   ExpectNothingApplied();
 }
 
+TEST_F(SessionTest, SaysThatThereWasNothingBeforeAFirstInstallationThatFails) {
+  taskd_.Publish({{"bad", ""}, {"site.conf", "new"}});
+  EXPECT_EQ(RunToEnd().state, Participant::STATE_ROLLED_BACK);
+  EXPECT_FALSE(log_.nothing_before);
+  std::filesystem::remove_all(Target());
+  EXPECT_EQ(RunToEnd().state, Participant::STATE_ROLLED_BACK);
+  EXPECT_TRUE(log_.nothing_before);
+  EXPECT_FALSE(std::filesystem::exists(Target()));
+}
+
+}
+
 TEST_F(SessionTest, RollsBackWhenACommandChangesWhatWasInstalled) {
   taskd_.Publish(new_);
   JoinOptions options = Options();

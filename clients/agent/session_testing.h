@@ -38,6 +38,7 @@ class EventLog : public Observer {
     if (const auto* e = std::get_if<event::Fetched>(&event)) fetched = *e;
     if (const auto* e = std::get_if<event::RollbackFailed>(&event)) rollback_failures.push_back(e->detail);
     if (const auto* e = std::get_if<event::UpToDate>(&event)) up_to_date = e->revision;
+    if (const auto* e = std::get_if<event::RolledBack>(&event)) nothing_before = e->nothing_before;
     if (line.empty()) return;
     lines_.push_back(line);
     changed_.NotifyAll();
@@ -70,6 +71,8 @@ class EventLog : public Observer {
   event::Fetched fetched;
   std::vector<std::string> rollback_failures;
   int64_t up_to_date = 0;
+  // What the last rollback said.
+  bool nothing_before = false;
 
  private:
   static std::string TextOf(const event::Connected& e) { return "connected " + e.protocol; }

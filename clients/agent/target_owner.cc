@@ -54,9 +54,9 @@ std::string WhyOverdue(bool passing, absl::Duration timeout) {
 
 }  // namespace
 
-Event RollbackEnd(const std::string& task, const absl::Status& status) {
-  if (status.ok()) return event::RolledBack{task};
-  return event::RollbackFailed{task, std::string(status.message())};
+Event RollbackEnd(const Installer::Pending& pending, const absl::Status& status) {
+  if (status.ok()) return event::RolledBack{pending.task, pending.nothing_before};
+  return event::RollbackFailed{pending.task, std::string(status.message())};
 }
 
 absl::StatusOr<std::shared_ptr<TargetOwner>> TargetOwner::Get(const std::string& target, const Options& options) {
@@ -181,6 +181,11 @@ absl::StatusOr<std::string> TargetOwner::PendingDigest() const {
   MutexLock disk(&disk_mutex_);
   if (!installer_->pending().has_value()) return NotPending();
   return installer_->PendingDigest();
+}
+
+bool TargetOwner::HoldsNothing() const {
+  MutexLock disk(&disk_mutex_);
+  return installer_->HoldsNothing();
 }
 
 absl::Status TargetOwner::Check(const std::string& task, const task::v1::Manifest& manifest) const {
@@ -374,7 +379,7 @@ void TargetOwner::RollBackOverdue(bool passing) {
   const std::string failure = absl::StrCat(attempt, status.message());
   if (std::exchange(announced_failure_, failure) != failure) {
     if (!status.ok()) LogWarning("a rollback failed", {{"error", std::string(status.message())}});
-    Announce(RollbackEnd(overdue->task, status));
+    Announce(RollbackEnd(*overdue, status));
   }
   MutexLock lock(&mutex_);
   if (!pending_.has_value()) announced_failure_.clear();

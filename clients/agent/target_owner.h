@@ -36,7 +36,7 @@
 namespace parley::agent {
 
 // Returns RolledBack when the rollback came to its end, and RollbackFailed otherwise.
-Event RollbackEnd(const std::string& task, const absl::Status& status);
+Event RollbackEnd(const Installer::Pending& pending, const absl::Status& status);
 
 class TargetOwner {
  public:
@@ -95,6 +95,7 @@ class TargetOwner {
   TaskView view(const std::string& task) const;
   absl::StatusOr<OnDisk> Read(const std::string& task) const;
   absl::StatusOr<std::string> PendingDigest() const;
+  bool HoldsNothing() const;
   // Checks whether the target can take the set now. Returns TARGET_TURN as BeginTurn does, and the errors of
   // Installer::CheckRevision and Installer::Check.
   absl::Status Check(const std::string& task, const task::v1::Manifest& manifest) const;

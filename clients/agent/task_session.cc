@@ -126,7 +126,7 @@ absl::Status TaskSession::RollBackOthers(TargetOwner* owner) {
   if (Reason(begun) == "NOT_PENDING") return absl::OkStatus();
   announce_(event::RollingBack{pending->task, reason, detail});
   const absl::Status status = owner->FinishRollback(/*by=*/nullptr);
-  announce_(RollbackEnd(pending->task, status));
+  announce_(RollbackEnd(*pending, status));
   return owner->pending().has_value() ? status : absl::OkStatus();
 }
 

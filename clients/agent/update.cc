@@ -90,7 +90,7 @@ absl::Status Update::FailBeforeSwap(const absl::Status& why) {
   }
   result_ = Result{.end = End::kRefused, .error = why};
   announce_(event::RollingBack{task_, ReasonCode(why), std::string(why.message())});
-  announce_(event::RolledBack{task_});
+  announce_(event::RolledBack{task_, owner_->HoldsNothing()});
   return negotiation_->ReportFailure(why);
 }
 
@@ -317,7 +317,7 @@ absl::Status Update::RollBack(const std::string& reason, const std::string& deta
   if (Reason(result_.error) == "NOT_PENDING") result_.error = absl::OkStatus();
   result_.failed = !result_.error.ok();
   if (result_.error.ok()) {
-    announce_(event::RolledBack{task_});
+    announce_(event::RolledBack{task_, pending.has_value() && pending->nothing_before});
   } else if (Reason(result_.error) != "HOOK_NOT_STARTED") {
     const std::string failure(result_.error.message());
     const std::pair<int32_t, std::string> failed(pending.has_value() ? pending->attempt : 0, failure);

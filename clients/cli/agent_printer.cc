@@ -137,7 +137,10 @@ class TextPrinter final : public agent::Observer {
     Failure(WordsOf(e.reason), e.task, "rolling back");
     PrintDetail(e.detail);
   }
-  void Show(const event::RolledBack& e) { Done("rolled back", e.task, "the old set is in place"); }
+  void Show(const event::RolledBack& e) {
+    Done("rolled back", e.task,
+         e.nothing_before ? "nothing was there before, and the new set is gone again" : "the old set is in place");
+  }
   void Show(const event::RollbackFailed& e) {
     Failure("rollback failed", e.task, "a person must look at the target folder");
     PrintDetail(e.detail);
@@ -250,7 +253,7 @@ JsonObject Json(const event::Confirmed& e) { return Of("confirmed", e.task).Numb
 JsonObject Json(const event::RollingBack& e) {
   return Of("rollingBack", e.task).Text("reason", e.reason).Text("detail", e.detail);
 }
-JsonObject Json(const event::RolledBack& e) { return Of("rolledBack", e.task); }
+JsonObject Json(const event::RolledBack& e) { return Of("rolledBack", e.task).Bool("nothingBefore", e.nothing_before); }
 JsonObject Json(const event::RollbackFailed& e) { return Of("rollbackFailed", e.task).Text("detail", e.detail); }
 JsonObject Json(const event::UpToDate& e) { return Of("upToDate", e.task).Number("revision", e.revision); }
 JsonObject Json(const event::Declined& e) {

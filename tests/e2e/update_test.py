@@ -177,6 +177,13 @@ class Update(unittest.TestCase):
         self.assertEqual(person.read_files(self.into), {"nginx.conf": "old\n"})
         self.assertIn("apply_failed", [event.get("reason") for event in events])
 
+    def test_a_first_installation_that_fails_had_nothing_before(self):
+        _, key = self.person.create("first", SITE)
+        shown = self.person.parley("join", "--into", self.into, "--state", self.state, "--name", self.name,
+                                   "--check", "false", stdin=key, code=3)
+        self.assertIn("nothing was there before, and the new set is gone again", shown)
+        self.assertFalse(self.into.exists())
+
     def test_a_check_that_hangs_is_ended_and_rolled_back(self):
         _, key = self.person.create("hangs", SITE)
         events = self.join("--check", "sleep 1000", "--check-timeout", "1s", key=key, code=3)
