@@ -151,7 +151,7 @@ class Installer {
   bool HoldsNothing() const;
 
   // Checks whether the target can take the set, as far as can be told without trying, and chooses the method for it.
-  // Errors: TARGET_*, DISK_FULL, DISK_READ_ONLY, FILE_PERMISSION.
+  // Errors: TARGET_* (TARGET_CONFLICT as Stage returns it), DISK_FULL, DISK_READ_ONLY, FILE_PERMISSION.
   absl::Status Check(const std::string& task, const task::v1::Manifest& manifest) const;
   // Return the method that the newest Check or Stage has chosen, and why not another: a sentence, empty if the choice
   // is the ordinary one.
@@ -199,6 +199,7 @@ class Installer {
   absl::Status Choose(const std::string& task, const task::v1::Manifest& manifest,
                       const std::string& state_folder) const;
   absl::Status StageChosen(const UpdatePlan& plan, const task::v1::Manifest& manifest, const ReadChunk& read_chunk);
+  std::set<std::string> Dropped(const std::string& task, const task::v1::Manifest& manifest) const;
   NewSet MakeSet(const std::string& task, const task::v1::Manifest& manifest, const ReadChunk* read_chunk) const;
   std::unique_ptr<SwapMethod> MakeMethod(Method method) const;
   void BeginJournal(const UpdatePlan& plan, const task::v1::Manifest& manifest);

@@ -17,6 +17,7 @@
 #include "clients/agent/free_space.h"
 #include "clients/agent/installer.h"
 #include "clients/agent/method_choice.h"
+#include "clients/agent/new_tree.h"
 #include "clients/agent/on_disk.h"
 #include "clients/agent/open_files.h"
 #include "clients/agent/target_error.h"
@@ -178,25 +179,32 @@ absl::Status Installer::Choose(const std::string& task, const task::v1::Manifest
   ASSIGN_OR_RETURN(const MethodChoice choice, ChooseMethod(*folder_, input));
   choice_ = choice.method;
   choice_reason_ = choice.why;
-  return choice_ == Method::kFiles ? CheckFiles(*folder_, MakeSet(task, manifest, nullptr), options_.proc, options_.sys)
-                                   : absl::OkStatus();
+  if (choice_ == Method::kExchange) {
+    return CheckWays(target.get(), manifest, Dropped(task, manifest), folder_->target());
+  }
+  return CheckFiles(*folder_, MakeSet(task, manifest, nullptr), options_.proc, options_.sys);
 }
 
 NewSet Installer::MakeSet(const std::string& task, const task::v1::Manifest& manifest,
                           const ReadChunk* read_chunk) const {
-  NewSet set{.manifest = &manifest, .read_chunk = read_chunk, .unchanged = Unchanged(manifest), .dropped = {}};
+  return {.manifest = &manifest,
+          .read_chunk = read_chunk,
+          .unchanged = Unchanged(manifest),
+          .dropped = Dropped(task, manifest)};
+}
+
+std::set<std::string> Installer::Dropped(const std::string& task, const task::v1::Manifest& manifest) const {
+  // A single file is the same one under every name.
+  if (folder_->kind() == TargetFolder::Kind::kFile) return {};
   InstalledFiles files;
   for (const task::v1::FileEntry& entry : manifest.files()) files.Add()->set_path(entry.path());
-  // A single file is the same one under every name.
-  if (folder_->kind() == TargetFolder::Kind::kFolder) {
-    set.dropped = DroppedPaths(record_, task, manifest.supersedes(), files);
-    // An earlier version let a set write to the state. Whoever the client is by now stands there.
-    for (const std::string& state : options_.fixed) {
-      StateGuard guard(*folder_, state);
-      std::erase_if(set.dropped, [&guard](const std::string& path) { return guard.Concerns(path); });
-    }
+  std::set<std::string> dropped = DroppedPaths(record_, task, manifest.supersedes(), files);
+  // An earlier version let a set write to the state. Whoever the client is by now stands there.
+  for (const std::string& state : options_.fixed) {
+    StateGuard guard(*folder_, state);
+    std::erase_if(dropped, [&guard](const std::string& path) { return guard.Concerns(path); });
   }
-  return set;
+  return dropped;
 }
 
 // What cannot be read counts as changed: it is replaced, and the digest that is read back says whether that was right.

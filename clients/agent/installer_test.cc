@@ -121,6 +121,28 @@ TEST_P(AnyMethodTest, RefusesWhatIsInTheWayAndChangesNothing) {
   EXPECT_TRUE(PlaceIsGone());
 }
 
+// Nobody fetches in vain.
+TEST_P(AnyMethodTest, SaysWhatIsInTheWayBeforeItHasContent) {
+  WriteTestFile(Target() + "/folder/theirs", "x");
+  fs::create_directories(Target() + "/outer/folder");
+  fs::create_symlink("keep", Target() + "/link");
+  Open();
+  for (const char* path : {"keep/x", "folder", "outer", "link/x"}) {
+    EXPECT_EQ(Reason(Check({{path, "1"}})),
+              path == std::string("outer") && GetParam() == Method::kFiles ? "" : "TARGET_CONFLICT")
+        << path;
+  }
+  EXPECT_EQ(Check({{"folder/x", "1"}, {"new/x", "1"}, {"keep", "1"}, {"link", "1"}}), absl::OkStatus());
+}
+
+TEST_P(AnyMethodTest, LetsAFolderGoThatHoldsOnlyWhatTheTaskInstalled) {
+  Open();
+  ASSERT_EQ(InstallAndCommit({{"a/b/x", "1"}, {"a/y", "1"}, {"c", "1"}}), absl::OkStatus());
+  ASSERT_EQ(InstallAndCommit({{"a", "2"}, {"c/x", "2"}}, 2), absl::OkStatus());
+  EXPECT_EQ(Installed().at("a"), "2");
+  EXPECT_EQ(Installed().at("c/x"), "2");
+}
+
 TEST_F(InstallerTest, RefusesTargetsThatCannotBeSwapped) {
   EXPECT_EQ(Reason(TargetFolder::Open("/").status()), "TARGET_ROOT");
   EXPECT_EQ(Reason(TargetFolder::Open("/proc").status()), "TARGET_MOUNT");

@@ -8,9 +8,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "clients/agent/file_state.h"
 #include "clients/agent/metadata.h"
 #include "clients/agent/mounts.h"
 #include "clients/agent/target_error.h"
+#include "clients/agent/tree.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/crypto/hash.h"
@@ -41,6 +43,64 @@ absl::StatusOr<Fd> MakeFoldersFor(int root, absl::string_view path, const std::s
   }
   return folder;
 }
+
+// What stays in a target that is copied, and where the set needs something else.
+class Ways {
+ public:
+  Ways(int root, const std::set<std::string>& dropped, const std::string& shown)
+      : root_(root), dropped_(dropped), shown_(shown) {
+    for (const std::string& path : dropped) {
+      for (size_t slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1)) {
+        emptied_.insert(path.substr(0, slash));
+      }
+    }
+  }
+
+  absl::Status Check(const FileEntry& entry) const {
+    const std::string& path = entry.path();
+    for (size_t slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1)) {
+      const std::string above = path.substr(0, slash);
+      ASSIGN_OR_RETURN(const uint32_t mode, ModeOf(above));
+      if (mode == 0 || (!S_ISDIR(mode) && dropped_.count(above) > 0)) return absl::OkStatus();
+      if (!S_ISDIR(mode)) return InTheWay(Shown(above), "folder");
+    }
+    ASSIGN_OR_RETURN(const uint32_t mode, ModeOf(path));
+    if (!S_ISDIR(mode) || Goes(path)) return absl::OkStatus();
+    return InTheWay(Shown(path), entry.type() == FileEntry::TYPE_SYMLINK ? "link" : "file");
+  }
+
+ private:
+  std::string Shown(const std::string& path) const { return absl::StrCat(shown_, "/", path); }
+
+  // Returns the type and mode of what is at the path; 0 if nothing is.
+  absl::StatusOr<uint32_t> ModeOf(const std::string& path) const {
+    const Fd above = OpenFolderOnMount(root_, path);
+    struct statx info;
+    if (above.ok() && StatEntry(above.get(), payload::LastPart(path), &info)) return info.stx_mode;
+    if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP) return 0;
+    return FileError("read", Shown(path), errno);
+  }
+
+  // Whether the folder goes with the paths that the set drops, because it holds nothing else.
+  bool Goes(const std::string& path) const {
+    if (emptied_.count(path) == 0) return false;
+    const Fd folder = OpenOnMount(root_, path, O_RDONLY | O_DIRECTORY);
+    if (!folder.ok()) return false;
+    return WalkTree(folder.get(), Shown(path),
+                    [&](int, const std::string& inner, const struct statx& info, bool) {
+                      const std::set<std::string>& going = S_ISDIR(info.stx_mode) ? emptied_ : dropped_;
+                      if (going.count(absl::StrCat(path, "/", inner)) > 0) return absl::OkStatus();
+                      return InTheWay(Shown(inner), "file");
+                    })
+        .ok();
+  }
+
+  const int root_;
+  const std::set<std::string>& dropped_;
+  const std::string& shown_;
+  // The folders that hold what is dropped.
+  std::set<std::string> emptied_;
+};
 
 absl::Status WriteContent(int fd, const FileEntry& entry, const ReadChunk& read_chunk, const std::string& shown) {
   crypto::Sha256Stream whole;
@@ -74,6 +134,13 @@ void RemoveEmptyFolders(int root, const std::set<std::string>& paths, const std:
       if (!folder.ok() || unlinkat(folder.get(), payload::LastPart(path).c_str(), AT_REMOVEDIR) != 0) break;
     }
   }
+}
+
+absl::Status CheckWays(int root, const task::v1::Manifest& manifest, const std::set<std::string>& dropped,
+                       const std::string& shown) {
+  const Ways ways(root, dropped, shown);
+  for (const FileEntry& entry : manifest.files()) RETURN_IF_ERROR(ways.Check(entry));
+  return absl::OkStatus();
 }
 
 Fd OpenOldFile(int root, absl::string_view path) {

@@ -18,6 +18,12 @@ namespace parley::agent {
 // Removes the folders above these paths that are empty now, unless one of the `needed` paths lies in them.
 void RemoveEmptyFolders(int root, const std::set<std::string>& paths, const std::vector<std::string>& needed);
 
+// Checks that in a copy of the tree `root` nothing that stays is where the set needs something else; `dropped` has the
+// paths that do not stay, and `shown` is the path of the tree in errors. Returns TARGET_CONFLICT, and the errors of
+// lib/base/file.h.
+absl::Status CheckWays(int root, const task::v1::Manifest& manifest, const std::set<std::string>& dropped,
+                       const std::string& shown);
+
 // Opens the file at the path, to take metadata from; returns none if there is no file, or one that this user may not
 // read.
 Fd OpenOldFile(int root, absl::string_view path);
