@@ -209,6 +209,7 @@ absl::StatusOr<HookResult> Installer::RunApply() {
   if (!hooks.apply.empty()) {
     journal_->set_apply_runs(journal_->apply_runs() + 1);
     RETURN_IF_ERROR(WriteJournal(Journal::PHASE_APPLYING));
+    RETURN_IF_ERROR(RecordUnapplied());
     result = Run(hooks.apply, hooks.apply_timeout, journal_->revision(), journal_->digest());
   }
   if (result.status.ok()) RETURN_IF_ERROR(WriteJournal(Journal::PHASE_APPLIED));
@@ -263,9 +264,11 @@ absl::Status Installer::BeginRollback(const std::string& reason, const std::stri
 
 // Ends a rollback for good that did not bring the old set back.
 absl::Status Installer::EndFailed(absl::string_view sentence) {
+  const absl::Status noted = RecordRollback(true);
+  WarnUnless(noted, "could not note a rollback");
+  // Otherwise the journal tells the next process.
+  if (noted.ok()) CleanUp().IgnoreError();
   swapped_ = false;
-  WarnUnless(RecordRollback(true), "could not note a rollback");
-  CleanUp().IgnoreError();
   return Error(absl::StatusCode::kDataLoss, "ROLLBACK_FAILED", sentence);
 }
 
@@ -289,6 +292,7 @@ absl::Status Installer::FinishRollback() {
   HookResult again;
   if (journal_->apply_runs() > 0 && !hooks.apply.empty() && !journal_->nothing_before()) {
     again = Run(hooks.apply, hooks.apply_timeout, old.revision, old.digest);
+    if (again.status.ok() && old.revision > 0) TaskIn(&record_, journal_->task())->set_applied(true);
   }
   if (Reason(again.status) == "HOOK_NOT_STARTED") {
     // The journal stays, and with it what is left to do.
@@ -303,6 +307,14 @@ absl::Status Installer::FinishRollback() {
   return Error(absl::StatusCode::kDataLoss, "ROLLBACK_FAILED",
                absl::StrCat("the old set is back in ", folder_->target(), ", but the apply command failed on it: ",
                             again.status.message(), again.output.empty() ? "" : ": ", again.output));
+}
+
+// Once a program may have the new set, only the next run of the command says whether it works with the old one. It is
+// noted while there is room for it: the disk may be full when that run fails.
+absl::Status Installer::RecordUnapplied() {
+  if (journal_->nothing_before() || !view(journal_->task()).applied) return absl::OkStatus();
+  TaskIn(&record_, journal_->task())->set_applied(false);
+  return WriteTargetRecord();
 }
 
 absl::Status Installer::RecordRollback(bool failed) {

@@ -211,6 +211,7 @@ class Installer {
   void RecordHighest() const;
   void RemoveFoldersLeftEmpty() const;
   absl::Status EndFailed(absl::string_view sentence);
+  absl::Status RecordUnapplied();
   absl::Status RecordRollback(bool failed);
   absl::Status CleanUp();
   absl::Status WriteJournal(Journal::Phase phase);

@@ -379,6 +379,53 @@ TEST_P(HookedInstallerTest, DeclaresNothingAfterTheOldSetCouldNotBeAppliedAgain)
   EXPECT_EQ(installer_->Read("tasks/t")->digest, "");
 }
 
+// While it is there, no file can be written, as on a disk that is full.
+class NoRoom {
+ public:
+  NoRoom() {
+    former_ = signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &limit_);
+    const rlimit none = {0, limit_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &none);
+  }
+  ~NoRoom() {
+    setrlimit(RLIMIT_FSIZE, &limit_);
+    signal(SIGXFSZ, former_);
+  }
+
+ private:
+  rlimit limit_;
+  sighandler_t former_;
+};
+
+TEST_P(HookedInstallerTest, TheNextProcessDeclaresNothingEitherWhenThatCouldNotBeNoted) {
+  Open();
+  ASSERT_EQ(InstallAndCommit({{"site.conf", "one"}}), absl::OkStatus());
+  plan_.hooks.apply = "exit 1";
+  EXPECT_FALSE(Install({{"site.conf", "two"}}, 2).ok());
+  {
+    const NoRoom no_room;
+    EXPECT_EQ(Reason(RollBack()), "ROLLBACK_FAILED");
+  }
+  Open();
+  EXPECT_FALSE(installer_->pending().has_value());
+  EXPECT_EQ(Installed().at("site.conf"), "one");
+  EXPECT_FALSE(View().applied);
+  EXPECT_EQ(installer_->Read("tasks/t")->digest, "");
+}
+
+TEST_P(HookedInstallerTest, AnOldSetThatWorksIsDeclaredAgain) {
+  Open();
+  ASSERT_EQ(InstallAndCommit({{"site.conf", "one"}}), absl::OkStatus());
+  const std::string digest = installer_->Read("tasks/t")->digest;
+  plan_.hooks.apply = "grep -q one $PARLEY_TARGET/site.conf";
+  EXPECT_FALSE(Install({{"site.conf", "two"}}, 2).ok());
+  EXPECT_EQ(RollBack(), absl::OkStatus());
+  Open();
+  EXPECT_TRUE(View().applied);
+  EXPECT_EQ(installer_->Read("tasks/t")->digest, digest);
+}
+
 TEST_P(HookedInstallerTest, AHangingCheckIsKilled) {
   plan_.hooks.check = "sleep 1000";
   plan_.hooks.check_timeout = absl::Milliseconds(50);

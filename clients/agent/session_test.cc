@@ -12,6 +12,7 @@
 #include "clients/agent/cancellation.h"
 #include "clients/agent/fake_payload.h"
 #include "clients/agent/fake_taskd.h"
+#include "clients/agent/record.h"
 #include "clients/agent/session_testing.h"
 #include "gtest/gtest.h"
 #include "lib/base/error.h"
@@ -221,6 +222,19 @@ TEST_F(SessionTest, SaysThatThereWasNothingBeforeAFirstInstallationThatFails) {
   EXPECT_FALSE(std::filesystem::exists(Target()));
 }
 
+// A disk that was full has no note of it.
+TEST_F(SessionTest, ARollbackWithoutANoteOfItIsToldByWhatIsKnownOfTheOldSet) {
+  taskd_.Publish(new_);
+  ASSERT_EQ(RunToEnd().state, Participant::STATE_CONFIRMED);
+  taskd_.PushState(Participant::STATE_ROLLING_BACK);
+  EXPECT_EQ(RunToEnd().state, Participant::STATE_ROLLED_BACK);
+  const std::string record = folder_ / ".parley-target/record";
+  TargetRecord noted;
+  ASSERT_TRUE(ReadRecord(record, &noted).ok());
+  noted.mutable_tasks(0)->set_applied(false);
+  ASSERT_TRUE(WriteRecord(record, noted).ok());
+  taskd_.PushState(Participant::STATE_ROLLING_BACK);
+  EXPECT_EQ(RunToEnd().state, Participant::STATE_ROLLBACK_FAILED);
 }
 
 TEST_F(SessionTest, RollsBackWhenACommandChangesWhatWasInstalled) {

@@ -67,6 +67,7 @@ class TaskSession final : private TargetOwner::Listener {
 
   // task_session_states.cc has what the state that the server sees asks for.
   absl::Status Step();
+  absl::Status ReportUnrecordedRollback();
   bool must_wait() const;
   bool must_wait_to_resume() const;
   std::pair<std::string, int32_t> CurrentStanding() const;

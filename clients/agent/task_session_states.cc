@@ -49,8 +49,7 @@ absl::Status TaskSession::Step() {
     case Participant::STATE_CHECKING:
       return OnOffer();
     case Participant::STATE_ROLLING_BACK:
-      // The record of it was lost; that the old set is installed was not.
-      return negotiation_->Report({.state = Participant::STATE_ROLLED_BACK}).status();
+      return ReportUnrecordedRollback();
     case Participant::STATE_JOINED:
     case Participant::STATE_QUEUED:
     case Participant::STATE_DEFERRED:
@@ -61,6 +60,15 @@ absl::Status TaskSession::Step() {
     default:
       return OnStanding();
   }
+}
+
+// The record of it was lost; whether the old set works was not. Nothing is known of a target that cannot be opened now.
+absl::Status TaskSession::ReportUnrecordedRollback() {
+  if (owner_ == nullptr) return absl::OkStatus();
+  const TargetOwner::TaskView installed = owner_->view(task_);
+  const bool works = installed.revision == 0 || installed.applied;
+  return negotiation_->Report({.state = works ? Participant::STATE_ROLLED_BACK : Participant::STATE_ROLLBACK_FAILED})
+      .status();
 }
 
 // The offer that is hindered stands still, at a server that does not know of hindrances.
