@@ -26,6 +26,7 @@
 #include "lib/base/fd.h"
 #include "lib/base/file.h"
 #include "lib/base/proto_time.h"
+#include "lib/payload/beneath.h"
 #include "lib/payload/fileset.h"
 
 namespace parley::agent {
@@ -140,6 +141,20 @@ absl::Status CheckCanBeMade(const TargetFolder& folder) {
                                                  " may not be changed (chattr +i or +a); take that flag away"));
 }
 
+// An update that is undecided around this target would take away with its rollback what is put in here.
+absl::Status CheckAround(const TargetFolder& folder) {
+  for (std::string above = folder.parent_path(); above.size() > 1; above = FolderOf(above)) {
+    const std::string parent = FolderOf(above);
+    const std::string beside = absl::StrCat(parent == "/" ? "" : parent, "/.parley-", payload::LastPart(above));
+    for (const std::string& place : {beside, absl::StrCat(above, "/.parley")}) {
+      if (access(absl::StrCat(place, "/journal").c_str(), F_OK) != 0) continue;
+      return Error(absl::StatusCode::kAborted, "TARGET_TURN",
+                   absl::StrCat(folder.target(), " lies in ", above, ", of which an update is not decided yet"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 bool Installer::HoldsNothing() const {
@@ -162,6 +177,7 @@ absl::Status Installer::Choose(const std::string& task, const task::v1::Manifest
                                const std::string& state_folder) const {
   choice_ = Method::kExchange;
   choice_reason_.clear();
+  RETURN_IF_ERROR(CheckAround(*folder_));
   RETURN_IF_ERROR(CheckNames(*folder_, manifest));
   RETURN_IF_ERROR(CheckState(*folder_, manifest, options_.fixed));
   const Fd target = folder_->OpenRoot();

@@ -135,6 +135,19 @@ TEST_P(AnyMethodTest, SaysWhatIsInTheWayBeforeItHasContent) {
   EXPECT_EQ(Check({{"folder/x", "1"}, {"new/x", "1"}, {"keep", "1"}, {"link", "1"}}), absl::OkStatus());
 }
 
+TEST_P(AnyMethodTest, WaitsForAnUndecidedUpdateAroundTheTarget) {
+  Open();
+  ASSERT_EQ(Install({{"inner/x", "1"}}), absl::OkStatus());
+  const auto folder = TargetFolder::Open(Target() + "/inner");
+  ASSERT_TRUE(folder.ok()) << folder.status();
+  const auto inner = Installer::Open(folder->get(), options_);
+  ASSERT_TRUE(inner.ok()) << inner.status();
+  const task::v1::Manifest manifest = MakePayload({{"y", "2"}}).Manifest("tasks/inner", 1);
+  EXPECT_EQ(Reason(inner->Check("tasks/inner", manifest)), "TARGET_TURN");
+  ASSERT_EQ(installer_->Commit(), absl::OkStatus());
+  EXPECT_EQ(inner->Check("tasks/inner", manifest), absl::OkStatus());
+}
+
 TEST_P(AnyMethodTest, LetsAFolderGoThatHoldsOnlyWhatTheTaskInstalled) {
   Open();
   ASSERT_EQ(InstallAndCommit({{"a/b/x", "1"}, {"a/y", "1"}, {"c", "1"}}), absl::OkStatus());
