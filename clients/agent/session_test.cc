@@ -247,6 +247,17 @@ TEST_F(SessionTest, RollsBackWhenACommandChangesWhatWasInstalled) {
   EXPECT_EQ(ReadTestFile(Running()), "old");
 }
 
+TEST_F(SessionTest, RollsBackWhenACommandPutsALinkInPlaceOfTheTarget) {
+  taskd_.Publish(new_);
+  JoinOptions options = Options();
+  options.hooks.check = "mv $PARLEY_TARGET $PARLEY_TARGET-2; ln -s $PARLEY_TARGET-2 $PARLEY_TARGET";
+  const Outcome outcome = RunToEnd(std::move(options));
+  EXPECT_EQ(outcome.state, Participant::STATE_ROLLED_BACK);
+  EXPECT_EQ(outcome.reason, "target_changed");
+  EXPECT_FALSE(std::filesystem::is_symlink(Target()));
+  EXPECT_EQ(Installed(), old_);
+}
+
 TEST_F(SessionTest, RollsBackWhenItCannotConfirm) {
   taskd_.Publish(new_);
   taskd_.faults.confirm = [this] {

@@ -213,6 +213,11 @@ TargetFolder::~TargetFolder() {
 
 bool TargetFolder::IsParentCurrent() const { return LeadsTo(parent_path_, parent()); }
 
+bool TargetFolder::IsLink() const {
+  struct stat info;
+  return fstatat(parent(), name_.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(info.st_mode);
+}
+
 absl::Status TargetFolder::EnsurePlace() {
   struct stat held;
   if (fstat(place(), &held) != 0 || held.st_nlink > 0) return absl::OkStatus();

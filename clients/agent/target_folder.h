@@ -66,6 +66,8 @@ class TargetFolder {
   bool IsCurrent() const;
   // Returns the same of the folder above the target alone.
   bool IsParentCurrent() const;
+  // Returns whether a link has taken the place of the target since it was opened.
+  bool IsLink() const;
   // Makes the place anew, empty, if somebody has removed it. Returns the errors with which Open takes the lock.
   absl::Status EnsurePlace();
 

@@ -78,6 +78,8 @@ class TargetOwner {
   bool IsCurrent() const;
   // Returns whether the folders are others by now, although an update may be undecided in those that the owner holds.
   bool HasMoved() const { return !folder_->IsCurrent(); }
+  // Returns whether a link has taken the place of the target.
+  bool IsLink() const { return folder_->IsLink(); }
   // Returns a sentence for people that names what can have made other folders of them.
   std::string HowItMoved() const;
 

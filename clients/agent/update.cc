@@ -270,6 +270,11 @@ absl::Status Update::Confirm() {
   if (owner_->HasMoved()) {
     return RollBack("target_changed", owner_->HowItMoved(), /*passing=*/true);
   }
+  if (owner_->IsLink()) {
+    return RollBack("target_changed",
+                    absl::StrCat("somebody, perhaps a command, put a link in place of ", owner_->target()),
+                    /*passing=*/false);
+  }
   if (*digest != pending->digest) {
     return RollBack("digest_mismatch", "a command changed the files that had just been installed", /*passing=*/false);
   }
