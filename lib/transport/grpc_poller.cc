@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "grpc/grpc.h"
@@ -24,12 +25,14 @@ namespace {
 std::atomic<bool> polling = false;
 // Whether this thread is inside a call into gRPC, behind which callbacks may run.
 thread_local bool calls_back = false;
-// The events of gRPC's sockets that this thread has seen.
+// The events of gRPC's sockets, and those that only woke it, that this thread has seen.
 thread_local uint64_t events_seen = 0;
 
 constexpr char kRunInBackground[] = "_Z28grpc_iomgr_run_in_backgroundv";
 constexpr char kIsBackgroundThread[] = "_Z42grpc_iomgr_is_any_background_poller_threadv";
 constexpr char kSetReady[] = "_ZN9grpc_core13LockfreeEvent8SetReadyEv";
+constexpr char kConsumeWakeup[] = "_Z29grpc_wakeup_fd_consume_wakeupP14grpc_wakeup_fd";
+constexpr char kScheduleOnDone[] = "_ZN4grpc8internal18ServerCallbackCall14ScheduleOnDoneEb";
 
 // Returns gRPC's function of this name, before which one of those below stands.
 template <typename Function>
@@ -66,7 +69,25 @@ bool SetReady(void* event) {
   return next(event);
 }
 
+// Is told that a call is over, and whether its handler may hear of that at once. If not, gRPC gives it to another
+// thread.
+__attribute__((weak)) void ScheduleOnDone(void* call, bool at_once) __asm__(
+    "_ZN4grpc8internal18ServerCallbackCall14ScheduleOnDoneEb");
+void ScheduleOnDone(void* call, bool at_once) {
+  static auto* const next = Next<void(void*, bool)>(kScheduleOnDone);
+  next(call, at_once || calls_back);
+}
+
 }  // extern "C"
+
+// Is told each event that was to wake a thread.
+__attribute__((weak)) absl::Status ConsumeWakeup(void* wakeup) __asm__(
+    "_Z29grpc_wakeup_fd_consume_wakeupP14grpc_wakeup_fd");
+absl::Status ConsumeWakeup(void* wakeup) {
+  static auto* const next = Next<absl::Status(void*)>(kConsumeWakeup);
+  ++events_seen;
+  return next(wakeup);
+}
 
 namespace {
 
@@ -84,9 +105,6 @@ std::set<int> PollingDescriptors() {
   return found;
 }
 
-// gRPC takes up to 100 events from the kernel, and deals with one of them at each poll. A poll without an event of a
-// socket may have been about the event that wakes pollers, the last of one batch and then the first of the next.
-constexpr int kIdlePolls = 3;
 // After so many polls the relays have their turn.
 constexpr int kPollsAtOnce = 512;
 
@@ -106,15 +124,17 @@ class Poller final : public EventLoop::FarEnds {
 
   // What completes while gRPC polls calls back only if a call of this thread into gRPC is under way, behind which the
   // callbacks then run. An empty batch is such a call: its own callback polls.
+  //
+  // gRPC takes up to 100 events from the kernel, and deals with one of them at each poll. A poll without one has found
+  // that the kernel has none.
   bool Work() override {
-    int idle = 0;
-    for (int polls = 0; idle < kIdlePolls && polls < kPollsAtOnce; ++polls) {
+    for (int polls = 0; polls < kPollsAtOnce; ++polls) {
       const uint64_t seen = events_seen;
       const CallbacksAtOnce here;
       grpc_call_start_batch(call_, nullptr, 0, &poll_, nullptr);
-      idle = events_seen == seen ? idle + 1 : 0;
+      if (events_seen == seen) return false;
     }
-    return idle < kIdlePolls;
+    return true;
   }
 
  private:
@@ -147,7 +167,8 @@ bool StandsBefore(const char* name, Function* ours) {
 
 bool Begin() {
   if (!absl::StartsWith(grpc::Version(), "1.51.") || !StandsBefore(kRunInBackground, &RunInBackground) ||
-      !StandsBefore(kIsBackgroundThread, &IsBackgroundThread) || !StandsBefore(kSetReady, &SetReady)) {
+      !StandsBefore(kIsBackgroundThread, &IsBackgroundThread) || !StandsBefore(kSetReady, &SetReady) ||
+      !StandsBefore(kConsumeWakeup, &ConsumeWakeup) || !StandsBefore(kScheduleOnDone, &ScheduleOnDone)) {
     return false;
   }
   const std::set<int> before = PollingDescriptors();
