@@ -23,6 +23,7 @@
 #include "lib/transport/channel.h"
 #include "lib/transport/grpc_door.h"
 #include "lib/transport/grpc_poller.h"
+#include "lib/transport/relay_in_callers.h"
 
 namespace parley::bench {
 namespace {
@@ -144,6 +145,7 @@ int Main(const std::vector<std::string>& arguments) {
   const std::string &folder = arguments[2], &address = arguments[3];
   Reach reach;
   if (arguments[1] == "door") {
+    transport::RelayInCallers();
     reach.connect = [&] { return ConnectDoor(address, folder); };
   } else if (arguments[1] == "copy") {
     reach.connect = [target = DialCopied(address)] { return ConnectPlain(target); };

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 
 #include <algorithm>
 #include <utility>
@@ -15,6 +16,10 @@ constexpr int kEventsAtOnce = 128;
 
 std::atomic<EventLoop::FarEnds*> all_far_ends = nullptr;
 
+// How the shared loop runs, once that is settled: it can not be changed any more.
+enum class Shape { kOpen, kThread, kTurns };
+std::atomic<Shape> shared_shape = Shape::kOpen;
+
 // Tells the shared loop that there is something to do.
 class FarEndsWatch final : public EventLoop::Watch {
  public:
@@ -23,9 +28,15 @@ class FarEndsWatch final : public EventLoop::Watch {
 
 }  // namespace
 
-EventLoop::EventLoop() : epoll_fd_(epoll_create1(EPOLL_CLOEXEC)), wake_fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
-  epoll_event event{.events = EPOLLIN | EPOLLET, .data = {.ptr = nullptr}};
-  epoll_ctl(epoll_fd_.get(), EPOLL_CTL_ADD, wake_fd_.get(), &event);
+EventLoop::EventLoop(bool has_thread)
+    : epoll_fd_(epoll_create1(EPOLL_CLOEXEC)),
+      wake_fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
+      timer_fd_(has_thread ? -1 : timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)) {
+  Add(wake_fd_.get(), EPOLLIN | EPOLLET, nullptr);
+  if (!has_thread) {
+    Add(timer_fd_.get(), EPOLLIN | EPOLLET, nullptr);
+    return;
+  }
   // Signals are the process's business, never this thread's.
   sigset_t all, before;
   sigfillset(&all);
@@ -37,8 +48,16 @@ EventLoop::EventLoop() : epoll_fd_(epoll_create1(EPOLL_CLOEXEC)), wake_fd_(event
 EventLoop::~EventLoop() { Stop(); }
 
 EventLoop* EventLoop::Shared() {
-  static EventLoop* const loop = new EventLoop;
+  static EventLoop* const loop = [] {
+    Shape shape = Shape::kOpen;
+    return new EventLoop(shared_shape.compare_exchange_strong(shape, Shape::kThread) || shape == Shape::kThread);
+  }();
   return loop;
+}
+
+bool EventLoop::TakeTurnsAtShared() {
+  Shape shape = Shape::kOpen;
+  return shared_shape.compare_exchange_strong(shape, Shape::kTurns) || shape == Shape::kTurns;
 }
 
 void EventLoop::ServeFarEnds(FarEnds* far_ends) {
@@ -88,6 +107,7 @@ void EventLoop::PostAfter(absl::Duration delay, std::function<void()> task) {
 
 void EventLoop::Run(const std::function<void()>& task) {
   if (InLoop()) return task();
+  if (!has_thread()) return RunInTurn(task);
   Mutex mutex;
   CondVar done_cond;
   bool done = false;
@@ -105,7 +125,7 @@ void EventLoop::Run(const std::function<void()>& task) {
 void EventLoop::Stop() {
   if (stopping_.exchange(true)) return;
   eventfd_write(wake_fd_.get(), 1);
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
   std::vector<std::function<void()>> dropped;
   {
     MutexLock lock(&mutex_);
@@ -142,28 +162,86 @@ int EventLoop::TimeoutMillis() {
   return static_cast<int>(std::clamp<int64_t>(millis, 0, 60'000));
 }
 
-void EventLoop::Loop() {
-  pthread_setname_np(pthread_self(), "parley-relay");
-  epoll_event events[kEventsAtOnce];
-  while (!stopping_.load(std::memory_order_relaxed)) {
-    const int timeout = far_ends_due_ ? 0 : TimeoutMillis();
-    const int count = epoll_wait(epoll_fd_.get(), events, kEventsAtOnce, timeout);
-    bool woken = false;
-    for (int i = 0; i < count; ++i) {
-      if (events[i].data.ptr == nullptr) {
-        // Edge-triggered: each write wakes, so nothing need be read.
-        woken = true;
-      } else {
-        static_cast<Watch*>(events[i].data.ptr)->OnEvents(events[i].events);
+void EventLoop::SetTimer() {
+  const Instant next = delayed_.empty() ? Instant::max() : delayed_.begin()->first;
+  if (std::exchange(timer_at_, next) == next || delayed_.empty()) return;
+  const auto nanos = std::chrono::nanoseconds(next.time_since_epoch()).count();
+  const itimerspec when{.it_value = {.tv_sec = nanos / 1'000'000'000, .tv_nsec = nanos % 1'000'000'000}};
+  timerfd_settime(timer_fd_.get(), TFD_TIMER_ABSTIME, &when, nullptr);
+}
+
+void EventLoop::Turn() {
+  if (InLoop()) return;
+  {
+    MutexLock lock(&turn_mutex_);
+    turn_due_ = true;
+    // Whoever has the turn looks once more after it.
+    if (std::exchange(turn_taken_, true)) return;
+  }
+  EndTurn();
+}
+
+void EventLoop::RunInTurn(const std::function<void()>& task) {
+  {
+    MutexLock lock(&turn_mutex_);
+    while (turn_taken_) turn_over_.Wait(&turn_mutex_);
+    turn_taken_ = true;
+    turn_due_ = true;
+  }
+  HaveTurn(task);
+  EndTurn();
+}
+
+void EventLoop::EndTurn() {
+  while (true) {
+    {
+      MutexLock lock(&turn_mutex_);
+      if (!std::exchange(turn_due_, false)) {
+        turn_taken_ = false;
+        return turn_over_.NotifyAll();
       }
     }
-    if (woken || !delayed_.empty()) RunPosted();
-    if (std::exchange(far_ends_due_, false)) {
-      FarEnds* const far_ends = all_far_ends.load(std::memory_order_relaxed);
-      far_ends_due_ = far_ends != nullptr && far_ends->Work();
-    }
-    retired_.clear();
+    HaveTurn([this] {
+      while (Pass(0)) {
+      }
+    });
   }
+}
+
+void EventLoop::HaveTurn(const std::function<void()>& work) {
+  runner_ = std::this_thread::get_id();
+  work();
+  retired_.clear();
+  SetTimer();
+  runner_ = std::thread::id();
+}
+
+void EventLoop::Loop() {
+  pthread_setname_np(pthread_self(), "parley-relay");
+  runner_ = std::this_thread::get_id();
+  while (!stopping_.load(std::memory_order_relaxed)) Pass(far_ends_due_ ? 0 : TimeoutMillis());
+  runner_ = std::thread::id();
+}
+
+bool EventLoop::Pass(int timeout_millis) {
+  epoll_event events[kEventsAtOnce];
+  const int count = epoll_wait(epoll_fd_.get(), events, kEventsAtOnce, timeout_millis);
+  bool woken = false;
+  for (int i = 0; i < count; ++i) {
+    if (events[i].data.ptr == nullptr) {
+      // Edge-triggered: each write wakes, so nothing need be read.
+      woken = true;
+    } else {
+      static_cast<Watch*>(events[i].data.ptr)->OnEvents(events[i].events);
+    }
+  }
+  if (woken || !delayed_.empty()) RunPosted();
+  if (std::exchange(far_ends_due_, false)) {
+    FarEnds* const far_ends = all_far_ends.load(std::memory_order_relaxed);
+    far_ends_due_ = far_ends != nullptr && far_ends->Work();
+  }
+  retired_.clear();
+  return count > 0;
 }
 
 }  // namespace parley::transport

@@ -4,8 +4,11 @@
 // it was asked for. Handlers live in their loop's thread alone: other threads reach them by Post. A handler that closes
 // gives itself to Retire, so that an event of the same batch does not meet freed memory.
 //
-// Threads: Post, PostAfter, Stop and InLoop may be called from any thread, the rest in the loop or before an fd's first
-// event.
+// The shared loop may have no thread. Threads that wait for something else then take turns at it, one at a time, and
+// "in the loop" is whoever has the turn.
+//
+// Threads: Post, PostAfter, Run, Turn, Stop and InLoop may be called from any thread, the rest in the loop or before an
+// fd's first event.
 #ifndef PARLEY_LIB_TRANSPORT_EVENT_LOOP_H_
 #define PARLEY_LIB_TRANSPORT_EVENT_LOOP_H_
 
@@ -62,8 +65,10 @@ class EventLoop {
   static void ServeFarEnds(FarEnds* far_ends);
   // Returns whether the shared loop serves far ends. All local sockets then belong in it.
   static bool ServesFarEnds();
+  // Lets the shared loop have no thread, to the end of the process. Returns false if it has one already.
+  static bool TakeTurnsAtShared();
 
-  EventLoop();
+  EventLoop() : EventLoop(/*has_thread=*/true) {}
   // Calls Stop.
   ~EventLoop();
   EventLoop(const EventLoop&) = delete;
@@ -83,8 +88,16 @@ class EventLoop {
   // Runs `task` later by the machine's clock: for retries and lingering, not for anything that a test must be able to
   // pass over.
   void PostAfter(absl::Duration delay, std::function<void()> task);
-  // Runs `task` in the loop's thread and waits until it has run; at once if called in the loop.
+  // Runs `task` in the loop's thread and waits until it has run; at once if called in the loop. If the loop has no
+  // thread, this one takes the turn.
   void Run(const std::function<void()>& task);
+
+  bool has_thread() const { return !timer_fd_.ok(); }
+  // Handles on this thread, without waiting, all that is ready in a loop without a thread. If another thread has the
+  // turn, that one does it, and this returns at once. Does nothing if called in the loop.
+  void Turn();
+  // Returns a descriptor that becomes readable when there is something to do in a turn.
+  int fd() const { return epoll_fd_.get(); }
 
   // Should be called when a local socket has been read, written or closed: its far end is served after this batch of
   // events, and one turn later otherwise.
@@ -93,7 +106,7 @@ class EventLoop {
   // Frees the handler after the events of this batch.
   void Retire(std::shared_ptr<void> handler) { retired_.push_back(std::move(handler)); }
   Scratch& scratch() { return scratch_; }
-  bool InLoop() const { return std::this_thread::get_id() == thread_.get_id(); }
+  bool InLoop() const { return runner_.load(std::memory_order_relaxed) == std::this_thread::get_id(); }
 
   // Ends the thread and drops the tasks that have not run. Must not be called from the loop itself; further calls
   // change nothing.
@@ -102,12 +115,26 @@ class EventLoop {
  private:
   using Instant = std::chrono::steady_clock::time_point;
 
+  explicit EventLoop(bool has_thread);
+
   void Loop();
+  // Waits for events for so long, and handles them. Returns whether there were any.
+  bool Pass(int timeout_millis);
   void RunPosted();
   int TimeoutMillis();
+  // Lets the timer's descriptor wake for the delayed task that is due next.
+  void SetTimer();
+  void RunInTurn(const std::function<void()>& task);
+  // Does this, in the loop.
+  void HaveTurn(const std::function<void()>& work);
+  // Handles what is ready for as long as somebody has asked for it, and gives the turn back.
+  void EndTurn();
 
   const Fd epoll_fd_;
   const Fd wake_fd_;
+  // Only if there is no thread, which would wait until then.
+  const Fd timer_fd_;
+  Instant timer_at_ = Instant::max();
   Scratch scratch_;
   std::vector<std::shared_ptr<void>> retired_;
   std::multimap<Instant, std::function<void()>> delayed_;
@@ -116,6 +143,13 @@ class EventLoop {
   std::vector<std::function<void()>> posted_ ABSL_GUARDED_BY(mutex_);
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   std::atomic<bool> stopping_{false};
+  // Whoever runs handlers now.
+  std::atomic<std::thread::id> runner_{};
+  Mutex turn_mutex_;
+  CondVar turn_over_;
+  bool turn_taken_ ABSL_GUARDED_BY(turn_mutex_) = false;
+  // Somebody has asked for a turn since the last look at what is ready.
+  bool turn_due_ ABSL_GUARDED_BY(turn_mutex_) = false;
   std::thread thread_;
 };
 

@@ -1,7 +1,6 @@
 #include "lib/transport/grpc_poller.h"
 
 #include <dirent.h>
-#include <dlfcn.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -17,6 +16,7 @@
 #include "grpc/support/time.h"
 #include "grpcpp/grpcpp.h"
 #include "lib/transport/event_loop.h"
+#include "lib/transport/grpc_symbols.h"
 
 namespace parley::transport {
 namespace {
@@ -34,12 +34,6 @@ constexpr char kSetReady[] = "_ZN9grpc_core13LockfreeEvent8SetReadyEv";
 constexpr char kConsumeWakeup[] = "_Z29grpc_wakeup_fd_consume_wakeupP14grpc_wakeup_fd";
 constexpr char kScheduleOnDone[] = "_ZN4grpc8internal18ServerCallbackCall14ScheduleOnDoneEb";
 
-// Returns gRPC's function of this name, before which one of those below stands.
-template <typename Function>
-Function* Next(const char* name) {
-  return reinterpret_cast<Function*>(dlsym(RTLD_NEXT, name));
-}
-
 }  // namespace
 
 // These stand in for functions that libgrpc exports and calls: the symbols of a program come before those of a library.
@@ -49,7 +43,7 @@ extern "C" {
 // Says whether completions call back from whoever polls. If not, gRPC begins threads that poll.
 __attribute__((weak)) bool RunInBackground() __asm__("_Z28grpc_iomgr_run_in_backgroundv");
 bool RunInBackground() {
-  static auto* const next = Next<bool()>(kRunInBackground);
+  static auto* const next = NextSymbol<bool()>(kRunInBackground);
   return polling.load(std::memory_order_relaxed) || (next != nullptr && next());
 }
 
@@ -57,14 +51,14 @@ bool RunInBackground() {
 // thread.
 __attribute__((weak)) bool IsBackgroundThread() __asm__("_Z42grpc_iomgr_is_any_background_poller_threadv");
 bool IsBackgroundThread() {
-  static auto* const next = Next<bool()>(kIsBackgroundThread);
+  static auto* const next = NextSymbol<bool()>(kIsBackgroundThread);
   return calls_back || (next != nullptr && next());
 }
 
 // Is told each event of a socket.
 __attribute__((weak)) bool SetReady(void* event) __asm__("_ZN9grpc_core13LockfreeEvent8SetReadyEv");
 bool SetReady(void* event) {
-  static auto* const next = Next<bool(void*)>(kSetReady);
+  static auto* const next = NextSymbol<bool(void*)>(kSetReady);
   ++events_seen;
   return next(event);
 }
@@ -74,7 +68,7 @@ bool SetReady(void* event) {
 __attribute__((weak)) void ScheduleOnDone(void* call, bool at_once) __asm__(
     "_ZN4grpc8internal18ServerCallbackCall14ScheduleOnDoneEb");
 void ScheduleOnDone(void* call, bool at_once) {
-  static auto* const next = Next<void(void*, bool)>(kScheduleOnDone);
+  static auto* const next = NextSymbol<void(void*, bool)>(kScheduleOnDone);
   next(call, at_once || calls_back);
 }
 
@@ -84,7 +78,7 @@ void ScheduleOnDone(void* call, bool at_once) {
 __attribute__((weak)) absl::Status ConsumeWakeup(void* wakeup) __asm__(
     "_Z29grpc_wakeup_fd_consume_wakeupP14grpc_wakeup_fd");
 absl::Status ConsumeWakeup(void* wakeup) {
-  static auto* const next = Next<absl::Status(void*)>(kConsumeWakeup);
+  static auto* const next = NextSymbol<absl::Status(void*)>(kConsumeWakeup);
   ++events_seen;
   return next(wakeup);
 }
@@ -159,16 +153,11 @@ class Poller final : public EventLoop::FarEnds {
   grpc_call* call_ = nullptr;
 };
 
-// Returns whether a library that calls the function of this name finds ours, and ours finds gRPC's.
-template <typename Function>
-bool StandsBefore(const char* name, Function* ours) {
-  return dlsym(RTLD_DEFAULT, name) == reinterpret_cast<void*>(ours) && Next<Function>(name) != nullptr;
-}
-
 bool Begin() {
   if (!absl::StartsWith(grpc::Version(), "1.51.") || !StandsBefore(kRunInBackground, &RunInBackground) ||
       !StandsBefore(kIsBackgroundThread, &IsBackgroundThread) || !StandsBefore(kSetReady, &SetReady) ||
-      !StandsBefore(kConsumeWakeup, &ConsumeWakeup) || !StandsBefore(kScheduleOnDone, &ScheduleOnDone)) {
+      !StandsBefore(kConsumeWakeup, &ConsumeWakeup) || !StandsBefore(kScheduleOnDone, &ScheduleOnDone) ||
+      !EventLoop::Shared()->has_thread()) {
     return false;
   }
   const std::set<int> before = PollingDescriptors();

@@ -15,6 +15,7 @@
 #include "lib/transport/channel.h"
 #include "lib/transport/grpc_door.h"
 #include "lib/transport/grpc_poller.h"
+#include "lib/transport/relay_in_callers.h"
 #include "lib/transport/testing/keys.h"
 #include "parley/echo/v1/echo.grpc.pb.h"
 
@@ -62,9 +63,11 @@ class Stream {
   explicit Stream(Channel* channel)
       : stub_(EchoService::NewStub(channel->grpc())), stream_(stub_->EchoStream(&context_)) {}
 
-  bool IsAnswered() { return stream_->Write(EchoRequest()) && Read(); }
+  bool IsAnswered() { return Write() && Read(); }
+  bool Write() { return stream_->Write(EchoRequest()); }
   bool Read() { return stream_->Read(&response_); }
   void WritesDone() { stream_->WritesDone(); }
+  void Cancel() { context_.TryCancel(); }
   grpc::Status Finish() { return stream_->Finish(); }
 
  private:
@@ -80,6 +83,9 @@ class GrpcServerTest : public testing::Test {
   void Serve(Listener::Options options = {}) {
     if (getenv("PARLEY_POLL_IN_LOOP") != nullptr) {
       ASSERT_TRUE(PollGrpcInLoop());
+    }
+    if (getenv("PARLEY_RELAY_IN_CALLERS") != nullptr) {
+      ASSERT_TRUE(RelayInCallers());
     }
     keys_.Add("alice");
     keys_.Add("bob");
