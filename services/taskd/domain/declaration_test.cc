@@ -306,6 +306,16 @@ TEST(Drift, ToAnotherTasksFilesIsNotUndoneUnlessAPersonWantsIt) {
   EXPECT_EQ(Outcome(over, Declare(over, again, MakeTask())), "OFFERED");
 }
 
+TEST(Drift, APersonIsHeardThoughTheClientJoinedUnderAnEarlierRevision) {
+  Declaration taken = MakeDeclaration();
+  taken.set_taken_over("tasks/other has installed over a.conf of tasks/nginx-tls");
+  const ParticipantRecord joined = MakeRecord(Participant::STATE_JOINED);
+  const TaskRecord newer = MakeTask(Task::STATE_OPEN, 2);
+  EXPECT_EQ(Outcome(joined, Declare(joined, taken, newer)), "INELIGIBLE");
+  taken.set_retry(true);
+  EXPECT_EQ(Outcome(joined, Declare(joined, taken, newer)), "OFFERED");
+}
+
 // A revision that brings back what was installed before an earlier one is not believed to be there because of that.
 TEST(Installed, IsWhatWasConfirmedLastNotWhatWasDeclaredFirst) {
   Declaration first = MakeDeclaration();

@@ -162,15 +162,15 @@ class Machine {
   // Where the client stands follows from what it has now, whatever was believed of it before.
   Result OnDeclare(const Declaration& declaration) {
     if (was().has_revoke_time()) return Unchanged();
-    const bool asked = TakeDeclaration(declaration, now_, &next_);
+    asked_ = TakeDeclaration(declaration, now_, &next_);
     NoteLabels();
     if (TaskHasEnded() && !IsApplying()) {
       return Outdated() || !task::IsAtRest(state()) ? OnTaskEnded() : StayInEndedTask();
     }
+    if (asked_ && !HasPayload()) TakeRetry();
     if (Outdated() && !IsApplying()) return Evaluate();
-    if (asked && !HasPayload()) TakeRetry();
     if (declaration.has_hindrance() && !HasPayload() && !TaskHasEnded()) return OnHindrance();
-    return LeadsOn(asked) || MustLeave() ? Evaluate() : StayOrComeBack();
+    return LeadsOn() || MustLeave() ? Evaluate() : StayOrComeBack();
   }
 
   // A person at the machine wants the update: neither a deferral nor another task's files stand against that.
@@ -185,10 +185,10 @@ class Machine {
   Result OnHindrance() { return task::StaysWhenHindered(was()) ? StayOrComeBack() : Evaluate(); }
 
   // A declaration without a hindrance leads on from where the client stands.
-  bool LeadsOn(bool asked) const {
+  bool LeadsOn() const {
     if (task::AwaitsDeclaration(was())) return true;
     if (task::IsInstalled(state())) return !HasPayload();
-    if (task::HasFailed(state())) return asked || SomethingMatteredChanged(record_, next_);
+    if (task::HasFailed(state())) return asked_ || SomethingMatteredChanged(record_, next_);
     switch (state()) {
       case Participant::STATE_OFFERED:
         return HasPayload() || !IsSelected();
@@ -268,7 +268,7 @@ class Machine {
     return Unchanged();
   }
 
-  // Nothing of an earlier revision's counts in the current one.
+  // Nothing of an earlier revision's counts in the current one. Who asks now means the current one.
   void StartRevision() {
     is().set_deferrals(0);
     is().set_attempt(0);
@@ -278,7 +278,7 @@ class Machine {
     next_.set_counters(0);
     next_.clear_window();
     next_.clear_checking_connection();
-    next_.clear_retry();
+    if (!asked_) next_.clear_retry();
     next_.clear_failed_circumstances();
     is().set_revision(task_.task().revision());
   }
@@ -498,6 +498,8 @@ class Machine {
   const TaskRecord& task_;
   const absl::Time now_;
   ParticipantRecord next_;
+  // A person at the machine asks for the update with this event.
+  bool asked_ = false;
 };
 
 }  // namespace
