@@ -39,14 +39,10 @@ void FetchStream::Begin() {
 absl::Status FetchStream::Start() {
   RETURN_IF_ERROR(ValidateFetch(request_));
   ASSIGN_OR_RETURN(member_, parts_->callers->Identify(caller_, kMethod, request_.task()));
-  ASSIGN_OR_RETURN(snapshot_, parts_->callers->Load(caller_, member_));
-  absl::Status accepted = CheckAccepted();
-  if (!accepted.ok() && snapshot_.recent) {
-    // Perhaps it was at another server that the offer was accepted.
-    ASSIGN_OR_RETURN(snapshot_, parts_->updater->Load(member_.task, member_.client));
-    accepted = CheckAccepted();
-  }
-  RETURN_IF_ERROR(accepted);
+  const auto check_accepted = [this](const ParticipantSnapshot& snapshot) {
+    return CheckAccepted(snapshot.participant());
+  };
+  ASSIGN_OR_RETURN(snapshot_, parts_->callers->Load(caller_, member_, check_accepted));
   ASSIGN_OR_RETURN(const auto revision, parts_->manifests->Get(member_.task, request_.revision()));
   for (const auto& chunk : request_.chunks()) {
     if (!std::binary_search(revision->chunks.begin(), revision->chunks.end(), chunk.digest())) {
@@ -58,15 +54,15 @@ absl::Status FetchStream::Start() {
   return absl::OkStatus();
 }
 
-absl::Status FetchStream::CheckAccepted() const {
-  if (!task::MayFetch(snapshot_.participant())) {
+absl::Status FetchStream::CheckAccepted(const task::v1::Participant& participant) const {
+  if (!task::MayFetch(participant)) {
     return Error(absl::StatusCode::kFailedPrecondition, "NOTHING_ACCEPTED",
                  "chunks are for a client that has accepted an offer; negotiate first");
   }
-  if (request_.revision() != snapshot_.participant().revision()) {
-    return Error(absl::StatusCode::kFailedPrecondition, "REVISION_NOT_OFFERED",
-                 absl::StrCat("revision ", snapshot_.participant().revision(), " is the one that was accepted, not ",
-                              request_.revision()));
+  if (request_.revision() != participant.revision()) {
+    return Error(
+        absl::StatusCode::kFailedPrecondition, "REVISION_NOT_OFFERED",
+        absl::StrCat("revision ", participant.revision(), " is the one that was accepted, not ", request_.revision()));
   }
   return absl::OkStatus();
 }

@@ -27,7 +27,7 @@ class FetchStream final
 
   absl::Status Start();
   // Returns FAILED_PRECONDITION (NOTHING_ACCEPTED, REVISION_NOT_OFFERED).
-  absl::Status CheckAccepted() const;
+  absl::Status CheckAccepted(const task::v1::Participant& participant) const;
   absl::Status CheckStillSelected() const;
   // Sends the next piece: at once if the chunk is in memory, or else after a worker has read it.
   void Next();

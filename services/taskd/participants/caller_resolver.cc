@@ -26,13 +26,12 @@ void CallerResolver::Joined(absl::string_view task, absl::string_view tag, absl:
   clients_.Put(key, std::make_shared<const std::string>(client), key.size() + client.size());
 }
 
-absl::StatusOr<ParticipantSnapshot> CallerResolver::Load(const rpc::Caller& caller, const Member& member) const {
-  ASSIGN_OR_RETURN(ParticipantSnapshot snapshot, updater_->LoadRecent(member.task, member.client));
-  if (snapshot.recent && !CheckKey(caller, snapshot.client.value).ok()) {
-    ASSIGN_OR_RETURN(snapshot, updater_->Load(member.task, member.client));
-  }
-  RETURN_IF_ERROR(CheckKey(caller, snapshot.client.value));
-  return snapshot;
+absl::StatusOr<ParticipantSnapshot> CallerResolver::Load(const rpc::Caller& caller, const Member& member,
+                                                         const ParticipantUpdater::Check& also) const {
+  return updater_->LoadRecent(member.task, member.client, [&](const ParticipantSnapshot& snapshot) -> absl::Status {
+    RETURN_IF_ERROR(CheckKey(caller, snapshot.client.value));
+    return also == nullptr ? absl::OkStatus() : also(snapshot);
+  });
 }
 
 absl::Status CallerResolver::CheckKey(const rpc::Caller& caller, const ParticipantRecord& record) {

@@ -36,8 +36,9 @@ class CallerResolver {
   void Joined(absl::string_view task, absl::string_view tag, absl::string_view client) const;
 
   // Returns where the client stands, perhaps from memory. Returns UNAUTHENTICATED (KEY_REVOKED) if its key has been
-  // revoked, even if the door does not know yet.
-  absl::StatusOr<ParticipantSnapshot> Load(const rpc::Caller& caller, const Member& member) const;
+  // revoked, even if the door does not know yet, and what `also` has against what is stored.
+  absl::StatusOr<ParticipantSnapshot> Load(const rpc::Caller& caller, const Member& member,
+                                           const ParticipantUpdater::Check& also = nullptr) const;
   // Returns the same error if the record is not of the key that calls: the key was revoked, or the client has joined
   // anew.
   static absl::Status CheckKey(const rpc::Caller& caller, const ParticipantRecord& record);

@@ -266,7 +266,7 @@ absl::Status NegotiateStream::AddOffer(const ParticipantRecord& record, const Ta
 // Something about the client or its task has changed: is there anything to offer, or to tell?
 void NegotiateStream::Reevaluate(int64_t version) {
   if (!IsListening() || (version != 0 && version <= snapshot_.participant().version())) return;
-  absl::StatusOr<ParticipantSnapshot> snapshot = parts_->updater->LoadRecent(member_.task, member_.client);
+  absl::StatusOr<ParticipantSnapshot> snapshot = parts_->callers->Load(caller_, member_);
   if (!snapshot.ok()) return Close(snapshot.status());
   // What the watch has not shown yet, it will, and then this is called again.
   snapshot->recent = false;

@@ -21,12 +21,16 @@ absl::StatusOr<ParticipantSnapshot> ParticipantUpdater::Load(absl::string_view t
   return snapshot;
 }
 
-absl::StatusOr<ParticipantSnapshot> ParticipantUpdater::LoadRecent(absl::string_view task,
-                                                                   absl::string_view client) const {
+absl::StatusOr<ParticipantSnapshot> ParticipantUpdater::LoadRecent(absl::string_view task, absl::string_view client,
+                                                                   const Check& check) const {
   TaskSnapshot of_task = task_index_->Find(task);
-  const auto found = of_task == nullptr ? nullptr : recent_.Find(task, client);
-  if (found == nullptr) return Load(task, client);
-  return ParticipantSnapshot{.client = *found, .task = std::move(of_task), .recent = true};
+  if (const auto found = of_task == nullptr ? nullptr : recent_.Find(task, client)) {
+    ParticipantSnapshot snapshot{.client = *found, .task = std::move(of_task), .recent = true};
+    if (check(snapshot).ok()) return snapshot;
+  }
+  ASSIGN_OR_RETURN(ParticipantSnapshot snapshot, Load(task, client));
+  RETURN_IF_ERROR(check(snapshot));
+  return snapshot;
 }
 
 absl::StatusOr<bool> ParticipantUpdater::Update(absl::string_view task, absl::string_view client,

@@ -37,6 +37,8 @@ class ParticipantUpdater {
   // Returns the record to store in its place, or no value if it stays.
   using Decide = std::function<absl::StatusOr<std::optional<ParticipantRecord>>(const ParticipantRecord& record,
                                                                                 const TaskRecord& task)>;
+  // Returns why the client is refused, if it is.
+  using Check = std::function<absl::Status(const ParticipantSnapshot& snapshot)>;
   // The number of clients that one commit changes: few enough for every engine's limit of operations.
   static constexpr size_t kClientsPerCommit = 32;
   // Adds what else is committed with the change.
@@ -50,9 +52,10 @@ class ParticipantUpdater {
   absl::StatusOr<TaskSnapshot> FindTask(absl::string_view task) const;
   // Returns NOT_FOUND: TASK_NOT_FOUND, PARTICIPANT_NOT_FOUND.
   absl::StatusOr<ParticipantSnapshot> Load(absl::string_view task, absl::string_view client) const;
-  // Returns the same, and the errors of Load, from memory if this process has put what stands there as far as the watch
-  // has shown.
-  absl::StatusOr<ParticipantSnapshot> LoadRecent(absl::string_view task, absl::string_view client) const;
+  // Returns the same from memory, if this process has put what stands there as far as the watch has shown and `check`
+  // has nothing against it; otherwise as it is stored. The errors of Load, and what `check` has against that.
+  absl::StatusOr<ParticipantSnapshot> LoadRecent(absl::string_view task, absl::string_view client,
+                                                 const Check& check) const;
   // Says that this process has committed the client's record in another way than by this class.
   void Committed(absl::string_view task, absl::string_view client, const ParticipantRecord& record,
                  int64_t revision) const {

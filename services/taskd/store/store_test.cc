@@ -290,7 +290,9 @@ class RecentTest : public StoreTest {
       index.Stop();
       timers.Stop();
     }
-    ParticipantSnapshot LoadRecent() { return *updater.LoadRecent("fleet", "web-1"); }
+    ParticipantSnapshot LoadRecent() {
+      return *updater.LoadRecent("fleet", "web-1", [](const ParticipantSnapshot&) { return absl::OkStatus(); });
+    }
     // Writes into the record that this one was here. Returns what it was decided on.
     std::vector<std::string> Sign(const std::string& name, ParticipantSnapshot snapshot) {
       std::vector<std::string> seen;
