@@ -1,4 +1,5 @@
 // What a device gets by the labels that operators gave it, and what it does not get by naming others.
+#include <future>
 #include <memory>
 #include <set>
 #include <string>
@@ -229,6 +230,42 @@ TEST_F(DeviceLabelsTest, NothingMatchesBeforeKeydIsHeard) {
   EXPECT_EQ(negotiation.Read().state(), Participant::STATE_INELIGIBLE);
   Label("web-1", {{"role", "web"}});
   EXPECT_EQ(told.Next(), "tasks/site");
+  EXPECT_EQ(negotiation.Read().state(), Participant::STATE_OFFERED);
+}
+
+// A view that lags behind: the store's watches show nothing while this is there.
+class WatchesHeldBack {
+ public:
+  explicit WatchesHeldBack(store::Store* store) {
+    const int64_t revision = *store->Commit(store::Transaction().Set("held", ""));
+    auto watch = store->WatchRange({"held", "hele"}, revision - 1, [this](const auto&, int64_t) {
+      reached_.set_value();
+      released_.get_future().wait();
+    });
+    EXPECT_TRUE(watch.ok());
+    watch_ = *std::move(watch);
+    reached_.get_future().wait();
+  }
+  ~WatchesHeldBack() { released_.set_value(); }
+
+ private:
+  std::promise<void> reached_, released_;
+  std::unique_ptr<store::Watch> watch_;
+};
+
+TEST_F(DeviceLabelsTest, CountBeforeTheWatchShowsWhatTheLastOnesChanged) {
+  Label("web-1", {{"role", "web"}});
+  CreateFor("site", "role", "web");
+  const auto key = JoinAs("web-1", "tasks/site");
+  RestartWithoutKeyd();
+  const auto member = Connect(key);
+  TestNegotiation negotiation(member.get(), "tasks/site");
+  EXPECT_EQ(negotiation.Declare().state(), Participant::STATE_QUEUED);
+  WatchesHeldBack held(store_.get());
+  // The stream itself has changed the client last, and then the task's fan-out does.
+  HearFromKeyd();
+  EXPECT_EQ(negotiation.Read().state(), Participant::STATE_INELIGIBLE);
+  Label("web-1", {{"role", "web"}});
   EXPECT_EQ(negotiation.Read().state(), Participant::STATE_OFFERED);
 }
 

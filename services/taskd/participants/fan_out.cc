@@ -40,14 +40,14 @@ void FanOut::Continue(const std::string& task) {
 
 void FanOut::Offer(const std::string& task, const Slice& slice, const std::shared_ptr<void>& told) const {
   std::vector<std::string> clients;
-  std::vector<Event> events;
-  for (const Sessions::Entry& entry : slice) {
-    clients.push_back(entry.client);
-    events.push_back(Event{Event::Kind::kOfferDue});
-    events.back().labels = parts_->labels->Find(entry.client);
-  }
+  for (const Sessions::Entry& entry : slice) clients.push_back(entry.client);
+  const auto event_of = [&](size_t client) {
+    Event event{Event::Kind::kOfferDue};
+    event.labels = parts_->labels->Find(clients[client]);
+    return event;
+  };
   const auto expect = [&](size_t client, int64_t version) { slice[client].session->Expect(version); };
-  auto applied = parts_->updater->TryApply(task, clients, events, expect);
+  auto applied = parts_->updater->TryApply(task, clients, event_of, expect);
   for (size_t i = 0; i < slice.size(); ++i) {
     if (applied.ok()) {
       slice[i].session->Show(std::move(applied->snapshots[i]), told);

@@ -103,7 +103,11 @@ void NegotiateStream::Expect(int64_t version) {
 
 void NegotiateStream::Show(ParticipantSnapshot snapshot, std::shared_ptr<void> told) {
   strand_.Run([self = self(), snapshot = std::move(snapshot), told = std::move(told)]() mutable {
-    if (self->IsListening() && self->UseSnapshot(std::move(snapshot))) self->TellNews();
+    if (!self->IsListening() || self->IsOlder(snapshot)) return;
+    const absl::Status status = CallerResolver::CheckKey(self->caller_, snapshot.client.value);
+    if (!status.ok()) return self->Close(status);
+    self->snapshot_ = std::move(snapshot);
+    self->TellNews();
   });
 }
 
@@ -266,27 +270,20 @@ absl::Status NegotiateStream::AddOffer(const ParticipantRecord& record, const Ta
 // Something about the client or its task has changed: is there anything to offer, or to tell?
 void NegotiateStream::Reevaluate(int64_t version) {
   if (!IsListening() || (version != 0 && version <= snapshot_.participant().version())) return;
-  absl::StatusOr<ParticipantSnapshot> snapshot = parts_->callers->Load(caller_, member_);
+  // Others commit for this client too, and show it here before the watch has: what is recent may be older.
+  const auto is_newest = [this](const ParticipantSnapshot& recent) {
+    return IsOlder(recent) ? absl::AbortedError("older than what is known") : absl::OkStatus();
+  };
+  absl::StatusOr<ParticipantSnapshot> snapshot = parts_->callers->Load(caller_, member_, is_newest);
   if (!snapshot.ok()) return Close(snapshot.status());
+  snapshot_ = *std::move(snapshot);
   // What the watch has not shown yet, it will, and then this is called again.
-  snapshot->recent = false;
-  if (!UseSnapshot(*std::move(snapshot))) return;
+  snapshot_.recent = false;
   Event event{Event::Kind::kOfferDue};
   event.labels = parts_->labels->Find(member_.client);
   const absl::Status status = parts_->updater->Apply(member_.task, member_.client, event, &snapshot_).status();
   if (!status.ok()) return Close(status);
   TellNews();
-}
-
-bool NegotiateStream::UseSnapshot(ParticipantSnapshot snapshot) {
-  // A commit of this stream's may be newer than what another read.
-  if (snapshot.client.revision < snapshot_.client.revision) return false;
-  if (const absl::Status status = CallerResolver::CheckKey(caller_, snapshot.client.value); !status.ok()) {
-    Close(status);
-    return false;
-  }
-  snapshot_ = std::move(snapshot);
-  return true;
 }
 
 void NegotiateStream::TellNews() {

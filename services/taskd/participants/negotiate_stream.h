@@ -68,8 +68,10 @@ class NegotiateStream final
   // Returns whether the client has declared, and is to hear more.
   bool IsListening() const { return open_ && !closed() && told_version_ != 0; }
   void Reevaluate(int64_t version);
-  // Takes what another has read, or decided. Returns false if it is older than what is known, or the key has ended.
-  bool UseSnapshot(ParticipantSnapshot snapshot);
+  // Returns whether more is known of the client here.
+  bool IsOlder(const ParticipantSnapshot& snapshot) const {
+    return snapshot.client.revision < snapshot_.client.revision;
+  }
   // Tells the client what it has not been told yet.
   void TellNews();
   void SendNext(Response response);

@@ -97,7 +97,7 @@ absl::Status ParticipantUpdater::RenewTransfer(absl::string_view task, absl::str
 
 absl::StatusOr<ParticipantUpdater::Applied> ParticipantUpdater::TryApply(absl::string_view task,
                                                                          absl::Span<const std::string> clients,
-                                                                         absl::Span<const Event> events,
+                                                                         const EventOf& event_of,
                                                                          const Expect& expect) const {
   ASSIGN_OR_RETURN(const TaskSnapshot of_task, FindTask(task));
   store::Transaction transaction;
@@ -109,7 +109,7 @@ absl::StatusOr<ParticipantUpdater::Applied> ParticipantUpdater::TryApply(absl::s
     ParticipantSnapshot& snapshot = applied.snapshots.emplace_back();
     snapshot.task = of_task;
     ASSIGN_OR_RETURN(snapshot.client, store_->GetParticipant(task, name));
-    const Event& event = events[applied.snapshots.size() - 1];
+    const Event event = event_of(applied.snapshots.size() - 1);
     ASSIGN_OR_RETURN(auto next, Advance(snapshot.client.value, event, of_task->value, clock_->Now()));
     if (!next.has_value()) continue;
     Replace(ParticipantKey(task, name), snapshot.client.revision, *next, &transaction);
@@ -130,10 +130,9 @@ absl::StatusOr<ParticipantUpdater::Applied> ParticipantUpdater::TryApply(absl::s
 absl::StatusOr<int> ParticipantUpdater::ApplyToAll(absl::string_view task, const std::vector<std::string>& clients,
                                                    const Event& event) const {
   int changed = 0;
-  const std::vector<Event> events(kClientsPerCommit, event);
   for (size_t begin = 0; begin < clients.size(); begin += kClientsPerCommit) {
     const auto some = absl::MakeConstSpan(clients).subspan(begin, kClientsPerCommit);
-    const absl::StatusOr<Applied> applied = TryApply(task, some, events);
+    const absl::StatusOr<Applied> applied = TryApply(task, some, [&](size_t) { return event; });
     if (applied.ok()) changed += applied->changed;
     if (applied.ok()) continue;
     if (!absl::IsAborted(applied.status())) return applied.status();

@@ -84,13 +84,16 @@ class ParticipantUpdater {
     std::vector<ParticipantSnapshot> snapshots;
     int changed = 0;
   };
+  // Returns the event of a client, by its place in the order. Asked once the client's record has been read, so that
+  // what the event knows is no older than the record.
+  using EventOf = std::function<Event(size_t client)>;
   // Is told before the commit which client, by its place in the order, comes to which version.
   using Expect = std::function<void(size_t client, int64_t version)>;
   // The event of each of at most kClientsPerCommit clients, in one commit. ABORTED when one of them, or the task, has
   // moved meanwhile, or when they are too large for one commit, and NOT_FOUND when one is unknown; nothing was changed
   // then.
   absl::StatusOr<Applied> TryApply(absl::string_view task, absl::Span<const std::string> clients,
-                                   absl::Span<const Event> events, const Expect& expect = nullptr) const;
+                                   const EventOf& event_of, const Expect& expect = nullptr) const;
 
  private:
   const TaskStore* const store_;
