@@ -13,12 +13,14 @@
 #include "lib/base/error.h"
 #include "lib/keys/identity.h"
 #include "lib/transport/quiet_grpc.h"
+#include "lib/transport/relay_in_callers.h"
 
 namespace parley::cli {
 namespace {
 
 absl::StatusOr<ExitCode> RunAgent(const Globals& globals, const AgentFlags& flags) {
   transport::UseGrpcQuietly();
+  transport::RelayInCallers();
   agent::DeviceOptions options;
   RETURN_IF_ERROR(flags.Fill(&options));
   ASSIGN_OR_RETURN(options.credential, LoadCredential(globals, keys::kTaskd));

@@ -23,6 +23,7 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/transport/quiet_grpc.h"
+#include "lib/transport/relay_in_callers.h"
 
 namespace parley::cli {
 namespace {
@@ -105,6 +106,7 @@ absl::StatusOr<agent::JoinOptions> OptionsOf(const Globals& globals, const JoinF
 
 absl::StatusOr<ExitCode> Join(const Globals& globals, const JoinFlags& flags) {
   transport::UseGrpcQuietly();
+  transport::RelayInCallers();
   ASSIGN_OR_RETURN(agent::JoinOptions options, OptionsOf(globals, flags));
   // Not by a device file that only happens to be there: a join key is enough to join.
   const bool by_device = !globals.device_path.empty() || !Environment("PARLEY_DEVICE").empty();
