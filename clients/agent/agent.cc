@@ -58,8 +58,11 @@ absl::Status ResumePending(const Options& options, Observer* observer) {
   Mutex observer_mutex;
   const Announcer announce(observer, &observer_mutex);
   for (const std::string& target : KnownTargets(options)) {
-    RETURN_IF_ERROR(ResumeTarget(options, target, /*share=*/true, announce, cancellation));
+    const absl::Status resumed = ResumeTarget(options, target, /*share=*/true, announce, cancellation);
+    if (Reason(resumed) != "ROLLBACK_FAILED") RETURN_IF_ERROR(resumed);
+    // The record says more of it, if there was room to note it.
     RETURN_IF_ERROR(CheckLastRollback(target));
+    RETURN_IF_ERROR(resumed);
   }
   return CheckTarget(options);
 }

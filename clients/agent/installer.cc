@@ -28,6 +28,10 @@ constexpr int kMaxApplyRuns = 2;
 // What a start after a boot counts of the time that an update may stay undecided.
 constexpr absl::Duration kPerBoot = absl::Seconds(10);
 
+absl::Status RollbackFailed(absl::string_view sentence) {
+  return Error(absl::StatusCode::kDataLoss, "ROLLBACK_FAILED", sentence);
+}
+
 void WarnUnless(const absl::Status& status, absl::string_view sentence) {
   if (!status.ok()) LogWarning(sentence, {{"error", std::string(status.message())}});
 }
@@ -56,13 +60,10 @@ absl::Status Installer::Recover() {
     case Journal::PHASE_COMMITTED:
       return Commit();
     case Journal::PHASE_ROLLING_BACK:
-      break;
+      return FinishFormerRollback();
     default:
       return RecoverPending();
   }
-  const absl::Status status = FinishRollback();
-  // The old set is back; what its hook said is in the record.
-  return journal_.has_value() ? status : absl::OkStatus();
 }
 
 std::unique_ptr<SwapMethod> Installer::MakeMethod(Method method) const {
@@ -71,22 +72,17 @@ std::unique_ptr<SwapMethod> Installer::MakeMethod(Method method) const {
 }
 
 absl::Status Installer::RecoverPending() {
-  switch (method_->WhereIsWhat(*journal_)) {
-    case SwapMethod::Place::kOldInstalled:
-      return CleanUp();
-    case SwapMethod::Place::kBetween:
-      // No command has seen any of it.
-      RETURN_IF_ERROR(method_->SwapBack(*journal_));
-      return CleanUp();
-    case SwapMethod::Place::kUnknown: {
-      // Perhaps a command of the set's has done it, so that the set is not tried again by itself.
-      const std::string detail = absl::StrCat("somebody removed or replaced ", folder_->target(), " during the update");
-      RETURN_IF_ERROR(BeginRollback("target_changed", detail, /*passing=*/false));
-      const absl::Status status = FinishRollback();
-      return journal_.has_value() ? status : absl::OkStatus();
-    }
-    case SwapMethod::Place::kNewInstalled:
-      break;
+  const SwapMethod::Place place = method_->WhereIsWhat(*journal_);
+  if (place == SwapMethod::Place::kUnknown) {
+    // Perhaps a command of the set's has done it.
+    return RollBackFormer("target_changed",
+                          absl::StrCat("somebody removed or replaced ", folder_->target(), " during the update"));
+  }
+  if (place != SwapMethod::Place::kNewInstalled) {
+    // It was being taken back, of which no note could be made. A program may still have the new set.
+    if (journal_->apply_runs() > 0) return RollBackFormer("interrupted", "the agent was cut off during a rollback");
+    if (place == SwapMethod::Place::kBetween) RETURN_IF_ERROR(method_->SwapBack(*journal_));
+    return CleanUp();
   }
   if (journal_->phase() == Journal::PHASE_STAGED && !method_->CheckSwapped(*journal_).ok()) {
     // The process was killed before it could look. Only the check command may have seen the new set.
@@ -102,6 +98,18 @@ absl::Status Installer::RecoverPending() {
   // A full disk, say, must not keep the update from being settled.
   WarnUnless(WriteJournal(journal_->phase()), "could not note how long an update waits");
   return absl::OkStatus();
+}
+
+// The set may be to blame for it, so that it is not tried again by itself.
+absl::Status Installer::RollBackFormer(const std::string& reason, const std::string& detail) {
+  RETURN_IF_ERROR(BeginRollback(reason, detail, /*passing=*/false));
+  return FinishFormerRollback();
+}
+
+absl::Status Installer::FinishFormerRollback() {
+  const absl::Status status = FinishRollback();
+  // The old set is back; what its hook said is in the record.
+  return journal_.has_value() ? status : absl::OkStatus();
 }
 
 absl::Duration Installer::Undecided() const {
@@ -264,12 +272,13 @@ absl::Status Installer::BeginRollback(const std::string& reason, const std::stri
 
 // Ends a rollback for good that did not bring the old set back.
 absl::Status Installer::EndFailed(absl::string_view sentence) {
-  const absl::Status noted = RecordRollback(true);
+  const absl::Status failed = RollbackFailed(sentence);
+  const absl::Status noted = RecordRollback(failed);
   WarnUnless(noted, "could not note a rollback");
   // Otherwise the journal tells the next process.
   if (noted.ok()) CleanUp().IgnoreError();
   swapped_ = false;
-  return Error(absl::StatusCode::kDataLoss, "ROLLBACK_FAILED", sentence);
+  return failed;
 }
 
 absl::Status Installer::FinishRollback() {
@@ -277,10 +286,11 @@ absl::Status Installer::FinishRollback() {
   // Another try would not find it either.
   if (Reason(status) == "OLD_SET_LOST") return EndFailed(status.message());
   if (!status.ok()) {
-    RecordRollback(true).IgnoreError();
-    return Error(absl::StatusCode::kDataLoss, "ROLLBACK_FAILED",
-                 absl::StrCat("the old set of ", folder_->target(), " is in ", method_->OldSetPath(),
-                              " and could not be brought back: ", status.message()));
+    const absl::Status failed =
+        RollbackFailed(absl::StrCat("the old set of ", folder_->target(), " is in ", method_->OldSetPath(),
+                                    " and could not be brought back: ", status.message()));
+    RecordRollback(failed).IgnoreError();
+    return failed;
   }
   if (!folder_->IsParentCurrent()) {
     return EndFailed(absl::StrCat("the old set is back in the folder that ", folder_->target(),
@@ -300,13 +310,19 @@ absl::Status Installer::FinishRollback() {
                  absl::StrCat("the old set is back in ", folder_->target(),
                               ", but the apply command has not run with it yet: ", again.status.message()));
   }
+  absl::Status failed;
+  if (!again.status.ok()) {
+    failed = RollbackFailed(absl::StrCat("the old set is back in ", folder_->target(),
+                                         ", but the apply command failed on it: ", again.status.message(),
+                                         again.output.empty() ? "" : ": ", again.output));
+  }
+  const absl::Status noted = RecordRollback(failed);
+  WarnUnless(noted, "could not note a rollback");
+  // Without a note only the journal says that the program may not work with the old set. It is tried again.
+  if (!failed.ok() && !noted.ok()) return failed;
   swapped_ = false;
-  WarnUnless(RecordRollback(!again.status.ok()), "could not note a rollback");
   CleanUp().IgnoreError();
-  if (again.status.ok()) return absl::OkStatus();
-  return Error(absl::StatusCode::kDataLoss, "ROLLBACK_FAILED",
-               absl::StrCat("the old set is back in ", folder_->target(), ", but the apply command failed on it: ",
-                            again.status.message(), again.output.empty() ? "" : ": ", again.output));
+  return failed;
 }
 
 // Once a program may have the new set, only the next run of the command says whether it works with the old one. It is
@@ -317,15 +333,16 @@ absl::Status Installer::RecordUnapplied() {
   return WriteTargetRecord();
 }
 
-absl::Status Installer::RecordRollback(bool failed) {
+absl::Status Installer::RecordRollback(const absl::Status& failure) {
   TargetRecord::Task* const task = TaskIn(&record_, journal_->task());
-  if (failed) task->set_applied(false);
+  if (!failure.ok()) task->set_applied(false);
   Installed::Rollback* const rollback = task->mutable_rollback();
   rollback->set_revision(journal_->revision());
   rollback->set_attempt(journal_->attempt());
   rollback->set_reason(journal_->reason());
   rollback->set_detail(journal_->detail());
-  rollback->set_failed(failed);
+  rollback->set_failed(!failure.ok());
+  rollback->set_failure(std::string(failure.message()));
   rollback->set_passing(journal_->passing());
   return WriteTargetRecord();
 }

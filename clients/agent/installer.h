@@ -181,7 +181,8 @@ class Installer {
   absl::Status BeginRollback(const std::string& reason, const std::string& detail, bool passing);
   // Swaps back, and runs the apply hook again if it ran for the new set. The task's view has the rollback until
   // ForgetRollback. Returns ROLLBACK_FAILED if the old set cannot be brought back or its apply hook fails, and
-  // HOOK_NOT_STARTED if the hook could not be started: then the rollback stays to be finished.
+  // HOOK_NOT_STARTED if the hook could not be started. The rollback stays to be finished if the hook could not be
+  // started, or if its failure could not be noted.
   absl::Status FinishRollback();
   absl::Status ForgetRollback(const std::string& task);
 
@@ -195,6 +196,8 @@ class Installer {
 
   absl::Status Recover();
   absl::Status RecoverPending();
+  absl::Status RollBackFormer(const std::string& reason, const std::string& detail);
+  absl::Status FinishFormerRollback();
   absl::Status UndoUnfinished();
   absl::Status Choose(const std::string& task, const task::v1::Manifest& manifest,
                       const std::string& state_folder) const;
@@ -212,7 +215,7 @@ class Installer {
   void RemoveFoldersLeftEmpty() const;
   absl::Status EndFailed(absl::string_view sentence);
   absl::Status RecordUnapplied();
-  absl::Status RecordRollback(bool failed);
+  absl::Status RecordRollback(const absl::Status& failure);
   absl::Status CleanUp();
   absl::Status WriteJournal(Journal::Phase phase);
   absl::Status WriteTargetRecord() const;

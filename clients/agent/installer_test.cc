@@ -427,6 +427,29 @@ TEST_P(HookedInstallerTest, TheNextProcessDeclaresNothingEitherWhenThatCouldNotB
   EXPECT_EQ(installer_->Read("tasks/t")->digest, "");
 }
 
+// Also of a first installation over files of somebody else's, of which the record knows nothing.
+TEST_P(HookedInstallerTest, ARollbackThatFailedStaysUndecidedUntilThatIsNoted) {
+  Open();
+  plan_.hooks.apply = absl::StrCat("echo >>", folder_ / "runs", "; test -e ", folder_ / "mended");
+  EXPECT_FALSE(Install({{"site.conf", "new"}}).ok());
+  {
+    const NoRoom no_room;
+    EXPECT_EQ(Reason(RollBack()), "ROLLBACK_FAILED");
+    EXPECT_TRUE(installer_->pending()->rollback.has_value());
+    Close();
+    auto target = TargetFolder::Open(Target(), kind_);
+    ASSERT_TRUE(target.ok()) << target.status();
+    EXPECT_EQ(Reason(Installer::Open(target->get(), options_).status()), "ROLLBACK_FAILED");
+  }
+  WriteTestFile(folder_ / "mended", "");
+  Open();
+  EXPECT_FALSE(installer_->pending().has_value());
+  EXPECT_FALSE(View().rollback->failed);
+  // With the new set, and with the old one as soon as there is room.
+  EXPECT_EQ(ReadTestFile(folder_ / "runs"), "\n\n");
+  EXPECT_EQ(Installed().at("site.conf"), "old");
+}
+
 TEST_P(HookedInstallerTest, AnOldSetThatWorksIsDeclaredAgain) {
   Open();
   ASSERT_EQ(InstallAndCommit({{"site.conf", "one"}}), absl::OkStatus());

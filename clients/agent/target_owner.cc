@@ -142,6 +142,7 @@ void TargetOwner::Publish() {
   MutexLock lock(&mutex_);
   pending_ = installer_->pending();
   read_ = Now();
+  failure_ = absl::OkStatus();
   if (!pending_.has_value()) {
     passing_ = false;
     graces_ = 0;
@@ -301,21 +302,26 @@ TargetOwner::Hold::~Hold() {
   owner_->changed_.NotifyAll();
 }
 
-absl::Status TargetOwner::AwaitDecision(Cancellation* cancellation) {
+absl::Status TargetOwner::AwaitDecision(bool patient, Cancellation* cancellation) {
   const Cancellation::Listener on_cancel(cancellation, [this] {
     MutexLock lock(&mutex_);
     changed_.NotifyAll();
   });
   mutex_.Lock();
   bool cancelled = false;
-  while ((pending_.has_value() || rolling_back_) && !cancelled) {
+  while (AwaitsLocked(patient) && !cancelled) {
     mutex_.Unlock();
     cancelled = cancellation->cancelled();
     mutex_.Lock();
-    if ((pending_.has_value() || rolling_back_) && !cancelled) changed_.WaitFor(&mutex_, kPollEvery);
+    if (AwaitsLocked(patient) && !cancelled) changed_.WaitFor(&mutex_, kPollEvery);
   }
+  const absl::Status failure = patient ? absl::OkStatus() : failure_;
   mutex_.Unlock();
-  return cancelled ? Stopped() : absl::OkStatus();
+  return cancelled ? Stopped() : failure;
+}
+
+bool TargetOwner::AwaitsLocked(bool patient) const {
+  return rolling_back_ || (pending_.has_value() && (patient || failure_.ok()));
 }
 
 absl::Duration TargetOwner::LeftLocked() const {
@@ -382,6 +388,7 @@ void TargetOwner::RollBackOverdue(bool passing) {
     Announce(RollbackEnd(*overdue, status));
   }
   MutexLock lock(&mutex_);
+  failure_ = Reason(status) == "HOOK_NOT_STARTED" ? absl::OkStatus() : status;
   if (!pending_.has_value()) announced_failure_.clear();
   if (pending_.has_value()) grace_end_ = Now() + kTryAgainAfter;
 }

@@ -142,8 +142,9 @@ class TargetOwner {
     TargetOwner* const owner_;
   };
 
-  // Blocks until nothing is undecided, and the listeners know of it. Returns CANCELLED when it is cancelled.
-  absl::Status AwaitDecision(Cancellation* cancellation);
+  // Blocks until nothing is undecided, and the listeners know of it; or, if it is not `patient`, until a rollback by
+  // the owner itself has failed, which is ROLLBACK_FAILED then. Returns CANCELLED when it is cancelled.
+  absl::Status AwaitDecision(bool patient, Cancellation* cancellation);
 
  private:
   TargetOwner(const Options& options, std::unique_ptr<TargetFolder> folder)
@@ -160,6 +161,7 @@ class TargetOwner {
   absl::Status CheckTurnLocked(const std::string& task) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // What the owner's thread runs.
   void Run();
+  bool AwaitsLocked(bool patient) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Duration LeftLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void WaitLocked(absl::Duration left) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RollBackOverdue(bool passing);
@@ -182,6 +184,8 @@ class TargetOwner {
   int graces_ ABSL_GUARDED_BY(mutex_) = 0;
   // What the thread announced of a rollback that did not come to an end; it is tried for as long as that takes.
   std::string announced_failure_;
+  // How the newest try of it came out, unless the machine only had no room for it.
+  absl::Status failure_ ABSL_GUARDED_BY(mutex_);
   // The owner's thread rolls back, and has not announced yet how that came out.
   bool rolling_back_ ABSL_GUARDED_BY(mutex_) = false;
   std::string turn_ ABSL_GUARDED_BY(mutex_);

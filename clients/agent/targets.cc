@@ -50,7 +50,7 @@ absl::StatusOr<bool> ResumeOnce(const Options& options, const std::string& targe
   owner->Join(listener);
   // With a little time left the target is not given away any more.
   const bool stay = !share || pending->confirm_timeout - pending->undecided <= kShareFor * 2;
-  const absl::Status status = stay ? owner->AwaitDecision(cancellation) : absl::OkStatus();
+  const absl::Status status = stay ? owner->AwaitDecision(/*patient=*/!share, cancellation) : absl::OkStatus();
   owner->Leave(listener);
   RETURN_IF_ERROR(status);
   return stay;
@@ -122,11 +122,11 @@ absl::Status CheckLastRollback(const std::string& target) {
     RETURN_IF_ERROR(ReadRecord(absl::StrCat(place, "/record"), &record).status());
     for (const TargetRecord::Task& task : record.tasks()) {
       if (!task.rollback().failed()) continue;
-      return Error(
-          absl::StatusCode::kDataLoss, "ROLLBACK_FAILED",
-          absl::StrCat("the update of ", target, " by ", task.task(), " was taken back (", task.rollback().reason(),
-                       "), but the apply command failed on the old set, so that the program may not run with "
-                       "it; mend what the command needs, and give parley join again or start the agent"));
+      const std::string& failure = task.rollback().failure();
+      return Error(absl::StatusCode::kDataLoss, "ROLLBACK_FAILED",
+                   absl::StrCat("the rollback of ", target, " for ", task.task(), " (", task.rollback().reason(),
+                                ") failed: ", failure.empty() ? "the apply command failed on the old set" : failure,
+                                "; mend the cause, and give parley join again or start the agent"));
     }
   }
   return absl::OkStatus();

@@ -31,14 +31,15 @@ bool MayBeUndecided(const std::string& target);
 // not exist can.
 absl::Status CheckTarget(const Options& options);
 
-// Reads the target's record without opening the target. Returns ROLLBACK_FAILED when the newest rollback of a task left
-// the old set without its apply command having passed, and no server has been told of it yet; STATE_DAMAGED when the
-// record cannot be read.
+// Reads the target's record without opening the target. Returns ROLLBACK_FAILED when the newest rollback of a task has
+// failed, so that the old set is not back or its apply command did not pass, and no server has been told of it yet;
+// STATE_DAMAGED when the record cannot be read.
 absl::Status CheckLastRollback(const std::string& target);
 
 // Blocks until nothing is undecided at the target: until a session has confirmed the update, or its confirm-timeout is
-// over and it has been rolled back. With `share`, other processes may take the target over meanwhile. Errors:
-// TARGET_IN_USE (another process has the target, and decides it), CANCELLED, and those of TargetOwner::Get.
+// over and it has been rolled back. With `share`, other processes may take the target over meanwhile, and it does not
+// wait for another try of a rollback that has failed. Errors: TARGET_IN_USE (another process has the target, and
+// decides it), ROLLBACK_FAILED, CANCELLED, and those of TargetOwner::Get.
 absl::Status ResumeTarget(const Options& options, const std::string& target, bool share, const Announcer& announce,
                           Cancellation* cancellation);
 

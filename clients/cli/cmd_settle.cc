@@ -45,8 +45,8 @@ void AddSettle(Command app, Globals* globals) {
   command.Footer(
       "An update that was killed between the exchange and the confirmation stays undecided until an agent runs again.\n"
       "This settles it: what can no longer be confirmed is rolled back once its --confirm-timeout is over, with the\n"
-      "commands that the update was given. Where nothing is undecided it ends at once. It fails when the old set is\n"
-      "back but the apply command does not pass with it, until a join or an agent has told the server.\n"
+      "commands that the update was given. Where nothing is undecided it ends at once. It fails when the old set does\n"
+      "not come back, or the apply command does not pass with it, until a join or an agent has told the server.\n"
       "Examples:\n"
       "  parley settle --into /etc/nginx\n"
       "  systemctl enable parley-settle@$(systemd-escape --path /etc/nginx)      after every boot");

@@ -4,6 +4,7 @@ Each by its smallest input, on the built programs; what is asserted is on the ot
 command says and ends with.
 """
 
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -100,6 +101,47 @@ class Settled(reported.Reported):
         self.assert_settled(NEW)
         code, events = self.keep(self.client.settle()).end()
         self.assertEqual((code, events[-1]["event"]), (0, "settled"), events)
+
+    def fill(self, room):
+        """Leaves no room on the disk of the folder: a file `filler` to remove."""
+        filler = room / "filler"
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        return filler
+
+    def test_that_the_apply_command_failed_on_it_when_there_is_no_room_to_note_that(self):
+        # The record knows nothing of the task before its first update is confirmed.
+        for revision in (1, 2):
+            with self.subTest(revision):
+                mended, room = self.client.folder / "mended", self.client.folder / ("room-%d" % revision)
+                room.mkdir()
+                machine.mount("-t", "tmpfs", "-o", "size=256k", "tmpfs", room)
+                self.client.target = room / "target"
+                self.client.target.mkdir()
+                machine.write_files(self.client.target, OLD)
+                task, begun = self.create(OLD if revision == 2 else NEW), self.gate("gate-%d" % revision)
+                if revision == 2:
+                    self.join()
+                    self.services.publish(task, NEW)
+                apply = "! grep -q new app.conf || { %s; }; " % begun.command + CANNOT_RELOAD % mended
+                entry = {"task": task} if revision == 2 else {"key": self.key}
+                run = self.keep(self.client.join("--confirm-timeout", "2s", "--apply", apply, **entry))
+                begun.wait_until_begun()
+                run.kill()
+                filler = self.fill(room)
+                for _ in range(2):
+                    code, events = self.keep(self.client.settle()).end()
+                    self.assertEqual(code, 1, events)
+                    self.says(events, "ROLLBACK_FAILED", "cannot reload")
+                    self.never(events, "settled", "rolledBack")
+                    self.assertEqual(self.client.files(), OLD)
+                filler.unlink()
+                mended.touch()
+                code, events = self.keep(self.client.settle()).end()
+                self.assertEqual((code, events[-1]["event"]), (0, "settled"), events)
+                self.assert_settled(OLD)
+                mended.unlink()
 
     def test_that_is_not_there(self):
         self.client.target = self.client.folder / "no" / "such" / "folder"
