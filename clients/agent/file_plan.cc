@@ -103,18 +103,16 @@ class Planner {
   bool IsTarget(const std::string& path) const {
     if (folder_.kind() == TargetFolder::Kind::kFile) return false;
     const Fd above = OpenFolderOnMount(root_, path);
-    const std::string record = absl::StrCat(PlaceOf(payload::LastPart(path)), "/record");
+    const std::string record = absl::StrCat(PlaceName(payload::LastPart(path)), "/record");
     return above.ok() && faccessat(above.get(), record.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
   }
-
-  static std::string PlaceOf(absl::string_view name) { return absl::StrCat(".parley-", name); }
 
   absl::Status CheckNested(const std::string& path) const {
     if (!IsTarget(path)) return absl::OkStatus();
     return Refuse(
         "TARGET_IN_USE",
         absl::StrCat(Shown(path), " is a target of its own, which other updates change; take it out of this ",
-                     "set, or, if it is none any more, remove ", PlaceOf(payload::LastPart(path)), " beside it"));
+                     "set, or, if it is none any more, remove ", PlaceName(payload::LastPart(path)), " beside it"));
   }
 
   absl::Status Put(const FileEntry& entry) {

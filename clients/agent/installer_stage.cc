@@ -26,7 +26,6 @@
 #include "lib/base/fd.h"
 #include "lib/base/file.h"
 #include "lib/base/proto_time.h"
-#include "lib/payload/beneath.h"
 #include "lib/payload/fileset.h"
 
 namespace parley::agent {
@@ -144,9 +143,7 @@ absl::Status CheckCanBeMade(const TargetFolder& folder) {
 // An update that is undecided around this target would take away with its rollback what is put in here.
 absl::Status CheckAround(const TargetFolder& folder) {
   for (std::string above = folder.parent_path(); above.size() > 1; above = FolderOf(above)) {
-    const std::string parent = FolderOf(above);
-    const std::string beside = absl::StrCat(parent == "/" ? "" : parent, "/.parley-", payload::LastPart(above));
-    for (const std::string& place : {beside, absl::StrCat(above, "/.parley")}) {
+    for (const std::string& place : PlacesOf(above)) {
       if (access(absl::StrCat(place, "/journal").c_str(), F_OK) != 0) continue;
       return Error(absl::StatusCode::kAborted, "TARGET_TURN",
                    absl::StrCat(folder.target(), " lies in ", above, ", of which an update is not decided yet"));

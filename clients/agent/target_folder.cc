@@ -12,6 +12,7 @@
 #include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "clients/agent/file_state.h"
 #include "clients/agent/mounts.h"
 #include "clients/agent/target_error.h"
@@ -116,6 +117,16 @@ bool LeadsTo(const std::string& path, int fd) {
 
 }  // namespace
 
+std::string PlaceName(absl::string_view target_name) { return absl::StrCat(".parley-", target_name); }
+
+std::vector<std::string> PlacesOf(const std::string& target) {
+  const std::string path(absl::StripSuffix(target, "/"));
+  const size_t slash = path.rfind('/');
+  const std::string parent = slash == std::string::npos ? "." : path.substr(0, slash);
+  const std::string name = path.substr(slash == std::string::npos ? 0 : slash + 1);
+  return {absl::StrCat(parent, "/", PlaceName(name)), absl::StrCat(path, "/.parley")};
+}
+
 Fd LockFolder(const std::string& path) {
   while (true) {
     if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return Fd();
@@ -161,10 +172,9 @@ absl::Status TargetFolder::CheckKind() {
 }
 
 absl::Status TargetFolder::ChoosePlace() {
-  const std::string beside = absl::StrCat(".parley-", name_);
-  place_path_ = is_mount_ ? absl::StrCat(target_, "/.parley")
-                          : absl::StrCat(parent_path_ == "/" ? "" : parent_path_, "/", beside);
-  const bool unfinished = faccessat(parent(), absl::StrCat(beside, "/journal").c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+  place_path_ = PlacesOf(target_)[is_mount_ ? 1 : 0];
+  const bool unfinished =
+      faccessat(parent(), absl::StrCat(PlaceName(name_), "/journal").c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
   if (!is_mount_ || !unfinished) return absl::OkStatus();
   return Refuse("TARGET_MOUNT", absl::StrCat("something was mounted over ", target_,
                                              " before an update of it had ended; unmount it, and try again"));

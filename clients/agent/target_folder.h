@@ -11,6 +11,7 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -91,6 +92,11 @@ class TargetFolder {
   Fd place_;
   std::atomic<int> changes_ = 0;
 };
+
+// Returns the name of the place that lies beside a target of this name.
+std::string PlaceName(absl::string_view target_name);
+// Returns the paths at which the place of a target may be: beside it, and in it if it is a mount.
+std::vector<std::string> PlacesOf(const std::string& target);
 
 // Takes the exclusive lock of the folder `path`, which is made with mode 0700 when missing. The lock is held until the
 // descriptor closes. Returns none with errno, which is EWOULDBLOCK when another has it.

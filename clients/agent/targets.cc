@@ -62,15 +62,6 @@ bool MayExist(const std::string& path) {
   return stat(path.c_str(), &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
-// Where the place of a target may be: beside it, and in it when it is a mount.
-std::vector<std::string> PlacesOf(const std::string& target) {
-  const std::string path(absl::StripSuffix(target, "/"));
-  const size_t slash = path.rfind('/');
-  const std::string parent = slash == std::string::npos ? "." : path.substr(0, slash);
-  const std::string name = path.substr(slash == std::string::npos ? 0 : slash + 1);
-  return {absl::StrCat(parent, "/.parley-", name), absl::StrCat(path, "/.parley")};
-}
-
 }  // namespace
 
 std::string TargetOf(const Options& options, const std::string& task) {
