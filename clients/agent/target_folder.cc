@@ -23,9 +23,16 @@
 namespace parley::agent {
 namespace {
 
+absl::Status TooLong(const std::string& path) {
+  return Refuse("TARGET_ROOT", absl::StrCat("the name or path of ", path, " is too long for a target, beside which ",
+                                            "updates are built; choose one with a shorter name"));
+}
+
 absl::StatusOr<std::string> Resolve(const std::string& path) {
   char resolved[PATH_MAX];
-  if (realpath(path.c_str(), resolved) == nullptr) return FileError("open", path, errno);
+  if (realpath(path.c_str(), resolved) == nullptr) {
+    return errno == ENAMETOOLONG ? TooLong(path) : FileError("open", path, errno);
+  }
   return std::string(resolved);
 }
 
@@ -37,7 +44,7 @@ absl::StatusOr<std::string> ResolveTarget(std::string target) {
   if (resolved.ok() || Reason(resolved.status()) != "FILE_NOT_FOUND") return resolved;
   struct stat info;
   if (lstat(target.c_str(), &info) == 0) {
-    return Refuse("TARGET_NOT_FOLDER", absl::StrCat(target, " is a link that leads nowhere; make the folder it means"));
+    return Refuse("TARGET_NOT_FOLDER", absl::StrCat(target, " is a link that leads nowhere; make what it means"));
   }
   const size_t slash = target.rfind('/');
   const std::string name = target.substr(slash == std::string::npos ? 0 : slash + 1);
@@ -173,6 +180,9 @@ absl::Status TargetFolder::CheckKind() {
 
 absl::Status TargetFolder::ChoosePlace() {
   place_path_ = PlacesOf(target_)[is_mount_ ? 1 : 0];
+  // The longest path in it, while that file is written.
+  const size_t longest = place_path_.size() + sizeof("/journal.XXXXXX");
+  if (longest > PATH_MAX || (!is_mount_ && PlaceName(name_).size() > NAME_MAX)) return TooLong(target_);
   const bool unfinished =
       faccessat(parent(), absl::StrCat(PlaceName(name_), "/journal").c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
   if (!is_mount_ || !unfinished) return absl::OkStatus();

@@ -32,7 +32,7 @@ class TargetFolder {
   // Takes the lock of the target. Errors: TARGET_PARENT (the folder above does not exist), TARGET_NOT_FOLDER (it is no
   // folder, or no file), TARGET_MOUNT (a file that is mounted by itself, a file system of the kernel's, something
   // mounted over an unfinished update), TARGET_PERMISSION, TARGET_IMMUTABLE, DISK_READ_ONLY, TARGET_IN_USE (another
-  // process has it), TARGET_ROOT (/, a name that is none, or the place of another target), and those of
+  // process has it), TARGET_ROOT (/, a name that is none or too long, or the place of another target), and those of
   // lib/base/file.h.
   static absl::StatusOr<std::unique_ptr<TargetFolder>> Open(const std::string& target, Kind kind = Kind::kFolder);
   // Looks at the target, and takes no lock and changes nothing. Returns those errors of Open that do not depend on the
