@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,6 +18,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "clients/agent/boot_clock.h"
+#include "clients/agent/hook_group.h"
 #include "lib/base/error.h"
 #include "lib/base/fd.h"
 
@@ -51,22 +53,22 @@ std::vector<std::string> Environment(const std::map<std::string, std::string>& v
 struct Descriptors {
   int input;
   int output;
-  // The command runs when a byte comes.
+  // The child says by a byte that it has a session of its own; the command runs when one comes back.
   int go;
 };
 
 // In the child: only calls that are safe after a fork of a process with threads.
 [[noreturn]] void Exec(const Descriptors& fds, const char* folder, pid_t parent, char* const* arguments,
                        char* const* environment) {
-  setpgid(0, 0);
+  setsid();
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(127);  // It died before the line above.
   for (int number = 1; number < NSIG; ++number) signal(number, SIG_DFL);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
-  char byte;
-  if (read(fds.go, &byte, 1) != 1) _exit(127);
+  char byte = 'r';
+  if (write(fds.go, &byte, 1) != 1 || read(fds.go, &byte, 1) != 1) _exit(127);
   // By its path, so that it is the folder that is in place now.
   if (chdir(folder) != 0 && chdir("/") != 0) _exit(127);
   if (dup2(fds.input, 0) < 0 || dup2(fds.output, 1) < 0 || dup2(fds.output, 2) < 0) _exit(127);
@@ -86,7 +88,6 @@ pid_t Start(const HookCommand& hook, const Descriptors& fds) {
   // _Fork runs no handlers of libraries, which would take locks that other threads hold.
   const pid_t child = _Fork();
   if (child == 0) Exec(fds, hook.folder.c_str(), parent, arguments, environment.data());
-  if (child > 0) setpgid(child, child);  // Whoever comes first.
   return child;
 }
 
@@ -134,23 +135,23 @@ absl::Status Describe(int wait_status) {
                              strsignal(WTERMSIG(wait_status)), ")"));
 }
 
-// False when the command did not end in time; then its group has been killed.
+// False when the command did not end in time; then its session has been killed.
 bool AwaitEnd(pid_t child, int output_pipe, absl::Duration end, std::string* output) {
   const Fd process(static_cast<int>(syscall(SYS_pidfd_open, child, 0)));
   int pipe = output_pipe;
   if (process.ok() && WaitUntil(process.get(), &pipe, end, output)) return true;
-  kill(-child, SIGTERM);
+  SignalSession(child, SIGTERM);
   if (process.ok()) WaitUntil(process.get(), &pipe, SteadyTime() + kGrace, output);
-  kill(-child, SIGKILL);  // Also what the shell leaves behind; it is not reaped yet, so the number is still its own.
+  SignalSession(child, SIGKILL);  // Also what the shell leaves behind; it is not reaped yet, so the number is its own.
   return false;
 }
 
-// Before the number is given up, what a failed command has left of its group ends too.
+// Before the number is given up, what a failed command has left of its session ends too.
 bool Reap(pid_t child, int* wait_status) {
   siginfo_t info = {};
   while (waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT) != 0 && errno == EINTR) {
   }
-  if (info.si_pid == child && (info.si_code != CLD_EXITED || info.si_status != 0)) kill(-child, SIGKILL);
+  if (info.si_pid == child && (info.si_code != CLD_EXITED || info.si_status != 0)) SignalSession(child, SIGKILL);
   pid_t waited;
   while ((waited = waitpid(child, wait_status, 0)) < 0 && errno == EINTR) {
   }
@@ -170,19 +171,22 @@ HookResult RunHook(const HookCommand& hook) {
   if (pipe2(ends, O_CLOEXEC) != 0) return fail("making a pipe");
   const Fd reader(ends[0]);
   Fd writer(ends[1]);
-  if (pipe2(go_ends, O_CLOEXEC) != 0) return fail("making a pipe");
-  Fd go_reader(go_ends[0]);
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, go_ends) != 0) return fail("making a pipe");
+  Fd childs_go(go_ends[0]);
   const Fd go(go_ends[1]);
   fcntl(reader.get(), F_SETFL, O_NONBLOCK);
   const Fd null(open("/dev/null", O_RDONLY | O_CLOEXEC));
   if (!null.ok()) return fail("opening /dev/null");
-  const pid_t child = Start(hook, {null.get(), writer.get(), go_reader.get()});
+  const pid_t child = Start(hook, {null.get(), writer.get(), childs_go.get()});
   if (child < 0) return fail("starting a process");
   writer = Fd();
+  childs_go = Fd();
+  // Nothing comes from a child that has died.
+  char ready;
+  while (read(go.get(), &ready, 1) < 0 && errno == EINTR) {
+  }
   const absl::Status started = hook.started == nullptr ? absl::OkStatus() : hook.started(child);
-  // Else the child ends when its pipe does.
-  if (started.ok() && write(go.get(), "g", 1) != 1) kill(-child, SIGKILL);
-  if (!started.ok()) kill(-child, SIGKILL);
+  if (!started.ok() || send(go.get(), "g", 1, MSG_NOSIGNAL) != 1) kill(-child, SIGKILL);
   int wait_status = 0;
   const bool timed_out = !AwaitEnd(child, reader.get(), start + hook.timeout, &result.output);
   const bool reaped = Reap(child, &wait_status);

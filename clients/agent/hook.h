@@ -1,10 +1,10 @@
 // Runs one of a user's commands, and sees to it that the command ends.
 //
-// The command gets its own process group, /dev/null as input, no descriptor but the standard three and no variable
-// of Parley's but those given. When it takes longer than its timeout, its whole group is asked to end and then
-// killed; when it fails, what it has left of its group is killed. When this process dies, the shell dies too; what the
-// shell had started is ended by hook_group.h. What a command that succeeds leaves running in the background stays, but
-// should redirect its output.
+// The command gets its own session, /dev/null as input, no descriptor but the standard three and no variable of
+// Parley's but those given. When it takes longer than its timeout, its whole session is asked to end and then
+// killed; when it fails, what it has left of its session is killed. When this process dies, the shell dies too; what
+// the shell had started is ended by hook_group.h. What a command that succeeds leaves running in the background stays,
+// but should redirect its output.
 //
 // Threads: RunHook blocks, without polling, and may be called from any thread. The command dies with that thread.
 #ifndef PARLEY_CLIENTS_AGENT_HOOK_H_
@@ -39,7 +39,7 @@ struct HookCommand {
   absl::Duration timeout;
   // The working folder; the command runs in "/" if this one cannot be entered.
   std::string folder = "/";
-  // Is called with the number of the command's process group before the command runs; may be null. Its error keeps the
+  // Is called with the number of the command's session before the command runs; may be null. Its error keeps the
   // command from running, and is the result.
   std::function<absl::Status(pid_t group)> started;
 };

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -25,6 +26,8 @@ namespace {
 
 constexpr absl::Duration kGrace = absl::Seconds(2);
 constexpr absl::Duration kPatience = absl::Seconds(8);
+// For those that start others faster than they are found.
+constexpr int kMostLooks = 100;
 
 struct Process {
   pid_t id = 0;
@@ -52,18 +55,33 @@ std::optional<Process> ReadProcess(absl::string_view number) {
   return process;
 }
 
-// Those that run. The number of a group is not given to another one while any of them does.
+// The leader of a session has its number, and so all that it starts can be told by that, whatever groups they make. An
+// older version made a group only, in the session of its own.
+bool IsMember(const Process& process, const Journal::HookGroup& group) {
+  if (process.session != group.session()) return false;
+  return group.session() == group.process() || process.group == group.process();
+}
+
+// Those that run. The number of a group or session is not given to another one while any of them does.
 std::vector<Process> MembersOf(const Journal::HookGroup& group) {
   std::vector<Process> members;
   for (const std::string& name : FolderNames("/proc")) {
     if (!absl::ascii_isdigit(static_cast<unsigned char>(name[0]))) continue;
     std::optional<Process> process = ReadProcess(name);
-    if (!process.has_value() || process->group != group.process() || process->session != group.session()) continue;
+    if (!process.has_value() || !IsMember(*process, group)) continue;
     // Another leader: the group that was left has ended, and its number was given away.
     if (process->id == group.process() && process->start_ticks != group.start_ticks()) return {};
     if (process->state != 'Z' && process->state != 'X') members.push_back(*std::move(process));
   }
   return members;
+}
+
+// By a descriptor, as the number may be another process's by now.
+void Signal(const Process& member, int number) {
+  const Fd process(static_cast<int>(syscall(SYS_pidfd_open, member.id, 0)));
+  const std::optional<Process> now = ReadProcess(absl::StrCat(member.id));
+  if (!process.ok() || !now.has_value() || now->start_ticks != member.start_ticks) return;
+  syscall(SYS_pidfd_send_signal, process.get(), number, nullptr, 0);
 }
 
 // Waits until all of them have ended, or until then.
@@ -90,6 +108,22 @@ Journal::HookGroup DescribeGroup(pid_t group, const std::string& boot_id) {
   return described;
 }
 
+void SignalSession(pid_t session, int number) {
+  kill(-session, number);
+  Journal::HookGroup all = DescribeGroup(session, "");
+  if (all.session() != session) return;
+  std::set<pid_t> reached;
+  // What is killed while it starts another process may have started it.
+  bool more = true;
+  for (int looks = 0; looks < kMostLooks && std::exchange(more, false); ++looks) {
+    for (const Process& member : MembersOf(all)) {
+      if (!reached.insert(member.id).second) continue;
+      more = true;
+      Signal(member, number);
+    }
+  }
+}
+
 absl::Status EndGroup(const Journal::HookGroup& group, const std::string& boot_id) {
   if (group.process() <= 1 || group.boot_id() != boot_id || group.process() == getpgrp()) return absl::OkStatus();
   int number = SIGTERM;
@@ -97,7 +131,7 @@ absl::Status EndGroup(const Journal::HookGroup& group, const std::string& boot_i
   while (SteadyTime() - start < kGrace + kPatience) {
     const std::vector<Process> members = MembersOf(group);
     if (members.empty()) return absl::OkStatus();
-    kill(-group.process(), number);
+    for (const Process& member : members) Signal(member, number);
     AwaitEnd(members, number == SIGTERM ? start + kGrace : start + kGrace + kPatience);
     number = SIGKILL;
   }

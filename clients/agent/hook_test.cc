@@ -102,6 +102,14 @@ TEST(Hook, DoesNotRunBeforeItIsNotedOrWhenItMayNot) {
 
 TEST(Hook, LeavesNothingOfItsGroupRunningWhenItFails) { ExpectSleeperGone(RunCommand("sleep 1000 & echo $!; exit 1")); }
 
+TEST(Hook, LeavesNothingRunningThatHasMadeAGroupOfItsOwn) {
+  const std::string command =
+      "pipe=$(mktemp -u); mkfifo $pipe; timeout 1000 sh -c 'echo $$; exec sleep 1000' >$pipe & read sleeper <$pipe; "
+      "echo $sleeper; rm $pipe; ";
+  ExpectSleeperGone(RunCommand(command + "exit 1"));
+  ExpectSleeperGone(RunCommand(command + "trap '' TERM; while true; do sleep 1; done", absl::Seconds(4)));
+}
+
 TEST(Hook, DoesNotWaitForWhatItLeavesRunning) {
   const HookResult result = RunCommand("sleep 1000 & echo $!");
   EXPECT_TRUE(result.status.ok());

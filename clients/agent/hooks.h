@@ -15,7 +15,7 @@ namespace parley::agent {
 struct Hooks {
   std::string check;
   std::string apply;
-  // A command that takes longer is killed with its process group, which counts as failure.
+  // A command that takes longer is killed with its session, which counts as failure.
   absl::Duration check_timeout = absl::Minutes(1);
   absl::Duration apply_timeout = absl::Minutes(2);
 };

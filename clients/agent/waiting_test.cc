@@ -62,27 +62,35 @@ TEST_F(WaitingTest, EndsOnAMachineThatNeverStaysUp) {
   EXPECT_LE(boots, 43);
 }
 
-// The shell dies with its parent, and what it had started does not.
-TEST_F(InstallerTest, WhatAKilledProcessLeftRunningIsEndedBeforeAnythingElse) {
-  plan_.hooks.apply = "sh -c 'echo $$ > " + folder_ / "pid" + "; sleep 1000' && touch " + folder_ / "went-on";
-  ASSERT_EQ(mkfifo((folder_ / "pid").c_str(), 0600), 0);
-  const pid_t child = fork();
-  if (child == 0) {
+class LeftTest : public InstallerTest {
+ protected:
+  // The shell dies with its parent, and what it had started by `prefix` does not.
+  void ExpectEnded(const std::string& prefix) {
+    plan_.hooks.apply =
+        prefix + "sh -c 'echo $$ > " + folder_ / "pid" + "; sleep 1000' && touch " + folder_ / "went-on";
+    ASSERT_EQ(mkfifo((folder_ / "pid").c_str(), 0600), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+      Open();
+      Install({{"a", "1"}}).IgnoreError();
+      _exit(0);
+    }
+    int left = 0;
+    ASSERT_TRUE(absl::SimpleAtoi(ReadTestFile(folder_ / "pid"), &left));  // A pipe: it waits for the command.
+    kill(child, SIGKILL);
+    ASSERT_EQ(waitpid(child, nullptr, 0), child);
+    ASSERT_EQ(kill(left, 0), 0) << "nothing was left running, so that this shows nothing";
     Open();
-    Install({{"a", "1"}}).IgnoreError();
-    _exit(0);
+    const std::string state = ReadTestFile(absl::StrCat("/proc/", left, "/stat"));
+    EXPECT_TRUE(state.empty() || absl::StrContains(state, ") Z ")) << state;
+    EXPECT_TRUE(installer_->pending().has_value());
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "went-on"));
   }
-  int left = 0;
-  ASSERT_TRUE(absl::SimpleAtoi(ReadTestFile(folder_ / "pid"), &left));  // A pipe: it waits for the command.
-  kill(child, SIGKILL);
-  ASSERT_EQ(waitpid(child, nullptr, 0), child);
-  ASSERT_EQ(kill(left, 0), 0) << "nothing was left running, so that this shows nothing";
-  Open();
-  const std::string state = ReadTestFile(absl::StrCat("/proc/", left, "/stat"));
-  EXPECT_TRUE(state.empty() || absl::StrContains(state, ") Z ")) << state;
-  EXPECT_TRUE(installer_->pending().has_value());
-  EXPECT_FALSE(std::filesystem::exists(folder_ / "went-on"));
-}
+};
+
+TEST_F(LeftTest, WhatAKilledProcessLeftRunningIsEndedBeforeAnythingElse) { ExpectEnded(""); }
+
+TEST_F(LeftTest, SoIsWhatHasMadeAGroupOfItsOwn) { ExpectEnded("timeout 1000 "); }
 
 TEST(HookGroup, IsLeftAloneWhenItsNumberIsAnothersNow) {
   const pid_t other = fork();
