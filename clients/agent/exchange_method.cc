@@ -167,6 +167,7 @@ absl::Status ExchangeMethod::BringBack(const Journal& journal) {
   // There was none, and what is there now is not ours.
   if (journal.old_inode() == 0) return absl::OkStatus();
   if (InodeOf(folder_.place(), kTree) != journal.old_inode()) {
+    if (folder_.lost_place()) return OldSetLost(folder_.target(), folder_.place_path());
     return Refuse("TARGET_CHANGED", absl::StrCat("somebody took the old set of ", folder_.target(), " out of ",
                                                  folder_.place_path(), " during an update; put it at ",
                                                  folder_.target(), " and remove ", folder_.place_path(), "/journal"));

@@ -14,6 +14,7 @@
 #include "clients/agent/file_state.h"
 #include "clients/agent/kernel_users.h"
 #include "clients/agent/metadata.h"
+#include "clients/agent/mount_table.h"
 #include "clients/agent/mounts.h"
 #include "clients/agent/new_tree.h"
 #include "clients/agent/place.h"
@@ -69,6 +70,8 @@ absl::Status FileMethod::StepError(const std::string& path, int error) const {
                     absl::StrCat(sentence, "; something is mounted there, or it is a folder of a container's image"));
     case EEXIST:
     case ENOENT:
+    case ENOTDIR:
+    case ELOOP:
       return Error(absl::StatusCode::kAborted, "TARGET_CHANGED",
                    absl::StrCat("somebody changed ", shown, " meanwhile; stop what writes there and try again"));
     case EPERM:
@@ -79,6 +82,13 @@ absl::Status FileMethod::StepError(const std::string& path, int error) const {
     default:
       return FileError("replace", shown, error);
   }
+}
+
+// What is mounted over the target, or lay below it when it was a mount, is not the target.
+absl::Status FileMethod::CheckMount(const Fd& root) const {
+  if (MountIdOf(root.get()) == MountIdOf(folder_.place())) return absl::OkStatus();
+  return Refuse("TARGET_MOUNT", absl::StrCat("something was mounted over ", folder_.root_path(), ", or unmounted from ",
+                                             "there, during the update; undo that"));
 }
 
 absl::Status FileMethod::Build(int number, const PlannedStep& step, const ReadChunk& read_chunk,
@@ -177,6 +187,7 @@ absl::Status FileMethod::Replace(int number, const Journal::FileStep& step, int 
 absl::Status FileMethod::Do(int number, const Journal::FileStep& step) const {
   const Fd root = folder_.OpenRoot();
   if (!root.ok()) return StepError(step.path(), errno);
+  RETURN_IF_ERROR(CheckMount(root));
   const Fd folder = OpenFolderOnMount(root.get(), step.path());
   if (!folder.ok()) return StepError(step.path(), errno);
   const std::string name = payload::LastPart(step.path());
@@ -216,21 +227,31 @@ absl::Status FileMethod::CheckSwapped(const Journal& journal) const {
 // The target's folder, made anew when somebody has removed it.
 absl::StatusOr<Fd> FileMethod::RootForUndo() const {
   Fd root = folder_.OpenRoot();
-  if (!root.ok() && errno == ENOENT && folder_.kind() == TargetFolder::Kind::kFolder &&
+  if (!root.ok() && errno == ENOENT && folder_.kind() == TargetFolder::Kind::kFolder && !folder_.is_mount() &&
       mkdirat(folder_.parent(), folder_.name().c_str(), 0755) == 0) {
     root = folder_.OpenRoot();
   }
-  if (root.ok()) return root;
+  if (root.ok()) {
+    RETURN_IF_ERROR(CheckMount(root));
+    return root;
+  }
   if (errno != ENOTDIR && errno != ELOOP) return FileError("open", folder_.target(), errno);
+  return NoFolderAnyMore(folder_.target());
+}
+
+absl::Status FileMethod::NoFolderAnyMore(absl::string_view what) const {
   return Refuse("TARGET_NOT_FOLDER",
-                absl::StrCat(folder_.target(), " is no folder any more, and its old files are in ",
-                             folder_.place_path(), "; move away what is there now, and they come back"));
+                absl::StrCat(what, " is no folder any more, and its old files are in ", folder_.place_path(),
+                             "; move away what is there now, and they come back"));
 }
 
 absl::Status FileMethod::Undo(int number, const Journal::FileStep& step) const {
   if (IsUntouched(number, step)) return absl::OkStatus();
   ASSIGN_OR_RETURN(const Fd root, RootForUndo());
   const Fd folder = FolderFor(root.get(), step.path());
+  if (!folder.ok() && (errno == ENOTDIR || errno == ELOOP)) {
+    return NoFolderAnyMore(absl::StrCat("what should hold ", folder_.root_path(), "/", step.path()));
+  }
   if (!folder.ok()) return StepError(step.path(), errno);
   const std::string name = payload::LastPart(step.path());
   const int place = folder_.place();

@@ -57,7 +57,9 @@ class FileMethod final : public SwapMethod {
   absl::Status Build(int number, const PlannedStep& step, const ReadChunk& read_chunk, Journal::FileStep* made);
   absl::Status Do(int number, const Journal::FileStep& step) const;
   absl::Status Replace(int number, const Journal::FileStep& step, int folder, const std::string& name) const;
+  absl::Status CheckMount(const Fd& root) const;
   absl::StatusOr<Fd> RootForUndo() const;
+  absl::Status NoFolderAnyMore(absl::string_view what) const;
   bool StandsAsBefore(const Journal::FileStep& step) const;
   bool TookWhatWasSeen(const std::string& name, const Journal::FileStep& step) const;
   absl::Status Undo(int number, const Journal::FileStep& step) const;

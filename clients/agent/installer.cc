@@ -1,6 +1,8 @@
 #include "clients/agent/installer.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
@@ -17,6 +19,7 @@
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/fd.h"
+#include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/proto_time.h"
 
@@ -356,7 +359,11 @@ absl::Status Installer::ForgetRollback(const std::string& task) {
 
 // The journal first: without one, what lies in the place is only litter.
 absl::Status Installer::CleanUp() {
-  RETURN_IF_ERROR(RemoveRecord(JournalPath()));
+  // In the place that is held, whatever its path leads to by now.
+  if (unlinkat(folder_->place(), "journal", 0) != 0 && errno != ENOENT) {
+    return FileError("remove", JournalPath(), errno);
+  }
+  if (fsync(folder_->place()) != 0) return FileError("write", folder_->place_path(), errno);
   journal_.reset();
   method_.reset();
   swapped_ = false;

@@ -298,6 +298,19 @@ TEST_F(InstallerTest, SaysSoWhenTheOldSetIsNoLongerInItsPlace) {
   EXPECT_TRUE(absl::StrContains(status.message(), "put it at " + Target())) << status;
 }
 
+// Then nobody can put it back there, and waiting would keep every later revision from the machine too.
+TEST_F(InstallerTest, EndsARollbackWhosePlaceWasRemovedWithTheOldSet) {
+  Open();
+  ASSERT_TRUE(Install({{"a", "1"}}).ok());
+  fs::remove_all(Target());
+  fs::remove_all(Place());
+  EXPECT_EQ(Reason(RollBack()), "ROLLBACK_FAILED");
+  EXPECT_FALSE(installer_->pending().has_value());
+  EXPECT_TRUE(View().rollback->failed);
+  EXPECT_FALSE(View().applied);
+  EXPECT_EQ(InstallAndCommit({{"a", "2"}}, 2), absl::OkStatus());
+}
+
 TEST_P(AnyMethodTest, RefusesADamagedJournal) {
   Open();
   ASSERT_TRUE(Install({{"a", "1"}}).ok());

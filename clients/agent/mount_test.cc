@@ -105,6 +105,23 @@ TEST_F(MountTest, RollsBackWhenWhatACommandMountedOverTheTargetIsGone) {
   ExpectTheirsWhole();
 }
 
+// Taking back what is not there any more would be nothing to do.
+TEST_F(MountTest, DoesNotTakeWhatIsMountedOverATargetForIt) {
+  InNamespace([this] {
+    options_.method = Method::kFiles;
+    Open();
+    ASSERT_TRUE(Install({{"new", "new"}}).ok());
+    Bind(Theirs(), Target());
+    EXPECT_EQ(Reason(RollBack()), "ROLLBACK_FAILED");
+    EXPECT_TRUE(installer_->pending().has_value());
+    ExpectTheirsWhole();
+    ASSERT_EQ(umount(Target().c_str()), 0) << strerror(errno);
+    EXPECT_EQ(installer_->FinishRollback(), absl::OkStatus());
+    EXPECT_FALSE(fs::exists(Target() + "/new"));
+  });
+  ExpectTheirsWhole();
+}
+
 TEST_F(MountTest, RemovesNoTreeInWhichSomethingIsMounted) {
   WriteTestFile(folder_ / "tree/a", "1");
   fs::create_directories(folder_ / "tree/z/data");

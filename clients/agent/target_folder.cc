@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "clients/agent/file_state.h"
+#include "clients/agent/mount_table.h"
 #include "clients/agent/mounts.h"
 #include "clients/agent/target_error.h"
 #include "lib/base/error.h"
@@ -114,6 +115,18 @@ bool Lock(const Fd& folder) {
     usleep(5000);
   }
   return true;
+}
+
+bool IsSame(const Fd& a, const Fd& b) {
+  struct stat first, second;
+  return fstat(a.get(), &first) == 0 && fstat(b.get(), &second) == 0 && first.st_ino == second.st_ino &&
+         first.st_dev == second.st_dev;
+}
+
+absl::Status Moved(const std::string& place) {
+  return Error(absl::StatusCode::kAborted, "TARGET_CHANGED",
+               absl::StrCat(place, " is not what it was: a folder above it was moved, or something was mounted or ",
+                            "unmounted there; undo that"));
 }
 
 bool LeadsTo(const std::string& path, int fd) {
@@ -240,10 +253,33 @@ bool TargetFolder::IsLink() const {
 
 absl::Status TargetFolder::EnsurePlace() {
   struct stat held;
-  if (fstat(place(), &held) != 0 || held.st_nlink > 0) return absl::OkStatus();
-  const Fd made = LockFolder(place_path_);
-  // Under the number of the former one, which other threads may be looking at.
-  if (made.ok() && dup3(made.get(), place(), O_CLOEXEC) >= 0) return absl::OkStatus();
+  if (fstat(place(), &held) != 0) return FileError("read", place_path_, errno);
+  if (held.st_nlink == 0) {
+    lost_place_ = true;
+    const Fd made = LockFolder(place_path_);
+    // Under the number of the former one, which other threads may be looking at.
+    if (made.ok() && dup3(made.get(), place(), O_CLOEXEC) >= 0) return absl::OkStatus();
+    return PlaceError(target_, place_path_, errno);
+  }
+  return FollowMounts();
+}
+
+// A file system that was unmounted by force may be mounted again. Nothing can be renamed from one mount to another one.
+absl::Status TargetFolder::FollowMounts() {
+  const Fd parent_now(open(parent_path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const Fd place_now(open(place_path_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!parent_now.ok() || !place_now.ok()) {
+    if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP) return PlaceError(target_, place_path_, errno);
+    return Moved(place_path_);
+  }
+  if (!IsSame(parent_now, parent_) || !IsSame(place_now, place_)) return Moved(place_path_);
+  const bool same_place = MountIdOf(place_now.get()) == MountIdOf(place());
+  if (same_place && MountIdOf(parent_now.get()) == MountIdOf(parent())) return absl::OkStatus();
+  // The lock of the place goes with the former descriptor.
+  if (dup3(parent_now.get(), parent(), O_CLOEXEC) >= 0 && dup3(place_now.get(), place(), O_CLOEXEC) >= 0 &&
+      Lock(place_)) {
+    return absl::OkStatus();
+  }
   return PlaceError(target_, place_path_, errno);
 }
 

@@ -69,8 +69,11 @@ class TargetFolder {
   bool IsParentCurrent() const;
   // Returns whether a link has taken the place of the target since it was opened.
   bool IsLink() const;
-  // Makes the place anew, empty, if somebody has removed it. Returns the errors with which Open takes the lock.
+  // Makes the place anew, empty, if somebody has removed it, and goes on with it where its file system was mounted
+  // again. Returns TARGET_CHANGED if its path leads elsewhere, and the errors with which Open takes the lock.
   absl::Status EnsurePlace();
+  // Returns whether somebody has removed the place since it was opened, with all that lay in it.
+  bool lost_place() const { return lost_place_; }
 
   // How often, one time after the other, somebody else wrote to the target while a new set of it was built.
   int changes() const { return changes_; }
@@ -81,6 +84,7 @@ class TargetFolder {
   absl::Status Locate(const std::string& target);
   absl::Status CheckKind();
   absl::Status ChoosePlace();
+  absl::Status FollowMounts();
 
   Kind kind_ = Kind::kFolder;
   std::string target_;
@@ -90,6 +94,7 @@ class TargetFolder {
   bool is_mount_ = false;
   Fd parent_;
   Fd place_;
+  std::atomic<bool> lost_place_ = false;
   std::atomic<int> changes_ = 0;
 };
 
