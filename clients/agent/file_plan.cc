@@ -104,7 +104,9 @@ class Planner {
     if (folder_.kind() == TargetFolder::Kind::kFile) return false;
     const Fd above = OpenFolderOnMount(root_, path);
     const std::string record = absl::StrCat(PlaceName(payload::LastPart(path)), "/record");
-    return above.ok() && faccessat(above.get(), record.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+    if (!above.ok()) return false;
+    // A place of another user's, into which this one may not look, is one too.
+    return faccessat(above.get(), record.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno == EACCES;
   }
 
   absl::Status CheckNested(const std::string& path) const {

@@ -363,6 +363,7 @@ absl::Status Installer::CleanUp() {
   if (unlinkat(folder_->place(), "journal", 0) != 0 && errno != ENOENT) {
     return FileError("remove", JournalPath(), errno);
   }
+  folder_->ShowUndecided(false);
   if (fsync(folder_->place()) != 0) return FileError("write", folder_->place_path(), errno);
   journal_.reset();
   method_.reset();
@@ -375,6 +376,7 @@ absl::Status Installer::WriteJournal(Journal::Phase phase) {
   journal_->set_phase(phase);
   journal_->mutable_phase_time()->set_seconds(absl::ToUnixSeconds(options_.clock->Now()));
   RETURN_IF_ERROR(folder_->EnsurePlace());
+  folder_->ShowUndecided(true);
   return WriteRecord(JournalPath(), *journal_);
 }
 

@@ -10,6 +10,7 @@
 #include <optional>
 #include <set>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -17,6 +18,7 @@
 #include "clients/agent/free_space.h"
 #include "clients/agent/installer.h"
 #include "clients/agent/method_choice.h"
+#include "clients/agent/mount_table.h"
 #include "clients/agent/new_tree.h"
 #include "clients/agent/on_disk.h"
 #include "clients/agent/open_files.h"
@@ -140,11 +142,31 @@ absl::Status CheckCanBeMade(const TargetFolder& folder) {
                                                  " may not be changed (chattr +i or +a); take that flag away"));
 }
 
+// So would one of the same folder by another path: to the one it is a mount, to the other it is not.
+absl::Status CheckOtherPaths(const TargetFolder& folder, const std::string& proc) {
+  const Fd root = folder.OpenRoot();
+  if (!root.ok() || folder.kind() == TargetFolder::Kind::kFile) return absl::OkStatus();
+  std::vector<std::string> paths = MountTables::Read(proc).OtherPathsOf(MountIdOf(root.get()), folder.target());
+  // A container's, whose paths are not seen here.
+  paths.push_back(folder.target());
+  for (const std::string& path : paths) {
+    for (const std::string& place : PlacesOf(path)) {
+      struct stat info, own;
+      if (stat(place.c_str(), &info) != 0 || fstat(folder.place(), &own) != 0 || info.st_ino == own.st_ino) continue;
+      if (!IsShownUndecided(place)) continue;
+      return Error(absl::StatusCode::kAborted, "TARGET_TURN",
+                   absl::StrCat("an update of ", folder.target(), " by another path of it, with its place ", place,
+                                ", is not decided yet"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 // An update that is undecided around this target would take away with its rollback what is put in here.
 absl::Status CheckAround(const TargetFolder& folder) {
   for (std::string above = folder.parent_path(); above.size() > 1; above = FolderOf(above)) {
     for (const std::string& place : PlacesOf(above)) {
-      if (access(absl::StrCat(place, "/journal").c_str(), F_OK) != 0) continue;
+      if (!IsShownUndecided(place)) continue;
       return Error(absl::StatusCode::kAborted, "TARGET_TURN",
                    absl::StrCat(folder.target(), " lies in ", above, ", of which an update is not decided yet"));
     }
@@ -175,6 +197,7 @@ absl::Status Installer::Choose(const std::string& task, const task::v1::Manifest
   choice_ = Method::kExchange;
   choice_reason_.clear();
   RETURN_IF_ERROR(CheckAround(*folder_));
+  RETURN_IF_ERROR(CheckOtherPaths(*folder_, options_.proc));
   RETURN_IF_ERROR(CheckNames(*folder_, manifest));
   RETURN_IF_ERROR(CheckState(*folder_, manifest, options_.fixed));
   const Fd target = folder_->OpenRoot();

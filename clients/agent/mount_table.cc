@@ -15,6 +15,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "clients/agent/open_files.h"
 #include "clients/agent/tree.h"
 #include "lib/base/file.h"
 
@@ -209,6 +210,21 @@ std::string MountTables::UserOf(uint64_t mount_id, const std::string& path, bool
     }
   }
   return "";
+}
+
+std::vector<std::string> MountTables::OtherPathsOf(uint64_t mount_id, const std::string& path) const {
+  std::vector<std::string> paths;
+  if (tables.empty() || tables[0].process != 0) return paths;
+  const MountLine* const own = Find(tables[0].lines, mount_id);
+  if (own == nullptr) return paths;
+  const std::string place = InFileSystem(*own, path);
+  for (const MountLine& line : tables[0].lines) {
+    if (line.device != own->device || (place != line.root && !IsBelow(place, line.root))) continue;
+    const std::string rest = line.root == "/" ? place : place.substr(line.root.size());
+    std::string other = absl::StrCat(line.point == "/" ? "" : line.point, rest == "/" ? "" : rest);
+    if (other != path && FileIdOf(other) == FileIdOf(path)) paths.push_back(std::move(other));
+  }
+  return paths;
 }
 
 uint64_t MountIdOf(int fd) {

@@ -54,6 +54,9 @@ struct MountTables {
   // too, what is mounted there, or which file system is made of it; empty if there is nothing of that. `mount_id` is
   // that of the mount on which `path` (absolute, without links) lies for this process.
   std::string UserOf(uint64_t mount_id, const std::string& path, bool below) const;
+
+  // Returns the other paths of this process that lead to the same folder, which may be none.
+  std::vector<std::string> OtherPathsOf(uint64_t mount_id, const std::string& path) const;
 };
 
 // Returns the id of the mount on which the open file lies; 0 if the kernel does not say.

@@ -105,6 +105,27 @@ TEST_F(MountTest, RollsBackWhenWhatACommandMountedOverTheTargetIsGone) {
   ExpectTheirsWhole();
 }
 
+// To the one it is a mount, with its place inside; to the other it has its place beside it.
+TEST_F(MountTest, WaitsForAnUndecidedUpdateOfTheSameFolderByAnotherPath) {
+  const std::string point = folder_ / "point";
+  fs::create_directories(point);
+  InNamespace([&] {
+    Bind(Target(), point);
+    for (const auto& [first, second] : {std::pair(Target(), point), std::pair(point, Target())}) {
+      Open(first);
+      ASSERT_TRUE(Install({{"site.conf", "new"}}).ok());
+      auto target = TargetFolder::Open(second);
+      ASSERT_TRUE(target.ok()) << target.status();
+      auto other = Installer::Open(target->get(), options_);
+      ASSERT_TRUE(other.ok()) << other.status();
+      const task::v1::Manifest manifest = MakePayload({{"x", "1"}}).Manifest("tasks/other", 1);
+      EXPECT_EQ(Reason(other->Check("tasks/other", manifest)), "TARGET_TURN");
+      ASSERT_TRUE(RollBack().ok());
+      EXPECT_EQ(other->Check("tasks/other", manifest), absl::OkStatus());
+    }
+  });
+}
+
 // Taking back what is not there any more would be nothing to do.
 TEST_F(MountTest, DoesNotTakeWhatIsMountedOverATargetForIt) {
   InNamespace([this] {

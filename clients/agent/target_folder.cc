@@ -147,6 +147,12 @@ std::vector<std::string> PlacesOf(const std::string& target) {
   return {absl::StrCat(parent, "/", PlaceName(name)), absl::StrCat(path, "/.parley")};
 }
 
+bool IsShownUndecided(const std::string& place) {
+  if (access(absl::StrCat(place, "/journal").c_str(), F_OK) == 0) return true;
+  struct stat info;
+  return errno == EACCES && lstat(place.c_str(), &info) == 0 && (info.st_mode & S_ISVTX) != 0;
+}
+
 Fd LockFolder(const std::string& path) {
   while (true) {
     if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return Fd();
@@ -281,6 +287,12 @@ absl::Status TargetFolder::FollowMounts() {
     return absl::OkStatus();
   }
   return PlaceError(target_, place_path_, errno);
+}
+
+void TargetFolder::ShowUndecided(bool undecided) {
+  struct stat held;
+  if (fstat(place(), &held) != 0 || ((held.st_mode & S_ISVTX) != 0) == undecided) return;
+  fchmod(place(), (held.st_mode ^ S_ISVTX) & 07777);
 }
 
 bool TargetFolder::IsCurrent() const {

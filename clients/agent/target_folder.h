@@ -75,6 +75,10 @@ class TargetFolder {
   // Returns whether somebody has removed the place since it was opened, with all that lay in it.
   bool lost_place() const { return lost_place_; }
 
+  // Shows whether an update is undecided to users who may not look into the place: by the sticky bit of the place,
+  // which means nothing else in a folder of one user. It does nothing where the file system has no such bit.
+  void ShowUndecided(bool undecided);
+
   // How often, one time after the other, somebody else wrote to the target while a new set of it was built.
   int changes() const { return changes_; }
   void set_changes(int changes) { changes_ = changes; }
@@ -102,6 +106,8 @@ class TargetFolder {
 std::string PlaceName(absl::string_view target_name);
 // Returns the paths at which the place of a target may be: beside it, and in it if it is a mount.
 std::vector<std::string> PlacesOf(const std::string& target);
+// Returns whether a place, which may be another user's, shows that an update is undecided in it.
+bool IsShownUndecided(const std::string& place);
 
 // Takes the exclusive lock of the folder `path`, which is made with mode 0700 when missing. The lock is held until the
 // descriptor closes. Returns none with errno, which is EWOULDBLOCK when another has it.
