@@ -12,6 +12,8 @@ from tests import stack
 
 TIMEOUT_S = stack.TIMEOUT_S
 PASSWORD = "four random words here\n"
+# What a newcomer's device is called, after its owner.
+PHONE = "'s phone"
 
 
 class Screen:
@@ -157,21 +159,58 @@ class Member:
         created = self.parley("invite", *arguments)[0]
         return created["invitation"]["name"].split("/")[1], created["link"]
 
-    def claim(self, link=None):
+    def claim(self, link=None, *options):
         """`parley claim` under way; without a link it goes on with what was begun."""
-        screen = self.screen("claim", "--device-name", self.name + "'s phone")
+        screen = self.screen("claim", "--device-name", self.name + PHONE, *options)
         if link is not None:
             screen.type(link)
         return screen
 
-    def greet(self, invitation):
-        return self.screen("greet", invitation)
+    def greet(self, invitation, *options):
+        return self.screen("greet", invitation, *options)
 
 
 def compare(greeter, claimer):
     """The two people read their codes to each other."""
     greeter.pick(claimer.until("readAloud")["code"])
     claimer.pick(greeter.until("readAloud")["code"])
+
+
+class Reached(Exception):
+    """The victim has shown the moment."""
+
+
+def play(greeter, claimer, victim=None, moment=None, seconds=TIMEOUT_S):
+    """Plays both people until both programs have ended, or the victim shows the moment. Raises queue.Empty when that
+    takes longer."""
+    end = time.monotonic() + seconds
+    news, ended = queue.Queue(), set()
+    codes, asked = {}, {}
+    other = {greeter: claimer, claimer: greeter}
+    for screen in other:
+        screen.tell(news)
+    while len(ended) < 2:
+        screen = news.get(timeout=max(0, end - time.monotonic()))
+        for event in screen.shown():
+            name = event.get("event") if event is not None else None
+            if screen is victim and name == moment:
+                raise Reached()
+            if event is None:
+                ended.add(screen)
+            elif name == "attempt":
+                codes.pop(screen, None)
+                asked.pop(screen, None)
+            elif name == "readAloud":
+                codes[screen] = event["code"]
+            elif name == "choose":
+                asked[screen] = event["choices"]
+            elif name == "question":
+                screen.type("y")
+        for listener in other:
+            heard = codes.get(other[listener])
+            if listener in asked and (heard is not None or other[listener] in ended):
+                choices = asked.pop(listener)
+                listener.type(str(choices.index(heard) + 1) if heard in choices else "0")
 
 
 def enrol(inviter, newcomer, *what):

@@ -6,7 +6,6 @@ and another attempt, or another invitation, succeeds; no user is there twice or 
 
 import contextlib
 import os
-import queue
 import random
 import subprocess
 import unittest
@@ -21,10 +20,6 @@ LAST_STEPS_S = 0.1
 MOMENTS = ("presence", "attempt", "readAloud", "confirmed")
 
 
-class Killed(Exception):
-    pass
-
-
 class EnrolKill(unittest.TestCase):
 
     @classmethod
@@ -37,36 +32,6 @@ class EnrolKill(unittest.TestCase):
     def users_named(self, name):
         return [user for user in self.alice.parley("user", "list") if user["userName"] == name and not user["revoked"]]
 
-    def play(self, greeter, claimer, victim=None, moment=None):
-        """Plays both people until both programs have ended, or the victim shows the moment."""
-        news, ended = queue.Queue(), set()
-        codes, asked = {}, {}
-        other = {greeter: claimer, claimer: greeter}
-        for screen in other:
-            screen.tell(news)
-        while len(ended) < 2:
-            screen = news.get(timeout=enrolment.TIMEOUT_S)
-            for event in screen.shown():
-                name = event.get("event") if event is not None else None
-                if screen is victim and name == moment:
-                    raise Killed()
-                if event is None:
-                    ended.add(screen)
-                elif name == "attempt":
-                    codes.pop(screen, None)
-                    asked.pop(screen, None)
-                elif name == "readAloud":
-                    codes[screen] = event["code"]
-                elif name == "choose":
-                    asked[screen] = event["choices"]
-                elif name == "question":
-                    screen.type("y")
-            for listener in other:
-                heard = codes.get(other[listener])
-                if listener in asked and (heard is not None or other[listener] in ended):
-                    choices = asked.pop(listener)
-                    listener.type(str(choices.index(heard) + 1) if heard in choices else "0")
-
     def test_either_program_killed_at_each_moment(self):
         for number, (victim, moment) in enumerate((v, m) for v in ("greeter", "claimer") for m in MOMENTS):
             with self.subTest(victim=victim, moment=moment):
@@ -76,11 +41,11 @@ class EnrolKill(unittest.TestCase):
         bob = enrolment.Member(self.stack, name)
         invitation, link = self.alice.invite("user", name)
         screens = {"claimer": bob.claim(link), "greeter": self.alice.greet(invitation)}
-        with self.assertRaises(Killed):
-            self.play(screens["greeter"], screens["claimer"], screens[victim], moment)
+        with self.assertRaises(enrolment.Reached):
+            enrolment.play(screens["greeter"], screens["claimer"], screens[victim], moment)
         screens[victim].kill()
         screens[victim] = bob.claim() if victim == "claimer" else self.alice.greet(invitation)
-        self.play(screens["greeter"], screens["claimer"])
+        enrolment.play(screens["greeter"], screens["claimer"])
         ends = {who: screen.finish() for who, screen in screens.items()}
         events = {who: screen.events for who, screen in screens.items()}
         self.assertEqual([code for code, _ in ends.values()], [0, 0], (ends, events))
@@ -98,13 +63,13 @@ class EnrolKill(unittest.TestCase):
         bob = enrolment.Member(self.stack, name)
         invitation, link = self.alice.invite("user", name)
         screens = {"claimer": bob.claim(link), "greeter": self.alice.greet(invitation)}
-        with self.assertRaises(Killed):
-            self.play(screens["greeter"], screens["claimer"], screens[victim], "confirmed")
+        with self.assertRaises(enrolment.Reached):
+            enrolment.play(screens["greeter"], screens["claimer"], screens[victim], "confirmed")
         with contextlib.suppress(subprocess.TimeoutExpired):
             screens[victim].process.wait(delay)
         if screens[victim].kill()[0] != 0:
             screens[victim] = bob.claim() if victim == "claimer" else self.alice.greet(invitation)
-        self.play(screens["greeter"], screens["claimer"])
+        enrolment.play(screens["greeter"], screens["claimer"])
         for who, screen in screens.items():
             code, error = screen.finish()
             # The victim had done its part, and the kill came just before its end.
