@@ -1,8 +1,13 @@
 """Whether a history keeps the promises that the services make: each function names what is broken, in sentences.
 
-  - each task, credential and invitation behaves as if its calls happened one after another, each between its begin and
-    its acknowledgement (linearizable): nothing acknowledged is lost, and a read sees all that was acknowledged before;
-  - a credential is admitted nowhere once its revocation was acknowledged;
+  - each task, credential, invitation and join key, and the organisation's roots, behave as if their calls happened one
+    after another, each between its begin and its acknowledgement (linearizable): nothing acknowledged is lost, and a
+    read sees all that was acknowledged before. A join key lets in as many as it was made for, and nobody once it is
+    revoked; no two rotations make the same epoch;
+  - a credential or join key is admitted nowhere once its revocation was acknowledged;
+  - a credential is admitted nowhere from some seconds after its root was retired, and over a new connection not at all
+    where that was acknowledged;
+  - a task has each client that was told that it has joined, and no other that had not asked;
   - a client confirms one attempt at a revision once, and no change of its record is lost or made twice;
   - in the end each machine has the files that it should have.
 """
@@ -10,6 +15,8 @@
 import collections
 import dataclasses
 import math
+
+from tests.robustness.history import FULL, Operation
 
 CONFIRMED = "STATE_CONFIRMED"
 # A search that looks at more is given up, which is said: no history of a key that was right has come near it.
@@ -68,11 +75,54 @@ class TaskRegister(Register):
         return (stands, revision + 1, operation.argument)
 
 
+class JoinKeyRegister(Register):
+    """A state is (for how many it is, how many have joined, how it stands)."""
+
+    def __init__(self):
+        super().__init__("join_key", "make", {})
+
+    def made(self, operation):
+        return (operation.argument, 0, "good")
+
+    def changed(self, state, operation):
+        most, joined, stands = state
+        if operation.kind == "revoke":
+            return (most, joined, "revoked")
+        full = joined == most
+        if stands == "revoked" or full != (operation.result == FULL):
+            raise ValueError
+        return (most, joined + (not full), stands)
+
+
+class RootsRegister(Register):
+    """A state is (the primary epoch, the oldest one that is not retired). A read asks of one epoch whether it is
+    retired."""
+
+    def __init__(self):
+        super().__init__("roots", None, {})
+
+    def step(self, state, operation):
+        primary, oldest = state or (1, 1)
+        if operation.kind == "read":
+            if operation.acknowledged() and operation.result != (operation.argument < oldest):
+                raise ValueError
+        elif operation.kind == "issue":
+            if operation.result != primary:
+                raise ValueError
+        else:
+            if operation.result not in (None, primary + 1) or (operation.argument or 0) > primary:
+                raise ValueError
+            primary, oldest = primary + 1, max(oldest, operation.argument or 0)
+        return (primary, oldest)
+
+
 REGISTERS = {
     "task": TaskRegister(),
     "credential": Register("credential", "issue", {"issue": ((), "good"), "revoke": (("good", "revoked"), "revoked")}),
     "invitation": Register("invitation", "invite", {"invite": ((), "STATE_PENDING"), "cancel": (
         ("STATE_PENDING", "STATE_CANCELED"), "STATE_CANCELED")}),
+    "join_key": JoinKeyRegister(),
+    "roots": RootsRegister(),
 }
 
 
@@ -148,7 +198,7 @@ def settle(operations, stored):
 def registers(operations):
     """Keys whose calls have no order."""
     by_key = collections.defaultdict(list)
-    for operation in operations:
+    for operation in [*operations, *_of_roots(operations)]:
         if operation.key is not None:
             by_key[operation.key].append(operation)
     found = []
@@ -158,6 +208,17 @@ def registers(operations):
             found.append("%s: no order of its calls gives these answers:\n%s" % (
                 key, "\n".join("  " + show(call) for call in sorted(calls, key=lambda call: call.begin))))
     return found
+
+
+def _of_roots(operations):
+    """What calls about credentials show of the roots: which one is primary when one is issued, and whether that of one
+    is retired when it is read."""
+    for each in operations:
+        if each.kind == "issue" and each.acknowledged():
+            yield dataclasses.replace(each, key="roots")
+        elif each.kind == "read" and each.acknowledged() and each.key.startswith("credential/"):
+            epoch, retired = each.argument
+            yield dataclasses.replace(each, key="roots", argument=epoch, result=retired)
 
 
 def show(call):
@@ -173,11 +234,62 @@ def admissions(operations, probes):
     for operation in operations:
         if operation.kind == "revoke" and operation.acknowledged():
             revoked[operation.key] = min(operation.end, revoked.get(operation.key, math.inf))
-    return ["%s: admitted at %s (%s) by a call that began %.3f s after the acknowledged revocation, at %.3f" % (
-                probe.credential, probe.replica, probe.way, (probe.begin - revoked[probe.credential]) / 1e9,
-                probe.begin / 1e9)
-            for probe in probes
+    return [_admitted(probe, revoked[probe.credential], "revocation") for probe in probes
             if probe.admitted() and probe.begin > revoked.get(probe.credential, math.inf)]
+
+
+def _admitted(probe, end, what):
+    return "%s: admitted at %s (%s) by a call that began %.3f s after the acknowledged %s, at %.3f" % (
+        probe.credential, probe.replica, probe.way, (probe.begin - end) / 1e9, what, probe.begin / 1e9)
+
+
+def retirements(operations, probes, within_s):
+    """Probes that were admitted under a retired root: where that was acknowledged, over a new connection that began
+    after it; elsewhere, and over a connection that stood, by a call that began `within_s` seconds after it."""
+    epochs = {each.key: each.result for each in operations if each.kind == "issue" and each.acknowledged()}
+    retired = [each for each in operations if each.kind == "retire" and each.acknowledged()]
+    found = []
+    for probe in probes:
+        epoch = epochs.get(probe.credential, math.inf)
+        for each in retired:
+            exact = (probe.replica, probe.way) == (each.about, "new")
+            from_then = each.end + (0 if exact else within_s * 1e9)
+            if probe.admitted() and epoch < each.argument and probe.begin > from_then:
+                found.append(_admitted(probe, each.end, "end of its root"))
+                break
+    return found
+
+
+def joins(probes):
+    """What the tries to join were, one operation for each client: it tries again until it knows. What was refused for
+    good at its first try was not carried out, and is none."""
+    clients = collections.defaultdict(list)
+    for probe in probes:
+        if probe.client:
+            clients[probe.client].append(probe)
+    found = []
+    for tries in clients.values():
+        first, last = tries[0], tries[-1]
+        if last.answer == "OK":
+            found.append(Operation(first.credential, "join", None, "joined", first.begin, last.end))
+        elif last.answer == FULL:
+            found.append(Operation(first.credential, "join", None, FULL, last.begin, last.end))
+        elif not all(each.known for each in tries):
+            found.append(Operation(first.credential, "join", None, None, first.begin))
+    return found
+
+
+def joined(probes, stored):
+    """`stored`: the names of all clients that a task ever had."""
+    told, asked = set(), set()
+    for probe in probes:
+        if probe.client:
+            asked.add(probe.client)
+        if probe.client and probe.answer == "OK":
+            told.add(probe.client)
+    by_key = {client for client in stored if client.startswith("joiner-")}
+    return ["%s was told that it has joined, and is no client" % client for client in sorted(told - stored)] + [
+        "%s is a client, and has never asked" % client for client in sorted(by_key - asked)]
 
 
 def confirmations(puts):

@@ -3,9 +3,9 @@
 import unittest
 
 from tests.robustness import checker
-from tests.robustness.history import Operation, Probe, Put
+from tests.robustness.history import FULL, Operation, Probe, Put
 
-TASK, KEY, INVITATION = "task/web", "credential/1", "invitation/1"
+TASK, KEY, INVITATION, JOIN_KEY, ROOTS = "task/web", "credential/1", "invitation/1", "join_key/1", "roots"
 
 
 def call(kind, begin, end, argument=None, result=None, key=TASK):
@@ -27,15 +27,21 @@ def read(begin, end, *state, key=TASK):
 OPEN, PAUSED, ABORTED = "STATE_OPEN", "STATE_PAUSED", "STATE_ABORTED"
 
 
-class Registers(unittest.TestCase):
+class RegisterCase(unittest.TestCase):
+
+    # What each history begins with.
+    before = ()
 
     def good(self, *calls):
-        self.assertEqual(checker.registers(calls), [])
+        self.assertEqual(checker.registers([*self.before, *calls]), [])
 
     def bad(self, *calls):
-        found = checker.registers(calls)
+        found = checker.registers([*self.before, *calls])
         self.assertEqual(len(found), 1, found)
         self.assertIn(calls[0].key, found[0])
+
+
+class Registers(RegisterCase):
 
     def test_one_after_another(self):
         self.good(create(0, 1), read(2, 3, OPEN, 1, "one"), publish(4, 5, "two", 2), read(6, 7, OPEN, 2, "two"),
@@ -111,16 +117,146 @@ class Registers(unittest.TestCase):
         self.good(*calls)
 
     def test_credentials(self):
-        issue, revoke = call("issue", 0, 1, key=KEY), call("revoke", 2, 5, key=KEY)
-        self.good(issue, revoke, read(3, 4, "good", key=KEY), read(6, 7, "revoked", key=KEY))
-        self.bad(issue, revoke, read(6, 7, "good", key=KEY))
-        self.bad(issue, revoke, read(3, 4, "revoked", key=KEY), read(4.5, 4.6, "good", key=KEY))
+        def look(begin, end, stands):
+            return call("read", begin, end, (1, False), (stands,), key=KEY)
+
+        issue, revoke = call("issue", 0, 1, result=1, key=KEY), call("revoke", 2, 5, key=KEY)
+        self.good(issue, revoke, look(3, 4, "good"), look(6, 7, "revoked"))
+        self.bad(issue, revoke, look(6, 7, "good"))
+        self.bad(issue, revoke, look(3, 4, "revoked"), look(4.5, 4.6, "good"))
 
     def test_invitations(self):
         invite, cancel = call("invite", 0, 1, key=INVITATION), call("cancel", 2, 3, key=INVITATION)
         self.good(invite, read(1.5, 1.6, "STATE_PENDING", key=INVITATION), cancel,
                   read(4, 5, "STATE_CANCELED", key=INVITATION))
         self.bad(invite, cancel, read(4, 5, "STATE_PENDING", key=INVITATION))
+
+
+
+class JoinKeys(RegisterCase):
+
+    MAKE = call("make", 0, 1, 2, key=JOIN_KEY)
+
+    def join(self, begin, end, result="joined"):
+        return call("join", begin, end, result=result, key=JOIN_KEY)
+
+    def revoke(self, begin, end):
+        return call("revoke", begin, end, key=JOIN_KEY)
+
+    def read(self, begin, joined, stands="good"):
+        return read(begin, begin + 0.5, 2, joined, stands, key=JOIN_KEY)
+
+    def test_as_many_as_it_is_for(self):
+        self.good(self.MAKE, self.join(2, 3), self.join(2, 3), self.join(4, 5, FULL), self.read(6, 2))
+        self.bad(self.MAKE, self.join(2, 3), self.join(2, 3), self.join(2, 3))
+        self.bad(self.MAKE, self.join(2, 3), self.join(4, 5, FULL))
+        self.bad(self.MAKE, self.join(2, 3), self.join(2, 3), self.join(4, 5, FULL), self.read(6, 1))
+
+    def test_a_join_without_an_answer_may_have_taken_a_place(self):
+        lost = self.join(2, None, None)
+        self.good(self.MAKE, lost, self.join(4, 5), self.join(6, 7, FULL), self.read(8, 2))
+        self.good(self.MAKE, lost, self.join(4, 5), self.join(6, 7), self.read(8, 2))
+        self.good(self.MAKE, lost, self.read(3, 0), self.read(4, 1))
+        self.bad(self.MAKE, lost, self.read(3, 1), self.join(4, 5), self.join(4, 5))
+        self.bad(self.MAKE, lost, self.join(4, 5), self.read(6, 2), self.read(7, 1))
+
+    def test_revoked_it_lets_in_nobody(self):
+        self.good(self.MAKE, self.join(2, 5), self.revoke(3, 4), self.read(6, 1, "revoked"))
+        self.bad(self.MAKE, self.revoke(3, 4), self.join(5, 6))
+        self.bad(self.MAKE, self.revoke(3, 4), self.join(5, None), self.read(6, 1, "revoked"))
+
+    def test_an_acknowledged_revocation_stays(self):
+        self.good(self.MAKE, self.revoke(2, None), self.read(3, 0), self.read(4, 0, "revoked"))
+        self.bad(self.MAKE, self.revoke(2, 3), self.read(4, 0))
+        self.bad(self.MAKE, self.revoke(2, None), self.read(3, 0, "revoked"), self.read(4, 0))
+
+
+class Roots(RegisterCase):
+    before = (call("issue", -3, -2, result=1, key="credential/1"),)
+
+    def rotate(self, begin, end, epoch):
+        return call("rotate", begin, end, result=epoch, key=ROOTS)
+
+    def retire(self, begin, end, before, epoch):
+        return call("retire", begin, end, before, epoch, key=ROOTS)
+
+    def read(self, begin, epoch, retired):
+        return call("read", begin, begin + 0.5, (epoch, retired), ("good",), key="credential/1")
+
+    def issue(self, begin, epoch):
+        return call("issue", begin, begin + 0.5, result=epoch, key="credential/at-%s" % begin)
+
+    def test_each_rotation_makes_another_epoch(self):
+        self.good(self.rotate(0, 1, 2), self.rotate(2, 5, 4), self.rotate(2, 5, 3))
+        self.good(self.rotate(0, 1, 2), self.rotate(2, None, None), self.rotate(4, 5, 4))
+        self.bad(self.rotate(0, 3, 2), self.rotate(0, 3, 2))
+        self.bad(self.rotate(0, 1, 2), self.rotate(2, 3, 4))
+
+    def test_a_retirement_is_seen_everywhere_and_stays(self):
+        self.good(self.rotate(0, 1, 2), self.read(2, 1, False), self.retire(3, 6, 2, 3), self.read(4, 1, False),
+                  self.read(5, 1, True), self.read(7, 1, True), self.read(7, 2, False))
+        self.bad(self.rotate(0, 1, 2), self.retire(3, 4, 2, 3), self.read(5, 1, False))
+        self.bad(self.rotate(0, 1, 2), self.retire(3, None, 2, None), self.read(5, 1, True), self.read(6, 1, False))
+        self.bad(self.rotate(0, 1, 2), self.retire(3, 4, 2, 3), self.read(5, 2, True))
+        self.bad(self.retire(3, 4, 2, 2))
+
+    def test_what_is_issued_comes_from_the_primary_root(self):
+        self.good(self.rotate(0, 3, 2), self.issue(1, 1), self.issue(4, 2))
+        self.bad(self.rotate(0, 3, 2), self.issue(4, 1))
+        self.bad(self.rotate(0, 3, 2), self.issue(1, 2), self.issue(2, 1))
+
+
+class Retirements(unittest.TestCase):
+    WITHIN_S = 15
+
+    def find(self, seconds, way="kept", replica="taskd-2", epoch=1, end=4):
+        calls = [call("issue", 0, 1, result=epoch, key=KEY), call("retire", 2, end, 2, 3, key=ROOTS)]
+        calls[1].about = "keyd-1"
+        begin = 4 + seconds * 1e9
+        return checker.retirements(calls, [Probe(KEY, replica, way, begin, begin + 1, "OK")], self.WITHIN_S)
+
+    def test_admitted_when_everybody_must_have_heard(self):
+        self.assertIn("after the acknowledged end of its root", self.find(16)[0])
+        self.assertEqual(self.find(14), [])
+
+    def test_admitted_anew_where_it_was_acknowledged(self):
+        self.assertTrue(self.find(0.1, "new", "keyd-1"))
+        self.assertEqual(self.find(0.1, "kept", "keyd-1"), [])
+        self.assertEqual(self.find(0.1, "new", "keyd-2"), [])
+
+    def test_other_roots_go_on(self):
+        self.assertEqual(self.find(16, epoch=2), [])
+
+    def test_nothing_is_promised_without_an_acknowledgement(self):
+        self.assertEqual(self.find(16, end=None), [])
+
+
+def joining(client, begin, answer, known=True):
+    return Probe(JOIN_KEY, "taskd-1", "new", begin, begin + 1, answer, client, known)
+
+
+class Joins(unittest.TestCase):
+
+    def test_a_client_tries_until_it_knows(self):
+        lost = joining("joiner-1", 2, "UNAVAILABLE", known=False)
+        for answer, expected in (("OK", ("joined", 2, 6)), (FULL, (FULL, 5, 6)), ("KEY_REFUSED", (None, 2, None))):
+            found = [(each.key, each.kind, each.result, each.begin, each.end)
+                     for each in checker.joins([lost, joining("joiner-1", 5, answer)])]
+            self.assertEqual(found, [(JOIN_KEY, "join", *expected)])
+
+    def test_what_was_refused_was_not_carried_out(self):
+        self.assertEqual(checker.joins([joining("joiner-1", 2, "KEY_REFUSED"), joining("", 2, "OK")]), [])
+
+    def test_who_was_told_is_a_client_and_nobody_else(self):
+        probes = [joining("joiner-1", 2, "OK"), joining("joiner-2", 2, "UNAVAILABLE", known=False)]
+        for stored in ({"joiner-1", "agent-000"}, {"joiner-1", "joiner-2"}):
+            self.assertEqual(checker.joined(probes, stored), [])
+        self.assertIn("is no client", checker.joined(probes, {"joiner-2"})[0])
+        self.assertIn("has never asked", checker.joined(probes, {"joiner-1", "joiner-3"})[0])
+
+    def test_a_full_key_is_a_good_one(self):
+        calls = [call("revoke", 2, 4, key=JOIN_KEY)]
+        self.assertEqual(len(checker.admissions(calls, [joining("joiner-1", 5, FULL)])), 1)
 
 
 class Admissions(unittest.TestCase):

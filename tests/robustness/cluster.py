@@ -17,13 +17,14 @@ ETCDS = ("etcd-1", "etcd-2", "etcd-3")
 KEYDS, TASKDS, ENROLLDS = ("keyd-1", "keyd-2"), ("taskd-1", "taskd-2"), ("enrolld-1", "enrolld-2")
 SERVICES = KEYDS + TASKDS + ENROLLDS
 SERVERS = ETCDS + SERVICES
+OFFICE = "office"
 # Where clients are, the last one for probes: nothing is done to it.
-CLIENTS = ("agents-1", "agents-2", "office", "probes")
+CLIENTS = ("agents-1", "agents-2", OFFICE, "probes")
 PORTS = {"keyd": 7441, "taskd": 7443, "enrolld": 7445}
 # The clocks of these can be set.
 WITH_CLOCK = ("keyd-2", "taskd-2", "enrolld-2")
 # Short, so that a revocation need not wait long for a service that was cut off; as long as the lease of a keyd.
-AWAY_LIMIT = "10s"
+AWAY_LIMIT_S = 10
 _SECRET_BYTES = 32
 
 
@@ -33,13 +34,13 @@ class Process:
     def __init__(self, name, machine, command, output=None, on_end=None):
         self.name, self.machine = name, machine
         self._command, self._output, self._on_end = list(map(str, command)), output, on_end
-        self._process = None
-        # Set by whoever ends it.
-        self.killed = self.stopped = False
+        # The one that runs, and the one that was ended on purpose.
+        self._process = self._killed = None
+        self.stopped = False
         self.starts = 0
 
     def start(self):
-        self.killed = self.stopped = False
+        self.stopped = False
         self.starts += 1
         with open(self._output, "ab") as output:
             self._process = subprocess.Popen([*network.Network.at(self.machine), *self._command],
@@ -49,13 +50,13 @@ class Process:
     def _wait(self, process):
         code = process.wait()
         if self._on_end is not None:
-            self._on_end(self, code, self.killed)
+            self._on_end(self, code, process is self._killed)
 
     def running(self):
         return self._process is not None and self._process.poll() is None
 
     def kill(self):
-        self.killed = True
+        self._killed = self._process
         self._process.kill()
         self._process.wait()
 
@@ -155,7 +156,7 @@ class Cluster:
 
     def _follower(self, service, names):
         return ["--public-address", self.addresses(names), "--keyd-credential",
-                self.credentials / (service + ".credential"), "--keyd-away-limit", AWAY_LIMIT]
+                self.credentials / (service + ".credential"), "--keyd-away-limit", "%ds" % AWAY_LIMIT_S]
 
     def _taskd(self):
         return [*self._follower("taskd", TASKDS), "--seal-key-file", self.folder / "seal.key"]

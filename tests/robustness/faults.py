@@ -1,6 +1,6 @@
 """What happens to the processes, the network and the clocks, drawn from a seed before anything begins.
 
-Threads: `Faults.run` is one thread; `ended` may be called by any.
+Threads: `Faults.run` is one thread; `ended` and `start_anew` may be called by any.
 """
 
 import dataclasses
@@ -121,6 +121,10 @@ class Faults:
         self._say("%s has ended by itself, with code %d" % (process.name, code))
         self._later(PAUSE_S, self._start, process)
 
+    def start_anew(self, process):
+        """Ends a process and starts it again, whatever is wrong with it now. By any thread."""
+        self._later(0, self._start_anew, process)
+
     def run(self, faults, seconds):
         """All of the plan, for so long; then what is still wrong is put right."""
         for fault in faults:
@@ -176,6 +180,12 @@ class Faults:
         for process in killed:
             if not process.running():
                 process.start()
+
+    @staticmethod
+    def _start_anew(process):
+        if process.running():
+            process.kill()
+        process.start()
 
     def _stop(self, fault):
         process = self._processes[fault.targets[0]]

@@ -1,11 +1,12 @@
 """Machines with an agent each, the shipped program, and what they have on their disks.
 
-Threads: one thread.
+Threads: one thread, but `renew` may be called by another.
 """
 
 import concurrent.futures
 import contextlib
 import json
+import uuid
 
 from tests import stack
 from tests.faults import machine
@@ -49,6 +50,22 @@ class Fleet:
             self.credentials = dict(issuers.map(issue, self.names))
         for process in self.processes.values():
             process.start()
+
+    def renew(self, names, stop, start_anew):
+        """Gives each device its next credential, and starts its agent with that. Whether all have one."""
+        def renew(name):
+            key = None
+            while key is None and not stop.is_set():
+                key, file = self._office.issue("device", name, name="%s-%s" % (name, uuid.uuid4().hex))
+            if key is None:
+                return False
+            file.replace(self._cluster.credentials / (name + ".credential"))
+            self.credentials[name] = key
+            start_anew(self.processes[name])
+            return True
+
+        with concurrent.futures.ThreadPoolExecutor(ISSUERS) as issuers:
+            return all(list(issuers.map(renew, names)))
 
     def found(self):
         """From machine to path to text."""

@@ -9,6 +9,10 @@ import threading
 import time
 
 
+# Why somebody does not join though the key is good.
+FULL = "MAX_MEMBERS"
+
+
 def now():
     """Nanoseconds of CLOCK_MONOTONIC, which every process of this machine reads alike."""
     return time.monotonic_ns()
@@ -35,7 +39,8 @@ class Operation:
 
 @dataclasses.dataclass
 class Probe:
-    """One try to use a credential at one replica."""
+    """One try to use a credential or a join key at one replica. `client`: as which one it tried to join. `known`:
+    whether the answer says what became of that."""
 
     credential: str
     replica: str
@@ -43,9 +48,11 @@ class Probe:
     begin: int
     end: int
     answer: str
+    client: str = ""
+    known: bool = True
 
     def admitted(self):
-        return self.answer == "OK"
+        return self.answer in ("OK", FULL)
 
 
 @dataclasses.dataclass

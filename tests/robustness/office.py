@@ -1,11 +1,10 @@
-"""An operator at work: creates, publishes, pauses, aborts, reads, issues, revokes, invites and rotates, at random, and
-writes down what was asked and answered.
+"""An operator at work: creates, publishes, pauses, aborts, reads, issues, revokes, invites, cancels and rotates, at
+random, and writes down what was asked and answered.
 
 A set says by its size which one it is: the set of number n has SMALLEST_BYTES + n bytes, so that whoever reads a task
 knows which set it has. Threads: an Office may be used by several threads at once.
 """
 
-import contextlib
 import json
 import random as randomness
 import subprocess
@@ -17,7 +16,6 @@ from tests.faults import machine
 from tests.robustness import cluster, network
 from tests.robustness.history import Refused, now
 
-MACHINE = "office"
 GROUPS = ("red", "green", "blue", "gold")
 # A command that hangs is ended, and nobody knows what became of it.
 COMMAND_S = 90
@@ -51,21 +49,21 @@ class Office:
         self._lock = threading.Lock()
         self._numbers = {}
         self.tasks, self.credentials, self.invitations = [], [], []
-        # From service to the folder of the admin's certificate for it.
-        self._exported = {}
+        # The file of an admin's credential, and the folder of its certificates.
+        self._credential = self._exported = None
 
     # Commands.
 
-    def _command(self, *arguments, place=MACHINE, credential="admin"):
-        return [*network.Network.at(place), "env", "HOME=%s" % self.home, "XDG_CONFIG_HOME=%s/.config" % self.home,
-                "NO_COLOR=1", "PARLEY_CREDENTIAL=%s" % (self.cluster.credentials / (credential + ".credential")),
+    def _command(self, *arguments, place=cluster.OFFICE):
+        return [*network.Network.at(place), "env", "HOME=%s" % self.home,
+                "XDG_CONFIG_HOME=%s/.config" % self.home, "NO_COLOR=1", "PARLEY_CREDENTIAL=%s" % self._credential,
                 stack.PARLEY.absolute(), *map(str, arguments)]
 
     def popen(self, *arguments, **options):
         return subprocess.Popen(self._command(*arguments, place="probes"), stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, text=True, cwd=self.home, **options)
 
-    def parley(self, *arguments, place=MACHINE):
+    def parley(self, *arguments, place=cluster.OFFICE):
         """What a command prints; Refused when it fails."""
         return self._run(self._command(*arguments, place=place))
 
@@ -84,19 +82,26 @@ class Office:
         return result.stdout
 
     def rpc(self, method, request, at):
-        """A call by grpcurl, in the JSON of protobuf, at one replica: its answer alone is waited for."""
-        folder = self._exported[at.split("-")[0]]
+        """A call by grpcurl, in JSON with the names of the protos, at one replica: its answer alone is waited for."""
+        folder = self._exported / at.split("-")[0]
         return json.loads(self._run([
-            *network.Network.at(MACHINE), stack.GRPCURL, "-max-time", "30", "-cacert", folder / "ca.pem", "-cert",
-            folder / "client.pem", "-key", folder / "client.key", "-d", json.dumps(request), self.cluster.address(at),
-            method]))
+            *network.Network.at(cluster.OFFICE), stack.GRPCURL, "-max-time", "30", "-cacert", folder / "ca.pem",
+            "-cert", folder / "client.pem", "-key", folder / "client.key", "-d", json.dumps(request),
+            self.cluster.address(at), method]))
 
     def open(self):
         """What the work needs, while nothing is wrong yet."""
-        for audience in ("keyd", "enrolld"):
-            self._exported[audience] = self.home / ("exported-" + audience)
-            self.insist(self.parley, "credentials", "export", "--audience", audience, "--out",
-                        self._exported[audience])
+        self._use(self.cluster.credentials / "admin.credential")
+
+    def _use(self, credential):
+        exported = self.home / ("exported-" + uuid.uuid4().hex)
+        exported.mkdir()
+        for audience in cluster.PORTS:
+            self.parley("credentials", "export", "--audience", audience, "--out", exported / audience, "--credential",
+                        credential)
+        self._credential, self._exported = credential, exported
+
+    # Keys.
 
     def issue(self, role, subject, *options, name=None):
         """(the key of the credential in the history, its file)."""
@@ -104,12 +109,75 @@ class Office:
         with self.history.operation(None, "issue") as operation:
             record = self.json("key", "issue", "--role", role, "--subject", subject, *options, "--out", file)
             operation.key = "credential/" + record["name"].split("/")[1]
+            operation.result = record["epoch"]
         return operation.key, file
 
     def revoke(self, key, at):
+        """A credential, or a join key."""
+        kind, name = key.split("/", 1)
         with self.history.operation(key, "revoke", about=at) as operation:
-            self.rpc("parley.key.v1.KeyService/RevokeCredential", {"name": "credentials/" + key.split("/")[1]}, at)
+            if kind == "credential":
+                self.rpc("parley.key.v1.KeyService/RevokeCredential", {"name": "credentials/" + name}, at)
+            else:
+                self.rpc("parley.task.v1.TaskService/RevokeJoinKey", {"name": self._name_of(key)}, at)
         return operation.acknowledged()
+
+    def rotate(self, at, retire_before=None):
+        """The operation, whose result is the new epoch."""
+        retire = ["--retire-before", retire_before, "--yes"] if retire_before else []
+        with self.history.operation("roots", "retire" if retire else "rotate", retire_before, at) as operation:
+            operation.result = self.json("key", "rotate-root", *retire, at=at)["primaryEpoch"]
+        return operation
+
+    def renew(self):
+        """From now on the operators work with keys of the root that is primary now, or a newer one. Whether all of that
+        succeeded."""
+        try:
+            key, file = self.issue("admin", "admin", name="admin-" + uuid.uuid4().hex)
+            if key is not None:
+                self._use(file)
+            return key is not None
+        except Refused:
+            return False
+
+    def read_credential(self, key, at):
+        with self.history.operation(key, "read", about=at) as operation:
+            record = self.json("key", "get", key.split("/")[1], at=at)
+            operation.argument = (record["epoch"], record.get("retired", False))
+            operation.result = ("revoked" if "revokeTime" in record else "good",)
+
+    # Join keys.
+
+    @staticmethod
+    def _name_of(key):
+        _, task, serial = key.split("/")
+        return "tasks/%s/joinKeys/%s" % (task, serial)
+
+    def make_join_key(self, random, most, at):
+        """(its key in the history, the file with what a client pastes); None when there is none."""
+        task = self._draw_task(random)
+        if task is None:
+            return None
+        with self.history.operation(None, "make", most, at) as operation:
+            made = self.rpc("parley.task.v1.TaskService/CreateJoinKey", {
+                "requestId": str(uuid.uuid4()), "parent": "tasks/" + task.name, "maxMembers": most}, at)
+            _, _, _, serial = made["join_key"]["name"].split("/")
+            operation.key = "join_key/%s/%s" % (task.name, serial)
+        if not operation.acknowledged():
+            return None
+        file = self.home / (serial + ".join")
+        file.touch(mode=0o600)
+        file.write_text(made["pasted"])
+        return operation.key, file
+
+    def read_join_key(self, key, at):
+        name = self._name_of(key)
+        with self.history.operation(key, "read", about=at) as operation:
+            listed = self.rpc("parley.task.v1.TaskService/ListJoinKeys", {
+                "parent": name.split("/joinKeys/")[0], "pageSize": 1000}, at)
+            shown = [each for each in listed["join_keys"] if each["name"] == name]
+            operation.result = (shown[0]["max_members"], shown[0].get("members", 0),
+                                "revoked" if "revoke_time" in shown[0] else "good") if shown else ()
 
     @staticmethod
     def insist(call, *arguments):
@@ -208,16 +276,12 @@ class Office:
         if (task := self._draw_task(random)) and sum(not task.ended for task in self.tasks) > len(GROUPS):
             self.change(task, "abort")
 
-    def _do_rotate(self, _):
-        with self.history.operation(None, "rotate"):
-            self.json("key", "rotate-root")
+    def _do_rotate(self, random):
+        self.rotate(random.choice(cluster.KEYDS))
 
     def _do_read_credential(self, random):
         if self.credentials:
-            key, at = random.choice(self.credentials), random.choice(cluster.KEYDS)
-            with self.history.operation(key, "read", about=at) as operation:
-                record = self.json("key", "get", key.split("/")[1], at=at)
-                operation.result = ("revoked" if "revokeTime" in record else "good",)
+            self.read_credential(random.choice(self.credentials), random.choice(cluster.KEYDS))
 
     def _do_invitation(self, random):
         at, service = random.choice(cluster.ENROLLDS), "parley.enrol.v1.InvitationService/"
@@ -236,54 +300,3 @@ class Office:
                 operation.result = (self.rpc(service + "GetInvitation", name, at)["state"],)
         if kind == "invite" and operation.acknowledged():
             self.invitations.append(operation.key)
-
-
-class Revoker:
-    """Issues credentials of which each is tried at every replica until some time after its revocation."""
-
-    def __init__(self, office, prober):
-        self._office, self._prober = office, prober
-
-    def run(self, random, stop):
-        while not stop.is_set():
-            key, file = self._office.issue("admin", "revoked-" + uuid.uuid4().hex[:8])
-            if key is None:
-                stop.wait(random.uniform(0.1, 1))
-                continue
-            self._office.credentials.append(key)
-            self._prober.begin(key, file)
-            stop.wait(random.uniform(0.5, 3))
-            while not self._office.revoke(key, random.choice(cluster.KEYDS)) and not stop.is_set():
-                stop.wait(random.uniform(0.1, 1))
-            # What is admitted afterwards is found in this time.
-            stop.wait(random.uniform(1, 8))
-            self._prober.end(key)
-
-
-class Prober:
-    """tests/robustness/prober.cc."""
-
-    def __init__(self, servers, program, output):
-        replicas = ["%s=%s@%s" % (name, name.split("-")[0], servers.address(name)) for name in cluster.SERVICES]
-        self.output, self._lock = output, threading.Lock()
-        with open(output, "wb") as file, open(output.with_suffix(".errors"), "wb") as errors:
-            self._process = subprocess.Popen([*network.Network.at("probes"), program, *replicas],
-                                             stdin=subprocess.PIPE, stdout=file, stderr=errors, text=True)
-
-    def _write(self, line):
-        with self._lock, contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(line + "\n")
-            self._process.stdin.flush()
-
-    def begin(self, key, file):
-        self._write("+%s %s" % (key, file))
-
-    def end(self, key):
-        self._write("-" + key)
-
-    def close(self):
-        """Waits until the last try has ended."""
-        self._process.stdin.close()
-        code = self._process.wait(stack.TIMEOUT_S)
-        if code != 0:
-            raise AssertionError("prober: %d\n%s" % (code, self.output.with_suffix(".errors").read_text()))

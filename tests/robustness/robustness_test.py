@@ -22,13 +22,14 @@ import unittest
 
 from tests import stack
 from tests.faults import machine
-from tests.robustness import checker, cluster, faults, fleet, history, network, office
+from tests.robustness import checker, cluster, faults, fleet, history, network, office, rounds
 
 SEED = int(os.environ.get("PARLEY_SEED", "1"))
 SECONDS = int(os.environ.get("PARLEY_ROBUSTNESS_SECONDS", "75"))
 AGENTS = int(os.environ.get("PARLEY_ROBUSTNESS_AGENTS", "16"))
 OPERATORS = 2
 REVOKERS = 4
+JOIN_KEYS = 2
 # Agents whose credentials are revoked in the middle.
 DOOMED = 2
 # From the moment when all is right again. An agent whose server hung notices after two and a half minutes.
@@ -87,11 +88,14 @@ class Robustness(unittest.TestCase):
         print("PARLEY_SEED=%d PARLEY_ROBUSTNESS_SECONDS=%d PARLEY_ROBUSTNESS_AGENTS=%d" % (SEED, SECONDS, AGENTS),
               flush=True)
         self.start()
-        prober = office.Prober(self.cluster, PROBER.absolute(), self.folder / "probes")
-        revoker = office.Revoker(self.office, prober)
-        threads = (begin_threads(OPERATORS, "operator", self.guarded(self.operate)) +
-                   begin_threads(REVOKERS, "revoker", self.guarded(lambda draws: revoker.run(draws, self.stop))) +
-                   begin_threads(1, "doom", self.guarded(self.doom)))
+        prober = rounds.Prober(self.cluster, PROBER.absolute(), self.folder / "probes")
+        threads = begin_threads(OPERATORS, "operator", self.guarded(self.operate))
+        threads += begin_threads(1, "doom", self.guarded(self.doom))
+        for count, work in ((REVOKERS, rounds.Revoker(self.office, prober)),
+                            (JOIN_KEYS, rounds.JoinKeys(self.office, prober)),
+                            (1, rounds.Retirer(self.office, prober, self.renew))):
+            threads += begin_threads(count, type(work).__name__, self.guarded(
+                lambda draws, work=work: work.run(draws, self.stop)))
         plan = faults.plan(random.Random(SEED), SECONDS, self.fleet.names[:AGENTS])
         self.faults.run(plan, SECONDS)
         self.say("all is put right: %s" % self.faults.counts)
@@ -145,6 +149,9 @@ class Robustness(unittest.TestCase):
             key = self.fleet.credentials[name]
             while not self.office.revoke(key, draws.choice(cluster.KEYDS)) and not self.stop.is_set():
                 self.stop.wait(draws.uniform(0, 1))
+
+    def renew(self, stop):
+        return self.fleet.renew(self.fleet.names[:AGENTS], stop, self.faults.start_anew)
 
     # After the faults.
 
@@ -232,8 +239,10 @@ class Robustness(unittest.TestCase):
         puts, revisions = self.stored()
         found = list(self.errors)
         found += ["%s ended by itself with code %d" % each for each in self.faults.ended_alone]
-        found += checker.registers(checker.settle(calls, revisions))
+        found += checker.registers(checker.settle([*calls, *checker.joins(probes)], revisions))
         found += checker.admissions(calls, probes)
+        found += checker.retirements(calls, probes, rounds.RETIRED_WITHIN_S)
+        found += checker.joined(probes, {put.client for put in puts})
         found += checker.confirmations(puts)
         found += checker.disks(self.expected(), self.fleet.found())
         try:
@@ -255,6 +264,8 @@ class Robustness(unittest.TestCase):
             dict(collections.Counter(probe.answer for probe in probes))))
         self.say("%d records of clients, %d confirmations" % (
             len(puts), sum(put.state == checker.CONFIRMED for put in puts)))
+        self.say("tries to join: %s" % dict(collections.Counter(each.result for each in checker.joins(probes))))
+        self.say("%d admissions under a root that had just been retired" % len(checker.retirements(calls, probes, 0)))
 
 
 if __name__ == "__main__":
