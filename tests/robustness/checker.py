@@ -2,12 +2,13 @@
 
   - each task, credential, invitation and join key, and the organisation's roots, behave as if their calls happened one
     after another, each between its begin and its acknowledgement (linearizable): nothing acknowledged is lost, and a
-    read sees all that was acknowledged before. A join key lets in as many as it was made for, and nobody once it is
-    revoked; no two rotations make the same epoch;
+    read sees all that was acknowledged before. An invitation enrols one claimer, and nobody once it is canceled; a join
+    key lets in as many as it was made for, and nobody once it is revoked; no two rotations make the same epoch;
   - a credential or join key is admitted nowhere once its revocation was acknowledged;
   - a credential is admitted nowhere from some seconds after its root was retired, and over a new connection not at all
     where that was acknowledged;
-  - a task has each client that was told that it has joined, and no other that had not asked;
+  - the chain of trust has each claimer who was told to be enrolled, and no other who had not compared the codes; a task
+    has each client that was told that it has joined, and no other that had not asked;
   - a client confirms one attempt at a revision once, and no change of its record is lost or made twice;
   - in the end each machine has the files that it should have.
 """
@@ -19,6 +20,8 @@ import math
 from tests.robustness.history import FULL, Operation
 
 CONFIRMED = "STATE_CONFIRMED"
+# How far a claim came that may have enrolled somebody.
+COMPARED = "confirmed"
 # A search that looks at more is given up, which is said: no history of a key that was right has come near it.
 MOST_CONFIGURATIONS = 2_000_000
 
@@ -75,6 +78,40 @@ class TaskRegister(Register):
         return (stands, revision + 1, operation.argument)
 
 
+class InvitationRegister(Register):
+    """A state is (how it stands, whether a claimer was enrolled). What the services do by themselves shows in a read,
+    and nowhere before: a pending invitation is completed, closed, locked or expired at any time."""
+
+    def __init__(self):
+        super().__init__("invitation", "invite", {})
+
+    def made(self, operation):
+        return ("STATE_PENDING", False)
+
+    def step(self, state, operation):
+        if state is None or operation.kind != "read":
+            return super().step(state, operation)
+        stands, used = state
+        shown, = operation.result
+        if shown != stands and (stands != "STATE_PENDING" or shown == "STATE_CANCELED"):
+            raise ValueError
+        return (shown, used)
+
+    def changed(self, state, operation):
+        stands, used = state
+        if operation.kind == "enrol":
+            if used or stands not in ("STATE_PENDING", "STATE_COMPLETED", "STATE_CLOSED"):
+                raise ValueError
+            return (stands, True)
+        # Whoever may have got a credential keeps it: then it is closed.
+        after = operation.result or ("STATE_CLOSED" if used else "STATE_CANCELED")
+        if stands != "STATE_PENDING" and (stands, after) != ("STATE_CANCELED",) * 2:
+            raise ValueError
+        if used and after == "STATE_CANCELED":
+            raise ValueError
+        return (after, used)
+
+
 class JoinKeyRegister(Register):
     """A state is (for how many it is, how many have joined, how it stands)."""
 
@@ -119,8 +156,7 @@ class RootsRegister(Register):
 REGISTERS = {
     "task": TaskRegister(),
     "credential": Register("credential", "issue", {"issue": ((), "good"), "revoke": (("good", "revoked"), "revoked")}),
-    "invitation": Register("invitation", "invite", {"invite": ((), "STATE_PENDING"), "cancel": (
-        ("STATE_PENDING", "STATE_CANCELED"), "STATE_CANCELED")}),
+    "invitation": InvitationRegister(),
     "join_key": JoinKeyRegister(),
     "roots": RootsRegister(),
 }
@@ -290,6 +326,29 @@ def joined(probes, stored):
     by_key = {client for client in stored if client.startswith("joiner-")}
     return ["%s was told that it has joined, and is no client" % client for client in sorted(told - stored)] + [
         "%s is a client, and has never asked" % client for client in sorted(by_key - asked)]
+
+
+def chain(operations, listed):
+    """`listed`: from replica to its (name of a user, name of a device), without what was there before. A device has the
+    name of the claimer that the operation "enrol" is about."""
+    claims = {each.argument: each for each in operations if each.kind == "enrol"}
+    users = {each.key: each.argument for each in operations if each.kind == "invite"}
+    found = []
+    for at, devices in sorted(listed.items()):
+        names = [device for _, device in devices]
+        found += ["%s: %s was told to be enrolled, and is not in the chain" % (at, name)
+                  for name, each in sorted(claims.items()) if each.acknowledged() and name not in names]
+        used = collections.Counter()
+        for user, device in devices:
+            claim = claims.get(device)
+            if claim is None or users.get(claim.key) not in (None, user):
+                found.append("%s: %s of %s is in the chain, and was never invited" % (at, device, user))
+            elif not claim.acknowledged() and claim.about != COMPARED:
+                found.append("%s: %s is in the chain, and has compared no codes" % (at, device))
+            used[claim and claim.key] += 1
+        found += ["%s: %s has enrolled %d devices" % (at, key, count)
+                  for key, count in sorted(used.items(), key=str) if key and count > 1]
+    return found
 
 
 def confirmations(puts):

@@ -25,6 +25,7 @@ def read(begin, end, *state, key=TASK):
 
 
 OPEN, PAUSED, ABORTED = "STATE_OPEN", "STATE_PAUSED", "STATE_ABORTED"
+PENDING, CANCELED, CLOSED, COMPLETED = "STATE_PENDING", "STATE_CANCELED", "STATE_CLOSED", "STATE_COMPLETED"
 
 
 class RegisterCase(unittest.TestCase):
@@ -125,12 +126,52 @@ class Registers(RegisterCase):
         self.bad(issue, revoke, look(6, 7, "good"))
         self.bad(issue, revoke, look(3, 4, "revoked"), look(4.5, 4.6, "good"))
 
-    def test_invitations(self):
-        invite, cancel = call("invite", 0, 1, key=INVITATION), call("cancel", 2, 3, key=INVITATION)
-        self.good(invite, read(1.5, 1.6, "STATE_PENDING", key=INVITATION), cancel,
-                  read(4, 5, "STATE_CANCELED", key=INVITATION))
-        self.bad(invite, cancel, read(4, 5, "STATE_PENDING", key=INVITATION))
 
+
+class Invitations(RegisterCase):
+
+    INVITE = call("invite", 0, 1, "bob", key=INVITATION)
+
+    def enrol(self, begin, end, claimer="c1"):
+        return call("enrol", begin, end, claimer, key=INVITATION)
+
+    def cancel(self, begin, end, result=CANCELED):
+        return call("cancel", begin, end, result=result, key=INVITATION)
+
+    def read(self, begin, state):
+        return read(begin, begin + 0.5, state, key=INVITATION)
+
+    def test_canceled(self):
+        self.good(self.INVITE, self.read(1, PENDING), self.cancel(2, 3), self.cancel(4, 5), self.read(6, CANCELED))
+        self.bad(self.INVITE, self.cancel(2, 3), self.read(4, PENDING))
+        self.bad(self.INVITE, self.read(4, CANCELED))
+
+    def test_used_once(self):
+        self.good(self.INVITE, self.enrol(2, 5), self.read(3, COMPLETED), self.enrol(6, None, "c2"))
+        self.good(self.INVITE, self.enrol(2, None), self.enrol(6, 7, "c2"), self.read(8, PENDING))
+        self.bad(self.INVITE, self.enrol(2, 5), self.enrol(6, 7, "c2"))
+        self.bad(self.INVITE, self.enrol(2, 7), self.enrol(3, 6, "c2"))
+
+    def test_canceled_it_enrols_nobody(self):
+        self.bad(self.INVITE, self.cancel(2, 3), self.enrol(4, 5))
+        # A claim that was under way as well, and one that had ended before.
+        self.bad(self.INVITE, self.enrol(1.5, 5), self.cancel(2, 3))
+        self.bad(self.INVITE, self.enrol(1.5, 2), self.cancel(3, 4))
+        self.bad(self.INVITE, self.enrol(1.5, 5), self.cancel(2, None), self.read(3, CANCELED))
+        self.good(self.INVITE, self.enrol(1.5, 5), self.cancel(2, None))
+        self.good(self.INVITE, self.enrol(1.5, None), self.cancel(2, 3))
+
+    def test_spent_it_is_closed_in_place_of_canceled(self):
+        self.good(self.INVITE, self.enrol(1.5, 5), self.cancel(2, 3, CLOSED), self.read(6, CLOSED))
+        self.good(self.INVITE, self.enrol(1.5, 2), self.cancel(3, None), self.read(6, CLOSED))
+        self.bad(self.INVITE, self.cancel(2, 3, CLOSED), self.read(6, CANCELED))
+
+    def test_an_end_stays(self):
+        self.good(self.INVITE, self.read(2, PENDING), self.read(3, COMPLETED), self.read(4, COMPLETED))
+        for state in (COMPLETED, CLOSED, "STATE_LOCKED"):
+            self.bad(self.INVITE, self.read(2, state), self.read(3, PENDING))
+            self.bad(self.INVITE, self.read(2, state), self.cancel(3, 4))
+        self.bad(self.INVITE, self.read(2, "STATE_LOCKED"), self.enrol(3, 4))
 
 
 class JoinKeys(RegisterCase):
@@ -257,6 +298,32 @@ class Joins(unittest.TestCase):
     def test_a_full_key_is_a_good_one(self):
         calls = [call("revoke", 2, 4, key=JOIN_KEY)]
         self.assertEqual(len(checker.admissions(calls, [joining("joiner-1", 5, FULL)])), 1)
+
+
+class Chain(unittest.TestCase):
+
+    def find(self, *devices, end=5, about=""):
+        other = call("enrol", 2, 6, "c3", key="invitation/2")
+        calls = [call("invite", 0, 1, "bob", key=INVITATION), call("enrol", 2, end, "c1", key=INVITATION),
+                 call("enrol", 2, None, "c2", key=INVITATION), call("invite", 0, 1, "eve", key="invitation/2"), other]
+        calls[1].about = about
+        return checker.chain(calls, {"keyd-1": [("eve", "c3"), *devices]})
+
+    def test_who_was_told_and_who_may_be(self):
+        self.assertEqual(self.find(("bob", "c1")), [])
+        self.assertEqual(self.find(end=None), [])
+        self.assertEqual(self.find(("bob", "c1"), end=None, about=checker.COMPARED), [])
+
+    def test_who_was_told_is_not_there(self):
+        self.assertIn("c1 was told to be enrolled", self.find()[0])
+
+    def test_nobody_else(self):
+        self.assertIn("has compared no codes", self.find(("bob", "c1"), end=None)[0])
+        self.assertIn("was never invited", self.find(("bob", "c1"), ("mallory", "c4"))[0])
+        self.assertIn("was never invited", self.find(("eve", "c1"))[0])
+
+    def test_one_invitation_enrols_two(self):
+        self.assertIn("invitation/1 has enrolled 2 devices", self.find(("bob", "c1"), ("bob", "c1"))[0])
 
 
 class Admissions(unittest.TestCase):

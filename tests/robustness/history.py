@@ -30,7 +30,7 @@ class Operation:
     begin: int = 0
     end: int = None
     why: str = ""
-    # The title of the task, or the replica that was asked.
+    # The title of the task, the replica that was asked, or how far an enrolment came.
     about: str = ""
 
     def acknowledged(self):

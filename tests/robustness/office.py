@@ -5,6 +5,7 @@ A set says by its size which one it is: the set of number n has SMALLEST_BYTES +
 knows which set it has. Threads: an Office may be used by several threads at once.
 """
 
+import dataclasses
 import json
 import random as randomness
 import subprocess
@@ -13,7 +14,7 @@ import uuid
 
 from tests import stack
 from tests.faults import machine
-from tests.robustness import cluster, network
+from tests.robustness import cluster, network, people
 from tests.robustness.history import Refused, now
 
 GROUPS = ("red", "green", "blue", "gold")
@@ -21,6 +22,8 @@ GROUPS = ("red", "green", "blue", "gold")
 COMMAND_S = 90
 SMALLEST_BYTES = 3000
 MOST_OPEN_TASKS = 8
+# Of the invitations that are read and canceled: the newest, as something happens to these.
+LAST_INVITATIONS = 6
 # With which probability of what is done in a step.
 STEPS = (("read", 40), ("publish", 20), ("create", 8), ("pause", 6), ("abort", 2), ("read_credential", 8),
          ("invitation", 10), ("rotate", 1))
@@ -41,6 +44,15 @@ class Task:
         self.paused = self.ended = False
 
 
+@dataclasses.dataclass(frozen=True)
+class Invitation:
+    key: str
+    link: str
+
+    def id(self):
+        return self.key.split("/")[1]
+
+
 class Office:
 
     def __init__(self, servers, history):
@@ -49,7 +61,9 @@ class Office:
         self._lock = threading.Lock()
         self._numbers = {}
         self.tasks, self.credentials, self.invitations = [], [], []
-        # The file of an admin's credential, and the folder of its certificates.
+        # The first admin of the chain of trust, who invites and greets.
+        self.alice = people.Person(servers, "alice")
+        # The file of an admin's credential, and the folder of its certificates, and alice's for enrolld.
         self._credential = self._exported = None
 
     # Commands.
@@ -91,14 +105,18 @@ class Office:
 
     def open(self):
         """What the work needs, while nothing is wrong yet."""
+        self.alice.found()
         self._use(self.cluster.credentials / "admin.credential")
 
     def _use(self, credential):
         exported = self.home / ("exported-" + uuid.uuid4().hex)
         exported.mkdir()
         for audience in cluster.PORTS:
-            self.parley("credentials", "export", "--audience", audience, "--out", exported / audience, "--credential",
-                        credential)
+            export = ["credentials", "export", "--audience", audience, "--out", exported / audience]
+            if audience == "enrolld":
+                self.alice.say(*export)
+            else:
+                self.parley(*export, "--credential", credential)
         self._credential, self._exported = credential, exported
 
     # Keys.
@@ -135,6 +153,7 @@ class Office:
         try:
             key, file = self.issue("admin", "admin", name="admin-" + uuid.uuid4().hex)
             if key is not None:
+                self.alice.say("device", "renew")
                 self._use(file)
             return key is not None
         except Refused:
@@ -284,19 +303,44 @@ class Office:
             self.read_credential(random.choice(self.credentials), random.choice(cluster.KEYDS))
 
     def _do_invitation(self, random):
-        at, service = random.choice(cluster.ENROLLDS), "parley.enrol.v1.InvitationService/"
+        at = random.choice(cluster.ENROLLDS)
         kind = random.choice(("invite", "cancel", "read", "read")) if self.invitations else "invite"
-        key = None if kind == "invite" else random.choice(self.invitations)
-        name = {} if key is None else {"name": key.replace("invitation/", "invitations/")}
-        with self.history.operation(key, kind, about=at) as operation:
-            if kind == "invite":
-                made = self.rpc(service + "CreateInvitation", {
-                    "requestId": str(uuid.uuid4()), "kind": "KIND_USER", "userName": "bob",
-                    "role": "ROLE_OPERATOR"}, at)
-                operation.key = made["invitation"]["name"].replace("invitations/", "invitation/")
-            elif kind == "cancel":
-                self.rpc(service + "CancelInvitation", name, at)
-            else:
-                operation.result = (self.rpc(service + "GetInvitation", name, at)["state"],)
-        if kind == "invite" and operation.acknowledged():
-            self.invitations.append(operation.key)
+        if kind == "invite":
+            self.invite(random, at)
+            return
+        invitation = random.choice(self.invitations[-LAST_INVITATIONS:])
+        if kind == "cancel":
+            self.cancel(invitation, at)
+        else:
+            self.read_invitation(invitation, at)
+
+    # Invitations.
+
+    def _invitations(self, method, request, at):
+        return self.rpc("parley.enrol.v1.InvitationService/" + method, request, at)
+
+    def invite(self, random, at):
+        """An Invitation of somebody new, a machine, or another device of alice's; None when there is none."""
+        request = {"requestId": str(uuid.uuid4()), "kind": "KIND_DEVICE"}
+        if random.random() < 0.7:
+            request |= {"kind": "KIND_USER", "userName": "user-" + uuid.uuid4().hex[:8],
+                        "role": random.choice(("ROLE_OPERATOR", "ROLE_AUDITOR", "ROLE_DEVICE"))}
+        user = request.get("userName", self.alice.name)
+        with self.history.operation(None, "invite", user, at) as operation:
+            made = self._invitations("CreateInvitation", request, at)
+            operation.key = made["invitation"]["name"].replace("invitations/", "invitation/")
+        if not operation.acknowledged():
+            return None
+        invitation = Invitation(operation.key, made["link"])
+        self.invitations.append(invitation)
+        return invitation
+
+    def cancel(self, invitation, at):
+        with self.history.operation(invitation.key, "cancel", about=at) as operation:
+            operation.result = self._invitations("CancelInvitation", {"name": "invitations/" + invitation.id()},
+                                                 at)["state"]
+
+    def read_invitation(self, invitation, at):
+        with self.history.operation(invitation.key, "read", about=at) as operation:
+            operation.result = (self._invitations("GetInvitation", {"name": "invitations/" + invitation.id()},
+                                                  at)["state"],)

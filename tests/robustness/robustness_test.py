@@ -22,7 +22,7 @@ import unittest
 
 from tests import stack
 from tests.faults import machine
-from tests.robustness import checker, cluster, faults, fleet, history, network, office, rounds
+from tests.robustness import checker, cluster, faults, fleet, history, network, office, people, rounds
 
 SEED = int(os.environ.get("PARLEY_SEED", "1"))
 SECONDS = int(os.environ.get("PARLEY_ROBUSTNESS_SECONDS", "75"))
@@ -30,6 +30,7 @@ AGENTS = int(os.environ.get("PARLEY_ROBUSTNESS_AGENTS", "16"))
 OPERATORS = 2
 REVOKERS = 4
 JOIN_KEYS = 2
+ENROLLERS = 2
 # Agents whose credentials are revoked in the middle.
 DOOMED = 2
 # From the moment when all is right again. An agent whose server hung notices after two and a half minutes.
@@ -59,6 +60,7 @@ class Robustness(unittest.TestCase):
         self.addCleanup(self.keep_or_remove)
         self.cluster = cluster.Cluster(self.folder, self.on_end)
         self.office = office.Office(self.cluster, self.history)
+        self.enroller = people.Enroller(self.office)
         self.fleet = fleet.Fleet(self.cluster, self.office, AGENTS + DOOMED, self.on_end)
         self.addCleanup(self.kill_all)
         self.faults = faults.Faults(self.cluster, self.fleet.processes, self.say)
@@ -93,7 +95,8 @@ class Robustness(unittest.TestCase):
         threads += begin_threads(1, "doom", self.guarded(self.doom))
         for count, work in ((REVOKERS, rounds.Revoker(self.office, prober)),
                             (JOIN_KEYS, rounds.JoinKeys(self.office, prober)),
-                            (1, rounds.Retirer(self.office, prober, self.renew))):
+                            (1, rounds.Retirer(self.office, prober, self.renew)),
+                            (ENROLLERS, self.enroller)):
             threads += begin_threads(count, type(work).__name__, self.guarded(
                 lambda draws, work=work: work.run(draws, self.stop)))
         plan = faults.plan(random.Random(SEED), SECONDS, self.fleet.names[:AGENTS])
@@ -243,6 +246,8 @@ class Robustness(unittest.TestCase):
         found += checker.admissions(calls, probes)
         found += checker.retirements(calls, probes, rounds.RETIRED_WITHIN_S)
         found += checker.joined(probes, {put.client for put in puts})
+        found += checker.chain(calls, {at: people.devices(self.office, at) for at in cluster.KEYDS})
+        found += people.useless(self.office, self.enroller.enrolled)
         found += checker.confirmations(puts)
         found += checker.disks(self.expected(), self.fleet.found())
         try:
