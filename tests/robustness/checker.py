@@ -64,7 +64,7 @@ class TaskRegister(Register):
         super().__init__("task", "create", {
             "pause": (("STATE_OPEN", "STATE_PAUSED"), "STATE_PAUSED"),
             "resume": (("STATE_OPEN", "STATE_PAUSED"), "STATE_OPEN"),
-            "abort": (("STATE_OPEN", "STATE_PAUSED"), "STATE_ABORTED")})
+            "abort": (("STATE_OPEN", "STATE_PAUSED", "STATE_ABORTED"), "STATE_ABORTED")})
 
     def made(self, operation):
         return ("STATE_OPEN", 1, operation.argument)

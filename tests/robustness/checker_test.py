@@ -75,6 +75,12 @@ class Registers(RegisterCase):
         self.bad(create(0, 1), call("abort", 2, 3), read(4, 5, OPEN, 1, "one"))
         self.bad(create(0, 1), call("abort", 2, 3), publish(4, 5, "two", 2))
 
+    def test_an_abort_that_was_not_acknowledged_may_be_repeated(self):
+        abort = call("abort", 2, None)
+        seen = read(3, 4, ABORTED, 1, "one")
+        self.good(create(0, 1), abort, seen, call("abort", 5, 6), read(7, 8, ABORTED, 1, "one"))
+        self.bad(create(0, 1), abort, seen, call("resume", 5, 6))
+
     def test_a_pause_is_lost(self):
         self.bad(create(0, 1), call("pause", 2, 3), read(4, 5, OPEN, 1, "one"))
 
