@@ -116,6 +116,10 @@ absl::Status KeyFollower::FollowKeys() {
         [&](auto* reactor) { stub->async()->WatchAudienceKeys(context, &request, reactor); });
     key::v1::AudienceKeys message;
     while (used.ok() && stream.Read(&message)) used = UseKeys(&message);
+    {
+      MutexLock lock(&mutex_);
+      has_keys_ = false;
+    }
     if (!used.ok()) context->TryCancel();
     return stream.Finish();
   });
@@ -230,8 +234,8 @@ absl::Status KeyFollower::KeepPlace() {
     revocations_->TryCancel();
   }
   Changed();
-  while (!leaving_ && !InStep() && options_.steady() < next) changed_.WaitFor(&mutex_, next - options_.steady());
-  if (InStep()) {
+  while (!leaving_ && !KnowsAll() && options_.steady() < next) changed_.WaitFor(&mutex_, next - options_.steady());
+  if (KnowsAll()) {
     contact_.Renewed(asked);
     Changed();
   }

@@ -15,8 +15,9 @@
 // that key, a rotation that retires an epoch closes those under it, and a renewed certificate is given to the
 // listener. While keyd is away the service goes on with what it knows, for as long as the lease that it has at keyd
 // (contact.h), and the follower reconnects with back-off. After that nobody is admitted, and the attached listener's
-// connections are closed; so no key is accepted whose revocation was acknowledged. When keyd refuses the credential, or
-// it has expired, its file is read again: keyd writes a new one before the old one ends.
+// connections are closed; so no key is accepted whose revocation was acknowledged. Nobody is admitted again before the
+// present keys are known as well; so no key is accepted whose root was retired meanwhile. When keyd refuses the
+// credential, or it has expired, its file is read again: keyd writes a new one before the old one ends.
 //
 // Threads: all methods may be called from any thread. Up to seven threads of its own.
 #ifndef PARLEY_LIB_KEYD_CLIENT_KEY_FOLLOWER_H_
@@ -163,8 +164,10 @@ class KeyFollower {
   bool InStep() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return caught_up_ && (!takes_place_ || (place_ > 0 && cursor_ >= place_));
   }
+  // Whether the service knows the present keys as well.
+  bool KnowsAll() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return has_keys_ && InStep(); }
   bool IsReady() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return has_keys_ && InStep() && (options_.names.empty() || !certificate_pem_.empty());
+    return KnowsAll() && (options_.names.empty() || !certificate_pem_.empty());
   }
   // Wakes everybody who waits for a change.
   void Changed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -194,6 +197,7 @@ class KeyFollower {
   // No place is kept any more; what else goes on has its end after that.
   bool leaving_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  // Whether the stream of keys has told those that hold, while there is one.
   bool has_keys_ ABSL_GUARDED_BY(mutex_) = false;
   // The stream of revocations, while there is one, and whether it has told all.
   grpc::ClientContext* revocations_ ABSL_GUARDED_BY(mutex_) = nullptr;
