@@ -21,6 +21,8 @@ namespace {
 // Handlers wait for the disk, not for the processor.
 constexpr int kWorkers = 8;
 constexpr absl::Duration kUpkeep = absl::Hours(1);
+// Until then a service has no credential of the present root, and one of a root that is retired next opens nothing.
+constexpr absl::Duration kUpdateFilesAgain = absl::Seconds(5);
 // An answer that tells of the end of its own connection's key leaves before that: well within the second promised.
 constexpr absl::Duration kAnswerFirst = absl::Milliseconds(200);
 // How long a caller waits for a revocation to be in force everywhere, before it is told to ask again.
@@ -229,7 +231,8 @@ void Keyd::Drain() {
 void Keyd::OnRotated(bool retired) {
   // First the new credentials of the services, then the end of the old ones'.
   if (const absl::Status updated = files_->Update(); !updated.ok()) {
-    LogError("credential files could not be updated; restart keyd", {{"error", std::string(updated.message())}});
+    LogError("credential files could not be updated; trying again", {{"error", std::string(updated.message())}});
+    upkeep_.Schedule(config_.clock->Now() + kUpdateFilesAgain, [this] { OnRotated(/*retired=*/false); });
   }
   if (retired) closing_.Schedule(Clock::System()->Now() + kAnswerFirst, [this] { RecheckDoor(); });
 }

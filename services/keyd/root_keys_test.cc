@@ -1,7 +1,10 @@
 // Root keys over gRPC: rotated, retired, and followed by the services.
+#include <filesystem>
 #include <string>
+#include <thread>
 
 #include "gmock/gmock.h"
+#include "lib/base/file.h"
 #include "lib/store/sqlite_store.h"
 #include "services/keyd/testing/keyd_testing.h"
 
@@ -47,6 +50,20 @@ TEST_F(KeydTest, RotationKeepsOldKeysUntilTheyAreRetired) {
   keyd_.Stop();
   ASSERT_TRUE(keyd_.Start().ok());
   EXPECT_TRUE(keyd_.Connect(ToCredential(issued))->Issue(ROLE_DEVICE, "web-2").ok());
+}
+
+TEST_F(KeydTest, ServicesGetTheirNewCredentialsLaterIfTheyCannotBeWritten) {
+  const std::string folder = keyd_.options.data + "/credentials", aside = folder + ".aside";
+  const std::string old_serial = keyd_.CredentialOf("taskd").serial;
+  const auto admin = keyd_.ConnectAs("admin");
+  std::filesystem::rename(folder, aside);
+  ASSERT_EQ(WriteFileAtomically(folder, "in the way", 0600), absl::OkStatus());
+  ASSERT_EQ(*admin->Rotate(0), 2);
+  std::filesystem::remove(folder);
+  std::filesystem::rename(aside, folder);
+  // Long before the upkeep of every hour.
+  keyd_.clock.Advance(absl::Seconds(10));
+  while (keyd_.CredentialOf("taskd").serial == old_serial) std::this_thread::yield();
 }
 
 TEST_F(KeydTest, StreamsBeginOnAStoreThatWasCompacted) {
