@@ -1,6 +1,6 @@
 """What happens to the processes, the network and the clocks, drawn from a seed before anything begins.
 
-Threads: `Faults.run` is one thread; `ended` and `start_anew` may be called by any.
+Threads: `Faults.run` is one thread; `ended`, `start_anew` and `begin` may be called by any.
 """
 
 import dataclasses
@@ -124,6 +124,10 @@ class Faults:
     def start_anew(self, process):
         """Ends a process and starts it again, whatever is wrong with it now. By any thread."""
         self._later(0, self._start_anew, process)
+
+    def begin(self, fault):
+        """Begins one that is not in the plan. By any thread."""
+        self._later(0, self._begin, fault)
 
     def run(self, faults, seconds):
         """All of the plan, for so long; then what is still wrong is put right."""

@@ -95,7 +95,7 @@ class Robustness(unittest.TestCase):
         threads += begin_threads(1, "doom", self.guarded(self.doom))
         for count, work in ((REVOKERS, rounds.Revoker(self.office, prober)),
                             (JOIN_KEYS, rounds.JoinKeys(self.office, prober)),
-                            (1, rounds.Retirer(self.office, prober, self.renew)),
+                            (1, rounds.Retirer(self.office, prober, self.renew, self.faults.begin)),
                             (ENROLLERS, self.enroller)):
             threads += begin_threads(count, type(work).__name__, self.guarded(
                 lambda draws, work=work: work.run(draws, self.stop)))

@@ -10,6 +10,7 @@ import uuid
 
 from tests import stack
 from tests.robustness import cluster, network
+from tests.robustness.faults import Fault
 
 # Between the acknowledgement that a root was retired and the moment when nobody admits a key of it any more: a service
 # that hears nothing of keyd admits nobody after its lease, and what it hears takes moments.
@@ -68,15 +69,16 @@ class JoinKeys:
 
 
 class Retirer:
-    """Rotates the root, gives everybody who is to go on a key of the new one, and retires the others. Some keys of
-    these are tried meanwhile and afterwards. `renew`: gives the devices their next credentials until all have one or
-    `stop` is set; whether they have."""
+    """Rotates the root, gives everybody who is to go on a key of the new one, and retires the others, while one service
+    does not hear from keyd until nobody may admit such a key. Some keys of these are tried meanwhile and afterwards.
+    `renew`: gives the devices their next credentials until all have one or `stop` is set; whether they have. `begin`:
+    begins a Fault."""
 
-    def __init__(self, office, prober, renew):
-        self._office, self._prober, self._renew = office, prober, renew
+    def __init__(self, office, prober, renew, begin):
+        self._office, self._prober, self._renew, self._begin = office, prober, renew, begin
 
     def run(self, random, stop):
-        stop.wait(random.uniform(2, 12))
+        stop.wait(random.uniform(0, 5))
         while not stop.is_set():
             issued = [self._office.issue("admin", "retired-" + uuid.uuid4().hex[:8]) for _ in range(2)]
             keys = [key for key, _ in issued if key is not None]
@@ -106,8 +108,11 @@ class Retirer:
             return operation.result if operation.acknowledged() else None
 
         epoch = insist(rotate)
-        renewed = epoch and insist(self._office.renew) and self._renew(stop)
-        return renewed and insist(lambda: rotate(epoch))
+        if not (epoch and insist(self._office.renew) and self._renew(stop)):
+            return None
+        deaf = random.choice(cluster.TASKDS + cluster.ENROLLDS)
+        self._begin(Fault(0, "cut", (deaf,), RETIRED_WITHIN_S + random.uniform(5, 10), cluster.KEYDS))
+        return insist(lambda: rotate(epoch))
 
 
 class Prober:
