@@ -41,8 +41,9 @@ Keyd::Keyd(Config config, std::shared_ptr<store::Store> database)
 
 Keyd::~Keyd() {
   metrics_ = nullptr;
-  replicas_ = nullptr;
+  // This tells the other one how far it has followed.
   good_keys_.Stop();
+  replicas_ = nullptr;
   upkeep_.Stop();
   closing_.Stop();
   workers_ = nullptr;
