@@ -142,7 +142,8 @@ absl::Status CheckCanBeMade(const TargetFolder& folder) {
                                                  " may not be changed (chattr +i or +a); take that flag away"));
 }
 
-// So would one of the same folder by another path: to the one it is a mount, to the other it is not.
+// An undecided update of the same folder by another path would take it away too. By the one path it is a mount, by the
+// other it is not, so that the places differ.
 absl::Status CheckOtherPaths(const TargetFolder& folder, const std::string& proc) {
   const Fd root = folder.OpenRoot();
   if (!root.ok() || folder.kind() == TargetFolder::Kind::kFile) return absl::OkStatus();
@@ -151,9 +152,7 @@ absl::Status CheckOtherPaths(const TargetFolder& folder, const std::string& proc
   paths.push_back(folder.target());
   for (const std::string& path : paths) {
     for (const std::string& place : PlacesOf(path)) {
-      struct stat info, own;
-      if (stat(place.c_str(), &info) != 0 || fstat(folder.place(), &own) != 0 || info.st_ino == own.st_ino) continue;
-      if (!IsShownUndecided(place)) continue;
+      if (folder.IsOwnPlace(place) || !IsShownUndecided(place)) continue;
       return Error(absl::StatusCode::kAborted, "TARGET_TURN",
                    absl::StrCat("an update of ", folder.target(), " by another path of it, with its place ", place,
                                 ", is not decided yet"));

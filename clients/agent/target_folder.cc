@@ -250,6 +250,8 @@ TargetFolder::~TargetFolder() {
   if (place_.ok() && LeadsTo(place_path_, place_.get())) rmdir(place_path_.c_str());
 }
 
+bool TargetFolder::IsOwnPlace(const std::string& path) const { return LeadsTo(path, place()); }
+
 bool TargetFolder::IsParentCurrent() const { return LeadsTo(parent_path_, parent()); }
 
 bool TargetFolder::IsLink() const {
@@ -296,7 +298,7 @@ void TargetFolder::ShowUndecided(bool undecided) {
 }
 
 bool TargetFolder::IsCurrent() const {
-  if (!IsParentCurrent() || !LeadsTo(place_path_, place())) return false;
+  if (!IsParentCurrent() || !IsOwnPlace(place_path_)) return false;
   struct stat above, info;
   if (fstatat(parent(), name_.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return !is_mount_;
   const bool other_disk = fstat(parent(), &above) == 0 && above.st_dev != info.st_dev && S_ISDIR(info.st_mode);

@@ -72,6 +72,8 @@ class TargetFolder {
   // Makes the place anew, empty, if somebody has removed it, and goes on with it where its file system was mounted
   // again. Returns TARGET_CHANGED if its path leads elsewhere, and the errors with which Open takes the lock.
   absl::Status EnsurePlace();
+  // Returns whether a path leads to the place.
+  bool IsOwnPlace(const std::string& path) const;
   // Returns whether somebody has removed the place since it was opened, with all that lay in it.
   bool lost_place() const { return lost_place_; }
 
