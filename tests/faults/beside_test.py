@@ -5,7 +5,6 @@ Each is told of the other, or refused in one sentence; an update comes to an end
 """
 
 import os
-import pathlib
 import signal
 import stat
 import unittest
@@ -13,8 +12,6 @@ import unittest
 from tests.faults import machine, reported
 from tests.faults.reported import NEW, OLD
 
-# Root of the machine, and not of a user namespace.
-IS_ROOT = os.geteuid() == 0 and pathlib.Path("/proc/self/uid_map").read_text().split()[2] != "1"
 # A user that others' folders are closed to.
 POWERLESS = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
 NOBODY = 65534
@@ -22,7 +19,7 @@ NOBODY = 65534
 SLEEP = str(1_000_000 + os.getpid())
 
 
-@unittest.skipUnless(IS_ROOT, "only root can act for another user")
+@unittest.skipUnless(machine.IS_ROOT, "only root can act for another user")
 class OtherUsers(reported.Reported):
     """An outer target of one user, and one of another user in it."""
 
@@ -96,14 +93,14 @@ class SingleFiles(reported.Reported):
         fifo, device, nothing, to_folder, closed = (folder / name for name in (
             "fifo", "device", "nothing", "to-folder", "socket"))
         os.mkfifo(fifo)
-        if IS_ROOT:
+        if machine.IS_ROOT:
             os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
         nothing.symlink_to(folder / "no-such-file")
         to_folder.symlink_to(self.client.target)
         os.mknod(closed, stat.S_IFSOCK | 0o666)
         self.settle_and_join(fifo, "TARGET_NOT_FOLDER", str(fifo), "not a plain file")
         self.settle_and_join(closed, "TARGET_NOT_FOLDER", str(closed), "not a plain file")
-        if IS_ROOT:
+        if machine.IS_ROOT:
             self.settle_and_join(device, "TARGET_NOT_FOLDER", str(device), "not a plain file")
             self.assertTrue(device.is_char_device())
         self.settle_and_join("/dev/null", "TARGET_NOT_FOLDER", "/dev/null", "not a plain file")

@@ -29,6 +29,9 @@ HALTED = "STATE_HALTED"
 
 FAKETIME = stack.FAKETIME
 
+# Root of the machine, and not of a user namespace.
+IS_ROOT = os.geteuid() == 0 and pathlib.Path("/proc/self/uid_map").read_text().split()[2] != "1"
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNS, _CLONE_NEWUSER, _CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000
 _MS_REC, _MS_PRIVATE = 0x4000, 0x40000

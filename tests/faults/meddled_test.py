@@ -4,6 +4,7 @@ Nothing that is not Parley's is written to or removed, what is said is what the 
 undone the target has one whole set.
 """
 
+import itertools
 import os
 import pathlib
 import shutil
@@ -19,8 +20,8 @@ WHOLE_NEW = {**NEW, "mine": "mine\n"}
 # What lies elsewhere under the names that the payload has.
 THEIRS = {"app.conf": "theirs\n", "d/x": "theirs\n", "x": "theirs\n", "mine": "theirs\n", "e/z": "theirs\n"}
 METHODS = ("exchange", "files")
-# Root of the machine, and not of a user namespace.
-IS_ROOT = os.geteuid() == 0 and pathlib.Path("/proc/self/uid_map").read_text().split()[2] != "1"
+# With which code the apply command ends.
+ENDS = (0, 1)
 
 
 class Meddled(reported.Reported):
@@ -58,48 +59,43 @@ class Links(Meddled):
         return "mv {0} {0}.away; ln -s {1} {0}".format(path, self.theirs)
 
     def test_in_place_of_the_target(self):
-        for method in METHODS:
-            for end in (0, 1):
-                with self.subTest("%s %d" % (method, end)):
-                    self.begin()
-                    target = self.client.target
-                    code, events = self.by_apply(method, self.link(target), end, 1, 3)
-                    if code == 1:
-                        self.says(events, "rollbackFailed", str(target), "move away")
-                        self.assertTrue(target.is_symlink())
-                        target.unlink()
-                        target.with_name("target.away").rename(target)
-                        self.assert_settles()
-                    else:
-                        self.assert_settled(OLD)
-                        self.assertTrue((self.client.places()[0] / "kept-1").is_symlink())
+        for method, end in itertools.product(METHODS, ENDS):
+            with self.subTest("%s %d" % (method, end)):
+                self.begin()
+                target = self.client.target
+                code, events = self.by_apply(method, self.link(target), end, 1, 3)
+                if code == 1:
+                    self.says(events, "rollbackFailed", str(target), "move away")
+                    self.assertTrue(target.is_symlink())
+                    target.unlink()
+                    target.with_name("target.away").rename(target)
+                    self.assert_settles()
+                else:
+                    self.assert_settled(OLD)
+                    self.assertTrue((self.client.places()[0] / "kept-1").is_symlink())
 
     def test_in_place_of_a_folder(self):
-        for method in METHODS:
-            for name in ("d", "e"):
-                for end in (0, 1):
-                    with self.subTest("%s %s %d" % (method, name, end)):
-                        self.begin()
-                        path = self.client.target / name
-                        code, events = self.by_apply(method, self.link(path), end, 1, 3)
-                        if code == 1:
-                            self.says(events, "rollbackFailed", str(path), "move away")
-                            path.unlink()
-                            path.with_name(name + ".away").rename(path)
-                            self.assert_settles()
-                        # What the command had put there besides is the target's own, of no set's.
-                        shutil.rmtree(path.with_name(name + ".away"), ignore_errors=True)
-                        self.assert_settled(OLD)
+        for method, name, end in itertools.product(METHODS, ("d", "e"), ENDS):
+            with self.subTest("%s %s %d" % (method, name, end)):
+                self.begin()
+                path = self.client.target / name
+                code, events = self.by_apply(method, self.link(path), end, 1, 3)
+                if code == 1:
+                    self.says(events, "rollbackFailed", str(path), "move away")
+                    path.unlink()
+                    path.with_name(name + ".away").rename(path)
+                    self.assert_settles()
+                # What the command had put there besides is the target's own, of no set's.
+                shutil.rmtree(path.with_name(name + ".away"), ignore_errors=True)
+                self.assert_settled(OLD)
 
     def test_in_place_of_a_file(self):
-        for method in METHODS:
-            for name in ("app.conf", "d/y"):
-                for end in (0, 1):
-                    with self.subTest("%s %s %d" % (method, name, end)):
-                        self.begin()
-                        path = self.client.target / name
-                        self.by_apply(method, "ln -sf %s %s" % (self.theirs / "app.conf", path), end, 3)
-                        self.assert_settled(OLD)
+        for method, name, end in itertools.product(METHODS, ("app.conf", "d/y"), ENDS):
+            with self.subTest("%s %s %d" % (method, name, end)):
+                self.begin()
+                path = self.client.target / name
+                self.by_apply(method, "ln -sf %s %s" % (self.theirs / "app.conf", path), end, 3)
+                self.assert_settled(OLD)
 
     def test_between_two_renames(self):
         for name in ("", "d", "app.conf", "d/x"):
@@ -135,18 +131,17 @@ class Links(Meddled):
 class Mounts(Meddled):
 
     def test_over_the_target(self):
-        for method in METHODS:
-            for end in (0, 1):
-                with self.subTest("%s %d" % (method, end)):
-                    self.begin()
-                    mount = "mount --bind %s %s" % (self.theirs, self.client.target)
-                    _, events = self.by_apply(method, mount, end, 1)
-                    self.says(events, "rollbackFailed", str(self.client.target), "mount")
-                    code, events = self.keep(self.client.settle()).end()
-                    self.assertEqual(code, 1, events)
-                    self.says(events, "TARGET_MOUNT", "unmount")
-                    machine.unmount(self.client.target)
-                    self.assert_settles()
+        for method, end in itertools.product(METHODS, ENDS):
+            with self.subTest("%s %d" % (method, end)):
+                self.begin()
+                mount = "mount --bind %s %s" % (self.theirs, self.client.target)
+                _, events = self.by_apply(method, mount, end, 1)
+                self.says(events, "rollbackFailed", str(self.client.target), "mount")
+                code, events = self.keep(self.client.settle()).end()
+                self.assertEqual(code, 1, events)
+                self.says(events, "TARGET_MOUNT", "unmount")
+                machine.unmount(self.client.target)
+                self.assert_settles()
 
     def test_over_a_target_into_which_files_only_came(self):
         """Taking back what is not there any more is nothing to do; what is hidden is there."""
@@ -192,7 +187,7 @@ class Mounts(Meddled):
         return target, disk, below, events
 
     def test_that_is_the_target_taken_away(self):
-        for end in (0, 1):
+        for end in ENDS:
             with self.subTest(end):
                 target, disk, below, events = self.unmounted(end)
                 self.never(events, "confirmed", "rolledBack")
@@ -203,7 +198,7 @@ class Mounts(Meddled):
                 self.assert_settles()
 
     def test_that_is_the_target_taken_away_and_put_back(self):
-        for end in (0, 1):
+        for end in ENDS:
             with self.subTest(end):
                 _, disk, _, events = self.unmounted(end, again=True)
                 self.assert_settled(WHOLE_NEW if end == 0 else OLD)
@@ -254,21 +249,20 @@ class Kinds(Meddled):
     """Flags, file systems and what stands where it should not."""
 
     def test_a_file_in_place_of_the_target(self):
-        for method in METHODS:
-            for end in (0, 1):
-                with self.subTest("%s %d" % (method, end)):
-                    self.begin()
-                    target = self.client.target
-                    code, events = self.by_apply(method, "mv {0} {0}.away; echo theirs >{0}".format(target), end, 1, 3)
-                    if code == 1:
-                        self.says(events, "rollbackFailed", str(target), "move away")
-                        self.assertEqual(target.read_text(), "theirs\n")
-                        target.unlink()
-                        target.with_name("target.away").rename(target)
-                        self.assert_settles()
-                    else:
-                        self.assert_settled(OLD)
-                        self.assertEqual((self.client.places()[0] / "kept-1").read_text(), "theirs\n")
+        for method, end in itertools.product(METHODS, ENDS):
+            with self.subTest("%s %d" % (method, end)):
+                self.begin()
+                target = self.client.target
+                code, events = self.by_apply(method, "mv {0} {0}.away; echo theirs >{0}".format(target), end, 1, 3)
+                if code == 1:
+                    self.says(events, "rollbackFailed", str(target), "move away")
+                    self.assertEqual(target.read_text(), "theirs\n")
+                    target.unlink()
+                    target.with_name("target.away").rename(target)
+                    self.assert_settles()
+                else:
+                    self.assert_settled(OLD)
+                    self.assertEqual((self.client.places()[0] / "kept-1").read_text(), "theirs\n")
 
     def test_nothing_in_place_of_the_target_and_of_what_would_bring_it_back(self):
         for method in METHODS:
@@ -285,54 +279,52 @@ class Kinds(Meddled):
                 self.assertEqual(self.client.journals(), [])
 
     def protected(self, path, script, flag):
-        for method in METHODS:
-            for end in (0, 1):
-                with self.subTest("%s %d" % (method, end)):
-                    self.begin()
-                    found = path()
-                    self.addCleanup(subprocess.run, ["chattr", "-f", "-i", "-a", found], check=False)
-                    code, events = self.by_apply(method, script % (flag, found), end, 0, 1, 3)
-                    if code == 0:
-                        self.assert_settled(WHOLE_NEW)
-                    elif code == 3:
-                        self.assert_settled(OLD)
-                    else:
-                        self.says(events, "rollbackFailed", str(self.client.target))
-                    subprocess.run(["chattr", "-f", "-i", "-a", found], check=False)
-                    if code == 1:
-                        self.assert_settles()
+        for method, end in itertools.product(METHODS, ENDS):
+            with self.subTest("%s %d" % (method, end)):
+                self.begin()
+                found = path()
+                self.addCleanup(subprocess.run, ["chattr", "-f", "-i", "-a", found], check=False)
+                code, events = self.by_apply(method, script % (flag, found), end, 0, 1, 3)
+                if code == 0:
+                    self.assert_settled(WHOLE_NEW)
+                elif code == 3:
+                    self.assert_settled(OLD)
+                else:
+                    self.says(events, "rollbackFailed", str(self.client.target))
+                subprocess.run(["chattr", "-f", "-i", "-a", found], check=False)
+                if code == 1:
+                    self.assert_settles()
 
-    @unittest.skipUnless(IS_ROOT, "only root makes files immutable")
+    @unittest.skipUnless(machine.IS_ROOT, "only root makes files immutable")
     def test_the_target_made_immutable(self):
         for flag in ("i", "a"):
             self.protected(lambda: self.client.target, "chattr +%s %s", flag)
 
-    @unittest.skipUnless(IS_ROOT, "only root makes files immutable")
+    @unittest.skipUnless(machine.IS_ROOT, "only root makes files immutable")
     def test_a_file_made_immutable(self):
         for flag in ("i", "a"):
             self.protected(lambda: self.client.target / "app.conf", "chattr +%s %s", flag)
 
-    @unittest.skipUnless(IS_ROOT, "only root makes files immutable")
+    @unittest.skipUnless(machine.IS_ROOT, "only root makes files immutable")
     def test_the_folder_above_made_immutable(self):
         for flag in ("i", "a"):
             self.protected(lambda: self.client.folder, "chattr +%s %s", flag)
 
     def test_a_disk_that_becomes_read_only(self):
-        for method in METHODS:
-            for end in (0, 1):
-                with self.subTest("%s %d" % (method, end)):
-                    self.begin()
-                    disk = self.client.folder / "disk"
-                    disk.mkdir()
-                    machine.mount("-t", "tmpfs", "tmpfs", disk)
-                    self.client.target = disk / "target"
-                    machine.write_files(self.client.target, OLD)
-                    _, events = self.by_apply(method, "mount -o remount,ro %s" % disk, end, 1)
-                    self.says(events, "rollbackFailed", "ead-only")
-                    code, events = self.keep(self.client.settle()).end()
-                    self.assertEqual(code, 1, events)
-                    machine.mount("-o", "remount,rw", disk)
-                    self.assert_settles()
+        for method, end in itertools.product(METHODS, ENDS):
+            with self.subTest("%s %d" % (method, end)):
+                self.begin()
+                disk = self.client.folder / "disk"
+                disk.mkdir()
+                machine.mount("-t", "tmpfs", "tmpfs", disk)
+                self.client.target = disk / "target"
+                machine.write_files(self.client.target, OLD)
+                _, events = self.by_apply(method, "mount -o remount,ro %s" % disk, end, 1)
+                self.says(events, "rollbackFailed", "ead-only")
+                code, events = self.keep(self.client.settle()).end()
+                self.assertEqual(code, 1, events)
+                machine.mount("-o", "remount,rw", disk)
+                self.assert_settles()
 
     def test_an_overlay_of_two_disks(self):
         """As on a router or in a container: what has only been read lies on another disk."""
@@ -361,20 +353,19 @@ class Kinds(Meddled):
                 self.assert_settled({"d/x": "newer\n", "mine": "theirs now\n"})
 
     def test_a_disk_without_inodes(self):
-        for method in METHODS:
-            for end in (0, 1):
-                with self.subTest("%s %d" % (method, end)):
-                    self.begin()
-                    disk = self.client.folder / "disk"
-                    disk.mkdir()
-                    machine.mount("-t", "tmpfs", "-o", "nr_inodes=40", "tmpfs", disk)
-                    self.client.target = disk / "target"
-                    machine.write_files(self.client.target, OLD)
-                    fill = "i=0; while mkdir %s/fill-$i 2>/dev/null; do i=$((i+1)); done" % disk
-                    code, events = self.by_apply(method, fill, end, 1, 3)
-                    self.assertEqual(self.client.files(), OLD, events)
-                    self.says(events, "rolledBack")
-                    self.assertEqual(self.client.journals(), [])
+        for method, end in itertools.product(METHODS, ENDS):
+            with self.subTest("%s %d" % (method, end)):
+                self.begin()
+                disk = self.client.folder / "disk"
+                disk.mkdir()
+                machine.mount("-t", "tmpfs", "-o", "nr_inodes=40", "tmpfs", disk)
+                self.client.target = disk / "target"
+                machine.write_files(self.client.target, OLD)
+                fill = "i=0; while mkdir %s/fill-$i 2>/dev/null; do i=$((i+1)); done" % disk
+                code, events = self.by_apply(method, fill, end, 1, 3)
+                self.assertEqual(self.client.files(), OLD, events)
+                self.says(events, "rolledBack")
+                self.assertEqual(self.client.journals(), [])
 
     def test_the_mask_of_the_process_and_the_folder_above_have_no_say(self):
         for method in METHODS:

@@ -7,7 +7,6 @@ on the other side of the mount.
 import errno
 import fcntl
 import os
-import pathlib
 import socket
 import sqlite3
 import struct
@@ -19,8 +18,6 @@ from tests.faults import machine, reported
 IMMUTABLE, APPEND_ONLY, NO_DUMP, NO_ATIME = 0x10, 0x20, 0x40, 0x80
 _GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602
 NOBODY = 65534
-# Root of the machine, and not of a user namespace.
-IS_ROOT = os.geteuid() == 0 and pathlib.Path("/proc/self/uid_map").read_text().split()[2] != "1"
 # What the other side of a mount holds.
 DATA = {"db/one": "precious\n", "db/two": "as well\n", "three": "and this\n"}
 
@@ -179,7 +176,7 @@ class Mounts(reported.Reported):
         self.assertEqual(self.client.files(), {"app.conf": "newer\n", "one.conf": "mounted\n"})
         self.assertEqual(other.read_text(), "mounted\n")
 
-    @unittest.skipUnless(IS_ROOT, "only root makes files immutable")
+    @unittest.skipUnless(machine.IS_ROOT, "only root makes files immutable")
     def test_an_immutable_file_is_kept_or_refused_by_name(self):
         local = self.client.target / "local"
         local.write_text("mine\n")
@@ -199,7 +196,7 @@ class Mounts(reported.Reported):
             if revision == 1:
                 self.services.publish(task, {"app.conf": "newer\n"})
 
-    @unittest.skipUnless(IS_ROOT, "only root makes files immutable")
+    @unittest.skipUnless(machine.IS_ROOT, "only root makes files immutable")
     def test_a_protected_file_of_the_payload_is_refused_by_name(self):
         path = self.client.target / "app.conf"
         for flag in (IMMUTABLE, APPEND_ONLY):
@@ -218,7 +215,7 @@ class Mounts(reported.Reported):
             self.assertEqual(self.member(task)["state"], "STATE_INELIGIBLE")
             set_flag(path, flag, False)
 
-    @unittest.skipUnless(IS_ROOT, "only root makes folders append-only")
+    @unittest.skipUnless(machine.IS_ROOT, "only root makes folders append-only")
     def test_a_folder_that_is_append_only_is_waited_for(self):
         folder = self.client.target / "conf.d"
         folder.mkdir()
@@ -364,7 +361,7 @@ class OpenFiles(reported.Reported):
                                for name in ("a", "b")])
 
 
-@unittest.skipUnless(IS_ROOT, "only root gives files away")
+@unittest.skipUnless(machine.IS_ROOT, "only root gives files away")
 class Metadata(reported.Reported):
     """Of files that Parley did not change, and of those that it did."""
 
