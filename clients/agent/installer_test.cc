@@ -298,7 +298,7 @@ TEST_F(InstallerTest, SaysSoWhenTheOldSetIsNoLongerInItsPlace) {
   EXPECT_TRUE(absl::StrContains(status.message(), "put it at " + Target())) << status;
 }
 
-// Then nobody can put it back there, and waiting would keep every later revision from the machine too.
+// Nobody can put it back there any more, and waiting would keep every later revision from the machine too.
 TEST_F(InstallerTest, EndsARollbackWhosePlaceWasRemovedWithTheOldSet) {
   Open();
   ASSERT_TRUE(Install({{"a", "1"}}).ok());
