@@ -64,6 +64,18 @@ TEST_F(EarlierStoreTest, IsCountedAsItWas) {
   EXPECT_EQ(task.counts().hindered(), 0);
 }
 
+TEST_F(EarlierStoreTest, ShowsTheRevisionWithoutWhoHasPublishedIt) {
+  task::v1::ListRevisionsRequest request;
+  request.set_parent(TaskName(kTask));
+  const auto all = op().Call(&op().tasks(), &TaskService::Stub::ListRevisions, request);
+  ASSERT_TRUE(all.ok()) << all.status();
+  ASSERT_EQ(all->revisions_size(), 1);
+  EXPECT_EQ(all->revisions(0).author(), "");
+  EXPECT_EQ(all->revisions(0).payload_digest(), Get(TaskName(kTask)).payload_digest());
+  EXPECT_EQ(all->revisions(0).payload_bytes(), 11);
+  EXPECT_LT(ToTime(all->revisions(0).create_time()), kNow);
+}
+
 TEST_F(EarlierStoreTest, LeavesClientsThatSayNothingNewWhereTheyAre) {
   const std::map<std::string, Participant::State> states = {{"web-confirmed", Participant::STATE_CONFIRMED},
                                                             {"web-failed", Participant::STATE_ROLLED_BACK},

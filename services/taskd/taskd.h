@@ -31,6 +31,8 @@
 #include "services/taskd/service/participation_service.h"
 #include "services/taskd/service/task_service.h"
 #include "services/taskd/tasks/lifecycle.h"
+#include "services/taskd/tasks/revisions.h"
+#include "services/taskd/tasks/tasks.h"
 #include "services/taskd/tasks/upkeep.h"
 
 namespace parley::taskd {
@@ -127,10 +129,11 @@ class Taskd {
   Dependents dependents_{&parts_, &roster_};
   Lifecycle lifecycle_{&parts_, &jumps_};
   Tasks tasks_{&parts_, &roster_, &lifecycle_};
+  const Revisions revisions_{&parts_};
   Joining joining_{&parts_};
   Upkeep upkeep_{&parts_, &jumps_, config_.retention};
   Assignments assignments_{&parts_};
-  TaskServiceAdapter task_service_{&gate_, &tasks_, &roster_, &dependents_, &parts_};
+  TaskServiceAdapter task_service_{&gate_, &tasks_, &revisions_, &roster_, &dependents_, &parts_};
   ArtifactServiceAdapter artifact_service_{&gate_, &parts_};
   std::vector<rpc::Metrics::Source> metric_sources_;
   ParticipationServiceAdapter participation_service_{&gate_, &joining_, &assignments_, &parts_};

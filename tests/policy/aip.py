@@ -12,6 +12,7 @@ EXCEPTED = {
     "parley.enrol.v1.InvitationService.ResendInvitation": "answers what creating it answered",
     "parley.key.v1.KeyService.IssueServerCertificate": "nothing is kept; two certificates for one key do no harm",
     "parley.task.v1.ParticipationService.Join": "its nonce does that, and proves whose the repeated call is",
+    "parley.task.v1.ArtifactService.FetchRevisionChunks": "answers what FetchChunks answers",
     "parley.task.v1.Deferral.until": "the word of the negotiation",
     "parley.task.v1.Offer.deadline": "the word of the negotiation",
     "parley.task.v1.Participant.deferred_until": "the word that its state has",

@@ -77,6 +77,48 @@ absl::StatusOr<Payload> CheckSigned(const task::v1::SignedManifest& signed_manif
                             "then repeat the request"));
 }
 
+// Parts of a manifest that was not published after all may be there beyond the current revision.
+absl::Status CheckPublished(const task::v1::Task& task, int64_t revision) {
+  if (revision >= 1 && revision <= task.revision()) return absl::OkStatus();
+  return NotFound("REVISION_NOT_FOUND",
+                  absl::StrCat(task.name(), " has no revision ", revision, "; list them with: parley task history ",
+                               absl::string_view(task.name()).substr(sizeof("tasks/") - 1)));
+}
+
+absl::StatusOr<Payload> SignContentOf(const TaskStore& store, const chunks::ChunkStore& chunks,
+                                      const task::v1::Task& task, int64_t revision,
+                                      const payload::ManifestFields& fields, const crypto::SigningKey& key) {
+  RETURN_IF_ERROR(CheckPublished(task, revision));
+  if (revision == task.revision()) {
+    return Error(absl::StatusCode::kFailedPrecondition, "REVISION_CURRENT",
+                 absl::StrCat("revision ", revision, " of ", task.name(),
+                              " is the one on offer, so that there is nothing to do; name an earlier one"));
+  }
+  ASSIGN_OR_RETURN(const std::string id, ParseTaskName(task.name()));
+  ASSIGN_OR_RETURN(const auto read, store.GetRevision(id, revision));
+  // An earlier revision may have expired by the clock; its content goes on.
+  absl::StatusOr<task::v1::Manifest> former = payload::VerifyManifest(read->signed_manifest, task.verification_key(),
+                                                                      task.name(), /*now=*/absl::InfinitePast());
+  if (!former.ok()) return Annotate(former.status(), RevisionName(id, revision));
+  if (former->revision() != revision) {
+    return Error(absl::StatusCode::kDataLoss, "RECORD_DAMAGED",
+                 absl::StrCat("the manifest of ", RevisionName(id, revision), " is of revision ", former->revision(),
+                              "; restore the data folder from a backup"));
+  }
+  const std::vector<absl::string_view> digests(read->chunks.begin(), read->chunks.end());
+  ASSIGN_OR_RETURN(const std::vector<std::string> missing, chunks.Missing(digests));
+  if (!missing.empty()) {
+    return Error(absl::StatusCode::kDataLoss, "CONTENT_GONE",
+                 absl::StrCat(missing.size(), " of the chunks of ", RevisionName(id, revision),
+                              " are gone; publish its files anew"));
+  }
+  Payload payload;
+  ASSIGN_OR_RETURN(payload.signed_manifest, payload::SignManifest(fields, former->files(), key));
+  ASSIGN_OR_RETURN(payload.manifest, payload::VerifyManifest(payload.signed_manifest, key.verification_key(),
+                                                             fields.task, fields.create_time));
+  return payload;
+}
+
 absl::Status FindMissingChunks(chunks::ChunkStore* chunks, const task::v1::FindMissingChunksRequest& request,
                                task::v1::FindMissingChunksResponse* response) {
   RETURN_IF_ERROR(ValidateFindMissing(request));

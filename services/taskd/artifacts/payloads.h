@@ -4,6 +4,7 @@
 #ifndef PARLEY_SERVICES_TASKD_ARTIFACTS_PAYLOADS_H_
 #define PARLEY_SERVICES_TASKD_ARTIFACTS_PAYLOADS_H_
 
+#include <cstdint>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -15,6 +16,7 @@
 #include "parley/task/v1/artifact_service.pb.h"
 #include "parley/task/v1/task_service.pb.h"
 #include "services/taskd/domain/record.pb.h"
+#include "services/taskd/store/task_store.h"
 
 namespace parley::taskd {
 
@@ -43,6 +45,17 @@ struct Expected {
 // takes the place of another task than expected; FAILED_PRECONDITION: REVISION_NOT_NEXT, CHUNKS_MISSING.
 absl::StatusOr<Payload> CheckSigned(const task::v1::SignedManifest& signed_manifest, const Expected& expected,
                                     absl::Time now, const chunks::ChunkStore& chunks);
+
+// Returns NOT_FOUND (REVISION_NOT_FOUND) unless the task has published the revision.
+absl::Status CheckPublished(const task::v1::Task& task, int64_t revision);
+
+// Signs the content of an earlier revision of the task for what `fields` say, by the task's key. Returns the errors of
+// CheckPublished and of payload::VerifyManifest; FAILED_PRECONDITION (REVISION_CURRENT) for the current revision;
+// DATA_LOSS: CONTENT_GONE if a chunk of it is not there, RECORD_DAMAGED if it is stored in another one's place; the
+// errors of the store.
+absl::StatusOr<Payload> SignContentOf(const TaskStore& store, const chunks::ChunkStore& chunks,
+                                      const task::v1::Task& task, int64_t revision,
+                                      const payload::ManifestFields& fields, const crypto::SigningKey& key);
 
 // Does what ArtifactService.FindMissingChunks says, and returns its errors.
 absl::Status FindMissingChunks(chunks::ChunkStore* chunks, const task::v1::FindMissingChunksRequest& request,

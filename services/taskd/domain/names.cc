@@ -5,6 +5,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "lib/base/encoding.h"
@@ -68,6 +69,18 @@ absl::StatusOr<JoinKeyId> ParseJoinKeyName(absl::string_view name) {
   return JoinKeyId{std::string(parts[1]), std::string(parts[3])};
 }
 
+absl::StatusOr<RevisionId> ParseRevisionName(absl::string_view name) {
+  const std::vector<absl::string_view> parts = absl::StrSplit(name, '/');
+  RevisionId id;
+  // One form for each revision: "01" and "+1" are no numbers here.
+  if (parts.size() != 4 || parts[0] != "tasks" || parts[2] != "revisions" || !IsTaskId(parts[1]) ||
+      !absl::SimpleAtoi(parts[3], &id.revision) || id.revision < 1 || parts[3] != absl::StrCat(id.revision)) {
+    return Malformed(name, "tasks/{task}/revisions/{revision}");
+  }
+  id.task = std::string(parts[1]);
+  return id;
+}
+
 std::string TaskName(absl::string_view task) { return absl::StrCat("tasks/", task); }
 
 std::string ParticipantName(absl::string_view task, absl::string_view client) {
@@ -76,6 +89,10 @@ std::string ParticipantName(absl::string_view task, absl::string_view client) {
 
 std::string JoinKeyName(absl::string_view task, absl::string_view serial) {
   return absl::StrCat("tasks/", task, "/joinKeys/", serial);
+}
+
+std::string RevisionName(absl::string_view task, int64_t revision) {
+  return absl::StrCat("tasks/", task, "/revisions/", revision);
 }
 
 std::string ClientTag(absl::string_view task, absl::string_view client) {

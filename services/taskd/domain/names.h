@@ -4,6 +4,7 @@
 #ifndef PARLEY_SERVICES_TASKD_DOMAIN_NAMES_H_
 #define PARLEY_SERVICES_TASKD_DOMAIN_NAMES_H_
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -25,15 +26,21 @@ struct JoinKeyId {
   // 32 hex digits.
   std::string serial;
 };
+struct RevisionId {
+  std::string task;
+  int64_t revision = 0;
+};
 
 // Each returns INVALID_ARGUMENT (NAME_MALFORMED) with the form that was expected.
 absl::StatusOr<std::string> ParseTaskName(absl::string_view name);
 absl::StatusOr<ParticipantId> ParseParticipantName(absl::string_view name);
 absl::StatusOr<JoinKeyId> ParseJoinKeyName(absl::string_view name);
+absl::StatusOr<RevisionId> ParseRevisionName(absl::string_view name);
 
 std::string TaskName(absl::string_view task);
 std::string ParticipantName(absl::string_view task, absl::string_view client);
 std::string JoinKeyName(absl::string_view task, absl::string_view serial);
+std::string RevisionName(absl::string_view task, int64_t revision);
 
 // Returns 13 characters that stand for the client within its task: 65 bits of a hash, because a key's subject has no
 // place for 64 characters.

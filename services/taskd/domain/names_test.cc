@@ -29,6 +29,19 @@ TEST(Names, ParseWhatTheyFormat) {
   }
 }
 
+TEST(Names, OfRevisionsHaveOneForm) {
+  const auto revision = ParseRevisionName(RevisionName("abc", 12));
+  EXPECT_EQ(revision->task, "abc");
+  EXPECT_EQ(revision->revision, 12);
+  for (const char* number : {"", "0", "-1", "+1", "01", "1x", " 1", "9223372036854775808", "1/2"}) {
+    const std::string name = std::string("tasks/abc/revisions/") + number;
+    EXPECT_EQ(Reason(ParseRevisionName(name).status()), "NAME_MALFORMED") << name;
+  }
+  for (const char* name : {"", "tasks/abc", "tasks/abc/revision/1", "tasks/A/revisions/1"}) {
+    EXPECT_EQ(Reason(ParseRevisionName(name).status()), "NAME_MALFORMED") << name;
+  }
+}
+
 TEST(Names, OfMembersStandForOneClientOfOneTask) {
   const std::string tag = ClientTag("abc", "web-1");
   EXPECT_EQ(tag.size(), 13u);

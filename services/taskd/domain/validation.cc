@@ -155,6 +155,7 @@ absl::Status ValidateCreateTask(const task::v1::CreateTaskRequest& request, absl
                            "task_id must have 3 to 32 characters of a-z, 0-9 and '-', a letter first and no '-' last");
   }
   if (Chars(request.title()) > kMaxTextChars) return InvalidArgument("TITLE_TOO_LONG", "title has over 200 characters");
+  RETURN_IF_ERROR(ValidateMessage(request.message()));
   const absl::Duration ttl = request.has_ttl() ? ToDuration(request.ttl()) : kDefaultTaskTtl;
   if (ttl < kMinTaskTtl || ttl > kMaxTtl)
     return InvalidArgument("TTL_OUT_OF_RANGE", "ttl must be from 1 minute to 366 days");
@@ -245,11 +246,11 @@ absl::Status ValidateFindMissing(const task::v1::FindMissingChunksRequest& reque
   return absl::OkStatus();
 }
 
-absl::Status ValidateFetch(const task::v1::FetchChunksRequest& request) {
-  if (request.chunks().empty() || request.chunks_size() > kMaxChunksPerRequest) {
+absl::Status ValidateFetch(const google::protobuf::RepeatedPtrField<task::v1::FetchChunksRequest::Chunk>& chunks) {
+  if (chunks.empty() || chunks.size() > kMaxChunksPerRequest) {
     return InvalidArgument("CHUNK_COUNT", "ask for 1 to 20,000 chunks");
   }
-  for (const auto& chunk : request.chunks()) {
+  for (const auto& chunk : chunks) {
     RETURN_IF_ERROR(ValidateDigest(chunk.digest(), "a digest"));
     if (chunk.offset() < 0) return Error(absl::StatusCode::kOutOfRange, "OFFSET_OUT_OF_RANGE", "an offset is below 0");
   }
@@ -289,6 +290,11 @@ absl::StatusOr<absl::Time> JoinKeyExpiry(const google::protobuf::Duration* ttl, 
 absl::Status ValidateReason(absl::string_view reason) {
   if (reason.size() <= kMaxReasonOfOperatorBytes) return absl::OkStatus();
   return InvalidArgument("TEXT_TOO_LONG", "reason has over 200 characters");
+}
+
+absl::Status ValidateMessage(absl::string_view message) {
+  if (Chars(message) <= kMaxTextChars) return absl::OkStatus();
+  return InvalidArgument("TEXT_TOO_LONG", "message has over 200 characters; shorten it");
 }
 
 absl::StatusOr<int> PageSize(int page_size) {

@@ -31,7 +31,7 @@ absl::Status ValidateJoin(const task::v1::JoinRequest& request);
 absl::Status ValidateNegotiate(const task::v1::NegotiateRequest& request);
 absl::Status ValidateConfirm(const task::v1::ConfirmRequest& request);
 absl::Status ValidateFindMissing(const task::v1::FindMissingChunksRequest& request);
-absl::Status ValidateFetch(const task::v1::FetchChunksRequest& request);
+absl::Status ValidateFetch(const google::protobuf::RepeatedPtrField<task::v1::FetchChunksRequest::Chunk>& chunks);
 absl::Status ValidateWatchAssignments(const task::v1::WatchAssignmentsRequest& request);
 
 // Returns the given leases, with the defaults for those that are unset; each must be from 1 second to 7 days.
@@ -40,6 +40,8 @@ absl::StatusOr<task::v1::Leases> CompleteLeases(const task::v1::Leases& leases);
 absl::StatusOr<absl::Time> JoinKeyExpiry(const google::protobuf::Duration* ttl, absl::Time now, absl::Time task_end);
 // Checks the words of an operator for what it does.
 absl::Status ValidateReason(absl::string_view reason);
+// Checks what an author says of a revision.
+absl::Status ValidateMessage(absl::string_view message);
 // Returns 100 for 0.
 absl::StatusOr<int> PageSize(int page_size);
 

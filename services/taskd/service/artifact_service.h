@@ -10,6 +10,7 @@
 #include "parley/task/v1/artifact_service.grpc.pb.h"
 #include "services/taskd/artifacts/fetch_stream.h"
 #include "services/taskd/artifacts/payloads.h"
+#include "services/taskd/artifacts/revision_stream.h"
 #include "services/taskd/artifacts/upload_stream.h"
 
 namespace parley::taskd {
@@ -43,6 +44,12 @@ class ArtifactServiceAdapter final : public task::v1::ArtifactService::CallbackS
     return rpc::StartStream(
         *gate_, context, "parley.task.v1.ArtifactService.FetchChunks",
         [&](const rpc::Caller& caller) { return std::make_shared<FetchStream>(parts_, caller, *request); });
+  }
+  RevisionStream::Reactor* FetchRevisionChunks(Context* context,
+                                               const task::v1::FetchRevisionChunksRequest* request) override {
+    return rpc::StartStream(
+        *gate_, context, "parley.task.v1.ArtifactService.FetchRevisionChunks",
+        [&](const rpc::Caller& caller) { return std::make_shared<RevisionStream>(parts_, caller, *request); });
   }
 
   const rpc::Gate* const gate_;

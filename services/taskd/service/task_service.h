@@ -11,6 +11,7 @@
 #include "parley/task/v1/task_service.grpc.pb.h"
 #include "services/taskd/participants/dependents.h"
 #include "services/taskd/participants/roster.h"
+#include "services/taskd/tasks/revisions.h"
 #include "services/taskd/tasks/tasks.h"
 #include "services/taskd/tasks/watch_stream.h"
 
@@ -19,9 +20,9 @@ namespace parley::taskd {
 // All parts must outlive the service.
 class TaskServiceAdapter final : public task::v1::TaskService::CallbackService {
  public:
-  TaskServiceAdapter(const rpc::Gate* gate, Tasks* tasks, Roster* roster, Dependents* dependents,
-                     const TaskdParts* parts)
-      : gate_(gate), tasks_(tasks), roster_(roster), dependents_(dependents), parts_(parts) {}
+  TaskServiceAdapter(const rpc::Gate* gate, Tasks* tasks, const Revisions* revisions, Roster* roster,
+                     Dependents* dependents, const TaskdParts* parts)
+      : gate_(gate), tasks_(tasks), revisions_(revisions), roster_(roster), dependents_(dependents), parts_(parts) {}
 
  private:
   using Context = grpc::CallbackServerContext;
@@ -34,6 +35,14 @@ class TaskServiceAdapter final : public task::v1::TaskService::CallbackService {
   Reactor* PublishRevision(Context* context, const task::v1::PublishRevisionRequest* request,
                            task::v1::Task* response) override {
     return gate_->Unary(context, Method("PublishRevision"), tasks_, &Tasks::Publish, request, response);
+  }
+  Reactor* ListRevisions(Context* context, const task::v1::ListRevisionsRequest* request,
+                         task::v1::ListRevisionsResponse* response) override {
+    return gate_->Unary(context, Method("ListRevisions"), revisions_, &Revisions::List, request, response);
+  }
+  Reactor* GetRevision(Context* context, const task::v1::GetRevisionRequest* request,
+                       task::v1::Revision* response) override {
+    return gate_->Unary(context, Method("GetRevision"), revisions_, &Revisions::Get, request, response);
   }
   Reactor* GetTask(Context* context, const task::v1::GetTaskRequest* request, task::v1::Task* response) override {
     return gate_->Unary(context, Method("GetTask"), tasks_, &Tasks::Get, request, response);
@@ -97,6 +106,7 @@ class TaskServiceAdapter final : public task::v1::TaskService::CallbackService {
 
   const rpc::Gate* const gate_;
   Tasks* const tasks_;
+  const Revisions* const revisions_;
   Roster* const roster_;
   Dependents* const dependents_;
   const TaskdParts* const parts_;

@@ -4,6 +4,7 @@
 //   t/{task}/task               TaskRecord              t/{task}/p/{client}    ParticipantRecord
 //   g/{task}/{tag}              client, by member tag   k/{task}/{serial}      JoinKeyRecord
 //   m/{task}/{revision}/{part}  SignedManifest, in parts of 1 MB
+//   m/{task}//{revision}        RevisionRecord: who has published it, and when
 //   s/{task}                    SealedSeed              l/{task}               the task is not settled
 //   o/{inverted time}/{task}    newest first            q/{hash}               RequestRecord, for 24 hours
 //   c/, d/, w/                  chunks (lib/chunks/keys.h)
@@ -67,10 +68,15 @@ inline KeyRange JoinKeyRange(absl::string_view task) { return KeyRange::Prefix(a
 inline std::string ManifestPartKey(absl::string_view task, int64_t revision, int part) {
   return absl::StrFormat("m/%s/%012d/%03d", std::string(task), revision, part);
 }
+// The manifests of a task and the records beside them, so that a version that knows no records removes them too.
 inline KeyRange AllManifestsRange(absl::string_view task) { return KeyRange::Prefix(absl::StrCat("m/", task, "/")); }
 inline KeyRange ManifestRange(absl::string_view task, int64_t revision) {
   return KeyRange::Prefix(absl::StrFormat("m/%s/%012d/", std::string(task), revision));
 }
+inline std::string RevisionKey(absl::string_view task, int64_t revision) {
+  return absl::StrFormat("m/%s//%012d", std::string(task), revision);
+}
+inline KeyRange RevisionRange(absl::string_view task) { return KeyRange::Prefix(absl::StrCat("m/", task, "//")); }
 inline std::string SeedKey(absl::string_view task) { return absl::StrCat("s/", task); }
 inline std::string RemovalKey(absl::string_view task) { return absl::StrCat("r/", task); }
 inline KeyRange RemovalRange() { return KeyRange::Prefix("r/"); }

@@ -89,6 +89,11 @@ absl::StatusOr<std::optional<Stored<RemovalRecord>>> TaskStore::FindRemoval(absl
   return Find<RemovalRecord>(RemovalKey(task));
 }
 
+absl::StatusOr<std::optional<Stored<RevisionRecord>>> TaskStore::FindRevisionRecord(absl::string_view task,
+                                                                                    int64_t revision) const {
+  return Find<RevisionRecord>(RevisionKey(task, revision));
+}
+
 absl::StatusOr<std::string> TaskStore::ClientOfTag(absl::string_view task, absl::string_view tag) const {
   absl::StatusOr<store::Entry> entry = store_->Get(TagKey(task, tag));
   if (absl::IsNotFound(entry.status())) {

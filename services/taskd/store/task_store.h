@@ -63,6 +63,8 @@ class TaskStore {
   absl::StatusOr<std::optional<Stored<ParticipantRecord>>> FindParticipant(absl::string_view task,
                                                                            absl::string_view client) const;
   absl::StatusOr<std::optional<Stored<RemovalRecord>>> FindRemoval(absl::string_view task) const;
+  absl::StatusOr<std::optional<Stored<RevisionRecord>>> FindRevisionRecord(absl::string_view task,
+                                                                           int64_t revision) const;
   // Returns the client that a member key's tag stands for.
   absl::StatusOr<std::string> ClientOfTag(absl::string_view task, absl::string_view tag) const;
   absl::StatusOr<SealedSeed> GetSeed(absl::string_view task) const;

@@ -17,6 +17,7 @@
 #include "services/taskd/domain/validation.h"
 #include "services/taskd/store/keys.h"
 #include "services/taskd/tasks/removal.h"
+#include "services/taskd/tasks/revisions.h"
 
 namespace parley::taskd {
 namespace {
@@ -143,6 +144,7 @@ absl::StatusOr<store::Transaction> Tasks::NewTask(const rpc::Caller& caller, con
   if (!request.supersedes().empty()) RETURN_IF_ERROR(SupersedeOld(request.supersedes(), task.name(), &transaction));
   RETURN_IF_ERROR(parts_->chunks->Put(std::move(payload.chunks)));
   RETURN_IF_ERROR(parts_->store->PutManifest(id, 1, payload.signed_manifest, {TaskKey(id), 0}, again, &transaction));
+  RecordRevision(caller, payload, now, request.message(), &transaction);
   transaction.IfAbsent(TaskKey(id)).IfAbsent(RemovalKey(id)).Set(TaskKey(id), record.SerializeAsString());
   transaction.Set(UnsettledKey(id), "").Set(CreatedKey(now, id), "");
   TaskStore::Tie(caller.peer->key.key_id, TaskKey(id), &transaction);
@@ -175,45 +177,54 @@ absl::Status Tasks::Publish(const rpc::Caller& caller, const task::v1::PublishRe
   const auto decide = [&](int conflicts) -> absl::StatusOr<std::optional<store::Transaction>> {
     ASSIGN_OR_RETURN(earlier, parts_->request_log->FindDone(done));
     if (earlier.has_value()) return std::nullopt;
-    return NewRevision(request, id, conflicts > 0, &done);
+    return NewRevision(caller, request, id, conflicts > 0, &done);
   };
   ASSIGN_OR_RETURN(const int64_t revision, store::Update(parts_->store->store(), request.name(), decide));
   if (earlier.has_value()) return Answer(request.name(), /*committed=*/false, response);
   parts_->task_index->Committed(revision);
   RETURN_IF_ERROR(Answer(request.name(), /*committed=*/true, response));
-  RecordAction(parts_->audit, caller.Name(), "task.revision_published", request.name(),
-               absl::StrCat("r", response->revision()));
+  const int64_t content_of = request.content_of_revision();
+  RecordAction(
+      parts_->audit, caller.Name(), "task.revision_published", request.name(),
+      absl::StrCat("r", response->revision(), content_of > 0 ? absl::StrCat(", the content of r", content_of) : ""));
   return absl::OkStatus();
 }
 
-absl::StatusOr<store::Transaction> Tasks::NewRevision(const task::v1::PublishRevisionRequest& request,
+absl::StatusOr<Payload> Tasks::NewPayload(const task::v1::PublishRevisionRequest& request, const Task& task,
+                                          const std::string& id, absl::Time now) const {
+  const int64_t revision = task.revision() + 1;
+  if (request.has_signed_manifest()) {
+    return CheckSigned(request.signed_manifest(), {id, revision, task.verification_key(), task.supersedes()}, now,
+                       *parts_->chunks);
+  }
+  if (request.payload_case() == task::v1::PublishRevisionRequest::PAYLOAD_NOT_SET) {
+    return Error(absl::StatusCode::kInvalidArgument, "PAYLOAD_MISSING",
+                 "give either files, content_of_revision or signed_manifest");
+  }
+  ASSIGN_OR_RETURN(const SealedSeed seed, parts_->store->GetSeed(id));
+  ASSIGN_OR_RETURN(const crypto::SigningKey key, parts_->keys->Open(id, seed));
+  const payload::ManifestFields fields{task.name(), revision, now, ToTime(task.expire_time()), task.supersedes()};
+  if (request.has_files()) return SignInline(request.files(), fields, key);
+  return SignContentOf(*parts_->store, *parts_->chunks, task, request.content_of_revision(), fields, key);
+}
+
+absl::StatusOr<store::Transaction> Tasks::NewRevision(const rpc::Caller& caller,
+                                                      const task::v1::PublishRevisionRequest& request,
                                                       const std::string& id, bool again, RequestLog::Request* done) {
   ASSIGN_OR_RETURN(auto stored, parts_->store->GetTask(id));
   RETURN_IF_ERROR(CheckEtag(stored, request.etag()));
   RETURN_IF_ERROR(CheckNotEnded(stored.value));
-  const Task& task = stored.value.task();
+  RETURN_IF_ERROR(ValidateMessage(request.message()));
   const absl::Time now = parts_->clock->Now();
-  const int64_t revision = task.revision() + 1;
   store::Transaction transaction;
   RETURN_IF_ERROR(parts_->chunks->Hold(&transaction));
-  Payload payload;
-  if (request.has_files()) {
-    ASSIGN_OR_RETURN(const SealedSeed seed, parts_->store->GetSeed(id));
-    ASSIGN_OR_RETURN(const crypto::SigningKey key, parts_->keys->Open(id, seed));
-    const payload::ManifestFields fields{task.name(), revision, now, ToTime(task.expire_time()), task.supersedes()};
-    ASSIGN_OR_RETURN(payload, SignInline(request.files(), fields, key));
-  } else if (request.has_signed_manifest()) {
-    ASSIGN_OR_RETURN(
-        payload, CheckSigned(request.signed_manifest(), {id, revision, task.verification_key(), task.supersedes()}, now,
-                             *parts_->chunks));
-  } else {
-    return Error(absl::StatusCode::kInvalidArgument, "PAYLOAD_MISSING", "give either files or signed_manifest");
-  }
+  ASSIGN_OR_RETURN(Payload payload, NewPayload(request, stored.value.task(), id, now));
   SetPayload(payload, &stored.value);
   BeginRevision(&stored.value, now);
   RETURN_IF_ERROR(parts_->chunks->Put(std::move(payload.chunks)));
-  RETURN_IF_ERROR(parts_->store->PutManifest(id, revision, payload.signed_manifest, {TaskKey(id), stored.revision},
-                                             again, &transaction));
+  RETURN_IF_ERROR(parts_->store->PutManifest(id, payload.manifest.revision(), payload.signed_manifest,
+                                             {TaskKey(id), stored.revision}, again, &transaction));
+  RecordRevision(caller, payload, now, request.message(), &transaction);
   Replace(TaskKey(id), stored.revision, stored.value, &transaction);
   RETURN_IF_ERROR(parts_->request_log->Record(done, &transaction));
   return transaction;

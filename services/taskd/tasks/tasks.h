@@ -9,6 +9,7 @@
 #include <string>
 
 #include "parley/task/v1/task_service.pb.h"
+#include "services/taskd/artifacts/payloads.h"
 #include "services/taskd/participants/parts.h"
 #include "services/taskd/participants/roster.h"
 #include "services/taskd/tasks/lifecycle.h"
@@ -54,9 +55,12 @@ class Tasks {
   // Shows the task with all that this process has committed; unless it has just done so, with what any process has.
   absl::Status Answer(absl::string_view name, bool committed, task::v1::Task* response) const;
   absl::Status AnswerCreate(const RequestRecord& record, bool committed, task::v1::CreateTaskResponse* response) const;
-  // A commit that makes the task's next revision.
-  absl::StatusOr<store::Transaction> NewRevision(const task::v1::PublishRevisionRequest& request, const std::string& id,
+  // A commit that makes the task's next revision, and what that one installs.
+  absl::StatusOr<store::Transaction> NewRevision(const rpc::Caller& caller,
+                                                 const task::v1::PublishRevisionRequest& request, const std::string& id,
                                                  bool again, RequestLog::Request* done);
+  absl::StatusOr<Payload> NewPayload(const task::v1::PublishRevisionRequest& request, const task::v1::Task& task,
+                                     const std::string& id, absl::Time now) const;
   absl::Status ChangeTask(const rpc::Caller& caller, absl::string_view name, absl::string_view etag,
                           absl::string_view action, absl::string_view detail, const Change& change,
                           task::v1::Task* response);
