@@ -158,6 +158,7 @@ void AddTask(Command app, Globals* globals) {
   Command task = AddGroup(app, "task", "Create and steer update tasks");
   AddTaskCreate(task, globals);
   AddTaskPublish(task, globals);
+  AddTaskRollback(task, globals);
   auto flags = std::make_shared<TaskFlags>();
   const auto add = [&](const char* name, const char* description,
                        absl::StatusOr<ExitCode> (*run)(const Globals&, const TaskFlags&)) {
@@ -168,6 +169,8 @@ void AddTask(Command app, Globals* globals) {
   AddCommand(task, globals, "list", "List all tasks, newest first", kCallerOptions, &List);
   add("get", "Show one task", &Get);
   AddTaskWatch(task, globals);
+  AddTaskHistory(task, globals);
+  AddTaskDiff(task, globals);
   add("pause", "Stop making offers; clients that have accepted go on", &Pause);
   add("resume", "Make offers again; a halted task goes on in spite of its failures", &Resume);
   add("abort", "End a task; clients that are applying finish", &Abort)

@@ -1,4 +1,5 @@
-// parley task create, parley task publish.
+// parley task create, parley task publish, parley task rollback.
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,7 +33,7 @@ namespace parley::cli {
 namespace {
 
 struct CreateFlags {
-  std::string name, payload, title, start, join_key_ttl, join_key_folder = ".", supersedes;
+  std::string name, payload, title, message, start, join_key_ttl, join_key_folder = ".", supersedes;
   std::string ttl = "24h";
   std::vector<std::string> select;
   bool forced = false;
@@ -51,6 +52,7 @@ absl::StatusOr<task::v1::CreateTaskRequest> DescribeTask(const CreateFlags& flag
   request.set_request_id(crypto::RandomUuid());
   ASSIGN_OR_RETURN(*request.mutable_task_id(), NewTaskId(flags.name));
   request.set_title(flags.title.empty() ? flags.name : flags.title);
+  request.set_message(flags.message);
   ASSIGN_OR_RETURN(const absl::Duration ttl, ParseTtl("--ttl", flags.ttl, absl::Minutes(1), "a task stays open"));
   *request.mutable_ttl() = ToProto(ttl);
   if (!flags.join_key_ttl.empty()) {
@@ -146,25 +148,56 @@ absl::StatusOr<ExitCode> Create(const Globals& globals, const CreateFlags& flags
 }
 
 struct PublishFlags {
-  std::string task, payload;
+  std::string task, payload, message;
 };
+
+// Says of a task that ends with its clients that it does.
+void ShowEnd(const task::v1::Task& task) {
+  if (task.expected_clients() == 0) return;
+  PrintLine(Dim(absl::StrCat("  it ends as soon as ", Count(task.expected_clients(), "client"),
+                             " settled, by --expected of its creation")));
+}
 
 absl::StatusOr<ExitCode> Publish(const Globals& globals, const PublishFlags& flags) {
   ASSIGN_OR_RETURN(const std::string name, FullTaskName(flags.task));
   ASSIGN_OR_RETURN(const payload::Files files, payload::ScanPayload(flags.payload));
   ASSIGN_OR_RETURN(const std::unique_ptr<ops::Connection> server, Connect(globals, keys::kTaskd));
-  ASSIGN_OR_RETURN(const ops::PublishedRevision published,
-                   MakePublisher(globals, server.get(), std::nullopt).Publish(name, flags.payload, files));
+  ASSIGN_OR_RETURN(
+      const ops::PublishedRevision published,
+      MakePublisher(globals, server.get(), std::nullopt).Publish(name, flags.payload, files, flags.message));
   const task::v1::Task& after = published.task;
   if (globals.json()) return PrintJson(after);
   PrintLine("  task     ", Green(TaskId(name)), " r", after.revision(), " is on offer until ",
             TimeText(ToTime(after.expire_time())));
   PrintLine(PayloadLine(files));
   ShowSigner(published.signer);
-  if (after.expected_clients() > 0) {
-    PrintLine(Dim(absl::StrCat("  it ends as soon as ", Count(after.expected_clients(), "client"),
-                               " settled, by --expected of its creation")));
+  ShowEnd(after);
+  return kSuccess;
+}
+
+struct RollbackFlags {
+  std::string task, message;
+  int64_t to = -1;
+};
+
+absl::StatusOr<ExitCode> Rollback(const Globals& globals, const RollbackFlags& flags) {
+  ASSIGN_OR_RETURN(const std::string name, FullTaskName(flags.task));
+  if (flags.to == 0) {
+    return UsageError("--to 0: revisions count from 1, and a task's files are not taken off its clients in this way");
   }
+  ASSIGN_OR_RETURN(const std::unique_ptr<ops::Connection> server, Connect(globals, keys::kTaskd));
+  const auto message = [&flags](int64_t revision) {
+    return flags.message.empty() ? absl::StrCat("the content of r", revision, " again") : flags.message;
+  };
+  ASSIGN_OR_RETURN(const ops::PublishedRevision published,
+                   MakePublisher(globals, server.get(), std::nullopt)
+                       .PublishContentOf(name, std::max<int64_t>(flags.to, 0), message));
+  const task::v1::Task& after = published.task;
+  if (globals.json()) return PrintJson(after);
+  PrintLine("  task     ", Green(TaskId(name)), " r", after.revision(), " is on offer until ",
+            TimeText(ToTime(after.expire_time())), ", with the content of r", published.content_of);
+  ShowSigner(published.signer);
+  ShowEnd(after);
   return kSuccess;
 }
 
@@ -178,6 +211,7 @@ void AddTaskCreate(Command task, Globals* globals) {
   command.AddOption("--payload", flags->payload, "File or folder that the clients install").Required();
   command.AddOption("--ttl", flags->ttl, "How long the task stays open: 1m to 366d").ShowDefault();
   command.AddOption("--title", flags->title, "A line for people");
+  command.AddOption("--message", flags->message, "What the first revision is, for `parley task history`");
   command.AddOption("--start", flags->start, "Make no offers before then: 2026-11-22T23:10:00Z, or 2h");
   command
       .AddOption(
@@ -216,7 +250,23 @@ void AddTaskPublish(Command task, Globals* globals) {
                                kCallerOptions, flags, &Publish);
   command.AddOption("task", flags->task, "The task's name").Required();
   command.AddOption("--payload", flags->payload, "File or folder that the clients install").Required();
-  command.Footer("Example:\n  parley task publish nginx-tls-7k3q --payload ./nginx");
+  command.AddOption("--message", flags->message, "What the revision is, for `parley task history`");
+  command.Footer("Example:\n  parley task publish nginx-tls-7k3q --payload ./nginx --message 'new certificate'");
+}
+
+void AddTaskRollback(Command task, Globals* globals) {
+  auto flags = std::make_shared<RollbackFlags>();
+  Command command = AddCommand(task, globals, "rollback", "Offer the content of an earlier revision as the next one",
+                               kCallerOptions, flags, &Rollback);
+  command.AddOption("task", flags->task, "The task's name").Required();
+  command.AddOption("--to", flags->to, "The number of the revision (the one before the newest)").WholeNumber();
+  command.AddOption("--message", flags->message, "What the revision is, for `parley task history`");
+  command.Footer(
+      "A client never goes back to a lower number: the earlier content gets the next one. It is signed anew by the\n"
+      "task's key on this machine, or by the server if that signs for the task. Nothing is uploaded.\n"
+      "Examples:\n"
+      "  parley task rollback nginx-tls-7k3q\n"
+      "  parley task rollback nginx-tls-7k3q --to 2 --message 'r3 breaks old browsers'");
 }
 
 }  // namespace parley::cli

@@ -151,6 +151,10 @@ void AddStore(Command app, Globals* globals);
 void AddTask(Command app, Globals* globals);
 void AddTaskCreate(Command task, Globals* globals);
 void AddTaskPublish(Command task, Globals* globals);
+void AddTaskRollback(Command task, Globals* globals);
+// Adds history and show.
+void AddTaskHistory(Command task, Globals* globals);
+void AddTaskDiff(Command task, Globals* globals);
 void AddTaskWatch(Command task, Globals* globals);
 void AddTaskKey(Command task, Globals* globals);
 void AddTaskMembers(Command task, Globals* globals);

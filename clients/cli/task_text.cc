@@ -44,8 +44,11 @@ std::string StateText(task::v1::Participant::State state) { return Words(task::v
 
 std::vector<std::string> WaysOn(const task::v1::Task& task) {
   const std::string id = TaskId(task.name());
-  return {absl::StrCat("    another revision:      parley task publish ", id, " --payload FOLDER"),
-          absl::StrCat("    this one all the same: parley task resume ", id)};
+  std::vector<std::string> ways = {
+      absl::StrCat("    another revision:      parley task publish ", id, " --payload FOLDER"),
+      absl::StrCat("    this one all the same: parley task resume ", id)};
+  if (task.revision() > 1) ways.push_back(absl::StrCat("    the one before again:  parley task rollback ", id));
+  return ways;
 }
 
 std::string CountsText(const task::v1::Counts& counts) {

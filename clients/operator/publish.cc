@@ -8,6 +8,7 @@
 #include "clients/operator/join_key.h"
 #include "clients/operator/new_file.h"
 #include "clients/operator/quantities.h"
+#include "clients/operator/revisions.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/proto_time.h"
@@ -53,6 +54,21 @@ absl::Status AddInlineFiles(const std::string& path, const payload::Files& files
                      ReadFile(one_file ? path : absl::StrCat(path, "/", entry.path()), kMostInlineBytes));
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckEarlier(const task::v1::Task& task, int64_t revision) {
+  const std::string id = TaskId(task.name());
+  if (revision < 1) {
+    return FailedPrecondition("NO_EARLIER_REVISION", id,
+                              " has one revision, so that there is none to go back to; publish another one with: "
+                              "parley task publish ",
+                              id, " --payload FOLDER");
+  }
+  if (revision != task.revision()) return absl::OkStatus();
+  return FailedPrecondition("REVISION_CURRENT", "r", revision, " of ", id,
+                            " is the one on offer, so that there is nothing to do; see the others with: "
+                            "parley task history ",
+                            id);
 }
 
 }  // namespace
@@ -118,27 +134,65 @@ absl::StatusOr<CreatedTask> Publisher::Create(task::v1::CreateTaskRequest reques
 }
 
 absl::StatusOr<PublishedRevision> Publisher::Publish(const std::string& task, const std::string& path,
-                                                     const payload::Files& files) {
+                                                     const payload::Files& files, const std::string& message) {
   ASSIGN_OR_RETURN(const task::v1::Task before, GetTask(task));
   PublishedRevision published;
   task::v1::PublishRevisionRequest request;
   request.set_request_id(crypto::RandomUuid());
   request.set_name(task);
+  request.set_message(message);
   if (before.server_signed()) {
     RETURN_IF_ERROR(AddInlineFiles(path, files, &request));
   } else {
     ASSIGN_OR_RETURN(const crypto::SigningKey key, options_.keys.Load(TaskId(task)));
     RETURN_IF_ERROR(UploadPayload(*options_.server, path, files, options_.progress));
-    payload::ManifestFields fields;
-    fields.task = task;
-    fields.revision = before.revision() + 1;
-    fields.create_time = absl::Now();
-    fields.expire_time = ToTime(before.expire_time());
-    ASSIGN_OR_RETURN(fields.supersedes, options_.keys.LoadSuperseded(TaskId(task)));
-    ASSIGN_OR_RETURN(*request.mutable_signed_manifest(), payload::SignManifest(fields, files, key));
-    ASSIGN_OR_RETURN(published.signer, Vouch(request.mutable_signed_manifest()));
+    ASSIGN_OR_RETURN(published.signer, SignNext(before, files, key, request.mutable_signed_manifest()));
   }
   ASSIGN_OR_RETURN(published.task, CallWithPayload(&TaskService::Stub::PublishRevision, request, path, files));
+  return published;
+}
+
+absl::StatusOr<std::string> Publisher::SignNext(const task::v1::Task& before, const payload::Files& files,
+                                                const crypto::SigningKey& key,
+                                                task::v1::SignedManifest* manifest) const {
+  payload::ManifestFields fields;
+  fields.task = before.name();
+  fields.revision = before.revision() + 1;
+  fields.create_time = absl::Now();
+  fields.expire_time = ToTime(before.expire_time());
+  ASSIGN_OR_RETURN(fields.supersedes, options_.keys.LoadSuperseded(TaskId(before.name())));
+  ASSIGN_OR_RETURN(*manifest, payload::SignManifest(fields, files, key));
+  return Vouch(manifest);
+}
+
+absl::StatusOr<PublishedRevision> Publisher::PublishContentOf(
+    const std::string& task, int64_t revision, const std::function<std::string(int64_t revision)>& message) {
+  ASSIGN_OR_RETURN(const task::v1::Task before, GetTask(task));
+  PublishedRevision published;
+  published.content_of = revision == 0 ? before.revision() - 1 : revision;
+  RETURN_IF_ERROR(CheckEarlier(before, published.content_of));
+  task::v1::PublishRevisionRequest request;
+  request.set_request_id(crypto::RandomUuid());
+  request.set_name(task);
+  request.set_message(message(published.content_of));
+  const absl::StatusOr<crypto::SigningKey> key = options_.keys.Load(TaskId(task));
+  if (key.ok()) {
+    // Whatever the server says of who signs: it is asked for nothing that it could not be refused for.
+    const RevisionReader reader(options_.server, options_.keys, task);
+    ASSIGN_OR_RETURN(const ReadRevision former, reader.Get(published.content_of));
+    ASSIGN_OR_RETURN(published.signer,
+                     SignNext(before, former.manifest.files(), *key, request.mutable_signed_manifest()));
+  } else if (absl::IsNotFound(key.status()) && before.server_signed()) {
+    request.set_content_of_revision(published.content_of);
+    // Lest it takes back what somebody has published meanwhile.
+    request.set_etag(before.etag());
+  } else {
+    return key.status();
+  }
+  absl::StatusOr<task::v1::Task> after =
+      options_.server->Call<TaskService>(&TaskService::Stub::PublishRevision, request);
+  if (Reason(after.status()) == "CHUNKS_MISSING") return ContentGone(task, published.content_of);
+  ASSIGN_OR_RETURN(published.task, std::move(after));
   return published;
 }
 

@@ -11,6 +11,7 @@
 #ifndef PARLEY_CLIENTS_OPERATOR_PUBLISH_H_
 #define PARLEY_CLIENTS_OPERATOR_PUBLISH_H_
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -57,6 +58,8 @@ struct CreatedTask {
 
 struct PublishedRevision {
   task::v1::Task task;
+  // The earlier revision that it has the content of; 0 for none.
+  int64_t content_of = 0;
   std::string signer;
 };
 
@@ -75,7 +78,15 @@ class Publisher {
   // the files themselves. For the latter it returns RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE) or INVALID_ARGUMENT
   // (FILE_TYPE); for both the errors of TaskKeyFolder, UploadPayload, `vouch` and the server.
   absl::StatusOr<PublishedRevision> Publish(const std::string& task, const std::string& path,
-                                            const payload::Files& files);
+                                            const payload::Files& files, const std::string& message = "");
+
+  // Publishes the content of an earlier revision of "tasks/{task}" as its next one: signed anew by the task's key,
+  // after its manifest was verified under that key, or else by the server if that signs for the task. Nothing is
+  // uploaded. With revision 0 it is the one before the newest. `message` says of the number what people are to be told.
+  // Returns FAILED_PRECONDITION: REVISION_CURRENT for the newest one, NO_EARLIER_REVISION; the errors of TaskKeyFolder,
+  // RevisionReader::Get, ContentGone, `vouch` and the server.
+  absl::StatusOr<PublishedRevision> PublishContentOf(const std::string& task, int64_t revision,
+                                                     const std::function<std::string(int64_t revision)>& message);
 
   // Makes a further join key of `request.parent()`. Returns the errors of TaskKeyFolder, CanWriteTo, ComposeJoinKey,
   // WriteJoinKeyFile and the server.
@@ -92,6 +103,9 @@ class Publisher {
       grpc::Status (task::v1::TaskService::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
       const Request& request, const std::string& path, const payload::Files& files) const;
   absl::StatusOr<std::string> Vouch(task::v1::SignedManifest* manifest) const;
+  // Signs these files as the task's next revision, and returns who vouches for it.
+  absl::StatusOr<std::string> SignNext(const task::v1::Task& before, const payload::Files& files,
+                                       const crypto::SigningKey& key, task::v1::SignedManifest* manifest) const;
 
   const PublisherOptions options_;
 };
