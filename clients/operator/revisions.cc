@@ -1,15 +1,10 @@
 #include "clients/operator/revisions.h"
 
-#include <algorithm>
 #include <memory>
-#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "clients/operator/ids.h"
-#include "lib/base/encoding.h"
 #include "lib/base/error.h"
-#include "lib/crypto/hash.h"
-#include "lib/payload/chunk.h"
 #include "lib/payload/manifest.h"
 #include "parley/task/v1/artifact_service.grpc.pb.h"
 #include "parley/task/v1/task_service.grpc.pb.h"
@@ -26,71 +21,6 @@ constexpr absl::string_view kDoNotTrust = "; do not trust that server before som
 
 std::string RevisionName(const std::string& task, int64_t revision) {
   return absl::StrCat(task, "/revisions/", revision);
-}
-
-absl::Status ContentDiffers(const task::v1::Manifest& manifest, const std::string& path, absl::string_view why) {
-  return Error(absl::StatusCode::kDataLoss, "CONTENT_DIFFERS",
-               absl::StrCat("the server sent other content than was signed for ", path, " of r", manifest.revision(),
-                            " of ", TaskId(manifest.task()), " (", why, ")", kDoNotTrust));
-}
-
-// Reads frames from a stream, in the order in which they were asked for.
-class FrameReader {
- public:
-  using Stream = grpc::ClientReaderInterface<FetchChunksResponse>;
-  explicit FrameReader(Stream* stream) : stream_(stream) {}
-
-  // Returns the next frame; no value if the stream has ended, or brings something else.
-  std::optional<std::string> Next(const std::string& digest) {
-    std::string frame;
-    FetchChunksResponse piece;
-    do {
-      ended_ = !stream_->Read(&piece);
-      if (ended_) return std::nullopt;
-      const int64_t size = static_cast<int64_t>(frame.size() + piece.data().size());
-      if (piece.digest() != digest || piece.offset() != static_cast<int64_t>(frame.size()) || piece.data().empty() ||
-          piece.frame_size() > static_cast<int64_t>(payload::kMaxFrameBytes) || size > piece.frame_size()) {
-        return std::nullopt;
-      }
-      frame += piece.data();
-    } while (static_cast<int64_t>(frame.size()) < piece.frame_size());
-    return frame;
-  }
-  // Reads the end of the stream. Returns false if something else comes.
-  bool ReadEnd() {
-    FetchChunksResponse piece;
-    ended_ = !stream_->Read(&piece);
-    return ended_;
-  }
-  bool ended() const { return ended_; }
-
- private:
-  Stream* const stream_;
-  bool ended_ = false;
-};
-
-// Receives the content of one file, and verifies it.
-absl::Status ReceiveFile(const task::v1::Manifest& manifest, const FileEntry& file, FrameReader* frames,
-                         const RevisionReader::OnContent& on_content) {
-  crypto::Sha256Stream whole;
-  int64_t left = file.size();
-  if (left == 0) {
-    if (whole.Finish() != file.sha256()) return ContentDiffers(manifest, file.path(), "another digest");
-    return on_content(file, "", true);
-  }
-  for (const std::string& digest : file.chunks()) {
-    const std::optional<std::string> frame = frames->Next(digest);
-    if (!frame.has_value()) return ContentDiffers(manifest, file.path(), "another chunk, or less than was asked for");
-    const absl::StatusOr<std::string> content = payload::ExpandChunk(*frame, digest);
-    if (!content.ok()) return ContentDiffers(manifest, file.path(), content.status().message());
-    const int64_t size = static_cast<int64_t>(content->size());
-    if (size != std::min(left, payload::kChunkBytes)) return ContentDiffers(manifest, file.path(), "another size");
-    left -= size;
-    whole.Update(*content);
-    if (left == 0 && whole.Finish() != file.sha256()) return ContentDiffers(manifest, file.path(), "another digest");
-    RETURN_IF_ERROR(on_content(file, *content, left == 0));
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace
@@ -154,18 +84,18 @@ absl::Status RevisionReader::Fetch(const task::v1::Manifest& manifest, const pay
   grpc::ClientContext context;
   std::unique_ptr<grpc::ClientReader<FetchChunksResponse>> stream;
   if (!request.chunks().empty()) stream = artifacts->FetchRevisionChunks(&context, request);
-  FrameReader frames(stream.get());
+  ContentReceiver receiver(stream.get(), &manifest);
 
   absl::Status status;
   for (const FileEntry& file : files) {
-    if (file.type() == FileEntry::TYPE_REGULAR) status = ReceiveFile(manifest, file, &frames, on_content);
+    if (file.type() == FileEntry::TYPE_REGULAR) status = receiver.Receive(file, on_content);
     if (!status.ok()) break;
   }
+  if (status.ok()) status = receiver.ReceiveEnd();
   if (stream == nullptr) return status;
-  if (status.ok() && !frames.ReadEnd()) status = ContentDiffers(manifest, "its files", "more than was asked for");
-  if (!frames.ended()) context.TryCancel();
+  if (!receiver.ended()) context.TryCancel();
   const absl::Status finished = server_->Explain(stream->Finish());
-  if (!frames.ended()) return status;
+  if (!receiver.ended()) return status;
   // An end that came early has its reason, unless the server lies.
   const std::string reason = Reason(finished);
   if (reason == "CHUNK_NOT_FOUND" || reason == "CHUNK_MISSING" || reason == "CHUNK_DAMAGED") {

@@ -12,14 +12,13 @@
 #define PARLEY_CLIENTS_OPERATOR_REVISIONS_H_
 
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "clients/operator/connection.h"
+#include "clients/operator/revision_content.h"
 #include "clients/operator/task_keys.h"
 #include "lib/payload/fileset.h"
 #include "parley/task/v1/manifest.pb.h"
@@ -47,10 +46,6 @@ struct ReadRevision {
 
 class RevisionReader {
  public:
-  // Gets the content of regular files in the order asked for, each piece as soon as it was verified. `last` says that
-  // the file is complete; an empty file has one empty piece. An error ends the transfer.
-  using OnContent = std::function<absl::Status(const task::v1::FileEntry& file, absl::string_view content, bool last)>;
-
   // `server` must outlive this. `task` is "tasks/{task}".
   RevisionReader(const Connection* server, TaskKeyFolder keys, std::string task)
       : server_(server), keys_(std::move(keys)), task_(std::move(task)) {}

@@ -99,6 +99,17 @@ class TrustedTask(unittest.TestCase):
         self.assertEqual((web.home / "into/motd").read_text(), "hello\n")
         self.assertNotEqual(task, "")
 
+    def test_an_operator_vouches_for_a_content_that_comes_back(self):
+        rob, web = self.enrolled("rob", "operator"), self.enrolled("web-7", "device")
+        task, key = self.create(rob, "returns", "first\n")
+        for command in (["publish", task, "--payload", self.payload(rob, "second\n")], ["rollback", task]):
+            rob.parley("task", *command, "--server", self.stack.taskd_address)
+        events = self.join(web, key, "--require-operator-signature")
+        self.assertEqual(events[-1]["revision"], 3)
+        verified = next(event for event in events if event["event"] == "operatorVerified")
+        self.assertEqual((verified["user"], verified["device"]), ("rob", "rob's phone"))
+        self.assertEqual((web.home / "into/motd").read_text(), "first\n")
+
     def test_a_role_that_changes_takes_its_credentials_with_it(self):
         gus = self.enrolled("gus", "auditor")
         self.assertEqual(gus.refusal("task", "create", "no", "--payload", self.payload(gus, "no\n"), "--server",
