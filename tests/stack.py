@@ -13,6 +13,7 @@ import os
 import pathlib
 import pwd
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -206,12 +207,26 @@ class Stack:
         return folder
 
 
+def with_imports(protos, roots):
+    """The files and those of Parley's that they import, each once."""
+    found = []
+    wanted = list(protos)
+    while wanted:
+        path = wanted.pop()
+        if path in found:
+            continue
+        found.append(path)
+        text = next((root / path).read_text() for root in map(pathlib.Path, roots) if (root / path).exists())
+        wanted += re.findall(r'^import "((?:parley|services)/[^"]+)";', text, re.MULTILINE)
+    return found
+
+
 def python_stubs(*protos, roots=(RUNFILES / "proto", GOOGLEAPIS)):
-    """A folder with what grpcio's compiler makes of them."""
+    """A folder with what grpcio's compiler makes of them and of what they import."""
     folder = pathlib.Path(tempfile.mkdtemp(dir=os.environ.get("TEST_TMPDIR")))
     includes = [part for root in roots for part in ("-I", root)]
     subprocess.run([PYTHON, "-m", "grpc_tools.protoc", *includes, "--python_out", folder, "--grpc_python_out", folder,
-                    *protos], check=True)
+                    *with_imports(protos, roots)], check=True)
     return folder
 
 

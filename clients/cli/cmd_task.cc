@@ -10,6 +10,7 @@
 #include "clients/cli/connection.h"
 #include "clients/cli/format.h"
 #include "clients/cli/output.h"
+#include "clients/cli/rollout_text.h"
 #include "clients/cli/task_name.h"
 #include "clients/cli/task_text.h"
 #include "clients/cli/terminal.h"
@@ -54,6 +55,11 @@ ExitCode ShowTask(const Globals& globals, const task::v1::Task& task) {
     absl::StrAppend(&selector, selector.empty() ? "" : ", ", key, "=", absl::StrJoin(any.values(), " or "));
   }
   line("devices", selector);
+  if (task.has_rollout()) {
+    line("waves", WavesText(task.rollout()));
+    line("gate", GateText(task.rollout().gate()));
+    line("next", task.rollout_status().detail());
+  }
   line("creator", task.creator());
   if (task.state() == task::v1::Task::STATE_HALTED) {
     for (const std::string& way : WaysOn(task)) PrintLine(way);
@@ -171,6 +177,7 @@ void AddTask(Command app, Globals* globals) {
   AddTaskWatch(task, globals);
   AddTaskHistory(task, globals);
   AddTaskDiff(task, globals);
+  AddTaskRollout(task, globals);
   add("pause", "Stop making offers; clients that have accepted go on", &Pause);
   add("resume", "Make offers again; a halted task goes on in spite of its failures", &Resume);
   add("abort", "End a task; clients that are applying finish", &Abort)

@@ -15,6 +15,7 @@
 #include "clients/cli/output.h"
 #include "clients/cli/pasting.h"
 #include "clients/cli/paths.h"
+#include "clients/cli/rollout_text.h"
 #include "clients/cli/task_name.h"
 #include "clients/cli/terminal.h"
 #include "clients/cli/unlock.h"
@@ -39,6 +40,7 @@ struct CreateFlags {
   bool forced = false;
   int max_deferrals = -1;
   int expected = 0, max_members = 0, max_failures = -1;
+  RolloutFlags rollout;
 };
 
 std::string PayloadLine(const payload::Files& files) {
@@ -78,6 +80,8 @@ absl::StatusOr<task::v1::CreateTaskRequest> DescribeTask(const CreateFlags& flag
   if (flags.max_deferrals >= 0) request.set_max_deferrals(flags.max_deferrals);
   request.set_expected_clients(flags.expected);
   if (flags.max_failures >= 0) request.set_max_failures(flags.max_failures);
+  ASSIGN_OR_RETURN(auto rollout, ParseRollout(flags.rollout));
+  if (rollout.has_value()) *request.mutable_rollout() = *std::move(rollout);
   request.set_join_key_max_members(flags.max_members);
   if (!flags.supersedes.empty()) {
     ASSIGN_OR_RETURN(*request.mutable_supersedes(), FullTaskName(flags.supersedes));
@@ -108,6 +112,12 @@ void ShowSigner(const std::string& signer) {
   if (!signer.empty()) PrintLine("  signed   by ", Printable(signer));
 }
 
+void ShowWaves(const task::v1::Task& task) {
+  if (!task.has_rollout()) return;
+  PrintLine("  waves    ", Printable(WavesText(task.rollout())), "; the next opens when ",
+            GateText(task.rollout().gate()));
+}
+
 ExitCode ShowCreated(const Globals& globals, const ops::CreatedTask& created, const payload::Files& files) {
   const task::v1::Task& task = created.task;
   const ops::NewJoinKey& key = created.join_key;
@@ -125,6 +135,7 @@ ExitCode ShowCreated(const Globals& globals, const ops::CreatedTask& created, co
   PrintLine("  task     ", Green(id), std::string(id.size() < 22 ? 22 - id.size() : 1, ' '), "open until ",
             TimeText(ToTime(task.expire_time())));
   PrintLine(PayloadLine(files));
+  ShowWaves(task);
   ShowSigner(created.signer);
   ShowJoinKey(key.pasted, key.file);
   // By --join-key-ttl, or with the credential of who made it.
@@ -149,6 +160,7 @@ absl::StatusOr<ExitCode> Create(const Globals& globals, const CreateFlags& flags
 
 struct PublishFlags {
   std::string task, payload, message;
+  RolloutFlags rollout;
 };
 
 // Says of a task that ends with its clients that it does.
@@ -159,17 +171,22 @@ void ShowEnd(const task::v1::Task& task) {
 }
 
 absl::StatusOr<ExitCode> Publish(const Globals& globals, const PublishFlags& flags) {
-  ASSIGN_OR_RETURN(const std::string name, FullTaskName(flags.task));
+  task::v1::PublishRevisionRequest request;
+  ASSIGN_OR_RETURN(*request.mutable_name(), FullTaskName(flags.task));
+  ASSIGN_OR_RETURN(auto rollout, ParseRollout(flags.rollout));
+  if (rollout.has_value()) *request.mutable_rollout() = *std::move(rollout);
+  request.set_message(flags.message);
   ASSIGN_OR_RETURN(const payload::Files files, payload::ScanPayload(flags.payload));
   ASSIGN_OR_RETURN(const std::unique_ptr<ops::Connection> server, Connect(globals, keys::kTaskd));
   ASSIGN_OR_RETURN(
       const ops::PublishedRevision published,
-      MakePublisher(globals, server.get(), std::nullopt).Publish(name, flags.payload, files, flags.message));
+      MakePublisher(globals, server.get(), std::nullopt).Publish(std::move(request), flags.payload, files));
   const task::v1::Task& after = published.task;
   if (globals.json()) return PrintJson(after);
-  PrintLine("  task     ", Green(TaskId(name)), " r", after.revision(), " is on offer until ",
+  PrintLine("  task     ", Green(TaskId(after.name())), " r", after.revision(), " is on offer until ",
             TimeText(ToTime(after.expire_time())));
   PrintLine(PayloadLine(files));
+  ShowWaves(after);
   ShowSigner(published.signer);
   ShowEnd(after);
   return kSuccess;
@@ -201,6 +218,28 @@ absl::StatusOr<ExitCode> Rollback(const Globals& globals, const RollbackFlags& f
   return kSuccess;
 }
 
+// `flags` must outlive the app.
+void AddRolloutOptions(const Command& command, RolloutFlags* flags) {
+  const Option waves = command.AddOption("--waves", flags->waves,
+                                         "The waves of a revision, such as 1,10%,all: a number, a share, a label "
+                                         "(canary=true), names (@web-1+web-2)");
+  const auto add = [&](const char* name, std::string& value, const char* help) {
+    command.AddOption(name, value, help).Needs(waves);
+  };
+  add("--wave-success", flags->success,
+      "The share of the open waves that must have it before the next one opens (100%)");
+  add("--wave-failures", flags->failures, "How many clients, or which share, may fail before the roll-out stops (0)");
+  add("--soak", flags->soak, "How long that must hold: 10m");
+  const Option approve =
+      command.AddFlag("--approve", flags->approve, "Each wave waits for somebody's `parley task advance`");
+  approve.Needs(waves);
+  command.AddOption("--approve-by", flags->approve_by, "Each wave waits for so many people, other than you")
+      .WholeNumber(20)
+      .Needs(waves)
+      .Excludes(approve);
+  command.AddChoice("--on-failure", flags->on_failure, {"halt", "pause"}, "What a stop does").Needs(waves);
+}
+
 }  // namespace
 
 void AddTaskCreate(Command task, Globals* globals) {
@@ -227,6 +266,7 @@ void AddTaskCreate(Command task, Globals* globals) {
       .AddOption("--max-failures", flags->max_failures,
                  "How many clients may fail before one more halts the task (without this option, any number)")
       .WholeNumber();
+  AddRolloutOptions(command, &flags->rollout);
   command.AddOption("--max-members", flags->max_members, "How many may join with the key (0: no limit)").WholeNumber();
   command.AddOption("--join-key-ttl", flags->join_key_ttl, "How long the key lives (as long as the task)");
   command.AddOption("--join-key-folder", flags->join_key_folder, "Where NAME.join is written").ShowDefault();
@@ -236,6 +276,7 @@ void AddTaskCreate(Command task, Globals* globals) {
       "Examples:\n"
       "  parley task create nginx-tls --payload ./nginx --ttl 24h\n"
       "  parley task create motd --payload ./motd --select site=berlin --expected 12\n"
+      "  parley task create web --payload ./web --select role=web --waves canary=true,25%,all --wave-failures 2\n"
       "  parley task create apt --payload ./apt --select role=web --select fact:os=debian,ubuntu\n"
       "Labels are set by an admin, with `parley key label`. A fact is what a machine says of itself: whoever holds "
       "the\n"
@@ -251,7 +292,12 @@ void AddTaskPublish(Command task, Globals* globals) {
   command.AddOption("task", flags->task, "The task's name").Required();
   command.AddOption("--payload", flags->payload, "File or folder that the clients install").Required();
   command.AddOption("--message", flags->message, "What the revision is, for `parley task history`");
-  command.Footer("Example:\n  parley task publish nginx-tls-7k3q --payload ./nginx --message 'new certificate'");
+  AddRolloutOptions(command, &flags->rollout);
+  command.Footer(
+      "Waves are those of the task, unless --waves names others.\n"
+      "Examples:\n"
+      "  parley task publish nginx-tls-7k3q --payload ./nginx --message 'new certificate'\n"
+      "  parley task publish nginx-tls-7k3q --payload ./nginx --waves 1,10%,all --soak 10m");
 }
 
 void AddTaskRollback(Command task, Globals* globals) {

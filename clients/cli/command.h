@@ -158,6 +158,7 @@ void AddTaskDiff(Command task, Globals* globals);
 void AddTaskWatch(Command task, Globals* globals);
 void AddTaskKey(Command task, Globals* globals);
 void AddTaskMembers(Command task, Globals* globals);
+void AddTaskRollout(Command task, Globals* globals);
 void AddJoin(Command app, Globals* globals);
 void AddAgent(Command app, Globals* globals);
 void AddSettle(Command app, Globals* globals);

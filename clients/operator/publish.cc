@@ -79,6 +79,15 @@ absl::StatusOr<task::v1::Task> Publisher::GetTask(const std::string& name) const
   return options_.server->Call<TaskService>(&TaskService::Stub::GetTask, request);
 }
 
+absl::Status Publisher::CheckKnowsWaves() const {
+  // Came with waves, and changes nothing.
+  task::v1::ExplainParticipantRequest request;
+  request.set_name("tasks/none/participants/none");
+  const absl::Status status =
+      options_.server->Call<TaskService>(&TaskService::Stub::ExplainParticipant, request).status();
+  return absl::IsNotFound(status) ? absl::OkStatus() : Annotate(status, "waves");
+}
+
 absl::StatusOr<std::string> Publisher::Vouch(task::v1::SignedManifest* manifest) const {
   return options_.vouch ? options_.vouch(manifest) : "";
 }
@@ -98,6 +107,7 @@ absl::StatusOr<Response> Publisher::CallWithPayload(
 
 absl::StatusOr<CreatedTask> Publisher::Create(task::v1::CreateTaskRequest request, const std::string& path,
                                               const payload::Files& files, absl::Time now) {
+  if (request.has_rollout()) RETURN_IF_ERROR(CheckKnowsWaves());
   RETURN_IF_ERROR(UploadPayload(*options_.server, path, files, options_.progress));
   // Kept before the server hears of the task, because a task whose key is lost cannot get a new revision.
   const crypto::SigningKey task_key = crypto::SigningKey::Generate();
@@ -133,14 +143,13 @@ absl::StatusOr<CreatedTask> Publisher::Create(task::v1::CreateTaskRequest reques
   return created;
 }
 
-absl::StatusOr<PublishedRevision> Publisher::Publish(const std::string& task, const std::string& path,
-                                                     const payload::Files& files, const std::string& message) {
+absl::StatusOr<PublishedRevision> Publisher::Publish(task::v1::PublishRevisionRequest request, const std::string& path,
+                                                     const payload::Files& files) {
+  const std::string& task = request.name();
+  if (request.has_rollout()) RETURN_IF_ERROR(CheckKnowsWaves());
   ASSIGN_OR_RETURN(const task::v1::Task before, GetTask(task));
   PublishedRevision published;
-  task::v1::PublishRevisionRequest request;
   request.set_request_id(crypto::RandomUuid());
-  request.set_name(task);
-  request.set_message(message);
   if (before.server_signed()) {
     RETURN_IF_ERROR(AddInlineFiles(path, files, &request));
   } else {

@@ -74,11 +74,12 @@ class Publisher {
   absl::StatusOr<CreatedTask> Create(task::v1::CreateTaskRequest request, const std::string& path,
                                      const payload::Files& files, absl::Time now);
 
-  // Publishes the next revision of "tasks/{task}", by the task's key or, if the server signs for the task, by sending
-  // the files themselves. For the latter it returns RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE) or INVALID_ARGUMENT
-  // (FILE_TYPE); for both the errors of TaskKeyFolder, UploadPayload, `vouch` and the server.
-  absl::StatusOr<PublishedRevision> Publish(const std::string& task, const std::string& path,
-                                            const payload::Files& files, const std::string& message = "");
+  // Publishes the next revision of the task that `request` names, by the task's key or, if the server signs for the
+  // task, by sending the files themselves; the request describes all else. For the latter it returns RESOURCE_EXHAUSTED
+  // (PAYLOAD_TOO_LARGE) or INVALID_ARGUMENT (FILE_TYPE); for both the errors of TaskKeyFolder, UploadPayload, `vouch`
+  // and the server.
+  absl::StatusOr<PublishedRevision> Publish(task::v1::PublishRevisionRequest request, const std::string& path,
+                                            const payload::Files& files);
 
   // Publishes the content of an earlier revision of "tasks/{task}" as its next one: signed anew by the task's key,
   // after its manifest was verified under that key, or else by the server if that signs for the task. Nothing is
@@ -94,6 +95,9 @@ class Publisher {
 
  private:
   absl::StatusOr<task::v1::Task> GetTask(const std::string& name) const;
+  // A taskd of an earlier version takes no notice of waves, and would offer the revision to every client at once.
+  // Returns UNIMPLEMENTED (CALL_UNKNOWN) for one, with what to upgrade.
+  absl::Status CheckKnowsWaves() const;
   absl::StatusOr<std::string> VerificationKey(const std::string& task) const;
   absl::StatusOr<NewJoinKey> KeepJoinKey(task::v1::CreateJoinKeyResponse* response, const std::string& task_id,
                                          const std::string& verification_key) const;

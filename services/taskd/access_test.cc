@@ -64,7 +64,7 @@ class Access : public TaskdTest {
 };
 
 TEST_F(Access, EveryRpcNamesItsRoles) {
-  EXPECT_EQ(AllMethods().size(), 27u);
+  EXPECT_EQ(AllMethods().size(), 29u);
   for (const auto* method : AllMethods()) {
     EXPECT_FALSE(method->options().GetExtension(access::v1::access).roles().empty()) << method->full_name();
   }

@@ -169,9 +169,9 @@ void Taskd::OnRelabelled(const std::string& device) {
   }
 }
 
-void Taskd::OnTaskChanged(const TaskSnapshot& task) {
+void Taskd::OnTaskChanged(const TaskSnapshot& task, bool waves_only) {
   assignments_.Offer(task);
-  fan_out_.Begin(*ParseTaskName(task->value.task().name()));
+  fan_out_.Begin(*ParseTaskName(task->value.task().name()), waves_only);
 }
 
 void Taskd::Notify(const std::string& task, const std::string& client, int64_t version) {

@@ -94,7 +94,7 @@ class Taskd {
   store::Leader::Options LeaderOptions();
   // Labels of this device have changed; of any device, when the name is empty.
   void OnRelabelled(const std::string& device);
-  void OnTaskChanged(const TaskSnapshot& task);
+  void OnTaskChanged(const TaskSnapshot& task, bool waves_only);
   // Tells the session of the client, if it is connected.
   void Notify(const std::string& task, const std::string& client, int64_t version);
   void OnParticipantDue(const std::string& task, const std::string& client, TaskIndex::Due due, int64_t version);

@@ -69,6 +69,13 @@ class EarlierServices(Mixed):
         code, events = run.stop()
         self.assertEqual(code, 0, events)
 
+    def test_waves_are_refused_before_anything_goes_out(self):
+        payload = self.services.payload({"app.conf": "2\n"})
+        for arguments in (("create", "waves"), ("publish", self.task)):
+            said = self.services.parley("task", *arguments, "--payload", payload, "--waves", "1,all", code=1)
+            self.assert_says_upgrade(said)
+        self.assertEqual(self.services.task(self.task)["revision"], "1")
+
     def test_what_only_this_version_knows(self):
         self.assert_says_upgrade(self.services.parley("task", "retry", self.task, code=1))
         self.join("--check", "false", code=3, key=self.key)

@@ -11,9 +11,8 @@ import uuid
 from tests import stack
 
 CLIENTS = 64
-PROTOS = ["google/api/annotations.proto", "google/api/http.proto", "parley/access/v1/access.proto",
-          "parley/enrol/v1/invitation_service.proto", "parley/key/v1/key_service.proto",
-          "parley/task/v1/manifest.proto", "parley/task/v1/task.proto", "parley/task/v1/task_service.proto"]
+PROTOS = ["google/api/annotations.proto", "google/api/http.proto", "parley/enrol/v1/invitation_service.proto",
+          "parley/key/v1/key_service.proto", "parley/task/v1/task_service.proto"]
 
 
 class Shutdown(unittest.TestCase):

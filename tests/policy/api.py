@@ -69,7 +69,7 @@ def roles(files):
                 if "ROLE_JOINER" in named and name not in JOINER_MAY_CALL:
                     problems.append("%s: a joiner's key is shared by many; it may not call %s" % (file.name, name))
                 if "ROLE_AUDITOR" in named and name not in AUDITOR_MAY_CALL and not re.match(
-                        "Get|List|Watch", method.name):
+                        "Get|List|Watch|Explain", method.name):
                     problems.append("%s: an auditor only reads; it may not call %s" % (file.name, name))
     return problems
 

@@ -185,6 +185,7 @@ class Scene:
             "ListTasks": ({"pageSize": 2, "states": ["STATE_OPEN", "STATE_ABORTED"]}, None),
             "PauseTask": ({"name": steered}, None),
             "ResumeTask": ({"name": open_task}, None),
+            "AdvanceTask": ({"name": steered}, "NO_ROLLOUT"),
             "AbortTask": ({"name": ended, "reason": "not needed"}, None),
             # One that can be deleted is gone the second time.
             "DeleteTask": ({"name": open_task}, "TASK_NOT_ENDED"),
@@ -195,6 +196,7 @@ class Scene:
             "RevokeJoinKey": ({"name": self.join_key}, None),
             "ListParticipants": ({"parent": open_task, "states": ["STATE_CHECKING", "STATE_JOINED"]}, None),
             "GetParticipant": ({"name": open_task + "/participants/web-1"}, None),
+            "ExplainParticipant": ({"name": open_task + "/participants/web-1"}, None),
             "RevokeParticipant": ({"name": steered + "/participants/web-1", "reason": "lost"}, None),
             "RetryClients": ({"name": open_task, "clients": ["web-1"]}, None),
             # Of a credential that was revoked it would answer once; of another one after seconds.

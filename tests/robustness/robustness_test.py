@@ -218,10 +218,8 @@ class Robustness(unittest.TestCase):
         marked = self.cluster.etcdctl("put", MARK, "")
         marked.communicate()
         watch = self.cluster.etcdctl("watch", "--prefix", "", "--rev", "1", "--write-out", "json")
-        stubs = stack.python_stubs("services/taskd/domain/record.proto", "parley/task/v1/task.proto",
-                                   "parley/task/v1/participation_service.proto", "parley/access/v1/access.proto",
-                                   "parley/task/v1/manifest.proto", roots=(
-                                       TREE, TREE / "proto", stack.GOOGLEAPIS))
+        stubs = stack.python_stubs("services/taskd/domain/record.proto", roots=(
+            TREE, TREE / "proto", stack.GOOGLEAPIS))
         lines = []
         for line in watch.stdout:
             lines.append(line)

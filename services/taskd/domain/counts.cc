@@ -43,6 +43,12 @@ void Count(const Counted& client, int64_t task_revision, int sign, Tally* tally)
   }
 }
 
+bool IsCandidate(const Counted& client, int64_t task_revision) {
+  if (client.revoked || client.state == Participant::STATE_CANCELED) return false;
+  const bool excluded = client.state == Participant::STATE_INELIGIBLE && !client.hindered;
+  return !excluded || client.revision < task_revision;
+}
+
 int Failures(const Counts& counts) { return counts.rolled_back() + counts.rollback_failed(); }
 
 int FailuresAtEnd(const Counts& counts) { return Failures(counts) + counts.timed_out(); }

@@ -102,7 +102,8 @@ bool HasPayload(const ParticipantRecord& record, const TaskRecord& task) {
   return record.participant().installed_digest() == task.task().payload_digest();
 }
 
-Verdict JudgeOffer(const ParticipantRecord& record, const TaskRecord& task, Selected selected, absl::Time now) {
+Verdict JudgeOffer(const ParticipantRecord& record, const TaskRecord& task, Selected selected, bool in_open_wave,
+                   absl::Time now) {
   if (record.declaration().has_hindrance() && !HasPayload(record, task)) {
     const task::v1::Hindrance& hindrance = record.declaration().hindrance();
     return Because(Kind::kHinder, hindrance.code(), hindrance.detail());
@@ -112,6 +113,7 @@ Verdict JudgeOffer(const ParticipantRecord& record, const TaskRecord& task, Sele
   }
   if (std::optional<Verdict> verdict = JudgeClient(record, task, selected)) return *std::move(verdict);
   if (task.task().state() == Task::STATE_HALTED) return Because(Kind::kWait, kReasonHalted);
+  if (!in_open_wave) return Because(Kind::kWait, kReasonNextWave);
   return JudgeTime(record, task, now);
 }
 

@@ -38,8 +38,9 @@ struct Verdict {
 };
 
 // Judges a client that has declared and stands in the task's current revision. `selected` says whether the task selects
-// it. The same arguments give the same answer.
-Verdict JudgeOffer(const ParticipantRecord& record, const TaskRecord& task, Selected selected, absl::Time now);
+// it, and `in_open_wave` whether its roll-out has come to the client. The same arguments give the same answer.
+Verdict JudgeOffer(const ParticipantRecord& record, const TaskRecord& task, Selected selected, bool in_open_wave,
+                   absl::Time now);
 
 // Returns whether the window has not closed, and opens before the task ends.
 bool CanOpen(const task::v1::Window& window, const TaskRecord& task, absl::Time now);

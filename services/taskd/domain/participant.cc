@@ -11,6 +11,7 @@
 #include "services/taskd/domain/declared.h"
 #include "services/taskd/domain/offer_policy.h"
 #include "services/taskd/domain/reasons.h"
+#include "services/taskd/domain/rollout.h"
 #include "services/taskd/domain/task.h"
 
 namespace parley::taskd {
@@ -71,11 +72,13 @@ class Machine {
   // Whether the task selects the client, by what operators and the client say of it now.
   Selected Selection() const { return Select(next_, task_.task(), event_.labels.get()); }
   bool IsSelected() const { return Selection() == Selected::kYes; }
-  // What was offered is taken back from a client that has not begun to change what is installed: the task is not for
-  // this device any more, or was halted.
+  // The roll-out has come to the client, by what operators say of it now.
+  bool InOpenWave() const { return IsInOpenWave(next_, task_, event_.labels.get()); }
+  // What was offered is taken back from a client that has not begun to change what is installed: the task or its wave
+  // is not for this device any more, or the task was halted.
   bool MustLeave() const {
     if (task::IsAtRest(state()) || IsApplying()) return false;
-    return Selection() == Selected::kNo || task_.task().state() == Task::STATE_HALTED;
+    return Selection() == Selected::kNo || task_.task().state() == Task::STATE_HALTED || !InOpenWave();
   }
   // What labels are shown is what was decided by.
   void NoteLabels() {
@@ -245,7 +248,7 @@ class Machine {
   Result Evaluate() {
     if (Outdated()) StartRevision();
     NoteLabels();
-    const Verdict verdict = JudgeOffer(next_, task_, Selection(), now_);
+    const Verdict verdict = JudgeOffer(next_, task_, Selection(), InOpenWave(), now_);
     const std::string detail = verdict.detail.empty() ? ExplainReason(verdict.reason) : verdict.detail;
     switch (verdict.kind) {
       case Verdict::Kind::kOffer:
@@ -319,7 +322,7 @@ class Machine {
   Result OnAccept() {
     if (state() != Participant::STATE_OFFERED) return NoTransition("accept an offer");
     // A paused task makes no one begin: the offer is taken back and comes again.
-    if (task_.task().state() != Task::STATE_OPEN || !IsSelected()) return Evaluate();
+    if (task_.task().state() != Task::STATE_OPEN || !IsSelected() || !InOpenWave()) return Evaluate();
     return Enter(Participant::STATE_ACCEPTED);
   }
 
@@ -430,6 +433,7 @@ class Machine {
     }
     TakeInstalled(was().revision(), confirm.installed_digest(), &next_);
     is().set_confirmed_revision(std::max(was().confirmed_revision(), was().revision()));
+    *is().mutable_confirm_time() = ToProto(now_);
     return Enter(Participant::STATE_CONFIRMED);
   }
 
@@ -535,7 +539,13 @@ ParticipantRecord NewParticipant(absl::string_view client, const TaskRecord& tas
   *participant.mutable_join_time() = ToProto(now);
   *participant.mutable_update_time() = ToProto(now);
   *participant.mutable_lease_time() = task.task().expire_time();
+  NoteJoined(task, &record);
   return record;
+}
+
+void NoteJoined(const TaskRecord& task, ParticipantRecord* record) {
+  record->set_joined_revision(task.task().revision());
+  record->set_waves_missed(task.rollout().open_waves_size() + (task.rollout().drawing() ? 1 : 0));
 }
 
 ParticipantRecord Rejoined(const ParticipantRecord& former, absl::string_view client, const TaskRecord& task,
@@ -547,6 +557,11 @@ ParticipantRecord Rejoined(const ParticipantRecord& former, absl::string_view cl
     *participant.mutable_duplicate_time() = former.participant().duplicate_time();
   }
   if (connected) *participant.mutable_duplicate_time() = ToProto(now);
+  if (!former.participant().has_revoke_time()) {
+    // It is the same client, in the same waves.
+    record.set_joined_revision(former.joined_revision());
+    record.set_waves_missed(former.waves_missed());
+  }
   return record;
 }
 

@@ -73,6 +73,10 @@ std::optional<ParticipantRecord> RenewTransfer(const ParticipantRecord& record, 
 // Returns a client that has just joined. The caller fills in the member key.
 ParticipantRecord NewParticipant(absl::string_view client, const TaskRecord& task, absl::Time now);
 
+// Notes which waves the client that has just joined has missed. The commit must be on the condition that the task is
+// still as it is here.
+void NoteJoined(const TaskRecord& task, ParticipantRecord* record);
+
 // Returns a client that joins again under a name that is its own: it begins anew, and nothing that was sent for the
 // former record fits it. `connected` says that the former one is still connected, so that two machines use the name.
 ParticipantRecord Rejoined(const ParticipantRecord& former, absl::string_view client, const TaskRecord& task,

@@ -16,6 +16,7 @@ std::string ExplainReason(absl::string_view code) {
     return "the task does not select a device with these labels and facts; an admin changes labels with `parley key "
            "label`";
   if (code == kReasonLabelsUnknown) return "the server has not heard yet what labels the device has";
+  if (code == kReasonNextWave) return "the client is in a wave of the roll-out that is yet to open";
   if (code == kReasonTakenOver) return "another task has installed over files of this one";
   if (code == kReasonDrifted) return "what is installed is not what was confirmed";
   if (code == "revoked") return "the client's key was revoked";

@@ -16,6 +16,7 @@ inline constexpr absl::string_view kReasonDrifted = "drifted";
 inline constexpr absl::string_view kReasonRetry = "retry";
 inline constexpr absl::string_view kReasonNotSelected = "not_selected";
 inline constexpr absl::string_view kReasonLabelsUnknown = "labels_unknown";
+inline constexpr absl::string_view kReasonNextWave = "next_wave";
 
 // Returns a sentence for a code of this server's, and the code itself for others.
 std::string ExplainReason(absl::string_view code);

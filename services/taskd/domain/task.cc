@@ -7,6 +7,7 @@
 #include "lib/base/proto_time.h"
 #include "lib/task/states.h"
 #include "services/taskd/domain/counts.h"
+#include "services/taskd/domain/rollout.h"
 
 namespace parley::taskd {
 namespace {
@@ -24,6 +25,12 @@ TaskRecord End(const TaskRecord& task, Task::State state, absl::Time now) {
 // Whether a client has ended without the revision: by a failure, a refusal, or because it cannot take part. One that an
 // operator took out does not count.
 bool Failed(const Counts& counts) { return FailuresAtEnd(counts) + counts.declined() + counts.ineligible() > 0; }
+
+// Parley has stopped the task, not an operator.
+bool IsStopped(const TaskRecord& task) {
+  return task.task().state() == Task::STATE_HALTED ||
+         (task.task().state() == Task::STATE_PAUSED && !task.end_reason().empty());
+}
 
 void GoOn(TaskRecord* task, absl::Time now) {
   task->mutable_task()->set_state(now < ToTime(task->task().start_time()) ? Task::STATE_SCHEDULED : Task::STATE_OPEN);
@@ -64,9 +71,9 @@ absl::Status CheckDeletable(const TaskRecord& task) {
 
 absl::StatusOr<bool> Pause(TaskRecord* task) {
   RETURN_IF_ERROR(CheckNotEnded(*task));
-  const bool halted = task->task().state() == Task::STATE_HALTED;
-  if (halted ? task->paused() : task->task().state() == Task::STATE_PAUSED) return false;
-  if (halted) {
+  const bool stopped = IsStopped(*task);
+  if (stopped ? task->paused() : task->task().state() == Task::STATE_PAUSED) return false;
+  if (stopped) {
     task->set_paused(true);
   } else {
     task->mutable_task()->set_state(Task::STATE_PAUSED);
@@ -83,7 +90,7 @@ absl::StatusOr<bool> Resume(TaskRecord* task, absl::Time now) {
 }
 
 void BeginRevision(TaskRecord* task, absl::Time now) {
-  if (task->task().state() != Task::STATE_HALTED) return;
+  if (!IsStopped(*task)) return;
   const bool paused = task->paused();
   GoOn(task, now);
   if (paused) task->mutable_task()->set_state(Task::STATE_PAUSED);
@@ -139,6 +146,7 @@ std::optional<TaskRecord> Due(const TaskRecord& record, const Tally& tally, absl
     open.mutable_task()->set_state(Task::STATE_OPEN);
     return open;
   }
+  if (task.state() == Task::STATE_OPEN && task.has_rollout()) return RolloutDue(record, tally.rollout, now);
   return std::nullopt;
 }
 
@@ -146,7 +154,8 @@ absl::Time NextDue(const TaskRecord& record) {
   const Task& task = record.task();
   if (task::HasEnded(task.state())) return absl::InfiniteFuture();
   const absl::Time end = ToTime(task.expire_time());
-  return task.state() == Task::STATE_SCHEDULED ? std::min(end, ToTime(task.start_time())) : end;
+  if (task.state() == Task::STATE_SCHEDULED) return std::min(end, ToTime(task.start_time()));
+  return task.state() == Task::STATE_OPEN ? std::min(end, NextRolloutDue(record)) : end;
 }
 
 }  // namespace parley::taskd

@@ -18,11 +18,12 @@ namespace parley::taskd {
 // Returns the reason code for the clients that an end cancels: "task_aborted" and so on.
 absl::string_view EndReason(task::v1::Task::State state);
 
-// These are what operators do. A halted task that is paused stays halted, and is paused once a revision mends it. They
+// These are what operators do. A task that Parley has stopped, halted or paused by its roll-out, and that is paused
+// then, stays as it is, and is paused once a revision mends it. They
 // return whether the task has changed, or FAILED_PRECONDITION (TASK_ENDED) if it has ended otherwise.
 absl::StatusOr<bool> Pause(TaskRecord* task);
 absl::StatusOr<bool> Resume(TaskRecord* task, absl::Time now);
-// Puts another revision on offer, of which no client has failed: a halted task goes on with it.
+// Puts another revision on offer, of which no client has failed: a task that Parley has stopped goes on with it.
 void BeginRevision(TaskRecord* task, absl::Time now);
 absl::StatusOr<bool> Abort(TaskRecord* task, absl::string_view reason, absl::Time now);
 absl::Status Supersede(TaskRecord* task, absl::string_view by, absl::Time now);

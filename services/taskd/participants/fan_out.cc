@@ -6,11 +6,18 @@
 
 namespace parley::taskd {
 
-void FanOut::Begin(const std::string& task) {
+void FanOut::Begin(const std::string& task, bool waves_only) {
   Slice all = parts_->sessions->OfTask(task);
   {
     MutexLock lock(&mutex_);
     const auto [place, began] = waiting_.try_emplace(task);
+    // A change before this one may still have something to tell to all.
+    if (began && waves_only) {
+      const auto awaits = [&](const Sessions::Entry& entry) {
+        return parts_->task_index->AwaitsWave(task, entry.client);
+      };
+      all.erase(std::remove_if(all.begin(), all.end(), awaits), all.end());
+    }
     place->second = std::move(all);
     if (!began) return;
   }

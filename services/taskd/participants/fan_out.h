@@ -23,8 +23,8 @@ class FanOut {
   // `parts` must outlive this.
   explicit FanOut(const TaskdParts* parts) : parts_(parts) {}
 
-  // Says that the task has changed.
-  void Begin(const std::string& task);
+  // Says that the task has changed. `waves_only` says that it concerns no client that still awaits its wave.
+  void Begin(const std::string& task, bool waves_only = false);
 
  private:
   using Slice = std::vector<Sessions::Entry>;

@@ -308,7 +308,11 @@ absl::StatusOr<std::optional<store::Transaction>> Joining::NewTransaction(const 
     join_key.set_members(join_key.members() + static_cast<int>(batch->size()));
     Replace(JoinKeyKey(group.task, group.join_key), key->revision, key->value, &transaction);
   }
-  for (const Pending* const pending : *batch) RETURN_IF_ERROR(AddToTransaction(group, *pending, &transaction));
+  for (Pending* const pending : *batch) {
+    // It may have waited while the task went on.
+    if (!pending->former.has_value()) NoteJoined(task->value, &pending->record);
+    RETURN_IF_ERROR(AddToTransaction(group, *pending, &transaction));
+  }
   return transaction;
 }
 

@@ -16,6 +16,7 @@
 #include "lib/rpc/page.h"
 #include "lib/store/update.h"
 #include "lib/task/states.h"
+#include "services/taskd/domain/explanation.h"
 #include "services/taskd/domain/names.h"
 #include "services/taskd/domain/task.h"
 #include "services/taskd/domain/validation.h"
@@ -222,6 +223,23 @@ absl::Status Roster::GetParticipant(const task::v1::GetParticipantRequest& reque
   ASSIGN_OR_RETURN(auto client, parts_->store->GetParticipant(id.task, id.client));
   parts_->task_index->Committed(client.revision);
   *response = ShowParticipant(*parts_, std::move(client.value));
+  return absl::OkStatus();
+}
+
+absl::Status Roster::ExplainParticipant(const task::v1::ExplainParticipantRequest& request,
+                                        task::v1::ExplainParticipantResponse* response) {
+  ASSIGN_OR_RETURN(const ParticipantId id, ParseParticipantName(request.name()));
+  ASSIGN_OR_RETURN(const auto task, parts_->store->GetTask(id.task));
+  ASSIGN_OR_RETURN(auto client, parts_->store->GetParticipant(id.task, id.client));
+  parts_->task_index->Committed(std::max(task.revision, client.revision));
+  RETURN_IF_ERROR(parts_->task_index->CatchUp());
+  *response->mutable_participant() = ShowParticipant(*parts_, client.value);
+  *client.value.mutable_participant() = response->participant();
+  const Tally tally = parts_->task_index->TallyOf(id.task).value_or(Tally());
+  const auto labels = parts_->labels->Find(id.client);
+  for (std::string& sentence : Explain(client.value, task.value, tally.rollout, labels.get(), parts_->clock->Now())) {
+    response->add_sentences(std::move(sentence));
+  }
   return absl::OkStatus();
 }
 

@@ -30,6 +30,8 @@ class Roster {
   absl::Status ListParticipants(const task::v1::ListParticipantsRequest& request,
                                 task::v1::ListParticipantsResponse* response);
   absl::Status GetParticipant(const task::v1::GetParticipantRequest& request, task::v1::Participant* response);
+  absl::Status ExplainParticipant(const task::v1::ExplainParticipantRequest& request,
+                                  task::v1::ExplainParticipantResponse* response);
   // Makes the failures of a task that is about to be resumed not count against max_failures any more.
   absl::Status BearFailures(const std::string& task) const;
   absl::Status RetryClients(const rpc::Caller& caller, const task::v1::RetryClientsRequest& request,

@@ -57,6 +57,10 @@ class TaskServiceAdapter final : public task::v1::TaskService::CallbackService {
   Reactor* ResumeTask(Context* context, const task::v1::ResumeTaskRequest* request, task::v1::Task* response) override {
     return gate_->Unary(context, Method("ResumeTask"), tasks_, &Tasks::Resume, request, response);
   }
+  Reactor* AdvanceTask(Context* context, const task::v1::AdvanceTaskRequest* request,
+                       task::v1::Task* response) override {
+    return gate_->Unary(context, Method("AdvanceTask"), tasks_, &Tasks::Advance, request, response);
+  }
   Reactor* AbortTask(Context* context, const task::v1::AbortTaskRequest* request, task::v1::Task* response) override {
     return gate_->Unary(context, Method("AbortTask"), tasks_, &Tasks::Abort, request, response);
   }
@@ -83,6 +87,10 @@ class TaskServiceAdapter final : public task::v1::TaskService::CallbackService {
   Reactor* GetParticipant(Context* context, const task::v1::GetParticipantRequest* request,
                           task::v1::Participant* response) override {
     return gate_->Unary(context, Method("GetParticipant"), roster_, &Roster::GetParticipant, request, response);
+  }
+  Reactor* ExplainParticipant(Context* context, const task::v1::ExplainParticipantRequest* request,
+                              task::v1::ExplainParticipantResponse* response) override {
+    return gate_->Unary(context, Method("ExplainParticipant"), roster_, &Roster::ExplainParticipant, request, response);
   }
   Reactor* RetryClients(Context* context, const task::v1::RetryClientsRequest* request,
                         task::v1::RetryClientsResponse* response) override {

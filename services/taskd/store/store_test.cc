@@ -280,7 +280,7 @@ class RecentTest : public StoreTest {
     Process(MeasuredStore* store, Clock* clock)
         : tasks(store), timers(clock), index(&tasks, nullptr, nullptr, clock, &timers) {
       TaskIndex::Observer observer;
-      observer.task_changed = [](const TaskSnapshot&) {};
+      observer.task_changed = [](const TaskSnapshot&, bool) {};
       observer.task_due = [](const std::string&) {};
       observer.participant_changed = [](const std::string&, const std::string&, int64_t) {};
       observer.participant_due = [](const std::string&, const std::string&, TaskIndex::Due, int64_t) {};

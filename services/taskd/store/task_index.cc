@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "lib/base/error.h"
 #include "lib/base/log.h"
@@ -14,6 +15,16 @@
 namespace parley::taskd {
 
 using task::v1::Participant;
+
+namespace {
+
+// Says whether nothing that a client is told has changed, but who may be offered the revision.
+bool DiffersInWavesOnly(const TaskRecord& former, const TaskRecord& now) {
+  return now.task().has_rollout() && former.task().revision() == now.task().revision() &&
+         former.task().state() == now.task().state();
+}
+
+}  // namespace
 
 TaskIndex::TaskIndex(const TaskStore* store, ClientPresence* presence, Barrier* barrier, Clock* clock,
                      TimerQueue* timers)
@@ -142,12 +153,14 @@ void TaskIndex::ObserveTask(const std::string& task, absl::string_view key, absl
   }
   Entry& entry = entries_[task];
   if (entry.task != nullptr && entry.task->revision >= mod_revision) return;
-  const bool recount = entry.task != nullptr && entry.task->value.task().revision() != stored->value.task().revision();
-  entry.task = stored;
-  if (recount) Recount(&entry);
+  const TaskSnapshot former = std::exchange(entry.task, stored);
+  const bool waves_only = former != nullptr && DiffersInWavesOnly(former->value, stored->value);
+  if (waves_only || (former != nullptr && former->value.task().revision() != stored->value.task().revision())) {
+    Recount(&entry);
+  }
   if (entry.timer != 0) timers_->Cancel(entry.timer);
   entry.timer = 0;
-  notices->push_back([this, stored = TaskSnapshot(stored)] { observer_.task_changed(stored); });
+  notices->push_back([this, stored = TaskSnapshot(stored), waves_only] { observer_.task_changed(stored, waves_only); });
   if (stored->value.settled()) return Forget(entries_.find(task));
   notices->push_back([this, task] { observer_.task_due(task); });
   if (const absl::Time next = NextDue(stored->value); next != absl::InfiniteFuture()) {
@@ -170,8 +183,13 @@ void TaskIndex::ObserveClient(Entry* entry, const std::string& name, absl::strin
   const std::string task = *ParseTaskName(entry->task->value.task().name());
   if (!known && presence_ != nullptr) SetPresence(presence_->Find(task, name), entry, name, &client);
   const bool renewed = known && client.version == participant.version();
-  client.counted = {participant.state(), task::Place(participant), participant.hindered(), participant.revision(),
-                    record.borne()};
+  client.counted = {participant.state(),    task::Place(participant), participant.hindered(),
+                    participant.revision(), record.borne(),           participant.has_revoke_time()};
+  client.joined_revision = record.joined_revision();
+  client.waves_missed = record.waves_missed();
+  const bool has_labels = record.own_credential() && !participant.labels().empty();
+  client.labels = has_labels ? std::make_unique<const Labels>(participant.labels()) : nullptr;
+  FindWaves(*entry, name, &client);
   client.version = participant.version();
   client.mod_revision = mod_revision;
   const absl::Time lease = participant.has_lease_time() ? ToTime(participant.lease_time()) : absl::InfiniteFuture();
@@ -187,20 +205,57 @@ void TaskIndex::ObserveClient(Entry* entry, const std::string& name, absl::strin
   notices->push_back(
       [this, task, name, version = client.version] { observer_.participant_changed(task, name, version); });
   const TaskRecord& record_of_task = entry->task->value;
-  if (task::IsAtRest(client.counted.state) && (task::HasEnded(record_of_task.task().state()) ||
-                                               taskd::Due(record_of_task, entry->tally, clock_->Now()).has_value())) {
+  // A wave may wait for a client to join.
+  const bool may_matter = task::IsAtRest(client.counted.state) || record_of_task.task().has_rollout();
+  if (may_matter && (task::HasEnded(record_of_task.task().state()) ||
+                     taskd::Due(record_of_task, entry->tally, clock_->Now()).has_value())) {
     notices->push_back([this, task] { observer_.task_due(task); });
   }
 }
 
 void TaskIndex::CountClient(const Client& client, int sign, Entry* entry) {
-  Count(client.counted, entry->task->value.task().revision(), sign, &entry->tally);
+  const task::v1::Task& task = entry->task->value.task();
+  Count(client.counted, task.revision(), sign, &entry->tally);
+  if (!task.has_rollout()) return;
+  CountInRollout(client.counted, client.wave, client.named, task.revision(), sign, &entry->tally.rollout);
+}
+
+void TaskIndex::FindWaves(const Entry& entry, absl::string_view name, Client* client) const {
+  const TaskRecord& task = entry.task->value;
+  if (!task.task().has_rollout()) return;
+  const InWaves in_waves =
+      FindInWaves({name, client->joined_revision, client->waves_missed, client->labels.get()}, task);
+  client->named = in_waves.named;
+  client->wave = WaveOf(in_waves, PlaceInOrder(task.task().name(), name), task);
+}
+
+void TaskIndex::OpenNextWave(TaskRecord* task) const {
+  std::vector<Candidate> candidates;
+  MutexLock lock(&mutex_);
+  const auto entry = entries_.find(*ParseTaskName(task->task().name()));
+  if (entry == entries_.end()) return;
+  for (const auto& [name, client] : entry->second.clients) {
+    if (client.mod_revision == 0 || !IsCandidate(client.counted, task->task().revision())) continue;
+    const WaveClient found{name, client.joined_revision, client.waves_missed, client.labels.get()};
+    candidates.push_back({PlaceInOrder(task->task().name(), name), FindInWaves(found, *task)});
+  }
+  taskd::OpenNextWave(std::move(candidates), clock_->Now(), task);
+}
+
+bool TaskIndex::AwaitsWave(absl::string_view task, absl::string_view name) const {
+  MutexLock lock(&mutex_);
+  const auto entry = entries_.find(task);
+  if (entry == entries_.end()) return false;
+  const auto client = entry->second.clients.find(std::string(name));
+  return client != entry->second.clients.end() && client->second.mod_revision != 0 && client->second.wave == 0;
 }
 
 void TaskIndex::Recount(Entry* entry) {
   entry->tally = Tally();
-  for (const auto& [name, client] : entry->clients) {
-    if (client.mod_revision != 0) CountClient(client, 1, entry);
+  for (auto& [name, client] : entry->clients) {
+    if (client.mod_revision == 0) continue;
+    FindWaves(*entry, name, &client);
+    CountClient(client, 1, entry);
   }
 }
 
@@ -323,6 +378,7 @@ void TaskIndex::ShowPresence(Participant* participant) {
   MutexLock lock(&mutex_);
   const Client* const client = FindClient(id->task, id->client);
   if (client == nullptr) return;
+  participant->set_wave(client->wave);
   participant->set_connected(client->connected());
   if (client->connected() || client->disconnected == absl::InfinitePast()) return;
   *participant->mutable_disconnect_time() = ToProto(client->disconnected);

@@ -29,6 +29,7 @@
 #include "lib/store/follower.h"
 #include "services/taskd/domain/counts.h"
 #include "services/taskd/domain/participant.h"
+#include "services/taskd/domain/rollout.h"
 #include "services/taskd/store/barrier.h"
 #include "services/taskd/store/client_presence.h"
 #include "services/taskd/store/task_store.h"
@@ -48,8 +49,8 @@ class TaskIndex {
     kOffer,
   };
   struct Observer {
-    // The task's record changed.
-    std::function<void(const TaskSnapshot& task)> task_changed;
+    // The task's record changed. `waves_only` says that nothing did but its roll-out.
+    std::function<void(const TaskSnapshot& task, bool waves_only)> task_changed;
     // The clients' counts or the time may demand that the task starts, ends or is settled.
     std::function<void(const std::string& task)> task_due;
     std::function<void(const std::string& task, const std::string& client, int64_t version)> participant_changed;
@@ -85,6 +86,10 @@ class TaskIndex {
   std::vector<TaskSnapshot> Tasks() const;
   // Returns no value if the task does not exist or is settled.
   std::optional<Tally> TallyOf(absl::string_view task) const;
+  // Opens the next wave of `task`, which is being drawn, with the clients that are known here.
+  void OpenNextWave(TaskRecord* task) const;
+  // Returns whether the client has joined, and is in no open wave of the task's roll-out.
+  bool AwaitsWave(absl::string_view task, absl::string_view client) const;
   // The clients whose end the end of the task demands, and whether none is left that has not ended.
   struct Unended {
     std::vector<std::string> clients;
@@ -92,7 +97,8 @@ class TaskIndex {
   };
   Unended FindUnended(absl::string_view task) const;
 
-  // Writes into `participant` whether the client is connected, and otherwise since when not.
+  // Writes into `participant` whether the client is connected, and otherwise since when not, and the wave that it is
+  // in.
   void ShowPresence(task::v1::Participant* participant);
   bool IsConnected(absl::string_view task, absl::string_view client);
   // Returns the revision from which on a record of the client's is as new as what the watch has shown. A client that it
@@ -115,6 +121,13 @@ class TaskIndex {
     bool connected() const { return here || elsewhere; }
 
     Counted counted;
+    // What the rules of a roll-out ask. Labels are null for none.
+    int64_t joined_revision = 0;
+    int waves_missed = 0;
+    std::unique_ptr<const Labels> labels;
+    // What follows for the task as it is: the first wave that names the client, and the first open one that it is in.
+    int named = 0;
+    int wave = 0;
     bool here = false;
     bool elsewhere = false;
     // When the last connection ended.
@@ -148,6 +161,9 @@ class TaskIndex {
   void ObserveClient(Entry* entry, const std::string& client, absl::string_view key, absl::string_view value,
                      int64_t mod_revision, Notices* notices) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CountClient(const Client& client, int sign, Entry* entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Writes down which waves of the task's roll-out the client is in.
+  void FindWaves(const Entry& entry, absl::string_view name, Client* client) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SetPresence(const ClientPresence::View& view, Entry* entry, const std::string& name, Client* client)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Returns when this process has to act for the client next.

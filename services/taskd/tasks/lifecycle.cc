@@ -66,6 +66,11 @@ absl::Status Lifecycle::LookOnce(const std::string& task) {
     if (task::HasEnded(snapshot->value.task().state())) return EndParticipants(snapshot);
     const absl::Time now = jumps_->Now(ToTime(snapshot->value.task().create_time()));
     const auto due = Due(snapshot->value, parts_->task_index->TallyOf(task).value_or(Tally()), now);
+    if (!due.has_value() && snapshot->value.rollout().drawing() &&
+        snapshot->value.task().state() == task::v1::Task::STATE_OPEN) {
+      RETURN_IF_ERROR(OpenNextWave(task));
+      continue;
+    }
     if (!due.has_value()) {
       // The board's timer goes by the clock, and has come too early when that has jumped.
       const absl::Time next = NextDue(snapshot->value);
@@ -77,6 +82,20 @@ absl::Status Lifecycle::LookOnce(const std::string& task) {
   return absl::OkStatus();
 }
 
+// Who joins from now on is marked as too late for the wave, so what has been committed before this is all that counts.
+absl::Status Lifecycle::OpenNextWave(const std::string& task) {
+  RETURN_IF_ERROR(parts_->task_index->CatchUpWithAll());
+  const TaskSnapshot snapshot = parts_->task_index->Find(task);
+  const auto tally = parts_->task_index->TallyOf(task);
+  if (snapshot == nullptr || !tally.has_value() || !snapshot->value.rollout().drawing()) return absl::OkStatus();
+  const absl::Time now = jumps_->Now(ToTime(snapshot->value.task().create_time()));
+  // Something may have failed meanwhile, or an operator have stopped the task.
+  if (Due(snapshot->value, *tally, now).has_value()) return absl::OkStatus();
+  TaskRecord next = snapshot->value;
+  parts_->task_index->OpenNextWave(&next);
+  return Change(snapshot, next);
+}
+
 // On a conflict the board shows what won, and the task is looked at again.
 absl::Status Lifecycle::Change(const TaskSnapshot& task, const TaskRecord& next) {
   const std::string id = *ParseTaskName(next.task().name());
@@ -86,9 +105,7 @@ absl::Status Lifecycle::Change(const TaskSnapshot& task, const TaskRecord& next)
   const absl::StatusOr<int64_t> revision = parts_->store->store()->Commit(std::move(transaction));
   if (!absl::IsAborted(revision.status())) RETURN_IF_ERROR(revision.status());
   if (revision.ok() && !next.settled()) {
-    RecordAction(parts_->audit, "service/taskd", "task.state_changed", next.task().name(),
-                 absl::StrCat(task::v1::Task::State_Name(next.task().state()).substr(sizeof("STATE_") - 1),
-                              next.end_reason().empty() ? "" : ": ", next.end_reason()));
+    RecordChange(task->value, next);
   }
   // The store knows who was faster; this process may not yet.
   ASSIGN_OR_RETURN(const Stored<TaskRecord> now, parts_->store->GetTask(id));
@@ -97,6 +114,22 @@ absl::Status Lifecycle::Change(const TaskSnapshot& task, const TaskRecord& next)
   // Only now does it show as settled.
   if (now.value.settled() && parts_->presence != nullptr) parts_->presence->Forget(id);
   return absl::OkStatus();
+}
+
+void Lifecycle::RecordChange(const TaskRecord& former, const TaskRecord& next) const {
+  const std::string& name = next.task().name();
+  if (former.task().state() != next.task().state()) {
+    RecordAction(parts_->audit, "service/taskd", "task.state_changed", name,
+                 absl::StrCat(task::v1::Task::State_Name(next.task().state()).substr(sizeof("STATE_") - 1),
+                              next.end_reason().empty() ? "" : ": ", next.end_reason()));
+  }
+  const int open = next.rollout().open_waves_size();
+  if (open == former.rollout().open_waves_size()) return;
+  const std::string& opener = next.rollout().open_waves(open - 1).opener();
+  RecordAction(parts_->audit, "service/taskd", "task.wave_opened", name,
+               absl::StrCat("wave ", open, " of ", next.task().rollout().waves_size(), " of r", next.task().revision(),
+                            opener.empty() ? "" : ", by ", opener));
+  LogInfo("a wave has opened", {{"task", name}, {"wave", absl::StrCat(open)}});
 }
 
 // Ends the clients that the task's end demands, many in one commit; when the last has ended, closes the books.

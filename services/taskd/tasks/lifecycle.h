@@ -41,7 +41,9 @@ class Lifecycle {
  private:
   void Work(const std::string& task);
   absl::Status LookOnce(const std::string& task);
+  absl::Status OpenNextWave(const std::string& task);
   absl::Status Change(const TaskSnapshot& task, const TaskRecord& next);
+  void RecordChange(const TaskRecord& former, const TaskRecord& next) const;
   absl::Status EndParticipants(const TaskSnapshot& task);
   void RetryLater(absl::Duration after, std::function<void()> work);
 

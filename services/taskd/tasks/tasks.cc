@@ -13,6 +13,8 @@
 #include "lib/task/states.h"
 #include "services/taskd/artifacts/payloads.h"
 #include "services/taskd/domain/names.h"
+#include "services/taskd/domain/rollout.h"
+#include "services/taskd/domain/rollout_plan.h"
 #include "services/taskd/domain/task.h"
 #include "services/taskd/domain/validation.h"
 #include "services/taskd/store/keys.h"
@@ -24,6 +26,12 @@ namespace {
 
 using task::v1::CreateTaskRequest;
 using task::v1::Task;
+
+absl::Status SetRollout(const task::v1::Rollout& rollout, Task* task) {
+  const bool takes_devices = !task->selector().empty() || !task->selector_any().empty();
+  ASSIGN_OR_RETURN(*task->mutable_rollout(), CompleteRollout(rollout, takes_devices));
+  return absl::OkStatus();
+}
 
 absl::Status CheckEtag(const Stored<TaskRecord>& task, absl::string_view etag) {
   if (etag.empty() || etag == absl::StrCat(task.revision)) return absl::OkStatus();
@@ -40,6 +48,10 @@ absl::StatusOr<Task> Tasks::Show(Stored<TaskRecord> task) const {
     const std::string id = *ParseTaskName(task.value.task().name());
     if (const auto tally = parts_->task_index->TallyOf(id)) {
       *task.value.mutable_task()->mutable_counts() = tally->counts;
+      if (task.value.task().has_rollout()) {
+        *task.value.mutable_task()->mutable_rollout_status() =
+            ShowRollout(task.value, tally->rollout, parts_->clock->Now());
+      }
     } else if (auto settled = parts_->store->GetTask(id); settled.ok()) {
       // Since it was read.
       task = *std::move(settled);
@@ -75,6 +87,8 @@ absl::StatusOr<TaskRecord> Tasks::NewRecord(const rpc::Caller& caller, const Cre
   if (request.has_max_failures()) task.set_max_failures(request.max_failures());
   task.set_supersedes(request.supersedes());
   ASSIGN_OR_RETURN(*task.mutable_leases(), CompleteLeases(request.leases()));
+  if (request.has_rollout()) RETURN_IF_ERROR(SetRollout(request.rollout(), &task));
+  BeginRollout(caller.subject(), &record);
   return record;
 }
 
@@ -221,6 +235,8 @@ absl::StatusOr<store::Transaction> Tasks::NewRevision(const rpc::Caller& caller,
   ASSIGN_OR_RETURN(Payload payload, NewPayload(request, stored.value.task(), id, now));
   SetPayload(payload, &stored.value);
   BeginRevision(&stored.value, now);
+  if (request.has_rollout()) RETURN_IF_ERROR(SetRollout(request.rollout(), stored.value.mutable_task()));
+  BeginRollout(caller.subject(), &stored.value);
   RETURN_IF_ERROR(parts_->chunks->Put(std::move(payload.chunks)));
   RETURN_IF_ERROR(parts_->store->PutManifest(id, payload.manifest.revision(), payload.signed_manifest,
                                              {TaskKey(id), stored.revision}, again, &transaction));
@@ -294,14 +310,27 @@ absl::Status Tasks::Pause(const rpc::Caller& caller, const task::v1::PauseTaskRe
 absl::Status Tasks::Resume(const rpc::Caller& caller, const task::v1::ResumeTaskRequest& request, Task* response) {
   ASSIGN_OR_RETURN(const std::string id, ParseTaskName(request.name()));
   const auto resume = [&](TaskRecord* task) -> absl::StatusOr<bool> {
-    if (task->task().state() == Task::STATE_HALTED) {
-      // Before it is open again, lest they halt it anew.
+    // Its roll-out, or it itself, was stopped by failures.
+    if (task->task().state() == Task::STATE_HALTED || !task->end_reason().empty()) {
+      // Before it is open again, lest they stop it anew.
       RETURN_IF_ERROR(roster_->BearFailures(id));
       RETURN_IF_ERROR(parts_->task_index->CatchUp());
     }
     return taskd::Resume(task, parts_->clock->Now());
   };
   return ChangeTask(caller, request.name(), request.etag(), "task.resumed", "", resume, response);
+}
+
+absl::Status Tasks::Advance(const rpc::Caller& caller, const task::v1::AdvanceTaskRequest& request, Task* response) {
+  ASSIGN_OR_RETURN(const std::string id, ParseTaskName(request.name()));
+  if (request.wave() < 0) return InvalidArgument("NUMBER_NEGATIVE", "wave can not be below 0");
+  RETURN_IF_ERROR(parts_->task_index->CatchUpWithAll());
+  const Tally tally = parts_->task_index->TallyOf(id).value_or(Tally());
+  const auto advance = [&](TaskRecord* task) {
+    return AdvanceRollout(caller.subject(), request.wave(), request.now(), tally.rollout, task);
+  };
+  const std::string detail = absl::StrCat("wave ", request.wave(), request.now() ? ", now" : "");
+  return ChangeTask(caller, request.name(), request.etag(), "task.advanced", detail, advance, response);
 }
 
 absl::Status Tasks::Abort(const rpc::Caller& caller, const task::v1::AbortTaskRequest& request, Task* response) {

@@ -32,6 +32,8 @@ class Tasks {
   absl::Status List(const task::v1::ListTasksRequest& request, task::v1::ListTasksResponse* response);
   absl::Status Pause(const rpc::Caller& caller, const task::v1::PauseTaskRequest& request, task::v1::Task* response);
   absl::Status Resume(const rpc::Caller& caller, const task::v1::ResumeTaskRequest& request, task::v1::Task* response);
+  absl::Status Advance(const rpc::Caller& caller, const task::v1::AdvanceTaskRequest& request,
+                       task::v1::Task* response);
   absl::Status Abort(const rpc::Caller& caller, const task::v1::AbortTaskRequest& request, task::v1::Task* response);
   absl::Status Delete(const rpc::Caller& caller, const task::v1::DeleteTaskRequest& request,
                       task::v1::DeleteTaskResponse* response);
