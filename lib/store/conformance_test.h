@@ -250,6 +250,25 @@ TEST_P(StoreConformance, ReadsAtARevision) {
   EXPECT_EQ(Reason(store_->Compact(third + 1000)), "STORE_FUTURE_REVISION");
 }
 
+TEST_P(StoreConformance, AWatchMayBeginAtWhateverAReadHasShown) {
+  constexpr int kCommits = 300;
+  std::thread writer([this] {
+    for (int i = 0; i < kCommits; ++i) Set("a", absl::StrCat(i));
+  });
+  for (bool more = true; more;) {
+    const auto page = store_->List(KeyRange::Prefix("a"));
+    EXPECT_TRUE(page.ok()) << page.status();
+    if (!page.ok()) break;
+    more = page->entries.empty() || page->entries[0].value != absl::StrCat(kCommits - 1);
+    Seen seen;
+    const auto watch = store_->WatchRange(KeyRange::Prefix("a"), page->revision, seen.Callback());
+    EXPECT_TRUE(watch.ok()) << watch.status();
+    EXPECT_GE(store_->Revision().value_or(0), page->revision);
+    if (HasFailure()) break;
+  }
+  writer.join();
+}
+
 TEST_P(StoreConformance, CompactForgetsWhatWasSupersededAndNothingElse) {
   Set("a", "1");
   Set("gone", "1");

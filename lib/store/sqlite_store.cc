@@ -124,6 +124,8 @@ class SqliteStore final : public Store {
   void StartLease(LeaseId lease, absl::Duration ttl);
   void LeaseTimer(LeaseId lease);
   void CompactByItself(int64_t revision);
+  // What the file says, as readers see it: there a commit shows a moment before state() has it.
+  absl::StatusOr<State> StoredState();
   State state() {
     MutexLock lock(&state_mutex_);
     return state_;
@@ -224,7 +226,16 @@ absl::StatusOr<Page> SqliteStore::List(const KeyRange& range, size_t limit, int6
   return ReadPage(database, range, limit, revision == 0 ? state.revision : revision);
 }
 
-absl::StatusOr<int64_t> SqliteStore::Revision() { return state().revision; }
+absl::StatusOr<State> SqliteStore::StoredState() {
+  Reader reader(this);
+  ASSIGN_OR_RETURN(Database* const database, reader.Get());
+  return ReadState(database);
+}
+
+absl::StatusOr<int64_t> SqliteStore::Revision() {
+  ASSIGN_OR_RETURN(const State stored, StoredState());
+  return stored.revision;
+}
 
 absl::StatusOr<int64_t> SqliteStore::Commit(Transaction transaction) {
   RETURN_IF_ERROR(CheckTransaction(transaction));
@@ -305,7 +316,8 @@ absl::Status SqliteStore::TryGroup(const std::vector<Work*>& group, Writer* writ
 
 absl::StatusOr<std::unique_ptr<Watch>> SqliteStore::WatchRange(const KeyRange& range, int64_t revision,
                                                                WatchCallback callback) {
-  RETURN_IF_ERROR(CheckRevision(state(), revision));
+  ASSIGN_OR_RETURN(const State stored, StoredState());
+  RETURN_IF_ERROR(CheckRevision(stored, revision));
   return watches_->Add(range, revision, std::move(callback));
 }
 
