@@ -165,7 +165,10 @@ class Explanation {
     const int open = task_.rollout().open_waves_size();
     Say(open, " of ", task_.task().rollout().waves_size(),
         " waves are open, and it is in none of them: ", JudgeGate(task_, tally_, now_).detail);
-    Say("the next wave opens at once by: parley task advance ", TaskId());
+    const bool asks = task_.task().rollout().gate().approvals() > 0;
+    Say(asks ? "the next wave is approved by: parley task advance "
+             : "the next wave opens at once by: parley task advance ",
+        TaskId());
   }
 
   void SayLease(absl::string_view what) {

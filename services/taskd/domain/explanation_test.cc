@@ -51,6 +51,8 @@ TEST(Explanation, NamesTheWaveThatAClientWaitsFor) {
             "1 of 2 waves are open, and it is in none of them: 0 of 1 client of the open waves have the revision; the "
             "gate asks for 100 %\n"
             "the next wave opens at once by: parley task advance nginx-tls");
+  rollout.mutable_gate()->set_approvals(1);
+  EXPECT_TRUE(absl::StrContains(Told(client, task), "the next wave is approved by: parley task advance nginx-tls"));
 }
 
 TEST(Explanation, SaysWhatAnOperatorCanDo) {
