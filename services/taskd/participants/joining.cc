@@ -274,9 +274,7 @@ void Joining::Committed(const Group& group, const Batch& batch, int64_t revision
 
 // No key of a client is good beside its new one.
 absl::Status Joining::AwaitRevoked(const Batch& batch, int64_t revision) {
-  const auto revokes = [](const Pending* pending) {
-    return pending->former.has_value() && !pending->former->value.participant().has_revoke_time();
-  };
+  const auto revokes = [](const Pending* pending) { return pending->is_back(); };
   if (std::none_of(batch.begin(), batch.end(), revokes)) return absl::OkStatus();
   return parts_->revoked->Await(revision);
 }
@@ -309,8 +307,8 @@ absl::StatusOr<std::optional<store::Transaction>> Joining::NewTransaction(const 
     Replace(JoinKeyKey(group.task, group.join_key), key->revision, key->value, &transaction);
   }
   for (Pending* const pending : *batch) {
-    // It may have waited while the task went on.
-    if (!pending->former.has_value()) NoteJoined(task->value, &pending->record);
+    // It may have waited while the task went on. A client that takes its name back stays in its waves.
+    if (!pending->is_back()) NoteJoined(task->value, &pending->record);
     RETURN_IF_ERROR(AddToTransaction(group, *pending, &transaction));
   }
   return transaction;
@@ -323,7 +321,7 @@ absl::Status Joining::AddToTransaction(const Group& group, const Pending& pendin
   if (pending.former.has_value()) {
     const ParticipantRecord& former = pending.former->value;
     transaction->conditions.push_back({key, pending.former->revision});
-    if (!former.participant().has_revoke_time()) {
+    if (pending.is_back()) {
       RETURN_IF_ERROR(parts_->revoked->Add(former.serial(), ToTime(former.key_expire_time()), transaction));
     }
   } else {

@@ -44,6 +44,8 @@ class Joining {
     ParticipantRecord record;
     // The record that this one takes the place of.
     std::optional<Stored<ParticipantRecord>> former;
+    // The client has been there before, under a key that nobody has revoked.
+    bool is_back() const { return former.has_value() && !former->value.participant().has_revoke_time(); }
     bool done = false;
     // What became of the join; ALREADY_EXISTS if another was faster under its name.
     absl::Status status;
