@@ -24,14 +24,12 @@ namespace event = agent::event;
 using task::v1::Participant;
 using task::v1::Task;
 
-constexpr int kBarCells = 12;
+constexpr size_t kBarCells = 12;
 constexpr size_t kStepWidth = 14;
 
 std::string Bar(int64_t bytes, int64_t total) {
-  const int64_t full = total <= 0 ? kBarCells : std::clamp<int64_t>(bytes * kBarCells / total, 0, kBarCells);
-  std::string bar;
-  for (int i = 0; i < kBarCells; ++i) absl::StrAppend(&bar, i < full ? "█" : "░");
-  return bar;
+  // Nothing to fetch is all of it.
+  return total <= 0 ? BarText(1, 1, kBarCells) : BarText(bytes, total, kBarCells);
 }
 
 std::string SoonText(absl::Time time) {

@@ -14,7 +14,6 @@
 #include "clients/cli/task_name.h"
 #include "clients/cli/task_text.h"
 #include "clients/cli/terminal.h"
-#include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
 #include "lib/keys/identity.h"
@@ -42,7 +41,7 @@ ExitCode ShowTask(const Globals& globals, const task::v1::Task& task) {
   line("clients", CountsText(task.counts()));
   line("revision", absl::StrCat(task.revision(), task.server_signed() ? ", signed by the server" : ""));
   line("payload", absl::StrCat(Count(task.payload_files(), "file"), ", ", BytesText(task.payload_bytes()),
-                               "   sha256:", HexEncode(task.payload_digest()).substr(0, 12), "…"));
+                               "   sha256:", DigestText(task.payload_digest())));
   const absl::Time start = ToTime(task.start_time());
   if (start > ToTime(task.create_time())) line("offers from", TimeText(start));
   line("open until", TimeText(ToTime(task.expire_time())));

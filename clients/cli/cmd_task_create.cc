@@ -17,12 +17,12 @@
 #include "clients/cli/paths.h"
 #include "clients/cli/rollout_text.h"
 #include "clients/cli/task_name.h"
+#include "clients/cli/task_text.h"
 #include "clients/cli/terminal.h"
 #include "clients/cli/unlock.h"
 #include "clients/operator/membership.h"
 #include "clients/operator/new_file.h"
 #include "clients/operator/publish.h"
-#include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
 #include "lib/crypto/kdf.h"
@@ -45,7 +45,7 @@ struct CreateFlags {
 
 std::string PayloadLine(const payload::Files& files) {
   return absl::StrCat("  payload  ", Count(files.size(), "file"), ", ", BytesText(payload::TotalBytes(files)),
-                      "   sha256:", HexEncode(payload::DigestFiles(files)).substr(0, 12), "…");
+                      "   sha256:", DigestText(payload::DigestFiles(files)));
 }
 
 // Everything about the request that does not need the payload, checked.

@@ -12,10 +12,10 @@
 #include "clients/cli/output.h"
 #include "clients/cli/paths.h"
 #include "clients/cli/task_name.h"
+#include "clients/cli/task_text.h"
 #include "clients/cli/terminal.h"
 #include "clients/operator/revision_folder.h"
 #include "clients/operator/revisions.h"
-#include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/proto_time.h"
 #include "lib/keys/identity.h"
@@ -27,8 +27,6 @@ namespace {
 using ops::ManifestWitness;
 using task::v1::FileEntry;
 using task::v1::TaskService;
-
-std::string ShortDigest(const std::string& digest) { return absl::StrCat(HexEncode(digest).substr(0, 12), "…"); }
 
 std::string AuthorText(const task::v1::Revision& revision) {
   return revision.author().empty() ? "unknown" : revision.author();
@@ -48,7 +46,7 @@ absl::StatusOr<ExitCode> History(const Globals& globals, const std::string& type
   for (const task::v1::Revision& revision : all.revisions()) {
     rows.push_back({absl::StrCat("r", revision.revision()), TimeText(ToTime(revision.create_time())),
                     AuthorText(revision), absl::StrCat(revision.payload_files()), BytesText(revision.payload_bytes()),
-                    ShortDigest(revision.payload_digest()), InOneLine(revision.message())});
+                    DigestText(revision.payload_digest()), InOneLine(revision.message())});
   }
   return PrintTable({"REVISION", "WHEN", "AUTHOR", "FILES", "BYTES", "DIGEST", "MESSAGE"}, rows);
 }
@@ -95,7 +93,7 @@ ExitCode ShowRead(const Globals& globals, const ops::ReadRevision& read, const s
             Printable(AuthorText(revision)));
   if (!revision.message().empty()) PrintLine("  message  ", Printable(InOneLine(revision.message())));
   PrintLine("  payload  ", Count(read.manifest.files_size(), "file"), ", ", BytesText(read.manifest.size()),
-            "   sha256:", ShortDigest(read.manifest.digest()));
+            "   sha256:", DigestText(read.manifest.digest()));
   PrintLine("  signed   ", WitnessText(read.witness));
   std::vector<std::vector<std::string>> rows;
   for (const FileEntry& file : read.manifest.files()) {
@@ -103,7 +101,7 @@ ExitCode ShowRead(const Globals& globals, const ops::ReadRevision& read, const s
       rows.push_back({"link", "", "", absl::StrCat(file.path(), " -> ", file.link_target())});
     } else {
       rows.push_back(
-          {absl::StrFormat("%04o", file.mode()), BytesText(file.size()), ShortDigest(file.sha256()), file.path()});
+          {absl::StrFormat("%04o", file.mode()), BytesText(file.size()), DigestText(file.sha256()), file.path()});
     }
   }
   PrintTable({"MODE", "SIZE", "SHA256", "FILE"}, rows);

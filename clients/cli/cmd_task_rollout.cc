@@ -13,6 +13,7 @@
 #include "clients/cli/rollout_view.h"
 #include "clients/cli/task_name.h"
 #include "clients/cli/terminal.h"
+#include "clients/operator/revisions.h"
 #include "lib/base/error.h"
 #include "lib/keys/identity.h"
 #include "parley/task/v1/task_service.grpc.pb.h"
@@ -40,15 +41,10 @@ struct AdvanceFlags {
   bool now = false;
 };
 
-absl::StatusOr<Task> GetTask(const ops::Connection& server, const std::string& typed) {
-  task::v1::GetTaskRequest request;
-  ASSIGN_OR_RETURN(*request.mutable_name(), FullTaskName(typed));
-  return server.Call<TaskService>(&TaskService::Stub::GetTask, request);
-}
-
 absl::StatusOr<ExitCode> Status(const Globals& globals, const StatusFlags& flags) {
+  ASSIGN_OR_RETURN(const std::string name, FullTaskName(flags.task));
   ASSIGN_OR_RETURN(const std::unique_ptr<ops::Connection> server, Connect(globals, keys::kTaskd));
-  ASSIGN_OR_RETURN(const Task task, GetTask(*server, flags.task));
+  ASSIGN_OR_RETURN(const Task task, ops::GetTask(*server, name));
   if (globals.json()) return PrintJson(task);
   const size_t columns =
       StdoutIsTerminal() ? static_cast<size_t>(std::max(GetTerminalSize().columns, 16)) - 3 : kAnyColumns;
@@ -70,8 +66,9 @@ absl::StatusOr<ExitCode> Status(const Globals& globals, const StatusFlags& flags
 }
 
 absl::StatusOr<ExitCode> Advance(const Globals& globals, const AdvanceFlags& flags) {
+  ASSIGN_OR_RETURN(const std::string name, FullTaskName(flags.task));
   ASSIGN_OR_RETURN(const std::unique_ptr<ops::Connection> server, Connect(globals, keys::kTaskd));
-  ASSIGN_OR_RETURN(const Task before, GetTask(*server, flags.task));
+  ASSIGN_OR_RETURN(const Task before, ops::GetTask(*server, name));
   const int next = before.rollout_status().open_waves_size() + 1;
   task::v1::AdvanceTaskRequest request;
   request.set_name(before.name());

@@ -25,10 +25,6 @@ using task::v1::WaveStatus;
 constexpr size_t kBarCells = 20;
 constexpr size_t kMostWaveColumns = 28;
 
-std::string Padded(const std::string& text, size_t to) {
-  return absl::StrCat(text, std::string(to - std::min(to, ColumnsOf(text)), ' '));
-}
-
 std::string OpenWaveText(const WaveStatus& wave, absl::Time now) {
   std::string text = absl::StrCat(BarText(wave.succeeded(), wave.clients(), kBarCells), "  ", wave.succeeded(), " of ",
                                   wave.clients(), " have it");
@@ -56,7 +52,7 @@ std::vector<std::string> WavesPicture(const Task& task, size_t columns, absl::Ti
     const auto i = static_cast<int>(lines.size());
     const bool is_open = i < open.size();
     const std::string text =
-        absl::StrCat(Padded(name, width), "  ", is_open ? OpenWaveText(open[i], now) : "not open yet");
+        absl::StrCat(PadColumns(name, width), "  ", is_open ? OpenWaveText(open[i], now) : "not open yet");
     lines.push_back(absl::StrCat(is_open ? Mark(open[i]) : "·", " ", FitColumns(text, columns - 2)));
   }
   return lines;
@@ -72,13 +68,6 @@ std::string NextText(const Task& task) {
 }
 
 }  // namespace
-
-std::string BarText(int done, int all, size_t cells) {
-  const size_t full = all <= 0 ? 0 : cells * static_cast<size_t>(std::clamp(done, 0, all)) / static_cast<size_t>(all);
-  std::string bar;
-  for (size_t i = 0; i < cells; ++i) absl::StrAppend(&bar, i < full ? "█" : "░");
-  return bar;
-}
 
 std::vector<std::string> RolloutPicture(const Task& task, size_t columns, absl::Time now) {
   const std::string id = TaskId(task.name());

@@ -12,9 +12,6 @@
 
 namespace parley::cli {
 
-// Returns `cells` of a bar, of which done / all are full.
-std::string BarText(int done, int all, size_t cells);
-
 // Returns the lines for a task, without a margin, each of at most `columns`. A task without waves is shown as one.
 std::vector<std::string> RolloutPicture(const task::v1::Task& task, size_t columns, absl::Time now);
 

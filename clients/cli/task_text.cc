@@ -12,6 +12,7 @@
 #include "clients/cli/format.h"
 #include "clients/cli/task_name.h"
 #include "clients/cli/terminal.h"
+#include "lib/base/encoding.h"
 #include "lib/base/proto_time.h"
 #include "lib/task/states.h"
 
@@ -50,6 +51,8 @@ std::vector<std::string> WaysOn(const task::v1::Task& task) {
   if (task.revision() > 1) ways.push_back(absl::StrCat("    the one before again:  parley task rollback ", id));
   return ways;
 }
+
+std::string DigestText(absl::string_view digest) { return absl::StrCat(HexEncode(digest).substr(0, 12), "…"); }
 
 std::string CountsText(const task::v1::Counts& counts) {
   const std::pair<int, const char*> parts[] = {

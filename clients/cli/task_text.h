@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "parley/task/v1/task.pb.h"
 
@@ -18,6 +19,8 @@ std::string StateText(task::v1::Task::State state);
 std::string StateText(task::v1::Participant::State state);
 // Returns what an operator may do with a task that was halted, as lines.
 std::vector<std::string> WaysOn(const task::v1::Task& task);
+// Returns the beginning of a digest, in hex.
+std::string DigestText(absl::string_view digest);
 // Returns "41 confirmed, 2 deferred, 1 rolled back", or "nobody yet".
 std::string CountsText(const task::v1::Counts& counts);
 // Returns "{client}" of "tasks/{task}/participants/{client}".

@@ -279,6 +279,17 @@ std::string FitColumns(absl::string_view text, size_t columns) {
   return fitting + "…";
 }
 
+std::string PadColumns(absl::string_view text, size_t columns) {
+  return absl::StrCat(text, std::string(columns - std::min(columns, ColumnsOf(text)), ' '));
+}
+
+std::string BarText(int64_t done, int64_t all, size_t cells) {
+  const int64_t full = all <= 0 ? 0 : std::clamp<int64_t>(done, 0, all) * static_cast<int64_t>(cells) / all;
+  std::string bar;
+  for (size_t i = 0; i < cells; ++i) absl::StrAppend(&bar, static_cast<int64_t>(i) < full ? "█" : "░");
+  return bar;
+}
+
 absl::StatusOr<Secret> AskHidden(absl::string_view prompt, absl::string_view no_terminal, const WantsMore& wants_more) {
   const Fd fd(open("/dev/tty", O_RDWR | O_CLOEXEC));
   if (!fd.ok()) return Error(absl::StatusCode::kFailedPrecondition, "NO_TERMINAL", no_terminal);

@@ -6,6 +6,7 @@
 #define PARLEY_CLIENTS_CLI_TERMINAL_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -58,6 +59,10 @@ std::string Printable(absl::string_view text);
 size_t ColumnsOf(absl::string_view text);
 // Returns what fits into so many columns, with an ellipsis for the rest.
 std::string FitColumns(absl::string_view text, size_t columns);
+// Returns the text with as many spaces behind it as fill these columns.
+std::string PadColumns(absl::string_view text, size_t columns);
+// Returns a bar of so many cells, of which done / all are full; none are if there is nothing to do.
+std::string BarText(int64_t done, int64_t all, size_t cells);
 
 // Returns whether what was typed so far is not all, so that reading goes on behind the end of the line.
 using WantsMore = std::function<bool(const Secret& so_far)>;

@@ -69,10 +69,7 @@ std::vector<std::string> Wrap(const std::string& text, size_t columns) {
 
 std::string Bar(int done, int all, size_t columns) {
   const size_t cells = std::min(kMostBarCells, columns > 8 ? columns - 8 : 0);
-  const size_t full = all == 0 ? 0 : cells * static_cast<size_t>(done) / static_cast<size_t>(all);
-  std::string bar;
-  for (size_t i = 0; i < cells; ++i) absl::StrAppend(&bar, i < full ? "█" : "░");
-  return absl::StrCat(bar, " ", all == 0 ? 0 : int64_t{100} * done / all, " %");
+  return absl::StrCat(BarText(done, all, cells), " ", all == 0 ? 0 : int64_t{100} * done / all, " %");
 }
 
 }  // namespace
@@ -124,14 +121,11 @@ std::vector<std::string> WatchView::Troubles(size_t columns, absl::Time now) con
   std::stable_sort(in_trouble.begin(), in_trouble.end(), [](const Participant* a, const Participant* b) {
     return ClientStatusOf(*a) == ClientStatus::kFailed && ClientStatusOf(*b) != ClientStatus::kFailed;
   });
-  const auto padded = [](const std::string& text, size_t to) {
-    return absl::StrCat(text, std::string(to - std::min(to, ColumnsOf(text)), ' '));
-  };
   std::vector<std::string> lines;
   for (const Participant* const client : in_trouble) {
-    const std::string name = padded(FitColumns(ClientOf(*client), name_columns), name_columns);
+    const std::string name = PadColumns(FitColumns(ClientOf(*client), name_columns), name_columns);
     const std::string text =
-        absl::StrCat(name, "  ", padded(ParticipantStateText(*client), stand_columns), "  ", WhyText(*client, now));
+        absl::StrCat(name, "  ", PadColumns(ParticipantStateText(*client), stand_columns), "  ", WhyText(*client, now));
     lines.push_back(absl::StrCat(Mark(*client), " ", FitColumns(text, columns - 2)));
   }
   return lines;

@@ -73,12 +73,6 @@ absl::Status CheckEarlier(const task::v1::Task& task, int64_t revision) {
 
 }  // namespace
 
-absl::StatusOr<task::v1::Task> Publisher::GetTask(const std::string& name) const {
-  task::v1::GetTaskRequest request;
-  request.set_name(name);
-  return options_.server->Call<TaskService>(&TaskService::Stub::GetTask, request);
-}
-
 absl::Status Publisher::CheckKnowsWaves() const {
   // Came with waves, and changes nothing.
   task::v1::ExplainParticipantRequest request;
@@ -147,7 +141,7 @@ absl::StatusOr<PublishedRevision> Publisher::Publish(task::v1::PublishRevisionRe
                                                      const payload::Files& files) {
   const std::string& task = request.name();
   if (request.has_rollout()) RETURN_IF_ERROR(CheckKnowsWaves());
-  ASSIGN_OR_RETURN(const task::v1::Task before, GetTask(task));
+  ASSIGN_OR_RETURN(const task::v1::Task before, GetTask(*options_.server, task));
   PublishedRevision published;
   request.set_request_id(crypto::RandomUuid());
   if (before.server_signed()) {
@@ -176,7 +170,7 @@ absl::StatusOr<std::string> Publisher::SignNext(const task::v1::Task& before, co
 
 absl::StatusOr<PublishedRevision> Publisher::PublishContentOf(
     const std::string& task, int64_t revision, const std::function<std::string(int64_t revision)>& message) {
-  ASSIGN_OR_RETURN(const task::v1::Task before, GetTask(task));
+  ASSIGN_OR_RETURN(const task::v1::Task before, GetTask(*options_.server, task));
   PublishedRevision published;
   published.content_of = revision == 0 ? before.revision() - 1 : revision;
   RETURN_IF_ERROR(CheckEarlier(before, published.content_of));
@@ -210,7 +204,7 @@ absl::StatusOr<std::string> Publisher::VerificationKey(const std::string& task) 
   absl::StatusOr<crypto::SigningKey> own = options_.keys.Load(TaskId(task));
   if (own.ok()) return own->verification_key();
   if (!absl::IsNotFound(own.status())) return own.status();
-  ASSIGN_OR_RETURN(const task::v1::Task told, GetTask(task));
+  ASSIGN_OR_RETURN(const task::v1::Task told, GetTask(*options_.server, task));
   return told.verification_key();
 }
 

@@ -94,7 +94,6 @@ class Publisher {
   absl::StatusOr<NewJoinKey> CreateJoinKey(const task::v1::CreateJoinKeyRequest& request);
 
  private:
-  absl::StatusOr<task::v1::Task> GetTask(const std::string& name) const;
   // A taskd of an earlier version takes no notice of waves, and would offer the revision to every client at once.
   // Returns UNIMPLEMENTED (CALL_UNKNOWN) for one, with what to upgrade.
   absl::Status CheckKnowsWaves() const;

@@ -31,10 +31,10 @@ absl::Status ContentGone(const std::string& task, int64_t revision) {
                             "; publish its files anew, with: parley task publish ", TaskId(task), " --payload FOLDER"));
 }
 
-absl::StatusOr<task::v1::Task> RevisionReader::GetTask() const {
+absl::StatusOr<task::v1::Task> GetTask(const Connection& server, const std::string& task) {
   task::v1::GetTaskRequest request;
-  request.set_name(task_);
-  return server_->Call<TaskService>(&TaskService::Stub::GetTask, request);
+  request.set_name(task);
+  return server.Call<TaskService>(&TaskService::Stub::GetTask, request);
 }
 
 absl::StatusOr<ReadRevision> RevisionReader::Get(int64_t revision) const {

@@ -44,6 +44,9 @@ struct ReadRevision {
   ManifestWitness witness = ManifestWitness::kServersWord;
 };
 
+// Returns "tasks/{task}" as it is, or the errors of the server.
+absl::StatusOr<task::v1::Task> GetTask(const Connection& server, const std::string& task);
+
 class RevisionReader {
  public:
   // `server` must outlive this. `task` is "tasks/{task}".
@@ -51,7 +54,7 @@ class RevisionReader {
       : server_(server), keys_(std::move(keys)), task_(std::move(task)) {}
 
   // Returns the errors of the server.
-  absl::StatusOr<task::v1::Task> GetTask() const;
+  absl::StatusOr<task::v1::Task> GetTask() const { return ops::GetTask(*server_, task_); }
 
   // Reads and verifies a revision. Returns the errors of TaskKeyFolder but NO_TASK_KEY, of payload::VerifyManifest and
   // of the server; DATA_LOSS (OTHER_REVISION) if the server answers with another one.
